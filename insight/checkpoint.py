@@ -1,0 +1,110 @@
+"""Checkpoints in MXNet's layout: ``prefix-symbol.json`` beside ``prefix-%04d.params``.
+
+The params file maps ``arg:<name>`` (learned) and ``aux:<name>`` (running statistics) to
+arrays, as ``mx.model.load_checkpoint`` and InsightFace read it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ._mxnet import mx
+from .errors import InsightError
+from .formats import atomic
+
+
+class Checkpoint(NamedTuple):
+    """A graph and its arrays, on the CPU."""
+
+    symbol: mx.sym.Symbol
+    arg_params: dict
+    aux_params: dict
+
+
+def parse_spec(spec: str, option: str = "--model") -> tuple:
+    """``prefix,epoch`` -> (prefix, epoch). The prefix may hold commas; the epoch may not."""
+    prefix, comma, epoch = str(spec).rpartition(",")
+    if not comma or not prefix or not epoch.strip().isdigit():
+        raise InsightError(f"{option} {spec}: a checkpoint is named prefix,epoch; for example models/y1,1")
+    return prefix, int(epoch)
+
+
+def symbol_path(prefix: str) -> Path:
+    """Where the graph of a prefix stands."""
+    return Path(f"{prefix}-symbol.json")
+
+
+def params_path(prefix: str, epoch: int) -> Path:
+    """Where the arrays of a prefix and epoch stand."""
+    return Path(f"{prefix}-{epoch:04d}.params")
+
+
+def epochs(prefix: str) -> list:
+    """Numbers of the checkpoints that a prefix holds, ascending."""
+    folder = Path(prefix).parent
+    pattern = re.compile(re.escape(Path(prefix).name) + r"-(\d{4,})\.params")
+    found = (pattern.fullmatch(entry.name) for entry in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+def load_params(prefix: str, epoch: int) -> tuple:
+    """(arg_params, aux_params) of a checkpoint, on the CPU.
+
+    Raises
+    ------
+    InsightError
+        The file is missing (the message lists the epochs that exist) or is no params file.
+    """
+    path = params_path(prefix, epoch)
+    if not path.is_file():
+        known = epochs(prefix)
+        have = f"epochs there: {', '.join(map(str, known))}" if known else f"no checkpoint {prefix}-*.params exists"
+        raise InsightError(f"{path}: no such checkpoint; {have}")
+    try:
+        arrays = mx.nd.load(str(path))
+    except mx.MXNetError as error:
+        raise InsightError(f"{path}: not an MXNet params file, or cut short ({_first_line(error)})") from None
+    if not isinstance(arrays, dict) or not all(name[:4] in ("arg:", "aux:") for name in arrays):
+        raise InsightError(f"{path}: its arrays are not named arg:… and aux:…; it is no Module checkpoint")
+    parts: dict = {"arg:": {}, "aux:": {}}
+    for name, array in arrays.items():
+        parts[name[:4]][name[4:]] = array
+    return parts["arg:"], parts["aux:"]
+
+
+def load(prefix: str, epoch: int) -> Checkpoint:
+    """Read a checkpoint, ours or InsightFace's.
+
+    Raises
+    ------
+    InsightError
+        A file is missing or is not what its name says.
+    """
+    arg_params, aux_params = load_params(prefix, epoch)
+    path = symbol_path(prefix)
+    if not path.is_file():
+        raise InsightError(f"{path}: no such file; it belongs beside {params_path(prefix, epoch)}")
+    try:
+        symbol = mx.sym.load(str(path))
+    except (mx.MXNetError, UnicodeDecodeError) as error:
+        raise InsightError(f"{path}: not an MXNet symbol, or cut short ({_first_line(error)})") from None
+    return Checkpoint(symbol, arg_params, aux_params)
+
+
+def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
+    """Write both files atomically, the params last; returns their path."""
+    with atomic.temporary_beside(symbol_path(prefix)) as partial:
+        checkpoint.symbol.save(str(partial))
+    arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
+    arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
+    path = params_path(prefix, epoch)
+    with atomic.temporary_beside(path) as partial:
+        mx.nd.save(str(partial), arrays)
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "Stack trace" not in line]
+    return lines[-1][:160] if lines else type(error).__name__

@@ -1,0 +1,88 @@
+"""Write beside, fsync, rename: a reader sees the old file or the whole new one, never half of it.
+
+Temporary files are hidden siblings, ``.<name>.<pid>.partial``, so that the rename stays
+inside one file system. They are removed on every error and on Ctrl-C; a SIGKILL may leave one
+behind, which the next writer of the same file sweeps away.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Iterator, Union
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def sweep(path: PathLike) -> None:
+    """Remove what killed writers of ``path`` left behind; those still running are spared."""
+    path = Path(path)
+    for left in path.parent.glob(f".{glob_escape(path.name)}.*.partial"):
+        pid = left.name[: -len(".partial")].rpartition(".")[2]
+        if pid.isdigit() and int(pid) != os.getpid() and not _is_running(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def glob_escape(name: str) -> str:
+    """The name with glob's own characters made literal."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def sync_directory(directory: PathLike) -> None:
+    """Make renames in a directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def temporary_beside(path: PathLike) -> Iterator[Path]:
+    """Yield a path for a library that insists on writing by name; then rename it to ``path``.
+
+    The parent directory is made. On any exception the temporary file goes and ``path``
+    stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path)
+    partial = _partial_name(path)
+    try:
+        yield partial
+        with open(partial, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+        sync_directory(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_beside(path: PathLike, mode: str = "wb", **kwargs: Any) -> Iterator[IO]:
+    """As ``open(path, mode)``, and the file appears under its name only when it is whole."""
+    with temporary_beside(path) as partial:
+        with open(partial, mode, **kwargs) as out:
+            yield out
+            out.flush()
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write a whole UTF-8 text file atomically."""
+    with write_beside(path, "w", encoding="utf-8") as out:
+        out.write(text)
