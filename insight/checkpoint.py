@@ -14,6 +14,8 @@ from ._mxnet import mx
 from .errors import InsightError
 from .formats import atomic
 
+SAME_ARRAY = {"fc1_weight": "pre_fc1_weight", "pre_fc1_weight": "fc1_weight"}
+
 
 class Checkpoint(NamedTuple):
     """A graph and its arrays, on the CPU."""
@@ -103,6 +105,30 @@ def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
     with atomic.temporary_beside(path) as partial:
         mx.nd.save(str(partial), arrays)
     return path
+
+
+def assign(parameters: dict, arrays: dict) -> list:
+    """Copy arrays into Gluon parameters of the same name and shape; returns the names left as they were.
+
+    ``fc1_weight`` and ``pre_fc1_weight`` are two names that InsightFace gave the same array.
+
+    Parameters
+    ----------
+    parameters : dict
+        Name to initialised Gluon parameter.
+    arrays : dict
+        Name to NDArray, as a checkpoint holds them.
+    """
+    fresh = []
+    for name, parameter in sorted(parameters.items()):
+        array = arrays.get(name, arrays.get(SAME_ARRAY.get(name, "")))
+        if array is not None and array.shape == parameter.shape:
+            parameter.set_data(array)
+        else:
+            fresh.append(name)
+    if len(fresh) == len(parameters):
+        raise InsightError("no array of the checkpoint fits the network by name and shape; is it another --network?")
+    return fresh
 
 
 def _first_line(error: Exception) -> str:

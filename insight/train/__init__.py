@@ -1,0 +1,1 @@
+"""LOSS -> STEPS: the trainer. ``loop.train`` is the whole of it on one page."""

@@ -1,0 +1,152 @@
+"""One training step of MobileFaceNet: ours against MXNet's stock operators, in turn, in one process.
+
+    python benchmarks/train_step.py [--batch-size 64] [--classes 10000] [--rounds 5]
+
+The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a
+one-hot (B, C) margin for ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes,
+batch norm, optimizer, threads and engine settings. Rounds run A B A B; the medians' ratio is
+the figure, since absolute times drift on a shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+
+from insight import nets
+from insight._mxnet import mx, physical_cores
+from insight.heads import heads
+from insight.heads.classifier import Classifier
+from insight.heads.margin import MarginOptions
+from insight.nets.mobilefacenet import MobileFaceNet
+from insight.train.optimizer import make_trainer
+
+nd, nn = mx.nd, mx.gluon.nn
+S, M = 64.0, 0.5
+
+
+def stock_network(embedding_size: int):
+    """MobileFaceNet of stock Gluon layers, the shapes taken from ours."""
+
+    def unit(in_channels, channels, kernel=1, stride=1, pad=0, groups=1, act=True):
+        layers = nn.HybridSequential()
+        layers.add(nn.Conv2D(channels, kernel, stride, pad, groups=groups, use_bias=False, in_channels=in_channels))
+        layers.add(nn.BatchNorm(epsilon=1e-3, in_channels=channels))
+        if act:
+            layers.add(nn.PReLU(in_channels=channels))
+        return layers
+
+    def bottleneck(channels, width, out, stride):
+        layers = nn.HybridSequential()
+        layers.add(unit(channels, width), unit(width, width, 3, stride, 1, width), unit(width, out, act=False))
+        return layers
+
+    class Residual(mx.gluon.HybridBlock):
+        def __init__(self, body):
+            super().__init__()
+            self.body = body
+
+        def hybrid_forward(self, F, x):
+            return self.body(x) + x
+
+    net = nn.HybridSequential()
+    net.add(nn.HybridLambda(lambda F, x: (x - 127.5) * 0.0078125))
+    net.add(unit(3, 64, 3, 2, 1), unit(64, 64, 3, 1, 1, 64))
+    channels = 64
+    for (_, down_width, out), (_, count, width, _) in zip(MobileFaceNet.DOWN, MobileFaceNet.STAGES):
+        net.add(bottleneck(channels, down_width, out, 2))
+        for _ in range(count):
+            net.add(Residual(bottleneck(out, width, out, 1)))
+        channels = out
+    net.add(unit(channels, 512), unit(512, 512, 7, groups=512, act=False))
+    net.add(nn.Flatten(), nn.Dense(embedding_size, in_units=512))
+    net.add(nn.BatchNorm(epsilon=2e-5, scale=False, in_channels=embedding_size))
+    return net
+
+
+class StockArcFace(mx.gluon.HybridBlock):
+    """ArcFace with a one-hot margin over the (B, C) logits, as InsightFace's symbol has it."""
+
+    def __init__(self, classes: int, embedding_size: int):
+        super().__init__()
+        self.classes = classes
+        self.weight = self.params.get("weight", shape=(classes, embedding_size))
+
+    def hybrid_forward(self, F, x, label, weight):
+        x = F.L2Normalization(x) * S
+        fc7 = F.FullyConnected(x, F.L2Normalization(weight), no_bias=True, num_hidden=self.classes)
+        zy = F.pick(fc7, label, axis=1)
+        cos = zy / S
+        sin = F.sqrt(F.maximum(1.0 - cos * cos, 1e-6))
+        new = F.where(cos > -math.cos(M), (cos * math.cos(M) - sin * math.sin(M)) * S, zy - S * M * math.sin(M))
+        one_hot = F.one_hot(label, depth=self.classes)
+        return fc7 + F.broadcast_mul(one_hot, F.expand_dims(new - zy, 1))
+
+
+def stock_step(batch: int, classes: int, embedding_size: int):
+    """A function that runs one stock step and waits for it."""
+    network, head = stock_network(embedding_size), StockArcFace(classes, embedding_size)
+    loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    for block in (network, head):
+        block.initialize(mx.init.Xavier())
+        block.hybridize(static_alloc=True, static_shape=True)
+    params = {**dict(network.collect_params().items()), **dict(head.collect_params().items())}
+    trainer = mx.gluon.Trainer(params, "sgd", {"learning_rate": 0.01, "momentum": 0.9, "wd": 5e-4}, kvstore=None)
+
+    def step(data, label):
+        with mx.autograd.record():
+            loss = loss_function(head(network(data), label), label)
+        loss.backward()
+        trainer.step(batch)
+        mx.nd.waitall()
+
+    return step
+
+
+def our_step(batch: int, classes: int, embedding_size: int):
+    """A function that runs one step of this project's trainer and waits for it."""
+    network = nets.create("y1", embedding_size, fast_prelu=True)
+    classifier = Classifier(heads.get("arcface")(MarginOptions(S, M)), classes, embedding_size)
+    for part in (network, classifier.params):
+        part.initialize(mx.init.Xavier())
+    network.hybridize(static_alloc=True, static_shape=True)
+    trainer = make_trainer({**network.kept(), **dict(classifier.params.items())}, 0.9, 5e-4, 1.0)
+    trainer.set_learning_rate(0.01)
+
+    def step(data, label):
+        classifier.backward(network, data, label)
+        trainer.step(batch)
+        mx.nd.waitall()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--classes", type=int, default=10000)
+    parser.add_argument("--emb-size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    data = mx.nd.random.uniform(0, 255, (args.batch_size, 3, 112, 112))
+    label = mx.nd.floor(mx.nd.random.uniform(0, args.classes, (args.batch_size,)))
+    shape = (args.batch_size, args.classes, args.emb_size)
+    steps = {"ours": our_step(*shape), "stock": stock_step(*shape)}
+    seconds: dict = {name: [] for name in steps}
+    for round_number in range(args.rounds + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(data, label)
+            if round_number:  # the first compiles
+                seconds[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    for name, times in seconds.items():
+        rate = args.batch_size / median[name]
+        print(f"{name:6} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
+    print(f"threads {physical_cores()}, batch {args.batch_size}, ratio stock/ours {median['stock'] / median['ours']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

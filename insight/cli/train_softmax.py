@@ -1,0 +1,24 @@
+"""Flags of InsightFace's train_softmax.py keep their names, defaults and meaning; --wd,
+--fc7-wd-mult and --lr-steps act as documented (in the original the first two were partly inert).
+
+Log lines are InsightFace's, on stdout and stderr; PREFIX-log.jsonl holds the same for programs.
+Trains on the first GPU where the MXNet build and the machine have one, else on the CPU.
+"""
+
+HELP = "train a network with a softmax-type loss (softmax, ArcFace)"
+
+
+def add_arguments(parser):
+    from ..train.options import TrainOptions
+
+    TrainOptions.add_arguments(parser)
+
+
+def run(args):
+    from ..train.options import TrainOptions
+
+    options = TrainOptions.from_args(args)
+    from ..train.loop import train
+
+    result = train(options)
+    print(f"{result.steps} steps done")

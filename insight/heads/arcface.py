@@ -1,0 +1,44 @@
+"""Loss type 4: ArcFace, an angle added to the target's angle.
+
+Source: Deng et al., "ArcFace", arXiv:1801.07698, Eq. 3; the fallback for angles where
+theta + m would pass pi is train_softmax.py's of deepinsight/insightface@4bc81321.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import InsightError
+from . import heads
+from .margin import Margin, MarginOptions
+
+SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: below that angle float32 cosines carry no angle any more
+
+
+@heads.register("arcface", "4")
+class ArcFace(Margin):
+    """cos(theta + m) while theta + m < pi, else cos(theta) - m sin(m), a line that keeps falling.
+
+    With ``easy_margin``: cos(theta + m) where cos(theta) > 0, else cos(theta) unchanged.
+
+    Raises
+    ------
+    InsightError
+        ``m`` is outside 0 <= m < pi/2.
+    """
+
+    def __init__(self, options: MarginOptions):
+        super().__init__(options)
+        if not 0 <= options.m < math.pi / 2:
+            raise InsightError(f"--margin-m {options.m:g}: ArcFace takes an angle in radians, 0 <= m < pi/2")
+
+    def target_logit(self, F, cos_B):
+        m, easy = self.options.m, self.options.easy_margin
+        cos_B = F.clip(cos_B, -1.0, 1.0)
+        sin_B = F.sqrt(F.maximum(1.0 - cos_B * cos_B, SIN_SQUARED_FLOOR))
+        inside_B = cos_B > (0.0 if easy else -math.cos(m))
+        outside_B = 1.0 - inside_B
+        shifted_B = cos_B * math.cos(m) - sin_B * math.sin(m)
+        slope_B = math.cos(m) + cos_B / sin_B * math.sin(m)
+        fallback_B = cos_B if easy else cos_B - m * math.sin(m)
+        return inside_B * shifted_B + outside_B * fallback_B, inside_B * slope_B + outside_B
