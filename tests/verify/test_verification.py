@@ -1,0 +1,80 @@
+"""Verification of a whole set with stand-in networks whose answers are known."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from insight.errors import InsightError
+from insight.formats import evalbin
+from insight.verify import verification
+
+
+def png(value: int, other: int = 0) -> bytes:
+    """A 4x4 image, grey ``value`` in its left half and ``other`` in its right."""
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    pixels[:, :2], pixels[:, 2:] = value, other
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def halves(images):
+    """A network whose embedding is the mean of each half, times 2."""
+    images = images.astype(np.float32)
+    return np.stack([images[..., :2].mean((1, 2, 3)), images[..., 2:].mean((1, 2, 3))], 1) * 2
+
+
+@pytest.fixture
+def bin_path(tmp_path):
+    path = tmp_path / "val.bin"
+    images = [png(10, 10), png(20, 20), png(10, 10), png(30, 0)]
+    evalbin.write_bin(path, images, np.array([True, False]))
+    return path
+
+
+def test_shared_images_are_embedded_once_and_flips_are_summed(bin_path):
+    seen = []
+
+    def embed(images):
+        seen.append(len(images))
+        return halves(images)
+
+    eval_set = verification.load_set(bin_path)
+    assert len(eval_set.images) == 3
+    result = verification.verify(embed, eval_set, batch_size=2)
+    assert seen == [2, 2, 1, 1]  # image and mirror image of two batches
+    # raw lengths: (20, 20), (40, 40), (20, 20), (60, 0); mirrored the same lengths; images count once per use
+    lengths = [np.hypot(20, 20), np.hypot(40, 40), np.hypot(20, 20), 60]
+    assert result.xnorm == pytest.approx(np.mean(lengths), rel=1e-6)
+    # sums with the mirror image are all parallel to (1, 1): every distance is 0; each of the two folds
+    # learns its threshold from the one pair of the other kind, and is wrong
+    assert result.folds.accuracy == 0.0
+    assert result.pairs == 2
+
+
+@pytest.mark.parametrize("issame, message", [([True, True], "all 2 pairs are same"), ([True], "4 images for 1 pairs")])
+def test_sets_that_cannot_be_scored(tmp_path, issame, message):
+    path = tmp_path / "bad.bin"
+    evalbin.write_bin(path, [png(i) for i in range(4)], np.array([True, False]))
+    good = evalbin.read_bin(path)
+    import pickle
+
+    path.write_bytes(pickle.dumps((list(map(bytes, good.images)), issame), protocol=2))
+    with pytest.raises(InsightError, match=message):
+        verification.load_set(path)
+
+
+def test_undecodable_image_is_named(tmp_path):
+    path = tmp_path / "val.bin"
+    evalbin.write_bin(path, [png(1), b"junk", png(2), png(3)], np.array([True, False]))
+    with pytest.raises(InsightError, match=r"val\.bin image 1: not a readable image"):
+        verification.verify(halves, verification.load_set(path))
+
+
+def test_report_lines_and_json(bin_path, tmp_path, capsys):
+    result = verification.verify(halves, verification.load_set(bin_path))
+    verification.report([result], "some,1", tmp_path / "out.json")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "(4, 2)"
+    assert lines[3] == "[val]Accuracy-Flip: 0.00000+-0.00000"
+    assert json.loads((tmp_path / "out.json").read_text())["results"][0]["accuracy"] == 0.0
