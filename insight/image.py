@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import List, Tuple
+
 import cv2
 import numpy as np
 
 from .errors import InsightError
+from .formats.imagehead import exif_orientation, read_jpeg_head
 
 cv2.setNumThreads(0)  # our loaders hand one image to one thread; OpenCV's own pool only gets in their way
 
@@ -21,14 +24,98 @@ def decode_bgr(data, name: str) -> np.ndarray:
     InsightError
         The bytes are no image; ``name`` says which.
     """
+    return _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, name)
+
+
+def decode_rgb(data, name: str) -> np.ndarray:
+    """As :func:`decode_bgr`, in RGB."""
+    return cv2.cvtColor(decode_bgr(data, name), cv2.COLOR_BGR2RGB)
+
+
+def upright_bgr(data, name: str) -> Tuple[np.ndarray, List[str]]:
+    """Decode any image file as uint8 (H, W, 3), BGR, the way a person sees it.
+
+    Grey is repeated, 16 bits are scaled to 8, transparent parts become black (the border of an
+    aligned face), CMYK is converted, and the Exif orientation is applied.
+
+    Returns
+    -------
+    pixels : np.ndarray
+    changes : list of str
+        What was not plain 8-bit, 3-channel, upright: ``grey``, ``alpha``, ``16-bit``, ``cmyk``,
+        ``rotated``.
+
+    Raises
+    ------
+    InsightError
+        The bytes are no image, or one of a kind that is not packed (floating point).
+    """
+    stored = _decode(data, cv2.IMREAD_UNCHANGED, name)
+    changes = []
+    if stored.dtype == np.uint16:
+        changes.append("16-bit")
+        stored = ((stored.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if stored.dtype != np.uint8:
+        raise InsightError(f"{name}: pixels are {stored.dtype}, want 8 or 16 bits; convert the file")
+    if stored.ndim == 2 or stored.shape[2] == 1:
+        changes.append("grey")
+        stored = cv2.cvtColor(stored, cv2.COLOR_GRAY2BGR)
+    elif stored.shape[2] == 4:
+        changes.append("alpha")
+        opaque = stored[:, :, 3:].astype(np.uint16)
+        stored = ((stored[:, :, :3] * opaque + 127) // 255).astype(np.uint8)
+    head = read_jpeg_head(bytes(data))
+    if head and head.components == 4:
+        changes.append("cmyk")
+    orientation = exif_orientation(bytes(data))
+    if orientation != 1:
+        changes.append("rotated")
+    return _turn(stored, orientation), changes
+
+
+def _decode(data, how: int, name: str) -> np.ndarray:
     buffer = np.frombuffer(data, dtype=np.uint8)
-    pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if buffer.size else None
+    try:
+        pixels = cv2.imdecode(buffer, how) if buffer.size else None
+    except cv2.error:  # sides beyond OpenCV's limit
+        pixels = None
     if pixels is None:
         what = "it is empty" if not buffer.size else f"it starts with {bytes(buffer[:8])!r}"
         raise InsightError(f"{name}: not a readable image ({what}); remove it or replace it")
     return pixels
 
 
-def decode_rgb(data, name: str) -> np.ndarray:
-    """As :func:`decode_bgr`, in RGB."""
-    return cv2.cvtColor(decode_bgr(data, name), cv2.COLOR_BGR2RGB)
+def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an Exif orientation: 2 mirrored, 3 half turn, 4 flipped, 5 to 8 with the axes swapped."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def fit(pixels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Scale to cover (height, width) and cut the middle: the aspect ratio stays."""
+    height, width = size
+    have_height, have_width = pixels.shape[:2]
+    scale = max(height / have_height, width / have_width)
+    new_height, new_width = max(height, round(have_height * scale)), max(width, round(have_width * scale))
+    if (new_height, new_width) != (have_height, have_width):
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        pixels = cv2.resize(pixels, (new_width, new_height), interpolation=how)
+    top, left = (new_height - height) // 2, (new_width - width) // 2
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def encode_bgr(pixels: np.ndarray, suffix: str = ".jpg", quality: int = 95) -> bytes:
+    """Encode uint8 (H, W, 3), BGR, as ``mx.recordio.pack_img`` does.
+
+    ``quality`` is 1..100 for ``.jpg`` and the compression level 0..9 for ``.png``.
+    """
+    kind = cv2.IMWRITE_JPEG_QUALITY if suffix == ".jpg" else cv2.IMWRITE_PNG_COMPRESSION
+    done, buffer = cv2.imencode(suffix, pixels, [kind, quality])
+    if not done:
+        raise InsightError(f"OpenCV cannot encode {suffix} of {pixels.shape[1]} x {pixels.shape[0]} pixels")
+    return buffer.tobytes()

@@ -23,7 +23,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 def command_names() -> list[str]:
     """Every command's name, with dashes, sorted."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__))
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
 
 
 def load(name: str):

@@ -28,5 +28,6 @@ def run(args):
     for name in missing:
         print(f"skipped: {name} (no {name}.bin in {args.data_dir})")
     engine = load(args.model)
-    results = [verification.verify(engine, eval_set, args.batch_size, args.nfolds) for eval_set in sets]
+    settings = (engine.image_size, args.batch_size, args.nfolds)
+    results = [verification.verify(engine, eval_set, *settings) for eval_set in sets]
     verification.report(results, args.model, args.json)

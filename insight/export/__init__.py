@@ -1,0 +1,1 @@
+"""What ships: slimmed checkpoints and ONNX files, each behind a parity gate."""

@@ -74,7 +74,7 @@ class Classifier:
             fc7 = mx.sym.FullyConnected(hidden, weight, bias, num_hidden=self.num_classes, name="fc7")
         label = mx.sym.Variable("softmax_label")
         softmax = mx.sym.SoftmaxOutput(fc7, label, name="softmax", normalization="valid")
-        return mx.sym.Group([mx.sym.BlockGrad(embedding), softmax])
+        return mx.sym.Group([mx.sym.BlockGrad(embedding, name="blockgrad0"), softmax])
 
     def backward(self, network, data, label_B) -> StepResult:
         """One forward and backward pass of network and classifier; gradients of the *sum* over the batch.

@@ -35,10 +35,10 @@ class Evaluation:
         if not self.sets:
             return
         self.journal.say("testing verification..")
-        engine = MXNetEngine(self.model.checkpoint(), device=self.model.device)
+        engine = MXNetEngine(self.model.checkpoint(), self.options.prefix, device=self.model.device)
         for eval_set in self.sets:
             start = time.perf_counter()
-            result = verification.verify(engine, eval_set)
+            result = verification.verify(engine, eval_set, engine.image_size)
             self.journal.say(f"({2 * result.pairs}, {result.embedding_size})")
             self.journal.say(f"infer time {time.perf_counter() - start:f}")
             self.journal.say(f"[{result.name}][{step}]XNorm: {result.xnorm:f}")

@@ -59,7 +59,7 @@ def train(options: TrainOptions) -> TrainResult:
     trainer = make_trainer(model.params, options.mom, options.wd, options.fc7_wd_mult)
 
     evaluation.verify(step=0)
-    step = 0
+    step, result = 0, None
     try:
         for batch in loader.batches():
             rate = schedule(step)
@@ -67,6 +67,8 @@ def train(options: TrainOptions) -> TrainResult:
                 journal.say(f"lr change to {rate:g}")
             trainer.set_learning_rate(rate)
             data, label = batch.data.as_in_context(model.device), batch.label.as_in_context(model.device)
+            if result is not None:
+                result.loss_B.wait_to_read()  # at most one step ahead: time spent waiting for data stays visible
             result = model.classifier.backward(model.network, data, label)
             trainer.step(options.per_batch_size)
             step += 1

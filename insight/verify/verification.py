@@ -11,16 +11,17 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats import atomic, evalbin
-from ..image import decode_rgb
+from .embed import batches
 from .folds import FoldAccuracy, kfold_accuracy, normalise
+from .sources import UNKNOWN, ImageSource
 
 
 class EvalSet(NamedTuple):
     """Pairs over distinct images: each image is embedded once, however many pairs it is in."""
 
     name: str
-    images: list  # encoded bytes, U distinct ones
-    pairs: np.ndarray  # (P, 2) int64 into images
+    source: ImageSource  # U distinct images, each under the position of its first use in the .bin
+    pairs: np.ndarray  # (P, 2) int64 into the source
     issame: np.ndarray  # (P,) bool
 
 
@@ -44,16 +45,19 @@ def load_set(path) -> EvalSet:
         No pairs, an odd number of images, or one class of pairs only.
     """
     path = Path(path)
-    evalbin_set = evalbin.read_bin(path)
-    issame = np.asarray(evalbin_set.issame, bool)
-    position: dict = {}
-    index = np.array([position.setdefault(bytes(image), len(position)) for image in evalbin_set.images], np.int64)
-    if not len(issame) or len(index) != 2 * len(issame):
-        raise InsightError(f"{path}: {len(index)} images for {len(issame)} pairs; a set holds two images a pair")
+    images, issame = evalbin.read_bin(path)
+    issame = np.asarray(issame, bool)
+    if not len(issame) or len(images) != 2 * len(issame):
+        raise InsightError(f"{path}: {len(images)} images for {len(issame)} pairs; a set holds two images a pair")
     if issame.all() or not issame.any():
         kind = "same" if issame.all() else "different"
         raise InsightError(f"{path}: all {len(issame)} pairs are {kind}; accuracy needs pairs of both kinds")
-    return EvalSet(path.stem, list(position), index.reshape(-1, 2), issame)
+    position: dict = {}
+    index = np.array([position.setdefault(bytes(image), len(position)) for image in images], np.int64)
+    first_use = np.unique(index, return_index=True)[1]
+    labels = np.full(len(position), UNKNOWN, np.int64)
+    source = ImageSource(str(path), [str(i) for i in first_use], labels, list(position).__getitem__, "image")
+    return EvalSet(path.stem, source, index.reshape(-1, 2), issame)
 
 
 def find_sets(folder, names: list) -> tuple:
@@ -63,28 +67,28 @@ def find_sets(folder, names: list) -> tuple:
     return [load_set(path) for name, path in paths.items() if name not in missing], missing
 
 
-def verify(embed: Callable, eval_set: EvalSet, batch_size: int = 64, folds: int = 10) -> Verification:
+def verify(
+    network: Callable, eval_set: EvalSet, image_size: tuple = (112, 112), batch_size: int = 32, folds: int = 10
+) -> Verification:
     """Ten-fold accuracy with the embeddings of image and mirror image summed.
 
     Parameters
     ----------
-    embed : callable
-        Images (N, 3, H, W), RGB, 0..255, to raw embeddings (N, E).
+    network : callable
+        Images (N, 3, H, W) uint8, RGB, 0..255, to raw embeddings (N, E).
     eval_set : EvalSet
+    image_size : (int, int)
+        Height and width that the network takes.
     batch_size : int
         Images at a time; bounds the memory.
     folds : int
         At most; fewer where there are fewer pairs.
     """
     start = time.perf_counter()
-    summed, lengths = [], 0.0
-    # XNorm counts an image once for each pair that it stands in, as the original does.
-    uses = np.bincount(eval_set.pairs.ravel(), minlength=len(eval_set.images))
-    for first in range(0, len(eval_set.images), batch_size):
-        images = _decode(eval_set, first, first + batch_size)
-        plain, flipped = embed(images), embed(np.ascontiguousarray(images[..., ::-1]))
-        lengths_B = np.linalg.norm(plain, axis=1) + np.linalg.norm(flipped, axis=1)
-        lengths += float(lengths_B @ uses[first : first + len(images)])
+    summed, lengths = [], []
+    for images in batches(eval_set.source, image_size, batch_size):
+        plain, flipped = network(images), network(np.ascontiguousarray(images[..., ::-1]))
+        lengths.append(np.linalg.norm(plain, axis=1) + np.linalg.norm(flipped, axis=1))
         summed.append(plain + flipped)
     seconds = time.perf_counter() - start
     unit = normalise(np.concatenate(summed).astype(np.float64))
@@ -92,18 +96,9 @@ def verify(embed: Callable, eval_set: EvalSet, batch_size: int = 64, folds: int 
     distance = np.square(left - right).sum(axis=1)
     count = len(eval_set.issame)
     accuracy = kfold_accuracy(distance, eval_set.issame, min(folds, count))
-    return Verification(eval_set.name, accuracy, lengths / (4 * count), count, unit.shape[1], seconds)
-
-
-def _decode(eval_set: EvalSet, first: int, last: int) -> np.ndarray:
-    rows = [
-        decode_rgb(data, f"{eval_set.name}.bin image {first + i}").transpose(2, 0, 1)
-        for i, data in enumerate(eval_set.images[first:last])
-    ]
-    sizes = {row.shape for row in rows}
-    if len(sizes) > 1:
-        raise InsightError(f"{eval_set.name}.bin: images differ in size ({sorted(sizes)}); make it again with make-bin")
-    return np.stack(rows)
+    # XNorm counts an image once for each pair that it stands in, as the original does.
+    xnorm = float(np.concatenate(lengths)[eval_set.pairs].mean() / 2)
+    return Verification(eval_set.name, accuracy, xnorm, count, unit.shape[1], seconds)
 
 
 def report(results: list, model: str, json_path=None) -> None:

@@ -40,8 +40,8 @@ def test_shared_images_are_embedded_once_and_flips_are_summed(bin_path):
         return halves(images)
 
     eval_set = verification.load_set(bin_path)
-    assert len(eval_set.images) == 3
-    result = verification.verify(embed, eval_set, batch_size=2)
+    assert len(eval_set.source) == 3
+    result = verification.verify(embed, eval_set, (4, 4), batch_size=2)
     assert seen == [2, 2, 1, 1]  # image and mirror image of two batches
     # raw lengths: (20, 20), (40, 40), (20, 20), (60, 0); mirrored the same lengths; images count once per use
     lengths = [np.hypot(20, 20), np.hypot(40, 40), np.hypot(20, 20), 60]
@@ -67,12 +67,12 @@ def test_sets_that_cannot_be_scored(tmp_path, issame, message):
 def test_undecodable_image_is_named(tmp_path):
     path = tmp_path / "val.bin"
     evalbin.write_bin(path, [png(1), b"junk", png(2), png(3)], np.array([True, False]))
-    with pytest.raises(InsightError, match=r"val\.bin image 1: not a readable image"):
-        verification.verify(halves, verification.load_set(path))
+    with pytest.raises(InsightError, match=r"val\.bin: image 1: not a readable image"):
+        verification.verify(halves, verification.load_set(path), (4, 4))
 
 
 def test_report_lines_and_json(bin_path, tmp_path, capsys):
-    result = verification.verify(halves, verification.load_set(bin_path))
+    result = verification.verify(halves, verification.load_set(bin_path), (4, 4))
     verification.report([result], "some,1", tmp_path / "out.json")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "(4, 2)"

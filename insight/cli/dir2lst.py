@@ -1,0 +1,41 @@
+"""DIR holds a folder of images per person; labels are numbers in the order of the folders' names.
+
+  insight dir2lst faces work/train.lst
+  insight dir2lst faces work/train.lst --val-ratio 0.1 --seed 0     and work/val.lst, other people
+
+Files are listed by name, not opened, moved or deleted. InsightFace's script left out people with
+a single image: that is --min-images 2.
+"""
+
+HELP = "list the images of identity folders in a .lst"
+
+
+def add_arguments(parser):
+    parser.add_argument("dir", help="folder of identity folders")
+    parser.add_argument("output", help="the .lst to write")
+    parser.add_argument("--min-images", type=int, default=1, metavar="N", help="leave out people with fewer images")
+    parser.add_argument("--val-ratio", type=float, default=0.0, metavar="R", help="share of the people to hold out")
+    parser.add_argument(
+        "--val-output",
+        metavar="LST",
+        help="list of the held-out people; else val.lst (beside train.lst) or NAME_val.lst",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which people are held out")
+    parser.add_argument("--overwrite", action="store_true", help="replace lists that stand there")
+    parser.add_argument("--label-map", action="store_true", help="also write NAME.labels.csv: label, folder name")
+
+
+def run(args):
+    from insight.data.scan import folder_to_lists
+
+    report = folder_to_lists(
+        args.dir,
+        args.output,
+        min_images=args.min_images,
+        val_ratio=args.val_ratio,
+        val_output=args.val_output,
+        seed=args.seed,
+        label_map=args.label_map,
+        overwrite=args.overwrite,
+    )
+    print("\n".join(report.lines()))

@@ -1,0 +1,39 @@
+"""The file holds ``embeddings`` (N, E) float32 as the network gives them, not normalised; ``keys`` (N,),
+strings: path under the folder, key of the record, or position in the .bin; and ``labels`` (N,) int64:
+position of the identity's folder among the sorted ones, label of the record, or -1.
+
+Images are faces aligned to the network's size; RGB and normalisation are taken care of.
+
+  insight embed --model models/y1s,0 --input lfw.bin --output lfw.npz --flip sum
+  insight embed --model y1.onnx --input photos/ --output photos.npz
+"""
+
+HELP = "raw embeddings of a folder, a .rec or a .bin, as .npz"
+
+
+def add_arguments(parser):
+    parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, or a .onnx file")
+    parser.add_argument("--input", required=True, help="folder of identity folders, .rec file or verification .bin")
+    parser.add_argument("--output", required=True, metavar="F.npz", help="file to write; replaced if it is there")
+    parser.add_argument(
+        "--flip", choices=["sum", "none"], default="none", help="sum: add the embedding of the mirror image"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="images at a time; bounds memory")
+    parser.add_argument("--compare", metavar="F.npz", help="embeddings of the same input by another model: print cosines")
+    parser.add_argument("--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower")
+
+
+def run(args):
+    from ..engines import load
+    from ..verify.embed import embed, save
+    from ..verify.sources import image_source
+
+    engine = load(args.model, batch_size=args.batch_size)
+    embedded = embed(engine, image_source(args.input), engine.image_size, args.flip, args.batch_size)
+    save(args.output, embedded)
+    count, dimension = embedded.embeddings.shape
+    print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
+    if args.compare:
+        from ..export.parity import compare_files
+
+        print(f"against {args.compare}: {compare_files(args.output, args.compare, args.bound)}")

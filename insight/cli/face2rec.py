@@ -1,0 +1,92 @@
+"""The set is laid out as InsightFace's face2rec2 does it, byte for byte, with its property file.
+
+  insight face2rec work/train.lst --output work/set    work/set/train.rec, train.idx, property
+  insight face2rec work                                every list in the folder, beside itself
+  insight face2rec work/tr                             every list whose path begins so
+
+An upright 3-channel JPEG of the right size is copied as it is. Grey, alpha, CMYK, 16-bit, rotated
+and odd-sized images, and PNG, BMP and WebP files are converted. Unaligned entries (first column 0)
+are warped by the landmarks of their line. What cannot be used is listed in <set>.skipped.csv.
+Paths are relative to the working directory, or else to the list.
+"""
+
+import argparse
+import os
+
+HELP = "pack image lists into .rec, .idx and property"
+
+
+def image_size(text: str) -> tuple:
+    """``112,112`` (height, width) or ``112``."""
+    try:
+        sides = tuple(int(side) for side in text.split(","))
+    except ValueError:
+        sides = ()
+    if len(sides) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"{text!r}: want height,width, like 112,112")
+    return sides * 2 if len(sides) == 1 else sides
+
+
+def worker_count(text: str) -> int:
+    """A positive number of workers."""
+    if not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r}: want 1..1024")
+    return int(text)
+
+
+def add_image_arguments(parser):
+    """Options on how images are taken, which make-bin has too."""
+    parser.add_argument(
+        "--image-size",
+        type=image_size,
+        metavar="H,W",
+        help="height,width of the images; else 112,112, or what a property beside the set says",
+    )
+    parser.add_argument("--encoding", choices=[".jpg", ".png"], default=".jpg", help="of images that are converted")
+    parser.add_argument("--quality", type=int, help="JPEG 1..100 (95) or PNG compression 0..9 (3), where converted")
+    parser.add_argument(
+        "--num-workers",
+        "--num-thread",
+        type=worker_count,
+        default=len(os.sched_getaffinity(0)),
+        help="threads that convert images; the set does not depend on it",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=["skip", "fail"],
+        default="skip",
+        help="list unusable files and go on, or stop",
+    )
+
+
+def add_arguments(parser):
+    parser.add_argument("source", help="a .lst, a folder of lists, or the beginning of their paths")
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder of the set, train.rec; else beside the list, named as it"
+    )
+    add_image_arguments(parser)
+    parser.add_argument(
+        "--layout",
+        choices=["indexed", "plain"],
+        default="indexed",
+        help="as face2rec2 writes it, or as im2rec: scalar labels, images only, for mx.io.ImageRecordIter",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a set of the same name")
+
+
+def run(args):
+    from insight.data.pack import pack
+
+    reports = pack(
+        args.source,
+        args.output,
+        size=args.image_size,
+        suffix=args.encoding,
+        quality=args.quality,
+        workers=args.num_workers,
+        on_error=args.on_error,
+        layout=args.layout,
+        overwrite=args.overwrite,
+    )
+    for report in reports:
+        print("\n".join(report.lines()))

@@ -1,0 +1,25 @@
+"""DIR holds images and <dataset>_lmk or <dataset>_lmk.txt: name.jpg label x1 y1 .. x5 y5 per line.
+
+  insight glint2lst glint celebrity,msra work/train.lst
+
+The list has unaligned entries (first column 0) with their landmarks; face2rec warps them.
+Lines without a label get -1.
+"""
+
+HELP = "turn Glint landmark lists into a .lst"
+
+
+def add_arguments(parser):
+    parser.add_argument("dir", help="folder of the images and landmark files")
+    parser.add_argument("datasets", help="names of data sets, with commas between")
+    parser.add_argument("output", nargs="?", help="the .lst to write; standard output if left out")
+    parser.add_argument("--overwrite", action="store_true", help="replace a list that stands there")
+
+
+def run(args):
+    from insight.data.glint import write_glint_list
+
+    names = [name for name in args.datasets.split(",") if name]
+    count = write_glint_list(args.dir, names, args.output, args.overwrite)
+    if args.output:
+        print(f"{args.output}: {count} images")

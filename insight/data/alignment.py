@@ -1,0 +1,86 @@
+"""The five-point warp that every network of this family expects.
+
+Landmarks are those of the image: left eye, right eye, nose, left mouth corner, right mouth
+corner, in pixels, as they appear to the viewer. The target points are the 112 x 96 template of
+SphereFace, moved 8 pixels to the right for 112 x 112.
+
+Sources: Umeyama, "Least-squares estimation of transformation parameters between two point
+patterns", PAMI 13(4), 1991, eq. 39-42; InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from ..errors import InsightError
+
+TEMPLATE_112x96 = np.array(
+    [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]], np.float32
+)
+SIZES = ((112, 112), (112, 96))
+
+
+def template(size: Tuple[int, int]) -> np.ndarray:
+    """(5, 2) float32 x, y of the five points in an aligned image of (height, width).
+
+    Raises
+    ------
+    InsightError
+        The size is none of 112 x 112 and 112 x 96, for which alone the template is defined.
+    """
+    if tuple(size) not in SIZES:
+        raise InsightError(
+            f"--image-size {size[0]},{size[1]}: alignment by landmarks is defined for 112,112 and 112,96; "
+            f"use one of these"
+        )
+    return TEMPLATE_112x96 + np.float32([8, 0] if size[1] == 112 else [0, 0])
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(2, 3) float64: rotation, scale and shift that bring source points nearest to target points.
+
+    Parameters
+    ----------
+    source, target : np.ndarray
+        (N, 2) x, y.
+
+    Raises
+    ------
+    InsightError
+        The source points coincide.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    source_mean, target_mean = source.mean(0), target.mean(0)
+    a, b = source - source_mean, target - target_mean
+    u, spread, vt = np.linalg.svd(b.T @ a / len(source))
+    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    variance = a.var(0).sum()
+    if not variance > 0 or not signs[1]:
+        raise InsightError("the landmarks coincide; want five different points")
+    rotation = (u * signs) @ vt
+    linear = rotation * (spread @ signs) / variance
+    return np.column_stack([linear, target_mean - linear @ source_mean])
+
+
+def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) -> np.ndarray:
+    """Cut the aligned face out of an image.
+
+    Parameters
+    ----------
+    pixels : np.ndarray
+        uint8 (H, W, 3).
+    landmarks : sequence of 10 floats
+        Five x, then five y, as a .lst has them.
+    size : (int, int)
+        (height, width) of the result.
+
+    Returns
+    -------
+    np.ndarray
+        uint8 (height, width, 3); black where the face reaches beyond the image.
+    """
+    points = np.asarray(landmarks, np.float32).reshape(2, 5).T
+    return cv2.warpAffine(pixels, similarity(points, template(size)), (size[1], size[0]), borderValue=0.0)

@@ -1,0 +1,58 @@
+"""What this machine can run, and what to do about what it cannot.
+
+MXNet 1.9.1 can fail to import, crash, or hang on the first GPU operator, so nothing of it is loaded here: child
+processes try it out, each with a time limit, and report stage by stage (``attempt.py``). Every check is guarded:
+one that fails itself becomes a line of the report.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator
+
+from .. import _cuda
+from .gpus import check_gpus, devices_to_try, nvidia_on_bus, query_gpus
+from .machine import check_machine, check_resources
+from .packages import check_builds, check_libraries, check_packages, installed_builds, installed_version, requirements
+from .report import WARN, Check, Report
+from .trial import check_trial, probe, trains
+
+
+def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: None) -> Report:
+    """Look at everything.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds that the trial of one device may take.
+    say : callable str -> None
+        Told what is being tried, since a trial may take that long.
+    """
+    report = Report([], [])
+    gpus: dict[str, Any] = {"gpus": []}
+
+    def look_at_gpus() -> Iterator[Check]:
+        gpus.update(query_gpus())
+        return check_gpus(gpus, installed_builds(), nvidia_on_bus())
+
+    def try_devices() -> Iterator[Check]:
+        for device in ["cpu", *devices_to_try(gpus, installed_builds())]:
+            say(f"trying {device}: import, one operator, training steps")
+            stages = probe(device, timeout)
+            if trains(stages):
+                report.trains_on.append(device)
+            yield from check_trial(device, stages, timeout)
+
+    for section, check in (
+        ("machine", check_machine),
+        ("machine", check_resources),
+        ("packages", lambda: check_packages(requirements(), installed_version)),
+        ("packages", lambda: check_builds(installed_builds())),
+        ("libraries", lambda: check_libraries(_cuda.is_installed())),
+        ("GPU", look_at_gpus),
+        ("trial", try_devices),
+    ):
+        try:
+            report.checks.extend(check())
+        except Exception as error:  # a report with a hole beats none
+            report.checks.append(Check(section, "check", WARN, f"could not be made: {type(error).__name__}: {error}"))
+    return report

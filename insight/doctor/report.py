@@ -1,0 +1,31 @@
+"""What every check yields, and what becomes of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report: what was looked at, what was found, what to do about it."""
+
+    section: str
+    name: str
+    status: str
+    found: str
+    remedy: str = ""
+
+
+@dataclass
+class Report:
+    """All checks, and the devices (``cpu``, ``gpu(0)``) on which a training step has run."""
+
+    checks: list[Check]
+    trains_on: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"can_train": bool(self.trains_on), **asdict(self)}

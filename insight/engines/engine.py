@@ -1,0 +1,81 @@
+"""What every engine is: images in, embeddings out."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+
+
+class Engine(abc.ABC):
+    """A network in a runtime; call it with images.
+
+    Attributes
+    ----------
+    name : str
+        The runtime: ``mxnet``, ``onnxruntime``.
+    spec : str
+        The model as the user named it.
+    image_size : (int, int)
+        Height and width that the network takes.
+    dimension : int
+        Length E of an embedding.
+    batch_size : int
+        Most images that go through the network at once.
+    """
+
+    name: ClassVar[str]
+    SPEC: ClassVar[str]
+
+    def __init__(self, spec: str, image_size: Tuple[int, int], dimension: int, batch_size: int):
+        self.spec = spec
+        self.image_size = image_size
+        self.dimension = dimension
+        self.batch_size = batch_size
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Embed images.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            (N, 3, H, W), RGB, 0..255, uint8 or float32; N may be anything.
+
+        Returns
+        -------
+        numpy.ndarray
+            (N, E) float32, as the network gives them: not normalised.
+
+        Raises
+        ------
+        InsightError
+            The array is not of that kind.
+        """
+        want = (3, *self.image_size)
+        if images.ndim != 4 or images.shape[1:] != want or images.dtype not in (np.uint8, np.float32):
+            raise InsightError(
+                f"{self.spec}: takes uint8 or float32 images (N, {', '.join(map(str, want))}), "
+                f"got {images.dtype} {images.shape}"
+            )
+        embeddings = np.empty((len(images), self.dimension), np.float32)
+        done = 0
+        while done < len(images):
+            count = self._next(len(images) - done)
+            embeddings[done : done + count] = self._run(np.ascontiguousarray(images[done : done + count], np.float32))
+            done += count
+        return embeddings
+
+    def _next(self, left: int) -> int:
+        """How many of the images that are left go next."""
+        return min(left, self.batch_size)
+
+    @abc.abstractmethod
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        """Embed what :meth:`_next` allowed; float32 in and out."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """One line for people: runtime, version, device, graph."""

@@ -1,0 +1,114 @@
+"""MXNet as an engine: checkpoints ``prefix,epoch``."""
+
+from __future__ import annotations
+
+import threading
+from typing import Optional
+
+import numpy as np
+
+from ..errors import InsightError
+from . import BATCH, ENGINES, parse_device
+from .engine import Engine
+
+# insight._mxnet, and what needs it, is imported when a checkpoint is opened: other engines run without MXNet.
+
+
+@ENGINES.register("mxnet")
+class MXNetEngine(Engine):
+    """A checkpoint, evaluated by MXNet itself; safe to call from several threads, one at a time inside.
+
+    A batch is cut into powers of two, and the graph is planned once for each, with its buffers allocated
+    once: a short last batch plans nothing anew, and nothing is padded.
+
+    Parameters
+    ----------
+    checkpoint : insight.checkpoint.Checkpoint
+        As trained or slimmed; it is cut at the embedding.
+    spec : str
+        Its name in messages.
+    threads, device, graph, batch_size
+        As in :func:`insight.engines.load`.
+
+    Raises
+    ------
+    InsightError
+        It has no embedding layer, lacks arrays, or holds arrays of the wrong shape.
+    """
+
+    name = "mxnet"
+    SPEC = "prefix,epoch (an MXNet checkpoint: prefix-symbol.json and prefix-0000.params)"
+
+    def __init__(
+        self,
+        checkpoint,
+        spec: str = "the model",
+        threads: Optional[int] = None,
+        device=None,
+        graph: str = "fast",
+        batch_size: int = BATCH,
+    ):
+        from .._mxnet import mx
+        from ..graph import cut, fold, nodes, shapes, split
+
+        try:
+            model = cut.cut(nodes.Model.from_mxnet(*checkpoint))
+            size = shapes.image_size(model)
+            dimension = shapes.dimension(model, size)
+        except InsightError as error:
+            raise InsightError(f"{spec}: {error}") from None
+        if graph == "fast":
+            model = split.split(fold.fold(model), size)
+        super().__init__(spec, size, dimension, batch_size)
+        self.graph = graph
+        self._mx = mx
+        self._context = _context(mx, device)
+        self._threads = threads
+        self._symbol, arguments, auxiliary = model.to_mxnet()
+        arrays = {name: array.as_in_context(self._context) for name, array in {**arguments, **auxiliary}.items()}
+        self._inputs = [arrays.get(name) for name in self._symbol.list_inputs()]
+        self._planned: dict = {}
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def takes(spec: str) -> bool:
+        """Whether a specification is ``prefix,epoch``."""
+        return spec.rpartition(",")[2].strip().isdigit() and "," in spec
+
+    @classmethod
+    def open(cls, spec: str, threads: Optional[int], device, graph: str, batch_size: int) -> MXNetEngine:
+        """Load a checkpoint; see :func:`insight.engines.load`."""
+        from .. import checkpoint
+
+        return cls(checkpoint.load(*checkpoint.parse_spec(spec)), spec, threads, device, graph, batch_size)
+
+    def describe(self) -> str:
+        """One line: ``MXNet 1.9.1 on cpu(0), fast graph``."""
+        return f"MXNet {self._mx.__version__} on {self._context}, {self.graph} graph"
+
+    def _next(self, left: int) -> int:
+        return 1 << (min(left, self.batch_size).bit_length() - 1)
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        mx = self._mx
+        with self._lock, mx.autograd.pause(train_mode=False):
+            if self._threads is not None:
+                mx.base.check_call(mx.base._LIB.MXSetNumOMPThreads(self._threads))
+            run = self._planned.get(len(images)) or self._plan(len(images))
+            data = mx.nd.array(images, ctx=self._context, dtype=np.float32)
+            return run(*[data if array is None else array for array in self._inputs]).asnumpy()
+
+    def _plan(self, count: int):
+        """The graph for that many images, which keeps its buffers between calls."""
+        data = [i for i, array in enumerate(self._inputs) if array is None]
+        fixed = [i for i, array in enumerate(self._inputs) if array is not None]
+        flags = {"static_alloc": True, "static_shape": True, "data_indices": data, "param_indices": fixed}
+        self._planned[count] = self._mx.nd.CachedOp(self._symbol, list(flags.items()))
+        return self._planned[count]
+
+
+def _context(mx, device):
+    kind, number = parse_device(device)
+    if kind == "gpu" and mx.context.num_gpus() <= number:
+        raise InsightError(f"device gpu({number}): MXNet sees {mx.context.num_gpus()} GPUs; run: insight doctor")
+    return mx.Context(kind, number)

@@ -1,0 +1,257 @@
+"""One ONNX translation per MXNet operator of our networks and InsightFace's. Opset 13.
+
+A translation takes the node and the :class:`Writer`, and appends ONNX nodes. Where the two
+standards differ, the comment says how. Operators that are the identity at inference (Dropout,
+BlockGrad, _copy) never arrive here: :func:`insight.graph.fold.drop_identities` took them out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from ..errors import InsightError
+from ..graph.nodes import BATCH_NORM_EPS, Model, Node, Ref
+
+TRANSLATIONS: Dict[str, Callable[[Writer, Node], None]] = {}
+
+
+def translates(*operators: str) -> Callable:
+    """Decorator: file a translation under MXNet's names for the operator."""
+
+    def add(translation: Callable) -> Callable:
+        for operator in operators:
+            TRANSLATIONS[operator] = translation
+        return translation
+
+    return add
+
+
+class Writer:
+    """Collects the nodes and initializers of one ONNX graph.
+
+    Parameters
+    ----------
+    model : Model
+        The graph to translate; its arrays become initializers as far as nodes ask for them.
+    ranks : dict of Ref to int
+        Number of axes on each edge.
+    """
+
+    def __init__(self, model: Model, ranks: Dict[Ref, int]):
+        self.model = model
+        self.ranks = ranks
+        self.nodes: List[NodeProto] = []
+        self.initializers: Dict[str, TensorProto] = {}
+
+    def edge(self, ref: Ref) -> str:
+        """ONNX name of what an edge carries; a parameter becomes an initializer on the way."""
+        if ref.index:
+            raise InsightError(f"output {ref.index} of {ref.node} is read; only first outputs can be exported")
+        array = self.model.array(ref)
+        return ref.node.name if array is None else self.constant(ref.node.name, array)
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        """Add an initializer, float32 unless it is of integers; returns its name."""
+        array = np.asarray(array)
+        kind = array.dtype if array.dtype == np.int64 else np.float32
+        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array, dtype=kind), name)
+        return name
+
+    def parameter(self, ref: Ref, node: Node) -> np.ndarray:
+        """The array on an edge that has to be one."""
+        array = self.model.array(ref)
+        if array is None:
+            raise InsightError(f"{node}: its {ref.node.name} is computed, not stored; that cannot be exported")
+        return array
+
+    def emit(self, operator: str, node: Node, inputs: List[str], name: str = "", output: str = "", **attrs: Any) -> str:
+        """Append an ONNX node; without ``output`` it gives what the MXNet node gave."""
+        output = output or node.name
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=name or node.name, **attrs))
+        return output
+
+
+def translate(writer: Writer, node: Node) -> None:
+    """Append the ONNX nodes of one MXNet node.
+
+    Raises
+    ------
+    InsightError
+        The operator, or an option of it, has no translation.
+    """
+    translation = TRANSLATIONS.get(node.op)
+    if translation is None:
+        known = ", ".join(sorted(name for name in TRANSLATIONS if not name.startswith("_")))
+        raise InsightError(f"operator {node.op} at node {node.name!r} has no ONNX translation; known: {known}")
+    translation(writer, node)
+
+
+def unsupported(node: Node, what: str) -> InsightError:
+    """An option that a translation does not take."""
+    return InsightError(f"operator {node.op} at node {node.name!r}: {what} has no ONNX translation here")
+
+
+@translates("Convolution")
+def convolution(writer: Writer, node: Node) -> None:
+    kernel = node.shape("kernel")
+    if len(kernel) != 2 or node.text("layout", "None") not in ("None", "NCHW"):
+        raise unsupported(node, "other than two-dimensional NCHW convolution")
+    inputs = [writer.edge(ref) for ref in (node.inputs[:2] if node.flag("no_bias", False) else node.inputs[:3])]
+    pad = node.shape("pad", (0, 0))
+    writer.emit(
+        "Conv",
+        node,
+        inputs,
+        kernel_shape=kernel,
+        strides=node.shape("stride", (1, 1)),
+        dilations=node.shape("dilate", (1, 1)),
+        pads=pad + pad,
+        group=int(node.number("num_group", 1)),
+    )
+
+
+@translates("FullyConnected")
+def fully_connected(writer: Writer, node: Node) -> None:
+    """Flatten and Gemm: static, where MXNet's own exporter writes a chain of Shape, Slice and Reshape."""
+    if not node.flag("flatten", True) and writer.ranks[node.inputs[0]] != 2:
+        raise unsupported(node, "flatten=False on more than two axes")
+    inputs = [writer.edge(ref) for ref in (node.inputs[:2] if node.flag("no_bias", False) else node.inputs[:3])]
+    if writer.ranks[node.inputs[0]] != 2:
+        flat = f"{node.name}_flat"
+        inputs[0] = writer.emit("Flatten", node, [inputs[0]], name=flat, output=flat, axis=1)
+    writer.emit("Gemm", node, inputs, transB=1)
+
+
+@translates("BatchNorm")
+def batch_norm(writer: Writer, node: Node) -> None:
+    """``fix_gamma`` makes gamma one, whatever is stored; MXNet's own exporter forgets that."""
+    if node.number("axis", 1) != 1:
+        raise unsupported(node, f"axis={node.text('axis')}")
+    inputs = [writer.edge(ref) for ref in node.inputs[:5]]
+    if node.flag("fix_gamma", True):
+        gamma = writer.parameter(node.inputs[1], node)
+        writer.initializers.pop(inputs[1], None)
+        inputs[1] = writer.constant(f"{node.name}_fixed_gamma", np.ones_like(gamma))
+    writer.emit("BatchNormalization", node, inputs, epsilon=float(node.number("eps", BATCH_NORM_EPS)))
+
+
+@translates("LeakyReLU")
+def leaky_relu(writer: Writer, node: Node) -> None:
+    """A slope per channel is (C, 1, 1) in ONNX, which broadcasts from the last axis."""
+    kind = node.text("act_type", "leaky")
+    if kind == "prelu":
+        slope = writer.parameter(node.inputs[1], node)
+        axes = writer.ranks[node.inputs[0]] - 2
+        shape = slope.shape if slope.size == 1 else (*slope.shape, *[1] * axes)
+        inputs = [writer.edge(node.inputs[0]), writer.constant(node.inputs[1].node.name, slope.reshape(shape))]
+        writer.emit("PRelu", node, inputs)
+    elif kind == "leaky":
+        writer.emit("LeakyRelu", node, [writer.edge(node.inputs[0])], alpha=float(node.number("slope", 0.25)))
+    elif kind == "elu":
+        writer.emit("Elu", node, [writer.edge(node.inputs[0])], alpha=float(node.number("slope", 0.25)))
+    else:
+        raise unsupported(node, f"act_type={kind}")
+
+
+ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softrelu": "Softplus", "softsign": "Softsign"}
+
+
+@translates("Activation", "relu", "sigmoid", "tanh")
+def activation(writer: Writer, node: Node) -> None:
+    kind = node.text("act_type") if node.op == "Activation" else node.op
+    if kind not in ACTIVATIONS:
+        raise unsupported(node, f"act_type={kind}")
+    writer.emit(ACTIVATIONS[kind], node, [writer.edge(node.inputs[0])])
+
+
+@translates("clip")
+def clip(writer: Writer, node: Node) -> None:
+    bounds = [writer.constant(f"{node.name}_{end}", np.float32(node.number(f"a_{end}"))) for end in ("min", "max")]
+    writer.emit("Clip", node, [writer.edge(node.inputs[0]), *bounds])
+
+
+@translates("Flatten", "flatten")
+def flatten(writer: Writer, node: Node) -> None:
+    writer.emit("Flatten", node, [writer.edge(node.inputs[0])], axis=1)
+
+
+@translates("Concat", "concat")
+def concat(writer: Writer, node: Node) -> None:
+    writer.emit("Concat", node, [writer.edge(ref) for ref in node.inputs], axis=int(node.number("dim", 1)))
+
+
+@translates("slice_axis")
+def slice_axis(writer: Writer, node: Node) -> None:
+    end = node.value("end")
+    bounds = {"begin": node.number("begin"), "end": np.iinfo(np.int64).max if end is None else end}
+    bounds["axis"] = node.number("axis")
+    inputs = [writer.constant(f"{node.name}_{key}", np.array([value], np.int64)) for key, value in bounds.items()]
+    writer.emit("Slice", node, [writer.edge(node.inputs[0]), *inputs])
+
+
+ELEMENTWISE = {
+    "Add": ("elemwise_add", "broadcast_add", "broadcast_plus", "_Plus", "_plus", "_add"),
+    "Sub": ("elemwise_sub", "broadcast_sub", "broadcast_minus", "_Minus", "_minus", "_sub"),
+    "Mul": ("elemwise_mul", "broadcast_mul", "_Mul", "_mul"),
+    "Div": ("elemwise_div", "broadcast_div", "_Div", "_div"),
+    "Sum": ("add_n", "ElementWiseSum", "_sum"),
+}
+ONNX_ELEMENTWISE = {name: operator for operator, names in ELEMENTWISE.items() for name in names}
+
+
+@translates(*ONNX_ELEMENTWISE)
+def elementwise(writer: Writer, node: Node) -> None:
+    operator = ONNX_ELEMENTWISE[node.op]
+    writer.emit(operator, node, [writer.edge(ref) for ref in node.inputs], name=f"{operator}_{node.name}")
+
+
+SCALAR = {
+    "_plus_scalar": "Add",
+    "_PlusScalar": "Add",
+    "_minus_scalar": "Sub",
+    "_MinusScalar": "Sub",
+    "_mul_scalar": "Mul",
+    "_MulScalar": "Mul",
+    "_div_scalar": "Div",
+    "_DivScalar": "Div",
+    "_rminus_scalar": "Sub",
+    "_RMinusScalar": "Sub",
+    "_rdiv_scalar": "Div",
+    "_RDivScalar": "Div",
+}
+
+
+@translates(*SCALAR)
+def scalar(writer: Writer, node: Node) -> None:
+    """An operation with a number; the `_r` ones have the number on the left."""
+    operator = SCALAR[node.op]
+    number = writer.constant(f"{node.name}_scalar", np.float32(node.number("scalar")))
+    inputs = [writer.edge(node.inputs[0]), number]
+    if node.op.lower().startswith("_r"):
+        inputs.reverse()
+    writer.emit(operator, node, inputs, name=f"{operator}_{node.name}")
+
+
+@translates("Pooling")
+def pooling(writer: Writer, node: Node) -> None:
+    kind = node.text("pool_type", "max")
+    if kind not in ("max", "avg"):
+        raise unsupported(node, f"pool_type={kind}")
+    inputs = [writer.edge(node.inputs[0])]
+    if node.flag("global_pool", False):
+        writer.emit("GlobalMaxPool" if kind == "max" else "GlobalAveragePool", node, inputs)
+        return
+    convention = node.text("pooling_convention", "valid")
+    if convention == "same":
+        raise unsupported(node, "pooling_convention=same")
+    kernel = node.shape("kernel")
+    pad = node.shape("pad", (0,) * len(kernel))
+    attrs = {"kernel_shape": kernel, "strides": node.shape("stride", (1,) * len(kernel)), "pads": pad + pad}
+    if convention == "full":
+        attrs["ceil_mode"] = 1
+    if kind == "avg":
+        attrs["count_include_pad"] = int(node.flag("count_include_pad", True))
+    writer.emit("MaxPool" if kind == "max" else "AveragePool", node, inputs, **attrs)

@@ -1,0 +1,228 @@
+"""A record set as a data set of faces: which keys are images, of whom, of what size.
+
+Two layouts exist. **Indexed** (face2rec2, dataset_merge, RecBuilder): images are keys 1..N, an
+empty record per identity holds its range of keys, and key 0 says where those identity records
+begin and end. **Plain** (im2rec, SeqRecBuilder): every key is an image. Both open here.
+
+Labels of an indexed set come from the identity records, which stand together, and one image of
+each identity, so a set of millions opens without reading its images. Ranges are float32 in the
+file and rounded above 16,777,216; there they are found again from the images' labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import List, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+from . import commit, property
+from .identities import EXACT_FLOAT32, exact_ranges, read_ranges, runs
+from .imagehead import image_size
+from .recordio import RecordFile
+
+DEFAULT_NAME = "train.rec"
+
+
+class FaceSet:
+    """A set of face images in records. Make one with :meth:`open`.
+
+    Attributes
+    ----------
+    rec_path : str
+    records : RecordFile
+    images : np.ndarray
+        (N,) int64: keys of the images, ascending.
+    labels : np.ndarray
+        (N,) int64: identity of each image (the first of a vector label).
+    identities : np.ndarray
+        (K, 2) int64: ``images[a:b]`` are consecutive images of one identity. A label that
+        occurs in several runs has several rows.
+    num_classes : int
+        From ``property``, else the largest label + 1. Nothing here checks labels against it.
+    image_size : (int, int)
+        (height, width) in pixels, from ``property``, else from the first image.
+    indexed : bool
+        Whether the set has a header record and identity records.
+    notes : list of str
+        What had to be derived, for a command to print.
+    """
+
+    def __init__(self, records: RecordFile):
+        self.records = records
+        self.rec_path = records.rec_path
+        self.notes: List[str] = []
+        header = self._header()
+        self.indexed = header is not None
+        if header is not None:
+            self._open_indexed(*header)
+        else:
+            self._open_plain()
+        if not len(self.images):
+            raise InsightError(f"{self.rec_path}: holds no image; pack the set again")
+        self._read_property()
+
+    @classmethod
+    def open(cls, path: str) -> FaceSet:
+        """Open a set by its folder, its .rec file, or its path without suffix.
+
+        Raises
+        ------
+        InsightError
+            There is no such set, a folder holds several and none is ``train.rec``, a writer was
+            killed while it put the set there, or the files are damaged.
+        """
+        rec_path = find_rec(path)
+        records = RecordFile(rec_path)
+        try:
+            return cls(records)
+        except BaseException:
+            records.close()
+            raise
+
+    def _header(self):
+        """(first identity key, last + 1) as key 0 has them, or None in a plain set."""
+        if 0 not in self.records:
+            return None
+        record = self.records.read(0)
+        if record.flag != 2 or len(record.payload):
+            return None
+        begin, end = record.label.tolist()
+        if not 1 < begin <= end < float("inf"):
+            raise InsightError(
+                f"{self.rec_path}: header record (key 0) says that identities have keys {begin:g} to {end:g}, want "
+                f"1 < begin <= end; the set is damaged, pack it again"
+            )
+        return int(begin), int(end)
+
+    def _open_indexed(self, begin: int, end: int) -> None:
+        keys = np.sort(self.records.keys)
+        if begin >= EXACT_FLOAT32 or end >= EXACT_FLOAT32:
+            begin, end = self._exact_header(keys, begin)
+        self.images = keys[np.searchsorted(keys, 1) : np.searchsorted(keys, begin)]
+        id_keys = keys[np.searchsorted(keys, begin) : np.searchsorted(keys, end)]
+        if len(id_keys) != end - begin:
+            raise InsightError(
+                f"{self.records.idx_path}: {len(id_keys)} identity records, the header record (key 0) says "
+                f"{end - begin}; the .idx was cut or belongs to another .rec"
+            )
+        ranges = read_ranges(self.records, id_keys)
+        if ranges is not None and begin > EXACT_FLOAT32:
+            ranges = exact_ranges(ranges, begin, self._labels_of)
+        if ranges is None or not self._label_ranges(ranges):
+            self.labels = self._labels_of(self.images)
+            self.identities = runs(self.labels)
+            self.notes.append(f"{self.rec_path}: identity records do not fit the images' labels; the labels are used")
+
+    def _exact_header(self, keys: np.ndarray, near: int) -> Tuple[int, int]:
+        """Where the identity records begin, which float32 has rounded: at the first empty record."""
+        spacing = int(np.spacing(np.float32(near)))
+        window = keys[np.searchsorted(keys, near - spacing) : np.searchsorted(keys, near + spacing + 1)]
+        flags, _, sizes = self.records.headers(window)
+        empty = window[(flags == 2) & (sizes == 0)]
+        if not len(empty):
+            raise InsightError(f"{self.rec_path}: no identity record near key {near}, where the header puts them")
+        return int(empty[0]), int(keys[-1]) + 1
+
+    def _label_ranges(self, ranges: np.ndarray) -> bool:
+        """Label images by range, if ranges cover them and each begins and ends with the same label."""
+        rows = np.searchsorted(self.images, ranges)
+        rows = rows[rows[:, 0] < rows[:, 1]]
+        if not len(rows) or rows[0, 0] or rows[-1, 1] < len(self.images) or (rows[1:, 0] != rows[:-1, 1]).any():
+            return False
+        first = self._labels_of(self.images[rows[:, 0]])
+        if not np.array_equal(first, self._labels_of(self.images[rows[:, 1] - 1])):
+            return False
+        self.identities, self.labels = rows, np.repeat(first, rows[:, 1] - rows[:, 0])
+        return True
+
+    def _open_plain(self) -> None:
+        self.images = np.sort(self.records.keys)
+        self.labels = self._labels_of(self.images)
+        self.identities = runs(self.labels)
+        self.notes.append(f"{self.rec_path}: no header record (an im2rec file); identities are taken from the labels")
+
+    def _labels_of(self, keys: np.ndarray) -> np.ndarray:
+        """(N,) int64 labels as the images' own headers have them."""
+        _, values, _ = self.records.headers(keys)
+        whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**31)
+        if not whole.all():
+            at = int(np.flatnonzero(~whole)[0])
+            raise InsightError(
+                f"{self.rec_path}: key {keys[at]} has label {values[at]:g}, want the integer of an identity; "
+                f"pack the set again"
+            )
+        return values.astype(np.int64)
+
+    def _read_property(self) -> None:
+        folder = os.path.dirname(self.rec_path) or "."
+        if os.path.exists(os.path.join(folder, property.NAME)):
+            self.num_classes, *size = property.read_property(folder)
+            self.image_size = (size[0], size[1])
+            return
+        self.num_classes = max(int(self.labels.max()) + 1, 1)
+        size = image_size(self.payload(0))
+        if size is None:
+            raise InsightError(
+                f"{folder}/property: missing, and key {self.images[0]} of {self.rec_path} is no JPEG or PNG to take "
+                f"the size from; write a property file: num_classes,height,width"
+            )
+        self.image_size = size
+        said = property.Property(self.num_classes, *size).text()
+        self.notes.append(f"{folder}/property: missing; derived {said} from the labels and the first image")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def payload(self, i: int) -> memoryview:
+        """The encoded bytes of the i-th image, a view of the file.
+
+        Raises
+        ------
+        InsightError
+            The record is damaged; the message names file, key and offset.
+        """
+        return self.records.read(int(self.images[i])).payload
+
+    def fingerprint(self) -> str:
+        """A hash of property, .idx, labels and the .rec's size, to tell sets apart; images are not read."""
+        digest = hashlib.sha256()
+        digest.update(property.Property(self.num_classes, *self.image_size).text().encode())
+        digest.update(str(os.path.getsize(self.rec_path)).encode())
+        for column in (self.records.keys, self.records.offsets, self.labels):
+            digest.update(np.ascontiguousarray(column, "<i8"))
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        self.records.close()
+
+    def __enter__(self) -> FaceSet:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FaceSet({self.rec_path!r}, {len(self)} images, {self.num_classes} classes)"
+
+
+def find_rec(path: str) -> str:
+    """The .rec that a folder, a .rec path or a prefix means; see :meth:`FaceSet.open`."""
+    path = os.fspath(path)
+    if not os.path.isdir(path):
+        rec_path = path if os.path.isfile(path) else path + ".rec"
+        if not os.path.isfile(rec_path):
+            raise InsightError(f"{path}: no such folder, .rec file or prefix of one; give a set that face2rec wrote")
+    else:
+        found = sorted(name for name in os.listdir(path) if name.endswith(".rec") and not name.startswith("."))
+        if not found:
+            raise InsightError(f"{path}: holds no .rec file; write one with face2rec")
+        if len(found) > 1 and DEFAULT_NAME not in found:
+            raise InsightError(f"{path}: holds {', '.join(found[:5])}; give one of these files")
+        rec_path = os.path.join(path, found[0] if len(found) == 1 else DEFAULT_NAME)
+    folder, name = os.path.split(rec_path)
+    if name in commit.unfinished(folder or "."):
+        raise InsightError(f"{rec_path}: the command that wrote it was killed before it was done; run it again")
+    return rec_path

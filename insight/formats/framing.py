@@ -1,0 +1,72 @@
+"""RecordIO frames and image-record headers: the bytes of a .rec file, without NumPy.
+
+A frame is ``magic, lrec, data, zeros up to a multiple of 4``; ``lrec`` holds a part flag in its
+upper 3 bits and the length of the data in the lower 29. Data in which the magic stands at a
+multiple of 4 is cut there into parts (flags 1, 2, .., 2, 3), and the reader puts it back.
+The data of an image record is ``flag u32, label f32, id u64, id2 u64``, then, where flag > 0,
+that many float32 labels, then the payload; little-endian throughout.
+
+Source: dmlc-core ``include/dmlc/recordio.h`` and ``mxnet/recordio.py`` of MXNet 1.9.1.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Sequence, Union
+
+MAGIC = 0xCED7230A
+MAGIC_BYTES = struct.pack("<I", MAGIC)
+LENGTH_BITS = 29
+LENGTH_MASK = (1 << LENGTH_BITS) - 1
+WHOLE, FIRST, MIDDLE, LAST = range(4)  # part flags
+
+FRAME = struct.Struct("<II")
+HEADER = struct.Struct("<IfQQ")
+_HEADED_FRAME = struct.Struct("<IIIfQQ")  # both at once: the common case in one call
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+Labels = Union[float, Sequence[float]]
+
+
+def record_data(payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> bytes:
+    """Header, labels and payload of one record, as ``mx.recordio.pack`` makes them.
+
+    A number is written into the header with flag 0; a sequence behind it, with its length
+    as the flag, which is all that the flag ever means.
+    """
+    if isinstance(label, (int, float)):
+        return HEADER.pack(0, label, id, id2) + payload
+    return HEADER.pack(len(label), 0.0, id, id2) + struct.pack(f"<{len(label)}f", *label) + payload
+
+
+def frame(data: bytes) -> bytes:
+    """The data as it stands in a .rec file.
+
+    Raises
+    ------
+    ValueError
+        The data has 2^29 bytes or more, which RecordIO cannot hold.
+    """
+    length = len(data)
+    if length > LENGTH_MASK:
+        raise ValueError(f"a record holds at most {LENGTH_MASK} bytes, this one has {length}")
+    if MAGIC_BYTES in data:
+        return _frame_in_parts(data)
+    return FRAME.pack(MAGIC, length) + data + _PADDING[length & 3]
+
+
+def _frame_in_parts(data: bytes) -> bytes:
+    out = []
+    begin = 0
+    at = data.find(MAGIC_BYTES)
+    while at >= 0:
+        if at & 3:
+            at = data.find(MAGIC_BYTES, at + 1)
+            continue
+        part = FIRST if begin == 0 else MIDDLE
+        out += FRAME.pack(MAGIC, part << LENGTH_BITS | at - begin), data[begin:at]
+        begin = at + 4
+        at = data.find(MAGIC_BYTES, begin)
+    part = LAST if begin else WHOLE
+    out += FRAME.pack(MAGIC, part << LENGTH_BITS | len(data) - begin), data[begin:], _PADDING[len(data) & 3]
+    return b"".join(out)

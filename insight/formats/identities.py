@@ -1,0 +1,66 @@
+"""Who is where in a set: ranges of images per identity, from records and from labels."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+
+from .recordio import RecordFile
+
+EXACT_FLOAT32 = 1 << 24  # integers up to here are exact in float32
+
+
+def read_ranges(records: RecordFile, id_keys: np.ndarray) -> Optional[np.ndarray]:
+    """(K, 2) int64 ``[first, last + 1)`` keys as identity records have them; None if one has no range.
+
+    Above 2^24 float32 rounds both ends, so that one image may read as an empty range.
+    """
+    ranges = np.empty((len(id_keys), 2), np.int64)
+    for row, key in enumerate(id_keys.tolist()):
+        flag, label, _, _, _ = records.read(key)
+        if flag != 2 or not 1 <= label[0] <= label[1] <= 1 << 53:
+            return None
+        ranges[row] = label
+    return ranges
+
+
+def runs(labels: np.ndarray) -> np.ndarray:
+    """(R, 2) int64 ``[begin, end)`` of the runs of equal values."""
+    cuts = np.flatnonzero(labels[1:] != labels[:-1]) + 1
+    edges = np.concatenate([[0], cuts, [len(labels)]]).astype(np.int64)
+    return np.stack([edges[:-1], edges[1:]], axis=1) if len(labels) else np.zeros((0, 2), np.int64)
+
+
+def exact_ranges(ranges: np.ndarray, end: int, labels_of) -> np.ndarray:
+    """Identity ranges whose edges float32 has rounded, set right by the images' labels.
+
+    Each identity's range begins where the one before it ends, and there the label changes, so
+    it is enough to look at the labels around each rounded edge.
+
+    Parameters
+    ----------
+    ranges : np.ndarray
+        (K, 2) int64 ``[first, last + 1)`` as read, ascending.
+    end : int
+        The key behind the last image.
+    labels_of : callable
+        Keys (M,) int64 -> labels (M,).
+
+    Returns
+    -------
+    np.ndarray
+        (K, 2) int64; as many rows as there are changes of label, which is K in a sound set.
+    """
+    edges = ranges[1:, 0]
+    known = edges[edges < EXACT_FLOAT32]
+    rounded = edges[edges >= EXACT_FLOAT32]
+    reach = np.spacing(rounded.astype(np.float32)).astype(np.int64)
+    widest = int(reach.max(initial=1))
+    near = rounded[:, None] + np.arange(-widest, widest + 1)
+    near = np.unique(near[np.abs(near - rounded[:, None]) <= reach[:, None]])
+    near = near[(near > ranges[0, 0]) & (near < end)]
+    changes = near[labels_of(near) != labels_of(near - 1)]
+    changes = changes[changes >= EXACT_FLOAT32 - 1]
+    begins = np.unique(np.concatenate([ranges[:1, 0], known, changes]))
+    return np.stack([begins, np.append(begins[1:], end)], axis=1)

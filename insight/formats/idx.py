@@ -1,0 +1,152 @@
+"""The .idx file: one ``key TAB offset`` line per record, as text.
+
+Ten million lines are common (MS1M has six, Glint360K seventeen), so the text is parsed in
+blocks by NumPy. A block is taken only if it consists of nothing but digits, tabs and line
+ends in the right order; otherwise a slow reader goes over it and names the bad line.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from typing import BinaryIO, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+
+BLOCK_BYTES = 1 << 20
+_BREAK_ROWS = 1 << 17
+_FEW_RUNS = 1 << 12
+_SHORTEST_LINE = len(b"0\t0\n")
+_MAX_DIGITS = 18  # of a number that surely fits int64
+
+
+def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
+    """Keys and offsets of an .idx file, in the file's order.
+
+    Returns
+    -------
+    keys, offsets : np.ndarray, np.ndarray
+        (N,) int64 each.
+
+    Raises
+    ------
+    InsightError
+        The file is missing, or a line is not two non-negative integers with a tab between.
+    """
+    try:
+        with open(path, "rb", buffering=0) as lines:
+            most = os.fstat(lines.fileno()).st_size // _SHORTEST_LINE + 1
+            keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages count once written
+            rows = _fill(lines, keys, offsets, path)
+    except FileNotFoundError:
+        raise InsightError(f"{path}: no such file; an .idx stands beside each .rec, give both") from None
+    except IsADirectoryError:
+        raise InsightError(f"{path}: a folder, want the .idx of a .rec") from None
+    keys.resize(rows, refcheck=False)
+    offsets.resize(rows, refcheck=False)
+    return keys, offsets
+
+
+def _fill(lines: BinaryIO, keys: np.ndarray, offsets: np.ndarray, path: str) -> int:
+    row, rest = 0, b""
+    while True:
+        block = lines.read(BLOCK_BYTES)
+        if not block and not rest:
+            return row
+        text = rest + block if block else rest + b"\n"
+        cut = text.rfind(b"\n") + 1
+        text, rest = text[:cut], text[cut:] if block else b""
+        if not text:
+            continue
+        pairs = _parse(text)
+        if pairs is None:
+            pairs = _parse_slowly(text, row, path)
+        end = row + len(pairs) // 2
+        keys[row:end] = pairs[0::2]
+        offsets[row:end] = pairs[1::2]
+        row = end
+
+
+def _parse(text: bytes):
+    count = text.count(b"\n")
+    if text.translate(None, b"0123456789") != b"\t\n" * count:
+        return None
+    pairs = np.fromstring(text, dtype=np.int64, sep=" ")  # any white space separates
+    if len(pairs) != 2 * count or pairs.max(initial=0) >= 10**_MAX_DIGITS:
+        return None
+    return pairs
+
+
+def _parse_slowly(text: bytes, row: int, path: str) -> np.ndarray:
+    pairs = []
+    for line_number, line in enumerate(text.split(b"\n")[:-1], row + 1):
+        fields = line.strip().split(b"\t")
+        if len(fields) != 2 or not all(f.isdigit() and len(f) <= _MAX_DIGITS for f in fields):
+            shown = line[:60].decode("utf-8", "backslashreplace")
+            raise InsightError(
+                f"{path}:{line_number}: want an integer key, a tab and a byte offset, found {shown!r}; "
+                f"write the set again (the .rec alone holds the records, not their keys)"
+            )
+        pairs += int(fields[0]), int(fields[1])
+    return np.array(pairs, dtype=np.int64)
+
+
+class KeyTable:
+    """From keys to rows of an .idx, by runs of consecutive keys: a set in order has two or three.
+
+    Raises
+    ------
+    InsightError
+        A key occurs twice.
+    """
+
+    def __init__(self, keys: np.ndarray, idx_path: str):
+        self._idx_path = idx_path
+        rows = np.concatenate([[0], _breaks(keys)]) if len(keys) else np.zeros(0, np.int64)
+        lengths = np.diff(rows, append=len(keys))
+        order = np.argsort(keys[rows], kind="stable")
+        self._rows, self._lengths = rows[order], lengths[order]
+        self._starts = keys[self._rows]
+        twice = np.flatnonzero(self._starts[1:] < (self._starts + self._lengths)[:-1])
+        if len(twice):
+            raise InsightError(
+                f"{idx_path}: key {self._starts[twice[0] + 1]} stands there twice; records must have a key each "
+                f"(an im2rec list with a repeated index gives this); write the set again"
+            )
+        self._search = self._starts.tolist() if len(rows) <= _FEW_RUNS else self._starts
+
+    def find(self, key: int) -> int:
+        """The row of a key, or -1."""
+        run = bisect_right(self._search, key) - 1
+        if run < 0:
+            return -1
+        inside = int(key) - int(self._starts[run])
+        return int(self._rows[run]) + inside if inside < self._lengths[run] else -1
+
+    def find_all(self, keys: np.ndarray) -> np.ndarray:
+        """(N,) int64 rows of keys. Raises InsightError for a key that is not there."""
+        run = np.searchsorted(self._starts, keys, side="right") - 1
+        if len(self._starts):
+            inside = keys - self._starts[run]
+            missing = (run < 0) | (inside >= self._lengths[run])
+        else:
+            inside, missing = keys, np.ones(len(keys), bool)
+        if missing.any():
+            raise InsightError(f"{self._idx_path}: no key {keys[missing][0]} among its keys")
+        return self._rows[run] + inside
+
+
+def _breaks(keys: np.ndarray) -> np.ndarray:
+    """Rows whose key is not the one before it plus 1, found in blocks to keep temporaries small."""
+    found = [np.zeros(0, np.int64)]
+    for begin in range(1, len(keys), _BREAK_ROWS):
+        part = keys[begin - 1 : begin + _BREAK_ROWS]
+        found.append(np.flatnonzero(part[1:] != part[:-1] + 1) + begin)
+    return np.concatenate(found)
+
+
+def idx_path_of(rec_path: str) -> str:
+    """The .idx that belongs to a .rec: the same name with the other suffix."""
+    return os.path.splitext(os.fspath(rec_path))[0] + ".idx"

@@ -1,0 +1,248 @@
+"""Random access to .rec files by memory map; and, from its own file, the writer.
+
+Payloads are views of the map: nothing is copied and no file position is shared, so one
+reader serves any number of threads, and forked workers inherit it.
+
+Source of the layout: ``framing``. Checked against ``mx.recordio`` in both directions.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Iterator, List, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+
+from ..errors import InsightError
+from .framing import (
+    FIRST,
+    FRAME,
+    HEADER,
+    LAST,
+    LENGTH_BITS,
+    LENGTH_MASK,
+    MAGIC,
+    MAGIC_BYTES,
+    MIDDLE,
+    WHOLE,
+)
+from .idx import KeyTable, idx_path_of, read_idx
+from .recordwriter import RecordWriter
+
+__all__ = ["Record", "RecordFile", "RecordWriter"]
+
+
+class Record(NamedTuple):
+    """One image record, as ``mx.recordio.unpack`` splits it."""
+
+    flag: int
+    label: Union[float, np.ndarray]  # (flag,) float32 where flag > 0
+    id: int
+    id2: int
+    payload: memoryview
+
+
+class RecordFile:
+    """A .rec file and its .idx, open for reading.
+
+    Parameters
+    ----------
+    rec_path : str
+    idx_path : str, optional
+        The .idx beside the .rec where it is not given.
+
+    Attributes
+    ----------
+    keys : np.ndarray
+        (N,) int64, in the order of the .idx.
+    offsets : np.ndarray
+        (N,) int64: where each key's record begins in the .rec.
+
+    Raises
+    ------
+    InsightError
+        A file is missing, the .rec is no RecordIO file, or the .idx belongs to another .rec,
+        is cut, or holds a key twice.
+    """
+
+    def __init__(self, rec_path: str, idx_path: Optional[str] = None):
+        self.rec_path = os.fspath(rec_path)
+        self.idx_path = os.fspath(idx_path) if idx_path is not None else idx_path_of(self.rec_path)
+        self._map, self._view = _map_file(self.rec_path)
+        try:
+            self.keys, self.offsets = read_idx(self.idx_path)
+            self._check_offsets()
+            self._rows = KeyTable(self.keys, self.idx_path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_offsets(self) -> None:
+        size = len(self._view)
+        if size >= 4 and self._view[:4] != MAGIC_BYTES:
+            found = int.from_bytes(self._view[:4], "little")
+            raise InsightError(
+                f"{self.rec_path}: not a RecordIO file (magic {found:#010x} at offset 0, want {MAGIC:#010x}); "
+                f"give the .rec that face2rec or im2rec wrote"
+            )
+        odd = int(np.bitwise_or.reduce(self.offsets)) & 3  # records begin at multiples of 4
+        if odd or self.offsets.max(initial=0) > max(size - FRAME.size, 0):
+            row = int(np.argmax((self.offsets & 3 != 0) | (self.offsets > size - FRAME.size)))
+            key, offset = self.keys[row], self.offsets[row]
+            raise InsightError(
+                f"{self.rec_path}: key {key} should stand at offset {offset}, and the file has {size} bytes; "
+                f"it was cut, or {self.idx_path} belongs to another .rec"
+            )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __contains__(self, key: int) -> bool:
+        return self._rows.find(key) >= 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.keys.tolist())
+
+    def read(self, key: int) -> Record:
+        """The record of a key.
+
+        Raises
+        ------
+        InsightError
+            The key is not in the .idx, or its record is damaged.
+        """
+        row = self._rows.find(key)
+        if row < 0:
+            raise InsightError(f"{self.idx_path}: no key {key} among its {len(self.keys)} keys")
+        return self.read_at(int(self.offsets[row]), f"key {key}")
+
+    def read_at(self, offset: int, what: str = "a record") -> Record:
+        """The record that begins at a byte offset; ``what`` names it in messages."""
+        data, _ = self._data_at(offset, what)
+        if len(data) < HEADER.size:
+            raise self._damage(what, offset, f"{len(data)} bytes are too few for an image record's header")
+        flag, label, id, id2 = HEADER.unpack_from(data)
+        begin = HEADER.size
+        if flag:
+            begin += 4 * flag
+            if begin > len(data):
+                raise self._damage(what, offset, f"the header promises {flag} labels in {len(data)} bytes")
+            label = np.frombuffer(data, "<f4", flag, HEADER.size).copy()  # must not hold the map open
+        return Record(flag, label, id, id2, data[begin:])
+
+    def scan(self) -> Iterator[Tuple[int, Record]]:
+        """Offset and record of everything in the .rec, front to back, without the .idx."""
+        offset = 0
+        while offset < len(self._view):
+            what = "a record"
+            _, end = self._data_at(offset, what)
+            yield offset, self.read_at(offset, what)
+            offset = end
+
+    def _data_at(self, offset: int, what: str) -> Tuple[memoryview, int]:
+        """The data of a frame (a view, or a joined copy if it is in parts) and where the next begins."""
+        part, begin, length = self._frame_at(offset, what)
+        end = begin + length
+        if part == WHOLE:
+            return self._view[begin:end], end + (-length & 3)
+        if part != FIRST:
+            raise self._damage(what, offset, "this is the middle of a record")
+        pieces: List[Union[bytes, memoryview]] = [self._view[begin:end]]
+        at = end + (-length & 3)
+        while part != LAST:
+            part, begin, length = self._frame_at(at, what)
+            if part not in (MIDDLE, LAST):
+                raise self._damage(what, at, "the record's next part is missing")
+            end = begin + length
+            pieces += MAGIC_BYTES, self._view[begin:end]
+            at = end + (-length & 3)
+        return memoryview(b"".join(pieces)), at
+
+    def _frame_at(self, offset: int, what: str) -> Tuple[int, int, int]:
+        size = len(self._view)
+        if not 0 <= offset <= size - FRAME.size:
+            raise self._damage(what, offset, f"the file ends at {size}: it was cut")
+        magic, lrec = FRAME.unpack_from(self._view, offset)
+        if magic != MAGIC:
+            raise self._damage(what, offset, f"magic {magic:#010x}, want {MAGIC:#010x}: foreign or damaged")
+        begin, length = offset + FRAME.size, lrec & LENGTH_MASK
+        if begin + length > size:
+            raise self._damage(what, offset, f"{length} bytes are promised, {size - begin} are left: the file was cut")
+        return lrec >> LENGTH_BITS, begin, length
+
+    def _damage(self, what: str, offset: int, found: str) -> InsightError:
+        return InsightError(
+            f"{self.rec_path}: {what} at offset {offset}: {found}; fetch the file again or write it again, "
+            f"together with its .idx"
+        )
+
+    def headers(self, keys: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Flag, first label and payload size of many records at once, without touching payloads.
+
+        Parameters
+        ----------
+        keys : np.ndarray
+            (N,) int64.
+
+        Returns
+        -------
+        flags : np.ndarray
+            (N,) int64.
+        labels : np.ndarray
+            (N,) float32: the label, or the first of a vector.
+        sizes : np.ndarray
+            (N,) int64, bytes.
+
+        Raises
+        ------
+        InsightError
+            A key is unknown or its record is damaged.
+        """
+        keys = np.asarray(keys, np.int64)
+        offsets = self.offsets[self._rows.find_all(keys)]
+        words = np.frombuffer(self._view, "<u4", len(self._view) // 4)
+        at = offsets // 4
+        last = len(words) - 1
+        magic, lrec = words[at], words[np.minimum(at + 1, last)]
+        flags = words[np.minimum(at + 2, last)].astype(np.int64)
+        length = (lrec & LENGTH_MASK).astype(np.int64)
+        sizes = length - HEADER.size - 4 * flags
+        labels = words[np.minimum(np.where(flags > 0, at + 8, at + 3), last)].view(np.float32)
+        plain = (magic == MAGIC) & (lrec >> LENGTH_BITS == WHOLE) & (sizes >= 0)
+        plain &= offsets + FRAME.size + length <= len(self._view)
+        for i in np.flatnonzero(~plain):  # in parts, or damaged: the careful reader tells
+            record = self.read(int(keys[i]))
+            flags[i], sizes[i] = record.flag, len(record.payload)
+            labels[i] = record.label[0] if record.flag else record.label
+        return flags, labels, sizes
+
+    def close(self) -> None:
+        """Let go of the file; payloads that are still in use keep the map alive until they go."""
+        self._view = memoryview(b"")
+        self._map = None
+
+    def __enter__(self) -> RecordFile:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def __reduce__(self):
+        return RecordFile, (self.rec_path, self.idx_path)
+
+    def __repr__(self) -> str:
+        return f"RecordFile({self.rec_path!r}, {len(self)} records)"
+
+
+def _map_file(path: str) -> Tuple[Optional[mmap.mmap], memoryview]:
+    try:
+        with open(path, "rb") as rec:
+            if not os.fstat(rec.fileno()).st_size:
+                return None, memoryview(b"")
+            mapped = mmap.mmap(rec.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise InsightError(f"{path}: no such file; give a .rec file") from None
+    except IsADirectoryError:
+        raise InsightError(f"{path}: a folder, want a .rec file") from None
+    return mapped, memoryview(mapped)

@@ -1,0 +1,110 @@
+"""Writing .rec and .idx, byte for byte as ``mx.recordio.MXIndexedRecordIO`` does; without NumPy."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import BinaryIO, Optional
+
+from ..errors import InsightError
+from .commit import commit_together
+from .framing import Labels, frame, record_data
+
+BUFFER_BYTES = 1 << 20
+
+
+class RecordStream:
+    """Records into two open files. Whoever opened them sees to it that they appear whole.
+
+    Attributes
+    ----------
+    count : int
+        Records written so far.
+    offset : int
+        Bytes written to the .rec so far.
+    """
+
+    def __init__(self, rec: BinaryIO, idx: BinaryIO):
+        self._write_rec = rec.write
+        self._write_idx = idx.write
+        self.count = 0
+        self.offset = 0
+
+    def write(self, key: int, payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> None:
+        """Append one record.
+
+        Parameters
+        ----------
+        key : int
+            Of the .idx. Keys must differ; the reader refuses a set where they do not.
+        payload : bytes
+            The encoded image; empty for header and identity records.
+        label : number or sequence of numbers
+            A number gives flag 0, a sequence its length. Stored as float32, so integers above
+            16,777,216 are rounded.
+        id, id2 : int
+            The record's own number, in its header.
+        """
+        try:
+            framed = frame(record_data(payload, label, id, id2))
+        except ValueError as error:
+            raise InsightError(f"record of key {key}: {error}") from None
+        self._write_rec(framed)
+        self._write_idx(b"%d\t%d\n" % (key, self.offset))
+        self.offset += len(framed)
+        self.count += 1
+
+
+class RecordWriter:
+    """A new .rec and the .idx beside it, which appear when the writer is closed.
+
+    As a context manager it commits at the end of the block, and leaves no trace if the block
+    raises. Without one, call ``close`` or ``abort``.
+
+    Raises
+    ------
+    InsightError
+        One of the two stands there already and ``overwrite`` is not set.
+    """
+
+    def __init__(self, rec_path: str, overwrite: bool = False):
+        folder, name = os.path.split(os.fspath(rec_path))
+        stem = os.path.splitext(name)[0]
+        self._files: Optional[ExitStack] = ExitStack()
+        self._commit = commit_together(folder or ".", [stem + ".idx", name], overwrite)
+        staging = self._commit.__enter__()
+        rec = self._files.enter_context(open(staging.path(name), "wb", buffering=BUFFER_BYTES))
+        idx = self._files.enter_context(open(staging.path(stem + ".idx"), "wb", buffering=BUFFER_BYTES))
+        self._stream = RecordStream(rec, idx)
+        self.write = self._stream.write
+
+    def __len__(self) -> int:
+        return self._stream.count
+
+    def close(self) -> None:
+        """Finish both files and let them appear under their names. A second call does nothing."""
+        if self._files is not None:
+            files, self._files = self._files, None
+            files.close()
+            self._commit.__exit__(None, None, None)
+
+    def abort(self, error: Optional[BaseException] = None) -> None:
+        """Drop what was written; nothing appears. After ``close`` it does nothing."""
+        if self._files is not None:
+            files, self._files = self._files, None
+            files.close()
+            error = error or InterruptedError("the writer was aborted")
+            try:
+                self._commit.__exit__(type(error), error, error.__traceback__)
+            except BaseException as raised:
+                if raised is not error:
+                    raise
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort(error)

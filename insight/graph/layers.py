@@ -1,0 +1,71 @@
+"""Convolution and FullyConnected as linear maps of channels: what rewrites of their neighbours need.
+
+Weights are (out, in / groups, kh, kw) or (out, in); a fully connected layer behind a feature map sees it
+flattened channel by channel. Arithmetic is float64, arrays keep the type they had.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Tuple
+
+import numpy as np
+
+from .nodes import Graph, Model, Node, Ref, Use
+
+LINEAR = ("Convolution", "FullyConnected")
+FLATTEN = ("Flatten", "flatten")
+
+
+def is_linear(model: Model, node: Node) -> bool:
+    """Whether it is a layer whose weight and bias are arrays that we may change."""
+    if node.op not in LINEAR or any(model.array(ref) is None for ref in node.inputs[1:]):
+        return False
+    if node.op == "FullyConnected":
+        return node.flag("flatten", True)
+    return node.text("layout", "None") in ("None", "NCHW") and len(node.shape("kernel")) == 2
+
+
+def weight_and_bias(model: Model, layer: Node) -> Tuple[np.ndarray, np.ndarray]:
+    """(weight, bias) in float64; a missing bias is zeros."""
+    weight = model.array(layer.inputs[1]).astype(np.float64)
+    if layer.flag("no_bias", False) or len(layer.inputs) < 3:
+        return weight, np.zeros(len(weight))
+    return weight, model.array(layer.inputs[2]).astype(np.float64)
+
+
+def assign(model: Model, layer: Node, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Give a layer its arrays, under their old names unless another layer shares them."""
+    kind = model.array(layer.inputs[1]).dtype
+    had_bias = len(layer.inputs) > 2 and not layer.flag("no_bias", False)
+    layer.inputs[1] = _store(model, layer.inputs[1], weight.astype(kind))
+    if had_bias:
+        layer.inputs[2] = _store(model, layer.inputs[2], bias.astype(kind))
+    elif bias.any():
+        layer.attrs["no_bias"] = "False"
+        layer.inputs[2:] = [model.add_parameter(f"{layer.name}_bias", bias.astype(kind))]
+
+
+def _store(model: Model, ref: Ref, array: np.ndarray) -> Ref:
+    if len(model.graph.consumers().get(ref.node, ())) > 1:
+        return model.add_parameter(ref.node.name, array)
+    model.params[ref.node.name] = array
+    return ref
+
+
+def input_factor(layer: Node, weight: np.ndarray, per_channel: np.ndarray) -> Optional[np.ndarray]:
+    """Values per input channel (C,), spread so that they multiply the weight; None where they do not fit."""
+    if layer.op == "FullyConnected":
+        spread, rest = divmod(weight.shape[1], len(per_channel))
+        return None if rest else np.repeat(per_channel, spread)[None, :]
+    groups = int(layer.number("num_group", 1))
+    if weight.shape[1] * groups != len(per_channel):
+        return None
+    rows = np.repeat(per_channel.reshape(groups, -1), len(weight) // groups, axis=0)
+    return rows[:, :, None, None]
+
+
+def only_use(graph: Graph, node: Node, uses: Dict[Node, List[Use]]) -> Optional[Use]:
+    """Where a node's output goes, where it goes to one place and is no output of the graph."""
+    if len(uses[node]) != 1 or any(ref.node is node for ref in graph.outputs):
+        return None
+    return uses[node][0]

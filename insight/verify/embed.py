@@ -1,0 +1,133 @@
+"""Images to embeddings, in order, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from typing import Callable, Iterator, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+from ..formats import atomic
+from ..progress import track
+from .sources import ImageSource
+
+FLIPS = ("none", "sum")
+AHEAD = 2  # batches that are decoded while the network works on one
+MOST_THREADS = 4  # decoding outruns any network on a CPU from there on
+
+
+class Embedded(NamedTuple):
+    """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each."""
+
+    embeddings: np.ndarray
+    keys: np.ndarray
+    labels: np.ndarray
+
+
+def embed(
+    network: Callable[[np.ndarray], np.ndarray],
+    source: ImageSource,
+    image_size: Tuple[int, int],
+    flip: str = "none",
+    batch_size: int = 32,
+) -> Embedded:
+    """Embed every image of a source.
+
+    Parameters
+    ----------
+    network : callable
+        Images (N, 3, H, W) uint8, RGB, 0..255, to raw embeddings (N, E) float32.
+    source : ImageSource
+    image_size : (int, int)
+        Height and width that the network takes; images must have it.
+    flip : str
+        ``none``, or ``sum``: embeddings of image and mirror image, added up as InsightFace's verification does.
+    batch_size : int
+        Images at a time.
+
+    Raises
+    ------
+    InsightError
+        An image cannot be decoded or is of another size.
+    """
+    if flip not in FLIPS:
+        raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
+    if batch_size < 1:
+        raise InsightError(f"--batch-size {batch_size}: must be at least 1")
+    embeddings = np.empty((0, 0), np.float32)
+    done = 0
+    with closing(track(range(len(source)), "embedding", unit="images")) as ticks:
+        for images in batches(source, image_size, batch_size):
+            rows = network(images)
+            if flip == "sum":
+                rows = rows + network(np.ascontiguousarray(images[..., ::-1]))
+            if not done:
+                embeddings = np.empty((len(source), rows.shape[1]), np.float32)
+            embeddings[done : done + len(rows)] = rows
+            done += len(rows)
+            deque(islice(ticks, len(rows)), maxlen=0)  # progress counts images, not batches
+    return Embedded(embeddings, np.array(list(source.keys)), np.asarray(source.labels, np.int64))
+
+
+def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int) -> Iterator[np.ndarray]:
+    """Decoded images (N, 3, H, W) uint8, RGB, in order; threads decode a few batches ahead."""
+    workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    waiting: deque = deque()
+    try:
+        for start in range(0, len(source), batch_size):
+            indices = range(start, min(start + batch_size, len(source)))
+            waiting.append(_begin(pool, source, image_size, indices, workers))
+            if len(waiting) > AHEAD:
+                yield _end(*waiting.popleft())
+        while waiting:
+            yield _end(*waiting.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(pool, source: ImageSource, size: Tuple[int, int], indices: range, parts: int) -> tuple:
+    """Start to decode a batch; each task takes an interleaved part of it."""
+    images = np.empty((len(indices), 3, *size), np.uint8)
+
+    def decode(part: range) -> None:
+        for row in part:
+            images[row] = source.pixels(indices[row], size)
+
+    rows = range(len(indices))
+    return images, [pool.submit(decode, rows[part::parts]) for part in range(parts)]
+
+
+def _end(images: np.ndarray, tasks: Sequence[Future]) -> np.ndarray:
+    for task in tasks:
+        task.result()
+    return images
+
+
+def save(path, embedded: Embedded) -> None:
+    """Write an .npz with ``embeddings``, ``keys`` and ``labels``, whole or not at all."""
+    with atomic.write_beside(path) as out:
+        np.savez(out, embeddings=embedded.embeddings, keys=embedded.keys, labels=embedded.labels)
+
+
+def load(path) -> Embedded:
+    """Read what :func:`save` wrote.
+
+    Raises
+    ------
+    InsightError
+        The file is missing, or is no such .npz.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"])
+    except FileNotFoundError:
+        raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise InsightError(f"{path}: not an .npz that embed wrote ({error})") from None

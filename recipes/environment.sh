@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# The project's Python environment: .venv in its root. Source this file, then:
+#
+#   make_environment deploy,test     # extras of setup.py; MXNet's build is added
+#
+# It finds a Python that fits, installs once, and puts .venv/bin first in PATH. Everyone shares the one .venv: who
+# asks for more extras adds them. A stamp in it says what was installed, so that the next call returns at once, a
+# changed setup.py installs again, and an installation that was killed, having no stamp, starts anew.
+#
+# INSIGHT_MXNET=cpu or cu112 chooses MXNet's build; unset, cu112 where nvidia-smi sees a GPU that it holds code for.
+
+project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# Prints the path of a Python 3.9 to 3.12 that can make environments. Each is tried by running it: a pyenv shim
+# stands in PATH for versions that are not active, and Debian's python3 comes without ensurepip.
+find_python() {
+    local candidate
+    local check='import sys, venv, ensurepip; assert (3, 9) <= sys.version_info[:2] < (3, 13); print(sys.executable)'
+    for candidate in python3.11 python3.10 python3.12 python3.9 python3; do
+        "$candidate" -c "$check" 2>/dev/null && return
+    done
+    echo "error: no Python 3.9 to 3.12 with venv; on Debian and Ubuntu: apt-get install python3 python3-venv" >&2
+    return 1
+}
+
+# Prints cpu or cu112.
+mxnet_build() {
+    local query="nvidia-smi --query-gpu=compute_cap --format=csv,noheader"
+    case ${INSIGHT_MXNET:-} in
+        cpu | cu112) echo "$INSIGHT_MXNET" ;;
+        "")
+            # shellcheck disable=SC2086  # the query's words
+            if timeout 30 $query 2>/dev/null | awk '$1 + 0 >= 5 && $1 + 0 < 9 { fits = 1 } END { exit !fits }'; then
+                echo cu112
+            else
+                echo cpu
+            fi
+            ;;
+        *)
+            echo "error: INSIGHT_MXNET=$INSIGHT_MXNET: must be cpu or cu112" >&2
+            return 1
+            ;;
+    esac
+}
+
+# make_environment EXTRAS: see above.
+make_environment() {
+    local venv=$project_root/.venv
+    local stamp=$venv/insight-installed # lines: where, of which setup.py, MXNet's build, extras
+    local had_build build extras now
+    had_build=$(sed -n 3p "$stamp" 2>/dev/null) || had_build=""
+    build=$had_build
+    if [ -n "${INSIGHT_MXNET:-}" ] || [ -z "$build" ]; then
+        build=$(mxnet_build) || return
+    fi
+    extras=$({ sed -n 4p "$stamp" 2>/dev/null && echo; echo "$1"; } | tr ',' '\n' | sed '/^$/d' | sort -u | paste -sd, -)
+    now=$(printf '%s\n' "$project_root" "$(cksum <"$project_root/setup.py")" "$build" "$extras")
+    if [ "$now" != "$(cat "$stamp" 2>/dev/null)" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        echo "installing into .venv: $build,$extras (once; takes minutes)" >&2
+        _prepare_venv "$venv" "$stamp" || return
+        if [ -n "$had_build" ] && [ "$had_build" != "$build" ]; then # both builds own the folder mxnet/
+            "$venv/bin/python" -m pip uninstall -qq -y mxnet mxnet-cu112 || return
+        fi
+        "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
+            -e "${project_root}[$build,$extras]" || return
+        printf '%s\n' "$now" >"$stamp.partial" && mv "$stamp.partial" "$stamp" || return
+    fi
+    export PATH="$venv/bin:$PATH"
+    hash -r
+}
+
+# A .venv to install into, without its stamp. One that this file made is made anew if it was never finished, was
+# moved, or lost its Python; a .venv that someone else made is taken as it is.
+_prepare_venv() {
+    local venv=$1 stamp=$2 python
+    if [ -f "$venv/made-by-insight" ]; then
+        if [ "$(sed -n 1p "$stamp" 2>/dev/null)" != "$project_root" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+            rm -rf "$venv"
+        fi
+    fi
+    rm -f "$stamp"
+    if [ ! -d "$venv" ]; then
+        python=$(find_python) || return
+        mkdir "$venv" && touch "$venv/made-by-insight" && "$python" -m venv "$venv"
+    fi
+}

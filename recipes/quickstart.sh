@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# From a folder of faces to a shipped model: data, lists, records, two training stages,
+# verification, slimming, ONNX. Every stage is an `insight` command, shown before it runs.
+#
+#   ./recipes/quickstart.sh [ALIGNED_DIR] [--output DIR] [--stage N] [--dry-run]
+#
+#   ALIGNED_DIR   aligned 112x112 faces, a folder per identity; none: faces are made up
+#   --output DIR  where the run's files go (default: runs/quickstart, then runs/quickstart-2, …)
+#   --stage N     go on with the newest run (or with --output DIR) from stage N
+#   --dry-run     print the commands and stop; nothing is installed or written
+#
+# Environment: SOFTMAX_STEPS, ARCFACE_STEPS, BATCH_SIZE, VAL_RATIO, PAIRS, SEED change the sizes.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SOFTMAX_STEPS=${SOFTMAX_STEPS:-250}
+ARCFACE_STEPS=${ARCFACE_STEPS:-200}
+BATCH_SIZE=${BATCH_SIZE:-64}
+VAL_RATIO=${VAL_RATIO:-0.25}
+PAIRS=${PAIRS:-1200}
+SEED=${SEED:-0}
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+usage() { sed -n '2,/^set -euo/p' "${BASH_SOURCE[0]}" | sed '/^set -euo/d; s/^# \{0,1\}//'; }
+
+faces='' work='' first=1 dry_run=''
+while (($#)); do
+    case $1 in
+        -h | --help) usage && exit 0 ;;
+        --output) work=${2:?--output takes a folder} && shift ;;
+        --stage) first=${2:?--stage takes a number} && shift ;;
+        --dry-run) dry_run=yes ;;
+        -*) fail "$1: no such option; see --help" ;;
+        *) [[ -z $faces ]] || fail "$1: one folder only; see --help" && faces=$1 ;;
+    esac
+    shift
+done
+[[ $first =~ ^([1-9]|1[01])$ ]] || fail "--stage $first: stages are 1 to 11; see --dry-run"
+if [[ -n $faces ]]; then
+    [[ -d $faces ]] || fail "$faces: no such folder; give a folder that holds a folder per identity"
+    faces=$(cd "$faces" && pwd)
+fi
+
+newest_run() { # the last of runs/quickstart, runs/quickstart-2, … or nothing
+    find "$ROOT/runs" -maxdepth 1 -type d \( -name quickstart -o -name 'quickstart-[0-9]*' \) 2>/dev/null |
+        sort -V | tail -n 1 || true
+}
+
+if [[ -z $work ]]; then
+    work=$(newest_run)
+    if ((first > 1)); then
+        [[ -n $work ]] || fail "--stage $first: there is no earlier run in runs/; start without --stage"
+    elif [[ -z $work ]]; then
+        work=$ROOT/runs/quickstart
+    else
+        number=${work##*quickstart} && number=${number#-}
+        work=$ROOT/runs/quickstart-$((${number:-1} + 1))
+    fi
+elif ((first == 1)) && [[ -n $(ls -A "$work" 2>/dev/null) ]]; then
+    fail "--output $work: is not empty; name a new folder, or go on there with --stage N"
+fi
+[[ $work = /* ]] || work=$PWD/$work
+cd "$ROOT"
+work=${work#"$ROOT"/}
+
+if ((first > 1)) && [[ -z $faces && -s $work/faces.txt ]]; then
+    faces=$(<"$work/faces.txt")
+fi
+made_up=''
+if [[ -z $faces || $faces == "$work/faces" ]]; then
+    made_up=yes
+    faces=$work/faces
+fi
+
+if [[ -z $dry_run ]]; then
+    # shellcheck source=recipes/environment.sh
+    source recipes/environment.sh
+    make_environment deploy
+    mkdir -p "$work/log"
+    printf '%s\n' "$faces" >"$work/faces.txt"
+fi
+
+show() { # a command line as one would type it
+    local word
+    printf '    insight'
+    for word in "$@"; do
+        [[ $word =~ ^[[:alnum:]_./,=:+@%-]+$ ]] && printf ' %s' "$word" || printf ' %q' "$word"
+    done
+    printf '\n'
+}
+
+stage=0
+# stage NAME FILE FIGURE COMMAND...: run an insight command as the next stage. FILE is what it makes;
+# FIGURE is a sed expression that finds, in what the command prints, the figure for the closing table.
+stage() {
+    local name=$1 file=$2 figure=$3 log start
+    shift 3
+    stage=$((stage + 1))
+    ((stage >= first)) || return 0
+    printf '\n[%d] %s\n' "$stage" "$name"
+    show "$@"
+    [[ -z $dry_run ]] || return 0
+    log=$work/log/$(printf '%02d' "$stage")-$name.log
+    start=$(date +%s)
+    # -i: on Ctrl-C the command has the last word, so its reader must outlive it
+    if ! insight "$@" 2>&1 | tee -i "$log"; then
+        local status=${PIPESTATUS[0]}
+        echo "stage $stage ($name) did not end well; mend the cause, then: ./recipes/quickstart.sh --output $work --stage $stage" >&2
+        exit "$status"
+    fi
+    figure=$(sed -n "$figure" "$log" | tail -n 1)
+    sed -i "/^$stage\t/d" "$work/stages.tsv" 2>/dev/null || true
+    printf '%s\t%s\t%s\t%s\t%s\n' "$stage" "$name" "$(($(date +%s) - start))" "$figure" "$file" >>"$work/stages.tsv"
+}
+
+newest() { # number of the newest checkpoint of a prefix; 1 where there is none yet
+    local last
+    last=$(find "$(dirname "$1")" -name "$(basename "$1")-[0-9]*.params" 2>/dev/null | sort -V | tail -n 1 || true)
+    last=${last##*-} && last=${last%.params}
+    echo $((10#${last:-1}))
+}
+
+set_dir=$work/set
+softmax=$work/softmax/model
+arcface=$work/arcface/model
+slim=$work/shipped/model
+onnx=$work/shipped/model.onnx
+training=(--network y1 --emb-size 128 --per-batch-size "$BATCH_SIZE" --data-dir "$set_dir" --target val
+    --wd 0.00004 --fc7-wd-mult 10 --ckpt 2 --seed "$SEED")
+# shellcheck disable=SC2016 # sed's dollar, not the shell's
+last_line='$p'
+accuracy='s/^\[val\]\[[1-9][0-9]*\]Accuracy-Flip: /accuracy /p'
+
+if [[ -n $made_up ]]; then
+    stage data "$faces" "$last_line" made-up-faces "$faces" --seed "$SEED"
+else
+    stage=1 # the faces are there
+    ((first > 1)) || printf '\n[1] data\n    %s (yours: only read)\n' "$faces"
+fi
+stage lists "$work/train.lst" "$last_line" \
+    dir2lst "$faces" "$work/train.lst" --val-ratio "$VAL_RATIO" --val-output "$work/val.lst" --min-images 2 --seed "$SEED"
+stage records "$set_dir/train.rec" "$last_line" \
+    face2rec "$work/train.lst" --output "$set_dir"
+stage pairs "$set_dir/val.bin" "$last_line" \
+    make-bin "$work/val.lst" "$set_dir/val.bin" --pairs "$PAIRS" --seed "$SEED"
+stage softmax "$softmax" "$accuracy" \
+    train-softmax "${training[@]}" --loss-type 0 --fc7-no-bias --prefix "$softmax" --max-steps "$SOFTMAX_STEPS" \
+    --lr-steps "$((SOFTMAX_STEPS * 4 / 5))"
+stage arcface "$arcface" "$accuracy" \
+    train-softmax "${training[@]}" --loss-type 4 --prefix "$arcface" --max-steps "$ARCFACE_STEPS" \
+    --lr-steps "$((ARCFACE_STEPS * 3 / 5)),$((ARCFACE_STEPS * 9 / 10))" --pretrained "$softmax,$(newest "$softmax")"
+stage verification "$work/verification.json" 's/^\[val\]Accuracy-Flip: /accuracy /p' \
+    verification --data-dir "$set_dir" --target val --model "$arcface,$(newest "$arcface")" --json "$work/verification.json"
+stage slim "$slim-0000.params" "$last_line" \
+    model-slim --model "$arcface,$(newest "$arcface")" --output "$slim"
+stage onnx "$onnx" "$last_line" \
+    export-onnx --model "$slim,0" --output "$onnx" --faces "$set_dir/val.bin"
+stage embed-mxnet "$work/mxnet.npz" "$last_line" \
+    embed --model "$slim,0" --input "$set_dir/val.bin" --output "$work/mxnet.npz"
+stage embed-onnx "$work/onnx.npz" "$last_line" \
+    embed --model "$onnx" --input "$set_dir/val.bin" --output "$work/onnx.npz" --compare "$work/mxnet.npz"
+[[ -z $dry_run ]] || exit 0
+
+before=$(sed -n 's/^\[val\]\[0\]Accuracy-Flip: //p' "$work"/log/*-softmax.log | tail -n 1)
+after=$(sed -n 's/^\[val\]Accuracy-Flip: //p' "$work"/log/*-verification.log | tail -n 1)
+echo
+(printf 'stage\tseconds\tfile\tfigure\n' && awk -F'\t' '{ print $1 " " $2 "\t" $3 "\t" $5 "\t" $4 }' <(sort -n "$work/stages.tsv")) |
+    column -t -s $'\t'
+cat <<END
+
+Held-out people, accuracy of telling same from different: $before before training (random weights), $after after.
+
+What next
+  your own faces       ./recipes/quickstart.sh path/to/aligned        (112x112, a folder per person)
+  a longer training    SOFTMAX_STEPS=2000 ARCFACE_STEPS=4000 ./recipes/quickstart.sh path/to/aligned
+  a stage once more    ./recipes/quickstart.sh --output $work --stage 6
+  use the model        .venv/bin/insight embed --model $onnx --input FOLDER --output faces.npz
+  read on              docs/README.md, and .venv/bin/insight --help
+END

@@ -1,0 +1,224 @@
+"""Engines: any number of images, the same numbers in every runtime, clear words for what cannot be opened."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from small_networks import evaluate, far, filled, images, mobile, residual
+
+from insight import checkpoint, engines
+from insight.checkpoint import Checkpoint
+from insight.engines.mxnet import MXNetEngine
+from insight.errors import InsightError
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Checkpoint(*filled(mobile()))
+
+
+@pytest.fixture(scope="module")
+def spec(network, tmp_path_factory):
+    prefix = tmp_path_factory.mktemp("model") / "a,b"  # a comma in the prefix is allowed
+    checkpoint.save(str(prefix), 3, network)
+    return f"{prefix},3"
+
+
+def onnx_file(path, nodes, constants, shape, output=("batch", 4), input_name="data"):
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, output)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+def linear(path, batch, normalise=False):
+    """(pixels - 127.5, * 2 where asked) -> Flatten -> Gemm, and its weight."""
+    weight = np.random.default_rng(0).normal(size=(4, 48)).astype(np.float32)
+    nodes, constants, last = [], {"w": weight}, "data"
+    if normalise:
+        nodes += [helper.make_node("Sub", ["data", "mean"], ["s"]), helper.make_node("Mul", ["s", "two"], ["m"])]
+        constants.update(mean=np.float32(127.5), two=np.float32(2))
+        last = "m"
+    nodes += [helper.make_node("Flatten", [last], ["f"]), helper.make_node("Gemm", ["f", "w"], ["out"], transB=1)]
+    return onnx_file(path, nodes, constants, [batch, 3, 4, 4], [batch, 4]), weight
+
+
+def pixels(count, size=112, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, size, size), np.uint8)
+
+
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+def test_embeddings_are_those_of_plain_mxnet(network, spec, graph):
+    engine = engines.load(spec, graph=graph)
+    assert (engine.name, engine.image_size, engine.dimension) == ("mxnet", (112, 112), 6)
+    assert graph in engine.describe()
+    found = engine(images(5))
+    assert found.dtype == np.float32
+    assert far(evaluate(*network, images(5)), found) < 2e-5
+
+
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+def test_a_pre_activation_network_too(graph):
+    network = Checkpoint(*filled(residual()))
+    assert far(evaluate(*network, images(5)), MXNetEngine(network, graph=graph)(images(5))) < 2e-5
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 13])
+def test_any_number_of_images(spec, count):
+    engine = engines.load(spec, batch_size=8)
+    x = pixels(13)
+    assert far(engine(x)[:count], engine(x[:count])) < 1e-5 if count else engine(x[:0]).shape == (0, 6)
+
+
+def test_few_graphs_are_planned(network):
+    engine = MXNetEngine(network, batch_size=6)
+    for count in range(1, 12):
+        engine(pixels(count))
+    assert sorted(engine._planned) == [1, 2, 4]
+
+
+def test_bytes_and_floats_are_the_same_and_anything_else_is_refused(spec):
+    engine = engines.load(spec)
+    assert (engine(pixels(3)) == engine(pixels(3).astype(np.float32))).all()
+    for wrong in (pixels(2).astype(np.float64), pixels(2, 96), pixels(2)[0], pixels(2).transpose(0, 2, 3, 1)):
+        with pytest.raises(InsightError, match=r"takes uint8 or float32 images \(N, 3, 112, 112\), got"):
+            engine(wrong)
+
+
+def test_an_engine_evaluates_inside_a_training_step(network):
+    from insight._mxnet import mx
+
+    engine = MXNetEngine(network)
+    outside = engine(pixels(3))
+    with mx.autograd.record():
+        assert (engine(pixels(3)) == outside).all()
+
+
+def test_threads_may_share_an_engine(network):
+    engine = MXNetEngine(network)
+    x = pixels(12)
+    alone = engine(x)
+    found = {}
+
+    def work(i):
+        found[i] = np.concatenate([engine(x[j : j + 1 + i % 2]) for j in range(0, 12, 1 + i % 2)])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(far(alone, found[i]) < 1e-5 for i in range(4))
+
+
+def test_what_cannot_be_opened_is_told(spec, tmp_path):
+    with pytest.raises(InsightError, match=r"--model x.param: .*known: prefix,epoch .*; a .onnx file"):
+        engines.load("x.param")
+    with pytest.raises(InsightError, match="no such checkpoint; epochs there: 3"):
+        engines.load(spec[:-1] + "4")
+    with pytest.raises(InsightError, match="x.onnx: no such file"):
+        engines.load("x.onnx")
+    with pytest.raises(InsightError, match="graph 'quick' is not known; known: fast, plain"):
+        engines.load(spec, graph="quick")
+    with pytest.raises(InsightError, match="must be at least 1"):
+        engines.load(spec, batch_size=0)
+    (tmp_path / "bad.onnx").write_bytes(b"no protobuf")
+    with pytest.raises(InsightError, match="bad.onnx: ONNX Runtime does not load it"):
+        engines.load(str(tmp_path / "bad.onnx"))
+
+
+def test_a_checkpoint_without_embedding_is_named(tmp_path):
+    from insight._mxnet import mx
+
+    symbol = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="scores")
+    checkpoint.save(str(tmp_path / "m"), 0, Checkpoint(*filled(symbol)))
+    with pytest.raises(InsightError, match=r"m,0: the graph has no layer 'fc1'.*candidates: scores"):
+        engines.load(f"{tmp_path}/m,0")
+
+
+@pytest.mark.parametrize(
+    ("device", "parsed"), [(None, ("cpu", 0)), ("gpu", ("gpu", 0)), ("gpu:1", ("gpu", 1)), ("gpu(2)", ("gpu", 2))]
+)
+def test_devices_are_read(device, parsed):
+    assert engines.parse_device(device) == parsed
+
+
+def test_a_device_that_is_not_there(spec, tmp_path):
+    with pytest.raises(InsightError, match="want cpu, gpu"):
+        engines.load(spec, device="tpu")
+    with pytest.raises(InsightError, match=r"device gpu\(7\): MXNet sees \d+ GPUs"):
+        engines.load(spec, device="gpu:7")
+
+
+def test_onnx_with_normalisation_inside_gets_raw_pixels(tmp_path):
+    path, weight = linear(tmp_path / "m.onnx", "batch", normalise=True)
+    engine = engines.load(path, threads=1)
+    x = pixels(5, 4)
+    assert (engine.image_size, engine.dimension, engine.normalises) == ((4, 4), 4, True)
+    assert far((x.reshape(5, -1) - 127.5) * 2 @ weight.T, engine(x)) < 1e-6
+
+
+def test_onnx_without_gets_what_insightface_feeds(tmp_path):
+    path, weight = linear(tmp_path / "m.onnx", "batch")
+    engine = engines.load(path)
+    x = pixels(5, 4)
+    assert "outside" in engine.describe()
+    assert far((x.reshape(5, -1) - 127.5) / 127.5 @ weight.T, engine(x)) < 1e-6
+
+
+def test_onnx_with_a_fixed_batch_takes_any_number(tmp_path):
+    path, weight = linear(tmp_path / "m.onnx", 4)
+    x = pixels(7, 4)
+    assert far((x.reshape(7, -1) - 127.5) / 127.5 @ weight.T, engines.load(path)(x)) < 1e-6
+
+
+def test_onnx_of_another_kind_is_told(tmp_path):
+    nodes = [helper.make_node("Relu", ["data"], ["out"])]
+    path = onnx_file(tmp_path / "m.onnx", nodes, {}, ["n", 112, 112, 3], ["n", 112, 112, 3])
+    with pytest.raises(InsightError, match=r"this one takes data \('n', 112, 112, 3\) and gives out"):
+        engines.load(path)
+
+
+def test_without_onnx_runtime_the_remedy_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    path, _ = linear(tmp_path / "m.onnx", 1)
+    with pytest.raises(InsightError, match=r"pip install 'insight\[deploy\]'"):
+        engines.load(path)
+
+
+def test_an_onnx_file_needs_no_mxnet(tmp_path):
+    path, _ = linear(tmp_path / "m.onnx", 1)
+    code = f"import sys; from insight import engines; engines.load({path!r}); sys.exit('mxnet' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_real_network_runs_again_and_again(model_y1):
+    spec = f"{model_y1[0]},{model_y1[1]}"
+    plain, fast = (engines.load(spec, graph=graph) for graph in ("plain", "fast"))
+    x = pixels(2)
+    first = plain(x)
+    for engine in (plain, fast) * 3:
+        assert far(first, engine(x)) < 1e-5
+
+
+def test_mxnets_fused_subgraph_cannot_get_in_the_way(model_y1):
+    """Where it is switched on, the second run of an executor fails on this checkpoint: !IsMKLDNNData()."""
+    code = (
+        "import numpy as np; from insight import engines\n"
+        f"engine = engines.load('{model_y1[0]},{model_y1[1]}', graph='plain')\n"
+        "x = np.full((1, 3, 112, 112), 99, np.uint8)\n"
+        "assert [float(engine(x)[0, 0]) for _ in range(3)] == [float(engine(x)[0, 0])] * 3\n"
+    )
+    environment = {**os.environ, "MXNET_SUBGRAPH_BACKEND": "MKLDNN"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,227 @@
+"""ONNX files: equal to MXNet operator by operator, and a drop-in for what reads them."""
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from small_networks import S, evaluate, far, filled, images, mobile, pixels, residual, training
+
+from insight import __version__, checkpoint, engines
+from insight.checkpoint import Checkpoint
+from insight.cli import run_command
+from insight.errors import InsightError
+from insight.export.onnx import export_onnx, to_onnx
+from insight.graph import cut
+from insight.graph.nodes import Model
+
+NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training(mobile())}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def exported(request, tmp_path_factory):
+    """(the checkpoint, its spec, folder with plain.onnx and fast.onnx)."""
+    labels = {"softmax_label": (1,)} if request.param == "training" else {}
+    held = Checkpoint(*filled(NETWORKS[request.param](), **labels))
+    folder = tmp_path_factory.mktemp(request.param)
+    checkpoint.save(str(folder / "net"), 7, held)
+    for graph in engines.GRAPHS:
+        export_onnx(f"{folder}/net,7", str(folder / f"{graph}.onnx"), graph, count=4)
+    return held, f"{folder}/net,7", folder
+
+
+def reference(held, x):
+    symbol = held.symbol.get_internals()["fc1_output"]
+    names = set(symbol.list_inputs())
+    return evaluate(symbol, {k: v for k, v in held.arg_params.items() if k in names}, held.aux_params, x)
+
+
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+@pytest.mark.parametrize("count", [1, 3, 64])
+def test_onnx_runtime_and_opencv_embed_as_mxnet(exported, graph, count):
+    held, _, folder = exported
+    x = images(count)
+    want = reference(held, x)
+    assert far(want, engines.load(str(folder / f"{graph}.onnx"), batch_size=64)(x)) < 2e-5
+    network = cv2.dnn.readNetFromONNX(str(folder / f"{graph}.onnx"))
+    network.setInput(x)
+    assert far(want, network.forward()) < 2e-5
+
+
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+def test_the_file_is_what_readers_look_for(exported, graph):
+    _, _, folder = exported
+    model = onnx.load(str(folder / f"{graph}.onnx"))
+    assert (model.ir_version, model.opset_import[0].version) == (7, 13)
+    assert [value.name for value in model.graph.input] == ["data"]
+    assert [value.name for value in model.graph.output] == ["fc1"]
+    shape = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert shape == ["batch", 3, 112, 112]
+    assert not {"Shape", "Reshape", "Dropout", "Identity"} & {node.op_type for node in model.graph.node}
+    assert {p.key: p.value for p in model.metadata_props} == {
+        "color_order": "RGB",
+        "input_layout": "NCHW",
+        "input_size": "112,112",
+        "input_range": "0..255",
+        "normalisation": "inside",
+        "embedding": "6, not normalised",
+        "graph": graph,
+        "source": "net,7",
+        "insight_version": __version__,
+    }
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    used = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= used
+
+
+def insightface_mean_and_std(path):
+    """The rule of ArcFaceONNX in the pip package insightface, by the names of the first nodes."""
+    first = [node.name for node in onnx.load(path).graph.node[:8]]
+    minus = any(name.startswith(("Sub", "_minus")) for name in first)
+    times = any(name.startswith(("Mul", "_mul")) for name in first)
+    return (0.0, 1.0) if minus and times else (127.5, 127.5)
+
+
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+def test_insightface_feeds_raw_pixels(exported, graph):
+    assert insightface_mean_and_std(str(exported[2] / f"{graph}.onnx")) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "first", [lambda x: x, lambda x: S.BatchNorm(x, fix_gamma=True, eps=2e-5, name="bn_data"), lambda x: (x + 1) / 128]
+)
+def test_insightface_feeds_raw_pixels_to_networks_without_the_usual_normalisation(first, tmp_path):
+    held = filled(S.FullyConnected(first(S.Variable("data")), num_hidden=4, name="fc1"))
+    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(Model.from_mxnet(*held))).SerializeToString())
+    assert insightface_mean_and_std(str(tmp_path / "m.onnx")) == (0.0, 1.0)
+    engine = engines.load(str(tmp_path / "m.onnx"))
+    assert engine.normalises
+    assert far(evaluate(*held, images()), engine(images())) < 2e-5
+
+
+def pooled(**options):
+    return lambda x: S.Pooling(x, **{"kernel": (3, 3), **options})
+
+
+OPERATORS = {
+    "conv bias, stride, dilate, groups": lambda x: S.Convolution(
+        x, num_filter=6, kernel=(3, 2), stride=(2, 1), dilate=(1, 2), pad=(2, 1), num_group=3, name="c"
+    ),
+    "leaky": lambda x: S.LeakyReLU(x, act_type="leaky", slope=0.1),
+    "leaky, slope by default": lambda x: S.LeakyReLU(x),
+    "elu": lambda x: S.LeakyReLU(x, act_type="elu", slope=0.3),
+    "relu": lambda x: S.Activation(x, act_type="relu"),
+    "sigmoid": lambda x: S.Activation(x, act_type="sigmoid"),
+    "tanh": lambda x: S.tanh(x),
+    "softrelu": lambda x: S.Activation(x, act_type="softrelu"),
+    "clip": lambda x: S.clip(x, a_min=-0.2, a_max=0.6),
+    "scalars": lambda x: ((3 - x) * 2 + 1.5) / 4 - 0.5,
+    "a number over": lambda x: 1 / (x + 3),
+    "sum of three": lambda x: S.add_n(x, x * 2, S.relu(x)),
+    "elementwise": lambda x: (x * S.relu(x) - x) / (S.relu(x) + 1) + x,
+    "broadcast": lambda x: S.broadcast_mul(x, S.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="avg")),
+    "concat": lambda x: S.Concat(x, S.relu(x), x, dim=1),
+    "slice": lambda x: S.slice_axis(x, axis=1, begin=1, end=None),
+    "slice from behind": lambda x: S.slice_axis(x, axis=2, begin=-9, end=-2),
+    "max pool": pooled(stride=(2, 2), pad=(1, 1), pool_type="max"),
+    "max pool, stride by default": pooled(pool_type="max"),
+    "max pool, full": pooled(kernel=(2, 2), stride=(3, 3), pool_type="max", pooling_convention="full"),
+    "average pool": pooled(stride=(2, 2), pad=(1, 1), pool_type="avg"),
+    "average pool without padding": pooled(stride=(2, 2), pad=(1, 1), pool_type="avg", count_include_pad=False),
+    "global max pool": pooled(global_pool=True, pool_type="max"),
+    "batch norm, all by default": lambda x: S.BatchNorm(x, name="bn"),
+    "prelu behind flatten": lambda x: S.LeakyReLU(S.Flatten(x), act_type="prelu", name="flat_relu"),
+    "copies": lambda x: S.BlockGrad(S.identity(S.Dropout(x))),
+    "fc without bias": lambda x: S.FullyConnected(x, num_hidden=5, no_bias=True, name="fc0"),
+    "fc that does not flatten": lambda x: S.FullyConnected(S.Flatten(x), num_hidden=5, flatten=False, name="fc0"),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_each_operator(name, tmp_path):
+    x = S.Pooling(pixels(S.Variable("data")), kernel=(8, 8), stride=(8, 8), pool_type="max")  # 14 x 14
+    held = filled(S.FullyConnected(OPERATORS[name](x), num_hidden=4, name="fc1"))
+    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(Model.from_mxnet(*held))).SerializeToString())
+    assert far(evaluate(*held, images()), engines.load(str(tmp_path / "m.onnx"))(images())) < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (lambda x: S.sin(x, name="wave"), "operator sin at node 'wave' has no ONNX translation; known: Activation, "),
+        (lambda x: S.LeakyReLU(x, act_type="gelu", name="g"), "LeakyReLU at node 'g': act_type=gelu"),
+        (lambda x: S.Pooling(x, kernel=(2, 2), pool_type="sum", name="p"), "Pooling at node 'p': pool_type=sum"),
+        (lambda x: S.BatchNorm(x, axis=2, name="b"), "BatchNorm at node 'b': axis=2"),
+        (lambda x: S.SliceChannel(x, num_outputs=3, name="s")[1], "operator SliceChannel at node 's'"),
+    ],
+)
+def test_what_has_no_translation_is_named(body, message):
+    held = filled(S.FullyConnected(body(S.Variable("data")), num_hidden=4, name="fc1"))
+    with pytest.raises(InsightError, match=message):
+        to_onnx(cut.cut(Model.from_mxnet(*held)))
+
+
+def test_a_file_is_the_same_bytes_twice(exported, tmp_path):
+    _, spec, folder = exported
+    export_onnx(spec, str(tmp_path / "again.onnx"), count=1)
+    assert (tmp_path / "again.onnx").read_bytes() == (folder / "plain.onnx").read_bytes()
+
+
+def test_the_command(exported, tmp_path, capsys):
+    _, spec, _ = exported
+    output = tmp_path / "new/m.onnx"
+    arguments = ["--model", spec, "--output", str(output), "--graph", "fast", "--num-faces", "2"]
+    assert run_command("export-onnx", arguments) == 0
+    said = capsys.readouterr().out
+    assert "fast graph" in said
+    assert "over 2 faces" in said
+    assert run_command("export-onnx", arguments) == 2
+    assert "is there already; give another --output, or --overwrite" in capsys.readouterr().err
+    assert run_command("export-onnx", [*arguments, "--overwrite"]) == 0
+
+
+def test_the_command_compares_with_given_faces(exported, tmp_path, capsys):
+    _, spec, _ = exported
+    (tmp_path / "faces/a").mkdir(parents=True)
+    for i in range(5):
+        cv2.imwrite(str(tmp_path / f"faces/a/{i}.png"), np.full((112, 112, 3), i * 50, np.uint8))
+    arguments = ["--model", spec, "--output", str(tmp_path / "m.onnx"), "--faces", str(tmp_path / "faces")]
+    assert run_command("export-onnx", arguments) == 0
+    assert "over 5 faces" in capsys.readouterr().out
+
+
+def test_below_the_bound_there_is_no_file(exported, tmp_path, capsys):
+    _, spec, _ = exported
+    arguments = ["--model", spec, "--output", str(tmp_path / "m.onnx"), "--bound", "1.5", "--num-faces", "2"]
+    assert run_command("export-onnx", arguments) == 1
+    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_translation_does_not_pass(exported, tmp_path, monkeypatch):
+    """A parameter that is nudged on its way into the file."""
+    from insight.export import onnx_ops
+
+    write = onnx_ops.Writer.constant
+
+    def nudge(self, name, array):
+        return write(self, name, array + 0.02 * np.arange(len(array))[:, None] if name == "pre_fc1_weight" else array)
+
+    monkeypatch.setattr(onnx_ops.Writer, "constant", nudge)
+    assert run_command("export-onnx", ["--model", exported[1], "--output", str(tmp_path / "m.onnx")]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+def test_the_real_network_on_real_faces(model_y1, real_data, tmp_path, graph):
+    from insight.verify.sources import image_source
+
+    spec = f"{model_y1[0]},{model_y1[1]}"
+    faces = image_source(real_data / "data/lfw_dev.bin").spread
+    done = export_onnx(spec, str(tmp_path / "m.onnx"), graph, faces, 8, bound=0.99999)
+    assert done.parity.count == 8
+    assert insightface_mean_and_std(str(done.path)) == (0.0, 1.0)
+    network = cv2.dnn.readNetFromONNX(str(done.path))
+    x = faces(3, (112, 112))
+    network.setInput(x.astype(np.float32))
+    assert far(engines.load(spec, graph="plain")(x), network.forward()) < 1e-5

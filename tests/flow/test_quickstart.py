@@ -1,0 +1,192 @@
+"""The main job in small: every stage of recipes/quickstart.sh, and what goes wrong on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from insight.datasets.made_up import write_aligned
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"SOFTMAX_STEPS": "10", "ARCFACE_STEPS": "10", "BATCH_SIZE": "16", "PAIRS": "40", "VAL_RATIO": "0.4"}
+STAGES = "data lists records pairs softmax arcface verification slim onnx embed-mxnet embed-onnx".split()
+
+
+def quickstart(*arguments, **more):
+    environment = {**os.environ, **SMALL, **more}
+    command = ["bash", str(ROOT / "recipes/quickstart.sh"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT.parent, timeout=600)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_projects_environment():
+    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
+        pytest.skip("the recipes install into .venv; run these tests by tests/run.sh")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("faces") / "people"
+    write_aligned(folder, identities=10, images=6, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(faces, tmp_path_factory):
+    work = tmp_path_factory.mktemp("quickstart") / "run"
+    return work, quickstart(faces, "--output", work)
+
+
+def test_runs_to_the_end(finished):
+    work, run = finished
+    assert run.returncode == 0, run.stderr
+    rows = [line.split("\t") for line in (work / "stages.tsv").read_text().splitlines()]
+    assert [row[1] for row in rows] == STAGES[1:]  # the faces were there
+    for _, name, seconds, figure, file in rows:
+        assert int(seconds) >= 0 and figure and file, name
+    assert "accuracy" in run.stdout and "What next" in run.stdout
+    for number, name in enumerate(STAGES, 1):
+        assert f"\n[{number}] {name}\n    " in run.stdout
+
+
+def test_ships_what_it_says(finished):
+    work, _ = finished
+    ours, theirs = (np.load(work / name)["embeddings"] for name in ("mxnet.npz", "onnx.npz"))
+    assert ours.shape == theirs.shape and ours.shape[1] == 128
+    cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosine.min() >= 0.99999
+    assert json.loads((work / "verification.json").read_text())["results"][0]["target"] == "val"
+    # held-out people are not among the trained ones
+    people = [
+        {line.split("\t")[1].split("/")[-2] for line in (work / name).read_text().splitlines()}
+        for name in ("train.lst", "val.lst")
+    ]
+    assert len(people[0]) == 6 and len(people[1]) == 4 and not people[0] & people[1]
+
+
+def test_a_stage_once_more(finished):
+    work, _ = finished
+    before = (work / "shipped/model.onnx").stat().st_mtime_ns
+    run = quickstart("--output", work, "--stage", 10)
+    assert run.returncode == 0, run.stderr
+    assert "[10] embed-mxnet" in run.stdout and "[9]" not in run.stdout
+    assert (work / "shipped/model.onnx").stat().st_mtime_ns == before
+    rows = [line.split("\t")[0] for line in (work / "stages.tsv").read_text().splitlines()]
+    assert sorted(rows, key=int) == [str(n) for n in range(2, 12)]
+
+
+def test_nothing_of_an_earlier_run_is_overwritten(finished, faces):
+    work, _ = finished
+    run = quickstart(faces, "--output", work)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"error: --output {work}: is not empty")
+
+
+def test_dry_run_writes_nothing(tmp_path):
+    run = quickstart("--output", tmp_path / "run", "--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("    insight ") == len(STAGES)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "make, line",
+    [
+        (lambda folder: None, "no such folder"),
+        (lambda folder: folder.mkdir(), "error: "),
+        (lambda folder: write_aligned(folder, identities=1, images=3, seed=0), "error: "),
+    ],
+    ids=["missing", "empty", "one identity"],
+)
+def test_bad_folders(tmp_path, make, line):
+    make(tmp_path / "faces")
+    run = quickstart(tmp_path / "faces", "--output", tmp_path / "run")
+    assert run.returncode == 2
+    said = [text for text in (run.stderr + run.stdout).splitlines() if text.startswith("error: ")]
+    assert len(said) == 1 and line in said[0] and str(tmp_path / "faces") in said[0]
+    assert "Traceback" not in run.stderr + run.stdout
+    assert not list(tmp_path.rglob("*.lst")) and not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_text_file_named_jpg_is_left_out_and_listed(faces, tmp_path):
+    folder = tmp_path / "faces"
+    write_aligned(folder, identities=4, images=3, seed=1)
+    person = sorted(folder.iterdir())[0]
+    (person / "notes.jpg").write_text("no picture")
+    pack = [sys.executable, "-m", "insight.cli"]
+    subprocess.run([*pack, "dir2lst", folder, tmp_path / "all.lst"], check=True, capture_output=True)
+    run = subprocess.run(
+        [*pack, "face2rec", tmp_path / "all.lst", "--output", tmp_path / "set"], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert "12 images" in run.stdout and "1 " in run.stdout
+    skipped = list((tmp_path / "set").glob("*skipped.csv"))
+    assert len(skipped) == 1 and "notes.jpg" in skipped[0].read_text()
+
+
+def test_ctrl_c_in_training(finished, tmp_path):
+    work, _ = finished
+    command = [
+        sys.executable,
+        "-m",
+        "insight.cli",
+        "train-softmax",
+        "--data-dir",
+        work / "set",
+        "--target",
+        "",
+        "--prefix",
+    ]
+    command += [
+        tmp_path / "m/model",
+        "--emb-size",
+        "16",
+        "--per-batch-size",
+        "8",
+        "--max-steps",
+        "100000",
+        "--frequent",
+        "1",
+    ]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    for line in process.stderr:
+        if "Batch [3]" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    said = [line for line in rest.splitlines() if not line.startswith("INFO:")]
+    assert len(said) == 1 and said[0].startswith("error: interrupted at step "), rest
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["model-log.jsonl"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_full_disk(finished, tmp_path):
+    work, _ = finished
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs to be had: {mounted.stderr.strip()}")
+    try:
+        spec = f"{work}/shipped/model,0"
+        for command in (
+            ["model-slim", "--model", spec, "--output", small / "copy"],
+            ["export-onnx", "--model", spec, "--output", small / "model.onnx"],
+            ["made-up-faces", small / "faces"],
+        ):
+            line = [sys.executable, "-m", "insight.cli", *map(str, command)]
+            run = subprocess.run(line, capture_output=True, text=True)
+            assert run.returncode == 2, (command, run.stderr)
+            assert run.stderr.count("error: ") == 1 and "No space left" in run.stderr, run.stderr
+            assert "Traceback" not in run.stderr
+            assert sum(path.stat().st_size for path in small.rglob("*.p*") if path.is_file()) == 0
+            assert not (small / "faces").exists() and not (small / "model.onnx").exists()
+    finally:
+        time.sleep(0.2)
+        subprocess.run(["umount", "-l", small], check=False)

@@ -1,0 +1,254 @@
+"""Verification sets in every pickle that tools wrote, and pickles that want to run something."""
+
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from insight.errors import InsightError
+from insight.formats.evalbin import read_bin, write_bin
+
+IMAGES = [b"\xff\xd8one\n'\\", b"\xff\xd8two", b"\xff\xd8three" * 30, b""]
+ISSAME = [True, False]
+
+
+def array(data):
+    return np.frombuffer(data, np.uint8)
+
+
+def column(data):
+    return np.frombuffer(data, np.uint8).reshape(-1, 1).copy()  # as cv2.imencode gives it
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("entry", [bytes, bytearray, array, column], ids=["bytes", "bytearray", "array", "column"])
+@pytest.mark.parametrize(
+    "flags", [list, tuple, np.array, lambda f: [np.bool_(v) for v in f], lambda f: [int(v) for v in f]]
+)
+def test_python3_pickles(tmp_path, protocol, entry, flags):
+    images = [entry(image) for image in IMAGES[:3]] + [entry(IMAGES[0])]
+    (tmp_path / "a.bin").write_bytes(pickle.dumps((images, flags(ISSAME)), protocol=protocol))
+    found = read_bin(tmp_path / "a.bin")
+    assert [bytes(image) for image in found.images] == [*IMAGES[:3], IMAGES[0]]
+    assert found.issame.tolist() == ISSAME
+    assert found.issame.dtype == np.bool_
+
+
+def python2(items, protocol):
+    """([str, ..], [bool, ..]) as Python 2.7's pickle writes it, put together by hand."""
+    out, memo = (b"\x80\x02" if protocol == 2 else b""), 0
+    for values in items:
+        out += (b"]q" + bytes([memo])) if protocol else b"(lp%d\n" % memo
+        memo += 1
+        out += b"(" if protocol else b""
+        for value in values:
+            if isinstance(value, bool):
+                out += (b"\x88" if value else b"\x89") if protocol == 2 else b"I0%d\n" % value
+            elif protocol == 0:
+                # Python 2's repr of a str
+                out += b"S" + repr(value).encode()[1:] + b"\np%d\n" % memo
+                memo += 1
+            elif len(value) < 256:
+                out += b"U" + bytes([len(value)]) + value + b"q" + bytes([memo])
+                memo += 1
+            else:
+                out += b"T" + struct.pack("<i", len(value)) + value + b"r" + struct.pack("<I", memo)
+                memo += 1
+            out += b"a" if not protocol else b""
+        out += b"e" if protocol else b""
+    return (b"(" if not protocol else b"") + out + (b"\x86." if protocol == 2 else b"t.")
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_python2_strings(tmp_path, protocol):
+    content = python2(([*IMAGES[:3], b"\xff\xd8" + bytes(range(256)) * 2], ISSAME), protocol)
+    expected = pickle.loads(content, encoding="bytes")
+    (tmp_path / "a.bin").write_bytes(content)
+    found = read_bin(tmp_path / "a.bin")
+    assert [bytes(image) for image in found.images] == expected[0]
+    assert found.issame.tolist() == expected[1] == ISSAME
+
+
+def test_python2_array(tmp_path):
+    """A uint8 column as Python 2.7 with NumPy 1.x pickled it (AgeDB's and CFP's files), protocol 2."""
+    one = (
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87Rq\x04"
+        b"(K\x01K\x03K\x01\x86cnumpy\ndtype\nq\x05U\x02u1K\x00K\x01\x87Rq\x06"
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x03\xff\xd8Atb"
+    )
+    two = b"h\x02h\x03K\x00\x85U\x01b\x87R(K\x01K\x02K\x01\x86h\x06\x89U\x02\xff\xd8tb"
+    content = b"\x80\x02]q\x00(" + one + two + b"e]q\x01\x88a\x86."
+    images, _ = pickle.loads(content, encoding="bytes")
+    (tmp_path / "a.bin").write_bytes(content)
+    found = read_bin(tmp_path / "a.bin")
+    assert (
+        [bytes(image) for image in found.images] == [image.tobytes() for image in images] == [b"\xff\xd8A", b"\xff\xd8"]
+    )
+
+
+def test_numpy_2_names(tmp_path):
+    content = pickle.dumps(([array(b"\xff\xd8")] * 2, [True]), protocol=2)
+    assert b"numpy.core.multiarray" in content
+    (tmp_path / "a.bin").write_bytes(content.replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
+    assert [bytes(image) for image in read_bin(tmp_path / "a.bin").images] == [b"\xff\xd8"] * 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=40), st.booleans()), min_size=1, max_size=30)
+)
+def test_round_trip(tmp_path_factory, pairs):
+    path = tmp_path_factory.mktemp("bin") / "a.bin"
+    images, issame = [image for pair in pairs for image in pair[:2]], [pair[2] for pair in pairs]
+    write_bin(path, images, issame)
+    found = read_bin(path)
+    assert [bytes(image) for image in found.images] == images
+    assert found.issame.tolist() == issame
+    assert pickle.loads(path.read_bytes(), encoding="bytes") == (images, issame)
+
+
+def test_lists_of_more_than_a_batch(tmp_path):
+    for pairs in (499, 500, 501, 1001):  # 998, 1000, 1002, 2002 images: pickle appends 1000 at a time
+        images = [b"%d" % i for i in range(2 * pairs)]
+        issame = [i % 3 == 0 for i in range(pairs)]
+        write_bin(tmp_path / "a.bin", images, issame)
+        assert pickle.loads((tmp_path / "a.bin").read_bytes(), encoding="bytes") == (images, issame)
+
+
+def test_real_files(real_data, tmp_path):
+    for name, pairs, same in (("lfw_dev.bin", 600, 300), ("small_lfw.bin", 10, None)):
+        path = real_data / "data" / name
+        images, issame = pickle.loads(path.read_bytes(), encoding="bytes")
+        found = read_bin(path)
+        assert [bytes(image) for image in found.images] == [bytes(image) for image in images]
+        assert found.issame.tolist() == [bool(v) for v in issame]
+        assert len(issame) == pairs
+        assert same is None or sum(issame) == same
+    found = read_bin(real_data / "data/lfw_dev.bin")
+    write_bin(tmp_path / "again.bin", found.images, found.issame)
+    assert (tmp_path / "again.bin").read_bytes() == (real_data / "data/lfw_dev.bin").read_bytes()
+
+
+class Run:
+    """Pickles to a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    ("payload", "name"),
+    [
+        (lambda p: Run(os.system, f"touch {p}"), r"(posix|nt)\.system"),
+        (lambda p: Run(eval, f"open({str(p)!r}, 'w')"), r"(builtins|__builtin__)\.eval"),
+        (lambda p: Run(subprocess.Popen, ["touch", str(p)]), r"(subprocess|commands)\.Popen"),
+        (lambda p: Run(np.load, str(p)), r"numpy\.load|numpy\.lib.*load"),
+    ],
+    ids=["os.system", "eval", "Popen", "numpy.load"],
+)
+def test_nothing_is_run(tmp_path, protocol, payload, name):
+    ran = tmp_path / "ran"
+    (tmp_path / "evil.bin").write_bytes(pickle.dumps(([payload(ran), b""], [True]), protocol=protocol))
+    with pytest.raises(InsightError, match=rf"evil\.bin: names ({name}).*nothing was run"):
+        read_bin(tmp_path / "evil.bin")
+    assert not ran.exists()
+
+
+def test_os_system_by_hand(tmp_path):
+    (tmp_path / "evil.bin").write_bytes(b"cos\nsystem\n(S'touch %s/ran'\ntR." % os.fsencode(tmp_path))
+    with pytest.raises(InsightError, match=r"names os\.system"):
+        read_bin(tmp_path / "evil.bin")
+    assert not (tmp_path / "ran").exists()
+
+
+def deep(code, count=200_000):
+    return code * count + b"."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b".",
+        b"N.",
+        b"\x80\x09N.",
+        b"\x80\x02(.",
+        b"\x80\x02]t.",
+        b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a bytearray of 2^63 bytes
+        b"B\xff\xff\xff\xff.",
+        b"T\xff\xff\xff\xff.",  # a negative length
+        b"Nr\xff\xff\xff\xff.",  # memo slot 2^32, which C pickle would make room for
+        b"cnumpy\ndtype\nJ\xff\xff\xff\x7f\x85R.",  # bytes(2^31) if it were believed
+        b"cnumpy\ndtype\nU\x02O8\x85R.",
+        b"cnumpy\ndtype\nU\x02V9\x85R.",
+        b"c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
+        b"ccopy_reg\n_reconstructor\n.",
+        b"\x8c\x02os\x8c\x06system\x93.",
+        b"I" + b"9" * 5000 + b"\n.",
+        b"L" + b"9" * 5000 + b"L\n.",
+        deep(b"]"),
+        deep(b"("),
+        deep(b")\x85"),
+        deep(b"]", 1000)[:-1] + b"a" * 999 + b"R.",  # lists in lists where a function is due
+        b"]q\x00" + b"(h\x00h\x00h\x00h\x00h\x00h\x00h\x00e" * 60 + b"].",
+        b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
+        b"\x80\x02]q\x00h\x00ah\x00\x86.",
+        b"cnumpy.core.multiarray\n_reconstruct\n)R].\x86.",
+        b"}.",
+        b"\x80\x02]]\x86.",
+        b"\x80\x02](U\x01aU\x01be]\x88a0.",
+        pickle.dumps(([b"a", b"b"], ["yes"])),
+        pickle.dumps(([b"a", b"b"], [2])),
+        pickle.dumps(([b"a", b"b", b"c"], [True])),
+        pickle.dumps(([b"a", "b"], [True])),
+        pickle.dumps(([np.zeros((4, 4), np.uint8)] * 2, [True])),
+        pickle.dumps(([np.zeros(4, np.float32)] * 2, [True])),
+        pickle.dumps({"images": [], "issame": []}),
+        pickle.dumps((np.zeros((4, 128), np.float32), [True, False])),
+        b"\xff\xd8\xff\xe0 a jpeg",
+    ],
+)
+def test_what_is_no_verification_set_is_told(tmp_path, content):
+    (tmp_path / "a.bin").write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(InsightError, match=r"a\.bin: "):
+        read_bin(tmp_path / "a.bin")
+    assert time.monotonic() - start < 5
+
+
+def test_one_list_referred_to_many_times_takes_no_time(tmp_path):
+    """Ten thousand lists of ten thousand items in 30 kB of pickle."""
+    shared = b"]q\x00(" + b"N" * 10_000 + b"e"
+    (tmp_path / "a.bin").write_bytes(b"\x80\x02(" + shared + b"l" + b"(" + b"h\x00" * 10_000 + b"l\x86.")
+    start = time.monotonic()
+    with pytest.raises(InsightError):
+        read_bin(tmp_path / "a.bin")
+    assert time.monotonic() - start < 2
+
+
+def test_missing_and_folder(tmp_path):
+    with pytest.raises(InsightError, match="no such file"):
+        read_bin(tmp_path / "none.bin")
+    with pytest.raises(InsightError, match="a folder"):
+        read_bin(tmp_path)
+
+
+def test_formats_load_neither_mxnet_nor_opencv():
+    code = (
+        "import sys; from insight.formats import commit, evalbin, faceset, imagehead, lst, property, recordio; "
+        "sys.exit(any(m in sys.modules for m in ('mxnet', 'cv2')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    code = "import sys; from insight.formats import commit, imagehead, lst, property, recordwriter; "
+    assert subprocess.run([sys.executable, "-c", code + "sys.exit('numpy' in sys.modules)"]).returncode == 0

@@ -1,0 +1,229 @@
+"""Every layout that MXNet-era tools wrote, made here by ``mx.recordio`` as they made it."""
+
+import os
+
+import numpy as np
+import pytest
+
+from insight._mxnet import mx
+from insight.errors import InsightError
+from insight.formats import identities
+from insight.formats.faceset import FaceSet
+from insight.formats.property import Property, write_property
+from insight.formats.recordio import RecordFile
+
+pack, IRHeader = mx.recordio.pack, mx.recordio.IRHeader
+JPEG = bytes.fromhex("ffd8ffc0000b080070006001011100ffda0008010100003f00aaffd9")  # headers of 112 high, 96 wide
+LABELS = [0, 0, 0, 1, 2, 2]
+
+
+def payload(i):
+    return JPEG + bytes([i])
+
+
+def open_writer(folder, name="train"):
+    return mx.recordio.MXIndexedRecordIO(str(folder / f"{name}.idx"), str(folder / f"{name}.rec"), "w")
+
+
+def ranges_of(labels):
+    """[first, last + 1) keys of runs, first key 1, in plain Python."""
+    found = []
+    for key, label in enumerate(labels, 1):
+        if key > 1 and labels[key - 2] == label:
+            found[-1][1] = key + 1
+        else:
+            found.append([key, key + 1])
+    return found
+
+
+def face2rec2(folder, labels=LABELS):
+    """Vector labels; key 0 between images and identities (InsightFace src/data/face2rec2.py)."""
+    out = open_writer(folder)
+    for key, label in enumerate(labels, 1):
+        out.write_idx(key, pack(IRHeader(0, [label, 1], key, 0), payload(key)))
+    ranges, first = ranges_of(labels), len(labels) + 1
+    out.write_idx(0, pack(IRHeader(2, [float(first), float(first + len(ranges))], 0, 0), b""))
+    for key, edges in enumerate(ranges, first):
+        out.write_idx(key, pack(IRHeader(2, edges, key, 0), b""))
+    out.close()
+
+
+def dataset_merge(folder, labels=LABELS):
+    """Scalar labels; key 0 last (InsightFace src/data/dataset_merge.py, rec_builder.py)."""
+    out = open_writer(folder)
+    for key, label in enumerate(labels, 1):
+        out.write_idx(key, pack(IRHeader(0, label, key, 0), payload(key)))
+    ranges, first = ranges_of(labels), len(labels) + 1
+    for key, edges in enumerate(ranges, first):
+        out.write_idx(key, pack(IRHeader(1, tuple(edges), key, 0), b""))
+    out.write_idx(0, pack(IRHeader(1, (first, first + len(ranges)), 0, 1), b""))
+    out.close()
+
+
+def plain_from_zero(folder, labels=LABELS):
+    """im2rec and SeqRecBuilder: every key an image, keys 0..N-1."""
+    out = open_writer(folder)
+    for key, label in enumerate(labels):
+        out.write_idx(key, pack(IRHeader(0, label, key, 0), payload(key + 1)))
+    out.close()
+
+
+def plain_vectors_from_one(folder, labels=LABELS):
+    """im2rec --pack-label with a list that counts from 1."""
+    out = open_writer(folder)
+    for key, label in enumerate(labels, 1):
+        out.write_idx(key, pack(IRHeader(0, [label, 7.5], key, 0), payload(key)))
+    out.close()
+
+
+WRITERS = [face2rec2, dataset_merge, plain_from_zero, plain_vectors_from_one]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_same_faces_from_every_layout(tmp_path, write):
+    write(tmp_path)
+    write_property(tmp_path, Property(3, 112, 96))
+    with FaceSet.open(str(tmp_path)) as faces:
+        assert len(faces) == len(LABELS)
+        assert faces.images.tolist() == list(range(6)) if write is plain_from_zero else list(range(1, 7))
+        assert faces.labels.tolist() == LABELS
+        assert faces.labels.dtype == faces.images.dtype == np.int64
+        assert faces.identities.tolist() == [[0, 3], [3, 4], [4, 6]]
+        assert (faces.num_classes, faces.image_size) == (3, (112, 96))
+        assert [bytes(faces.payload(i)) for i in range(6)] == [payload(i) for i in range(1, 7)]
+        assert faces.indexed == (write in (face2rec2, dataset_merge))
+        assert any("no header record" in note for note in faces.notes) == (not faces.indexed)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_missing_property_is_derived_and_said(tmp_path, write):
+    write(tmp_path)
+    faces = FaceSet.open(str(tmp_path))
+    assert (faces.num_classes, faces.image_size) == (3, (112, 96))
+    assert any("derived 3,112,96" in note for note in faces.notes)
+
+
+@pytest.mark.parametrize("write", [face2rec2, dataset_merge])
+def test_labels_of_an_indexed_set_do_not_read_every_image(tmp_path, write, monkeypatch):
+    write(tmp_path, [0] * 50 + [1] * 50)
+    asked = []
+    original = RecordFile.headers
+
+    def headers(self, keys):
+        asked.extend(keys.tolist())
+        return original(self, keys)
+
+    monkeypatch.setattr(RecordFile, "headers", headers)
+    assert FaceSet.open(str(tmp_path)).labels.tolist() == [0] * 50 + [1] * 50
+    assert sorted(asked) == [1, 50, 51, 100]
+
+
+def test_a_label_in_two_runs_keeps_both(tmp_path):
+    face2rec2(tmp_path, [0, 1, 0, 0])
+    faces = FaceSet.open(str(tmp_path))
+    assert faces.labels.tolist() == [0, 1, 0, 0]
+    assert faces.identities.tolist() == [[0, 1], [1, 2], [2, 4]]
+    assert faces.num_classes == 2
+
+
+def test_identity_records_that_do_not_fit_are_not_believed(tmp_path):
+    out = open_writer(tmp_path)
+    for key, label in enumerate([0, 0, 1, 1], 1):
+        out.write_idx(key, pack(IRHeader(0, label, key, 0), payload(key)))
+    for key, edges in ((5, (1, 4)), (6, (4, 5))):  # the third image is the second identity's
+        out.write_idx(key, pack(IRHeader(0, edges, key, 0), b""))
+    out.write_idx(0, pack(IRHeader(0, (5, 7), 0, 0), b""))
+    out.close()
+    faces = FaceSet.open(str(tmp_path))
+    assert faces.labels.tolist() == [0, 0, 1, 1]
+    assert faces.identities.tolist() == [[0, 2], [2, 4]]
+    assert any("the labels are used" in note for note in faces.notes)
+
+
+def test_paths(tmp_path):
+    face2rec2(tmp_path)
+    for path in (tmp_path, tmp_path / "train", tmp_path / "train.rec"):
+        assert FaceSet.open(str(path)).rec_path == str(tmp_path / "train.rec")
+    os.symlink(tmp_path / "train.rec", tmp_path / "more.rec")
+    assert FaceSet.open(str(tmp_path)).rec_path == str(tmp_path / "train.rec")
+    os.rename(tmp_path / "train.rec", tmp_path / "other.rec")
+    with pytest.raises(InsightError, match=r"holds more\.rec, other\.rec; give one"):
+        FaceSet.open(str(tmp_path))
+    with pytest.raises(InsightError, match=r"nothing: no such folder, \.rec file or prefix"):
+        FaceSet.open(str(tmp_path / "nothing"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InsightError, match=r"empty: holds no \.rec"):
+        FaceSet.open(str(tmp_path / "empty"))
+
+
+def test_a_set_without_images_or_with_strange_labels(tmp_path):
+    (tmp_path / "a.rec").touch()
+    (tmp_path / "a.idx").touch()
+    with pytest.raises(InsightError, match=r"a\.rec: holds no image"):
+        FaceSet.open(str(tmp_path / "a"))
+    out = open_writer(tmp_path)
+    out.write_idx(4, pack(IRHeader(0, 2.5, 4, 0), payload(4)))
+    out.close()
+    with pytest.raises(InsightError, match=r"train\.rec: key 4 has label 2.5, want the integer"):
+        FaceSet.open(str(tmp_path / "train"))
+
+
+def test_a_cut_index_is_refused(tmp_path):
+    face2rec2(tmp_path)
+    lines = (tmp_path / "train.idx").read_text().splitlines(keepends=True)
+    (tmp_path / "train.idx").write_text("".join(lines[:-1]))
+    with pytest.raises(InsightError, match=r"train\.idx: 2 identity records, the header record \(key 0\) says 3"):
+        FaceSet.open(str(tmp_path))
+
+
+def test_fingerprint_tells_sets_apart(tmp_path):
+    prints = []
+    for name, labels in (("a", LABELS), ("b", LABELS), ("c", [0, 0, 0, 1, 1, 2])):
+        (tmp_path / name).mkdir()
+        dataset_merge(tmp_path / name, labels)
+        prints.append(FaceSet.open(str(tmp_path / name)).fingerprint())
+    write_property(tmp_path / "b", Property(4, 112, 96))
+    prints.append(FaceSet.open(str(tmp_path / "b")).fingerprint())
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_an_image_payload_that_is_damaged_names_the_key(tmp_path):
+    face2rec2(tmp_path)
+    faces = FaceSet.open(str(tmp_path))
+    offset = faces.records.offsets[1]
+    with open(tmp_path / "train.rec", "r+b") as rec:
+        rec.seek(offset)
+        rec.write(b"\0\0\0\0")
+    with pytest.raises(InsightError, match=rf"train\.rec: key 2 at offset {offset}: magic 0x00000000"):
+        faces.payload(1)
+
+
+class Rounded:
+    """A set of 2^24 + many images that only exists as labels; records would take half a gigabyte."""
+
+    def __init__(self, sizes):
+        self.labels = np.repeat(np.arange(len(sizes)) % 7, sizes)
+        self.ends = np.cumsum(sizes) + 1
+        self.begins = self.ends - sizes
+        self.asked = 0
+
+    def labels_of(self, keys):
+        assert keys.min() >= 1
+        assert keys.max() <= len(self.labels)
+        self.asked += len(keys)
+        return self.labels[keys - 1]
+
+
+@pytest.mark.parametrize("before", [-3, 0, 1, 2**24 - 1, 2**25 - 2**24])
+def test_ranges_stay_exact_beyond_float32(before):
+    """Edges at and behind 2^24 (spacing 2) and 2^25 (spacing 4), single images among them."""
+    rng = np.random.default_rng(before + 3)
+    sizes = np.concatenate([[2**24 + before], rng.integers(1, 6, 3000)])
+    made = Rounded(sizes)
+    stored = np.stack([made.begins, made.ends], axis=1).astype(np.float32).astype(np.int64)
+    if before > 0:
+        assert (stored[:, 0] != made.begins).any()
+    exact = identities.exact_ranges(stored, int(made.ends[-1]), made.labels_of)
+    assert np.array_equal(exact, np.stack([made.begins, made.ends], axis=1))
+    assert made.asked < 30 * len(sizes)

@@ -1,0 +1,87 @@
+"""The .idx reader against Python's own int(), and its key table against a dict."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from insight.errors import InsightError
+from insight.formats import idx
+
+
+def read(tmp_path, content: bytes):
+    (tmp_path / "a.idx").write_bytes(content)
+    keys, offsets = idx.read_idx(str(tmp_path / "a.idx"))
+    return list(zip(keys.tolist(), offsets.tolist()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 10**17), st.integers(0, 10**17)), max_size=40),
+    block=st.integers(1, 64),
+    last=st.booleans(),
+    ending=st.sampled_from(["\n", "\r\n"]),
+)
+def test_reads_what_python_reads(tmp_path_factory, rows, block, last, ending):
+    """At any block size, with and without a last line end, and with Windows' line ends."""
+    text = ending.join(f"{key}\t{offset}" for key, offset in rows) + (ending if last and rows else "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(idx, "BLOCK_BYTES", block)
+        assert read(tmp_path_factory.mktemp("idx"), text.encode()) == rows
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1", "1\t2\t3", "1 2", "-1\t2", "1\t-2", "a\t2", "1\t", "\t1", "1\t2.5", "", "1\t" + "9" * 19, "1\t0x10", "1\t٣"],
+)
+def test_a_bad_line_is_named(tmp_path, line):
+    with pytest.raises(InsightError, match=r"a\.idx:2: want an integer key, a tab and a byte offset, found"):
+        read(tmp_path, f"0\t0\n{line}\n5\t44\n".encode())
+
+
+def test_counts_of_lines_are_right_in_later_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "BLOCK_BYTES", 20)
+    with pytest.raises(InsightError, match=r"a\.idx:31: "):
+        read(tmp_path, b"".join(b"%d\t%d\n" % (i, i) for i in range(30)) + b"x\n")
+
+
+def test_missing_and_folder(tmp_path):
+    with pytest.raises(InsightError, match="no such file"):
+        idx.read_idx(str(tmp_path / "none.idx"))
+    with pytest.raises(InsightError, match="a folder"):
+        idx.read_idx(str(tmp_path))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    keys=st.lists(st.integers(0, 60), unique=True, max_size=40),
+    order=st.sampled_from(["drawn", "sorted", "zero later"]),
+)
+def test_key_table_is_a_dict(keys, order):
+    if order != "drawn":
+        keys = sorted(keys)
+    if order == "zero later" and keys:
+        keys = [*keys[1:], keys[0]]
+    table = idx.KeyTable(np.array(keys, np.int64), "a.idx")
+    rows = {key: row for row, key in enumerate(keys)}
+    assert [table.find(key) for key in range(-2, 70)] == [rows.get(key, -1) for key in range(-2, 70)]
+    if keys:
+        wanted = keys[::-1] * 2
+        assert table.find_all(np.array(wanted)).tolist() == [rows[key] for key in wanted]
+    for missing in set(range(-1, 62)) - set(keys):
+        with pytest.raises(InsightError, match=f"no key {missing} "):
+            table.find_all(np.array([*keys, missing]))
+
+
+@pytest.mark.parametrize("keys", [[1, 2, 1], [1, 2, 3, 2], [5, 5], [0, 1, 2, 3, 9, 8, 3]])
+def test_repeated_keys_are_refused(keys):
+    twice = next(key for key in keys if keys.count(key) > 1)
+    with pytest.raises(InsightError, match=f"key {twice} stands there twice"):
+        idx.KeyTable(np.array(keys, np.int64), "a.idx")
+
+
+def test_many_runs_use_the_same_search():
+    keys = np.random.default_rng(0).permutation(20000).astype(np.int64)
+    table = idx.KeyTable(keys, "a.idx")
+    assert all(table.find(int(key)) == row for row, key in enumerate(keys[:500]))
+    assert table.find(20000) == -1

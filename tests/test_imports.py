@@ -1,0 +1,150 @@
+"""Imports point down only; what each room may know stands in the table below."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Room -> the rooms that it may import. Every room may import errors.
+MAY_IMPORT = {
+    "errors": set(),
+    "registry": set(),
+    "progress": set(),
+    "_cuda": set(),
+    "_mxnet": {"_cuda"},
+    "formats": set(),
+    "image": {"formats"},
+    "checkpoint": {"_mxnet", "formats"},
+    "graph": {"_mxnet", "formats"},
+    "engines": {"_mxnet", "registry", "graph", "checkpoint", "formats"},
+    "data": {"formats", "image", "progress"},
+    "feed": {"_mxnet", "formats", "image", "progress"},
+    "verify": {"formats", "image", "progress"},
+    "nets": {"_mxnet", "registry"},
+    "heads": {"_mxnet", "registry"},
+    "train": {"_mxnet", "progress", "formats", "feed", "nets", "heads", "verify", "graph", "engines", "checkpoint"},
+    "export": {"_mxnet", "progress", "formats", "image", "nets", "verify", "graph", "engines", "checkpoint"},
+    "doctor": {"_cuda", "_mxnet"},
+    "datasets": {"formats", "image", "progress"},
+    "cli": None,  # anything
+}
+# Third-party packages that only these rooms may import; formats, registry and errors get by with NumPy.
+ONLY_IN = {"mxnet": {"_mxnet"}, "onnxruntime": {"engines"}, "rich": {"progress", "cli"}}
+NUMPY_ONLY = {"formats", "registry", "errors"}
+IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}  # where a package's name is not its module's
+
+
+def source_files():
+    return sorted([*(ROOT / "insight").rglob("*.py"), *(ROOT / "datasets").rglob("*.py")])
+
+
+def room_of(path):
+    """``insight/formats/idx.py`` -> formats; setup.py installs ``datasets/`` as ``insight.datasets``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] == "datasets" else parts[1]
+
+
+def imported(path):
+    """Dotted names that a file imports, relative ones resolved: ``insight.formats.idx.read``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    package = (("insight", *parts) if parts[0] == "datasets" else parts)[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            base += node.module.split(".") if node.module else []
+            yield from ([*base, alias.name] for alias in node.names)
+
+
+def rooms_imported(path):
+    rooms = {room_of(file) for file in source_files()}
+    return {name[1] for name in imported(path) if name[0] == "insight" and len(name) > 1} & rooms
+
+
+def third_party(path):
+    standard = sys.stdlib_module_names | {"insight", "__future__"}
+    return {name[0] for name in imported(path)} - standard
+
+
+def ids(path):
+    return str(path.relative_to(ROOT))
+
+
+def test_every_room_stands_in_the_table():
+    rooms = {room_of(path) for path in source_files()} - {"__init__"}
+    assert rooms - set(MAY_IMPORT) == set()
+
+
+@pytest.mark.parametrize("path", source_files(), ids=ids)
+def test_imports_point_down(path):
+    room = room_of(path)
+    allowed = MAY_IMPORT.get(room, set())
+    if allowed is not None:
+        assert rooms_imported(path) - allowed - {room, "errors"} == set(), f"{ids(path)} knows too much"
+
+
+def test_the_table_has_no_circle():
+    above = {room: set(may or ()) for room, may in MAY_IMPORT.items()}
+    while above:
+        lowest = {room for room, may in above.items() if not may}
+        assert lowest, f"these import one another: {sorted(above)}"
+        above = {room: may - lowest for room, may in above.items() if room not in lowest}
+
+
+def test_nothing_imports_the_command_line():
+    for path in source_files():
+        if room_of(path) != "cli":
+            assert "cli" not in rooms_imported(path), ids(path)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 has no list of its standard library")
+class TestThirdParty:
+    @pytest.mark.parametrize("path", source_files(), ids=ids)
+    def test_stays_in_its_room(self, path):
+        for package in third_party(path):
+            assert room_of(path) in ONLY_IN.get(package, {room_of(path)}), f"{ids(path)} imports {package}"
+        if room_of(path) in NUMPY_ONLY:
+            assert third_party(path) <= {"numpy"}
+
+    def test_is_what_setup_py_declares(self):
+        used = set().union(*map(third_party, source_files()))
+        core, extras = declared()
+        assert used <= core | extras["cpu"] | extras["deploy"], "imported and not declared"
+        assert core | extras["deploy"] <= used, "declared and imported nowhere"
+
+    def test_of_the_tests_is_declared_too(self):
+        tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+        own = {path.stem for path in tests} | {"tests", "benchmarks"}
+        core, extras = declared()
+        used = set().union(*map(third_party, tests)) - own
+        assert used <= core | extras["cpu"] | extras["deploy"] | extras["test"]
+
+
+def declared():
+    """Module names of setup.py's requirements: (core, {extra: names})."""
+    values = {}
+    for node in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            lines = [item.value for item in node.value.elts if isinstance(item, ast.Constant)]
+            packages = [re.match(r"[\w.-]+", line).group() for line in lines]
+            values[node.targets[0].id.lower()] = {IMPORT_NAMES.get(name, name) for name in packages}
+    return values.pop("core"), values
+
+
+def test_formats_load_neither_mxnet_nor_opencv():
+    code = """
+        import importlib, pkgutil, sys
+        import insight.formats
+        for module in pkgutil.iter_modules(insight.formats.__path__):
+            importlib.import_module("insight.formats." + module.name)
+        print(*sorted({"mxnet", "cv2", "onnx", "rich"} & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -1,0 +1,157 @@
+"""The training loop on a tiny real set: steps, logs, checkpoints, guards."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from insight import checkpoint
+from insight._mxnet import mx
+from insight.cli import run_command
+from insight.errors import InsightError
+from insight.formats import evalbin
+from insight.train.loop import train
+from insight.train.options import TrainOptions
+
+
+def face(identity: int, draw) -> bytes:
+    """A 112x112 JPEG whose stripes are the identity, under noise."""
+    rows = np.sin(np.arange(112) * (identity + 1) / 9)[:, None, None] * 80 + 128
+    pixels = np.clip(rows + draw.normal(0, 25, (112, 112, 3)), 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def set_dir(tmp_path_factory):
+    """Three identities, eight images each, in a plain im2rec-style set, and a verification set ``val``."""
+    folder = tmp_path_factory.mktemp("set")
+    draw = np.random.default_rng(0)
+    record = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "w")
+    for key in range(24):
+        header = mx.recordio.IRHeader(0, float(key % 3), key, 0)
+        record.write_idx(key, mx.recordio.pack(header, face(key % 3, draw)))
+    record.close()
+    (folder / "property").write_text("3,112,112\n")
+    images = [face(i, draw) for i in (0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0)]
+    evalbin.write_bin(folder / "val.bin", images, np.array([True, False] * 3))
+    return folder
+
+
+def options(set_dir, prefix, **more):
+    base = {"emb_size": 16, "per_batch_size": 8, "max_steps": 4, "target": "val", "frequent": 2, "ckpt": 2}
+    return TrainOptions(data_dir=str(set_dir), prefix=str(prefix), **{**base, **more})
+
+
+def journal(prefix, kind):
+    rows = [json.loads(line) for line in open(f"{prefix}-log.jsonl", encoding="utf-8")]
+    return [row for row in rows if row["kind"] == kind]
+
+
+def test_a_stage_then_the_next(set_dir, tmp_path, capfd):
+    first = tmp_path / "a/model"
+    result = train(options(set_dir, first, loss_type="0", verbose=3))
+    assert (result.steps, result.last_checkpoint) == (4, 2)  # verified and saved at step 3 and at the end
+    out, err = capfd.readouterr()
+    assert re.search(r"^INFO:root:Epoch\[0\] Batch \[2\]\tSpeed: [\d.]+ samples/sec\tacc=[\d.]+\tloss=", err, re.M)
+    assert re.search(r"^INFO:root:Epoch\[1\] Batch \[1\]\t", err, re.M)  # three batches an epoch
+    for line in (r"testing verification\.\.", r"\(12, 16\)", r"\[val\]\[0\]XNorm: [\d.]+", r"saving 1", r"saving 2"):
+        assert re.search(f"^{line}$", out, re.M), line
+    assert re.search(r"^\[val\]\[3\]Accuracy-Flip: [01]\.\d{5}\+-[01]\.\d{5}$", out, re.M)
+    assert re.search(r"^\[4\]Accuracy-Highest: [01]\.\d{5}$", out, re.M)
+    assert [row["step"] for row in journal(first, "verification")] == [0, 3, 4]
+    assert [row["step"] for row in journal(first, "step")] == [2, 4]
+    assert [row["number"] for row in journal(first, "saved")] == [1, 2]
+
+    second = tmp_path / "b/model"
+    train(options(set_dir, second, loss_type="4", pretrained=f"{first},2", max_steps=1, lr=1e-5))
+    assert "left fresh: fc7_weight" not in capfd.readouterr().out
+    before, after = (checkpoint.load(str(p), e) for p, e in ((first, 2), (second, 1)))
+    assert before.arg_params.keys() - after.arg_params.keys() == {"fc7_bias"}
+    stem = [c.arg_params["conv_1_conv2d_weight"].asnumpy() for c in (before, after)]
+    moved = np.abs(stem[1] - stem[0])
+    assert 0 < moved.max() < 1e-3
+
+
+def test_checkpoint_is_complete_and_loads_in_plain_mxnet(set_dir, tmp_path):
+    prefix = tmp_path / "model"
+    train(options(set_dir, prefix, max_steps=1))
+    symbol, args, aux = mx.model.load_checkpoint(str(prefix), 1)
+    assert symbol.list_outputs() == ["blockgrad0_output", "softmax_output"]
+    assert {"fc1_output", "fc7_output"} <= set(symbol.get_internals().list_outputs())
+    assert set(symbol.list_arguments()) - set(args) == {"data", "softmax_label"}
+    assert set(symbol.list_auxiliary_states()) == set(aux)
+    assert not [name for name in args if "unused" in name]
+    module = mx.mod.Module(symbol, context=mx.cpu())
+    module.bind([("data", (2, 3, 112, 112))], [("softmax_label", (2,))], for_training=False)
+    module.set_params(args, aux)
+
+
+def test_numbers_continue_and_nothing_is_overwritten(set_dir, tmp_path):
+    prefix = tmp_path / "model"
+    train(options(set_dir, prefix, max_steps=1))
+    kept = checkpoint.params_path(str(prefix), 1).read_bytes()
+    assert train(options(set_dir, prefix, max_steps=1, seed=1)).last_checkpoint == 2
+    assert checkpoint.params_path(str(prefix), 1).read_bytes() == kept
+    assert checkpoint.epochs(str(prefix)) == [1, 2]
+    assert len(journal(prefix, "start")) == 2
+
+
+@pytest.mark.parametrize("mode, saved", [(0, []), (1, [1]), (3, [1])])
+def test_ckpt_modes(set_dir, tmp_path, mode, saved):
+    prefix = tmp_path / "model"
+    train(options(set_dir, prefix, max_steps=1, ckpt=mode))
+    assert checkpoint.epochs(str(prefix)) == saved
+
+
+def test_same_seed_same_bits(set_dir, tmp_path):
+    for name, workers in (("a", 1), ("b", 3)):
+        train(options(set_dir, tmp_path / name, max_steps=3, num_workers=workers, target="", seed=5))
+    assert (tmp_path / "a-0001.params").read_bytes() == (tmp_path / "b-0001.params").read_bytes()
+    train(options(set_dir, tmp_path / "c", max_steps=3, target="", seed=6))
+    assert (tmp_path / "a-0001.params").read_bytes() != (tmp_path / "c-0001.params").read_bytes()
+
+
+def test_it_learns(set_dir, tmp_path):
+    train(options(set_dir, tmp_path / "model", loss_type="0", max_steps=12, lr=0.05, frequent=3, target=""))
+    losses = [row["loss"] for row in journal(tmp_path / "model", "step")]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_label_without_a_class_names_its_record(set_dir, tmp_path, capfd):
+    (tmp_path / "set").mkdir()
+    for name in ("train.rec", "train.idx"):
+        (tmp_path / "set" / name).write_bytes((set_dir / name).read_bytes())
+    (tmp_path / "set/property").write_text("2,112,112\n")
+    status = run_command("train-softmax", ["--data-dir", str(tmp_path / "set"), "--prefix", str(tmp_path / "m/model")])
+    assert status == 2
+    err = capfd.readouterr().err
+    assert re.fullmatch(
+        r"error: .*train\.rec: record 2 has label 2, the property file says 2 classes \(8 such .*\n", err
+    )
+    assert not (tmp_path / "m").exists()
+
+
+def test_interrupt_names_the_last_checkpoint(set_dir, tmp_path, monkeypatch):
+    from insight.train import journal as journals
+
+    original = journals.Journal.step
+
+    def stop_at_three(self, step, *rest):
+        original(self, step, *rest)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(journals.Journal, "step", stop_at_three)
+    with pytest.raises(
+        InsightError, match=r"interrupted at step 3; the last checkpoint is .*model-0001\.params"
+    ) as info:
+        train(options(set_dir, tmp_path / "model", verbose=2))
+    assert info.value.exit_status == 130
+
+
+def test_non_finite_loss_stops(set_dir, tmp_path):
+    with pytest.raises(InsightError, match="the loss is (nan|inf)"):
+        train(options(set_dir, tmp_path / "model", loss_type="0", lr=1e25, max_steps=40, target=""))
+    assert checkpoint.epochs(str(tmp_path / "model")) == []

@@ -1,0 +1,6 @@
+"""Turn Glint landmark lists into a .lst: the command `insight glint2lst`."""
+
+from insight.cli import script
+
+if __name__ == "__main__":
+    script(__file__)

@@ -1,0 +1,6 @@
+"""Accuracy of a model on verification sets: the command `insight verification`."""
+
+from insight.cli import script
+
+if __name__ == "__main__":
+    script(__file__)
