@@ -145,7 +145,9 @@ def main() -> None:
     for name, times in seconds.items():
         rate = args.batch_size / median[name]
         print(f"{name:6} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
-    print(f"threads {physical_cores()}, batch {args.batch_size}, ratio stock/ours {median['stock'] / median['ours']:.2f}")
+    print(
+        f"threads {physical_cores()}, batch {args.batch_size}, ratio stock/ours {median['stock'] / median['ours']:.2f}"
+    )
 
 
 if __name__ == "__main__":

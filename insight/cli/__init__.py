@@ -81,23 +81,34 @@ def run_command(name: str, argv: Sequence[str], prog: Optional[str] = None) -> i
             raise InsightError(f"no command {name!r}; commands: {', '.join(command_names())}")
         name = name.replace("_", "-")
         args = build_parser(name, prog).parse_args(argv)
-        return int(load(name).run(args) or 0)
+        status = int(load(name).run(args) or 0)
+        sys.stdout.flush()  # a full disk or a reader that left shows here, not as noise at exit
+        return status
     except InsightError as error:
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our stdout went away: `insight ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except MemoryError:
         return _fail("out of memory; use a smaller --batch-size or fewer workers", 2)
     except OSError as error:
         if error.errno in _MACHINE_TROUBLE:
+            _drop_output()
             return _fail(f"{error.filename or 'writing'}: {error.strerror}", 2)
         raise
 
 
 _MACHINE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+
+
+def _drop_output() -> None:
+    """Let Python's own flush at exit succeed where stdout no longer takes anything."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, status: int) -> int:

@@ -19,7 +19,7 @@ def add_arguments(parser):
         "--flip", choices=["sum", "none"], default="none", help="sum: add the embedding of the mirror image"
     )
     parser.add_argument("--batch-size", type=int, default=32, help="images at a time; bounds memory")
-    parser.add_argument("--compare", metavar="F.npz", help="embeddings of the same input by another model: print cosines")
+    parser.add_argument("--compare", metavar="F.npz", help="of the same input by another model: print cosines")
     parser.add_argument("--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower")
 
 

@@ -45,24 +45,25 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     source, target : np.ndarray
-        (N, 2) x, y.
+        (N, 2) x, y. In float32 the result is the one that InsightFace's packing has always had,
+        to the last bit; in float64 it is exact.
 
     Raises
     ------
     InsightError
         The source points coincide.
     """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    source, target = np.asarray(source), np.asarray(target)
     source_mean, target_mean = source.mean(0), target.mean(0)
     a, b = source - source_mean, target - target_mean
     u, spread, vt = np.linalg.svd(b.T @ a / len(source))
     signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
     variance = a.var(0).sum()
-    if not variance > 0 or not signs[1]:
+    if not variance > 0 or not np.isfinite(variance):
         raise InsightError("the landmarks coincide; want five different points")
     rotation = (u * signs) @ vt
-    linear = rotation * (spread @ signs) / variance
-    return np.column_stack([linear, target_mean - linear @ source_mean])
+    scale = 1.0 / variance * (spread @ signs)
+    return np.column_stack([rotation * scale, target_mean - scale * (rotation @ source_mean)])
 
 
 def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) -> np.ndarray:
