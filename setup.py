@@ -19,10 +19,10 @@ VERSION = next(
 
 CORE = [
     "numpy>=1.23,<2",  # MXNet 1.9.1 uses np.bool, which insight/_mxnet.py brings back, and np.PZERO, which 2.0 removed
-    "opencv-python>=4.5,<4.12",  # 4.12 asks for NumPy 2
+    "opencv-python>=4.8,<4.12",  # 4.7 misreads exported networks (cv2.dnn); 4.12 asks for NumPy 2
     "onnx>=1.14,<1.19",  # 1.19 dropped onnx.mapping, which MXNet's exporter imports, and fails on NumPy 1.23
     "rich>=12",
-    "packaging>=21",  # doctor reads these very lines with it
+    "packaging>=22",  # doctor reads these very lines with it
     "setuptools>=65",  # brings back distutils, which MXNet imports, on Python 3.12
 ]
 

@@ -44,7 +44,9 @@ def residual(embedding=6, squeeze=True):
     def conv(x, name, filters, kernel=3, stride=1, **more):
         pad = (kernel // 2,) * 2
         more = {"no_bias": True, **more}
-        return S.Convolution(x, num_filter=filters, kernel=(kernel,) * 2, stride=(stride,) * 2, pad=pad, name=name, **more)
+        return S.Convolution(
+            x, num_filter=filters, kernel=(kernel,) * 2, stride=(stride,) * 2, pad=pad, name=name, **more
+        )
 
     def prelu(x, name):
         return S.LeakyReLU(x, act_type="prelu", name=name)

@@ -31,13 +31,14 @@ MAY_IMPORT = {
     "train": {"_mxnet", "progress", "formats", "feed", "nets", "heads", "verify", "graph", "engines", "checkpoint"},
     "export": {"_mxnet", "progress", "formats", "image", "nets", "verify", "graph", "engines", "checkpoint"},
     "doctor": {"_cuda", "_mxnet"},
-    "datasets": {"formats", "image", "progress"},
+    "datasets": {"_mxnet", "data", "formats", "image", "progress"},  # _mxnet: only for physical_cores
     "cli": None,  # anything
 }
 # Third-party packages that only these rooms may import; formats, registry and errors get by with NumPy.
 ONLY_IN = {"mxnet": {"_mxnet"}, "onnxruntime": {"engines"}, "rich": {"progress", "cli"}}
 NUMPY_ONLY = {"formats", "registry", "errors"}
-IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}  # where a package's name is not its module's
+# Where a package's name is not its module's.
+IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
 
 
 def source_files():

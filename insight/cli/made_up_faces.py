@@ -25,7 +25,7 @@ def _count(text: str) -> int:
 def add_arguments(parser):
     parser.add_argument("output", metavar="OUT", help="folder to make; must not exist or be empty")
     parser.add_argument("--identities", type=_count, default=64, metavar="N", help="people")
-    parser.add_argument("--images", type=_count, metavar="N", help=f"pictures of each ({CROPS}; {PHOTOS} with --photos)")
+    parser.add_argument("--images", type=_count, metavar="N", help=f"of each person ({CROPS}; {PHOTOS} with --photos)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other people")
     parser.add_argument("--photos", action="store_true", help="photographs with one to three faces, not aligned crops")
     parser.add_argument("--num-workers", type=_count, metavar="N", help="processes (all physical cores)")

@@ -28,14 +28,19 @@ def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: No
         Told what is being tried, since a trial may take that long.
     """
     report = Report([], [])
+    builds: list[str] = []
     gpus: dict[str, Any] = {"gpus": []}
+
+    def look_at_builds() -> Iterator[Check]:
+        builds.extend(installed_builds())
+        return check_builds(builds)
 
     def look_at_gpus() -> Iterator[Check]:
         gpus.update(query_gpus())
-        return check_gpus(gpus, installed_builds(), nvidia_on_bus())
+        return check_gpus(gpus, builds, nvidia_on_bus())
 
     def try_devices() -> Iterator[Check]:
-        for device in ["cpu", *devices_to_try(gpus, installed_builds())]:
+        for device in ["cpu", *devices_to_try(gpus, builds)]:
             say(f"trying {device}: import, one operator, training steps")
             stages = probe(device, timeout)
             if trains(stages):
@@ -46,7 +51,7 @@ def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: No
         ("machine", check_machine),
         ("machine", check_resources),
         ("packages", lambda: check_packages(requirements(), installed_version)),
-        ("packages", lambda: check_builds(installed_builds())),
+        ("packages", look_at_builds),
         ("libraries", lambda: check_libraries(_cuda.is_installed())),
         ("GPU", look_at_gpus),
         ("trial", try_devices),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from typing import Optional
 
@@ -46,8 +48,9 @@ class MXNetEngine(Engine):
         threads: Optional[int] = None,
         device=None,
         graph: str = "fast",
-        batch_size: int = BATCH,
+        batch_size: Optional[int] = None,
     ):
+        _hold_to(threads)
         from .._mxnet import mx
         from ..graph import cut, fold, nodes, shapes, split
 
@@ -59,11 +62,10 @@ class MXNetEngine(Engine):
             raise InsightError(f"{spec}: {error}") from None
         if graph == "fast":
             model = split.split(fold.fold(model), size)
-        super().__init__(spec, size, dimension, batch_size)
+        super().__init__(spec, size, dimension, batch_size or BATCH[parse_device(device)[0]])
         self.graph = graph
         self._mx = mx
         self._context = _context(mx, device)
-        self._threads = threads
         self._symbol, arguments, auxiliary = model.to_mxnet()
         arrays = {name: array.as_in_context(self._context) for name, array in {**arguments, **auxiliary}.items()}
         self._inputs = [arrays.get(name) for name in self._symbol.list_inputs()]
@@ -76,8 +78,9 @@ class MXNetEngine(Engine):
         return spec.rpartition(",")[2].strip().isdigit() and "," in spec
 
     @classmethod
-    def open(cls, spec: str, threads: Optional[int], device, graph: str, batch_size: int) -> MXNetEngine:
+    def open(cls, spec: str, threads: Optional[int], device, graph: str, batch_size: Optional[int]) -> MXNetEngine:
         """Load a checkpoint; see :func:`insight.engines.load`."""
+        _hold_to(threads)
         from .. import checkpoint
 
         return cls(checkpoint.load(*checkpoint.parse_spec(spec)), spec, threads, device, graph, batch_size)
@@ -92,8 +95,6 @@ class MXNetEngine(Engine):
     def _run(self, images: np.ndarray) -> np.ndarray:
         mx = self._mx
         with self._lock, mx.autograd.pause(train_mode=False):
-            if self._threads is not None:
-                mx.base.check_call(mx.base._LIB.MXSetNumOMPThreads(self._threads))
             run = self._planned.get(len(images)) or self._plan(len(images))
             data = mx.nd.array(images, ctx=self._context, dtype=np.float32)
             return run(*[data if array is None else array for array in self._inputs]).asnumpy()
@@ -105,6 +106,22 @@ class MXNetEngine(Engine):
         flags = {"static_alloc": True, "static_shape": True, "data_indices": data, "param_indices": fixed}
         self._planned[count] = self._mx.nd.CachedOp(self._symbol, list(flags.items()))
         return self._planned[count]
+
+
+def _hold_to(threads: Optional[int]) -> None:
+    """Let MXNet have so many threads: it reads the number once, when it is imported.
+
+    Raises
+    ------
+    InsightError
+        It has been imported with another number.
+    """
+    if threads is None or os.environ.get("OMP_NUM_THREADS") == str(threads):
+        return
+    if "mxnet" in sys.modules:
+        has = os.environ.get("OMP_NUM_THREADS", "its own choice")
+        raise InsightError(f"threads {threads}: MXNet has started with {has}; set OMP_NUM_THREADS before it does")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def _context(mx, device):

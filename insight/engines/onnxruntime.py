@@ -8,7 +8,7 @@ from typing import Optional
 import numpy as np
 
 from ..errors import InsightError
-from . import ENGINES, parse_device
+from . import BATCH, ENGINES, parse_device
 from .engine import Engine
 
 LOOK_AT = 8  # nodes at the start among which pip insightface looks for a normalisation
@@ -31,7 +31,7 @@ class OnnxRuntimeEngine(Engine):
     name = "onnxruntime"
     SPEC = "a .onnx file"
 
-    def __init__(self, path: str, threads: Optional[int], device, batch_size: int):
+    def __init__(self, path: str, threads: Optional[int] = None, device=None, batch_size: Optional[int] = None):
         self._runtime = _import()
         self._session = _session(self._runtime, path, threads, device)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -47,7 +47,7 @@ class OnnxRuntimeEngine(Engine):
         size = tuple(side if isinstance(side, int) else 112 for side in shape[2:])
         probe = np.zeros((self._fixed or 1, 3, *size), np.float32)
         dimension = self._session.run(None, {self._input: probe})[0].shape[1]
-        super().__init__(path, size, dimension, self._fixed or batch_size)
+        super().__init__(path, size, dimension, self._fixed or batch_size or BATCH[parse_device(device)[0]])
 
     @staticmethod
     def takes(spec: str) -> bool:
@@ -55,7 +55,9 @@ class OnnxRuntimeEngine(Engine):
         return spec.lower().endswith(".onnx")
 
     @classmethod
-    def open(cls, spec: str, threads: Optional[int], device, graph: str, batch_size: int) -> OnnxRuntimeEngine:
+    def open(
+        cls, spec: str, threads: Optional[int], device, graph: str, batch_size: Optional[int]
+    ) -> OnnxRuntimeEngine:
         """Load a file; see :func:`insight.engines.load`."""
         return cls(spec, threads, device, batch_size)
 

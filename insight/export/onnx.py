@@ -81,7 +81,7 @@ def export_onnx(
         raise InsightError(f"{spec}: {error}") from None
     with atomic.temporary_beside(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
-        written = OnnxRuntimeEngine(str(partial), None, None, plain.batch_size)
+        written = OnnxRuntimeEngine(str(partial))
         agreement = parity.gate(str(path), plain, written, faces(count, plain.image_size), bound)
     return OnnxExport(path, path.stat().st_size, agreement)
 

@@ -130,11 +130,12 @@ def batch_norm(writer: Writer, node: Node) -> None:
     """``fix_gamma`` makes gamma one, whatever is stored; MXNet's own exporter forgets that."""
     if node.number("axis", 1) != 1:
         raise unsupported(node, f"axis={node.text('axis')}")
-    inputs = [writer.edge(ref) for ref in node.inputs[:5]]
+    data, gamma, *rest = node.inputs[:5]
     if node.flag("fix_gamma", True):
-        gamma = writer.parameter(node.inputs[1], node)
-        writer.initializers.pop(inputs[1], None)
-        inputs[1] = writer.constant(f"{node.name}_fixed_gamma", np.ones_like(gamma))
+        scale = writer.constant(f"{node.name}_fixed_gamma", np.ones_like(writer.parameter(gamma, node)))
+    else:
+        scale = writer.edge(gamma)
+    inputs = [writer.edge(data), scale, *map(writer.edge, rest)]
     writer.emit("BatchNormalization", node, inputs, epsilon=float(node.number("eps", BATCH_NORM_EPS)))
 
 
@@ -204,8 +205,7 @@ ONNX_ELEMENTWISE = {name: operator for operator, names in ELEMENTWISE.items() fo
 
 @translates(*ONNX_ELEMENTWISE)
 def elementwise(writer: Writer, node: Node) -> None:
-    operator = ONNX_ELEMENTWISE[node.op]
-    writer.emit(operator, node, [writer.edge(ref) for ref in node.inputs], name=f"{operator}_{node.name}")
+    writer.emit(ONNX_ELEMENTWISE[node.op], node, [writer.edge(ref) for ref in node.inputs])
 
 
 SCALAR = {
@@ -226,7 +226,11 @@ SCALAR = {
 
 @translates(*SCALAR)
 def scalar(writer: Writer, node: Node) -> None:
-    """An operation with a number; the `_r` ones have the number on the left."""
+    """An operation with a number; the ``_r`` ones have the number on the left.
+
+    The name begins with the operator: by Sub and Mul at the start, pip insightface knows that the normalisation
+    is inside.
+    """
     operator = SCALAR[node.op]
     number = writer.constant(f"{node.name}_scalar", np.float32(node.number("scalar")))
     inputs = [writer.edge(node.inputs[0]), number]

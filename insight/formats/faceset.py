@@ -18,8 +18,7 @@ from typing import List, Tuple
 import numpy as np
 
 from ..errors import InsightError
-from . import commit, property
-from .identities import EXACT_FLOAT32, exact_ranges, read_ranges, runs
+from . import commit, identities, property
 from .imagehead import image_size
 from .recordio import RecordFile
 
@@ -99,7 +98,7 @@ class FaceSet:
 
     def _open_indexed(self, begin: int, end: int) -> None:
         keys = np.sort(self.records.keys)
-        if begin >= EXACT_FLOAT32 or end >= EXACT_FLOAT32:
+        if begin >= identities.EXACT_FLOAT32 or end >= identities.EXACT_FLOAT32:
             begin, end = self._exact_header(keys, begin)
         self.images = keys[np.searchsorted(keys, 1) : np.searchsorted(keys, begin)]
         id_keys = keys[np.searchsorted(keys, begin) : np.searchsorted(keys, end)]
@@ -108,18 +107,18 @@ class FaceSet:
                 f"{self.records.idx_path}: {len(id_keys)} identity records, the header record (key 0) says "
                 f"{end - begin}; the .idx was cut or belongs to another .rec"
             )
-        ranges = read_ranges(self.records, id_keys)
-        if ranges is not None and begin > EXACT_FLOAT32:
-            ranges = exact_ranges(ranges, begin, self._labels_of)
+        ranges = identities.read_ranges(self.records, id_keys)
+        if ranges is not None and begin > identities.EXACT_FLOAT32:
+            ranges = identities.exact_ranges(ranges, begin, self._labels_of)
         if ranges is None or not self._label_ranges(ranges):
             self.labels = self._labels_of(self.images)
-            self.identities = runs(self.labels)
+            self.identities = identities.runs(self.labels)
             self.notes.append(f"{self.rec_path}: identity records do not fit the images' labels; the labels are used")
 
     def _exact_header(self, keys: np.ndarray, near: int) -> Tuple[int, int]:
         """Where the identity records begin, which float32 has rounded: at the first empty record."""
-        spacing = int(np.spacing(np.float32(near)))
-        window = keys[np.searchsorted(keys, near - spacing) : np.searchsorted(keys, near + spacing + 1)]
+        step = int(identities.float32_steps(near))
+        window = keys[np.searchsorted(keys, near - step) : np.searchsorted(keys, near + step + 1)]
         flags, _, sizes = self.records.headers(window)
         empty = window[(flags == 2) & (sizes == 0)]
         if not len(empty):
@@ -141,7 +140,7 @@ class FaceSet:
     def _open_plain(self) -> None:
         self.images = np.sort(self.records.keys)
         self.labels = self._labels_of(self.images)
-        self.identities = runs(self.labels)
+        self.identities = identities.runs(self.labels)
         self.notes.append(f"{self.rec_path}: no header record (an im2rec file); identities are taken from the labels")
 
     def _labels_of(self, keys: np.ndarray) -> np.ndarray:

@@ -11,6 +11,11 @@ from .recordio import RecordFile
 EXACT_FLOAT32 = 1 << 24  # integers up to here are exact in float32
 
 
+def float32_steps(values: np.ndarray) -> np.ndarray:
+    """How far apart float32 numbers are at integer values: 1 or less up to 2^24, then 2, 4, .."""
+    return np.spacing(np.asarray(values, np.float32)).astype(np.int64)
+
+
 def read_ranges(records: RecordFile, id_keys: np.ndarray) -> Optional[np.ndarray]:
     """(K, 2) int64 ``[first, last + 1)`` keys as identity records have them; None if one has no range.
 
@@ -55,7 +60,7 @@ def exact_ranges(ranges: np.ndarray, end: int, labels_of) -> np.ndarray:
     edges = ranges[1:, 0]
     known = edges[edges < EXACT_FLOAT32]
     rounded = edges[edges >= EXACT_FLOAT32]
-    reach = np.spacing(rounded.astype(np.float32)).astype(np.int64)
+    reach = float32_steps(rounded)
     widest = int(reach.max(initial=1))
     near = rounded[:, None] + np.arange(-widest, widest + 1)
     near = np.unique(near[np.abs(near - rounded[:, None]) <= reach[:, None]])

@@ -176,12 +176,11 @@ class Graph:
         return uses
 
     def replace(self, old: Ref, new: Ref) -> None:
-        """Let everything that reads ``old`` read ``new``, the graph's outputs too.
+        """Let everything that reads ``old`` read ``new``, the graph's outputs too; ``new`` must not depend on ``old``.
 
         A graph output keeps its name: the new node takes it over.
         """
-        users = [node for node in self.nodes() if node is not new.node]
-        for node in users:
+        for node in self.nodes():
             node.inputs = [new if ref == old else ref for ref in node.inputs]
         if old in self.outputs:
             self.outputs = [new if ref == old else ref for ref in self.outputs]

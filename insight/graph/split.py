@@ -71,17 +71,13 @@ def _layer(model: Model, like: Node, name: str, source: Ref, weight: np.ndarray,
     return Ref(Node("Convolution", name, {**like.attrs, "no_bias": str(bias is None)}, inputs))
 
 
-def _all_uses(model: Model, node: Node) -> List[Use]:
-    """Where an output goes; nothing if the graph gives it away, for then its value must stay as it is."""
-    return [] if Ref(node) in model.graph.outputs else model.graph.consumers()[node]
-
-
 def _split_back(model: Model, prelu: Node, slope: np.ndarray) -> bool:
     layer = prelu.inputs[0].node
     sign = np.where(slope > 1, -1.0, 1.0)
-    if not _is_depthwise(model, layer) or len(model.graph.consumers()[layer]) != 1 or Ref(layer) in model.graph.outputs:
+    uses = model.graph.consumers()
+    if not _is_depthwise(model, layer) or layers.only_use(model.graph, layer, uses) is None:
         return False
-    if (sign < 0).any() and not _give_sign(model, _all_uses(model, prelu), sign):
+    if (sign < 0).any() and not _give_sign(model, uses[prelu], sign):
         return False
     weight, bias = layers.weight_and_bias(model, layer)
 
@@ -110,7 +106,7 @@ def _give_sign(model: Model, uses: List[Use], sign: np.ndarray) -> bool:
 
 
 def _split_ahead(model: Model, prelu: Node, slope: np.ndarray) -> bool:
-    uses = _all_uses(model, prelu)
+    uses = model.graph.consumers()[prelu]
     if not uses or not all(use.slot == 0 and _is_depthwise(model, use.node) for use in uses):
         return False
     below = prelu.inputs[0]

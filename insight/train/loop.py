@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import checkpoint, nets
-from .._mxnet import mx
+from .._mxnet import keep_freed_memory, mx
 from ..errors import InsightError
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
@@ -45,6 +45,7 @@ def train(options: TrainOptions) -> TrainResult:
     InsightError
         Bad options or data; nothing has been written then.
     """
+    keep_freed_memory()
     faces = FaceSet.open(options.data_dir)
     check_labels(faces)
     sets, missing = verification.find_sets(options.data_dir, options.targets)

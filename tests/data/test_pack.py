@@ -176,18 +176,14 @@ def test_on_error_fail_stops_and_leaves_nothing(people, tmp_path):
     folder = people({"a": 2, "b": 1})
     (folder / "b/x.jpg").write_text("text")
     folder_to_lists(str(folder), str(tmp_path / "train.lst"))
-    with pytest.raises(
-        InsightError, match=r"faces/b/x\.jpg \(from .*train\.lst\): not a readable image .* --on-error skip"
-    ):
+    with pytest.raises(InsightError, match=r"faces/b/x\.jpg \(from .*\.lst\): not a readable image .* --on-error skip"):
         pack(str(tmp_path / "train.lst"), str(tmp_path / "set"), on_error="fail")
     assert os.listdir(tmp_path / "set") == []
 
 
 def test_nothing_usable(tmp_path):
     (tmp_path / "a.lst").write_text("1\tnone.jpg\t0\n1\tnone2.jpg\t1\n")
-    with pytest.raises(
-        InsightError, match=r"a\.lst: none of its 2 images can be used; the first, none\.jpg: no such file"
-    ):
+    with pytest.raises(InsightError, match=r"a\.lst: none of its 2 images can be used; the first, none\.jpg: no such"):
         pack(str(tmp_path / "a.lst"), str(tmp_path / "set"))
     assert os.listdir(tmp_path / "set") == []
 
@@ -257,9 +253,7 @@ def test_a_set_that_stands_there(two_lists, tmp_path):
     out = str(tmp_path / "set")
     pack(str(two_lists / "train.lst"), out)
     before = {p.name: p.read_bytes() for p in (tmp_path / "set").iterdir()}
-    with pytest.raises(
-        InsightError, match=r"set/train\.rec: stands there already; give another output, or --overwrite"
-    ):
+    with pytest.raises(InsightError, match=r"set/train\.rec: stands there already; give another output, or --over"):
         pack(str(two_lists / "val.lst"), out)
     assert {p.name: p.read_bytes() for p in (tmp_path / "set").iterdir()} == before
     (tmp_path / "set/train.skipped.csv").write_text("of the old set")

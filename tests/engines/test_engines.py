@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -98,27 +99,36 @@ def test_bytes_and_floats_are_the_same_and_anything_else_is_refused(spec):
 def test_an_engine_evaluates_inside_a_training_step(network):
     from insight._mxnet import mx
 
-    engine = MXNetEngine(network)
+    engine = MXNetEngine(network, graph="plain")  # with batch norm, which trains differently
     outside = engine(pixels(3))
     with mx.autograd.record():
         assert (engine(pixels(3)) == outside).all()
 
 
-def test_threads_may_share_an_engine(network):
+def test_threads_may_share_an_engine(network, monkeypatch):
     engine = MXNetEngine(network)
-    x = pixels(12)
+    x = pixels(8)
     alone = engine(x)
-    found = {}
+    inside, plan = [], engine._plan
 
-    def work(i):
-        found[i] = np.concatenate([engine(x[j : j + 1 + i % 2]) for j in range(0, 12, 1 + i % 2)])
+    def watched(count):
+        run = plan(count)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(far(alone, found[i]) < 1e-5 for i in range(4))
+        def one_at_a_time(*arrays):
+            inside.append(1)
+            time.sleep(0.01)
+            assert len(inside) == 1
+            inside.pop()
+            return run(*arrays)
+
+        engine._planned[count] = one_at_a_time
+        return one_at_a_time
+
+    monkeypatch.setattr(engine, "_plan", watched)
+    engine._planned.clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: engine(x[i : i + 2]), range(0, 8, 2)))
+    assert far(alone, np.concatenate(found)) < 1e-5
 
 
 def test_what_cannot_be_opened_is_told(spec, tmp_path):
@@ -194,6 +204,16 @@ def test_without_onnx_runtime_the_remedy_is_told(tmp_path, monkeypatch):
     path, _ = linear(tmp_path / "m.onnx", 1)
     with pytest.raises(InsightError, match=r"pip install 'insight\[deploy\]'"):
         engines.load(path)
+
+
+def test_mxnet_takes_its_threads_when_it_starts(spec, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    engines.load(spec, threads=2)
+    with pytest.raises(InsightError, match="threads 3: MXNet has started with 2; set OMP_NUM_THREADS before"):
+        engines.load(spec, threads=3)
+    code = f"import os, insight.engines as e; e.load({spec!r}, threads=3); print(os.environ['OMP_NUM_THREADS'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n"
 
 
 def test_an_onnx_file_needs_no_mxnet(tmp_path):

@@ -125,11 +125,15 @@ OPERATORS = {
     "slice from behind": lambda x: S.slice_axis(x, axis=2, begin=-9, end=-2),
     "max pool": pooled(stride=(2, 2), pad=(1, 1), pool_type="max"),
     "max pool, stride by default": pooled(pool_type="max"),
-    "max pool, full": pooled(kernel=(2, 2), stride=(3, 3), pool_type="max", pooling_convention="full"),
+    "max pool, full": pooled(stride=(2, 2), pool_type="max", pooling_convention="full"),
+    "average pool, full": pooled(stride=(2, 2), pool_type="avg", pooling_convention="full"),
     "average pool": pooled(stride=(2, 2), pad=(1, 1), pool_type="avg"),
     "average pool without padding": pooled(stride=(2, 2), pad=(1, 1), pool_type="avg", count_include_pad=False),
     "global max pool": pooled(global_pool=True, pool_type="max"),
     "batch norm, all by default": lambda x: S.BatchNorm(x, name="bn"),
+    "batch norms that share a gamma, fixed in one": lambda x: (
+        lambda g: S.BatchNorm(S.BatchNorm(x, gamma=g, fix_gamma=False, name="a"), gamma=g, name="b")
+    )(S.Variable("shared_gamma")),
     "prelu behind flatten": lambda x: S.LeakyReLU(S.Flatten(x), act_type="prelu", name="flat_relu"),
     "copies": lambda x: S.BlockGrad(S.identity(S.Dropout(x))),
     "fc without bias": lambda x: S.FullyConnected(x, num_hidden=5, no_bias=True, name="fc0"),

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 import struct
 import subprocess
 import sys
@@ -172,6 +173,10 @@ def test_os_system_by_hand(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def peak_kilobytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def deep(code, count=200_000):
     return code * count + b"."
 
@@ -187,7 +192,7 @@ def deep(code, count=200_000):
         b"\x80\x02]t.",
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a bytearray of 2^63 bytes
         b"B\xff\xff\xff\xff.",
-        b"T\xff\xff\xff\xff.",  # a negative length
+        b"T\xfb\xff\xff\xff.",  # length -5, which would lead back to this instruction for ever
         b"Nr\xff\xff\xff\xff.",  # memo slot 2^32, which C pickle would make room for
         b"cnumpy\ndtype\nJ\xff\xff\xff\x7f\x85R.",  # bytes(2^31) if it were believed
         b"cnumpy\ndtype\nU\x02O8\x85R.",
@@ -195,8 +200,6 @@ def deep(code, count=200_000):
         b"c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
         b"ccopy_reg\n_reconstructor\n.",
         b"\x8c\x02os\x8c\x06system\x93.",
-        b"I" + b"9" * 5000 + b"\n.",
-        b"L" + b"9" * 5000 + b"L\n.",
         deep(b"]"),
         deep(b"("),
         deep(b")\x85"),
@@ -221,10 +224,18 @@ def deep(code, count=200_000):
 )
 def test_what_is_no_verification_set_is_told(tmp_path, content):
     (tmp_path / "a.bin").write_bytes(content)
-    start = time.monotonic()
+    start, memory = time.monotonic(), peak_kilobytes()
     with pytest.raises(InsightError, match=r"a\.bin: "):
         read_bin(tmp_path / "a.bin")
     assert time.monotonic() - start < 5
+    assert peak_kilobytes() - memory < 300_000
+
+
+def test_integers_of_endless_length_are_refused(tmp_path):
+    for content in (b"I" + b"9" * 2000 + b"\n.", b"L" + b"9" * 2000 + b"L\n."):
+        (tmp_path / "a.bin").write_bytes(content)
+        with pytest.raises(InsightError, match="an integer of 200[01] digits"):
+            read_bin(tmp_path / "a.bin")
 
 
 def test_one_list_referred_to_many_times_takes_no_time(tmp_path):

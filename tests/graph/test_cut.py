@@ -60,7 +60,15 @@ def test_variables_lose_what_only_training_reads():
     model = cut.cut(Model.from_mxnet(*filled(symbol, size=96)))
     variables = {node.name: node.attrs for node in model.graph.variables()}
     assert variables == {"data": {"__shape__": "(0, 3, 96, 96)"}, "fc1_weight": {}, "fc1_bias": {}}
-    assert shapes.image_size(model) == (96, 96)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((0, 3, 96, 96), 96), ((0, 3, 0, 0), 112), (None, 112)])
+def test_the_image_size_of_a_network_that_pools_is_what_its_input_says(shape, size):
+    x = S.Pooling(
+        S.Variable("data", **({"shape": shape} if shape else {})), kernel=(1, 1), global_pool=True, pool_type="avg"
+    )
+    model = cut.cut(Model.from_mxnet(*filled(S.FullyConnected(x, num_hidden=3, name="fc1"), size=size)))
+    assert shapes.image_size(model) == (size, size)
 
 
 def test_another_layer_is_written_as_fc1(trained):

@@ -87,7 +87,9 @@ def test_consumers_name_node_and_slot():
 
 
 def test_attributes_are_read_as_mxnet_reads_them():
-    node = Node("Convolution", "c", {"kernel": "(3, 3)", "pad": "[1,1]", "stride": "()", "eps": "2e-05", "no_bias": "1"})
+    node = Node(
+        "Convolution", "c", {"kernel": "(3, 3)", "pad": "[1,1]", "stride": "()", "eps": "2e-05", "no_bias": "1"}
+    )
     assert node.shape("kernel") == (3, 3)
     assert node.shape("pad") == (1, 1)
     assert node.shape("stride", (1, 1)) == (1, 1)

@@ -169,7 +169,7 @@ AROUND = {
     ),
     "beside: no layer at all": (lambda x: S.tanh(prelu(x)), {"act_relu_linear", "act_relu_scaled"}),
     "beside: what PReLU reads is read elsewhere": (
-        lambda x: (lambda y: conv(prelu(y) + y, "next"))(depthwise(x, "dw")),
+        lambda x: (lambda y: conv(prelu(y), "next") + conv(y, "other"))(depthwise(x, "dw")),
         {"act_relu_linear", "act_relu_scaled"},
     ),
 }
@@ -209,6 +209,14 @@ def test_one_slope_for_all_channels():
     reference = evaluate(symbol, arg_params, aux_params, images())
     assert far(reference, evaluate(*plain.to_mxnet(), images())) == 0
     assert far(reference, evaluate(*fast.to_mxnet(), images())) < 2e-5
+
+
+def test_the_graphs_output_keeps_its_sign():
+    network = prelu(depthwise(S.Variable("data") / 255, "dw"), "fc1")
+    checkpoint = filled(network)
+    fast = split.split(cut.cut(Model.from_mxnet(*checkpoint), "fc1_relu"), (112, 112))
+    assert "LeakyReLU" not in operators(fast)
+    assert far(evaluate(*checkpoint, images()), evaluate(*fast.to_mxnet(), images())) < 2e-5
 
 
 def test_a_prelu_on_embeddings_stays():

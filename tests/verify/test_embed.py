@@ -169,7 +169,9 @@ def test_spread_takes_images_from_all_over():
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
     """A checkpoint that takes 64x64 images."""
-    x = S.Pooling((S.Variable("data", shape=(0, 3, 64, 64)) - 127.5) / 128, kernel=(8, 8), stride=(8, 8), pool_type="avg")
+    x = S.Pooling(
+        (S.Variable("data", shape=(0, 3, 64, 64)) - 127.5) / 128, kernel=(8, 8), stride=(8, 8), pool_type="avg"
+    )
     prefix = tmp_path_factory.mktemp("m") / "m"
     held = Checkpoint(*filled(S.FullyConnected(x, num_hidden=4, name="fc1"), size=64))
     checkpoint.save(str(prefix), 1, held)

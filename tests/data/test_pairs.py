@@ -1,0 +1,296 @@
+"""Pairs: drawn evenly, by seed, within bounds; or as a file says."""
+
+import csv
+import os
+import subprocess
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_faces import encode, face
+
+from insight.data.pairfile import read_pairs
+from insight.data.pairplan import _unrank, plan_pairs
+from insight.data.pairs import make_bin
+from insight.data.scan import folder_to_lists
+from insight.errors import InsightError
+from insight.formats.evalbin import read_bin
+
+
+def check_plan(counts, pairs, folds, seed=0):
+    plan = plan_pairs(counts, pairs, folds, seed)
+    people_of, seen = [], set()
+    assert len(plan.genuine) == len(plan.impostor) <= folds
+    assert 1 <= plan.quota
+    assert 2 * plan.quota * len(plan.genuine) <= pairs
+    for genuine, impostor in zip(plan.genuine, plan.impostor):
+        assert min(len(genuine), len(impostor)) >= plan.quota
+        assert (genuine[:, 0] == genuine[:, 2]).all()
+        assert (impostor[:, 0] != impostor[:, 2]).all()
+        for a, i, b, j in np.concatenate([genuine, impostor]).tolist():
+            assert 0 <= i < counts[a]
+            assert 0 <= j < counts[b]
+            pair = frozenset([(a, i), (b, j)])
+            assert len(pair) == 2
+            assert pair not in seen
+            seen.add(pair)
+        people_of.append({int(p) for rows in (genuine, impostor) for p in rows[:, [0, 2]].ravel()})
+    for one, other in combinations(people_of, 2):
+        assert not one & other, "a person stands in two folds"
+    return plan
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 12), min_size=2, max_size=60),
+    pairs=st.integers(2, 400),
+    folds=st.integers(1, 12),
+    seed=st.integers(0, 5),
+)
+def test_every_plan_is_sound(counts, pairs, folds, seed):
+    if sum(c > 0 for c in counts) < 2 or max(counts) < 2:
+        with pytest.raises(InsightError, match="pairs need two people, and one with two images"):
+            plan_pairs(counts, pairs, folds, seed)
+    else:
+        check_plan(counts, pairs, folds, seed)
+
+
+def test_enough_people_give_what_is_asked():
+    plan = check_plan([6] * 200, 600, 10)
+    assert (len(plan.genuine), plan.quota) == (10, 30)
+    shares = Counter(int(p) for rows in plan.genuine for p in rows[: plan.quota, 0])
+    assert max(shares.values()) - min(shares.values()) <= 1, "some people give more pairs than others"
+    impostors = Counter(int(p) for rows in plan.impostor for p in rows[: plan.quota, [0, 2]].ravel())
+    assert len(impostors) > 180
+
+
+def test_people_with_very_many_images_do_not_dominate():
+    plan = check_plan([500] * 10 + [2] * 100, 6000, 10)
+    assert plan.quota >= 10
+    for rows in plan.genuine:
+        assert Counter(rows[: plan.quota, 0].tolist()).most_common(1)[0][1] <= np.ceil(0.2 * plan.quota)
+
+
+@pytest.mark.parametrize(
+    ("counts", "pairs", "folds", "expected"),
+    [
+        ([2, 1], 6000, 10, (1, 1)),  # the smallest set there is
+        ([2, 2], 6000, 10, (1, 2)),
+        ([2, 2, 2, 2], 6000, 10, (2, 2)),
+        ([50, 50], 6000, 10, (1, 2450)),  # 2 x 1225 genuine pairs, 2500 impostor
+        ([3] * 5, 4, 10, (2, 1)),  # two folds of one pair each kind
+        ([3] * 40, 3, 10, (1, 1)),
+    ],
+)
+def test_few_people_and_few_pairs(counts, pairs, folds, expected):
+    plan = check_plan(counts, pairs, folds)
+    assert (len(plan.genuine), plan.quota) == expected
+
+
+def test_seeds():
+    plans = [plan_pairs([5] * 50, 200, 10, seed) for seed in (0, 0, 1)]
+    same = [all(np.array_equal(a, b) for a, b in zip(plans[0].genuine, p.genuine)) for p in plans]
+    assert same == [True, True, False]
+
+
+def test_huge_people_take_no_time_or_memory():
+    plan = plan_pairs([100_000] * 30, 6000, 10)
+    assert 2 * plan.quota * len(plan.genuine) == 6000
+
+
+def test_unrank_counts_all_pairs():
+    a, b = _unrank(np.arange(4950))
+    assert set(zip(a.tolist(), b.tolist())) == set(combinations(range(100), 2))
+    top = 10**6 * (10**6 - 1) // 2 - 1
+    assert [int(v[0]) for v in _unrank(np.array([top]))] == [10**6 - 2, 10**6 - 1]
+
+
+@pytest.mark.parametrize(("pairs", "folds"), [(0, 10), (1, 10), (10, 0), (-4, 3)])
+def test_options_out_of_range(pairs, folds):
+    with pytest.raises(InsightError, match=f"--pairs {pairs} --folds {folds}"):
+        plan_pairs([3, 3], pairs, folds)
+
+
+@pytest.fixture
+def crowd(people):
+    return people({f"p{i:02d}": 3 for i in range(24)})
+
+
+def test_from_folders_and_from_a_list(crowd, tmp_path):
+    folder_to_lists(str(crowd), str(tmp_path / "val.lst"))
+    for source in (str(crowd), str(tmp_path / "val.lst")):
+        drawn = {"pairs": 100, "folds": 5, "seed": 4, "pairs_output": str(tmp_path / "a.csv")}
+        report = make_bin(source, str(tmp_path / "a.bin"), **drawn)
+        os.rename(tmp_path / "a.bin", tmp_path / f"{os.path.basename(source)}.bin")
+        with open(tmp_path / "a.csv", newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        os.remove(tmp_path / "a.csv")
+    assert (tmp_path / "faces.bin").read_bytes() == (tmp_path / "val.lst.bin").read_bytes()
+    images, issame = read_bin(tmp_path / "faces.bin")
+    assert issame.tolist() == [True, False] * 50
+    person = [os.path.basename(os.path.dirname(r[c])) for r in rows for c in ("image_a", "image_b")]
+    assert [a == b for a, b in zip(person[0::2], person[1::2])] == issame.tolist()
+    assert [bytes(i) for i in images] == [open(r[c], "rb").read() for r in rows for c in ("image_a", "image_b")]
+    blocks = [set(person[i : i + 40]) for i in range(0, 200, 40)]
+    assert all(not a & b for a, b in combinations(blocks, 2))
+    assert report.lines() == [
+        f"{tmp_path}/a.bin: 100 pairs, 50 of one person and 50 of two, in 5 folds that share no person"
+    ]
+
+
+def test_unusable_images_are_replaced_and_listed(crowd, tmp_path):
+    bad = [f"p{i:02d}" for i in range(0, 24, 4)]
+    for name in bad:
+        (crowd / name / "1.jpg").write_text("text")
+    (crowd / "p01/2.jpg").write_bytes(encode(face(99, 200, 200)))
+    report = make_bin(str(crowd), str(tmp_path / "a.bin"), pairs=80, folds=4)
+    assert (report.pairs, report.same, report.folds) == (80, 40, 4)
+    with open(tmp_path / "a.skipped.csv", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert rows
+    assert {os.path.relpath(r["path"], crowd) for r in rows} <= {f"{name}/1.jpg" for name in bad}
+    assert (
+        report.lines()[-1]
+        == f"  {len(rows)} images cannot be used, others were drawn instead; see {tmp_path}/a.skipped.csv"
+    )
+    images, _ = read_bin(tmp_path / "a.bin")
+    assert not any(bytes(i) == b"text" for i in images)
+    with pytest.raises(InsightError, match=r"1\.jpg: not a readable image .*--on-error skip"):
+        make_bin(str(crowd), str(tmp_path / "b.bin"), pairs=80, on_error="fail")
+    assert not (tmp_path / "b.bin").exists()
+
+
+def test_fewer_than_asked_is_said(people, tmp_path):
+    report = make_bin(str(people({"a": 2, "b": 2})), str(tmp_path / "a.bin"))
+    assert report.lines() == [
+        f"{tmp_path}/a.bin: 4 pairs, 2 of one person and 2 of two, in 1 folds that share no person",
+        "  6000 pairs were asked for; these people's images give no more evenly spread ones",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"a": 5}, "1 people with usable images, 1 of them with two or more: pairs need two people"),
+        ({"a": 1, "b": 1}, "2 people with usable images, 0 of them with two or more"),
+    ],
+)
+def test_too_few_people(people, tmp_path, counts, message):
+    with pytest.raises(InsightError, match=message):
+        make_bin(str(people(counts)), str(tmp_path / "a.bin"))
+
+
+def test_no_usable_image(people, tmp_path):
+    folder = people({"a": 2, "b": 1})
+    for path in folder.rglob("*.jpg"):
+        path.write_text("text")
+    with pytest.raises(InsightError, match="too few usable images for a pair in every fold; the first bad one, "):
+        make_bin(str(folder), str(tmp_path / "a.bin"))
+
+
+NAMES = ("Ann_Lee/Ann_Lee_0001.jpg", "Ann_Lee/Ann_Lee_0002.jpg", "Bo/Bo_0003.jpg")
+
+
+@pytest.fixture
+def rooted(people):
+    folder = people({"Ann_Lee": 0, "Bo": 0})
+    for number, name in enumerate(NAMES):
+        (folder / name).write_bytes(encode(face(number)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image_a,image_b,same\n{0},{1},1\n{0},{2},0\n",
+        "{0},{1},True\r\n{0},{2},False\r\n",
+        "{0}\t{1}\t1\n\n{0}\t{2}\t-1\n",
+        "{0} {1} 1\n{0} {2} 0",
+        '"{0}","{1}","1"\n"{0}","{2}","0"\n',
+        "10\t300\nAnn_Lee\t1\t2\nAnn_Lee\t1\tBo\t3\n",
+        "1\nAnn_Lee 1 2\nAnn_Lee 1 Bo 3\n",
+    ],
+)
+def test_layouts_of_pair_files(rooted, tmp_path, text):
+    (tmp_path / "pairs.txt").write_bytes(text.format(*NAMES).encode())
+    assert read_pairs(str(tmp_path / "pairs.txt"), str(rooted)) == [(*NAMES[:2], True), (NAMES[0], NAMES[2], False)]
+    report = make_bin(str(tmp_path / "pairs.txt"), str(tmp_path / "a.bin"), image_root=str(rooted))
+    assert report.lines() == [f"{tmp_path}/a.bin: 2 pairs, 1 of one person and 1 of two"]
+    images, issame = read_bin(tmp_path / "a.bin")
+    assert issame.tolist() == [True, False]
+    assert [bytes(i) for i in images] == [(rooted / NAMES[i]).read_bytes() for i in (0, 1, 0, 2)]
+
+
+def test_paths_with_spaces_and_other_suffixes(rooted, tmp_path):
+    os.rename(rooted / "Bo/Bo_0003.jpg", rooted / "Bo/Bo_0003.png")
+    (tmp_path / "p.txt").write_text("Ann_Lee 1 Bo 3\n")
+    assert read_pairs(str(tmp_path / "p.txt"), str(rooted))[0][1] == "Bo/Bo_0003.png"
+    (tmp_path / "p.csv").write_text("a b/c d.jpg,é f.jpg,1\n", encoding="utf-8")
+    assert read_pairs(str(tmp_path / "p.csv"), "") == [("a b/c d.jpg", "é f.jpg", True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no pair"),
+        ("image_a,image_b,same\n", "holds a heading and no pair"),
+        ("a.jpg,b.jpg,1\na.jpg,b.jpg\n", r"p\.csv:2: want image_a,image_b,same rows .* found 'a.jpg,b.jpg'"),
+        ("a.jpg,b.jpg,1\na.jpg,b.jpg,maybe\n", r"p\.csv:2: "),
+        ("a.jpg,b.jpg,1\n,b.jpg,1\n", r"p\.csv:2: "),
+        ("This is text\nof another kind, really\n", r"p\.csv:"),
+    ],
+)
+def test_what_is_no_pair_file(tmp_path, text, message):
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(InsightError, match=message):
+        make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"))
+
+
+def test_pairs_of_missing_images_are_left_out_and_listed(rooted, tmp_path):
+    (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\nAnn_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\n")
+    report = make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), image_root=str(rooted))
+    assert report.lines()[1:] == [
+        f"  1 images cannot be used, 1 pairs with them were left out; see {tmp_path}/a.skipped.csv"
+    ]
+    (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\n")
+    with pytest.raises(
+        InsightError, match=r"none of the 1 pairs can be used; the first image, .*none\.jpg: no such file"
+    ):
+        make_bin(str(tmp_path / "p.csv"), str(tmp_path / "b.bin"), image_root=str(rooted))
+
+
+def test_options_that_do_not_go_together(crowd, rooted, tmp_path):
+    with pytest.raises(InsightError, match="--image-root: is for a file of pairs"):
+        make_bin(str(crowd), str(tmp_path / "a.bin"), image_root="x")
+    (tmp_path / "p.csv").write_text("a,b,1\n")
+    with pytest.raises(InsightError, match="--pairs, --folds and --seed are for drawing pairs"):
+        make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), seed=0)
+    (tmp_path / "a.bin").touch()
+    with pytest.raises(InsightError, match=r"a\.bin: stands there already"):
+        make_bin(str(crowd), str(tmp_path / "a.bin"))
+
+
+def test_real_pairs(real_data, tmp_path):
+    subprocess.run(["tar", "xf", real_data / "data/lfw_dev.tar", "-C", tmp_path], check=True)
+    with open(real_data / "data/lfw_dev_pairs.csv", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    report = make_bin(
+        str(real_data / "data/lfw_dev_pairs.csv"), str(tmp_path / "a.bin"), image_root=str(tmp_path / "lfw_dev")
+    )
+    assert (report.pairs, report.converted, report.skipped) == (len(rows), 0, [])
+    images, issame = read_bin(tmp_path / "a.bin")
+    assert issame.tolist() == [r["same"] == "1" for r in rows]
+    for at in (0, 100, len(rows) - 1):
+        assert bytes(images[2 * at]) == (tmp_path / "lfw_dev" / rows[at]["image_a"]).read_bytes()
+
+
+def test_command(crowd, insight):
+    status, out, err = insight("make-bin", "faces", "a.bin", "--pairs", "40", "--folds", "5")
+    assert (status, err) == (0, "")
+    assert out == "a.bin: 40 pairs, 20 of one person and 20 of two, in 5 folds that share no person\n"
+    status, out, err = insight("make-bin", "none", "b.bin")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: none: no such file or folder; want image_a,image_b,same rows")

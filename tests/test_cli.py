@@ -1,0 +1,216 @@
+"""The command line as a whole: every command is reachable, helpful, and fails with one line."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from insight import __version__, cli
+from insight.errors import CheckFailed, InsightError
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = cli.command_names()
+# Hosts of package registries, and pip's options that name one; in brackets, so that this line is none itself.
+REGISTRY = re.compile(
+    r"[p]ypi\.(org|python)|[p]ythonhosted|registry\.[n]pmjs|[d]eb\.debian|--(extra-)?[i]ndex-url|--[t]rusted-host", re.I
+)
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+HEAVY = ("numpy", "cv2", "mxnet", "rich", "onnx", "onnxruntime")
+
+
+def insight(*args, **kwargs):
+    code = "import sys; from insight.cli import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=ROOT, **kwargs)
+
+
+class TestHelp:
+    def test_loads_nothing_heavy(self):
+        code = f"import sys; from insight.cli import main; main(['--help']); print(*set({HEAVY}) & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "")
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_of_a_command(self, name, capsys):
+        module = cli.load(name)
+        assert "\n" not in module.HELP
+        assert module.HELP in cli.overview()
+        with pytest.raises(SystemExit) as left:
+            cli.main([name, "--help"])
+        assert left.value.code == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"usage: insight {name} ")
+        assert module.HELP in out
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_says_what_each_option_is(self, name):
+        silent = [action.dest for action in cli.build_parser(name)._actions if not action.help]
+        assert silent == []
+
+    def test_no_command(self, capsys):
+        assert cli.main([]) == 2
+        assert cli.main(["--help"]) == 0
+        assert capsys.readouterr().out.count("commands:") == 2
+
+    def test_version(self, capsys):
+        assert cli.main(["--version"]) == 0
+        assert capsys.readouterr().out == f"insight {__version__}\n"
+
+
+class TestFailures:
+    """Each expected failure: its status, and exactly one line on stderr."""
+
+    @pytest.fixture
+    def command(self, monkeypatch):
+        """Make the command ``doctor`` do what a test says."""
+
+        def make(run):
+            module = types.SimpleNamespace(HELP="", __doc__="", add_arguments=lambda parser: None, run=run)
+            monkeypatch.setattr(cli, "load", lambda name: module)
+
+        return make
+
+    @staticmethod
+    def line(capsys):
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        (line,) = captured.err.splitlines()
+        assert line.startswith("error: ")
+        return line[len("error: ") :]
+
+    def test_unknown_command_lists_the_known(self, capsys):
+        assert cli.main(["frobnicate"]) == 2
+        line = self.line(capsys)
+        assert "frobnicate" in line
+        assert all(name in line for name in COMMANDS)
+
+    def test_a_path_is_no_command(self, capsys):
+        assert cli.main(["../cli/doctor"]) == 2
+        self.line(capsys)
+
+    @pytest.mark.parametrize(
+        "argv", [["doctor", "--frobnicate"], ["doctor", "--timeout", "soon"], ["doctor", "--time", "3"]]
+    )
+    def test_bad_option(self, argv, capsys):
+        assert cli.main(argv) == 2
+        assert self.line(capsys).endswith("; see insight doctor --help")
+
+    @pytest.mark.parametrize(
+        ("error", "status", "says"),
+        [
+            (InsightError("a.rec: broken\nhere; do that"), 2, "a.rec: broken here; do that"),
+            (CheckFailed("cosine 0.5 below 0.9999"), 1, "cosine 0.5 below 0.9999"),
+            (KeyboardInterrupt(), 130, "interrupted"),
+            (MemoryError(), 2, "out of memory"),
+            (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out.rec"), 2, "out.rec: No space left on device"),
+            (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "writing: No space left on device"),
+            (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/root/x"), 2, "/root/x: Permission denied"),
+        ],
+    )
+    def test_expected_trouble(self, command, capsys, error, status, says):
+        def run(args):
+            raise error
+
+        command(run)
+        assert cli.main(["doctor"]) == status
+        assert says in self.line(capsys)
+
+    def test_a_bug_keeps_its_traceback(self, command):
+        def run(args):
+            raise ZeroDivisionError
+
+        command(run)
+        with pytest.raises(ZeroDivisionError):
+            cli.main(["doctor"])
+
+    @pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (1, 1)])
+    def test_status_of_a_command(self, command, returned, status):
+        command(lambda args: returned)
+        assert cli.main(["doctor"]) == status
+
+    PRINTS = """if True:
+        import sys, types
+        from insight import cli
+        def run(args):
+            for _ in range({lines}):
+                print("a line of a report")
+        cli.load = lambda name: types.SimpleNamespace(HELP="", __doc__="", add_arguments=lambda parser: None, run=run)
+        sys.exit(cli.main(["doctor"]))
+    """
+
+    @pytest.mark.parametrize("lines", [1, 100000])  # less and more than a pipe and Python's buffer hold
+    def test_reader_that_went_away(self, lines):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-c", self.PRINTS.format(lines=lines)],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env=BUFFERED,
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+    @pytest.mark.parametrize("lines", [1, 100000])
+    def test_full_disk_behind_stdout(self, lines):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", self.PRINTS.format(lines=lines)],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                cwd=ROOT,
+                env=BUFFERED,
+            )
+        assert (done.returncode, done.stderr) == (2, b"error: writing: No space left on device\n")
+
+
+class TestThinScripts:
+    BODY = re.compile(
+        r'"""[^"\n]+"""\n\nfrom insight\.cli import script\n\nif __name__ == "__main__":\n    script\(__file__\)\n'
+    )
+    PATHS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "deploy").glob("*.py")])
+
+    def test_one_for_each_command_and_no_other(self):
+        assert [path.stem.replace("_", "-") for path in sorted(self.PATHS, key=lambda p: p.stem)] == sorted(COMMANDS)
+
+    def test_what_ships_models_is_in_deploy(self):
+        shipping = {"model_slim", "export_onnx", "export_ncnn", "benchmark"}
+        assert {path.stem for path in (ROOT / "deploy").glob("*.py")} == shipping & {path.stem for path in self.PATHS}
+
+    @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+    def test_is_thin(self, path):
+        assert self.BODY.fullmatch(path.read_text(encoding="utf-8"))
+
+    def test_runs_the_command_of_its_name(self):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, ROOT / "tools/train_softmax.py", "--help"], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0
+        assert done.stdout.startswith("usage: train_softmax.py ")
+        assert cli.load("train-softmax").HELP in done.stdout
+
+
+class TestHouse:
+    SOURCES = sorted((ROOT / "insight").rglob("*.py"))
+
+    def test_files_are_short(self):
+        assert {str(p): n for p in self.SOURCES if (n := len(p.read_text(encoding="utf-8").splitlines())) > 350} == {}
+
+    def test_no_grab_bags(self):
+        bags = {"utils", "util", "common", "misc", "helpers", "helper"}
+        assert [str(path) for path in ROOT.rglob("*.py") if path.stem in bags and ".venv" not in path.parts] == []
+
+    def test_no_registry_is_named(self):
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        if listed.returncode:
+            pytest.skip("not a git checkout")
+        paths = [ROOT / name for name in listed.stdout.splitlines()]
+        assert [str(p) for p in paths if p.is_file() and REGISTRY.search(p.read_text("utf-8", errors="replace"))] == []
