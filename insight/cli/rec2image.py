@@ -1,7 +1,8 @@
 """SOURCE is a set (its folder, .rec file or prefix) or a verification .bin.
 
-A set gives a folder per identity, DIR/<label>/<key>.jpg; dir2lst and face2rec make the same set of
-it. A .bin gives DIR/images and DIR/pairs.csv, of which make-bin makes the same .bin.
+A set gives a folder per identity, DIR/<label>/<key>.jpg, so named that dir2lst and face2rec pack
+them in the same order again. A .bin gives DIR/images and DIR/pairs.csv, of which make-bin makes
+the same .bin.
 Bytes are copied as they are in the record; nothing is decoded.
 """
 

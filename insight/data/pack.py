@@ -17,7 +17,7 @@ from typing import List, NamedTuple, Optional, Tuple
 from ..errors import InsightError
 from ..formats import property
 from ..formats.commit import Staging, commit_together, refuse_existing
-from ..formats.lst import iter_lst
+from ..formats.lst import IM2REC, INSIGHTFACE, iter_lst, lst_dialect
 from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
 from .prepare import DEFAULT_SIZE, RESIZED, Skip, Target, prepare_all
@@ -41,6 +41,7 @@ class PackReport:
     labels: int = 0  # distinct ones
     property: Optional[property.Property] = None
     layout: str = INDEXED
+    dialect: str = INSIGHTFACE
 
     def lines(self) -> List[str]:
         """The report in sentences, for a person."""
@@ -59,6 +60,8 @@ class PackReport:
 
     def _notes(self) -> List[str]:
         notes = []
+        if self.dialect == IM2REC:
+            notes.append("the list has im2rec's columns (index, label, path); its images were taken as aligned")
         resized = sum(n for change, n in self.changes.items() if change.startswith(RESIZED))
         if 2 * resized > self.images:
             notes.append("most images were resized; networks expect aligned faces: align them first (align-faces)")
@@ -186,7 +189,9 @@ def pack(
     with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
         reports = []
         for path, stem, counted in zip(lists, stems, surveys):
-            report = PackReport(os.path.join(folder, stem + ".rec"), property=wanted, layout=layout)
+            report = PackReport(
+                os.path.join(folder, stem + ".rec"), property=wanted, layout=layout, dialect=lst_dialect(path)
+            )
             _pack_one(path, stem, staging, report, target, counted.lines, workers, on_error)
             reports.append(report)
         staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")

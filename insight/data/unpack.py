@@ -42,7 +42,7 @@ def unpack(source: str, output: str, label_map: Optional[str] = None) -> UnpackR
     output : str
         A folder that does not exist or is empty; it appears when all files are in it. A record
         set gives a folder per identity, ``<label>/<key>.jpg``, zero-padded so that the order of
-        names is the order of labels and keys; dir2lst and face2rec make the same set of it. A
+        names is the order of labels and keys: dir2lst and face2rec pack them in that order. A
         .bin gives ``images/`` and ``pairs.csv``, of which make-bin makes the same .bin.
     label_map : str, optional
         CSV (label, name) that names the identity folders.

@@ -8,7 +8,7 @@ among the inputs. It is written only if ONNX Runtime embeds faces with it as MXN
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper
 
@@ -86,7 +86,7 @@ def export_onnx(
     return OnnxExport(path, path.stat().st_size, agreement)
 
 
-def to_onnx(model: Model, graph: str = "plain", properties: Dict[str, str] = {}) -> ModelProto:  # noqa: B006 (read only)
+def to_onnx(model: Model, graph: str = "plain", properties: Optional[Dict[str, str]] = None) -> ModelProto:
     """Translate a model that ends at its embedding.
 
     Parameters
@@ -95,7 +95,7 @@ def to_onnx(model: Model, graph: str = "plain", properties: Dict[str, str] = {})
         From :func:`insight.graph.cut.cut`.
     graph : str
         ``plain`` or ``fast``.
-    properties : dict of str to str
+    properties : dict of str to str, optional
         Added to the file's metadata.
 
     Raises
@@ -126,7 +126,7 @@ def to_onnx(model: Model, graph: str = "plain", properties: Dict[str, str] = {})
         producer_name="insight",
         producer_version=__version__,
     )
-    helper.set_model_props(written, {**_properties(size, dimension, graph), **properties})
+    helper.set_model_props(written, {**_properties(size, dimension, graph), **(properties or {})})
     checker.check_model(written, full_check=True)
     return written
 

@@ -53,6 +53,10 @@ class FaceSet:
         self.records = records
         self.rec_path = records.rec_path
         self.notes: List[str] = []
+        if records.idx_path is None:
+            self.notes.append(
+                f"{self.rec_path}: has no .idx beside it; its {len(records)} records were found by reading it"
+            )
         header = self._header()
         self.indexed = header is not None
         if header is not None:
@@ -104,7 +108,7 @@ class FaceSet:
         id_keys = keys[np.searchsorted(keys, begin) : np.searchsorted(keys, end)]
         if len(id_keys) != end - begin:
             raise InsightError(
-                f"{self.records.idx_path}: {len(id_keys)} identity records, the header record (key 0) says "
+                f"{self.records.index_name}: {len(id_keys)} identity records, the header record (key 0) says "
                 f"{end - begin}; the .idx was cut or belongs to another .rec"
             )
         ranges = identities.read_ranges(self.records, id_keys)

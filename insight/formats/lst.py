@@ -12,7 +12,6 @@ Source: InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c, MXNet 1.9.1 ``t
 
 from __future__ import annotations
 
-import os
 from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
 
 from ..errors import InsightError
@@ -193,11 +192,3 @@ def write_lst(path: str, entries: Iterable[Entry]) -> int:
             out.write(format_entry(entry) + "\n")
             count += 1
     return count
-
-
-def resolve(path: str, lst_path: str) -> str:
-    """Where an entry's file is: as written (from the working directory), else from the list's folder."""
-    if os.path.isabs(path) or os.path.exists(path):
-        return path
-    beside = os.path.join(os.path.dirname(lst_path), path)
-    return beside if os.path.exists(beside) else path

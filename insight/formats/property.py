@@ -41,7 +41,8 @@ def read_property(folder: Union[str, os.PathLike[str]]) -> Property:
     except OSError as error:
         raise InsightError(f"{path}: {error.strerror}; want one line: num_classes,height,width") from None
     lines = [line for line in raw.decode("ascii", "backslashreplace").splitlines() if line.strip()]
-    fields = lines[0].split(",") if len(lines) == 1 else []
+    only = len(lines) == 1 or lines[2:3] == ["shuffled"]  # rec2shufrec adds count, "shuffled" and date
+    fields = lines[0].split(",") if only else []
     if len(fields) != 3 or not all(f.strip().isdigit() and len(f) < 12 for f in fields):
         found = raw[:60].decode("ascii", "backslashreplace")
         raise InsightError(f"{path}: want one line with three integers, num_classes,height,width; found {found!r}")

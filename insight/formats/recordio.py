@@ -50,7 +50,8 @@ class RecordFile:
     ----------
     rec_path : str
     idx_path : str, optional
-        The .idx beside the .rec where it is not given.
+        Else the .idx beside the .rec; and where there is none, the .rec is read through once,
+        and keys are the records' own ids if these differ, else 0, 1, 2, ..
 
     Attributes
     ----------
@@ -58,6 +59,8 @@ class RecordFile:
         (N,) int64, in the order of the .idx.
     offsets : np.ndarray
         (N,) int64: where each key's record begins in the .rec.
+    idx_path : str or None
+        None if there is no .idx.
 
     Raises
     ------
@@ -68,24 +71,42 @@ class RecordFile:
 
     def __init__(self, rec_path: str, idx_path: Optional[str] = None):
         self.rec_path = os.fspath(rec_path)
-        self.idx_path = os.fspath(idx_path) if idx_path is not None else idx_path_of(self.rec_path)
+        self.idx_path: Optional[str] = os.fspath(idx_path) if idx_path is not None else idx_path_of(self.rec_path)
         self._map, self._view = _map_file(self.rec_path)
         try:
-            self.keys, self.offsets = read_idx(self.idx_path)
-            self._check_offsets()
-            self._rows = KeyTable(self.keys, self.idx_path)
+            self._check_magic()
+            if idx_path is None and not os.path.exists(self.idx_path):
+                self.idx_path = None
+                self.keys, self.offsets = self._index_by_scanning()
+            else:
+                self.keys, self.offsets = read_idx(self.idx_path)
+                self._check_offsets()
+            self._rows = KeyTable(self.keys, self.index_name)
         except BaseException:
             self.close()
             raise
 
-    def _check_offsets(self) -> None:
-        size = len(self._view)
-        if size >= 4 and self._view[:4] != MAGIC_BYTES:
+    @property
+    def index_name(self) -> str:
+        """The file that keys come from, for messages."""
+        return self.idx_path or self.rec_path
+
+    def _index_by_scanning(self) -> Tuple[np.ndarray, np.ndarray]:
+        rows = [(record.id, offset) for offset, record in self.scan()]
+        ids, offsets = np.array(rows, np.uint64).reshape(-1, 2).T
+        usable = len(np.unique(ids)) == len(ids) and ids.max(initial=0) < 1 << 63
+        return (ids if usable else np.arange(len(ids))).astype(np.int64), offsets.astype(np.int64)
+
+    def _check_magic(self) -> None:
+        if len(self._view) >= 4 and self._view[:4] != MAGIC_BYTES:
             found = int.from_bytes(self._view[:4], "little")
             raise InsightError(
                 f"{self.rec_path}: not a RecordIO file (magic {found:#010x} at offset 0, want {MAGIC:#010x}); "
                 f"give the .rec that face2rec or im2rec wrote"
             )
+
+    def _check_offsets(self) -> None:
+        size = len(self._view)
         odd = int(np.bitwise_or.reduce(self.offsets)) & 3  # records begin at multiples of 4
         if odd or self.offsets.max(initial=0) > max(size - FRAME.size, 0):
             row = int(np.argmax((self.offsets & 3 != 0) | (self.offsets > size - FRAME.size)))
@@ -114,7 +135,7 @@ class RecordFile:
         """
         row = self._rows.find(key)
         if row < 0:
-            raise InsightError(f"{self.idx_path}: no key {key} among its {len(self.keys)} keys")
+            raise InsightError(f"{self.index_name}: no key {key} among its {len(self.keys)} keys")
         return self.read_at(int(self.offsets[row]), f"key {key}")
 
     def read_at(self, offset: int, what: str = "a record") -> Record:

@@ -291,7 +291,10 @@ def test_an_im2rec_list_is_packed_too(people, tmp_path, monkeypatch):
     people({"a": 1, "b": 1})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.lst").write_text("0\t0.0\tfaces/a/0.jpg\n1\t1.0\tfaces/b/0.jpg\n")
-    pack("a.lst", "set")
+    [report] = pack("a.lst", "set")
+    assert report.lines()[1:] == [
+        "  note: the list has im2rec's columns (index, label, path); its images were taken as aligned"
+    ]
     assert FaceSet.open("set").labels.tolist() == [0, 1]
 
 

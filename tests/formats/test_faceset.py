@@ -112,6 +112,31 @@ def test_missing_property_is_derived_and_said(tmp_path, write):
     assert any("derived 3,112,96" in note for note in faces.notes)
 
 
+@pytest.mark.parametrize("write", WRITERS)
+def test_without_an_idx_the_file_is_read_through(tmp_path, write):
+    write(tmp_path)
+    with_idx = FaceSet.open(str(tmp_path))
+    os.remove(tmp_path / "train.idx")
+    faces = FaceSet.open(str(tmp_path))
+    assert faces.labels.tolist() == LABELS
+    assert faces.images.tolist() == with_idx.images.tolist()
+    assert [bytes(faces.payload(i)) for i in range(6)] == [payload(i) for i in range(1, 7)]
+    assert any("has no .idx beside it; its" in note for note in faces.notes)
+
+
+def test_shuffled_records_without_ids_or_an_idx(tmp_path):
+    """MXRecordIO alone, as rec2shufrec wrote them; ids that repeat are no keys."""
+    out = mx.recordio.MXRecordIO(str(tmp_path / "train.rec"), "w")
+    for i, label in enumerate([3, 1, 3, 0]):
+        out.write(pack(IRHeader(0, label, 7, 0), payload(i)))
+    out.close()
+    (tmp_path / "property").write_text("4,112,96\n4\nshuffled\n2021-06-19\n")
+    faces = FaceSet.open(str(tmp_path))
+    assert faces.images.tolist() == [0, 1, 2, 3]
+    assert faces.labels.tolist() == [3, 1, 3, 0]
+    assert faces.num_classes == 4
+
+
 @pytest.mark.parametrize("write", [face2rec2, dataset_merge])
 def test_labels_of_an_indexed_set_do_not_read_every_image(tmp_path, write, monkeypatch):
     write(tmp_path, [0] * 50 + [1] * 50)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight.errors import InsightError
-from insight.formats.lst import IM2REC, INSIGHTFACE, Entry, format_entry, lst_dialect, read_lst, resolve, write_lst
+from insight.formats.lst import IM2REC, INSIGHTFACE, Entry, format_entry, lst_dialect, read_lst, write_lst
 
 LANDMARKS = tuple(float(v) for v in (30.5, 65, 48, 33, 62, 51, 51, 71, 92, 92.25))
 
@@ -102,13 +102,3 @@ def test_a_path_that_a_list_cannot_hold(tmp_path):
     with pytest.raises(InsightError):
         write_lst(str(tmp_path / "a.lst"), [Entry("a\n.jpg", 0)])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_paths_are_looked_for_beside_the_list_last(tmp_path, monkeypatch):
-    (tmp_path / "lists").mkdir()
-    (tmp_path / "lists/a.jpg").touch()
-    monkeypatch.chdir(tmp_path)
-    assert resolve("a.jpg", "lists/a.lst") == "lists/a.jpg"
-    (tmp_path / "a.jpg").touch()
-    assert resolve("a.jpg", "lists/a.lst") == "a.jpg"
-    assert resolve("none.jpg", "lists/a.lst") == "none.jpg"

@@ -10,8 +10,10 @@ def test_round_trip_and_bytes(tmp_path):
     assert read_property(tmp_path) == read_property(tmp_path / "property") == (85742, 112, 96)
 
 
-@pytest.mark.parametrize("text", ["10,112,112\n", " 10 , 112,112 \r\n\r\n"])
-def test_white_space_is_no_matter(tmp_path, text):
+@pytest.mark.parametrize(
+    "text", ["10,112,112\n", " 10 , 112,112 \r\n\r\n", "10,112,112\n4000\nshuffled\n2021-06-19 10:00:00.12\n"]
+)
+def test_white_space_and_rec2shufrec(tmp_path, text):
     (tmp_path / "property").write_text(text)
     assert read_property(tmp_path) == (10, 112, 112)
 

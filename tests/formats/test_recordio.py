@@ -186,6 +186,15 @@ def test_missing_files_and_keys_are_named(small):
     assert -1 not in opened
     os.remove(small / "a.idx")
     with pytest.raises(InsightError, match=r"a\.idx: no such file"):
+        RecordFile(str(small / "a.rec"), str(small / "a.idx"))
+    scanned = RecordFile(str(small / "a.rec"))
+    assert scanned.idx_path is None
+    assert scanned.keys.tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(InsightError, match=r"a\.rec: no key 17 among its 5 keys"):
+        pickle.loads(pickle.dumps(scanned)).read(17)
+    with open(small / "a.rec", "ab") as rec:
+        rec.write(MAGIC_BYTES + b"\xff")
+    with pytest.raises(InsightError, match=r"a\.rec: a record at offset 220: the file ends at 225: it was cut"):
         RecordFile(str(small / "a.rec"))
 
 
