@@ -79,7 +79,7 @@ def _import():
     try:
         import onnxruntime
     except ImportError:
-        raise InsightError("ONNX Runtime is not installed; run: pip install 'insight[deploy]'") from None
+        raise InsightError("ONNX Runtime is not installed; run: pip install -e '.[deploy]'") from None
     return onnxruntime
 
 

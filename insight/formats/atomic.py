@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Iterator, Union
 
+from ..errors import InsightError
+
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -52,6 +54,23 @@ def sync_directory(directory: PathLike) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: PathLike) -> Path:
+    """Make a folder and its parents, if missing.
+
+    Raises
+    ------
+    InsightError
+        A file stands where a folder is needed.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
+        raise InsightError(f"{file}: a file, and a folder is needed there; give another output") from None
+    return folder
+
+
 @contextmanager
 def temporary_beside(path: PathLike) -> Iterator[Path]:
     """Yield a path for a library that insists on writing by name; then rename it to ``path``.
@@ -60,7 +79,9 @@ def temporary_beside(path: PathLike) -> Iterator[Path]:
     stays as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    if path.is_dir():
+        raise InsightError(f"{path}: a folder, and a file is to be written; give its name")
     sweep(path)
     partial = _partial_name(path)
     try:

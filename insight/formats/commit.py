@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, List, Sequence
 
 from ..errors import InsightError
-from .atomic import PathLike, _is_running, _partial_name, glob_escape, sweep, sync_directory
+from .atomic import PathLike, _is_running, _partial_name, glob_escape, make_folder, sweep, sync_directory
 
 _JOURNAL = ".commit.{mark}.{pid}.json"
 
@@ -67,7 +67,8 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
         commit allows to replace it.
     """
     staging = Staging(folder, names)
-    staging.folder.mkdir(parents=True, exist_ok=True)
+    new = not staging.folder.exists()
+    make_folder(staging.folder)
     if not overwrite:
         refuse_existing(folder, names)
     for name in names:
@@ -80,6 +81,8 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     finally:
         for name in staging.names:
             _partial_name(staging.folder / name).unlink(missing_ok=True)
+        if new and not any(staging.folder.iterdir()):
+            staging.folder.rmdir()
 
 
 @contextmanager
@@ -94,7 +97,7 @@ def folder_beside(path: PathLike) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise InsightError(f"{path}: exists and is not an empty folder; give another output")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     for left in path.parent.glob(f".{glob_escape(path.name)}.*.partial"):
         pid = left.name[: -len(".partial")].rpartition(".")[2]
         if pid.isdigit() and (int(pid) == os.getpid() or not _is_running(int(pid))):

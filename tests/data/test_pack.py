@@ -178,14 +178,14 @@ def test_on_error_fail_stops_and_leaves_nothing(people, tmp_path):
     folder_to_lists(str(folder), str(tmp_path / "train.lst"))
     with pytest.raises(InsightError, match=r"faces/b/x\.jpg \(from .*\.lst\): not a readable image .* --on-error skip"):
         pack(str(tmp_path / "train.lst"), str(tmp_path / "set"), on_error="fail")
-    assert os.listdir(tmp_path / "set") == []
+    assert not (tmp_path / "set").exists()
 
 
 def test_nothing_usable(tmp_path):
     (tmp_path / "a.lst").write_text("1\tnone.jpg\t0\n1\tnone2.jpg\t1\n")
     with pytest.raises(InsightError, match=r"a\.lst: none of its 2 images can be used; the first, none\.jpg: no such"):
         pack(str(tmp_path / "a.lst"), str(tmp_path / "set"))
-    assert os.listdir(tmp_path / "set") == []
+    assert not (tmp_path / "set").exists()
 
 
 def test_notes(people, tmp_path):
@@ -275,6 +275,14 @@ def test_lists_that_cannot_be_packed(tmp_path, text, message):
     with pytest.raises(InsightError, match=message):
         pack(str(tmp_path / "a.lst"), str(tmp_path / "set"))
     assert not (tmp_path / "set").exists()
+
+
+def test_an_output_that_is_a_file(two_lists, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output in ("file", "file/set"):
+        with pytest.raises(InsightError, match="file: a file, and a folder is needed there; give another output"):
+            pack(str(two_lists / "train.lst"), str(tmp_path / output))
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_sources_that_are_none(two_lists, tmp_path):

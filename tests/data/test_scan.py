@@ -143,6 +143,16 @@ def test_lists_that_stand_there(people, tmp_path):
     assert len(read_lst(str(tmp_path / "val.lst"))) == 3
 
 
+def test_outputs_that_are_folders_or_below_files(people, tmp_path):
+    folder = str(people({"a": 1}))
+    (tmp_path / "dir.lst").mkdir()
+    with pytest.raises(InsightError, match=r"dir\.lst: a folder, and a file is to be written"):
+        folder_to_lists(folder, str(tmp_path / "dir.lst"), overwrite=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(InsightError, match="file: a file, and a folder is needed there"):
+        folder_to_lists(folder, str(tmp_path / "file/a.lst"))
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "label,name\nx,y\n"])
 def test_what_is_no_label_map(tmp_path, text):
     (tmp_path / "m.csv").write_text(text)
