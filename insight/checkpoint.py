@@ -6,9 +6,11 @@ arrays, as ``mx.model.load_checkpoint`` and InsightFace read it.
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from ._mxnet import mx
 from .errors import InsightError
@@ -89,7 +91,8 @@ def load(prefix: str, epoch: int) -> Checkpoint:
     if not path.is_file():
         raise InsightError(f"{path}: no such file; it belongs beside {params_path(prefix, epoch)}")
     try:
-        symbol = mx.sym.load(str(path))
+        with _quiet_stderr():
+            symbol = mx.sym.load(str(path))
     except (mx.MXNetError, UnicodeDecodeError) as error:
         raise InsightError(f"{path}: not an MXNet symbol, or cut short ({_first_line(error)})") from None
     return Checkpoint(symbol, arg_params, aux_params)
@@ -129,6 +132,20 @@ def assign(parameters: dict, arrays: dict) -> list:
     if len(fresh) == len(parameters):
         raise InsightError("no array of the checkpoint fits the network by name and shape; is it another --network?")
     return fresh
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """MXNet's C++ code tells stderr of every symbol of an older release that it upgrades; no setting stops it."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _first_line(error: Exception) -> str:

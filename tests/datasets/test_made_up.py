@@ -285,11 +285,16 @@ def test_a_kill_leaves_no_worker_and_the_next_run_sweeps_up(tmp_path):
     children = [Path("/proc") / child for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
     assert len(children) >= 2
     run.kill()
-    run.communicate()
+    run.wait()
+    run.stderr.close()
     deadline = time.monotonic() + 30
-    while any(is_running(child) for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    try:
+        while any(is_running(child) for child in children):
+            assert time.monotonic() < deadline, "workers outlive the command"
+            time.sleep(0.05)
+    finally:
+        for child in filter(is_running, children):
+            os.kill(int(child.name), signal.SIGKILL)
     assert not (tmp_path / "out").exists()
     write_aligned(tmp_path / "out", 1, 1, workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
