@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,9 @@ def test_interrupted_by_the_user(listed):
     process = start(listed)
     folder = listed / "set"
     for _ in range(1000):
-        if folder.exists() and any(p.stat().st_size for p in folder.iterdir()):
-            break
+        with suppress(FileNotFoundError):  # not there yet, or renamed meanwhile
+            if any(p.stat().st_size for p in folder.iterdir()):
+                break
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     status = process.wait()

