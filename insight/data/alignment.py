@@ -4,8 +4,7 @@ Landmarks are those of the image: left eye, right eye, nose, left mouth corner, 
 corner, in pixels, as they appear to the viewer. The target points are the 112 x 96 template of
 SphereFace, moved 8 pixels to the right for 112 x 112.
 
-Sources: Umeyama, "Least-squares estimation of transformation parameters between two point
-patterns", PAMI 13(4), 1991, eq. 39-42; InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c.
+Source: InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c.
 """
 
 from __future__ import annotations
@@ -53,17 +52,16 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     InsightError
         The source points coincide.
     """
-    source, target = np.asarray(source), np.asarray(target)
-    source_mean, target_mean = source.mean(0), target.mean(0)
-    a, b = source - source_mean, target - target_mean
-    u, spread, vt = np.linalg.svd(b.T @ a / len(source))
-    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    variance = a.var(0).sum()
-    if not variance > 0 or not np.isfinite(variance):
+    from skimage.transform import SimilarityTransform  # here: it takes half a second to import, and few sets need it
+
+    if not np.asarray(source).var(0).sum() > 0:  # False for NaN too
         raise InsightError("the landmarks coincide; want five different points")
-    rotation = (u * signs) @ vt
-    scale = 1.0 / variance * (spread @ signs)
-    return np.column_stack([rotation * scale, target_mean - scale * (rotation @ source_mean)])
+    if hasattr(SimilarityTransform, "from_estimate"):
+        found = SimilarityTransform.from_estimate(source, target)
+    else:  # before scikit-image 0.26
+        found = SimilarityTransform()
+        found.estimate(source, target)
+    return found.params[:2]
 
 
 def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) -> np.ndarray:
