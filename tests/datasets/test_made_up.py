@@ -13,13 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from insight.datasets import made_up
-from insight.datasets.made_up import Nuisance, render_face, render_photo, write_aligned, write_photos
-from insight.datasets.photos import SIZES
 
 from insight.cli import main
 from insight.data.alignment import similarity, template
 from insight.data.scan import scan_identities
+from insight.datasets import made_up
+from insight.datasets.made_up import Nuisance, render_face, render_photo, write_aligned, write_photos
+from insight.datasets.photos import SIZES
 from insight.errors import InsightError
 
 TEMPLATE = template((112, 112)).astype(np.float64)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from insight.datasets.made_up import write_aligned
 
 ROOT = Path(__file__).parents[2]
