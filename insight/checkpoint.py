@@ -6,6 +6,7 @@ arrays, as ``mx.model.load_checkpoint`` and InsightFace read it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import contextmanager
@@ -100,14 +101,26 @@ def load(prefix: str, epoch: int) -> Checkpoint:
 
 def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
     """Write both files atomically, the params last; returns their path."""
-    with atomic.temporary_beside(symbol_path(prefix)) as partial:
+    with _whole(symbol_path(prefix)) as partial:
         checkpoint.symbol.save(str(partial))
     arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
     arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
     path = params_path(prefix, epoch)
-    with atomic.temporary_beside(path) as partial:
+    with _whole(path) as partial:
         mx.nd.save(str(partial), arrays)
     return path
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """As :func:`atomic.temporary_beside`; MXNet's word for a full disk becomes the system's."""
+    try:
+        with atomic.temporary_beside(path) as partial:
+            yield partial
+    except mx.MXNetError as error:
+        if "incomplete" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 def assign(parameters: dict, arrays: dict) -> list:

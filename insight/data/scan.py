@@ -214,7 +214,10 @@ def folder_to_lists(
     scan = scan_identities(folder, min_images)
     parts = [(output, scan.identities)]
     if val_ratio:
-        training, held_out = split_identities(scan.identities, val_ratio, seed)
+        try:
+            training, held_out = split_identities(scan.identities, val_ratio, seed)
+        except InsightError as error:
+            raise InsightError(f"{folder}: {error}") from None
         parts = [(output, training), (val_output or default_val_output(output), held_out)]
     report = ListReport(scan)
     for path, _ in parts if not overwrite else ():

@@ -62,7 +62,7 @@ class Classifier:
         Outputs, inputs (``data``, ``softmax_label``) and the internals ``fc1_output`` and ``fc7_output`` are
         named as InsightFace's; a margin exists only while training.
         """
-        weight = mx.sym.Variable("fc7_weight")
+        weight = mx.sym.Variable("fc7_weight", shape=self.weight.shape)  # binders can't infer it through its norm
         hidden = embedding
         if self.margin.cosine:
             hidden = mx.sym.L2Normalization(embedding, name="fc1n") * self.margin.options.s

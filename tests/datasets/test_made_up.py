@@ -256,7 +256,13 @@ def start_long_run(out: Path) -> subprocess.Popen:
     """The command with two workers, in a process group of its own, once its first pictures are there."""
     code = "import sys; from insight.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "made-up-faces", str(out), "--identities", "500", "--num-workers", "2"]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    run = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would have it ignored
+    )
     deadline = time.monotonic() + 60
     while not list(out.parent.glob(".out.*.partial/*/*.jpg")):
         assert run.poll() is None, run.communicate()[1]

@@ -202,7 +202,7 @@ def test_onnx_of_another_kind_is_told(tmp_path):
 def test_without_onnx_runtime_the_remedy_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     path, _ = linear(tmp_path / "m.onnx", 1)
-    with pytest.raises(InsightError, match=r"pip install 'insight\[deploy\]'"):
+    with pytest.raises(InsightError, match=r"pip install -e '\.\[deploy\]'"):
         engines.load(path)
 
 

@@ -150,11 +150,17 @@ def test_ctrl_c_in_training(finished, tmp_path):
         "--per-batch-size",
         "8",
         "--max-steps",
-        "100000",
+        "400",
         "--frequent",
         "1",
     ]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would have it ignored
+    )
     for line in process.stderr:
         if "Batch [3]" in line:
             process.send_signal(signal.SIGINT)
