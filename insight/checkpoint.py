@@ -100,14 +100,13 @@ def load(prefix: str, epoch: int) -> Checkpoint:
 
 
 def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
-    """Write both files atomically, the params last; returns their path."""
-    with _whole(symbol_path(prefix)) as partial:
-        checkpoint.symbol.save(str(partial))
+    """Write both files or neither; returns the path of the params."""
     arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
     arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
     path = params_path(prefix, epoch)
-    with _whole(path) as partial:
-        mx.nd.save(str(partial), arrays)
+    with _whole(path) as params, _whole(symbol_path(prefix)) as symbol:  # renamed from right to left
+        checkpoint.symbol.save(str(symbol))
+        mx.nd.save(str(params), arrays)
     return path
 
 

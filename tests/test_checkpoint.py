@@ -34,6 +34,17 @@ def test_round_trip_and_plain_mxnet(saved):
     assert sorted(p.name for p in saved.iterdir()) == ["model-0003.params", "model-0012.params", "model-symbol.json"]
 
 
+def test_a_save_that_fails_leaves_neither_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise mx.MXNetError("Check failed: FileStream.Write incomplete")
+
+    monkeypatch.setattr(mx.nd, "save", full)
+    symbol = mx.sym.Variable("data") * 2
+    with pytest.raises(OSError, match="No space left on device"):
+        checkpoint.save(str(tmp_path / "model"), 1, checkpoint.Checkpoint(symbol, {}, {}))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1"])
 def test_spec_must_name_an_epoch(spec):
     with pytest.raises(InsightError, match="prefix,epoch"):
