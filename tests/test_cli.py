@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -214,3 +215,34 @@ class TestHouse:
             pytest.skip("not a git checkout")
         paths = [ROOT / name for name in listed.stdout.splitlines()]
         assert [str(p) for p in paths if p.is_file() and REGISTRY.search(p.read_text("utf-8", errors="replace"))] == []
+
+
+LOSSY = """
+import os, signal, sys, time
+from insight.cli._sigint import never_lose
+
+class Array:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C at the worst moment
+        time.sleep(0.05)
+
+if sys.argv[1] == "ours":
+    never_lose()
+try:
+    Array()
+    time.sleep(1)
+    print("lost")
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+@pytest.mark.parametrize("handler, heard", [("python's", "lost"), ("ours", "heard")])
+def test_ctrl_c_inside_a_destructor(handler, heard):
+    def hear():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell would have it ignored
+
+    run = subprocess.run(
+        [sys.executable, "-c", LOSSY, handler], capture_output=True, text=True, preexec_fn=hear, cwd=ROOT
+    )
+    assert run.stdout.strip() == heard, run.stderr

@@ -17,6 +17,7 @@ from typing import Optional, Sequence
 
 from .. import __version__
 from ..errors import InsightError
+from ._sigint import never_lose
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -76,6 +77,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def run_command(name: str, argv: Sequence[str], prog: Optional[str] = None) -> int:
     """Run one command; every expected failure becomes one line on stderr and a status."""
+    never_lose()
     try:
         if name.replace("_", "-") not in command_names():
             raise InsightError(f"no command {name!r}; commands: {', '.join(command_names())}")
