@@ -48,8 +48,13 @@ DEPLOY = [
     "onnxruntime>=1.16",
 ]
 
+PLOTS = [
+    "matplotlib>=3.5",
+]
+
 TEST = [
     *DEPLOY,  # parity of an exported network is measured with it
+    *PLOTS,
     "hypothesis>=6.80",
     "pillow>=10",  # an image decoder that is not OpenCV
     "pytest>=7.4",
@@ -69,6 +74,6 @@ setup(
     packages=[*find_packages(include=["insight", "insight.*"]), "insight.datasets"],
     package_dir={"insight.datasets": "datasets"},
     install_requires=CORE,
-    extras_require={"cpu": CPU, "cu112": CU112, "deploy": DEPLOY, "test": TEST},
+    extras_require={"cpu": CPU, "cu112": CU112, "deploy": DEPLOY, "plots": PLOTS, "test": TEST},
     entry_points={"console_scripts": ["insight = insight.cli:main"]},
 )
