@@ -70,6 +70,11 @@ class TestOneIdentity:
         assert set(range(12, 18)) <= set(groups[1].tolist())
         assert sorted(np.concatenate(groups).tolist()) == list(range(21))
 
+    def test_a_stranger_that_is_parted_off_first_hides_no_person(self):
+        rows = np.stack([*around(0, 4), *around(80, 4), at(220)])  # two means give the stranger, and all others
+        assert [len(group) for group in people(rows, 0.3, 3)] in ([5, 4], [4, 5])
+        assert len(people(rows, 0.3, 1)) == 3
+
     def test_two_that_are_near_are_one(self):
         rows = np.stack(around(0, 4) + around(60, 4))
         assert len(people(rows, 0.3, 3)) == 1  # cosine 0.5
