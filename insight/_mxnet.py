@@ -5,7 +5,7 @@ MXNet 1.9.1 is the last release and predates today's Python and NumPy, so before
 - brings back what it needs: ``np.bool`` and ``np.int`` (gone since NumPy 1.24) and ``distutils`` (gone since
   Python 3.12, kept alive by setuptools);
 - sets the engine's defaults, each unless the user has set it (``engine_defaults``);
-- loads NVIDIA's libraries from their PyPI wheels, where the cu112 build is installed.
+- loads NVIDIA's libraries from their wheels, where the cu112 build is installed.
 
 MXNet is imported when ``mx`` is first asked for: ``physical_cores`` and ``engine_defaults`` work without it.
 """
