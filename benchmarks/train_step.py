@@ -1,6 +1,7 @@
-"""One training step of MobileFaceNet: ours against MXNet's stock operators, in turn, in one process.
+"""One training step of a network with ArcFace: ours against MXNet's stock operators, in turn, in one process.
 
-    python benchmarks/train_step.py [--batch-size 64] [--classes 10000] [--rounds 5]
+    python benchmarks/train_step.py [--network y1] [--batch-size 64] [--classes 10000] [--rounds 5]
+    python benchmarks/train_step.py --network r50 --batch-size 16
 
 The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a
 one-hot (B, C) margin for ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes,
@@ -16,52 +17,94 @@ import statistics
 import time
 
 from insight import nets
-from insight._mxnet import mx, physical_cores
+from insight._mxnet import keep_freed_memory, mx, physical_cores
+from insight.errors import InsightError
 from insight.heads import heads
 from insight.heads.classifier import Classifier
 from insight.heads.margin import MarginOptions
-from insight.nets.mobilefacenet import MobileFaceNet
+from insight.nets.lresnet import PLAIN_CHANNELS, UNITS
 from insight.train.optimizer import make_trainer
 
 nd, nn = mx.nd, mx.gluon.nn
 S, M = 64.0, 0.5
 
 
-def stock_network(embedding_size: int):
-    """MobileFaceNet of stock Gluon layers, the shapes taken from ours."""
+class Residual(mx.gluon.HybridBlock):
+    """body(x) + shortcut(x), the identity where there is none."""
+
+    def __init__(self, body, shortcut=None):
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+
+    def hybrid_forward(self, F, x):
+        return self.body(x) + (self.shortcut(x) if self.shortcut else x)
+
+
+def sequential(*layers):
+    """Layers one behind another."""
+    net = nn.HybridSequential()
+    net.add(*layers)
+    return net
+
+
+def stock_mobilefacenet(family) -> list:
+    """MobileFaceNet's layers up to the FC; the widths taken from ours."""
 
     def unit(in_channels, channels, kernel=1, stride=1, pad=0, groups=1, act=True):
-        layers = nn.HybridSequential()
-        layers.add(nn.Conv2D(channels, kernel, stride, pad, groups=groups, use_bias=False, in_channels=in_channels))
-        layers.add(nn.BatchNorm(epsilon=1e-3, in_channels=channels))
-        if act:
-            layers.add(nn.PReLU(in_channels=channels))
-        return layers
+        layers = [nn.Conv2D(channels, kernel, stride, pad, groups=groups, use_bias=False, in_channels=in_channels)]
+        layers.append(nn.BatchNorm(epsilon=1e-3, in_channels=channels))
+        return sequential(*layers, nn.PReLU(in_channels=channels)) if act else sequential(*layers)
 
     def bottleneck(channels, width, out, stride):
-        layers = nn.HybridSequential()
-        layers.add(unit(channels, width), unit(width, width, 3, stride, 1, width), unit(width, out, act=False))
-        return layers
+        return sequential(unit(channels, width), unit(width, width, 3, stride, 1, width), unit(width, out, act=False))
 
-    class Residual(mx.gluon.HybridBlock):
-        def __init__(self, body):
-            super().__init__()
-            self.body = body
-
-        def hybrid_forward(self, F, x):
-            return self.body(x) + x
-
-    net = nn.HybridSequential()
-    net.add(nn.HybridLambda(lambda F, x: (x - 127.5) * 0.0078125))
-    net.add(unit(3, 64, 3, 2, 1), unit(64, 64, 3, 1, 1, 64))
+    layers = [unit(3, 64, 3, 2, 1)]
+    if family.BLOCKS[0] == 1:
+        layers.append(unit(64, 64, 3, 1, 1, 64))
+    else:
+        layers += [Residual(bottleneck(64, 64, 64, 1)) for _ in range(family.BLOCKS[0])]
     channels = 64
-    for (_, down_width, out), (_, count, width, _) in zip(MobileFaceNet.DOWN, MobileFaceNet.STAGES):
-        net.add(bottleneck(channels, down_width, out, 2))
-        for _ in range(count):
-            net.add(Residual(bottleneck(out, width, out, 1)))
+    for (_, _, down_width, out, width), count in zip(family.WIDTHS, family.BLOCKS[1:]):
+        layers.append(bottleneck(channels, down_width, out, 2))
+        layers += [Residual(bottleneck(out, width, out, 1)) for _ in range(count)]
         channels = out
-    net.add(unit(channels, 512), unit(512, 512, 7, groups=512, act=False))
-    net.add(nn.Flatten(), nn.Dense(embedding_size, in_units=512))
+    return [*layers, unit(channels, 512), unit(512, 512, 7, groups=512, act=False), nn.Flatten()]
+
+
+def stock_lresnet(depth: int) -> list:
+    """LResNet-IR's layers up to the FC."""
+
+    def norm(channels):
+        return nn.BatchNorm(epsilon=2e-5, in_channels=channels)
+
+    def conv(in_channels, channels, kernel, stride=1):
+        return nn.Conv2D(channels, kernel, stride, kernel // 2, use_bias=False, in_channels=in_channels)
+
+    layers = [conv(3, 64, 3), norm(64), nn.PReLU(in_channels=64)]
+    before = 64
+    for count, channels in zip(UNITS[depth], PLAIN_CHANNELS):
+        for number in range(count):
+            stride = 1 if number else 2
+            first = (norm(before), conv(before, channels, 3), norm(channels), nn.PReLU(in_channels=channels))
+            body = sequential(*first, conv(channels, channels, 3, stride), norm(channels))
+            shortcut = None if number else sequential(conv(before, channels, 1, stride), norm(channels))
+            layers.append(Residual(body, shortcut))
+            before = channels
+    return [*layers, norm(before), nn.Dropout(0.4), nn.Flatten()]
+
+
+def stock_network(name: str, embedding_size: int):
+    """A network of stock Gluon layers."""
+    family = nets.family(name)
+    if hasattr(family, "BLOCKS"):
+        layers, units = stock_mobilefacenet(family), 512
+    elif getattr(family, "depth", None) and not family.OPTIONS["bottleneck"][0]:
+        layers, units = stock_lresnet(family.depth), PLAIN_CHANNELS[-1] * 7 * 7
+    else:
+        raise InsightError(f"--network {name}: compared here are y1, y2 and LResNet without bottlenecks")
+    net = sequential(nn.HybridLambda(lambda F, x: (x - 127.5) * 0.0078125), *layers)
+    net.add(nn.Dense(embedding_size, in_units=units))
     net.add(nn.BatchNorm(epsilon=2e-5, scale=False, in_channels=embedding_size))
     return net
 
@@ -85,9 +128,9 @@ class StockArcFace(mx.gluon.HybridBlock):
         return fc7 + F.broadcast_mul(one_hot, F.expand_dims(new - zy, 1))
 
 
-def stock_step(batch: int, classes: int, embedding_size: int):
+def stock_step(name: str, batch: int, classes: int, embedding_size: int):
     """A function that runs one stock step and waits for it."""
-    network, head = stock_network(embedding_size), StockArcFace(classes, embedding_size)
+    network, head = stock_network(name, embedding_size), StockArcFace(classes, embedding_size)
     loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     for block in (network, head):
         block.initialize(mx.init.Xavier())
@@ -105,9 +148,9 @@ def stock_step(batch: int, classes: int, embedding_size: int):
     return step
 
 
-def our_step(batch: int, classes: int, embedding_size: int):
+def our_step(name: str, batch: int, classes: int, embedding_size: int):
     """A function that runs one step of this project's trainer and waits for it."""
-    network = nets.create("y1", embedding_size, fast_prelu=True)
+    network = nets.create(name, embedding_size, prelu=nets.family(name).fastest_prelu)
     classifier = Classifier(heads.get("arcface")(MarginOptions(S, M)), classes, embedding_size)
     for part in (network, classifier.params):
         part.initialize(mx.init.Xavier())
@@ -116,7 +159,9 @@ def our_step(batch: int, classes: int, embedding_size: int):
     trainer.set_learning_rate(0.01)
 
     def step(data, label):
-        classifier.backward(network, data, label)
+        with mx.autograd.record():
+            embedding = network(data)
+        embedding.backward(classifier.backward(embedding, label).gradient_BE)
         trainer.step(batch)
         mx.nd.waitall()
 
@@ -125,14 +170,17 @@ def our_step(batch: int, classes: int, embedding_size: int):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="y1", help="y1, y2, or r18 to r160")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--classes", type=int, default=10000)
-    parser.add_argument("--emb-size", type=int, default=128)
+    parser.add_argument("--emb-size", type=int, default=0, help="0: the network's own")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
+    keep_freed_memory()
     data = mx.nd.random.uniform(0, 255, (args.batch_size, 3, 112, 112))
     label = mx.nd.floor(mx.nd.random.uniform(0, args.classes, (args.batch_size,)))
-    shape = (args.batch_size, args.classes, args.emb_size)
+    embedding_size = args.emb_size or nets.family(args.network).default_embedding_size
+    shape = (args.network, args.batch_size, args.classes, embedding_size)
     steps = {"ours": our_step(*shape), "stock": stock_step(*shape)}
     seconds: dict = {name: [] for name in steps}
     for round_number in range(args.rounds + 1):
@@ -145,9 +193,8 @@ def main() -> None:
     for name, times in seconds.items():
         rate = args.batch_size / median[name]
         print(f"{name:6} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
-    print(
-        f"threads {physical_cores()}, batch {args.batch_size}, ratio stock/ours {median['stock'] / median['ours']:.2f}"
-    )
+    ratio = median["stock"] / median["ours"]
+    print(f"{args.network}, threads {physical_cores()}, batch {args.batch_size}, ratio stock/ours {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Iterable, Iterator, Optional, TypeVar
+from datetime import timedelta
+from typing import Any, Iterable, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
 
 PLAIN_SECONDS = 10.0  # between two plain lines, when stderr is no terminal
+BAR_SECONDS = 0.25  # between two drawings of a bar of steps
 
 
 def track(items: Iterable[T], what: str, total: Optional[int] = None, unit: str = "") -> Iterator[T]:
@@ -61,3 +63,91 @@ def _lines(items: Iterable[T], what: str, total: Optional[int], unit: str) -> It
             rate = done / (now - start)
             left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
             print(f"{what}: {done}{of} {unit}, {rate:.0f}/s{left}", file=sys.stderr, flush=True)
+
+
+class Steps:
+    """Progress of a long run of steps that also writes lines: a bar below them on a terminal, nothing elsewhere.
+
+    Parameters
+    ----------
+    what : str
+        The work: ``training``.
+    total : int
+        Steps in all.
+    done : int
+        Steps that were done before.
+    """
+
+    def __init__(self, what: str, total: int, done: int = 0):
+        self._what = what
+        self._total = total
+        self._done = done
+        self._start: Optional[float] = None
+        self._drawn = 0.0
+        self._progress: Any = None
+        self._wanted = sys.stderr.isatty()
+        # When stdout goes to a file, its lines do not disturb the bar, and belong into the file.
+        self._above = sys.stdout.isatty()
+
+    def update(self, done: int, text: str) -> None:
+        """So many steps are done; ``text`` stands beside the bar."""
+        if not self._wanted:
+            return
+        now = time.monotonic()
+        if self._start is None:  # the first step warms up: it tells nothing of the others
+            self._start, self._done = now, done
+            self._open()
+        elif now - self._drawn < BAR_SECONDS and done < self._total:
+            return
+        self._drawn = now
+        steps = done - self._done
+        left = _clock((now - self._start) / steps * (self._total - done)) if steps else ""
+        self._progress.update(self._task, completed=done, text=text, left=left, refresh=True)
+
+    def say(self, line: str) -> None:
+        """A line on stdout."""
+        if self._progress and self._above:
+            self._progress.console.out(line, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def log(self, line: str) -> None:
+        """A line on stderr."""
+        if self._progress:
+            self._progress.console.out(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+            self._wanted = False
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),  # all fits into 80 characters
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[text]}"),
+        )
+        # No thread of rich's redraws it: it would take the interpreter from the threads that decode.
+        self._progress = Progress(
+            *columns,
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=self._above,
+        )
+        self._task = self._progress.add_task(self._what, total=self._total, completed=self._done, left="", text="")
+        self._progress.start()
+
+
+def _clock(seconds: float) -> str:
+    """``2 days, 3:04:05 left``."""
+    return f"{timedelta(seconds=round(seconds))} left"

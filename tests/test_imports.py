@@ -35,7 +35,13 @@ MAY_IMPORT = {
     "cli": None,  # anything
 }
 # Third-party packages that only these rooms may import; formats, registry and errors get by with NumPy.
-ONLY_IN = {"mxnet": {"_mxnet"}, "onnxruntime": {"engines"}, "rich": {"progress", "cli"}}
+ONLY_IN = {
+    "gluoncv": {"nets"},
+    "mxnet": {"_mxnet"},
+    "onnxruntime": {"engines"},
+    "rich": {"progress", "cli"},
+    "tensorboardX": {"train"},
+}
 NUMPY_ONLY = {"formats", "registry", "errors"}
 # Where a package's name is not its module's.
 IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
@@ -117,13 +123,13 @@ class TestThirdParty:
     def test_is_what_setup_py_declares(self):
         used = set().union(*map(third_party, source_files()))
         core, extras = declared()
-        optional = extras["deploy"] | extras["plots"]
+        optional = extras["deploy"] | extras["gluoncv"] | extras["plots"]
         assert used <= core | extras["cpu"] | optional, "imported and not declared"
         assert core | optional <= used, "declared and imported nowhere"
 
     def test_of_the_tests_is_declared_too(self):
         tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
-        own = {path.stem for path in tests} | {"tests", "benchmarks"}
+        own = {path.stem for path in tests} | {"tests", "benchmarks", "torch"}  # torch: in an environment of its own
         core, extras = declared()
         used = set().union(*map(third_party, tests)) - own
         assert used <= core | set().union(*(extras[name] for name in ("cpu", "deploy", "plots", "test")))

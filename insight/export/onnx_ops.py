@@ -184,6 +184,35 @@ def concat(writer: Writer, node: Node) -> None:
     writer.emit("Concat", node, [writer.edge(ref) for ref in node.inputs], axis=int(node.number("dim", 1)))
 
 
+@translates("sqrt")
+def sqrt(writer: Writer, node: Node) -> None:
+    writer.emit("Sqrt", node, [writer.edge(node.inputs[0])])
+
+
+@translates("sum", "mean")
+def reduction(writer: Writer, node: Node) -> None:
+    """Without an axis MXNet gives one number as (1,) and ONNX as a scalar; what follows broadcasts either."""
+    if node.flag("exclude", False):
+        raise unsupported(node, "exclude=True")
+    axes, keep = node.shape("axis"), int(node.flag("keepdims", False))
+    inputs = [writer.edge(node.inputs[0])]
+    if node.op == "mean":  # its axes became an input only in opset 18
+        writer.emit("ReduceMean", node, inputs, keepdims=keep, **({"axes": axes} if axes else {}))
+        return
+    if axes:
+        inputs.append(writer.constant(f"{node.name}_axes", np.array(axes, np.int64)))
+    writer.emit("ReduceSum", node, inputs, keepdims=keep)
+
+
+@translates("tile")
+def tile(writer: Writer, node: Node) -> None:
+    repeats = node.shape("reps")
+    if len(repeats) != writer.ranks[node.inputs[0]]:
+        raise unsupported(node, "a number of repeats that is not the number of axes")
+    inputs = [writer.edge(node.inputs[0]), writer.constant(f"{node.name}_repeats", np.array(repeats, np.int64))]
+    writer.emit("Tile", node, inputs)
+
+
 @translates("slice_axis")
 def slice_axis(writer: Writer, node: Node) -> None:
     end = node.value("end")

@@ -1,19 +1,15 @@
-"""REC -> BATCH: threads decode into a ring of preallocated batches that MXNet reads in place.
+"""REC -> BATCH: threads decode records straight into a ring of batches that MXNet reads in place.
 
-OpenCV decodes with Python's lock released, so threads suffice and records stay one shared
-memory map. A batch's float32 buffer is both the NumPy array that threads fill and the
-NDArray that the network reads; before a slot is filled again, MXNet's engine is asked to
-have finished with it.
+OpenCV decodes with Python's lock released, so threads suffice and records stay one shared memory
+map. Order and augmentation depend on (seed, epoch, image) alone.
 """
 
 from __future__ import annotations
 
 import itertools
-import queue
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Iterator, NamedTuple
+from dataclasses import dataclass
+from typing import Iterator, List, NamedTuple
 
 import numpy as np
 
@@ -21,29 +17,33 @@ from .._mxnet import mx
 from ..errors import InsightError
 from ..image import decode_bgr
 from . import sampler
+from .augment import Augmentation, Change, write_planes
+from .ring import Ring
 
-IMAGES_PER_TASK = 16  # small enough to share a batch among threads, large enough to drown the hand-over
-SLOTS = 4
+MIRROR_ONLY = Augmentation()
+DTYPES = ("float32", "uint8")
+EXACT_FLOAT32 = 1 << 24  # integers up to here have a float32 each
 
 
 class Batch(NamedTuple):
-    """One batch; valid until the loader is asked for the next but one."""
+    """One batch; ``data`` is valid until the loader is asked for the next but one."""
 
-    data: object  # NDArray (B, 3, H, W) float32, RGB, 0..255
-    label: object  # NDArray (B,) float32
+    data: object  # NDArray (B, 3, H, W) of the loader's dtype, RGB, 0..255, on the CPU
+    label: object  # NDArray (B,) float32; int32 where the set has more classes than float32 tells apart
     indices: np.ndarray  # (B,) int64 positions in the face set
+    keys: np.ndarray  # (B,) int64 keys of the records
 
 
-class _Slot:
-    def __init__(self, batch_size: int, image_size: tuple):
-        self.pixels = np.zeros((batch_size, 3, *image_size), np.float32)
-        # .view(): MXNet marks the array it is given as read-only
-        self.data = mx.nd.from_numpy(self.pixels.view(), zero_copy=True)
-        self.data_pointer = self.data.handle
+@dataclass(frozen=True)
+class _Plan:
+    """What a batch is to hold."""
 
-    def wait_until_free(self) -> None:
-        """Until every operator that reads the buffer has run."""
-        mx.base.check_call(mx.base._LIB.MXNDArrayWaitToWrite(self.data_pointer))
+    indices: np.ndarray
+    changes: List[Change]
+    label: object
+
+    def __len__(self) -> int:
+        return len(self.changes)
 
 
 class Loader:
@@ -55,83 +55,87 @@ class Loader:
     batch_size : int
         B, at most the number of images.
     seed : int
-    mirror : bool
-        Flip each image left to right with probability 1/2 (``--rand-mirror``).
+    augmentation : Augmentation
     workers : int
-        Decoding threads.
+        Decoding threads; the batches do not depend on it.
+    images_filter : int
+        Leave out identities with fewer images than this (``--images-filter``). Labels stay as they are.
+    dtype : str
+        Of the pixels: ``float32``, or ``uint8``, a quarter of the bytes, for a device that converts them.
 
     Attributes
     ----------
+    batches_per_epoch : int
+    positions : np.ndarray
+        (M,) int64: which images of the set are used.
     waited : float
         Seconds that the consumer has waited for data so far.
+
+    Raises
+    ------
+    InsightError
+        There are fewer images than a batch needs. And from :meth:`batches`, where a record cannot be
+        read, is no image, or is not of the set's size; the message names the .rec and the record.
     """
 
-    def __init__(self, faces, batch_size: int, seed: int = 0, mirror: bool = True, workers: int = 2):
-        if batch_size > len(faces):
+    def __init__(
+        self,
+        faces,
+        batch_size: int,
+        seed: int = 0,
+        augmentation: Augmentation = MIRROR_ONLY,
+        workers: int = 2,
+        images_filter: int = 0,
+        dtype: str = "float32",
+    ):
+        if dtype not in DTYPES:
+            raise InsightError(f"pixels as {dtype!r}: want one of {', '.join(DTYPES)}")
+        self.positions = sampler.enough_images(faces.labels, images_filter)
+        if batch_size > len(self.positions):
+            left = f" of identities with {images_filter} or more (--images-filter)" if images_filter > 1 else ""
             raise InsightError(
-                f"--per-batch-size {batch_size}: {faces.rec_path} holds only {len(faces)} images; use at most that many"
+                f"--per-batch-size {batch_size}: {faces.rec_path} holds only {len(self.positions)} images{left}; "
+                "use at most that many"
             )
         self.faces = faces
         self.batch_size = batch_size
         self.seed = seed
-        self.mirror = mirror
+        self.augmentation = augmentation
         self.workers = max(1, workers)
-        self.batches_per_epoch = len(faces) // batch_size
+        self.dtype = dtype
+        self.batches_per_epoch = len(self.positions) // batch_size
         self.waited = 0.0
+        self._label_dtype = "float32" if faces.num_classes <= EXACT_FLOAT32 else "int32"
 
     def batches(self, step: int = 0) -> Iterator[Batch]:
         """Batches from global step ``step`` (0-based) on, without end."""
-        ready: queue.Queue = queue.Queue(maxsize=SLOTS - 2)  # one slot is read, one is filled
-        stop = threading.Event()
-        filler = threading.Thread(target=self._fill, args=(step, ready, stop), daemon=True)
-        filler.start()
+        shape = (self.batch_size, 3, *self.faces.image_size)
+        ring = Ring(self._plans(step), self._fill, shape, self.dtype, self.workers)
         try:
             while True:
                 asked = time.perf_counter()
-                item = ready.get()
+                job = ring.get()
                 self.waited += time.perf_counter() - asked
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+                indices = job.plan.indices
+                yield Batch(job.slot.data, job.plan.label, indices, self.faces.images[indices])
         finally:
-            stop.set()
-            while filler.is_alive():  # it may stand in ready.put
-                _drain(ready)
-                filler.join(0.05)
+            ring.close()
 
-    def _fill(self, step: int, ready: queue.Queue, stop: threading.Event) -> None:
-        slots = itertools.cycle([_Slot(self.batch_size, self.faces.image_size) for _ in range(SLOTS)])
-        try:
-            with ThreadPoolExecutor(self.workers) as pool:
-                for indices, mirrored in self._plan(step):
-                    if stop.is_set():
-                        return
-                    slot = next(slots)
-                    slot.wait_until_free()
-                    self._decode(pool, slot.pixels, indices, mirrored)
-                    label = mx.nd.array(self.faces.labels[indices].astype(np.float32))
-                    ready.put(Batch(slot.data, label, indices))
-        except BaseException as error:  # handed to the consumer, whichever it is
-            ready.put(error)
+    def _plans(self, step: int) -> Iterator[_Plan]:
+        first_epoch, first_batch = divmod(step, self.batches_per_epoch)
+        for epoch in itertools.count(first_epoch):
+            order = sampler.epoch_order(self.seed, epoch, len(self.positions))
+            for batch in range(first_batch if epoch == first_epoch else 0, self.batches_per_epoch):
+                indices = self.positions[order[batch * self.batch_size : (batch + 1) * self.batch_size]]
+                changes = self.augmentation.draw(self.seed, epoch, indices, self.faces.image_size)
+                label = mx.nd.array(self.faces.labels[indices], dtype=self._label_dtype)
+                yield _Plan(indices, changes, label)
 
-    def _plan(self, step: int) -> Iterator[tuple]:
-        count = len(self.faces)
-        for epoch in itertools.count(step // self.batches_per_epoch):
-            order = sampler.epoch_order(self.seed, epoch, count)
-            mirrored = sampler.mirror_flags(self.seed, epoch, count) & self.mirror
-            first = step % self.batches_per_epoch if epoch == step // self.batches_per_epoch else 0
-            for batch in range(first, self.batches_per_epoch):
-                indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-                yield indices, mirrored[indices]
+    def _fill(self, plan: _Plan, pixels: np.ndarray, begin: int, end: int) -> None:
+        for row in range(begin, end):
+            write_planes(self._decode(int(plan.indices[row])), plan.changes[row], pixels[row])
 
-    def _decode(self, pool: ThreadPoolExecutor, pixels: np.ndarray, indices: np.ndarray, mirrored: np.ndarray) -> None:
-        def task(start: int) -> None:
-            for row in range(start, min(start + IMAGES_PER_TASK, len(indices))):
-                self._decode_one(pixels[row], int(indices[row]), bool(mirrored[row]))
-
-        list(pool.map(task, range(0, len(indices), IMAGES_PER_TASK)))
-
-    def _decode_one(self, out: np.ndarray, index: int, mirrored: bool) -> None:
+    def _decode(self, index: int) -> np.ndarray:
         name = f"{self.faces.rec_path} record {self.faces.images[index]}"
         bgr = decode_bgr(self.faces.payload(index), name)
         if bgr.shape[:2] != self.faces.image_size:
@@ -140,15 +144,4 @@ class Loader:
                 f"{name}: the set says {width}x{height} (property), the image is {bgr.shape[1]}x{bgr.shape[0]}; "
                 "pack the set again with face2rec --image-size"
             )
-        if mirrored:
-            bgr = bgr[:, ::-1]
-        for channel in range(3):
-            out[channel] = bgr[:, :, 2 - channel]
-
-
-def _drain(ready: queue.Queue) -> None:
-    try:
-        while True:
-            ready.get_nowait()
-    except queue.Empty:
-        pass
+        return bgr

@@ -2,25 +2,68 @@
 
 No generator is carried from batch to batch, so a resumed run needs only its epoch and batch
 number, and worker counts change nothing.
+
+Sources: the draws are SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+generators", OOPSLA 2014) used as a counter-based generator, its key from NumPy's ``SeedSequence``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-ORDER, MIRROR = 0, 1  # one stream of random numbers for each purpose
+ORDER, AUGMENTATION = 0, 1  # one stream of random numbers for each purpose
+MOST_DRAWS = 16  # that one image can have in an epoch; part of the counter, so a constant for ever
 
-
-def stream(seed: int, epoch: int, purpose: int) -> np.random.Generator:
-    """The generator of one purpose in one epoch."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, purpose])))
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """A permutation of 0..count-1, int64: which image stands at each position of the epoch."""
-    return stream(seed, epoch, ORDER).permutation(count)
+    return np.random.Generator(np.random.PCG64(_seeds(seed, epoch, ORDER))).permutation(count)
 
 
-def mirror_flags(seed: int, epoch: int, count: int) -> np.ndarray:
-    """(count,) bool by image index: mirrored in this epoch with probability 1/2."""
-    return stream(seed, epoch, MIRROR).random(count) < 0.5
+def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int) -> np.ndarray:
+    """Random numbers that belong to images, whatever their place in the epoch.
+
+    Parameters
+    ----------
+    seed, epoch : int
+    indices : np.ndarray
+        (B,) positions in the set, 0 or more.
+    draws : int
+        How many each image needs, at most ``MOST_DRAWS``. More of them leave the first ones as they are.
+
+    Returns
+    -------
+    np.ndarray
+        (B, draws) float64 in [0, 1).
+    """
+    key = _seeds(seed, epoch, AUGMENTATION).generate_state(1, np.uint64)
+    counter = np.asarray(indices).astype(np.uint64)[:, None] * np.uint64(MOST_DRAWS)
+    z = key + (counter + np.arange(1, draws + 1, dtype=np.uint64)) * _STEP  # modulo 2^64, as all of this
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    z ^= z >> np.uint64(31)
+    return (z >> np.uint64(11)) * 2.0**-53
+
+
+def enough_images(labels: np.ndarray, least: int) -> np.ndarray:
+    """Positions of the images whose identity has at least ``least`` images, ascending.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        (N,) int64.
+    least : int
+        0 or 1 keeps all.
+    """
+    if least <= 1:
+        return np.arange(len(labels))
+    _, identity, images = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.flatnonzero(images[identity] >= least)
+
+
+def _seeds(seed: int, epoch: int, purpose: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, epoch, purpose])

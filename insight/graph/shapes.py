@@ -27,7 +27,8 @@ def infer(model: Model, size: Tuple[int, int], batch: int = 1) -> Dict[Ref, Tupl
     known[INPUT] = (batch, 3, *size)
     internals = symbol.get_internals()
     try:
-        arguments, outputs, auxiliary = internals.infer_shape(**known)
+        # infer_shape prints every argument to stdout before it raises; this one only raises
+        arguments, outputs, auxiliary = internals.infer_shape_partial(**known)
     except mx.MXNetError as error:
         raise InsightError(f"the network does not take {size[0]}x{size[1]} images: {_reason(error)}") from None
     names = internals.list_outputs()

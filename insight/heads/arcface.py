@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import math
 
-from ..errors import InsightError
 from . import heads
-from .margin import Margin, MarginOptions
-
-SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: below that angle float32 cosines carry no angle any more
+from .margin import Margin, MarginOptions, clip_cosine, require
 
 
 @heads.register("arcface", "4")
@@ -27,15 +24,16 @@ class ArcFace(Margin):
         ``m`` is outside 0 <= m < pi/2.
     """
 
+    name = "arcface"
+    uses = ("s", "m", "easy_margin")
+
     def __init__(self, options: MarginOptions):
         super().__init__(options)
-        if not 0 <= options.m < math.pi / 2:
-            raise InsightError(f"--margin-m {options.m:g}: ArcFace takes an angle in radians, 0 <= m < pi/2")
+        require(0 <= options.m < math.pi / 2, options, "m", "ArcFace takes an angle in radians, 0 <= m < pi/2")
 
     def target_logit(self, F, cos_B):
         m, easy = self.options.m, self.options.easy_margin
-        cos_B = F.clip(cos_B, -1.0, 1.0)
-        sin_B = F.sqrt(F.maximum(1.0 - cos_B * cos_B, SIN_SQUARED_FLOOR))
+        cos_B, sin_B = clip_cosine(F, cos_B)
         inside_B = cos_B > (0.0 if easy else -math.cos(m))
         outside_B = 1.0 - inside_B
         shifted_B = cos_B * math.cos(m) - sin_B * math.sin(m)

@@ -10,7 +10,10 @@ from .margin import Margin
 class Softmax(Margin):
     """No margin: the target logit stays as it is."""
 
+    name = "softmax"
+    uses = ()
     cosine = False
+    unit_embedding = False
 
     def target_logit(self, F, cos_B):
         return cos_B, F.ones_like(cos_B)

@@ -2,36 +2,62 @@
 
 Every network takes RGB, NCHW, float32 in 0..255 and returns raw embeddings (N, E);
 ``(x - 127.5) * 0.0078125`` is its first step. Parameter names, graph and numerics are
-InsightFace's (deepinsight/insightface@4bc81321), so that checkpoints move both ways by name.
+InsightFace's (deepinsight/insightface@4bc81321, @9fc3cc9c and @7fadd420; a family says which),
+so that checkpoints move both ways by name.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Type
 
 from ..registry import Registry
 
 if TYPE_CHECKING:
-    from .layers import Network
+    from .network import Network
 
 networks = Registry("network", __name__)
 
 
-def create(name: str, embedding_size: int = 0, **options) -> Network:
-    """Build a network by its registered name.
+def family(name: str) -> Type[Network]:
+    """The class behind a name: its ``OPTIONS``, ``fastest_prelu``, ``default_embedding_size``, not yet built.
 
     Parameters
     ----------
     name : str
-        For example ``y1``.
-    embedding_size : int
-        E; 0 takes the family's own (128 for MobileFaceNet).
-    **options
-        What the family's constructor takes, such as ``batchnorm_momentum``.
+        As registered (``y1``, ``r50``), or ``gluoncv:NAME`` for a classification backbone of gluoncv's.
+
+    Raises
+    ------
+    InsightError
+        No network has that name, or gluoncv is asked for and not installed.
     """
-    family = networks.get(name)
-    return family(embedding_size=embedding_size or family.default_embedding_size, **options)
+    if str(name).lower().startswith("gluoncv:"):
+        from . import gluoncv
+
+        return gluoncv.family(str(name)[len("gluoncv:") :])
+    return networks.get(name)
+
+
+def create(name: str, embedding_size: int = 0, **options) -> Network:
+    """Build a network by its name.
+
+    Parameters
+    ----------
+    name : str
+        As :func:`family` takes it.
+    embedding_size : int
+        E; 0 takes the family's own (128 for y1, 256 for y2, else 512).
+    **options
+        ``prelu``, ``image_size``, ``batchnorm_momentum``, and the family's ``OPTIONS``: see
+        :class:`insight.nets.network.Network`.
+
+    Raises
+    ------
+    InsightError
+        The name, an option or a value is unknown; the message lists the known ones.
+    """
+    return family(name)(embedding_size, **options)
 
 
 def symbol(network: Network):

@@ -1,60 +1,21 @@
-"""What the families share: the network's base, and a convolution with its batch norm and PReLU.
+"""The layers of InsightFace's networks, under the names that its graphs give them.
 
-The PReLU trains in one of two exact forms. ``LeakyReLU(act_type="prelu")`` is what
-checkpoints and converters know; its backward pass on MXNet's CPU takes several times as long
-as the whole rest of the network, and where a hybridised graph lets it work in place, the slope's
-gradient comes from the overwritten input and is wrong. There, the unit is rewritten with
-PReLU_a(z) = (1 - a) relu(z) + a z, whose two terms are batch norms of one convolution:
-
-    A = relu(BN(y; g s (1-a), b s (1-a)))    B = BN(y; g s a, b s a)    A + B = s PReLU_a(BN(y; g, b))
-
-with s = -1 where a > 1 (there 1 - a is negative and could not pass through the relu) and
-+1 elsewhere. The sign s is taken back in the weights of the convolution that follows, so
-units hand it on. Gradients follow from the graph; only at a = 1 exactly is the slope's
-own gradient the one-sided value.
+A layer is called by its full name, since every name in a graph of the original is spelled out: the node is
+``<name>``, its arrays ``<name>_weight``, ``<name>_gamma`` and so on.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Optional
 
 from .._mxnet import mx
+from .prelu import SLOPE, SYMBOL_EPS, TWO_BATCHNORMS, batchnorms, relus
 
 HybridBlock = mx.gluon.HybridBlock
 
-PIXEL_MEAN = 127.5
-PIXEL_SCALE = 0.0078125
 STEP_ONLY = "unused_"  # arrays with this in their name exist while training and are in no checkpoint
-
-
-class Network(HybridBlock):
-    """Base of the families: remembers how it was built, so that its plain twin can be.
-
-    Parameters
-    ----------
-    embedding_size : int
-        E, the length of an embedding.
-    fast_prelu : bool
-        Train with the two-batch-norm form of PReLU (the module's text). Such a network only
-        trains; :meth:`plain` is the one to evaluate and to save.
-    """
-
-    default_embedding_size = 512
-    image_size = (112, 112)
-
-    def __init__(self, embedding_size: int, fast_prelu: bool, **options):
-        super().__init__(prefix="")
-        self.embedding_size = embedding_size
-        self.fast_prelu = fast_prelu
-        self._options = options
-
-    def plain(self) -> Network:
-        """The same network with the stock operators, for its graph; it owns no arrays."""
-        return type(self)(embedding_size=self.embedding_size, fast_prelu=False, **self._options)
-
-    def kept(self) -> dict:
-        """The parameters that a checkpoint holds, by name."""
-        return {name: p for name, p in self.collect_params().items() if STEP_ONLY not in name}
+EPS = 2e-5  # of every batch norm that names one; the others rely on the symbol API's 1e-3
 
 
 def running_statistics(params, name: str, channels: int) -> tuple:
@@ -75,16 +36,157 @@ def batchnorm_parameters(params, name: str, channels: int, fix_gamma: bool = Fal
     return (gamma, beta, *running_statistics(params, name, channels))
 
 
+class Layer(HybridBlock):
+    """Base of what follows: one node of the graph, called ``label``."""
+
+    def __init__(self, label: str):
+        super().__init__(prefix="")
+        self.label = label
+
+
+class Convolution(Layer):
+    """Square convolution (N, C, H, W), without bias unless asked for one."""
+
+    def __init__(self, label, in_channels, channels, kernel=1, stride=1, pad=0, groups=1, bias=False):
+        super().__init__(label)
+        self._options = {"num_filter": channels, "kernel": (kernel, kernel), "stride": (stride, stride)}
+        self._options.update(pad=(pad, pad), no_bias=not bias)
+        self.channels = channels
+        if groups > 1:
+            self._options["num_group"] = groups
+        shape = (channels, in_channels // groups, kernel, kernel)
+        self.weight = self.params.get(f"{label}_weight", shape=shape)
+        if bias:
+            self.bias = self.params.get(f"{label}_bias", shape=(channels,), init="zeros")
+
+    def hybrid_forward(self, F, x, weight, bias=None):
+        arrays = (weight,) if bias is None else (weight, bias)
+        return F.Convolution(x, *arrays, name=self.label, **self._options)
+
+
+class BatchNorm(Layer):
+    """Batch norm over channels, eps 2e-5."""
+
+    def __init__(self, label, channels, momentum=0.9, fix_gamma=False):
+        super().__init__(label)
+        self._options = {"eps": EPS, "fix_gamma": fix_gamma, "momentum": momentum}
+        arrays = batchnorm_parameters(self.params, f"{label}_", channels, fix_gamma)
+        self.gamma, self.beta, self.mean, self.var = arrays
+
+    def hybrid_forward(self, F, x, gamma, beta, mean, var):
+        return F.BatchNorm(x, gamma, beta, mean, var, name=self.label, **self._options)
+
+
+class PReLU(Layer):
+    """PReLU with a slope a channel, first 0.25; ``form`` as in :mod:`insight.nets.prelu`."""
+
+    def __init__(self, label, channels, form="plain"):
+        super().__init__(label)
+        self._form = form
+        self.slope = self.params.get(f"{label}_gamma", shape=(channels,), init=mx.init.Constant(SLOPE))
+
+    def hybrid_forward(self, F, x, slope):
+        if self._form == "relus":
+            return relus(F, x, slope, self.slope.shape[0])
+        return F.LeakyReLU(x, slope, act_type="prelu", name=self.label)
+
+
+class Activation(Layer):
+    """An activation without arrays: ``relu``, ``sigmoid``."""
+
+    def __init__(self, label, kind):
+        super().__init__(label)
+        self._kind = kind
+
+    def hybrid_forward(self, F, x):
+        return F.Activation(x, act_type=self._kind, name=self.label)
+
+
+class Dense(Layer):
+    """Fully connected layer with bias on whatever is flattened to (N, in_units)."""
+
+    def __init__(self, label, in_units, units, weight_name=""):
+        super().__init__(label)
+        self._units = units
+        self.weight = self.params.get(weight_name or f"{label}_weight", shape=(units, in_units))
+        self.bias = self.params.get(f"{label}_bias", shape=(units,), init="zeros")
+
+    def hybrid_forward(self, F, x, weight, bias):
+        return F.FullyConnected(x, weight, bias, num_hidden=self._units, name=self.label)
+
+
+class GlobalPool(Layer):
+    """Mean over height and width: (N, C, 1, 1); without a label the graph's counter names it."""
+
+    def hybrid_forward(self, F, x):
+        # the kernel is unused, and in the original's graphs
+        name = {"name": self.label} if self.label else {}
+        return F.Pooling(x, global_pool=True, kernel=(7, 7), pool_type="avg", **name)
+
+
+class Dropout(HybridBlock):
+    """Dropout of a share ``p``, named by the graph's counter as in the original."""
+
+    def __init__(self, p):
+        super().__init__(prefix="")
+        self._p = p
+
+    def hybrid_forward(self, F, x):
+        return F.Dropout(x, p=self._p)
+
+
+class Flatten(HybridBlock):
+    """(N, C, H, W) to (N, C H W)."""
+
+    def __init__(self):
+        super().__init__(prefix="")
+
+    def hybrid_forward(self, F, x):
+        return F.Flatten(x)
+
+
+class Identity(Layer):
+    """A copy under a name."""
+
+    def hybrid_forward(self, F, x):
+        return F.identity(x, name=self.label)
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all layers of one network share; makes those that depend on it.
+
+    Attributes
+    ----------
+    prelu : str
+        Form of the PReLUs.
+    momentum : float
+        Of the batch norms.
+    act : str
+        ``prelu`` or ``relu``.
+    """
+
+    prelu: str = "plain"
+    momentum: float = 0.9
+    act: str = "prelu"
+
+    def norm(self, label: str, channels: int, fix_gamma: bool = False) -> BatchNorm:
+        """A batch norm."""
+        return BatchNorm(label, channels, self.momentum, fix_gamma)
+
+    def activation(self, label: str, channels: int) -> Layer:
+        """The network's activation."""
+        return PReLU(label, channels, self.prelu) if self.act == "prelu" else Activation(label, self.act)
+
+
 class ConvUnit(HybridBlock):
     """Convolution without bias, batch norm and, unless ``act`` is off, a PReLU with a slope a channel.
 
     Source: ``Conv`` and ``Linear`` of fmobilefacenet.py, deepinsight/insightface@4bc81321.
 
     Called with (x, sign), both (N, C, H, W) and (C,) or None; returns (y, sign of y or None).
-    The true activation is ``sign * y``.
+    The true activation is ``sign * y``; only the forms of two batch norms give a sign.
     """
-
-    EPS = 1e-3  # the symbol API's default, which the original relies on by not naming it
 
     def __init__(
         self,
@@ -96,7 +198,7 @@ class ConvUnit(HybridBlock):
         pad: int = 0,
         groups: int = 1,
         act: bool = True,
-        fast_prelu: bool = False,
+        prelu: str = "plain",
         momentum: float = 0.9,
     ):
         super().__init__(prefix=prefix)
@@ -108,16 +210,15 @@ class ConvUnit(HybridBlock):
             "pad": (pad, pad),
             "no_bias": True,
         }
-        self._momentum = momentum
-        self._act = act
-        self._fast = act and fast_prelu
+        self._norm = {"fix_gamma": False, "momentum": momentum}  # eps: the symbol API's default
+        self._form = prelu if act else None
         self._depthwise = groups > 1
         with self.name_scope():
             self.weight = self.params.get("conv2d_weight", shape=(channels, in_channels // groups, kernel, kernel))
             self.gamma, self.beta, self.mean, self.var = batchnorm_parameters(self.params, "batchnorm_", channels)
             if act:
-                self.slope = self.params.get("relu_gamma", shape=(channels,), init=mx.init.Constant(0.25))
-            if self._fast:
+                self.slope = self.params.get("relu_gamma", shape=(channels,), init=mx.init.Constant(SLOPE))
+            if self._form in TWO_BATCHNORMS:
                 # The second batch norm writes running statistics too: the same ones, unneeded.
                 self.unused_mean, self.unused_var = running_statistics(self.params, STEP_ONLY, channels)
 
@@ -125,51 +226,20 @@ class ConvUnit(HybridBlock):
         if sign is not None:
             weight = F.broadcast_mul(weight, F.reshape(sign, (-1, 1, 1, 1) if self._depthwise else (1, -1, 1, 1)))
         y = F.Convolution(x, weight, name="conv2d", **self._conv)
-        if self._fast:
-            return self._two_batchnorms(F, y, gamma, beta, mean, var, **more)
-        y = F.BatchNorm(y, gamma, beta, mean, var, fix_gamma=False, momentum=self._momentum, name="batchnorm")
-        if self._act:
+        if self._form in TWO_BATCHNORMS:
+            arrays = (gamma, beta, mean, var, more["unused_mean"], more["unused_var"])
+            fused = self._form == "batchnorms"
+            return batchnorms(F, y, more["slope"], *arrays, fused=fused, eps=SYMBOL_EPS, **self._norm)
+        y = F.BatchNorm(y, gamma, beta, mean, var, name="batchnorm", **self._norm)
+        if self._form == "relus":
+            y = relus(F, y, more["slope"], self._conv["num_filter"])
+        elif self._form == "plain":
             y = F.LeakyReLU(y, more["slope"], act_type="prelu", name="relu")
         return y, None
 
-    def _two_batchnorms(self, F, y, gamma, beta, mean, var, slope, unused_mean, unused_var):
-        options = {"eps": self.EPS, "fix_gamma": False, "momentum": self._momentum}
-        sign = 1 - 2 * F.BlockGrad(F.broadcast_greater(slope, F.ones_like(slope)))
-        positive = sign * (1 - slope)
-        linear = sign * slope
-        a = F.contrib.BatchNormWithReLU(y, gamma * positive, beta * positive, mean, var, **options)
-        b = F.BatchNorm(y, gamma * linear, beta * linear, unused_mean, unused_var, **options)
-        return a + b, sign
-
-
-class EmbeddingHead(HybridBlock):
-    """FC with bias, then batch norm with fixed gamma: (N, C, 1, 1) -> (N, E), the node ``fc1``.
-
-    The FC's weight is ``fc1_weight`` as MobileFaceNet had it at 4bc81321; its bias is ``pre_fc1_bias``.
-    """
-
-    def __init__(self, in_units: int, embedding_size: int, momentum: float = 0.9, weight_name: str = "fc1_weight"):
-        super().__init__(prefix="")
-        self._size = embedding_size
-        self._momentum = momentum
-        with self.name_scope():
-            self.weight = self.params.get(weight_name, shape=(embedding_size, in_units))
-            self.bias = self.params.get("pre_fc1_bias", shape=(embedding_size,), init="zeros")
-            norm = batchnorm_parameters(self.params, "fc1_", embedding_size, fix_gamma=True)
-            self.gamma, self.beta, self.mean, self.var = norm
-
-    def hybrid_forward(self, F, x, weight, bias, gamma, beta, mean, var):
-        x = F.FullyConnected(x, weight, bias, num_hidden=self._size, name="pre_fc1")
-        return F.BatchNorm(x, gamma, beta, mean, var, eps=2e-5, fix_gamma=True, momentum=self._momentum, name="fc1")
-
-
-def normalise_pixels(x):
-    """0..255 to about -1..1, inside the graph, as every InsightFace network does."""
-    return (x - PIXEL_MEAN) * PIXEL_SCALE
-
 
 def forward_all(units, x, sign: Optional[object] = None):
-    """Apply units in turn, handing each one's sign to the next."""
+    """Apply :class:`ConvUnit` blocks in turn, handing each one's sign to the next."""
     for unit in units:
         x, sign = unit(x, sign)
     return x, sign

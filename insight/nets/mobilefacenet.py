@@ -1,14 +1,19 @@
 """MobileFaceNet, as InsightFace trains it.
 
 Sources: Chen et al., "MobileFaceNets", arXiv:1804.07573, Table 1; fmobilefacenet.py of
-deepinsight/insightface@4bc81321 for names, defaults and the widths that differ from the paper.
-About 0.98 million convolution and FC weights at E = 128.
+deepinsight/insightface@4bc81321 for names, defaults and the widths that differ from the paper, and @7fadd420
+(recognition/arcface_mxnet) for y2. About 0.98 million convolution and FC weights in y1 at E = 128.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar, Tuple
+
 from . import networks
-from .layers import ConvUnit, EmbeddingHead, HybridBlock, Network, forward_all, normalise_pixels
+from .layers import ConvUnit, HybridBlock, Style, forward_all
+from .network import Network, chain, halved, normalise_pixels
+from .outputs import OUTPUTS, REFUSED, WIDTH, Output
+from .prelu import FORMS, TWO_BATCHNORMS
 
 
 class Bottleneck(HybridBlock):
@@ -29,60 +34,81 @@ class Bottleneck(HybridBlock):
 class MobileFaceNet(Network):
     """The y1 network: stages of 4, 6 and 2 residual bottlenecks, global depthwise convolution.
 
-    Input (N, 3, 112, 112) RGB in 0..255, output (N, E).
+    Input (N, 3, 112, 112) RGB in 0..255, output (N, E); E is 128 in the paper. Options and errors:
+    :class:`insight.nets.network.Network`.
 
-    Parameters
-    ----------
-    embedding_size : int
-        E; 128 in the paper.
-    fast_prelu : bool
-        See :class:`insight.nets.layers.Network`.
-    batchnorm_momentum : float
-        Share of the old running statistics that each step keeps (``--bn-mom``).
+    The output is GDC where none is asked for, as at 4bc81321, and its FC's weight is then called ``fc1_weight``.
+    (At 9fc3cc9c ``--version-output`` is E where missing; a checkpoint of either is loaded by naming it.)
     """
 
+    OPTIONS: ClassVar = {"version_output": ("GDC", *(name for name in OUTPUTS if name != "GDC"))}
+    REFUSED = REFUSED
+    PRELU_FORMS = FORMS
+    fastest_prelu = "batchnorms"
+    fastest_prelu_bfloat16 = "batchnorms_apart"
+    # over fan-in, as the recipe has it: the fan-out of a depthwise layer would make its weights tiny
+    xavier: ClassVar = {"rnd_type": "uniform", "factor_type": "in", "magnitude": 2}
     default_embedding_size = 128
-    # (name, residual units, width, channels out); each follows a strided bottleneck of its own
-    STAGES = (("3", 4, 128, 64), ("4", 6, 256, 128), ("5", 2, 256, 128))
-    DOWN = (("23", 128, 64), ("34", 256, 128), ("45", 512, 128))
+    STAGES = (
+        ("stem", "conv_[12]|res_2"),
+        ("stage 3", "dconv_23|res_3"),
+        ("stage 4", "dconv_34|res_4"),
+        ("stage 5", "dconv_45|res_5"),
+        ("conv_6sep", "conv_6sep"),
+        ("output", "conv_6dw|pre_fc1|fc1|bn|convf|convx|relu|pool1"),
+    )
+    BLOCKS: ClassVar[Tuple[int, ...]] = (1, 4, 6, 2)  # residual units of stages 2 to 5; 1 is a depthwise layer
+    # (stage, width and channels out of its strided bottleneck, width of its residual units)
+    WIDTHS: ClassVar = (("2", "3", 128, 64, 128), ("3", "4", 256, 128, 256), ("4", "5", 512, 128, 256))
+    FC_WEIGHT = "fc1_weight"  # of GDC; pre_fc1_weight with any other output
 
-    def __init__(self, embedding_size: int = 128, fast_prelu: bool = False, batchnorm_momentum: float = 0.9):
-        super().__init__(embedding_size, fast_prelu, batchnorm_momentum=batchnorm_momentum)
-        unit = {"fast_prelu": fast_prelu, "momentum": batchnorm_momentum}
+    def __init__(self, embedding_size: int = 0, *common, **options):
+        super().__init__(embedding_size, *common, **options)
+        output = self.options["version_output"]
+        unit = {"prelu": self.prelu, "momentum": self.momentum}
+        without_sign = {**unit, "prelu": "relus"} if self.prelu in TWO_BATCHNORMS else unit  # before what takes none
+        single = self.BLOCKS[0] == 1
         with self.name_scope():
-            self.stem = _chain(
-                self,
-                ConvUnit("conv_1_", 3, 64, 3, 2, 1, **unit),
-                ConvUnit("conv_2_dw_", 64, 64, 3, 1, 1, groups=64, **unit),
-            )
+            first = ConvUnit("conv_1_", 3, 64, 3, 2, 1, **(unit if single else without_sign))
+            self.stem = chain(self, first)
+            if single:
+                self.stem += chain(self, ConvUnit("conv_2_dw_", 64, 64, 3, 1, 1, groups=64, **unit))
+                residuals = ()
+            else:
+                residuals = self._residuals("2", self.BLOCKS[0], 64, 64, unit)
+            self.stages = [(None, residuals)]
             channels = 64
-            self.stages = []
-            for (down, down_width, out), (name, count, width, _) in zip(self.DOWN, self.STAGES):
-                first = Bottleneck(f"dconv_{down}_", channels, down_width, out, 2, **unit)
-                rest = [Bottleneck(f"res_{name}_block{i}_", out, width, out, 1, **unit) for i in range(count)]
-                self.stages.append((_chain(self, first)[0], _chain(self, *rest)))
+            for (before, stage, down_width, out, width), count in zip(self.WIDTHS, self.BLOCKS[1:]):
+                down = Bottleneck(f"dconv_{before}{stage}_", channels, down_width, out, 2, **unit)
+                chain(self, down)
+                self.stages.append((down, self._residuals(stage, count, out, width, unit)))
                 channels = out
-            self.tail = _chain(
-                self,
-                ConvUnit("conv_6sep_", channels, 512, **unit),
-                ConvUnit("conv_6dw7_7_", 512, 512, 7, groups=512, act=False, **unit),
-            )
-            self.head = EmbeddingHead(512, embedding_size, batchnorm_momentum)
+            last = ConvUnit("conv_6sep_", channels, WIDTH, **(unit if output == "GDC" else without_sign))
+            self.tail = chain(self, last)
+            style = Style("plain" if self.prelu == "plain" else "relus", self.momentum)
+            weight_name = self.FC_WEIGHT if output == "GDC" else "pre_fc1_weight"
+            size = halved(self.image_size, 4)
+            self.output = Output(output, WIDTH, size, self.embedding_size, style, weight_name)
+
+    def _residuals(self, stage: str, count: int, out: int, width: int, unit: dict) -> tuple:
+        blocks = (Bottleneck(f"res_{stage}_block{i}_", out, width, out, 1, **unit) for i in range(count))
+        return chain(self, *blocks)
 
     def hybrid_forward(self, F, x):
-        x = normalise_pixels(x)
-        x, sign = forward_all(self.stem, x)
+        x, sign = forward_all(self.stem, normalise_pixels(x))
         for down, residuals in self.stages:
-            x = down(x, sign)
-            sign = None
+            if down is not None:
+                x, sign = down(x, sign), None
             for block in residuals:
                 x = block(x) + x
-        x, _ = forward_all(self.tail, x)
-        return self.head(x)
+        x, sign = forward_all(self.tail, x)
+        return self.output(x, sign)
 
 
-def _chain(parent: Network, *blocks: HybridBlock) -> tuple:
-    """Register blocks as children and return them: Gluon finds attributes, not tuples."""
-    for block in blocks:
-        parent.register_child(block)
-    return blocks
+@networks.register("y2")
+class MobileFaceNetY2(MobileFaceNet):
+    """The y2 network: residual stages of 2, 8, 16 and 4 units; E is 256 where none is asked for."""
+
+    default_embedding_size = 256
+    BLOCKS = (2, 8, 16, 4)
+    FC_WEIGHT = "pre_fc1_weight"

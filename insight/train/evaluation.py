@@ -2,74 +2,222 @@
 
 from __future__ import annotations
 
+import math
 import time
+from typing import Callable, NamedTuple, Optional
+
+import numpy as np
 
 from .. import checkpoint
 from ..engines.mxnet import MXNetEngine
+from ..errors import InsightError
 from ..verify import verification
 from .options import TrainOptions
 
 NEVER, WHEN_BEST, ALWAYS, WHEN_BEST_OVER_ONE = range(4)  # --ckpt
+RULE_WITHOUT_TARGETS = {
+    NEVER: "--ckpt 0 saves nothing",
+    WHEN_BEST: "--ckpt 1 saves the last state only (2: one each --verbose steps)",
+    ALWAYS: "--ckpt 2 saves one each --verbose steps",
+    WHEN_BEST_OVER_ONE: "--ckpt 3 saves the last state only (2: one each --verbose steps)",
+}
+
+COLLAPSED_VERIFICATIONS = 3  # in a row, until the run is stopped
+COLLAPSED_MARGIN = 0.05  # above chance, at most
+SETTLED_STEPS = 100  # before, batch norm's running statistics still trail behind the weights
+TELLING_PAIRS = 200  # with fewer, a network that learns may well stand at chance by chance
+
+
+class Best(NamedTuple):
+    """The best verification so far."""
+
+    step: int
+    number: int  # of its checkpoint; 0: none
+    accuracies: dict  # target to accuracy, in the targets' order
+
+    @property
+    def score(self) -> tuple:
+        """The last target decides, the sum breaks ties."""
+        values = list(self.accuracies.values())
+        return values[-1], sum(values)
 
 
 class Evaluation:
-    """Keeps the best accuracy, numbers the checkpoints, writes InsightFace's lines.
+    """Keeps the best accuracy, numbers the checkpoints, writes InsightFace's lines, stops a run that collapsed.
 
     Numbers continue behind those that the prefix already holds: nothing is overwritten
-    (but with ``--ckpt 3``, whose meaning that is).
+    (but number 1 with ``--ckpt 3``, whose meaning that is).
+
+    Parameters
+    ----------
+    options : TrainOptions
+    sets : list of verification.EvalSet
+    model : insight.train.model.Model
+    journal : insight.train.journal.Journal
+    check : callable
+        Called before each batch of a verification; raises to stop it.
+
+    Attributes
+    ----------
+    accuracies : dict
+        Target to the last verification's accuracy.
+    last_verified, last_saved : int
+        Step of the last finished verification, -1 at first; number of the newest checkpoint, 0 at first.
     """
 
-    def __init__(self, options: TrainOptions, sets: list, model, journal):
+    def __init__(self, options: TrainOptions, sets: list, model, journal, check: Callable[[], None] = lambda: None):
         self.options = options
         self.sets = sets
         self.model = model
         self.journal = journal
+        self.check = check
         self.accuracies: dict = {}
+        self.last_verified = -1
         self.last_saved = 0
-        self._best: tuple = (-1.0, -1.0)
-        self._is_best = False
+        self._saved_step = -1
+        self._best: Optional[Best] = None
         self._next = max(checkpoint.epochs(options.prefix), default=0) + 1
+        self._collapsed = 0
 
     def verify(self, step: int) -> None:
-        """Evaluate the network as it stands on every target."""
-        if not self.sets:
-            return
+        """Evaluate the network as it stands on every target.
+
+        Raises
+        ------
+        InsightError
+            For the third time in a row, no target is better than chance.
+        """
+        if self.sets:
+            with self.journal.pause():
+                results = self._measure(step)
+            for r in results:
+                self.journal.verified(step, r.name, r.folds.accuracy, r.folds.std, r.xnorm)
+            self.accuracies = {r.name: r.folds.accuracy for r in results}
+            if step:
+                self._compare(step)
+        elif self.last_verified < 0:
+            rule = RULE_WITHOUT_TARGETS[self.options.ckpt]
+            self.journal.say(f"no verification set: nothing can be verified; {rule}")
+        self.last_verified = step
+        self._collapsed = self._collapsed + 1 if self._at_chance(step) else 0
+        if self._collapsed == COLLAPSED_VERIFICATIONS:
+            raise InsightError(
+                f"step {step}: the network has collapsed: {_listed(self.accuracies)}, no better than chance for the "
+                "third verification in a row. Train with --loss-type 0 (softmax) first and start this loss from its "
+                "checkpoint by --pretrained, or lower --lr; if softmax collapses too, check the labels and the "
+                "alignment (insight dataset-check). The run's state is kept: --resume goes on with it"
+            )
+
+    def _measure(self, step: int) -> list:
         self.journal.say("testing verification..")
-        engine = MXNetEngine(self.model.checkpoint(), self.options.prefix, device=self.model.device)
+        engine = MXNetEngine(self.model.checkpoint(), self.options.prefix, device=self.model.devices[0])
+
+        def network(images: np.ndarray) -> np.ndarray:
+            self.check()
+            return engine(images)
+
+        results = []
         for eval_set in self.sets:
             start = time.perf_counter()
-            result = verification.verify(engine, eval_set, engine.image_size)
+            result = verification.verify(network, eval_set, engine.image_size)
             self.journal.say(f"({2 * result.pairs}, {result.embedding_size})")
             self.journal.say(f"infer time {time.perf_counter() - start:f}")
             self.journal.say(f"[{result.name}][{step}]XNorm: {result.xnorm:f}")
-            accuracy, std = result.folds.accuracy, result.folds.std
-            self.journal.say(f"[{result.name}][{step}]Accuracy-Flip: {accuracy:.5f}+-{std:.5f}")
-            figures = {"accuracy": accuracy, "std": std, "xnorm": result.xnorm}
-            self.journal.write("verification", target=result.name, step=step, **figures)
-            self.accuracies[result.name] = accuracy
-        if step:
-            values = list(self.accuracies.values())
-            score = (values[-1], sum(values))  # the last target decides, the sum breaks ties
-            self._is_best = score >= self._best
-            self._best = max(self._best, score)
-            self.journal.say(f"[{step}]Accuracy-Highest: {self._best[0]:.5f}")
-        self.journal.restart_clock()
+            self.journal.say(
+                f"[{result.name}][{step}]Accuracy-Flip: {result.folds.accuracy:.5f}+-{result.folds.std:.5f}"
+            )
+            results.append(result)
+        return results
+
+    def _compare(self, step: int) -> None:
+        now = Best(step, 0, self.accuracies)
+        if self._best is None or now.score >= self._best.score:
+            self._best = now
+        self.journal.say(f"[{step}]Accuracy-Highest: {self._best.score[0]:.5f}")
+
+    def _at_chance(self, step: int) -> bool:
+        """Whether every set that is large enough to tell says that the network knows no face from another."""
+        telling = [s for s in self.sets if len(s.issame) >= TELLING_PAIRS]
+        if step < SETTLED_STEPS or not telling:
+            return False
+        return all(self.accuracies[s.name] <= chance_bound(s.issame) for s in telling)
 
     def save(self, step: int, last: bool) -> None:
-        """Write a checkpoint if ``--ckpt`` wants this one; the run's last is always written, unless it is 0."""
+        """Write a checkpoint if ``--ckpt`` wants this one; the run's last is always written, unless it is 0.
+
+        A step that has been saved is not saved again.
+        """
         mode = self.options.ckpt
-        if mode == NEVER or not (mode == ALWAYS or last or (self._is_best and self.sets)):
-            return
-        number = 1 if mode == WHEN_BEST_OVER_ONE else self._next
-        self.journal.say(f"saving {number}")
-        path = checkpoint.save(self.options.prefix, number, self.model.checkpoint())
-        self.journal.write("saved", step=step, number=number, path=str(path))
-        self.last_saved = number
-        self._next = number + 1
-        self.journal.restart_clock()
+        is_best = self._best is not None and self._best.step == step
+        if mode != NEVER and step != self._saved_step and (mode == ALWAYS or last or is_best):
+            number = 1 if mode == WHEN_BEST_OVER_ONE and is_best else self._next
+            self.journal.say(f"saving {number}")
+            with self.journal.pause():
+                path = checkpoint.save(self.options.prefix, number, self.model.checkpoint())
+            self.journal.write("saved", step=step, number=number, path=str(path))
+            self.last_saved, self._saved_step = number, step
+            self._next = max(self._next, number + 1)
+            if is_best:
+                self._best = self._best._replace(number=number)
+
+    def conclude(self) -> None:
+        """At the end of the run, say which checkpoint is the best and which the last."""
+        last = f"last: {_named(self.last_saved)}, step {self.last_verified}"
+        if self._best is None:
+            self.journal.say(f"{last}, not verified")
+        else:
+            best = f"best: {_named(self._best.number)}, step {self._best.step}, {_listed(self._best.accuracies)}"
+            self.journal.say(f"{best}; {last}, {_listed(self.accuracies)}")
 
     def where_saved(self) -> str:
         """For messages: the newest checkpoint of this run."""
         if not self.last_saved:
             return "no checkpoint was due yet (see --verbose and --ckpt)"
         return f"the last checkpoint is {checkpoint.params_path(self.options.prefix, self.last_saved)}"
+
+    def state(self) -> dict:
+        """What :meth:`restore` needs, for JSON.
+
+        The count of collapsed verifications is left out: a run that collapsed and is resumed all the same
+        has as many verifications again to recover in.
+        """
+        return {
+            "best": list(self._best) if self._best else None,
+            "accuracies": self.accuracies,
+            "next_number": self._next,
+            "last_saved": self.last_saved,
+            "saved_step": self._saved_step,
+            "last_verified": self.last_verified,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on as :meth:`state` left off; numbers too, so that files of the time since are written again."""
+        self._best = Best(*state["best"]) if state["best"] else None
+        self.accuracies = dict(state["accuracies"])
+        self._next = state["next_number"]
+        self.last_saved = state["last_saved"]
+        self._saved_step = state["saved_step"]
+        self.last_verified = state["last_verified"]
+
+
+def chance_bound(issame: np.ndarray) -> float:
+    """The accuracy up to which a network may be guessing.
+
+    The larger kind's share of the pairs, which the best threshold reaches without looking, and three standard
+    deviations of as many coin tosses, at most 0.05.
+
+    Parameters
+    ----------
+    issame : numpy.ndarray
+        (P,) bool.
+    """
+    share = max(np.mean(issame), 1 - np.mean(issame))
+    return float(share + min(COLLAPSED_MARGIN, 3 * math.sqrt(share * (1 - share) / len(issame))))
+
+
+def _listed(accuracies: dict) -> str:
+    return ", ".join(f"{target} {accuracy:.5f}" for target, accuracy in accuracies.items())
+
+
+def _named(number: int) -> str:
+    return f"number {number}" if number else "not saved (--ckpt 0)"

@@ -1,32 +1,28 @@
-"""The training loop: set up, step, verify, save. Read :func:`train` top to bottom."""
+"""The training loop: set up, step, verify, save. Read :func:`train`, then :meth:`Run.train`, top to bottom."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+import os
+from contextlib import closing
+from typing import NamedTuple, Optional
 
-import numpy as np
-
-from .. import checkpoint, nets
 from .._mxnet import keep_freed_memory, mx
 from ..errors import InsightError
+from ..feed.augment import Augmentation
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
 from ..heads import heads
-from ..heads.classifier import Classifier
-from ..heads.margin import MarginOptions
 from ..verify import verification
+from . import devices as device_lists
+from . import guards, memory, resume
 from . import schedule as schedules
 from .evaluation import Evaluation
 from .journal import Journal
-from .optimizer import make_trainer
+from .model import Model, build_network
+from .optimizer import make_trainer, momenta, restore_momenta
 from .options import TrainOptions
-
-
-class Interrupted(InsightError):
-    """Ctrl-C: the message says which checkpoint is the last."""
-
-    exit_status = 130
+from .stop import StopRequest
 
 
 class TrainResult(NamedTuple):
@@ -38,131 +34,187 @@ class TrainResult(NamedTuple):
 
 
 def train(options: TrainOptions) -> TrainResult:
-    """Run one training stage.
+    """Run one training stage, or what is left of it.
 
     Raises
     ------
     InsightError
-        Bad options or data; nothing has been written then.
+        Bad options or data, before anything is written; or a guard stopped the run.
+    Stopped
+        Ctrl-C or SIGTERM; the state was saved, and ``--resume`` goes on from it.
     """
     keep_freed_memory()
+    devices = device_lists.parse(options.devices)
     faces = FaceSet.open(options.data_dir)
-    check_labels(faces)
-    sets, missing = verification.find_sets(options.data_dir, options.targets)
-    loader = Loader(faces, options.per_batch_size, options.seed, bool(options.rand_mirror), options.num_workers)
-    model = Model(options, faces.num_classes, _device())
-    schedule = schedules.from_options(options, model.head_name)
-    steps = schedules.total_steps(options, schedule, loader.batches_per_epoch)
-    journal = Journal(options.prefix, options.per_batch_size, loader.batches_per_epoch, options.frequent)
-    journal.write("start", options=dataclasses.asdict(options), set=faces.fingerprint(), steps=steps)
-    _announce(journal, faces, model, schedule, steps, missing, options)
-    evaluation = Evaluation(options, sets, model, journal)
-    trainer = make_trainer(model.params, options.mom, options.wd, options.fc7_wd_mult)
-
-    evaluation.verify(step=0)
-    step, result = 0, None
-    try:
-        for batch in loader.batches():
-            rate = schedule(step)
-            if step and rate != schedule(step - 1):
-                journal.say(f"lr change to {rate:g}")
-            trainer.set_learning_rate(rate)
-            data, label = batch.data.as_in_context(model.device), batch.label.as_in_context(model.device)
-            if result is not None:
-                result.loss_B.wait_to_read()  # at most one step ahead: time spent waiting for data stays visible
-            result = model.classifier.backward(model.network, data, label)
-            trainer.step(options.per_batch_size)
-            step += 1
-            journal.step(step, result, rate, loader.waited)
-            if step % options.verbose == 0 or step == steps:
-                evaluation.verify(step)
-                evaluation.save(step, last=step == steps)
-            if step == steps:
-                break
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted at step {step}; {evaluation.where_saved()}") from None
-    finally:
-        journal.close()
-    return TrainResult(step, evaluation.last_saved, dict(evaluation.accuracies))
+    notes = guards.check_set(faces, options)
+    state = resume.find(options, faces.fingerprint())
+    run = Run(options, devices, faces, state)
+    if state is not None and run.nothing_left(state):
+        print(f"{resume.state_path(options.prefix)}: this run is done, {state.step} steps; nothing is left to resume")
+        return TrainResult(state.step, state.meta["evaluation"]["last_saved"], state.meta["evaluation"]["accuracies"])
+    run.set_up(state, notes)
+    return run.train()
 
 
-class Model:
-    """Network and classifier on one device, with one name space of parameters."""
+class Run:
+    """A run: what it reads and how long it is; after :meth:`set_up`, also what it trains."""
 
-    def __init__(self, options: TrainOptions, num_classes: int, device):
-        self.device = device
-        head = heads.get(options.loss_type)
-        self.head_name = head.__name__.lower()
-        margin = head(MarginOptions(options.margin_s, options.margin_m, bool(options.easy_margin)))
-        # The two-batch-norm PReLU is the fast one on MXNet's CPU; a GPU has a kernel for the plain one.
-        self.network = nets.create(
-            options.network,
+    def __init__(self, options: TrainOptions, devices: list, faces: FaceSet, state: Optional[resume.State]):
+        self.options, self.devices, self.faces = options, devices, faces
+        self.step = state.step if state else 0
+        self.batch_size = options.per_batch_size * len(devices)
+        self.loader = Loader(
+            faces,
+            self.batch_size,
+            options.seed,
+            Augmentation(bool(options.rand_mirror), options.color, options.cutoff),
+            options.num_workers,
+            options.images_filter,
+            "uint8" if devices[0].device_type == "gpu" else "float32",
+        )
+        head = heads.get(options.loss_type).__name__.lower()
+        self.schedule = schedules.from_options(options, head, self.batch_size, self.loader.batches_per_epoch)
+        self.total = self.schedule.total_steps
+        self.stop = StopRequest()
+
+    def nothing_left(self, state: resume.State) -> bool:
+        """Whether the state is that of a run which has reached this run's length."""
+        return state.step > self.total or (state.step == self.total and state.finished)
+
+    def set_up(self, state: Optional[resume.State], notes: list) -> None:
+        """Allocate the model, open the logs, and take back a state."""
+        options = self.options
+        memory.refuse_too_large(options.per_batch_size, self.faces.num_classes, options.emb_size)
+        sets, missing = verification.find_sets(options.data_dir, options.targets)
+        network = build_network(options, self.devices, self.faces.image_size)
+        self.memory = memory.predict(
+            network(mx.sym.Variable("data")),
+            self.faces.image_size,
+            options.per_batch_size,
+            self.faces.num_classes,
             options.emb_size,
-            fast_prelu=device.device_type == "cpu",
-            batchnorm_momentum=options.bn_mom,
+            devices=len(self.devices),
         )
-        use_bias = not margin.cosine and not options.fc7_no_bias
-        self.classifier = Classifier(margin, num_classes, options.emb_size, use_bias)
-        self.fresh: list = []
-        self._initialise(options)
-        self.network.hybridize(static_alloc=True, static_shape=True)
-
-    @property
-    def params(self) -> dict:
-        """Name to Gluon parameter: all that a checkpoint holds."""
-        return {**self.network.kept(), **dict(self.classifier.params.items())}
-
-    def _initialise(self, options: TrainOptions) -> None:
-        mx.random.seed(options.seed)
-        # uniform over fan-in: the recipe's way for MobileFaceNet, where a depthwise fan-out would be tiny
-        xavier = mx.init.Xavier(rnd_type="uniform", factor_type="in", magnitude=2)
-        self.network.initialize(xavier, ctx=self.device)
-        self.classifier.params.initialize(xavier, ctx=self.device)
-        if options.pretrained:
-            prefix, epoch = checkpoint.parse_spec(options.pretrained, "--pretrained")
-            arg_params, aux_params = checkpoint.load_params(prefix, epoch)
-            self.fresh = checkpoint.assign(self.params, {**arg_params, **aux_params})
-
-    def checkpoint(self) -> checkpoint.Checkpoint:
-        """The current state as a checkpoint: plain graph with fc7 and softmax, arrays on the CPU."""
-        symbol = self.classifier.symbol(nets.symbol(self.network))
-        arrays = {name: p.data().as_in_context(mx.cpu()) for name, p in self.params.items()}
-        auxiliary = set(symbol.list_auxiliary_states())
-        args = {name: array for name, array in arrays.items() if name not in auxiliary}
-        return checkpoint.Checkpoint(symbol, args, {name: arrays[name] for name in arrays if name in auxiliary})
-
-
-def check_labels(faces: FaceSet) -> None:
-    """Refuse labels that have no class, naming a record: MXNet would train on garbage without a word.
-
-    Raises
-    ------
-    InsightError
-        Fewer than two identities, or a label outside 0..num_classes-1.
-    """
-    if faces.num_classes < 2:
-        raise InsightError(f"{faces.rec_path}: holds {faces.num_classes} identity; training needs at least 2")
-    bad = np.flatnonzero((faces.labels < 0) | (faces.labels >= faces.num_classes))
-    if bad.size:
-        first = int(bad[0])
-        raise InsightError(
-            f"{faces.rec_path}: record {faces.images[first]} has label {faces.labels[first]}, the property file says "
-            f"{faces.num_classes} classes ({bad.size} such records); pack the set again or mend its property file"
+        memory.refuse_unaffordable(self.memory, self.devices)
+        self.model = Model(options, network, self.faces.num_classes, self.devices)
+        self.trainer = make_trainer(
+            self.model.params, options.mom, options.wd, options.fc7_wd_mult, options.fc7_lr_mult
         )
+        keep = state.meta["journal"]["bytes"] if state else None
+        self.journal = Journal(
+            options.prefix,
+            self.batch_size,
+            self.loader.batches_per_epoch,
+            options.frequent,
+            self.total,
+            self.step,
+            keep,
+        )
+        self.evaluation = Evaluation(options, sets, self.model, self.journal, self._check)
+        if state:
+            self._restore(state)
+        else:
+            self.journal.write(
+                "start", options=dataclasses.asdict(options), set=self.faces.fingerprint(), steps=self.total
+            )
+        self._announce(notes, missing)
 
+    def train(self) -> TrainResult:
+        """The loop."""
+        with self.stop, closing(self.journal), closing(self.loader.batches(self.step)) as batches:
+            if self.step == 0:
+                self._save_state()
+            self._verify_if_due()
+            while self.step < self.total:
+                self._one_step(next(batches))
+                if self.stop.signal or self._due(self.options.save_every) or self._verification_due():
+                    self._save_state()
+                self._check()
+                self._verify_if_due()
+            self.evaluation.conclude()
+        return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
 
-def _device():
-    return mx.gpu(0) if mx.context.num_gpus() else mx.cpu()
+    def _one_step(self, batch) -> None:
+        rate = self.schedule(self.step)
+        self.trainer.set_learning_rate(rate)
+        frozen = self.step < self.options.freeze_backbone_steps
+        figures = self.model.backward(batch, self.step, frozen)
+        usable = self.model.usable(frozen)
+        if usable:
+            self.trainer.step(self.batch_size, ignore_stale_grad=frozen)
+        elif not self.model.may_skip:
+            raise self._non_finite(batch, figures)
+        self.step += 1
+        self.journal.step(self.step, *figures.means(), rate, self.loader.waited, skipped=int(not usable))
 
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0
 
-def _announce(journal, faces, model, schedule, steps, missing, options) -> None:
-    for note in faces.notes:
-        journal.say(f"note: {note}")
-    journal.say(f"{len(faces)} images of {faces.num_classes} identities; {options.network}, {model.head_name}")
-    falls = ", ".join(map(str, schedule.boundaries))
-    journal.say(f"{steps} steps of {options.per_batch_size} images; lr {schedule.lr:g}, a tenth at each of {falls}")
-    if options.pretrained:
-        fresh = ", ".join(model.fresh) if model.fresh else "nothing"
-        journal.say(f"loaded {options.pretrained}; left fresh: {fresh}")
-    if missing:
-        journal.say(f"no verification set for: {', '.join(missing)} (no such .bin in {options.data_dir})")
+    def _verification_due(self) -> bool:
+        return self._due(self.options.verbose) or self.step == self.total
+
+    def _verify_if_due(self) -> None:
+        if not self._verification_due() or self.evaluation.last_verified == self.step:
+            return
+        self.evaluation.verify(self.step)
+        if self.step:
+            self.evaluation.save(self.step, last=self.step == self.total)
+        self._save_state(finished=self.step == self.total)
+
+    def _check(self) -> None:
+        """Raise if Ctrl-C or SIGTERM asked for the end; a state has been saved since the last step."""
+        path = resume.state_path(self.options.prefix)
+        self.stop.check(f"stopped at step {self.step} of {self.total}; --resume goes on from {path}")
+
+    def _non_finite(self, batch, figures) -> InsightError:
+        if self.options.ckpt and self.model.is_finite():
+            self.evaluation.save(self.step, last=True)
+        where = self.evaluation.where_saved()
+        return guards.non_finite(self.options.prefix, self.step + 1, batch, figures.loss_B, where)
+
+    def _save_state(self, finished: bool = False) -> None:
+        with self.journal.pause():
+            model_meta, parameters = self.model.state()
+            meta = {
+                "step": self.step,
+                "total_steps": self.total,
+                "finished": finished,
+                "options": dataclasses.asdict(self.options),
+                "set": self.faces.fingerprint(),
+                "threads": os.environ.get("OMP_NUM_THREADS"),
+                "model": model_meta,
+                "journal": self.journal.state(),
+                "evaluation": self.evaluation.state(),
+            }
+            velocity = {name: array.asnumpy() for name, array in momenta(self.trainer).items()}
+            resume.save(self.options.prefix, resume.State(meta, parameters, velocity))
+
+    def _restore(self, state: resume.State) -> None:
+        self.model.restore(state.meta["model"], state.parameters)
+        restore_momenta(self.trainer, state.momenta)
+        self.journal.restore(state.meta["journal"])
+        self.evaluation.restore(state.meta["evaluation"])
+        threads = os.environ.get("OMP_NUM_THREADS")
+        if threads != state.meta["threads"]:
+            was = f"it ran on {state.meta['threads']} threads, now on {threads}"
+            self.journal.say(f"note: {was}; sums round differently, so the result is not the same to the bit")
+        self.journal.say(f"resumed at step {self.step} of {self.total}")
+
+    def _announce(self, notes: list, missing: list) -> None:
+        options, say = self.options, self.journal.say
+        for note in notes:
+            say(f"note: {note}")
+        where = ",".join(map(str, self.devices))
+        say(
+            f"{len(self.loader.positions)} images of {self.faces.num_classes} identities; {options.network}, "
+            f"{self.model.classifier.margin.describe()}, {options.dtype} on {where}"
+        )
+        say(self.schedule.describe())
+        say(self.memory.describe())
+        if options.resume and self.step == 0:
+            say(f"--resume: {resume.state_path(options.prefix)} does not exist; starting from the beginning")
+        if options.pretrained and self.step == 0:
+            fresh = ", ".join(self.model.fresh) if self.model.fresh else "nothing"
+            say(f"loaded {options.pretrained}; left fresh: {fresh}")
+        if missing:
+            say(f"no verification set for: {', '.join(missing)} (no such .bin in {options.data_dir})")

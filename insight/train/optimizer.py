@@ -1,7 +1,7 @@
-"""SGD with momentum, and which arrays decay.
+"""SGD with momentum: which arrays decay, at which rate, and the momentum as arrays for exact resume.
 
-The original set ``wd_mult`` on its variables and built its optimizer without the symbol
-(train_softmax.py:370 at deepinsight/insightface@4bc81321), so ``--fc7-wd-mult`` and the
+The original set ``lr_mult`` and ``wd_mult`` on its variables and built its optimizer without the symbol
+(train_softmax.py:370 at deepinsight/insightface@4bc81321), so ``--fc7-wd-mult``, ``--fc7-lr-mult`` and the
 rule below never took effect there. Here they do, as paper and recipe intend.
 """
 
@@ -11,13 +11,15 @@ from .._mxnet import mx
 
 # "the last layers after the global operator": MobileFaceNet, arXiv:1804.07573, section 4.1
 LAST_LAYERS = ("fc1_weight", "pre_fc1_weight", "fc7_weight")
+CLASSIFIER = ("fc7_weight", "fc7_bias")
 
 
-def make_trainer(params: dict, momentum: float, wd: float, fc7_wd_mult: float):
+def make_trainer(params: dict, momentum: float, wd: float, fc7_wd_mult: float, fc7_lr_mult: float = 1.0):
     """A Gluon trainer over the parameters; its rate is set before each step.
 
     m = momentum m - lr (g / B + wd w), w += m. Weights and gammas (PReLU slopes among
-    them) decay; biases and betas do not, by MXNet's own rule for Module.
+    them) decay; biases and betas do not, by MXNet's own rule for Module. Gradients of
+    several devices are summed first.
 
     Parameters
     ----------
@@ -27,5 +29,25 @@ def make_trainer(params: dict, momentum: float, wd: float, fc7_wd_mult: float):
     for name, parameter in params.items():
         decays = name.endswith(("_weight", "_gamma"))
         parameter.wd_mult = (fc7_wd_mult if name in LAST_LAYERS else 1.0) if decays else 0.0
+        parameter.lr_mult = fc7_lr_mult if name in CLASSIFIER else 1.0
     sgd = mx.optimizer.SGD(momentum=momentum, wd=wd)
-    return mx.gluon.Trainer(dict(sorted(params.items())), sgd, kvstore=None)
+    several = len(next(iter(params.values())).list_ctx()) > 1
+    kvstore = {"kvstore": "device", "update_on_kvstore": False} if several else {"kvstore": None}
+    # Without the running statistics: a trainer of several devices gives all of them the first one's when it starts.
+    learned = {name: params[name] for name in sorted(params) if params[name].grad_req != "null"}
+    return mx.gluon.Trainer(learned, sgd, **kvstore)
+
+
+def momenta(trainer) -> dict:
+    """Parameter name to momentum array, of those that have been updated. All devices hold the same."""
+    states = trainer._updaters[0].states  # no public way but a pickle of everything
+    return {p.name: states[i] for i, p in enumerate(trainer._params) if states.get(i) is not None}
+
+
+def restore_momenta(trainer, arrays: dict) -> None:
+    """Give each device the momentum that :func:`momenta` returned; the rest start at zero."""
+    for index, parameter in enumerate(trainer._params):
+        if parameter.name in arrays:
+            for updater, device in zip(trainer._updaters, parameter.list_ctx()):
+                updater.states[index] = mx.nd.array(arrays[parameter.name], ctx=device)
+                updater.states_synced[index] = True

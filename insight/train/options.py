@@ -2,7 +2,7 @@
 
 The command line is made from these fields, so help, names and checks cannot drift apart.
 Flags that InsightFace had keep their names, defaults and meaning
-(train_softmax.py, deepinsight/insightface@4bc81321).
+(train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c).
 """
 
 from __future__ import annotations
@@ -13,79 +13,164 @@ from dataclasses import dataclass
 
 from ..errors import InsightError
 
+FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
-def _option(default, text: str):
-    return dataclasses.field(default=default, metadata={"help": text})
+
+def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = ()):
+    metadata = {"help": text, "resume": resume, "type": kind or type(default), "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass
 class TrainOptions:
     """Options of one training stage; see each field's help."""
 
-    data_dir: str = _option("", "folder of the training set: one .rec, its .idx and property; targets' .bin beside it")
-    prefix: str = _option("../model/model", "checkpoints are written as PREFIX-0001.params beside PREFIX-symbol.json")
-    pretrained: str = _option("", "start from this checkpoint, prefix,epoch; arrays are taken by name and shape")
-    ckpt: int = _option(1, "which verifications save: 0 none, 1 each new best, 2 every one, 3 as 1 under number 1")
-    loss_type: str = _option("4", "head, by number or name: 0 softmax, 4 arcface")
-    verbose: int = _option(2000, "steps between two verifications")
-    max_steps: int = _option(0, "steps to train; 0: a quarter past the last step of --lr-steps")
-    end_epoch: int = _option(100000, "epochs to train at most")
-    network: str = _option("y1", "network, by its registered name")
-    emb_size: int = _option(512, "embedding length E")
-    per_batch_size: int = _option(128, "images a step")
-    lr: float = _option(0.1, "learning rate at the start")
-    lr_steps: str = _option("", "steps at which the rate falls to a tenth, comma-separated; none: scaled to the batch")
-    wd: float = _option(5e-4, "weight decay")
-    fc7_wd_mult: float = _option(1.0, "weight decay of fc7 and of the embedding's FC, as a multiple of --wd")
-    fc7_no_bias: bool = _option(False, "loss type 0 without a bias in fc7, as MobileFaceNet's recipe has it")
-    mom: float = _option(0.9, "momentum of SGD")
-    bn_mom: float = _option(0.9, "share of the running statistics that a step keeps")
-    margin_m: float = _option(0.5, "margin: radians for arcface")
-    margin_s: float = _option(64.0, "scale of the cosine logits")
-    easy_margin: int = _option(0, "arcface: 1 applies the margin only where the target cosine is positive")
+    # data
+    data_dir: str = _option(
+        "", "folder of the training set: one .rec, its .idx and property; targets' .bin beside it", FREE
+    )
+    image_size: str = _option("", "height,width that the set must have; none: what its property says")
+    images_filter: int = _option(0, "leave out identities with fewer images than this; labels stay as they are")
     rand_mirror: int = _option(1, "1: mirror each image with probability 1/2")
-    target: str = _option("lfw,cfp_fp,agedb_30", "verification sets: names of .bin files in --data-dir")
+    color: int = _option(
+        0, "1: jitter brightness, contrast, saturation; 2: first recompress half of the images as JPEG"
+    )
+    cutoff: int = _option(0, "side of a square that is greyed out in half of the images, pixels")
+    num_workers: int = _option(2, "threads that decode images", FREE)
+    # network
+    network: str = _option("r50", "network, by its registered name (insight networks), or gluoncv:NAME")
+    emb_size: int = _option(512, "embedding length E")
+    version_input: int = _option(None, "LResNet's first layers: 0 7x7, 1 3x3 without stride; none: 1", kind=int)
+    version_output: str = _option("", "what stands between features and embedding: E, GDC, …; none: the network's own")
+    version_unit: int = _option(None, "LResNet's unit: 1, 2 or 3; none: 3", kind=int)
+    version_act: str = _option("", "LResNet's activation: prelu or relu; none: prelu")
+    version_se: int = _option(None, "LResNet: 1 puts squeeze-and-excitation into each unit; none: 0", kind=int)
+    bn_mom: float = _option(0.9, "share of the running statistics that a step keeps")
+    dtype: str = _option(
+        "float32",
+        "what the network computes in; weights and head stay float32",
+        choices=("float32", "float16", "bfloat16"),
+    )
+    # loss
+    loss_type: str = _option(
+        "4", "head, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …"
+    )
+    margin_s: float = _option(64.0, "scale of the cosine logits")
+    margin_m: float = _option(0.5, "margin: radians for arcface, cosine for cosface")
+    margin_a: float = _option(1.0, "combined: factor of the angle")
+    margin_b: float = _option(0.0, "combined: margin on the cosine; 6 and 7: their second margin")
+    easy_margin: int = _option(0, "arcface: 1 applies the margin only where the target cosine is positive")
+    margin: int = _option(4, "sphereface: factor of the angle, a whole number")
+    beta: float = _option(1000.0, "sphereface: weight of the plain logit at the start")
+    beta_min: float = _option(5.0, "sphereface: its least weight")
+    beta_freeze: int = _option(0, "sphereface: steps before the weight falls")
+    gamma: float = _option(0.12, "sphereface: how fast it falls")
+    power: float = _option(1.0, "sphereface: exponent of its fall")
+    fc7_no_bias: bool = _option(False, "softmax without a bias in fc7, as MobileFaceNet's recipe has it")
+    # rate and length
+    lr: float = _option(0.1, "learning rate at the start")
+    lr_schedule: str = _option("step", "how the rate falls", choices=("step", "cosine", "poly"))
+    lr_steps: str = _option("", "where a step schedule falls to a tenth, comma-separated; none: scaled to the batch")
+    lr_unit: str = _option("steps", "unit of --lr-steps and --warmup", choices=("steps", "epochs", "samples"))
+    lr_power: float = _option(2.0, "exponent of the poly schedule")
+    warmup: float = _option(0.0, "the rate rises to --lr over so much, in --lr-unit")
+    max_steps: int = _option(0, "steps to train; 0: a quarter past the last of the default or given --lr-steps", FREE)
+    end_epoch: int = _option(100000, "epochs to train at most", FREE)
+    per_batch_size: int = _option(128, "images a step and device")
+    wd: float = _option(5e-4, "weight decay")
+    mom: float = _option(0.9, "momentum of SGD")
+    fc7_wd_mult: float = _option(1.0, "weight decay of fc7 and of the embedding's FC, as a multiple of --wd")
+    fc7_lr_mult: float = _option(1.0, "learning rate of fc7, as a multiple of the rate")
+    freeze_backbone_steps: int = _option(0, "for so many steps train fc7 only")
     seed: int = _option(0, "seed of weights, order and augmentation")
-    num_workers: int = _option(2, "threads that decode images")
-    frequent: int = _option(20, "steps between two log lines")
+    devices: str = _option("", "such as 0,1 (GPUs), cpu, or cpu,cpu; none: all GPUs that MXNet sees, else the CPU")
+    # checkpoints and words
+    prefix: str = _option(
+        "../model/model", "checkpoints are written as PREFIX-0001.params beside PREFIX-symbol.json", FREE
+    )
+    pretrained: str = _option("", "start from this checkpoint, prefix,epoch; arrays are taken by name and shape")
+    resume: bool = _option(False, "go on where the run of this --prefix was stopped, to the same bits", FREE)
+    save_every: int = _option(
+        500, "steps between two states that --resume can start from; 0: at verifications only", FREE
+    )
+    ckpt: int = _option(
+        1, "which verifications save: 0 none, 1 each new best, 2 every one, 3 as 1 under number 1", FREE
+    )
+    verbose: int = _option(2000, "steps between two verifications", FREE)
+    target: str = _option("lfw,cfp_fp,agedb_30", "verification sets: names of .bin files in --data-dir", FREE)
+    frequent: int = _option(20, "steps between two log lines", FREE)
 
     def __post_init__(self):
         if not self.data_dir:
             raise InsightError("--data-dir: name the folder of the training set, the one that face2rec wrote")
-        positive = ("verbose", "end_epoch", "per_batch_size", "frequent", "emb_size", "num_workers")
-        for name in positive:
+        for name in ("verbose", "end_epoch", "per_batch_size", "frequent", "emb_size", "num_workers"):
             self._require(name, getattr(self, name) > 0, "must be at least 1")
+        at_least_0 = (
+            "max_steps",
+            "seed",
+            "save_every",
+            "freeze_backbone_steps",
+            "images_filter",
+            "cutoff",
+            "beta_freeze",
+        )
+        for name in (*at_least_0, "wd", "fc7_wd_mult", "fc7_lr_mult", "warmup"):
+            self._require(name, getattr(self, name) >= 0, "must be 0 or more")
         self._require("ckpt", self.ckpt in (0, 1, 2, 3), "must be 0, 1, 2 or 3")
-        self._require("lr", self.lr > 0, "must be above 0")
-        self._require("max_steps", self.max_steps >= 0, "must be 0 or more")
+        self._require("color", self.color in (0, 1, 2), "must be 0, 1 or 2")
+        for name in ("lr", "lr_power"):
+            self._require(name, getattr(self, name) > 0, "must be above 0")
         self._require("mom", 0 <= self.mom < 1, "must be in 0 <= mom < 1")
         self._require("bn_mom", 0 <= self.bn_mom < 1, "must be in 0 <= bn-mom < 1")
-        self._require("seed", self.seed >= 0, "must be 0 or more")
-        for name in ("wd", "fc7_wd_mult"):
-            self._require(name, getattr(self, name) >= 0, "must be 0 or more")
+        for field in dataclasses.fields(self):
+            known = field.metadata["choices"]
+            self._require(field.name, not known or getattr(self, field.name) in known, f"must be {' or '.join(known)}")
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
-            raise InsightError(f"--{name.replace('_', '-')} {getattr(self, name)}: {rule}")
+            raise InsightError(f"{flag(name)} {getattr(self, name)}: {rule}")
 
     @property
     def targets(self) -> list:
         """Names in --target, in order."""
         return [name.strip() for name in self.target.split(",") if name.strip()]
 
+    @property
+    def network_versions(self) -> dict:
+        """The --version-… options that were given, by the networks' own names for them."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in given.items() if name.startswith("version_") and value not in (None, "")}
+
+    def differences(self, earlier: dict) -> list:
+        """Flags whose value a resumed run may not change and that differ from the earlier run's."""
+        fixed = [field.name for field in dataclasses.fields(self) if field.metadata["resume"] == FIXED]
+        if self.lr_schedule != "step":
+            fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
+        return [
+            f"{flag(name)} {getattr(self, name)} (was {earlier.get(name)})"
+            for name in fixed
+            if getattr(self, name) != earlier.get(name)
+        ]
+
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """One flag a field; a False default makes a switch."""
         for field in dataclasses.fields(cls):
-            flag = "--" + field.name.replace("_", "-")
+            about = field.metadata
             if field.default is False:
-                parser.add_argument(flag, action="store_true", help=field.metadata["help"])
+                parser.add_argument(flag(field.name), action="store_true", help=about["help"])
             else:
+                more = {"choices": about["choices"]} if about["choices"] else {"metavar": "X"}
                 parser.add_argument(
-                    flag, type=type(field.default), default=field.default, help=field.metadata["help"], metavar="X"
+                    flag(field.name), type=about["type"], default=field.default, help=about["help"], **more
                 )
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> TrainOptions:
         """The options that a parsed command line holds."""
         return cls(**{field.name: getattr(args, field.name) for field in dataclasses.fields(cls)})
+
+
+def flag(name: str) -> str:
+    """A field's name as it is typed."""
+    return "--" + name.replace("_", "-")

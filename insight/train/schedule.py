@@ -1,7 +1,11 @@
-"""The learning rate and the length of a run, as pure functions of the step."""
+"""The learning rate and the length of a run, as pure functions of the step.
+
+Everything is counted in steps here; :func:`from_options` turns epochs and samples into them.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -15,50 +19,157 @@ DEFAULT_MARGIN_STEPS = (100_000, 140_000, 160_000)
 
 
 @dataclass(frozen=True)
-class StepSchedule:
-    """``lr`` times 0.1 for each boundary that has been reached.
+class Schedule:
+    """Rate of each step: a linear rise to ``lr``, then the fall that the subclass knows.
 
     Attributes
     ----------
     lr : float
-        Rate of step 0.
-    boundaries : tuple of int
-        Rising step numbers; step ``b`` (0-based) is the first with the lower rate.
+        The highest rate.
+    warmup : int
+        Steps of the rise: lr/warmup, 2 lr/warmup, …, lr.
+    total_steps : int
+        Length of the run.
+    batch_size : int
+        Images a step, over all devices.
+    batches_per_epoch : int
     """
 
     lr: float
-    boundaries: tuple
+    warmup: int
+    total_steps: int
+    batch_size: int
+    batches_per_epoch: int
 
     def __call__(self, step: int) -> float:
-        return self.lr * FACTOR ** bisect_right(self.boundaries, step)
+        """Rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.lr * ((step + 1) / self.warmup)
+        return self.lr * self._left(step)
+
+    def _left(self, step: int) -> float:
+        """What the fall has left of the rate, 1 to 0, at a step behind the warm-up."""
+        raise NotImplementedError
+
+    def _progress(self, step: int) -> float:
+        """0 at the end of the warm-up, 1 at the end of the run."""
+        return min(1.0, (step - self.warmup) / max(1, self.total_steps - self.warmup))
+
+    def _words(self) -> str:
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """One line for people, everything in steps."""
+        epochs = self.total_steps / self.batches_per_epoch
+        rise = f" after {self.warmup} steps of warm-up" if self.warmup else ""
+        fall = f", {self._words()}" if self.warmup < self.total_steps else " (the run ends within it)"
+        return f"{self.total_steps} steps of {self.batch_size} images ({epochs:.1f} epochs); lr {self.lr:g}{rise}{fall}"
 
 
-def from_options(options: TrainOptions, head_name: str) -> StepSchedule:
-    """The schedule that ``--lr`` and ``--lr-steps`` ask for.
+@dataclass(frozen=True)
+class StepSchedule(Schedule):
+    """A tenth at each boundary: step ``b``, counted from 0, is the first with the lower rate."""
 
-    Without ``--lr-steps``: the original's defaults, scaled by 512 / batch, as it did.
-    Explicit steps are taken as they are.
+    boundaries: tuple
+
+    def _left(self, step: int) -> float:
+        return FACTOR ** bisect_right(self.boundaries, step)
+
+    def _words(self) -> str:
+        reached = [str(b) for b in self.boundaries if b < self.total_steps]
+        if not reached:
+            return f"constant (the first fall, at {self.boundaries[0]}, lies behind the end)"
+        return f"a tenth at {', '.join(reached)}"
+
+
+@dataclass(frozen=True)
+class CosineSchedule(Schedule):
+    """Half a cosine, to 0 at the end of the run (SGDR without restarts, arXiv:1608.03983, equation 5)."""
+
+    def _left(self, step: int) -> float:
+        return (1 + math.cos(math.pi * self._progress(step))) / 2
+
+    def _words(self) -> str:
+        return "by half a cosine to 0"
+
+
+@dataclass(frozen=True)
+class PolySchedule(Schedule):
+    """(1 - t)^power, with t from 0 to 1 over the run."""
+
+    power: float
+
+    def _left(self, step: int) -> float:
+        return (1 - self._progress(step)) ** self.power
+
+    def _words(self) -> str:
+        return f"by (1 - t)^{self.power:g} to 0"
+
+
+def from_options(options: TrainOptions, head_name: str, batch_size: int, batches_per_epoch: int) -> Schedule:
+    """The schedule that ``--lr`` and its companions ask for.
+
+    Without ``--lr-steps``: the original's defaults, scaled by 512 / batch, as it did. Explicit steps are
+    taken as they are. SphereFace's are moved back by ``--beta-freeze``, as the original moves them
+    (train_softmax.py, deepinsight/insightface@4bc81321). The cosine and the poly schedule end
+    where a step schedule with the default steps would, unless ``--max-steps`` or ``--end-epoch`` says otherwise.
+
+    Parameters
+    ----------
+    head_name : str
+        ``softmax``, ``arcface``, …
+    batch_size : int
+        Images a step, over all devices.
+    batches_per_epoch : int
+        Steps an epoch.
+
+    Raises
+    ------
+    InsightError
+        Steps that do not rise, a warm-up that reaches into them, or steps for a schedule that has none.
     """
-    if options.lr_steps:
-        boundaries = _parse(options.lr_steps)
-    else:
-        scale = REFERENCE_BATCH / options.per_batch_size
+    in_steps = {"steps": 1.0, "epochs": float(batches_per_epoch), "samples": 1 / batch_size}[options.lr_unit]
+    warmup = _in_steps("--warmup", options.warmup, options.lr_unit, in_steps)
+    boundaries = _boundaries(options, head_name, batch_size, in_steps)
+    total = min(options.max_steps or boundaries[-1] * 5 // 4, options.end_epoch * batches_per_epoch)
+    common = (options.lr, warmup, total, batch_size, batches_per_epoch)
+    if options.lr_schedule == "cosine":
+        return CosineSchedule(*common)
+    if options.lr_schedule == "poly":
+        return PolySchedule(*common, options.lr_power)
+    if warmup >= boundaries[0]:
+        raise InsightError(
+            f"--warmup {options.warmup:g} {options.lr_unit}: ends at step {warmup}, and the rate falls at step "
+            f"{boundaries[0]} already; shorten it, or give later --lr-steps"
+        )
+    return StepSchedule(*common, boundaries)
+
+
+def _boundaries(options: TrainOptions, head_name: str, batch_size: int, in_steps: float) -> tuple:
+    text = options.lr_steps
+    shift = options.beta_freeze if head_name == "sphereface" else 0
+    if not text:
         defaults = DEFAULT_STEPS.get(head_name, DEFAULT_MARGIN_STEPS)
-        boundaries = tuple(int(step * scale) for step in defaults)
-    return StepSchedule(options.lr, boundaries)
-
-
-def _parse(text: str) -> tuple:
+        return tuple(int(step * REFERENCE_BATCH / batch_size) + shift for step in defaults)
+    if options.lr_schedule != "step":
+        raise InsightError(
+            f"--lr-steps {text}: only --lr-schedule step falls at steps; "
+            f"say how long {options.lr_schedule} takes by --max-steps or --end-epoch"
+        )
     try:
-        steps = tuple(int(part) for part in text.split(","))
+        given = [float(part) for part in text.split(",")]
     except ValueError:
-        raise InsightError(f"--lr-steps {text}: must be whole numbers with commas between, like 1000,1500") from None
-    if list(steps) != sorted(set(steps)) or steps[0] < 1:
-        raise InsightError(f"--lr-steps {text}: must rise, each above 0")
-    return steps
+        raise InsightError(f"--lr-steps {text}: must be numbers with commas between, like 1000,1500") from None
+    steps = [_in_steps(f"--lr-steps {text}:", value, options.lr_unit, in_steps) for value in given]
+    if steps != sorted(set(steps)) or steps[0] < 1:
+        are = f" (they are steps {', '.join(map(str, steps))})" if options.lr_unit != "steps" else ""
+        raise InsightError(f"--lr-steps {text}: must rise, each above 0{are}")
+    return tuple(step + shift for step in steps)
 
 
-def total_steps(options: TrainOptions, schedule: StepSchedule, batches_per_epoch: int) -> int:
-    """How many steps the run takes; always finite."""
-    wanted = options.max_steps or schedule.boundaries[-1] * 5 // 4
-    return min(wanted, options.end_epoch * batches_per_epoch)
+def _in_steps(option: str, value: float, unit: str, in_steps: float) -> int:
+    """A length in ``unit`` as whole steps; epochs and samples are rounded."""
+    if not math.isfinite(value) or value < 0 or (unit == "steps" and value != int(value)):
+        kind = "whole number" if unit == "steps" else "number"
+        raise InsightError(f"{option} {value:g}: must be a {kind}, 0 or more; --lr-unit is {unit}")
+    return round(value * in_steps)

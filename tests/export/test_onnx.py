@@ -135,6 +135,10 @@ OPERATORS = {
         lambda g: S.BatchNorm(S.BatchNorm(x, gamma=g, fix_gamma=False, name="a"), gamma=g, name="b")
     )(S.Variable("shared_gamma")),
     "prelu behind flatten": lambda x: S.LeakyReLU(S.Flatten(x), act_type="prelu", name="flat_relu"),
+    "norms of pixels": lambda x: S.broadcast_div(S.mean(S.sqrt(S.sum(x * x, axis=1, keepdims=True))), x + 2),
+    "mean over two axes": lambda x: S.mean(x, axis=(2, 3)),
+    "sum over all": lambda x: S.broadcast_mul(x, S.sum(x)),
+    "tile": lambda x: S.tile(S.sum(x, axis=1, keepdims=True), reps=(1, 4, 1, 2)),
     "copies": lambda x: S.BlockGrad(S.identity(S.Dropout(x))),
     "fc without bias": lambda x: S.FullyConnected(x, num_hidden=5, no_bias=True, name="fc0"),
     "fc that does not flatten": lambda x: S.FullyConnected(S.Flatten(x), num_hidden=5, flatten=False, name="fc0"),
@@ -156,6 +160,7 @@ def test_each_operator(name, tmp_path):
         (lambda x: S.LeakyReLU(x, act_type="gelu", name="g"), "LeakyReLU at node 'g': act_type=gelu"),
         (lambda x: S.Pooling(x, kernel=(2, 2), pool_type="sum", name="p"), "Pooling at node 'p': pool_type=sum"),
         (lambda x: S.BatchNorm(x, axis=2, name="b"), "BatchNorm at node 'b': axis=2"),
+        (lambda x: S.sum(x, axis=1, exclude=True, name="r"), "sum at node 'r': exclude=True"),
         (lambda x: S.SliceChannel(x, num_outputs=3, name="s")[1], "operator SliceChannel at node 's'"),
     ],
 )

@@ -1,6 +1,7 @@
 """The loader against a plain loop over the records."""
 
 import itertools
+import threading
 
 import cv2
 import numpy as np
@@ -9,25 +10,30 @@ import pytest
 from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed import sampler
+from insight.feed.augment import Augmentation
 from insight.feed.loader import Loader
 
 
 class FakeFaces:
-    """Eleven tiny images in memory, with the part of FaceSet that the loader uses."""
+    """Tiny images in memory, with the part of FaceSet that the loader uses."""
 
     rec_path = "fake.rec"
     image_size = (8, 8)
+    num_classes = 4
 
     def __init__(self, count=11):
         draw = np.random.default_rng(5)
         self.pixels = draw.integers(0, 256, (count, 8, 8, 3), np.uint8)
         self.images = np.arange(1, count + 1)
         self.labels = np.arange(count) % 4
+        self.damaged = ()
 
     def __len__(self):
         return len(self.images)
 
     def payload(self, index):
+        if index in self.damaged:
+            return memoryview(b"no image")
         return memoryview(cv2.imencode(".png", self.pixels[index])[1].tobytes())
 
 
@@ -42,48 +48,55 @@ def expected_batch(faces, seed, step, size):
     per_epoch = len(faces) // size
     epoch, batch = divmod(step, per_epoch)
     indices = sampler.epoch_order(seed, epoch, len(faces))[batch * size : (batch + 1) * size]
-    flags = sampler.mirror_flags(seed, epoch, len(faces))
+    changes = Augmentation().draw(seed, epoch, indices, faces.image_size)
     images = []
-    for i in indices:
-        bgr = faces.pixels[i][:, ::-1] if flags[i] else faces.pixels[i]
+    for i, change in zip(indices, changes):
+        bgr = faces.pixels[i][:, ::-1] if change.mirrored else faces.pixels[i]
         images.append(bgr[:, :, ::-1].transpose(2, 0, 1).astype(np.float32))
     return np.stack(images), faces.labels[indices], indices
 
 
-def test_pixels_labels_and_order():
+def feed_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "feed"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_pixels_labels_and_order(dtype):
     faces = FakeFaces()
-    got = take(Loader(faces, 3, seed=9), 8)  # three batches an epoch: into the third epoch
+    got = take(Loader(faces, 3, seed=9, dtype=dtype), 8)  # three batches an epoch: into the third epoch
     for step, (data, label, indices) in enumerate(got):
         want = expected_batch(faces, 9, step, 3)
         np.testing.assert_array_equal(indices, want[2])
         np.testing.assert_array_equal(label, want[1])
         np.testing.assert_array_equal(data, want[0])
-    assert any(sampler.mirror_flags(9, 0, 11)) and not all(sampler.mirror_flags(9, 0, 11))
+        assert data.dtype == dtype
 
 
 def test_an_epoch_sees_each_image_at_most_once_and_epochs_differ():
-    faces = FakeFaces(12)
-    got = take(Loader(faces, 3, seed=1), 8)
+    got = take(Loader(FakeFaces(12), 3, seed=1), 8)
     first, second = (np.concatenate([b[2] for b in got[e : e + 4]]) for e in (0, 4))
     assert sorted(first) == sorted(second) == list(range(12))
     assert first.tolist() != second.tolist()
 
 
-def test_workers_and_starting_step_change_nothing():
-    faces = FakeFaces()
-    whole = take(Loader(faces, 4, seed=2, workers=1), 7)
-    later = take(Loader(faces, 4, seed=2, workers=3), 4, step=3)
-    for a, b in zip(whole[3:], later):
-        for left, right in zip(a, b):
+def test_workers_batches_and_starting_step_change_nothing():
+    faces = FakeFaces(80)  # a batch of 40 is three tasks, the last one short
+    options = {"seed": 2, "augmentation": Augmentation(True, 2, 3), "images_filter": 2}
+    whole = take(Loader(faces, 40, workers=1, **options), 7)
+    later = take(Loader(faces, 40, workers=5, **options), 4, step=3)
+    small = take(Loader(faces, 8, workers=2, **options), 5 * 4, step=5 * 3)
+    small = [tuple(np.concatenate(part) for part in zip(*small[i : i + 5])) for i in range(0, 20, 5)]
+    for a, b, c in zip(whole[3:], later, small):
+        for left, right, in_small_batches in zip(a, b, c):
             np.testing.assert_array_equal(left, right)
+            np.testing.assert_array_equal(left, in_small_batches)
 
 
 def test_a_slot_is_not_refilled_while_mxnet_reads_it():
     faces = FakeFaces(64)
-    loader = Loader(faces, 32, seed=0)
     heavy = mx.nd.ones((600, 600))
     kept = []
-    batches = loader.batches()
+    batches = Loader(faces, 32, seed=0).batches()
     for batch in itertools.islice(batches, 12):
         for _ in range(3):
             heavy = mx.nd.dot(heavy, heavy) * 1e-3  # keeps the engine busy, so that reads below come late
@@ -93,17 +106,46 @@ def test_a_slot_is_not_refilled_while_mxnet_reads_it():
         np.testing.assert_array_equal(data.asnumpy(), expected_batch(faces, 0, step, 32)[0])
 
 
-def test_no_mirror():
+def test_a_batch_is_valid_until_the_next_but_one_is_asked_for():
+    faces = FakeFaces(64)
+    batches = Loader(faces, 16).batches()
+    before = next(batches)
+    for step in range(1, 20):
+        batch = next(batches)
+        threading.Event().wait(0.005)  # time for the threads to write where they may
+        np.testing.assert_array_equal(before.data.asnumpy(), expected_batch(faces, 0, step - 1, 16)[0])
+        before = batch
+    batches.close()
+
+
+def test_images_filter():
+    faces = FakeFaces(11)  # labels 0, 1 and 2 have three images, 3 has two
+    loader = Loader(faces, 3, images_filter=3)
+    assert (loader.batches_per_epoch, loader.positions.tolist()) == (3, [0, 1, 2, 4, 5, 6, 8, 9, 10])
+    got = take(loader, 3)
+    assert sorted(np.concatenate([indices for _, _, indices in got])) == loader.positions.tolist()
+    assert set(np.concatenate([label for _, label, _ in got])) == {0, 1, 2}
+    with pytest.raises(InsightError, match="--per-batch-size 10: fake.rec holds only 9 images of identities with 3"):
+        Loader(faces, 10, images_filter=3)
+
+
+def test_keys_and_labels():
     faces = FakeFaces()
-    data, _, indices = take(Loader(faces, 5, seed=3, mirror=False), 1)[0]
-    want = np.stack([faces.pixels[i][:, :, ::-1].transpose(2, 0, 1) for i in indices])
-    np.testing.assert_array_equal(data, want)
+    faces.images = np.arange(100, 111)
+    faces.labels = np.arange(11) + (1 << 24)
+    for classes, dtype in ((1 << 24, "float32"), ((1 << 24) + 11, "int32")):
+        faces.num_classes = classes
+        batches = Loader(faces, 11).batches()
+        batch = next(batches)
+        batches.close()
+        assert batch.label.asnumpy().dtype == dtype
+        np.testing.assert_array_equal(batch.keys, batch.indices + 100)
+    np.testing.assert_array_equal(batch.label.asnumpy(), faces.labels[batch.indices])
 
 
 def test_errors_name_the_record():
     faces = FakeFaces()
-    good = faces.payload
-    faces.payload = lambda i: memoryview(b"no image") if i == 4 else good(i)
+    faces.damaged = (4,)
     with pytest.raises(InsightError, match=r"fake.rec record 5: not a readable image"):
         take(Loader(faces, 11, seed=0), 1)
     big = FakeFaces()
@@ -112,3 +154,37 @@ def test_errors_name_the_record():
         take(Loader(big, 4), 1)
     with pytest.raises(InsightError, match="--per-batch-size 12: fake.rec holds only 11 images"):
         Loader(faces, 12)
+    with pytest.raises(InsightError, match="float16"):
+        Loader(faces, 1, dtype="float16")
+    assert not feed_threads()
+
+
+def test_an_error_comes_in_its_turn_and_is_the_first_of_its_batch():
+    faces = FakeFaces(96)
+    order = sampler.epoch_order(0, 0, 96)
+    faces.damaged = tuple(order[[90, 60, 95]])
+    for workers in (1, 4):
+        batches = Loader(faces, 48, seed=0, workers=workers).batches()
+        np.testing.assert_array_equal(next(batches).indices, order[:48])
+        with pytest.raises(InsightError, match=rf"record {order[60] + 1}:"):
+            next(batches)
+
+
+def test_an_error_of_planning_reaches_the_consumer():
+    faces = FakeFaces(8)
+    loader = Loader(faces, 4)
+    faces.labels = faces.labels[:2]
+    with pytest.raises(IndexError):
+        take(loader, 1)
+    assert not feed_threads()
+
+
+def test_threads_end_with_the_iteration():
+    loader = Loader(FakeFaces(64), 16, workers=3)
+    batches = loader.batches()
+    next(batches)
+    assert len(feed_threads()) == 3
+    batches.close()
+    assert not feed_threads()
+    next(loader.batches())  # dropped without close
+    assert not feed_threads()

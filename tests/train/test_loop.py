@@ -3,7 +3,6 @@
 import json
 import re
 
-import cv2
 import numpy as np
 import pytest
 
@@ -11,36 +10,20 @@ from insight import checkpoint
 from insight._mxnet import mx
 from insight.cli import run_command
 from insight.errors import InsightError
-from insight.formats import evalbin
 from insight.train.loop import train
 from insight.train.options import TrainOptions
 
 
-def face(identity: int, draw) -> bytes:
-    """A 112x112 JPEG whose stripes are the identity, under noise."""
-    rows = np.sin(np.arange(112) * (identity + 1) / 9)[:, None, None] * 80 + 128
-    pixels = np.clip(rows + draw.normal(0, 25, (112, 112, 3)), 0, 255).astype(np.uint8)
-    return cv2.imencode(".jpg", pixels)[1].tobytes()
-
-
-@pytest.fixture(scope="module")
-def set_dir(tmp_path_factory):
-    """Three identities, eight images each, in a plain im2rec-style set, and a verification set ``val``."""
-    folder = tmp_path_factory.mktemp("set")
-    draw = np.random.default_rng(0)
-    record = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "w")
-    for key in range(24):
-        header = mx.recordio.IRHeader(0, float(key % 3), key, 0)
-        record.write_idx(key, mx.recordio.pack(header, face(key % 3, draw)))
-    record.close()
-    (folder / "property").write_text("3,112,112\n")
-    images = [face(i, draw) for i in (0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0)]
-    evalbin.write_bin(folder / "val.bin", images, np.array([True, False] * 3))
-    return folder
-
-
 def options(set_dir, prefix, **more):
-    base = {"emb_size": 16, "per_batch_size": 8, "max_steps": 4, "target": "val", "frequent": 2, "ckpt": 2}
+    base = {
+        "network": "y1",
+        "emb_size": 16,
+        "per_batch_size": 8,
+        "max_steps": 4,
+        "target": "val",
+        "frequent": 2,
+        "ckpt": 2,
+    }
     return TrainOptions(data_dir=str(set_dir), prefix=str(prefix), **{**base, **more})
 
 
@@ -133,25 +116,64 @@ def test_label_without_a_class_names_its_record(set_dir, tmp_path, capfd):
     assert not (tmp_path / "m").exists()
 
 
-def test_interrupt_names_the_last_checkpoint(set_dir, tmp_path, monkeypatch):
-    from insight.train import journal as journals
-
-    original = journals.Journal.step
-
-    def stop_at_three(self, step, *rest):
-        original(self, step, *rest)
-        if step == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(journals.Journal, "step", stop_at_three)
-    with pytest.raises(
-        InsightError, match=r"interrupted at step 3; the last checkpoint is .*model-0001\.params"
-    ) as info:
-        train(options(set_dir, tmp_path / "model", verbose=2))
-    assert info.value.exit_status == 130
+def test_non_finite_loss_stops_before_the_update(set_dir, tmp_path, capfd):
+    prefix = tmp_path / "model"
+    with pytest.raises(InsightError, match=r"step \d+: the (loss|gradient) is not finite any more") as info:
+        train(options(set_dir, prefix, loss_type="0", lr=1e25, max_steps=40, target="", frequent=100))
+    step = int(re.search(r"step (\d+)", str(info.value)).group(1))
+    rows = (tmp_path / f"model-nonfinite-{step}.tsv").read_text().splitlines()
+    assert rows[0] == "key\tlabel\tloss" and len(rows) == 9
+    assert all(int(row.split("\t")[0]) % 3 == int(row.split("\t")[1]) for row in rows[1:])  # the set's own labels
+    for number in checkpoint.epochs(str(prefix)):  # what is kept is finite
+        args, aux = checkpoint.load_params(str(prefix), number)
+        assert all(np.isfinite(a.asnumpy()).all() for a in {**args, **aux}.values())
 
 
-def test_non_finite_loss_stops(set_dir, tmp_path):
-    with pytest.raises(InsightError, match="the loss is (nan|inf)"):
-        train(options(set_dir, tmp_path / "model", loss_type="0", lr=1e25, max_steps=40, target=""))
-    assert checkpoint.epochs(str(tmp_path / "model")) == []
+def test_fc7_multipliers_and_frozen_backbone(set_dir, tmp_path):
+    first = tmp_path / "a"
+    train(options(set_dir, first, loss_type="0", max_steps=2, target=""))
+    before = checkpoint.load(str(first), 1).arg_params
+    more = {"pretrained": f"{first},1", "loss_type": "0", "target": ""}
+    train(options(set_dir, tmp_path / "b", max_steps=2, freeze_backbone_steps=2, **more))
+    frozen = checkpoint.load(str(tmp_path / "b"), 1).arg_params
+    moved = {name for name in before if not np.array_equal(before[name].asnumpy(), frozen[name].asnumpy())}
+    assert moved == {"fc7_weight", "fc7_bias"}
+    train(options(set_dir, tmp_path / "c", max_steps=2, fc7_lr_mult=0, **more))
+    still = checkpoint.load(str(tmp_path / "c"), 1).arg_params
+    assert {n for n in before if np.array_equal(before[n].asnumpy(), still[n].asnumpy())} >= {"fc7_weight", "fc7_bias"}
+    assert not np.array_equal(before["conv_1_conv2d_weight"].asnumpy(), still["conv_1_conv2d_weight"].asnumpy())
+    train(options(set_dir, tmp_path / "d", max_steps=3, freeze_backbone_steps=2, **more))
+    thawed = checkpoint.load(str(tmp_path / "d"), 1).arg_params["conv_1_conv2d_weight"]
+    assert not np.array_equal(before["conv_1_conv2d_weight"].asnumpy(), thawed.asnumpy())
+
+
+def test_another_number_of_classes_is_no_error(set_dir, tmp_path, capfd):
+    first = tmp_path / "a"
+    train(options(set_dir, first, max_steps=1, target=""))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("train.rec", "train.idx"):
+        (folder / name).write_bytes((set_dir / name).read_bytes())
+    (folder / "property").write_text("5,112,112\n")
+    train(options(folder, tmp_path / "b", max_steps=1, target="", pretrained=f"{first},1"))
+    out = capfd.readouterr().out
+    assert f"loaded {first},1; left fresh: fc7_weight\n" in out
+    assert re.search(r"^note: .*2 of 5 identities have no image", out, re.M)
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"image_size": "128,128"}, "--image-size 128,128: .* holds images of 112,112"),
+        ({"devices": "tpu"}, "--devices tpu: must be numbers"),
+        ({"devices": "cpu,0"}, "--devices cpu,0: must be numbers"),
+        ({"devices": "7"}, r"--devices 7: MXNet sees \d+ GPU"),
+        ({"dtype": "float16", "devices": "cpu"}, "--dtype float16: .* use bfloat16"),
+        ({"images_filter": 100}, "--images-filter"),
+        ({"network": "r51"}, "network 'r51' is not known"),
+    ],
+)
+def test_refusals_write_nothing(set_dir, tmp_path, more, message):
+    with pytest.raises(InsightError, match=message):
+        train(options(set_dir, tmp_path / "m/model", **more))
+    assert not (tmp_path / "m").exists()

@@ -1,0 +1,173 @@
+"""One step of the ArcFace head: ours against MXNet's stock operators, in turn, and the peak memory of each.
+
+    python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5]
+
+A step is logits, margin, softmax, the gradients of embedding and class weights, and SGD with momentum. There are two
+stock forms, hybridised with static memory: InsightFace's graph (a one-hot margin and SoftmaxOutput), and
+SoftmaxCrossEntropyLoss in its place. Neither counts hits, which ours does. Rounds run A B C A B C in one process; the
+figures are the ratios of the medians, since absolute times drift on a shared machine. Peak memory is that of a process
+of its own that takes three steps, less what it held before: weights, gradient and momentum are in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from insight._mxnet import keep_freed_memory, mx, physical_cores
+from insight.heads import heads
+from insight.heads.classifier import Classifier
+from insight.heads.margin import MarginOptions
+
+S, M = 64.0, 0.5
+SGD = {"learning_rate": 0.01, "momentum": 0.9, "wd": 5e-4}
+
+
+class StockHead(mx.gluon.HybridBlock):
+    """ArcFace with a one-hot margin over the (B, C) logits, as InsightFace's symbol has it."""
+
+    def __init__(self, classes: int, embedding_size: int, softmax_output: bool):
+        super().__init__()
+        self.classes = classes
+        self.softmax_output = softmax_output
+        self.weight = self.params.get("weight", shape=(classes, embedding_size))
+
+    def hybrid_forward(self, F, x, label, weight):
+        x = F.L2Normalization(x) * S
+        fc7 = F.FullyConnected(x, F.L2Normalization(weight), no_bias=True, num_hidden=self.classes)
+        zy = F.pick(fc7, label, axis=1)
+        cos = zy / S
+        sin = F.sqrt(F.maximum(1.0 - cos * cos, 1e-6))
+        new = F.where(cos > -math.cos(M), (cos * math.cos(M) - sin * math.sin(M)) * S, zy - S * M * math.sin(M))
+        one_hot = F.one_hot(label, depth=self.classes)
+        fc7 = fc7 + F.broadcast_mul(one_hot, F.expand_dims(new - zy, 1))
+        if self.softmax_output:  # its gradient is of the sum, as the loss's below
+            return F.SoftmaxOutput(fc7, label)
+        return -F.pick(F.log_softmax(fc7), label)  # SoftmaxCrossEntropyLoss
+
+
+def stock_step(weight: np.ndarray, softmax_output: bool):
+    """A function that takes one stock step and waits for it; and the weights' parameter."""
+    head = StockHead(*weight.shape, softmax_output)
+    head.weight.initialize(mx.init.Zero())
+    head.weight.set_data(mx.nd.array(weight))
+    head.hybridize(static_alloc=True, static_shape=True)
+    trainer = mx.gluon.Trainer(head.collect_params(), "sgd", SGD, kvstore=None)
+
+    def step(embedding, label):
+        embedding.attach_grad()
+        with mx.autograd.record():
+            result = head(embedding, label)
+        result.backward()
+        trainer.step(len(label))
+        mx.nd.waitall()
+
+    return step, head.weight
+
+
+def our_step(weight: np.ndarray):
+    """A function that takes one step of this project's classifier and waits for it; and the weights' parameter."""
+    classifier = Classifier(heads.get("arcface")(MarginOptions(S, M)), *weight.shape)
+    classifier.params.initialize(mx.init.Zero())
+    classifier.weight.set_data(mx.nd.array(weight))
+    trainer = mx.gluon.Trainer(classifier.params, "sgd", SGD, kvstore=None)
+
+    def step(embedding, label):
+        classifier.backward(embedding, label)
+        trainer.step(len(label))
+        mx.nd.waitall()
+
+    return step, classifier.weight
+
+
+STEPS = {
+    "ours": our_step,
+    "stock, SoftmaxOutput": lambda weight: stock_step(weight, True),
+    "stock, cross entropy": lambda weight: stock_step(weight, False),
+}
+
+
+def made_up(args) -> tuple:
+    """(embedding, label, weight): the same in every process."""
+    draw = np.random.default_rng(0)
+    embedding = mx.nd.array(draw.standard_normal((args.batch_size, args.emb_size), np.float32))
+    label = mx.nd.array(draw.integers(0, args.classes, args.batch_size))
+    return embedding, label, 0.01 * draw.standard_normal((args.classes, args.emb_size), np.float32)
+
+
+def resident(kind: str) -> int:
+    """MB that this process holds (VmRSS) or has held at most (VmHWM; ru_maxrss would begin at the parent's)."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith(kind))
+
+
+def measure_peak(name: str, args) -> None:
+    """Print the peak of three steps over what the process held before the weights were handed over."""
+    embedding, label, weight = made_up(args)
+    mx.nd.waitall()
+    before = resident("VmRSS")
+    step, _ = STEPS[name](weight)
+    for _ in range(3):
+        step(embedding, label)
+    print(resident("VmHWM") - before)
+
+
+def measure_times(args) -> dict:
+    """Name to the seconds of each round."""
+    embedding, label, weight = made_up(args)
+    steps, weights = {}, {}
+    for name, build in STEPS.items():
+        steps[name], weights[name] = build(weight)
+    seconds: dict = {name: [] for name in STEPS}
+    for round_number in range(args.rounds + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(embedding, label)
+            if round_number:  # the first compiles
+                seconds[name].append(time.perf_counter() - start)
+    ours = weights["ours"].data()
+    for name in STEPS:  # the same step, or the times say nothing
+        moved = mx.nd.abs(weights[name].data() - ours).max().asscalar() / np.abs(ours.asnumpy() - weight).max()
+        if not moved < 1e-3:
+            raise SystemExit(f"{name}: its weights went elsewhere (by {moved:.2g} of their way)")
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--classes", type=int, default=85742, help="85,742: MS1M as InsightFace cleaned it")
+    parser.add_argument("--emb-size", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peak-of", choices=STEPS, help=argparse.SUPPRESS)  # how this file calls itself
+    args = parser.parse_args()
+    keep_freed_memory()
+    if args.peak_of:
+        measure_peak(args.peak_of, args)
+        return
+    peaks = {}
+    for name in STEPS:
+        command = [sys.executable, __file__, *sys.argv[1:], "--peak-of", name]
+        peaks[name] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    seconds = measure_times(args)
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    for name, times in seconds.items():
+        print(
+            f"{name:21} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; "
+            f"peak {peaks[name]} MB over the start"
+        )
+    print(f"threads {physical_cores()}, batch {args.batch_size}, {args.classes} classes of {args.emb_size}")
+    for name in STEPS:
+        if name != "ours":
+            faster, leaner = median[name] / median["ours"], peaks["ours"] / peaks[name]
+            print(f"against {name}: {faster:.2f} x as fast at {leaner:.2f} x the peak memory")
+
+
+if __name__ == "__main__":
+    main()

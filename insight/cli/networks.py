@@ -1,0 +1,84 @@
+"""Without NAME: every network, as it is built without options. With NAME (y1, r50, gluoncv:mobilenet0.25): its
+stages, the shape of what each gives, and where parameters and work are.
+
+  insight networks
+  insight networks r50 --version-se 1
+  insight networks gluoncv:mobilenet0.25 --emb-size 128 --json size.json
+
+Parameters are the learned numbers. MFLOPs are millions of multiply-adds of convolutions and fully connected layers
+for one 112x112 image. MB (10^6 bytes) is the float32 size of all arrays, running statistics included.
+"""
+
+HELP = "networks and their sizes, in all and by stage"
+
+VERSIONS = {
+    "version_input": (int, "LResNet's first layers: 1 3x3, 0 7x7 of stride 2, 2 batch norm of the pixels"),
+    "version_output": (str, "what stands between features and embedding: E, F, GDC, GAP, ..."),
+    "version_unit": (int, "LResNet's unit: 1, 2 or 3"),
+    "version_act": (str, "LResNet's activation: prelu or relu"),
+    "version_se": (int, "LResNet: 1 puts squeeze and excitation into each unit"),
+    "bottleneck": (int, "LResNet, at the depths where InsightFace's trees differ: 1 or 0"),
+}
+
+
+def add_arguments(parser):
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the network")
+    parser.add_argument("--emb-size", type=int, default=0, help="embedding length; 0: the network's own")
+    for option, (kind, text) in VERSIONS.items():
+        flag = "--" + option.replace("_", "-")
+        parser.add_argument(flag, type=kind, metavar="X", help=f"{text}; the network's own where missing")
+    parser.add_argument("--json", metavar="F.json", help="write the figures for programs")
+
+
+def run(args):
+    import json
+    from pathlib import Path
+
+    from insight.errors import InsightError
+    from insight.formats import atomic
+    from insight.nets import summary
+
+    options = {name: getattr(args, name) for name in VERSIONS if getattr(args, name) is not None}
+    if args.emb_size < 0:
+        raise InsightError(f"--emb-size {args.emb_size}: must be above 0, or 0 for the network's own")
+    if args.name:
+        found = [summary.summarize(args.name, args.emb_size, **options)]
+        _print_stages(found[0])
+    elif options or args.emb_size:
+        raise InsightError("options change one network: name it, for example insight networks r50 --version-se 1")
+    else:
+        found = summary.overview()
+        _print_overview(found)
+    if args.json:
+        text = json.dumps([one.as_dict() for one in found], indent=1) + "\n"
+        with atomic.temporary_beside(Path(args.json)) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def _print_overview(found):
+    rows = [(one.name, one.embedding_size, *_figures(one), f"{one.file_bytes / 1e6:.1f}") for one in found]
+    _print_table(("network", "E", "parameters (M)", "MFLOPs", "MB"), rows)
+    print("and gluoncv:NAME, any of gluoncv's classification backbones")
+
+
+def _print_stages(one):
+    rows = [(stage.title, "x".join(map(str, stage.shape)), *_figures(stage)) for stage in one.stages]
+    rows.append((one.name, str(one.embedding_size), *_figures(one)))
+    _print_table(("stage", "gives", "parameters (M)", "MFLOPs"), rows)
+    print(f"{one.file_bytes / 1e6:.1f} MB in float32")
+
+
+def _figures(what):
+    return f"{what.parameters / 1e6:.3f}", f"{what.multiply_adds / 1e6:.1f}"
+
+
+def _print_table(columns, rows):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)

@@ -1,0 +1,67 @@
+"""Loss type 1: SphereFace (A-Softmax), the target's angle multiplied, annealed from plain softmax.
+
+Source: Liu et al., "SphereFace", arXiv:1704.08063, Eq. 7 and section 4; the annealing is train_softmax.py's of
+deepinsight/insightface@4bc81321, and the logit is that of its LSoftmax operator on normalised weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+from . import heads
+from .margin import Margin, MarginOptions, require
+
+
+@heads.register("sphereface", "asoftmax", "1")
+class SphereFace(Margin):
+    """(psi(theta) + beta cos(theta)) / (1 + beta), times the embedding's own length.
+
+    psi(theta) = (-1)^k cos(margin theta) - 2k on k pi <= margin theta <= (k + 1) pi: it falls from 1 to
+    1 - 2 margin. cos(margin theta) is the Chebyshev polynomial of the cosine, so there is no arc cosine,
+    and the derivative is a polynomial too.
+
+    Raises
+    ------
+    InsightError
+        ``margin`` is below 1, a weight or exponent is negative, or ``beta_min`` exceeds ``beta``.
+    """
+
+    name = "sphereface"
+    uses = ("margin", "beta", "beta_min", "beta_freeze", "gamma", "power")
+    unit_embedding = False
+
+    def __init__(self, options: MarginOptions):
+        super().__init__(options)
+        whole = options.margin >= 1 and options.margin == int(options.margin)
+        require(whole, options, "margin", "SphereFace takes a whole number, 1 or more")
+        for field in ("beta", "beta_min", "beta_freeze", "gamma", "power"):
+            require(getattr(options, field) >= 0, options, field, "must be 0 or more")
+        rule = f"beta falls from --beta {options.beta:g} and can't end above it; lower --beta-min"
+        require(options.beta_min <= options.beta, options, "beta_min", rule)
+        self.beta = self.beta_at(0)
+
+    def beta_at(self, step: int) -> float:
+        """The weight of the plain cosine in step ``step``, 0-based; a function of nothing else."""
+        o = self.options
+        falling = max(0, step - o.beta_freeze)
+        return max(o.beta_min, o.beta * (1 + o.gamma * falling) ** -o.power)
+
+    def at_step(self, step: int) -> None:
+        self.beta = self.beta_at(step)
+
+    def target_logit(self, F, cos_B):
+        margin = int(self.options.margin)
+        cos_B = F.clip(cos_B, -1.0, 1.0)
+        ones_B = F.ones_like(cos_B)
+        first_B, before_B = cos_B, ones_B  # T_n, T_n-1: cosines of n theta
+        second_B, earlier_B = ones_B, F.zeros_like(cos_B)  # U_n-1, U_n-2: T_n' = n U_n-1
+        for _ in range(margin - 1):
+            first_B, before_B = 2 * cos_B * first_B - before_B, first_B
+            second_B, earlier_B = 2 * cos_B * second_B - earlier_B, second_B
+        k_B = F.zeros_like(cos_B)
+        for turn in range(1, margin):
+            k_B = k_B + (cos_B < math.cos(turn * math.pi / margin))
+        sign_B = F.cos(math.pi * k_B)
+        share = 1 / (1 + self.beta)
+        new_B = share * (sign_B * first_B - 2 * k_B + self.beta * cos_B)
+        return new_B, share * (margin * sign_B * second_B + self.beta)

@@ -1,0 +1,42 @@
+"""``--devices``: where a run computes. More than one: each takes its share of every batch."""
+
+from __future__ import annotations
+
+from .._mxnet import mx
+from ..errors import InsightError
+
+
+def parse(text: str) -> list:
+    """Contexts that ``--devices`` names.
+
+    ``0,1`` are GPUs; ``cpu`` is the CPU, and ``cpu,cpu`` two devices on it; nothing means all GPUs that MXNet
+    sees (CUDA_VISIBLE_DEVICES chooses among them), or the CPU where it sees none.
+
+    Raises
+    ------
+    InsightError
+        A word that is neither, a GPU that is not there, or a mixture.
+    """
+    gpus = mx.context.num_gpus()
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    if not words:
+        return [mx.gpu(i) for i in range(gpus)] or [mx.cpu(0)]
+    if all(word == "cpu" for word in words):
+        return [mx.cpu(i) for i in range(len(words))]
+    if not all(word.isdigit() for word in words):
+        raise InsightError(f"--devices {text}: must be numbers of GPUs, like 0,1, or cpu, or cpu,cpu")
+    numbers = [int(word) for word in words]
+    absent = [number for number in numbers if number >= gpus]
+    if absent:
+        raise InsightError(f"--devices {text}: MXNet sees {gpus} GPUs, numbered from 0; run: insight doctor")
+    if len(set(numbers)) < len(numbers):
+        raise InsightError(f"--devices {text}: a GPU is named twice")
+    return [mx.gpu(number) for number in numbers]
+
+
+def shares(batch, devices: list) -> list:
+    """A batch array cut into contiguous equal parts, each on its device."""
+    if len(devices) == 1:
+        return [batch.as_in_context(devices[0])]
+    size = batch.shape[0] // len(devices)
+    return [batch[i * size : (i + 1) * size].as_in_context(device) for i, device in enumerate(devices)]

@@ -1,0 +1,67 @@
+"""What stops a run before it does harm, and what it says then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InsightError
+from ..formats import atomic
+from .options import TrainOptions
+
+
+def check_set(faces, options: TrainOptions) -> list:
+    """Refuse a set that cannot be trained on; returns notes about what is odd in it.
+
+    MXNet would train on a label without a class, and say nothing.
+
+    Raises
+    ------
+    InsightError
+        Fewer than two identities, a label outside 0..num_classes-1 (the message names its record), or
+        images of another size than ``--image-size``.
+    """
+    if faces.num_classes < 2:
+        raise InsightError(f"{faces.rec_path}: holds {faces.num_classes} identity; training needs at least 2")
+    bad = np.flatnonzero((faces.labels < 0) | (faces.labels >= faces.num_classes))
+    if bad.size:
+        first = int(bad[0])
+        raise InsightError(
+            f"{faces.rec_path}: record {faces.images[first]} has label {faces.labels[first]}, the property file says "
+            f"{faces.num_classes} classes ({bad.size} such records); pack the set again or mend its property file"
+        )
+    size = ",".join(map(str, faces.image_size))
+    if options.image_size and options.image_size.replace(" ", "") != size:
+        raise InsightError(
+            f"--image-size {options.image_size}: {faces.rec_path} holds images of {size}; "
+            "pack it again with face2rec --image-size"
+        )
+    empty = faces.num_classes - len(np.unique(faces.labels))
+    share = f"{empty} of {faces.num_classes} identities have no image: their classes are only ever pushed away"
+    return [*faces.notes, *([f"{faces.rec_path}: {share}"] if empty else [])]
+
+
+def non_finite(prefix: str, step: int, batch, loss_B, saved: str) -> InsightError:
+    """Write the keys of the batch that gave a loss or gradient which is no number; returns what to raise.
+
+    The parameters are still those from before the step.
+
+    Parameters
+    ----------
+    step : int
+        The step that was not done, 1-based.
+    loss_B : np.ndarray
+        (B,) losses.
+    saved : str
+        Where the state from before it stands.
+    """
+    path = Path(f"{prefix}-nonfinite-{step}.tsv")
+    rows = zip(batch.keys, np.asarray(batch.label.asnumpy(), np.int64), loss_B)
+    text = "key\tlabel\tloss\n" + "".join(f"{key}\t{label}\t{loss:g}\n" for key, label, loss in rows)
+    atomic.write_text(path, text)
+    what = "loss" if not np.isfinite(loss_B).all() else "gradient"
+    return InsightError(
+        f"step {step}: the {what} is not finite any more, and the step was not taken; the records of its batch are in "
+        f"{path}; {saved}; go on from a checkpoint by --pretrained with a lower --lr (for margins, from a softmax one)"
+    )

@@ -1,0 +1,221 @@
+"""Network and classifier, joined: one step's gradients, on one device or on several."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import checkpoint, nets
+from .._mxnet import mx
+from ..heads import heads
+from ..heads.classifier import Classifier
+from ..heads.margin import MarginOptions
+from . import devices as device_lists
+from .options import TrainOptions
+from .precision import LossScale, lowered
+
+AT_ONCE = 200  # arrays that one multi_all_finite takes
+
+
+class Figures(NamedTuple):
+    """What a batch gave, (B,) float32 each, in its order; see :class:`insight.heads.classifier.StepResult`."""
+
+    loss_B: np.ndarray
+    hit_B: np.ndarray
+    hit_free_B: np.ndarray
+
+    def means(self) -> tuple:
+        """The three means, as floats."""
+        return tuple(float(values.mean()) for values in self)
+
+
+class Model:
+    """The network in its training form, and the classifier, with one name space of parameters.
+
+    Parameters
+    ----------
+    options : TrainOptions
+    network : insight.nets.network.Network
+        From :func:`build_network`.
+    num_classes : int
+        C.
+    devices : list of mxnet.Context
+        Each holds a copy of all parameters.
+
+    Attributes
+    ----------
+    fresh : list of str
+        What ``--pretrained`` did not bring.
+    """
+
+    def __init__(self, options: TrainOptions, network, num_classes: int, devices: list):
+        self.devices = devices
+        self.seed = options.seed
+        self.network = network
+        margin = heads.get(options.loss_type)(margin_options(options))
+        use_bias = not margin.cosine and not options.fc7_no_bias
+        self.classifier = Classifier(margin, num_classes, options.emb_size, use_bias)
+        self.fresh: list = []
+        self._initialise(options)
+        self._loss_scale = LossScale() if options.dtype == "float16" else None
+        self._forward = lowered(self.network, options.dtype, devices)
+        self._forward.hybridize(static_alloc=True, static_shape=True)
+
+    @property
+    def params(self) -> dict:
+        """Name to Gluon parameter: all that a checkpoint holds."""
+        return {**self.network.kept(), **dict(self.classifier.params.items())}
+
+    def _initialise(self, options: TrainOptions) -> None:
+        mx.random.seed(options.seed)
+        xavier = mx.init.Xavier(**self.network.xavier)
+        self.network.initialize(xavier, ctx=self.devices)
+        self.classifier.params.initialize(xavier, ctx=self.devices)
+        if options.pretrained:
+            prefix, epoch = checkpoint.parse_spec(options.pretrained, "--pretrained")
+            arg_params, aux_params = checkpoint.load_params(prefix, epoch)
+            self.fresh = checkpoint.assign(self.params, {**arg_params, **aux_params})
+
+    def backward(self, batch, step: int, frozen: bool = False) -> Figures:
+        """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the losses.
+
+        Parameters
+        ----------
+        batch : insight.feed.loader.Batch
+        step : int
+            0-based; dropout and annealing are functions of it.
+        frozen : bool
+            The network learns nothing: no gradients for it.
+        """
+        self.classifier.at_step(step)
+        data = device_lists.shares(batch.data, self.devices)
+        labels = device_lists.shares(batch.label, self.devices)
+        with mx.autograd.record() if not frozen else mx.autograd.train_mode():
+            embeddings = [self._embed(part, step, i) for i, part in enumerate(data)]
+        results = [self.classifier.backward(e, label) for e, label in zip(embeddings, labels)]
+        if not frozen:
+            scale = self._loss_scale.value if self._loss_scale else 1.0
+            for embedding, result in zip(embeddings, results):
+                gradient = result.gradient_BE * scale if self._loss_scale else result.gradient_BE
+                embedding.backward(gradient.astype(embedding.dtype, copy=False))
+            if self._loss_scale:
+                for gradient in _gradients(self.network.kept()):
+                    gradient /= scale
+        return Figures(*(np.concatenate([r[i].asnumpy() for r in results]).astype(np.float32) for i in range(3)))
+
+    def _embed(self, part, step: int, index: int):
+        """One device's forward pass; its dropout is a function of seed, step and device."""
+        mx.random.seed(_dropout_seed(self.seed, step, index), ctx=part.context)
+        embedding = self._forward(part.astype(np.float32, copy=False))
+        if len(self.devices) > 1 and part.context.device_type == "cpu":
+            embedding.wait_to_read()  # devices on the CPU share one generator: none may draw before its turn
+        return embedding
+
+    def usable(self, frozen: bool = False) -> bool:
+        """Whether every gradient is finite; in float16, one that is not also lowers the loss scale."""
+        learning = dict(self.classifier.params.items()) if frozen else self.params
+        finite = all_finite(_gradients(learning))
+        if self._loss_scale:
+            self._loss_scale.saw(finite)
+        return finite
+
+    @property
+    def may_skip(self) -> bool:
+        """Whether a gradient that overflowed is only a loss scale too large: float16, and room to lower it."""
+        return self._loss_scale is not None and self._loss_scale.can_fall
+
+    def is_finite(self) -> bool:
+        """Whether every parameter and running statistic is."""
+        _settle()
+        return all_finite([array for p in self.params.values() for array in p.list_data()])
+
+    def checkpoint(self) -> checkpoint.Checkpoint:
+        """The current state as a checkpoint: plain graph with fc7 and softmax, arrays on the CPU.
+
+        Running statistics are the devices' mean, as the original saves them.
+        """
+        _settle()
+        symbol = self.classifier.symbol(nets.symbol(self.network))
+        auxiliary = set(symbol.list_auxiliary_states())
+        args, aux = {}, {}
+        for name, parameter in self.params.items():
+            copies = [array.as_in_context(mx.cpu()) for array in parameter.list_data()]
+            if name in auxiliary:
+                aux[name] = mx.nd.add_n(*copies) / len(copies)
+            else:
+                args[name] = copies[0]
+        return checkpoint.Checkpoint(symbol, args, aux)
+
+    def state(self) -> tuple:
+        """(meta, arrays) for exact resume: every device's running statistics apart, the rest once."""
+        _settle()
+        arrays = {}
+        for name, parameter in self.params.items():
+            copies = parameter.list_data() if parameter.grad_req == "null" else parameter.list_data()[:1]
+            arrays.update({f"{name}@{i}": array.asnumpy() for i, array in enumerate(copies)})
+        return {"loss_scale": self._loss_scale.state() if self._loss_scale else None}, arrays
+
+    def restore(self, meta: dict, arrays: dict) -> None:
+        """Take back what :meth:`state` gave."""
+        for name, parameter in self.params.items():
+            for i, copy in enumerate(parameter.list_data()):
+                copy[:] = arrays[f"{name}@{i if parameter.grad_req == 'null' else 0}"]
+        if self._loss_scale:
+            self._loss_scale.restore(meta["loss_scale"])
+
+
+def build_network(options: TrainOptions, devices: list, image_size: tuple = (112, 112)):
+    """The network in the form in which it trains, not yet allocated.
+
+    A rewritten PReLU is the fast one on MXNet's CPU; a GPU has a kernel for the plain one.
+    """
+    family = nets.family(options.network)
+    on_cpu = family.fastest_prelu_bfloat16 if options.dtype == "bfloat16" else family.fastest_prelu
+    prelu = on_cpu if devices[0].device_type == "cpu" else "plain"
+    common = {"prelu": prelu, "image_size": image_size, "batchnorm_momentum": options.bn_mom}
+    return nets.create(options.network, options.emb_size, **common, **options.network_versions)
+
+
+def margin_options(options: TrainOptions) -> MarginOptions:
+    """The heads' options under their own names."""
+    return MarginOptions(
+        s=options.margin_s,
+        m=options.margin_m,
+        a=options.margin_a,
+        b=options.margin_b,
+        easy_margin=bool(options.easy_margin),
+        margin=options.margin,
+        beta=options.beta,
+        beta_min=options.beta_min,
+        beta_freeze=options.beta_freeze,
+        gamma=options.gamma,
+        power=options.power,
+    )
+
+
+def _settle() -> None:
+    """Wait for everything: a static CachedOp writes running statistics without telling the engine, so reads do not."""
+    mx.nd.waitall()
+
+
+def all_finite(arrays: list) -> bool:
+    """Whether NaN and infinity are nowhere in them; waits."""
+    checks = [
+        mx.nd.multi_all_finite(*group, num_arrays=len(group), init_output=True) for group in _groups_by_device(arrays)
+    ]
+    return all(bool(check.asscalar()) for check in checks)
+
+
+def _groups_by_device(arrays: list):
+    for device in sorted({str(array.context) for array in arrays}):
+        here = [array for array in arrays if str(array.context) == device]
+        yield from (here[i : i + AT_ONCE] for i in range(0, len(here), AT_ONCE))
+
+
+def _gradients(params: dict) -> list:
+    return [gradient for p in params.values() if p.grad_req != "null" for gradient in p.list_grad()]
+
+
+def _dropout_seed(seed: int, step: int, index: int) -> int:
+    return int(np.random.SeedSequence([seed, step, index]).generate_state(1)[0] >> 1)

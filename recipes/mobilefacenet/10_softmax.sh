@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# MobileFaceNet, stage 1 of 3: softmax, so that every identity has its place before a margin pushes it.
+# 120,000 steps of 512 images at rate 0.1; fc7 without a bias, its weight decay tenfold.
+#
+#   DATA_DIR=path/to/set ./recipes/mobilefacenet/10_softmax.sh [options]
+set -euo pipefail
+# shellcheck source=recipes/stage.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../stage.sh"
+
+begin "$@"
+: "${NETWORK:=y1}" "${EMB_SIZE:=128}" "${LR:=0.1}"
+length "120000 140000" 120000 # the next stage starts from rate 0.1 again, so this one ends before its first fall
+train --loss-type 0 --fc7-no-bias --wd 0.00004 --fc7-wd-mult 10

@@ -1,0 +1,303 @@
+# shellcheck shell=bash
+# What the numbered stages of a recipe share. A stage sources this file and calls, in this order:
+#
+#   begin "$@"                        options, preset and environment; then the stage sets its defaults
+#   length "120000 160000" 200000     where the rate falls and where the run ends, in steps of 512 images
+#   train --loss-type 4 …             the training, resumed if it was stopped
+#
+# A folder's stages follow each other by their numbers: 20_arcface.sh starts from what 10_softmax.sh left.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=recipes/environment.sh
+source "$ROOT/recipes/environment.sh"
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+_usage() { # the head of the script that is run, then what all have in common
+    sed -n '2,/^set -euo/p' "$0" | sed '/^set -euo/d; s/^# \{0,1\}//'
+    cat <<'END'
+
+Options
+  --env FILE   take settings from FILE, lines like BATCH_SIZE=64; what you set yourself comes first
+  --smoke      try it: a few steps on made-up faces, into runs/smoke (SMOKE_DIR/smoke, if that is set)
+  --dry-run    print the command and stop; nothing is installed or written
+  Everything else goes to `insight train-softmax` as it is, behind the recipe's own options.
+
+Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
+  DATA_DIR     folder of the training set and the verification sets; also the first argument
+  MODELS       where the stages write: MODELS/STAGE/model-0001.params (runs/RECIPE)
+  PREFIX       this stage's checkpoints, if not there
+  PRETRAINED   prefix,epoch to start from, if not the last checkpoint of the stage before
+  GPUS         their numbers, like 0,1; empty: the CPU (CUDA_VISIBLE_DEVICES; else every GPU there is)
+  BATCH_SIZE   images a step over all devices (512); the recipe's lengths count images, whatever the batch
+  NETWORK, EMB_SIZE, TARGET, SEED, VERBOSE, CKPT, LR, LR_SCHEDULE, WARMUP, MAX_STEPS, END_EPOCH
+               as the options of train-softmax
+  LR_STEPS     in steps, unless LR_UNIT says epochs or samples; WARMUP is counted in the same unit
+  EXTRA        further options, space-separated
+
+A stage that was stopped goes on when it is started again; a finished one says so.
+END
+}
+
+# begin "$@": reads options and settings. What the user's environment holds beats --smoke, which beats the preset.
+begin() {
+    script=$0
+    recipe=$(basename "$(cd "$(dirname "$script")" && pwd)")
+    stage=$(_stage_of "$script")
+    dry_run='' smoke='' extra=()
+    local preset=${RECIPE_ENV:-} set_by_user
+    if (($#)) && [[ $1 != -* ]]; then
+        DATA_DIR=$1 && export DATA_DIR
+        shift
+    fi
+    while (($#)); do
+        case $1 in
+            -h | --help) _usage && exit 0 ;;
+            --env) [[ -n ${2:-} ]] || fail "--env takes a file" && preset=$2 && shift ;;
+            --smoke) smoke=yes ;;
+            --dry-run) dry_run=yes ;;
+            *) extra+=("$1") ;;
+        esac
+        shift
+    done
+    set_by_user=$(set -o posix && export -p) # as `export NAME=value`
+    if [[ -n $preset ]]; then
+        [[ -f $preset ]] || fail "--env $preset: no such file"
+        preset=$(_absolute "$preset") # source looks up a bare name in PATH
+        # shellcheck source=/dev/null
+        source "$preset"
+    fi
+    if [[ -n $smoke ]]; then
+        smoke_dir=$(_absolute "${SMOKE_DIR:-$ROOT/runs}")/smoke
+        # shellcheck disable=SC2034  # train reads them by name
+        TARGET=val WARMUP='' VERBOSE=4 LR=0.01
+        DATA_DIR=$smoke_dir/set MODELS=$smoke_dir/$recipe BATCH_SIZE=8 MAX_STEPS=4 GPUS=''
+    fi
+    eval "$set_by_user"
+    RECIPE_ENV=${preset:+$(_from_root "$preset")}
+    [[ -z ${DATA_DIR:-} ]] || DATA_DIR=$(_from_root "$DATA_DIR")
+    MODELS=$(_from_root "${MODELS:-$ROOT/runs/$recipe}")
+    [[ -z ${PREFIX:-} ]] || PREFIX=$(_from_root "$PREFIX")
+    : "${BATCH_SIZE:=512}" "${SEED:=0}" "${CKPT:=2}"
+    [[ $BATCH_SIZE =~ ^[1-9][0-9]*$ ]] || fail "BATCH_SIZE=$BATCH_SIZE: must be a whole number, 1 or more"
+    cd "$ROOT" || exit
+}
+
+_stage_of() { # 10_softmax.sh -> softmax
+    local name
+    name=$(basename "$1" .sh)
+    echo "${name#*_}"
+}
+
+_absolute() { if [[ $1 = /* ]]; then echo "$1"; else echo "$PWD/$1"; fi; }
+
+_from_root() { # a path as it is called from the project's root, where the commands run
+    local path
+    path=$(_absolute "$1")
+    echo "${path#"$ROOT"/}"
+}
+
+# length "FALLS" END: the schedule, in steps of 512 images. Counted in images, it holds for any batch.
+length() {
+    local falls=() fall
+    : "${LR_SCHEDULE:=step}"
+    if [[ $LR_SCHEDULE == step && -z ${LR_STEPS:-} ]]; then
+        [[ -z ${LR_UNIT:-} ]] || fail "LR_UNIT=$LR_UNIT: is the unit of LR_STEPS; set them together"
+        for fall in $1; do falls+=("$((fall * 512))"); done
+        LR_STEPS=$(IFS=, && echo "${falls[*]}")
+        LR_UNIT=samples
+        if [[ -z ${MAX_STEPS:-} ]]; then
+            MAX_STEPS=$(($2 * 512 / BATCH_SIZE))
+            ((BATCH_SIZE == 512)) || echo "the recipe's $2 steps of 512 images are $MAX_STEPS steps of $BATCH_SIZE"
+        fi
+    elif [[ $LR_SCHEDULE != step && -z ${END_EPOCH:-} ]]; then
+        MAX_STEPS=${MAX_STEPS:-$(($2 * 512 / BATCH_SIZE))}
+    fi
+    : "${VERBOSE:=$(((2000 * 512 + BATCH_SIZE - 1) / BATCH_SIZE))}"
+}
+
+# What --devices gets. Other GPUs are hidden: those that are left count as 0, 1, … whichever they are.
+_choose_devices() {
+    local gpus numbers
+    if [[ -n ${GPUS+set} ]]; then
+        gpus=$GPUS
+    elif [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
+        gpus=$CUDA_VISIBLE_DEVICES
+    elif [[ $(mxnet_build) == cu112 ]]; then
+        gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd, -)
+    else
+        gpus=''
+    fi
+    devices=cpu device_count=1
+    if [[ -n $gpus && $gpus != -1 ]]; then
+        IFS=, read -ra numbers <<<"$gpus"
+        device_count=${#numbers[@]}
+        devices=$(seq -s, 0 "$((device_count - 1))")
+        export CUDA_VISIBLE_DEVICES=$gpus
+    fi
+    ((BATCH_SIZE % device_count == 0)) ||
+        fail "BATCH_SIZE=$BATCH_SIZE: must be a multiple of the $device_count devices (GPUS=$gpus)"
+}
+
+# The checkpoint to start from: PRETRAINED, or the last one of the stage before, once that has finished.
+_choose_pretrained() {
+    local before prefix
+    [[ -z ${PRETRAINED:-} ]] || return 0
+    before=$(_neighbour -1)
+    [[ -n $before ]] || return 0
+    prefix=$MODELS/$(_stage_of "$before")/model
+    if [[ -n $smoke && -z $dry_run && ! -s $prefix-finished.txt ]]; then
+        SMOKE_DIR=$(dirname "$smoke_dir") "$before" --smoke
+    fi
+    if [[ -s $prefix-finished.txt ]]; then
+        PRETRAINED=$prefix,$(<"$prefix-finished.txt")
+    elif [[ -n $dry_run ]]; then
+        PRETRAINED=$prefix,LAST
+    else
+        fail "$prefix: that stage has not finished; run $(_call "$before"), or name a PRETRAINED=prefix,epoch"
+    fi
+}
+
+_neighbour() { # the stage script that stands $1 (-1 or 1) from this one, if there is one
+    local scripts=("recipes/$recipe"/[0-9]*.sh) index
+    for index in "${!scripts[@]}"; do
+        if [[ $(basename "${scripts[index]}") == "$(basename "$script")" ]]; then
+            index=$((index + $1))
+            ((index < 0)) || echo "${scripts[index]:-}"
+        fi
+    done
+}
+
+# _call SCRIPT: how to run a stage in the way that this one was run. What belongs to this stage alone goes to no other.
+_call() {
+    local name
+    local names="DATA_DIR MODELS RECIPE_ENV SMOKE_DIR GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA"
+    if [[ $(basename "$1") == "$(basename "$script")" ]]; then
+        names+=" PREFIX PRETRAINED LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH"
+    fi
+    for name in $names; do
+        if printenv "$name" >/dev/null; then printf '%s=%q ' "$name" "${!name}"; fi
+    done
+    printf './%s%s' "$1" "${smoke:+ --smoke}"
+    [[ -z $RECIPE_ENV ]] || printenv RECIPE_ENV >/dev/null || printf ' --env %q' "$RECIPE_ENV"
+    ((!${#extra[@]})) || printf ' %q' "${extra[@]}"
+}
+
+_show() { # a command line as one would type it
+    local word
+    printf '    insight'
+    for word in "$@"; do
+        [[ $word =~ ^[[:alnum:]_./,=:+@%-]+$ ]] && printf ' %s' "$word" || printf ' %q' "$word"
+    done
+    printf '\n'
+}
+
+# train OPTIONS…: the stage itself, with the options that only it has.
+train() {
+    local flag name command status=0
+    if [[ -z $dry_run ]]; then
+        [[ -n ${DATA_DIR:-} ]] ||
+            fail "DATA_DIR is unset: name the folder that face2rec wrote, or try the recipe on made-up faces by --smoke"
+        [[ -n $smoke || -d $DATA_DIR ]] || fail "DATA_DIR=$DATA_DIR: no such folder; name the one that face2rec wrote"
+    fi
+    _choose_devices
+    _choose_pretrained
+    PREFIX=${PREFIX:-$MODELS/$stage/model}
+    command=(train-softmax --data-dir "${DATA_DIR:-DATA_DIR}" --prefix "$PREFIX" --resume "$@" --devices "$devices"
+        --per-batch-size "$((BATCH_SIZE / device_count))")
+    for name in NETWORK EMB_SIZE PRETRAINED LR LR_SCHEDULE LR_UNIT LR_STEPS WARMUP MAX_STEPS END_EPOCH VERBOSE \
+        CKPT SEED; do
+        flag=--${name,,}
+        [[ -z ${!name:-} ]] || command+=("${flag//_/-}" "${!name}")
+    done
+    [[ -z ${TARGET+set} ]] || command+=(--target "$TARGET") # empty: nothing to verify on
+    # shellcheck disable=SC2206  # EXTRA's words
+    command+=(${EXTRA:-} "${extra[@]}")
+    if [[ -n $dry_run ]]; then
+        _show "${command[@]}"
+        return
+    fi
+    make_environment deploy || exit 2
+    if [[ -n $smoke ]]; then
+        _smoke_set
+        # the last trial's files, since a finished run would take no step; only where nothing but trials are
+        [[ $ROOT/$PREFIX != "$smoke_dir"/* && $PREFIX != "$smoke_dir"/* ]] || rm -rf -- "$PREFIX"-*
+    fi
+    printf '%s, %s: %s images a step on %s\n' "$recipe" "$stage" "$BATCH_SIZE" "$devices"
+    _show "${command[@]}"
+    rm -f "$PREFIX-finished.txt"
+    supervise insight "${command[@]}" || status=$?
+    if ((status >= 128)); then
+        echo "stopped; to go on: $(_call "recipes/$recipe/$(basename "$script")")" >&2
+    fi
+    ((status == 0)) || exit "$status"
+    _finish
+}
+
+# supervise COMMAND…: run it and wait. Without this, a signal to the script alone would leave the training behind
+# as an orphan, and a second start would write to the same files. The child has a process group of its own (set -m),
+# since a plain background job would not hear Ctrl-C.
+supervise() {
+    local child status
+    set -m
+    "$@" &
+    child=$!
+    set +m
+    trap 'kill -INT "$child" 2>/dev/null || true' INT
+    trap 'kill -TERM "$child" 2>/dev/null || true' TERM HUP
+    while :; do # a trapped signal ends wait, not the child
+        status=0 && wait "$child" || status=$?
+        kill -0 "$child" 2>/dev/null || break
+    done
+    trap - INT TERM HUP
+    return "$status"
+}
+
+_finish() { # note the last checkpoint for the next stage and name the next command
+    local last next
+    last=$(find "$(dirname "$PREFIX")" -maxdepth 1 -name "$(basename "$PREFIX")-[0-9]*.params" | sort -V | tail -n 1)
+    [[ -n $last ]] || fail "$PREFIX: no checkpoint was saved (CKPT=$CKPT), so nothing can follow"
+    last=${last##*-} && last=$((10#${last%.params}))
+    echo "$last" >"$PREFIX-finished.txt.partial" && mv "$PREFIX-finished.txt.partial" "$PREFIX-finished.txt"
+    next=$(_neighbour 1)
+    echo "done: $PREFIX,$last"
+    if [[ -n $next && $PREFIX == "$MODELS/$stage/model" ]]; then
+        echo "next: $(_call "$next")"
+    elif [[ -n $next ]]; then
+        echo "next: PRETRAINED=$PREFIX,$last $(_call "$next")"
+    else
+        echo "next: .venv/bin/insight model-slim --model $PREFIX,$last --output $MODELS/shipped/model"
+    fi
+}
+
+_smoke_set() { # made-up faces, packed once for all trials
+    [[ ! -s $smoke_dir/set/property ]] || return 0
+    local work=$smoke_dir/faces.$$
+    mkdir -p "$work"
+    {
+        insight made-up-faces "$work/faces" --identities 8 --images 6 &&
+            insight dir2lst "$work/faces" "$work/train.lst" --val-ratio 0.25 --val-output "$work/val.lst" &&
+            insight face2rec "$work/train.lst" --output "$work/set" &&
+            insight make-bin "$work/val.lst" "$work/set/val.bin" --pairs 20
+    } >"$work/log" || fail "the made-up faces could not be packed; see $work/log"
+    mv -T "$work/set" "$smoke_dir/set" 2>/dev/null || [[ -s $smoke_dir/set/property ]]
+    rm -rf "$work"
+}
+
+# run_all "$@": every stage of the recipe in turn. Stages that are finished say so and cost seconds.
+run_all() {
+    local next name argument
+    recipe=$(basename "$(cd "$(dirname "$0")" && pwd)")
+    for argument in "$@"; do
+        [[ $argument != -h && $argument != --help ]] || { _usage && exit 0; }
+    done
+    for name in PREFIX PRETRAINED; do
+        [[ -z ${!name:-} ]] || fail "$name=${!name}: belongs to one stage; run the stages one by one, or set MODELS"
+    done
+    for next in "$ROOT/recipes/$recipe"/[0-9]*.sh; do
+        supervise "$next" "$@" || exit
+    done
+}

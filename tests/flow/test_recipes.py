@@ -1,0 +1,251 @@
+"""The numbered recipes: the numbers they train with, how they chain, and that each one runs."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from insight.cli import build_parser
+from insight.train.options import TrainOptions
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
+STAGES = sorted(RECIPES.glob("*/[0-9]*.sh"))
+SCRIPTS = sorted(RECIPES.rglob("*.sh"))
+PRESETS = sorted(RECIPES.rglob("*.env"))
+
+# What each stage trains with: loss, s, m, rate, weight decay, its multiple for the last layers, bias of fc7,
+# network, embedding length, and falls and length in images. One step of the published recipes is 512 images.
+NUMBERS = {
+    "mobilefacenet/10_softmax": ("0", 64, 0.5, 0.1, 4e-5, 10, False, "y1", 128, (61_440_000, 71_680_000), 61_440_000),
+    "mobilefacenet/20_arcface": (
+        *("4", 64, 0.5, 0.1, 4e-5, 10, True, "y1", 128),
+        *((61_440_000, 81_920_000, 92_160_000), 102_400_000),
+    ),
+    "mobilefacenet/30_finetune": (
+        *("4", 128, 0.5, 0.001, 4e-5, 10, True, "y1", 128),
+        *((10_240_000, 15_360_000), 20_480_000),
+    ),
+    "lresnet50e_ir/10_softmax": ("0", 64, 0.5, 0.1, 5e-4, 1, False, "r50", 512, (20_480_000, 30_720_000), 40_960_000),
+    "lresnet50e_ir/20_cosface": (
+        *("2", 64, 0.35, 0.1, 5e-4, 1, True, "r50", 512),
+        *((51_200_000, 71_680_000, 81_920_000), 102_400_000),
+    ),
+}
+SETTINGS = """DATA_DIR MODELS PREFIX PRETRAINED GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT LR LR_SCHEDULE
+    LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH EXTRA RECIPE_ENV SMOKE_DIR CUDA_VISIBLE_DEVICES""".split()
+
+
+def name_of(script):
+    return str(script.relative_to(RECIPES).with_suffix(""))
+
+
+def environment(settings):
+    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return {**clean, "GPUS": "", **{name: str(value) for name, value in settings.items()}}
+
+
+def run(script, *arguments, cwd=ROOT, **settings):
+    command = [str(RECIPES / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(settings), cwd=cwd, timeout=300)
+
+
+def options_of(script, *arguments, **settings):
+    """What train-softmax would make of the one command that a dry run prints."""
+    dry = run(script, *arguments, "--dry-run", **settings)
+    assert dry.returncode == 0, dry.stderr
+    (line,) = [line for line in dry.stdout.splitlines() if line.startswith("    insight ")]
+    words = shlex.split(line)
+    assert words[1] == "train-softmax"
+    return TrainOptions.from_args(build_parser("train-softmax").parse_args(words[2:]))
+
+
+@pytest.fixture
+def in_projects_environment():
+    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
+        pytest.skip("the recipes install into .venv; run these tests by tests/run.sh")
+
+
+def test_shell_is_clean():
+    assert {name_of(script) for script in STAGES} == set(NUMBERS)
+    for script in SCRIPTS:
+        subprocess.run(["bash", "-n", script], check=True)
+    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if shellcheck is None:
+        pytest.skip("no shellcheck here; extra test has it")
+    found = subprocess.run([shellcheck, "-x", *SCRIPTS, *PRESETS], capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize("script", STAGES, ids=name_of)
+def test_numbers(script):
+    options = options_of(script)
+    loss, s, m, lr, wd, fc7_wd_mult, bias, network, emb_size, falls, images = NUMBERS[name_of(script)]
+    assert (options.loss_type, options.margin_s, options.margin_m, options.lr) == (loss, s, m, lr)
+    assert (options.wd, options.fc7_wd_mult, not options.fc7_no_bias) == (wd, fc7_wd_mult, bias)
+    assert (options.network, options.emb_size, options.per_batch_size) == (network, emb_size, 512)
+    assert options.lr_schedule == "step" and options.lr_unit == "samples"
+    assert tuple(map(int, options.lr_steps.split(","))) == falls
+    assert options.max_steps * 512 == images
+    assert options.resume and options.devices == "cpu"
+
+
+@pytest.mark.parametrize("batch, gpus, per_device, devices", [(64, "", 64, "cpu"), (256, "4,6", 128, "0,1")])
+def test_any_batch_sees_as_many_images(batch, gpus, per_device, devices):
+    options = options_of("mobilefacenet/20_arcface.sh", BATCH_SIZE=batch, GPUS=gpus)
+    assert (options.per_batch_size, options.devices) == (per_device, devices)
+    assert options.max_steps * batch == 102_400_000 and options.verbose * batch == 1_024_000
+    assert options.lr_steps == "61440000,81920000,92160000"
+
+
+def test_who_decides(tmp_path):
+    """The command line, then the environment, then the preset, then the recipe."""
+    preset = tmp_path / "own.env"
+    preset.write_text("LR=0.2 SEED=4 BATCH_SIZE=32\nLR_STEPS=10,20\nif [ $stage = softmax ]; then CKPT=3; fi\n")
+    stage = "mobilefacenet/10_softmax.sh"
+    options = options_of(stage, "--env", preset, "--seed", "5", LR="0.3", EXTRA="--dtype bfloat16 --color 1")
+    assert (options.seed, options.lr, options.per_batch_size, options.ckpt) == (5, 0.3, 32, 3)
+    assert (options.lr_steps, options.lr_unit, options.max_steps) == ("10,20", "steps", 0)
+    assert (options.dtype, options.color, options.wd) == ("bfloat16", 1, 4e-5)
+    assert options_of(stage, RECIPE_ENV=preset, CKPT="1").ckpt == 1
+    assert run(stage, "--env", "own.env", "--dry-run", cwd=tmp_path).returncode == 0  # as the user's folder has it
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=name_of)
+def test_presets(preset):
+    for script in sorted(preset.parent.glob("[0-9]*.sh")):
+        options = options_of(script, "--env", preset)
+        assert options.lr_schedule == "step" or not options.lr_steps
+        smaller = options_of(script, "--env", preset, "--smoke")
+        assert (smaller.max_steps, smaller.per_batch_size, smaller.target) == (4, 8, "val")
+
+
+def test_a_stage_starts_from_the_one_before(tmp_path):
+    (tmp_path / "softmax").mkdir()
+    (tmp_path / "softmax/model-finished.txt").write_text("60\n")
+    stage = "mobilefacenet/20_arcface.sh"
+    options = options_of(stage, MODELS=tmp_path)
+    assert (options.pretrained, options.prefix) == (f"{tmp_path}/softmax/model,60", f"{tmp_path}/arcface/model")
+    options = options_of(stage, MODELS=tmp_path, PRETRAINED="other,7", PREFIX="mine/model")
+    assert (options.pretrained, options.prefix) == ("other,7", "mine/model")
+    assert options_of("mobilefacenet/10_softmax.sh", MODELS=tmp_path).pretrained == ""
+
+
+@pytest.mark.parametrize(
+    "script, arguments, settings, said",
+    [
+        ("mobilefacenet/10_softmax.sh", [], {}, "DATA_DIR is unset"),
+        ("mobilefacenet/all.sh", [], {}, "DATA_DIR is unset"),
+        ("lresnet50e_ir/10_softmax.sh", ["nowhere"], {}, "nowhere: no such folder"),
+        ("mobilefacenet/20_arcface.sh", ["docs"], {"MODELS": "nothing"}, "nothing/softmax/model: that stage has not"),
+        ("mobilefacenet/10_softmax.sh", ["docs", "--env", "no.env"], {}, "--env no.env: no such file"),
+        ("mobilefacenet/10_softmax.sh", ["docs"], {"BATCH_SIZE": "many"}, "BATCH_SIZE=many: must be"),
+        ("mobilefacenet/10_softmax.sh", ["docs"], {"BATCH_SIZE": 5, "GPUS": "0,1"}, "multiple of the 2 devices"),
+        ("mobilefacenet/10_softmax.sh", ["docs"], {"LR_UNIT": "epochs"}, "set them together"),
+        ("mobilefacenet/all.sh", ["docs"], {"PREFIX": "x"}, "PREFIX=x: belongs to one stage"),
+    ],
+)
+def test_bad_settings_take_one_line(script, arguments, settings, said):
+    failed = run(script, *arguments, **settings)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1 and said in failed.stderr
+    assert "insight " not in failed.stdout
+
+
+def steps_of(prefix):
+    lines = Path(f"{prefix}-log.jsonl").read_text().splitlines()
+    return [entry["step"] for entry in map(json.loads, lines) if entry["kind"] == "step"]
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    """Where the recipes are tried: the made-up set is packed once."""
+    return tmp_path_factory.mktemp("recipes")
+
+
+@pytest.mark.parametrize("recipe", ["mobilefacenet", "lresnet50e_ir"])
+def test_smoke(recipe, trials, in_projects_environment):
+    # a small relative of r50: the same stages in a third of the time; r50 takes its steps in tests/contract
+    few = {"BATCH_SIZE": 4, "MAX_STEPS": 2, "NETWORK": "r18", "EMB_SIZE": 32} if recipe == "lresnet50e_ir" else {}
+    done = run(f"{recipe}/all.sh", "--smoke", "--frequent", 1, SMOKE_DIR=trials, **few)
+    assert done.returncode == 0, done.stdout + done.stderr
+    scripts = sorted((RECIPES / recipe).glob("[0-9]*.sh"))
+    for before, script in zip([None, *scripts], scripts):
+        prefix = trials / "smoke" / recipe / script.stem[3:] / "model"
+        assert steps_of(prefix)[-1] == few.get("MAX_STEPS", 4)
+        assert Path(f"{prefix}-0001.params").exists()
+        if before:
+            assert f"--pretrained {prefix.parents[1]}/{before.stem[3:]}/model,1 " in done.stdout
+            (line,) = [line for line in done.stdout.splitlines() if f"/{script.name} " in line and "next: " in line]
+            assert f"SMOKE_DIR={trials} " in line and line.endswith("--smoke --frequent 1")
+    assert f"model-slim --model {prefix},1 " in done.stdout.splitlines()[-1]
+
+
+def test_a_trial_can_be_repeated(trials, in_projects_environment):
+    prefix = trials / "smoke/mobilefacenet/softmax/model"
+    for _ in range(1 if Path(f"{prefix}-0001.params").exists() else 2):
+        again = run("mobilefacenet/10_softmax.sh", "--smoke", "--frequent", 1, SMOKE_DIR=trials)
+        assert again.returncode == 0, again.stderr
+    assert again.stderr.count("INFO:root:Epoch") == 4
+    assert [path.name for path in prefix.parent.glob("*.params")] == ["model-0001.params"]
+
+
+def processes_with(text):
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [process.name] if text.encode() in (process / "cmdline").read_bytes() else []
+        except OSError:  # ended meanwhile
+            pass
+    return found
+
+
+def stopped_by(number, settings):
+    """Start the first stage, and signal the script alone, as `kill` does, when it has taken some steps."""
+    process = subprocess.Popen(
+        [str(RECIPES / "mobilefacenet/10_softmax.sh"), "--frequent", "1"],
+        env=environment({**settings, "MAX_STEPS": 5000}),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would have it ignored
+    )
+    lines = iter(process.stdout)
+    for line in lines:
+        if line.startswith("INFO:root:Epoch"):
+            next(lines)
+            process.send_signal(number)
+            break
+    status = process.wait(timeout=60)
+    assert not processes_with(str(settings["MODELS"]))  # before reading on: an orphan would hold the pipe open
+    said = process.stdout.read()
+    assert status == 128 + number, said
+    assert "to go on: DATA_DIR=" in said and "--frequent 1" in said.splitlines()[-1]
+
+
+def test_a_stopped_stage_goes_on(trials, tmp_path, in_projects_environment):
+    if not (trials / "smoke/set").exists():
+        test_a_trial_can_be_repeated(trials, in_projects_environment)
+    settings = {"DATA_DIR": trials / "smoke/set", "MODELS": tmp_path, "BATCH_SIZE": 4, "TARGET": "", "LR": 0.01}
+    prefix = tmp_path / "softmax/model"
+    stopped_by(signal.SIGINT, settings)
+    first = steps_of(prefix)[-1]
+    stopped_by(signal.SIGTERM, settings)
+    second = steps_of(prefix)[-1]
+    assert second > first >= 2
+    finished = Path(f"{prefix}-finished.txt")
+    assert not finished.exists()
+
+    for said in (f"resumed at step {second} of {second + 2}", "nothing is left to resume"):
+        done = run("mobilefacenet/10_softmax.sh", "--frequent", 1, **settings, MAX_STEPS=second + 2)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout and "next: " in done.stdout
+        assert steps_of(prefix) == list(range(1, second + 3))
+        assert finished.read_text() == "1\n"

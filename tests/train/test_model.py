@@ -1,0 +1,144 @@
+"""One step's gradients: on several devices, in half precision, with a frozen network."""
+
+import numpy as np
+import pytest
+
+from insight._mxnet import mx
+from insight.errors import InsightError
+from insight.feed.loader import Batch
+from insight.train import devices
+from insight.train.model import Model, all_finite, build_network
+from insight.train.optimizer import make_trainer
+from insight.train.options import TrainOptions
+from insight.train.precision import LossScale
+
+CLASSES = 6
+
+
+@pytest.fixture(scope="module")
+def batch():
+    draw = np.random.default_rng(3)
+    return Batch(mx.nd.array(draw.uniform(0, 255, (8, 3, 112, 112))), mx.nd.array([0, 5, 2, 1, 3, 3, 4, 0]), None, None)
+
+
+def model(contexts, **more):
+    options = TrainOptions(data_dir="d", **{"network": "y1", "emb_size": 16, "margin_s": 8.0, **more})
+    return Model(options, build_network(options, contexts), CLASSES, contexts)
+
+
+def gradients(made, index=0):
+    return {n: p.list_grad()[index].asnumpy().copy() for n, p in made.params.items() if p.grad_req != "null"}
+
+
+def part(batch, begin, end):
+    return Batch(batch.data[begin:end], batch.label[begin:end], None, None)
+
+
+def cosine(a, b):
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-30))
+
+
+def test_two_devices_give_the_sum_over_their_shares(batch):
+    one, two = model([mx.cpu(0)]), model([mx.cpu(0), mx.cpu(1)])
+    figures = two.backward(batch, 0)
+    shares = []
+    for begin in (0, 4):
+        alone = one.backward(part(batch, begin, begin + 4), 0)
+        np.testing.assert_allclose(figures.loss_B[begin : begin + 4], alone.loss_B, rtol=1e-5)
+        shares.append(gradients(one))
+    for i, share in enumerate(shares):
+        for name, gradient in gradients(two, i).items():
+            np.testing.assert_allclose(gradient, share[name], rtol=1e-4, atol=1e-5 * np.abs(share[name]).max() + 1e-9)
+    trainers = [make_trainer(m.params, 0.9, 5e-4, 1.0) for m in (one, two)]
+    for name, p in one.params.items():  # one device's gradient is now the sum of both shares
+        if p.grad_req != "null":
+            p.grad()[:] = mx.nd.array(shares[0][name] + shares[1][name])
+    for trainer in trainers:
+        trainer.set_learning_rate(0.1)
+        trainer.step(8)
+    for name, p in two.params.items():
+        copies = [c.asnumpy() for c in p.list_data()]
+        if p.grad_req != "null":
+            np.testing.assert_array_equal(copies[0], copies[1], err_msg=name)
+            expected = one.params[name].data().asnumpy()
+            np.testing.assert_allclose(copies[0], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_checkpoint_holds_the_mean_of_running_statistics(batch):
+    two = model([mx.cpu(0), mx.cpu(1)])
+    two.backward(batch, 0)
+    mx.nd.waitall()
+    name = "conv_1_batchnorm_moving_mean"
+    copies = [c.asnumpy() for c in two.params[name].list_data()]
+    assert np.abs(copies[0] - copies[1]).max() > 1e-5
+    np.testing.assert_allclose(two.checkpoint().aux_params[name].asnumpy(), np.mean(copies, axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("network", ["y1", "r18"])
+def test_bfloat16_is_close_to_float32(batch, network):
+    full, half = (model([mx.cpu(0)], network=network, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    losses = [m.backward(batch, 0).loss_B for m in (full, half)]
+    assert np.abs(losses[0] - losses[1]).max() > 0  # it does compute in less
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.15)
+    a, b = gradients(full), gradients(half)
+    assert {g.dtype for g in b.values()} == {np.dtype("float32")}
+    assert all(p.data().dtype == np.float32 for p in half.params.values())
+    like = [cosine(a[name], b[name]) for name in a if name.endswith("_weight")]
+    assert np.median(like) > 0.9 and cosine(a["fc7_weight"], b["fc7_weight"]) > 0.98
+    stem = next(name for name in a if name in ("conv_1_conv2d_weight", "conv0_weight"))
+    assert cosine(a[stem], b[stem]) > 0.8
+
+
+def test_frozen_leaves_the_network_without_gradients(batch):
+    made = model([mx.cpu(0)])
+    trainer = make_trainer(made.params, 0.9, 5e-4, 1.0)
+    trainer.set_learning_rate(0.1)
+    before = {name: p.data().asnumpy() for name, p in made.params.items()}
+    for step in range(2):
+        made.backward(batch, step, frozen=True)
+        assert made.usable(frozen=True)
+        trainer.step(8, ignore_stale_grad=True)
+    moved = {n for n, p in made.params.items() if not np.array_equal(before[n], p.data().asnumpy())}
+    assert {n for n in moved if "moving" not in n} == {"fc7_weight"}
+
+
+def test_all_finite_finds_one_bad_number():
+    arrays = [mx.nd.ones((3, 4)) for _ in range(250)]
+    assert all_finite(arrays)
+    for bad in (np.nan, np.inf, -np.inf):
+        arrays[-1][2, 3] = bad
+        assert not all_finite(arrays)
+
+
+def test_loss_scale_halves_and_grows():
+    scale = LossScale()
+    scale.saw(False)
+    assert scale.value == 2.0**15
+    for _ in range(LossScale.GROWS_AFTER):
+        scale.saw(True)
+    assert scale.value == 2.0**16
+    state = scale.state()
+    for _ in range(40):
+        scale.saw(False)
+    assert scale.value == 1.0 and not scale.can_fall
+    scale.restore(state)
+    assert scale.value == 2.0**16 and scale.can_fall
+
+
+def test_loss_scale_cancels_out(batch):
+    plain, scaled = model([mx.cpu(0)]), model([mx.cpu(0)])
+    scaled._loss_scale = LossScale()  # as float16 has it; the arithmetic here is float32's
+    for made in (plain, scaled):
+        made.backward(batch, 0)
+    a, b = gradients(plain), gradients(scaled)
+    for name in a:
+        np.testing.assert_allclose(b[name], a[name], rtol=1e-5, atol=1e-6 * np.abs(a[name]).max(), err_msg=name)
+
+
+def test_devices():
+    assert devices.parse("cpu") == [mx.cpu(0)] and devices.parse("cpu, cpu") == [mx.cpu(0), mx.cpu(1)]
+    assert devices.parse("") == ([mx.gpu(i) for i in range(mx.context.num_gpus())] or [mx.cpu(0)])
+    with pytest.raises(InsightError, match="--devices 99"):
+        devices.parse("99")
+    parts = devices.shares(mx.nd.arange(6), [mx.cpu(0), mx.cpu(1)])
+    assert [p.asnumpy().tolist() for p in parts] == [[0, 1, 2], [3, 4, 5]]

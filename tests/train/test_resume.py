@@ -1,0 +1,164 @@
+"""A run that is killed and resumed ends with the same bits as one that never was."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from insight.errors import InsightError
+from insight.formats.faceset import FaceSet
+from insight.train import resume
+from insight.train.options import TrainOptions
+
+RUN = Path(__file__).parent / "killed_run.py"
+TIMES = ("time", "speed", "wait", "path")  # what may differ between two runs
+
+
+def start(folder, options, step=0, fraction=0.0):
+    """Run it; returns the exit status."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "options.json"
+    file.write_text(json.dumps({**options, "prefix": str(folder / "model")}))
+    command = [sys.executable, str(RUN), str(file), str(step), str(fraction)]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=240)
+
+
+def log(folder):
+    rows = [json.loads(line) for line in (folder / "model-log.jsonl").read_text().splitlines()]
+    kept = [row for row in rows if row["kind"] in ("step", "verification", "saved")]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in kept]
+
+
+def same(a, b):
+    """Every checkpoint, the last state's arrays, and the log."""
+    names = sorted(p.name for p in a.glob("model-0*.params"))
+    assert names == sorted(p.name for p in b.glob("model-0*.params")) and names
+    for name in names:
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+    one, other = (resume.load(str(folder / "model")) for folder in (a, b))
+    for mine, theirs in ((one.parameters, other.parameters), (one.momenta, other.momenta)):
+        assert mine.keys() == theirs.keys() and mine
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
+    assert log(a) == log(b)
+
+
+BASE = {
+    "network": "tiny",
+    "emb_size": 8,
+    "per_batch_size": 6,
+    "max_steps": 20,
+    "target": "val",
+    "verbose": 8,
+    "save_every": 3,
+    "frequent": 5,
+    "ckpt": 2,
+    "lr_steps": "12",
+    "color": 1,
+    "resume": True,
+}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"loss_type": "1", "beta": 20.0},
+        {"loss_type": "4", "devices": "cpu,cpu", "per_batch_size": 3, "freeze_backbone_steps": 4},
+    ],
+    ids=["sphereface", "arcface-two-devices"],
+)
+def test_killed_and_resumed_is_never_stopped(set_dir, tmp_path, more):
+    options = {**BASE, **more, "data_dir": str(set_dir)}
+    done = start(tmp_path / "whole", options)
+    assert done.returncode == 0, done.stderr
+    draw = random.Random(str(more))
+    for i, step in enumerate(sorted(draw.sample(range(1, 21), 2))):
+        folder = tmp_path / f"killed{i}"
+        killed = start(folder, options, step, draw.uniform(0, 1.5))
+        assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
+        assert start(folder, options).returncode == 0
+        same(tmp_path / "whole", folder)
+
+
+def test_sigterm_saves_and_resume_goes_on(set_dir, tmp_path):
+    options = {**BASE, "data_dir": str(set_dir), "save_every": 0, "verbose": 500, "max_steps": 400, "loss_type": "2"}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "options.json").write_text(json.dumps({**options, "prefix": str(folder / "model")}))
+    command = [sys.executable, str(RUN), str(folder / "options.json"), "0", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "Speed" not in process.stderr.readline():
+            pass
+        time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert "stopping when this step is done" in err
+    assert (
+        "stopped at step" in err and "--resume goes on" in err
+    )  # the traceback's last line: there is no command line around it
+    step = resume.load(str(folder / "model")).step
+    assert 5 <= step < 400
+    assert start(folder, {**options, "max_steps": step + 3}).returncode == 0
+    assert start(tmp_path / "whole", {**options, "max_steps": step + 3}).returncode == 0
+    same(tmp_path / "whole", folder)
+
+
+@pytest.fixture
+def stopped(set_dir, tmp_path):
+    """Options of a run, and a state that says it stands at step 3 of 20."""
+    options = TrainOptions(**{**BASE, "data_dir": str(set_dir), "prefix": str(tmp_path / "model")})
+    meta = {"step": 3, "total_steps": 20, "finished": False, "set": FaceSet.open(str(set_dir)).fingerprint()}
+    meta["options"] = json.loads(json.dumps(vars(options)))
+    resume.save(options.prefix, resume.State(meta, {"a": np.ones(2, np.float32)}, {}))
+    return options, meta
+
+
+def test_state_round_trip(stopped):
+    options, meta = stopped
+    state = resume.find(options, meta["set"])
+    assert state.meta == meta and state.step == 3 and state.parameters["a"].tolist() == [1, 1]
+    assert os.listdir(Path(options.prefix).parent) == ["model-resume.npz"]
+
+
+@pytest.mark.parametrize(
+    "name, value, flag",
+    [
+        ("network", "y1", "--network y1 (was tiny)"),
+        ("loss_type", "4", None),
+        ("loss_type", "0", "--loss-type 0 (was 4)"),
+        ("lr", 0.3, "--lr 0.3 (was 0.1)"),
+        ("seed", 1, "--seed 1 (was 0)"),
+        ("num_workers", 7, None),
+        ("max_steps", 30, None),
+    ],
+)
+def test_resume_names_what_differs(stopped, name, value, flag):
+    options, meta = stopped
+    setattr(options, name, value)
+    if flag is None:
+        assert resume.find(options, meta["set"]).step == 3
+    else:
+        with pytest.raises(InsightError) as info:
+            resume.find(options, meta["set"])
+        assert flag in str(info.value)
+
+
+def test_refusals(stopped):
+    options, meta = stopped
+    with pytest.raises(InsightError, match="not the set that the run"):
+        resume.find(options, "another")
+    options.resume = False
+    with pytest.raises(InsightError, match=r"unfinished run stands here, at step 3 of 20"):
+        resume.find(options, meta["set"])
+    resume.state_path(options.prefix).write_bytes(b"PK no zip")
+    with pytest.raises(InsightError, match="not the state of a training run"):
+        resume.find(options, meta["set"])
+    resume.state_path(options.prefix).unlink()
+    assert resume.find(options, meta["set"]) is None
