@@ -47,8 +47,9 @@ def train(options: TrainOptions) -> TrainResult:
     devices = device_lists.parse(options.devices)
     faces = FaceSet.open(options.data_dir)
     notes = guards.check_set(faces, options)
-    state = resume.find(options, faces.fingerprint())
-    run = Run(options, devices, faces, state)
+    fingerprint = faces.fingerprint()
+    state = resume.find(options, fingerprint)
+    run = Run(options, devices, faces, fingerprint, state)
     if state is not None and run.nothing_left(state):
         print(f"{resume.state_path(options.prefix)}: this run is done, {state.step} steps; nothing is left to resume")
         return TrainResult(state.step, state.meta["evaluation"]["last_saved"], state.meta["evaluation"]["accuracies"])
@@ -59,8 +60,10 @@ def train(options: TrainOptions) -> TrainResult:
 class Run:
     """A run: what it reads and how long it is; after :meth:`set_up`, also what it trains."""
 
-    def __init__(self, options: TrainOptions, devices: list, faces: FaceSet, state: Optional[resume.State]):
-        self.options, self.devices, self.faces = options, devices, faces
+    def __init__(
+        self, options: TrainOptions, devices: list, faces: FaceSet, fingerprint: str, state: Optional[resume.State]
+    ):
+        self.options, self.devices, self.faces, self.fingerprint = options, devices, faces, fingerprint
         self.step = state.step if state else 0
         self.batch_size = options.per_batch_size * len(devices)
         self.loader = Loader(
@@ -114,9 +117,7 @@ class Run:
         if state:
             self._restore(state)
         else:
-            self.journal.write(
-                "start", options=dataclasses.asdict(options), set=self.faces.fingerprint(), steps=self.total
-            )
+            self.journal.write("start", options=dataclasses.asdict(options), set=self.fingerprint, steps=self.total)
         self._announce(notes, missing)
 
     def train(self) -> TrainResult:
@@ -180,7 +181,7 @@ class Run:
                 "total_steps": self.total,
                 "finished": finished,
                 "options": dataclasses.asdict(self.options),
-                "set": self.faces.fingerprint(),
+                "set": self.fingerprint,
                 "threads": os.environ.get("OMP_NUM_THREADS"),
                 "model": model_meta,
                 "journal": self.journal.state(),
