@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 
 from ..errors import InsightError
+
+ASKED = b"stopping when this step is done; once more to stop at once\n"
 
 
 class Stopped(InsightError):
@@ -43,7 +45,7 @@ class StopRequest:
     def _ask(self, number: int, frame) -> None:
         self.signal = number
         self.__exit__()
-        print("stopping when this step is done; once more to stop at once", file=sys.stderr, flush=True)
+        os.write(2, ASKED)  # not print: the signal may have come within another print, which takes no second one
 
     def check(self, message: str) -> None:
         """Raise if asked.

@@ -110,6 +110,26 @@ def test_sigterm_saves_and_resume_goes_on(set_dir, tmp_path):
     same(tmp_path / "whole", folder)
 
 
+def test_a_signal_within_a_print_only_asks(tmp_path):
+    """Python's buffered writers take no second call from a handler that interrupts the first."""
+    script = (
+        "import io, os, signal, sys\n"
+        "from insight.train.stop import Stopped, StopRequest\n"
+        "class Slow(io.RawIOBase):\n"
+        "    writable = lambda self: True\n"
+        "    def write(self, data):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        return os.write(2, data)\n"
+        "sys.stderr = io.TextIOWrapper(io.BufferedWriter(Slow()))\n"
+        "with StopRequest() as stop:\n"
+        "    print('line', file=sys.stderr, flush=True)\n"
+        "    assert stop.signal == signal.SIGINT\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == ["stopping when this step is done; once more to stop at once", "line"]
+
+
 @pytest.fixture
 def stopped(set_dir, tmp_path):
     """Options of a run, and a state that says it stands at step 3 of 20."""
