@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -145,6 +146,8 @@ def test_ctrl_c_in_training(finished, tmp_path):
     ]
     command += [
         tmp_path / "m/model",
+        "--network",
+        "y1",
         "--emb-size",
         "16",
         "--per-batch-size",
@@ -168,8 +171,10 @@ def test_ctrl_c_in_training(finished, tmp_path):
     rest = process.stderr.read()
     assert process.wait(timeout=60) == 130
     said = [line for line in rest.splitlines() if not line.startswith("INFO:")]
-    assert len(said) == 1 and said[0].startswith("error: interrupted at step "), rest
-    assert [path.name for path in (tmp_path / "m").iterdir()] == ["model-log.jsonl"]
+    assert len(said) == 2 and said[0].startswith("stopping when this step is done"), rest
+    assert re.match(r"error: stopped at step \d+ of 400; --resume goes on from ", said[1])
+    left = sorted(path.name for path in (tmp_path / "m").iterdir())
+    assert left == ["model-log.jsonl", "model-resume.npz", "model-tensorboard"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
