@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Optional, Union
 
 import numpy as np
@@ -10,6 +11,8 @@ from ..errors import InsightError
 from . import BATCH, ENGINES, onnx_engine, parse_device
 from .engine import Settings, Unable, is_checkpoint
 from .onnx_engine import OnnxEngine, Value
+
+REMEDY = "run: pip install -e '.[deploy]'"
 
 
 @ENGINES.register("onnxruntime")
@@ -64,11 +67,7 @@ class OnnxRuntimeEngine(OnnxEngine):
     @staticmethod
     def installed() -> bool:
         """Whether ONNX Runtime is there."""
-        try:
-            _import()
-        except InsightError:
-            return False
-        return True
+        return importlib.util.find_spec("onnxruntime") is not None
 
     @classmethod
     def open(cls, spec: str, settings: Settings) -> OnnxRuntimeEngine:
@@ -91,8 +90,8 @@ class OnnxRuntimeEngine(OnnxEngine):
 def _import():
     try:
         import onnxruntime
-    except ImportError:
-        raise InsightError("ONNX Runtime is not installed; run: pip install -e '.[deploy]'") from None
+    except ImportError as error:
+        raise Unable(f"ONNX Runtime is not installed, or does not load ({error}); {REMEDY}") from None
     return onnxruntime
 
 

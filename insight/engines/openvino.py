@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import threading
 from typing import Optional
 
@@ -15,6 +17,8 @@ from .engine import Settings, Unable, is_checkpoint
 from .onnx_engine import OnnxEngine, Value
 
 PRECISION = {"float32": "f32", "bfloat16": "bf16"}
+TELEMETRY = "openvino_telemetry"
+REMEDY = "run: pip install -e '.[deploy]'"
 LINEAR = ("Convolution", "GroupConvolution", "MatMul")
 
 
@@ -82,11 +86,7 @@ class OpenVINOEngine(OnnxEngine):
     @staticmethod
     def installed() -> bool:
         """Whether OpenVINO is there."""
-        try:
-            _import()
-        except InsightError:
-            return False
-        return True
+        return importlib.util.find_spec("openvino") is not None
 
     @classmethod
     def open(cls, spec: str, settings: Settings) -> OpenVINOEngine:
@@ -106,10 +106,20 @@ class OpenVINOEngine(OnnxEngine):
 
 
 def _import():
+    """OpenVINO without its telemetry.
+
+    Its import reports itself to a server, in a thread that forks; together with the imports of others that now and
+    then ends in a deadlock. Where the package for that is missing, OpenVINO does without: here it is missing.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault(TELEMETRY, None)
     try:
         import openvino
-    except ImportError:
-        raise InsightError("OpenVINO is not installed; run: pip install -e '.[deploy]'") from None
+    except ImportError as error:
+        raise Unable(f"OpenVINO is not installed, or does not load ({error}); {REMEDY}") from None
+    finally:
+        if sys.modules.get(TELEMETRY, ...) is None:
+            del sys.modules[TELEMETRY]
     return openvino
 
 

@@ -1,6 +1,8 @@
 """OpenVINO's own files, threads and types."""
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,10 +12,10 @@ from small_networks import far
 from test_engines import linear, pixels
 
 from insight import engines
-from insight.engines.openvino import OpenVINOEngine
+from insight.engines.openvino import OpenVINOEngine, _import
 from insight.errors import InsightError
 
-openvino = pytest.importorskip("openvino")
+openvino = _import()
 
 
 @pytest.mark.parametrize("normalise", [False, True])
@@ -71,3 +73,15 @@ def test_a_cpu_without_bfloat16_is_told(tmp_path, monkeypatch):
     with pytest.raises(InsightError, match="--dtype bfloat16: this CPU does not compute in it"):
         OpenVINOEngine(path, dtype="bfloat16")
     assert OpenVINOEngine(path).dtype == "float32"
+
+
+def test_it_reports_to_no_one(tmp_path):
+    """With its telemetry, an import starts a thread that forks, and sometimes locks the process for good."""
+    path = linear(tmp_path / "m.onnx", "batch")[0]
+    code = (
+        "import sys, threading; started = []; begin = threading.Thread.start\n"
+        "threading.Thread.start = lambda thread: (started.append(thread), begin(thread))\n"
+        f"from insight import engines; engines.load({path!r}, engine='openvino')\n"
+        "sys.exit(bool(started) or 'openvino_telemetry' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
