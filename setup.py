@@ -53,6 +53,7 @@ DISTRIBUTED = [
 
 DEPLOY = [
     "onnxruntime>=1.16",
+    "openvino>=2024.6",  # 2025.3 is the last with Python 3.9; all let NumPy stay below 2
 ]
 
 GLUONCV = [
@@ -60,7 +61,7 @@ GLUONCV = [
 ]
 
 PLOTS = [
-    "matplotlib>=3.5",
+    "matplotlib>=3.7",  # legends outside the axes
 ]
 
 TEST = [

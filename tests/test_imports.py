@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "data": {"formats", "image", "progress"},
     "feed": {"_mxnet", "formats", "image", "progress"},
     "verify": {"formats", "image", "progress"},
+    "plots": {"formats"},
     "nets": {"_mxnet", "registry"},
     "heads": {"_mxnet", "registry"},
     "train": {"_mxnet", "progress", "formats", "feed", "nets", "heads", "verify", "graph", "engines", "checkpoint"},
@@ -39,6 +40,7 @@ ONLY_IN = {
     "gluoncv": {"nets"},
     "mxnet": {"_mxnet"},
     "onnxruntime": {"engines"},
+    "openvino": {"engines"},
     "rich": {"progress", "cli"},
     "tensorboardX": {"train"},
 }

@@ -1,21 +1,26 @@
 """Model specification -> callable that turns images into embeddings; one runtime per file.
 
 A runtime's file registers a loader class under the runtime's name. The class says which specifications
-are its own (``takes``), how they look (``SPEC``), and opens one. A missing runtime is an error only when
-a specification asks for it.
+it takes (``takes``), how they look (``SPEC``), and opens one. A missing runtime is an error only when
+it is asked for.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Optional, Tuple
+from pathlib import Path
+from typing import List, Optional, Tuple
 
 from ..errors import InsightError
 from ..registry import Registry
-from .engine import Engine
+from .engine import Engine, Settings, Unable, is_checkpoint
 
 ENGINES = Registry("engine", __name__)
 GRAPHS = ("fast", "plain")
+DTYPES = ("float32", "bfloat16")
+AUTO = "auto"
+# On a CPU, by benchmarks/inference.py. The last that takes a specification is the one that it was made for.
+FASTEST_FIRST = ("openvino", "onnxruntime", "mxnet")
 # Images at once: the feature maps of more do not stay in a CPU's caches, and a GPU is not filled by fewer.
 BATCH = {"cpu": 8, "gpu": 64}
 
@@ -27,13 +32,15 @@ def load(
     graph: str = "fast",
     batch_size: Optional[int] = None,
     option: str = "--model",
+    engine: Optional[str] = None,
+    dtype: str = "float32",
 ) -> Engine:
-    """Open a model in the runtime that its specification calls for.
+    """Open a model.
 
     Parameters
     ----------
     spec : str
-        ``prefix,epoch`` (MXNet checkpoint) or ``model.onnx``.
+        ``prefix,epoch`` (MXNet checkpoint), ``model.onnx`` or OpenVINO's ``model.xml``.
     threads : int, optional
         CPU threads; the runtime's own choice where missing. MXNet takes the number when a process first uses it,
         and keeps it.
@@ -41,28 +48,77 @@ def load(
         ``cpu`` (default), ``gpu`` or ``gpu(1)``.
     graph : str
         ``fast`` evaluates the folded and split graph, which computes the same; ``plain`` the graph as it is.
-        A file that is a finished product (ONNX) is evaluated as it is in either case.
+        A file that is a finished product (ONNX) is evaluated as it is in either case, and OpenVINO always gets the
+        plain graph, since it folds by itself.
     batch_size : int, optional
         Most images that the network sees at once, which bounds memory; 8 on a CPU and 64 on a GPU where missing.
     option : str
         What to call the specification in messages.
+    engine : str, optional
+        The runtime. Where missing, the one that the specification was made for: MXNet for a checkpoint, ONNX Runtime
+        for ONNX. ``auto`` is the fastest that is installed and takes the model: on a CPU OpenVINO, ONNX Runtime, MXNet
+        in this order, to which a checkpoint is handed as ONNX, in memory.
+    dtype : str
+        What the network computes in: ``float32``, or ``bfloat16`` with OpenVINO on a CPU that has it.
 
     Raises
     ------
     InsightError
         The specification is of no known kind, a file is missing or damaged, or the runtime is not installed.
     """
-    if graph not in GRAPHS:
-        raise InsightError(f"graph {graph!r} is not known; known: {', '.join(GRAPHS)}")
+    if engine is not None and engine not in choices():
+        raise InsightError(f"--engine {engine!r} is not known; known: {', '.join(choices())}")
+    for what, value, known in (("graph", graph, GRAPHS), ("--dtype", dtype, DTYPES)):
+        if value not in known:
+            raise InsightError(f"{what} {value!r} is not known; known: {', '.join(known)}")
     for name, value in (("batch size", batch_size), ("threads", threads)):
         if value is not None and value < 1:
             raise InsightError(f"{name} {value}: must be at least 1")
-    loaders = [ENGINES.get(name) for name in ENGINES]
-    for loader in loaders:
-        if loader.takes(str(spec)):
-            return loader.open(str(spec), threads, device, graph, batch_size)
-    known = "; ".join(loader.SPEC for loader in loaders)
-    raise InsightError(f"{option} {spec}: no kind of model that is known; known: {known}")
+    settings = Settings(threads, device, graph, batch_size, dtype)
+    loaders = _loaders(str(spec), engine, dtype, parse_device(device)[0], option)
+    for loader in loaders[:-1]:
+        try:
+            return loader.open(str(spec), settings)
+        except Unable:  # the next one may be able
+            pass
+    return loaders[-1].open(str(spec), settings)
+
+
+def choices() -> List[str]:
+    """What ``--engine`` takes."""
+    return [AUTO, *ENGINES]
+
+
+def model_files(spec: str) -> List[Path]:
+    """The files that make up a model."""
+    if not is_checkpoint(spec):
+        path = Path(spec)
+        return [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
+    from .. import checkpoint
+
+    prefix, epoch = checkpoint.parse_spec(spec)
+    return [checkpoint.symbol_path(prefix), checkpoint.params_path(prefix, epoch)]
+
+
+def _loaders(spec: str, engine: Optional[str], dtype: str, device: str, option: str) -> list:
+    """Loader classes in the order in which to try them; all but the last may be :class:`Unable`."""
+    names = [*FASTEST_FIRST, *(name for name in ENGINES if name not in FASTEST_FIRST)]
+    taking = [name for name in names if ENGINES.get(name).takes(spec)]
+    if not taking:
+        known = "; ".join(ENGINES.get(name).SPEC for name in ENGINES)
+        raise InsightError(f"{option} {spec}: no kind of model that is known; known: {known}")
+    if engine not in (None, AUTO):
+        if engine not in taking:
+            raise InsightError(f"--engine {engine}: does not take {option} {spec}; these do: {', '.join(taking)}")
+        taking = [engine]
+    able = [name for name in taking if dtype in ENGINES.get(name).DTYPES]
+    if not able:
+        others = ", ".join(name for name in ENGINES if dtype in ENGINES.get(name).DTYPES)
+        raise InsightError(f"--dtype {dtype}: {', '.join(taking)} does not compute in it; these do: {others}")
+    loaders = [ENGINES.get(name) for name in able]
+    if engine != AUTO or device != "cpu":  # the order is that of CPUs
+        return loaders[-1:]
+    return [loader for loader in loaders if loader.installed()] or loaders[:1]
 
 
 def parse_device(device) -> Tuple[str, int]:

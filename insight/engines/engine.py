@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar, Tuple
+from typing import ClassVar, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
+
+
+class Unable(InsightError):
+    """This runtime cannot evaluate that network; another may."""
+
+
+class Settings(NamedTuple):
+    """How to evaluate; see :func:`insight.engines.load`."""
+
+    threads: Optional[int] = None
+    device: object = None
+    graph: str = "fast"
+    batch_size: Optional[int] = None
+    dtype: str = "float32"
+
+
+def is_checkpoint(spec: str) -> bool:
+    """Whether a specification is ``prefix,epoch``."""
+    return spec.rpartition(",")[2].strip().isdigit() and "," in spec
 
 
 class Engine(abc.ABC):
@@ -16,7 +35,7 @@ class Engine(abc.ABC):
     Attributes
     ----------
     name : str
-        The runtime: ``mxnet``, ``onnxruntime``.
+        The runtime: ``mxnet``, ``onnxruntime``, ``openvino``.
     spec : str
         The model as the user named it.
     image_size : (int, int)
@@ -28,7 +47,8 @@ class Engine(abc.ABC):
     """
 
     name: ClassVar[str]
-    SPEC: ClassVar[str]
+    SPEC: ClassVar[str]  # what it takes, for people
+    DTYPES: ClassVar[Tuple[str, ...]] = ("float32",)  # what it computes in
 
     def __init__(self, spec: str, image_size: Tuple[int, int], dimension: int, batch_size: int):
         self.spec = spec
@@ -78,4 +98,27 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """One line for people: runtime, version, device, graph."""
+        """One line for people: runtime, version, device, graph. Two that say the same give the same embeddings."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def takes(spec: str) -> bool:
+        """Whether a specification is of a kind that this runtime evaluates."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def installed() -> bool:
+        """Whether the runtime is there."""
+
+    @classmethod
+    @abc.abstractmethod
+    def open(cls, spec: str, settings: Settings) -> Engine:
+        """Load a model that it takes.
+
+        Raises
+        ------
+        InsightError
+            The runtime or a file is missing, or a file is damaged.
+        Unable
+            The runtime lacks something that the network needs.
+        """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import threading
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..errors import InsightError
 from . import BATCH, ENGINES, parse_device
-from .engine import Engine
+from .engine import Engine, Settings, is_checkpoint
 
 # insight._mxnet, and what needs it, is imported when a checkpoint is opened: other engines run without MXNet.
 
@@ -72,18 +73,21 @@ class MXNetEngine(Engine):
         self._planned: dict = {}
         self._lock = threading.Lock()
 
+    takes = staticmethod(is_checkpoint)
+
     @staticmethod
-    def takes(spec: str) -> bool:
-        """Whether a specification is ``prefix,epoch``."""
-        return spec.rpartition(",")[2].strip().isdigit() and "," in spec
+    def installed() -> bool:
+        """Whether MXNet is there."""
+        return importlib.util.find_spec("mxnet") is not None
 
     @classmethod
-    def open(cls, spec: str, threads: Optional[int], device, graph: str, batch_size: Optional[int]) -> MXNetEngine:
-        """Load a checkpoint; see :func:`insight.engines.load`."""
-        _hold_to(threads)
+    def open(cls, spec: str, settings: Settings) -> MXNetEngine:
+        """Load a checkpoint; see :meth:`Engine.open`."""
+        _hold_to(settings.threads)
         from .. import checkpoint
 
-        return cls(checkpoint.load(*checkpoint.parse_spec(spec)), spec, threads, device, graph, batch_size)
+        held = checkpoint.load(*checkpoint.parse_spec(spec))
+        return cls(held, spec, settings.threads, settings.device, settings.graph, settings.batch_size)
 
     def describe(self) -> str:
         """One line: ``MXNet 1.9.1 on cpu(0), fast graph``."""

@@ -1,91 +1,101 @@
-"""ONNX Runtime as an engine: ``model.onnx``."""
+"""ONNX Runtime as an engine: ``model.onnx``, and checkpoints as ONNX."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Optional
+import importlib.util
+from typing import Optional, Union
 
 import numpy as np
 
 from ..errors import InsightError
-from . import BATCH, ENGINES, parse_device
-from .engine import Engine
+from . import BATCH, ENGINES, onnx_engine, parse_device
+from .engine import Settings, Unable, is_checkpoint
+from .onnx_engine import OnnxEngine, Value
 
-LOOK_AT = 8  # nodes at the start among which pip insightface looks for a normalisation
+REMEDY = "run: pip install -e '.[deploy]'"
 
 
 @ENGINES.register("onnxruntime")
-class OnnxRuntimeEngine(Engine):
-    """An ONNX file with one image input (N, 3, H, W) and one embedding output (N, E); thread-safe.
+class OnnxRuntimeEngine(OnnxEngine):
+    """An ONNX network (:class:`OnnxEngine`); thread-safe.
 
-    A file that normalises inside gets pixels as they are. One that does not (a PyTorch export of
-    InsightFace's) gets (x - 127.5) / 127.5, as the pip package insightface feeds it; the first nodes tell
-    which it is, by the rule of that package's ArcFaceONNX.
+    Parameters
+    ----------
+    spec : str
+        The file, or the checkpoint that ``content`` was made of.
+    threads, device, batch_size
+        As in :func:`insight.engines.load`.
+    content : bytes, optional
+        The network, where it does not stand in a file.
+    graph : str
+        Which graph of the checkpoint ``content`` is, for :meth:`describe`.
 
     Raises
     ------
     InsightError
-        ONNX Runtime is not installed, or the file is no such network.
+        ONNX Runtime is not installed, or it is no such network.
+    Unable
+        ONNX Runtime does not load it.
     """
 
     name = "onnxruntime"
     SPEC = "a .onnx file"
 
-    def __init__(self, path: str, threads: Optional[int] = None, device=None, batch_size: Optional[int] = None):
+    def __init__(
+        self,
+        spec: str,
+        threads: Optional[int] = None,
+        device=None,
+        batch_size: Optional[int] = None,
+        content: Optional[bytes] = None,
+        graph: str = "",
+    ):
         self._runtime = _import()
-        self._session = _session(self._runtime, path, threads, device)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape = inputs[0].shape if len(inputs) == 1 else ()
-        if len(shape) != 4 or shape[1] != 3 or len(outputs) != 1 or len(outputs[0].shape) != 2:
-            raise InsightError(
-                f"{path}: a face-embedding network takes images (N, 3, H, W) and gives one (N, E); this one takes "
-                f"{_say(inputs)} and gives {_say(outputs)}"
-            )
+        self._graph = f", {graph} graph" if graph else ""
+        network = onnx_engine.existing(spec) if content is None else content
+        self._session = _session(self._runtime, spec, network, threads, device)
+        inputs, outputs = (
+            [Value(value.name, tuple(value.shape)) for value in values]
+            for values in (self._session.get_inputs(), self._session.get_outputs())
+        )
         self._input = inputs[0].name
-        self._fixed = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
-        self.normalises = _normalises_inside(path)
-        size = tuple(side if isinstance(side, int) else 112 for side in shape[2:])
-        probe = np.zeros((self._fixed or 1, 3, *size), np.float32)
-        dimension = self._session.run(None, {self._input: probe})[0].shape[1]
-        super().__init__(path, size, dimension, self._fixed or batch_size or BATCH[parse_device(device)[0]])
+        normalises = onnx_engine.normalises_inside(network)
+        super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH[parse_device(device)[0]])
+
+    takes = staticmethod(onnx_engine.takes)
 
     @staticmethod
-    def takes(spec: str) -> bool:
-        """Whether a specification names an ONNX file."""
-        return spec.lower().endswith(".onnx")
+    def installed() -> bool:
+        """Whether ONNX Runtime is there."""
+        return importlib.util.find_spec("onnxruntime") is not None
 
     @classmethod
-    def open(
-        cls, spec: str, threads: Optional[int], device, graph: str, batch_size: Optional[int]
-    ) -> OnnxRuntimeEngine:
-        """Load a file; see :func:`insight.engines.load`."""
-        return cls(spec, threads, device, batch_size)
+    def open(cls, spec: str, settings: Settings) -> OnnxRuntimeEngine:
+        """Load a file or convert a checkpoint; see :meth:`Engine.open`."""
+        _import()
+        options = (spec, settings.threads, settings.device, settings.batch_size)
+        if not is_checkpoint(spec):
+            return cls(*options)
+        return cls(*options, onnx_engine.convert(spec, settings.graph), settings.graph)
 
     def describe(self) -> str:
         """One line: ``ONNX Runtime 1.20 on CPUExecutionProvider, normalisation inside``."""
-        where = "inside" if self.normalises else "(x - 127.5) / 127.5 outside"
-        return f"ONNX Runtime {self._runtime.__version__} on {self._session.get_providers()[0]}, normalisation {where}"
+        provider = self._session.get_providers()[0]
+        return f"ONNX Runtime {self._runtime.__version__} on {provider}{self._graph}, {self._normalisation()}"
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
-        count = len(images)
-        if not self.normalises:
-            images = (images - np.float32(127.5)) / np.float32(127.5)
-        if count < self._fixed:
-            images = np.concatenate([images, np.zeros((self._fixed - count, *images.shape[1:]), np.float32)])
-        return self._session.run(None, {self._input: images})[0][:count]
+    def _infer(self, images: np.ndarray) -> np.ndarray:
+        return self._session.run(None, {self._input: images})[0]
 
 
 def _import():
     try:
         import onnxruntime
-    except ImportError:
-        raise InsightError("ONNX Runtime is not installed; run: pip install -e '.[deploy]'") from None
+    except ImportError as error:
+        raise Unable(f"ONNX Runtime is not installed, or does not load ({error}); {REMEDY}") from None
     return onnxruntime
 
 
-def _session(runtime, path: str, threads: Optional[int], device):
-    if not Path(path).is_file():
-        raise InsightError(f"{path}: no such file")
+def _session(runtime, spec: str, network: Union[str, bytes], threads: Optional[int], device):
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # its warnings are about its own optimiser
     if threads is not None:
@@ -96,20 +106,6 @@ def _session(runtime, path: str, threads: Optional[int], device):
         raise InsightError(f"device {kind}({number}): this ONNX Runtime is built for the CPU; install onnxruntime-gpu")
     provider = (wanted, {"device_id": number}) if kind == "gpu" else wanted
     try:
-        return runtime.InferenceSession(path, options, providers=[provider])
+        return runtime.InferenceSession(network, options, providers=[provider])
     except Exception as error:  # its exception classes differ from version to version
-        raise InsightError(f"{path}: ONNX Runtime does not load it: {str(error).splitlines()[0][:200]}") from None
-
-
-def _normalises_inside(path: str) -> bool:
-    """Whether a subtraction and a multiplication stand among the first nodes, by operator or by name."""
-    import onnx
-
-    first = onnx.load(path, load_external_data=False).graph.node[:LOOK_AT]
-    subtracts = any(node.op_type == "Sub" or node.name.startswith(("Sub", "_minus")) for node in first)
-    multiplies = any(node.op_type == "Mul" or node.name.startswith(("Mul", "_mul")) for node in first)
-    return subtracts and multiplies
-
-
-def _say(values) -> str:
-    return ", ".join(f"{value.name} {tuple(value.shape)}" for value in values)
+        raise Unable(f"{spec}: ONNX Runtime does not load it: {str(error).splitlines()[0][:200]}") from None

@@ -7,8 +7,8 @@ import zipfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import islice
-from typing import Callable, Iterator, NamedTuple, Sequence, Tuple
+from itertools import chain, islice
+from typing import Callable, Iterable, Iterator, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -72,14 +72,18 @@ def stream(
     image_size: Tuple[int, int],
     flip: str = "none",
     batch_size: int = 32,
+    start: int = 0,
 ) -> Iterator[np.ndarray]:
-    """As :func:`embed`, batch by batch, (B, E) float32 in order: for sources whose embeddings fill no memory."""
+    """As :func:`embed`, batch by batch, (B, E) float32 in order: for sources whose embeddings fill no memory.
+
+    ``start`` is the first image's position.
+    """
     if flip not in FLIPS:
         raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
     if batch_size < 1:
         raise InsightError(f"--batch-size {batch_size}: must be at least 1")
-    with closing(track(range(len(source)), "embedding", unit="images")) as ticks:
-        for images in batches(source, image_size, batch_size):
+    with closing(track(range(start, len(source)), "embedding", unit="images")) as ticks:
+        for images in batches(source, image_size, batch_size, start):
             rows = network(images)
             if flip == "sum":
                 rows = rows + network(np.ascontiguousarray(images[..., ::-1]))
@@ -87,14 +91,14 @@ def stream(
             deque(islice(ticks, len(rows)), maxlen=0)  # progress counts images, not batches
 
 
-def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int) -> Iterator[np.ndarray]:
-    """Decoded images (N, 3, H, W) uint8, RGB, in order; threads decode a few batches ahead."""
+def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0) -> Iterator[np.ndarray]:
+    """Decoded images (N, 3, H, W) uint8, RGB, in order from ``start``; threads decode a few batches ahead."""
     workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     waiting: deque = deque()
     try:
-        for start in range(0, len(source), batch_size):
-            indices = range(start, min(start + batch_size, len(source)))
+        for first in range(start, len(source), batch_size):
+            indices = range(first, min(first + batch_size, len(source)))
             waiting.append(_begin(pool, source, image_size, indices, workers))
             if len(waiting) > AHEAD:
                 yield _end(*waiting.popleft())
@@ -124,8 +128,30 @@ def _end(images: np.ndarray, tasks: Sequence[Future]) -> np.ndarray:
 
 def save(path, embedded: Embedded) -> None:
     """Write an .npz with ``embeddings``, ``keys`` and ``labels``, whole or not at all."""
-    with atomic.write_beside(path) as out:
-        np.savez(out, embeddings=embedded.embeddings, keys=embedded.keys, labels=embedded.labels)
+    save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels)
+
+
+def save_blocks(path, blocks: Iterable[np.ndarray], keys: np.ndarray, labels: np.ndarray) -> Tuple[int, int]:
+    """As :func:`save`, with the embeddings in blocks (B, E), of which one is in memory at a time.
+
+    Returns
+    -------
+    (int, int)
+        (N, E).
+    """
+    blocks = iter(blocks)
+    first = next(blocks, np.empty((0, 0), np.float32))
+    shape = (len(keys), first.shape[1])
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with atomic.write_beside(path) as out, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open("embeddings.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            for block in chain([first], blocks):
+                member.write(np.ascontiguousarray(block, "<f4").tobytes())
+        for name, array in (("keys", keys), ("labels", labels)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return shape
 
 
 def load(path) -> Embedded:

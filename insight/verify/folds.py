@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -52,15 +52,36 @@ def kfold_accuracy(distance_P: np.ndarray, issame_P: np.ndarray, folds: int = 10
     """
     if len(issame_P) < folds:
         raise InsightError(f"{len(issame_P)} pairs are too few for {folds} folds; use --nfolds {max(1, len(issame_P))}")
-    correct_PT = (distance_P[:, None] < THRESHOLDS[None, :]) == issame_P[:, None]
-    parts = fold_slices(len(issame_P), folds)
-    per_fold, chosen = [], []
-    total_T = correct_PT.sum(axis=0)
-    for part in parts:
-        hits_T = correct_PT[part].sum(axis=0)
-        train_T = total_T - hits_T if folds > 1 else total_T
-        best = int(np.argmax(train_T))  # the first, where several tie
-        per_fold.append(hits_T[best] / (part.stop - part.start))
-        chosen.append(THRESHOLDS[best])
-    per_fold = np.array(per_fold)
-    return FoldAccuracy(float(per_fold.mean()), float(per_fold.std()), per_fold, np.array(chosen))
+    return accuracy_of_cells(cells(distance_P, folds), issame_P, folds)
+
+
+def cells(distance_P: np.ndarray, folds: int) -> np.ndarray:
+    """(P,) int64: each pair's fold and its place on the grid of thresholds, as one number."""
+    fold_P = np.repeat(np.arange(folds), [part.stop - part.start for part in fold_slices(len(distance_P), folds)])
+    # Thresholds up to the distance, itself included, do not accept a pair: the comparison is strict.
+    return fold_P * (len(THRESHOLDS) + 1) + np.searchsorted(THRESHOLDS, distance_P, side="right")
+
+
+def accuracy_of_cells(
+    cell_P: np.ndarray, issame_P: np.ndarray, folds: int, weight_P: Optional[np.ndarray] = None
+) -> FoldAccuracy:
+    """As :func:`kfold_accuracy`, from :func:`cells`; each pair counts ``weight_P`` times (P,), or once.
+
+    A fold without weight is left out.
+    """
+    shape = (folds, len(THRESHOLDS) + 1)
+
+    def count(chosen_P: np.ndarray) -> np.ndarray:
+        weights = None if weight_P is None else weight_P[chosen_P]
+        return np.bincount(cell_P[chosen_P], weights, shape[0] * shape[1]).reshape(shape)
+
+    same_KT, different_KT = count(issame_P), count(~issame_P)
+    size_K = same_KT.sum(axis=1) + different_KT.sum(axis=1)
+    # Right at a threshold: same pairs that it accepts, and different pairs that it does not.
+    hits_KT = same_KT.cumsum(axis=1) + different_KT.sum(axis=1, keepdims=True) - different_KT.cumsum(axis=1)
+    hits_KT = hits_KT[:, : len(THRESHOLDS)]
+    train_KT = hits_KT.sum(axis=0) - hits_KT if folds > 1 else hits_KT
+    best_K = train_KT.argmax(axis=1)  # the first, where several tie
+    held = size_K > 0
+    per_fold = hits_KT[np.arange(folds), best_K][held] / size_K[held]
+    return FoldAccuracy(float(per_fold.mean()), float(per_fold.std()), per_fold, THRESHOLDS[best_K[held]])

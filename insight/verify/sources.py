@@ -6,6 +6,7 @@ Which of the three a path is, its content says, not its suffix. Everything that 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -79,6 +80,18 @@ class ImageSource:
                 f"{size[0]}x{size[1]}; give aligned faces of that size, as align-faces writes them"
             )
         return image.transpose(2, 0, 1)
+
+    def digest(self) -> str:
+        """What tells this source from another or a later one: keys, labels, and size and time of each file."""
+        state = hashlib.sha256()
+        in_files = not self._what
+        for key, label in zip(self.keys, self.labels.tolist()):
+            stat = os.stat(os.path.join(self.path, key)) if in_files else None
+            state.update(repr((key, label, stat and (stat.st_size, stat.st_mtime_ns))).encode())
+        if not in_files:
+            stat = os.stat(self.path)
+            state.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
+        return state.hexdigest()
 
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
         """Up to ``count`` images from all over the source, decoded: uint8 (N, 3, H, W), RGB."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
+from contextlib import closing
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
-from ..formats import atomic, evalbin
+from ..formats import evalbin
+from ..progress import track
 from .embed import batches
 from .folds import FoldAccuracy, kfold_accuracy, normalise
 from .sources import UNKNOWN, ImageSource
@@ -20,7 +22,7 @@ class EvalSet(NamedTuple):
     """Pairs over distinct images: each image is embedded once, however many pairs it is in."""
 
     name: str
-    source: ImageSource  # U distinct images, each under the position of its first use in the .bin
+    source: ImageSource  # U distinct images; of a .bin, each under the position of its first use
     pairs: np.ndarray  # (P, 2) int64 into the source
     issame: np.ndarray  # (P,) bool
 
@@ -34,6 +36,10 @@ class Verification(NamedTuple):
     pairs: int
     embedding_size: int
     seconds: float  # decoding and network
+    images: int = 0  # distinct ones
+    distances: np.ndarray = np.empty(0)  # (P,) float64, squared L2 between unit embeddings
+    issame: np.ndarray = np.empty(0, bool)  # (P,)
+    identities: Optional[np.ndarray] = None  # (P, 2) int64: who is in the pairs, where the set tells
 
 
 def load_set(path) -> EvalSet:
@@ -42,22 +48,60 @@ def load_set(path) -> EvalSet:
     Raises
     ------
     InsightError
-        No pairs, an odd number of images, or one class of pairs only.
+        No pairs, an odd number of images, or one kind of pairs only.
     """
     path = Path(path)
     images, issame = evalbin.read_bin(path)
-    issame = np.asarray(issame, bool)
-    if not len(issame) or len(images) != 2 * len(issame):
-        raise InsightError(f"{path}: {len(images)} images for {len(issame)} pairs; a set holds two images a pair")
-    if issame.all() or not issame.any():
-        kind = "same" if issame.all() else "different"
-        raise InsightError(f"{path}: all {len(issame)} pairs are {kind}; accuracy needs pairs of both kinds")
+    _both_kinds(path, issame)
     position: dict = {}
     index = np.array([position.setdefault(bytes(image), len(position)) for image in images], np.int64)
     first_use = np.unique(index, return_index=True)[1]
     labels = np.full(len(position), UNKNOWN, np.int64)
     source = ImageSource(str(path), [str(i) for i in first_use], labels, list(position).__getitem__, "image")
     return EvalSet(path.stem, source, index.reshape(-1, 2), issame)
+
+
+def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
+    """Pairs of image files, as a list of pairs names them; images are read when they are needed.
+
+    The folder of an image tells the identity, unless that contradicts a pair.
+
+    Parameters
+    ----------
+    rows : sequence of (str, str, bool)
+        Paths under ``root`` of both images, and whether they show one person.
+    root : path
+    path : path
+        The list: its stem names the set, and messages name it.
+
+    Raises
+    ------
+    InsightError
+        An image is missing, or all pairs are of one kind.
+    """
+    issame = np.array([same for _, _, same in rows], bool)
+    _both_kinds(path, issame)
+    position: dict = {}
+    pairs = np.array([[position.setdefault(os.path.normpath(p), len(position)) for p in row[:2]] for row in rows])
+    missing = [name for name in position if not os.path.isfile(os.path.join(root, name))]
+    if missing:
+        raise InsightError(
+            f"{path}: {len(missing)} of {len(position)} images are missing, the first is "
+            f"{os.path.join(root, missing[0])}; say with --image-root where the paths begin"
+        )
+    names = list(position)
+    people: dict = {}
+    labels = np.array([people.setdefault(os.path.dirname(name), len(people)) for name in names], np.int64)
+    if ((labels[pairs[:, 0]] == labels[pairs[:, 1]]) != issame).any():
+        labels[:] = UNKNOWN
+    source = ImageSource(str(root), names, labels, lambda i: Path(root, names[i]).read_bytes(), "")
+    return EvalSet(Path(path).stem, source, pairs, issame)
+
+
+def _both_kinds(path, issame: np.ndarray) -> None:
+    if issame.all() or not issame.any():
+        kind = "same" if issame.all() else "different"
+        raise InsightError(f"{path}: all {len(issame)} pairs are {kind}; accuracy needs pairs of both kinds")
 
 
 def find_sets(folder, names: list) -> tuple:
@@ -68,9 +112,14 @@ def find_sets(folder, names: list) -> tuple:
 
 
 def verify(
-    network: Callable, eval_set: EvalSet, image_size: tuple = (112, 112), batch_size: int = 32, folds: int = 10
+    network: Callable,
+    eval_set: EvalSet,
+    image_size: tuple = (112, 112),
+    batch_size: int = 32,
+    folds: int = 10,
+    show_progress: bool = False,
 ) -> Verification:
-    """Ten-fold accuracy with the embeddings of image and mirror image summed.
+    """K-fold accuracy with the embeddings of image and mirror image summed.
 
     Parameters
     ----------
@@ -83,42 +132,50 @@ def verify(
         Images at a time; bounds the memory.
     folds : int
         At most; fewer where there are fewer pairs.
+    show_progress : bool
+        On stderr.
+
+    Raises
+    ------
+    InsightError
+        An image cannot be decoded or is of another size, or its embedding holds NaN or infinity.
     """
     start = time.perf_counter()
+    source = eval_set.source
+    steps = batches(source, image_size, batch_size)
+    if show_progress:
+        steps = track(steps, f"verifying {eval_set.name}", -(-len(source) // batch_size), "batches")
     summed, lengths = [], []
-    for images in batches(eval_set.source, image_size, batch_size):
-        plain, flipped = network(images), network(np.ascontiguousarray(images[..., ::-1]))
-        lengths.append(np.linalg.norm(plain, axis=1) + np.linalg.norm(flipped, axis=1))
-        summed.append(plain + flipped)
+    with closing(steps):
+        for images in steps:
+            mirrored = np.ascontiguousarray(images[..., ::-1])
+            plain, flipped = (network(given).astype(np.float64) for given in (images, mirrored))
+            lengths.append(np.linalg.norm(plain, axis=1) + np.linalg.norm(flipped, axis=1))
+            summed.append(plain + flipped)
     seconds = time.perf_counter() - start
-    unit = normalise(np.concatenate(summed).astype(np.float64))
-    left, right = unit[eval_set.pairs[:, 0]], unit[eval_set.pairs[:, 1]]
-    distance = np.square(left - right).sum(axis=1)
+    embeddings = np.concatenate(summed)
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if len(broken):
+        raise InsightError(
+            f"{source.name(broken[0])}: its embedding holds NaN or infinity, as do {len(broken) - 1} others of "
+            f"{len(embeddings)}; the network is broken, take an earlier checkpoint"
+        )
+    unit = normalise(embeddings)
+    distance = np.square(unit[eval_set.pairs[:, 0]] - unit[eval_set.pairs[:, 1]]).sum(axis=1)
     count = len(eval_set.issame)
     accuracy = kfold_accuracy(distance, eval_set.issame, min(folds, count))
     # XNorm counts an image once for each pair that it stands in, as the original does.
     xnorm = float(np.concatenate(lengths)[eval_set.pairs].mean() / 2)
-    return Verification(eval_set.name, accuracy, xnorm, count, unit.shape[1], seconds)
-
-
-def report(results: list, model: str, json_path=None) -> None:
-    """Print InsightFace's lines, and write the figures as JSON where asked."""
-    for result in results:
-        print(f"({2 * result.pairs}, {result.embedding_size})")
-        print(f"infer time {result.seconds:f}")
-        print(f"[{result.name}]XNorm: {result.xnorm:f}")
-        print(f"[{result.name}]Accuracy-Flip: {result.folds.accuracy:1.5f}+-{result.folds.std:1.5f}")
-    if json_path:
-        figures = [
-            {
-                "target": r.name,
-                "pairs": r.pairs,
-                "accuracy": r.folds.accuracy,
-                "std": r.folds.std,
-                "per_fold": r.folds.per_fold.tolist(),
-                "thresholds_squared_l2": r.folds.thresholds.tolist(),
-                "xnorm": r.xnorm,
-            }
-            for r in results
-        ]
-        atomic.write_text(json_path, json.dumps({"model": model, "results": figures}, indent=1) + "\n")
+    labels = source.labels
+    return Verification(
+        eval_set.name,
+        accuracy,
+        xnorm,
+        count,
+        unit.shape[1],
+        seconds,
+        len(source),
+        distance,
+        eval_set.issame,
+        None if (labels == UNKNOWN).any() else labels[eval_set.pairs],
+    )

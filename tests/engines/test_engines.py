@@ -170,40 +170,48 @@ def test_a_device_that_is_not_there(spec, tmp_path):
         engines.load(spec, device="gpu:7")
 
 
-def test_onnx_with_normalisation_inside_gets_raw_pixels(tmp_path):
+ONNX_RUNTIMES = pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+
+
+@ONNX_RUNTIMES
+def test_onnx_with_normalisation_inside_gets_raw_pixels(tmp_path, runtime):
     path, weight = linear(tmp_path / "m.onnx", "batch", normalise=True)
-    engine = engines.load(path, threads=1)
+    engine = engines.load(path, threads=1, engine=runtime)
     x = pixels(5, 4)
     assert (engine.image_size, engine.dimension, engine.normalises) == ((4, 4), 4, True)
     assert far((x.reshape(5, -1) - 127.5) * 2 @ weight.T, engine(x)) < 1e-6
 
 
-def test_onnx_without_gets_what_insightface_feeds(tmp_path):
+@ONNX_RUNTIMES
+def test_onnx_without_gets_what_insightface_feeds(tmp_path, runtime):
     path, weight = linear(tmp_path / "m.onnx", "batch")
-    engine = engines.load(path)
+    engine = engines.load(path, engine=runtime)
     x = pixels(5, 4)
     assert "outside" in engine.describe()
     assert far((x.reshape(5, -1) - 127.5) / 127.5 @ weight.T, engine(x)) < 1e-6
 
 
-def test_onnx_with_a_fixed_batch_takes_any_number(tmp_path):
+@ONNX_RUNTIMES
+def test_onnx_with_a_fixed_batch_takes_any_number(tmp_path, runtime):
     path, weight = linear(tmp_path / "m.onnx", 4)
     x = pixels(7, 4)
-    assert far((x.reshape(7, -1) - 127.5) / 127.5 @ weight.T, engines.load(path)(x)) < 1e-6
+    assert far((x.reshape(7, -1) - 127.5) / 127.5 @ weight.T, engines.load(path, engine=runtime)(x)) < 1e-6
 
 
-def test_onnx_of_another_kind_is_told(tmp_path):
+@ONNX_RUNTIMES
+def test_onnx_of_another_kind_is_told(tmp_path, runtime):
     nodes = [helper.make_node("Relu", ["data"], ["out"])]
     path = onnx_file(tmp_path / "m.onnx", nodes, {}, ["n", 112, 112, 3], ["n", 112, 112, 3])
-    with pytest.raises(InsightError, match=r"this one takes data \('n', 112, 112, 3\) and gives out"):
-        engines.load(path)
+    with pytest.raises(InsightError, match=r"this one takes data \('[n?]', 112, 112, 3\) and gives out"):
+        engines.load(path, engine=runtime)
 
 
-def test_without_onnx_runtime_the_remedy_is_told(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+@ONNX_RUNTIMES
+def test_without_the_runtime_the_remedy_is_told(tmp_path, monkeypatch, runtime):
+    monkeypatch.setitem(sys.modules, runtime, None)
     path, _ = linear(tmp_path / "m.onnx", 1)
     with pytest.raises(InsightError, match=r"pip install -e '\.\[deploy\]'"):
-        engines.load(path)
+        engines.load(path, engine=runtime)
 
 
 def test_mxnet_takes_its_threads_when_it_starts(spec, monkeypatch):
@@ -218,7 +226,8 @@ def test_mxnet_takes_its_threads_when_it_starts(spec, monkeypatch):
 
 def test_an_onnx_file_needs_no_mxnet(tmp_path):
     path, _ = linear(tmp_path / "m.onnx", 1)
-    code = f"import sys; from insight import engines; engines.load({path!r}); sys.exit('mxnet' in sys.modules)"
+    load = f"engines.load({path!r}); engines.load({path!r}, engine='openvino')"
+    code = f"import sys; from insight import engines; {load}; sys.exit('mxnet' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

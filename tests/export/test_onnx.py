@@ -10,9 +10,10 @@ from insight import __version__, checkpoint, engines
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
 from insight.errors import InsightError
-from insight.export.onnx import export_onnx, to_onnx
+from insight.export.onnx import export_onnx
 from insight.graph import cut
 from insight.graph.nodes import Model
+from insight.graph.onnx import to_onnx
 
 NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training(mobile())}
 
@@ -209,7 +210,7 @@ def test_below_the_bound_there_is_no_file(exported, tmp_path, capsys):
 
 def test_a_wrong_translation_does_not_pass(exported, tmp_path, monkeypatch):
     """A parameter that is nudged on its way into the file."""
-    from insight.export import onnx_ops
+    from insight.graph import onnx_ops
 
     write = onnx_ops.Writer.constant
 

@@ -1,5 +1,6 @@
 """Images to embeddings: every kind of source, in order, in bounded memory."""
 
+import re
 import threading
 
 import cv2
@@ -13,7 +14,7 @@ from insight.checkpoint import Checkpoint
 from insight.cli import run_command
 from insight.errors import InsightError
 from insight.formats import evalbin
-from insight.verify.embed import AHEAD, embed, save
+from insight.verify.embed import AHEAD, embed, save, stream
 from insight.verify.sources import ImageSource, image_source
 
 SIZE = (16, 16)
@@ -135,6 +136,26 @@ def test_only_a_few_batches_are_held():
     assert counts["most"] <= 4 * (AHEAD + 1)
 
 
+def test_the_next_images_are_decoded_while_the_network_works():
+    decoded = threading.Event()
+
+    def read(i):
+        if i == 4:  # of the second batch
+            decoded.set()
+        return picture(i)
+
+    def waiting(images):
+        assert decoded.wait(10)
+        return network(images)
+
+    embed(waiting, ImageSource("made", list("01234567"), np.zeros(8), read, "image"), SIZE, batch_size=4)
+
+
+def test_a_stream_may_start_anywhere():
+    whole = embed(network, source_of(10), SIZE).embeddings
+    assert (np.concatenate(list(stream(network, source_of(10), SIZE, batch_size=4, start=5))) == whole[5:]).all()
+
+
 def test_an_image_that_cannot_be_used_is_named(folder):
     (folder / "bob/2.png").write_bytes(b"nothing")
     with pytest.raises(InsightError, match=r"faces/bob/2.png: not a readable image"):
@@ -186,11 +207,14 @@ def test_the_command(spec, tmp_path, capsys):
     for flip in ("none", "sum"):
         assert run_command("embed", [*arguments, "--flip", flip, "--batch-size", "4"]) == 0
         held[flip] = np.load(output)["embeddings"]
-    assert "6 embeddings of 4" in capsys.readouterr().out
+    assert re.search("6 embeddings of 4; .*m,1 in OpenVINO .* on CPU, float32", capsys.readouterr().out)
     assert held["none"].shape == (6, 4)
     assert np.abs(held["sum"] - held["none"]).max() > 0.1
     assert run_command("embed", arguments) == 0
     assert (np.load(output)["embeddings"] == held["none"]).all()  # none is the default, and a file is replaced
+    assert run_command("embed", [*arguments, "--engine", "mxnet"]) == 0
+    np.testing.assert_allclose(np.load(output)["embeddings"], held["none"], rtol=1e-4)
+    assert run_command("embed", [*arguments, "--engine", "mxnet", "--dtype", "bfloat16"]) == 2
 
 
 def test_the_command_leaves_no_file_behind_an_error(spec, tmp_path, capsys):

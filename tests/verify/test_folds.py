@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight.errors import InsightError
-from insight.verify.folds import fold_slices, kfold_accuracy, normalise
+from insight.verify.folds import accuracy_of_cells, cells, fold_slices, kfold_accuracy, normalise
 
 
 def accuracy_by_loops(distance, issame, folds):
@@ -38,6 +38,25 @@ def test_against_loops(seed, count, folds):
     distance = np.where(issame, draw.normal(1.0, 0.4, count), draw.normal(1.6, 0.4, count)).clip(0, 4)
     got = kfold_accuracy(distance, issame, folds)
     assert (got.accuracy, got.std) == pytest.approx(accuracy_by_loops(distance, issame, folds), abs=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_a_weight_is_a_number_of_copies(seed, folds):
+    """Each pair repeated where it stands; folds of equal weight, so that their ends do not move."""
+    draw = np.random.default_rng(seed)
+    weight = np.tile(draw.permutation([0, 1, 2, 3, 1]), folds)
+    issame = draw.random(5 * folds) < 0.5
+    distance = draw.uniform(0, 4, 5 * folds)
+    copies = accuracy_by_loops(distance.repeat(weight), issame.repeat(weight), folds)
+    got = accuracy_of_cells(cells(distance, folds), issame, folds, weight.astype(float))
+    assert (got.accuracy, got.std) == pytest.approx(copies, abs=1e-12)
+
+
+def test_a_fold_without_weight_is_left_out():
+    distance, issame = np.array([0.5, 1.5, 0.5, 1.5]), np.array([True, False, False, True])
+    got = accuracy_of_cells(cells(distance, 2), issame, 2, np.array([1.0, 1.0, 0.0, 0.0]))
+    assert len(got.per_fold) == 1
 
 
 def test_threshold_is_strict_and_the_first_of_a_tie():

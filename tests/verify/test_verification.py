@@ -1,6 +1,7 @@
 """Verification of a whole set with stand-in networks whose answers are known."""
 
-import json
+import os
+import pickle
 
 import cv2
 import numpy as np
@@ -57,8 +58,6 @@ def test_sets_that_cannot_be_scored(tmp_path, issame, message):
     path = tmp_path / "bad.bin"
     evalbin.write_bin(path, [png(i) for i in range(4)], np.array([True, False]))
     good = evalbin.read_bin(path)
-    import pickle
-
     path.write_bytes(pickle.dumps((list(map(bytes, good.images)), issame), protocol=2))
     with pytest.raises(InsightError, match=message):
         verification.load_set(path)
@@ -71,10 +70,60 @@ def test_undecodable_image_is_named(tmp_path):
         verification.verify(halves, verification.load_set(path), (4, 4))
 
 
-def test_report_lines_and_json(bin_path, tmp_path, capsys):
-    result = verification.verify(halves, verification.load_set(bin_path), (4, 4))
-    verification.report([result], "some,1", tmp_path / "out.json")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "(4, 2)"
-    assert lines[3] == "[val]Accuracy-Flip: 0.00000+-0.00000"
-    assert json.loads((tmp_path / "out.json").read_text())["results"][0]["accuracy"] == 0.0
+def test_a_broken_network_is_told(bin_path):
+    def broken(images):
+        return np.where(images[:, :1, 0, 0] == 30, np.nan, halves(images))
+
+    with pytest.raises(
+        InsightError, match=r"val\.bin: image 3: its embedding holds NaN or infinity, as do 0 others of 3"
+    ):
+        verification.verify(broken, verification.load_set(bin_path), (4, 4))
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Two people, and rows that pair their images."""
+    for name, image in (("ann/1.png", png(9, 8)), ("ann/2.png", png(9, 7)), ("bob/1.png", png(1, 9))):
+        path = tmp_path / "faces" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image)
+    return tmp_path / "faces"
+
+
+ROWS = [("ann/1.png", "ann/2.png", True), ("ann/2.png", "bob/1.png", False), ("./ann/1.png", "bob/1.png", False)]
+
+
+def test_a_list_of_pairs_over_a_folder(faces):
+    pairs = verification.pair_set(ROWS, faces, "lists/some.csv")
+    assert pairs.name == "some"
+    assert list(pairs.source.keys) == ["ann/1.png", "ann/2.png", "bob/1.png"]
+    assert pairs.pairs.tolist() == [[0, 1], [1, 2], [0, 2]]
+    result = verification.verify(halves, pairs, (4, 4), folds=3)
+    assert (result.pairs, result.images) == (3, 3)
+    assert result.identities.tolist() == [[0, 0], [0, 1], [0, 1]]
+
+
+def test_folders_that_contradict_the_pairs_are_no_identities(faces):
+    rows = [("ann/1.png", "ann/2.png", False), ("ann/1.png", "bob/1.png", True)]
+    assert verification.verify(halves, verification.pair_set(rows, faces, "x"), (4, 4)).identities is None
+
+
+def test_of_a_bin_no_identities_are_known(bin_path):
+    assert verification.verify(halves, verification.load_set(bin_path), (4, 4)).identities is None
+
+
+def test_missing_images_of_a_list_are_told_before_anything_is_embedded(faces):
+    os.unlink(faces / "ann/2.png")
+    with pytest.raises(
+        InsightError, match=r"some\.csv: 1 of 3 images are missing, the first is .*faces/ann/2\.png; say"
+    ):
+        verification.pair_set(ROWS, faces, "some.csv")
+    with pytest.raises(InsightError, match=r"some\.csv: all 1 pairs are same"):
+        verification.pair_set(ROWS[:1], faces, "some.csv")
+
+
+def test_an_odd_number_of_images_is_told(tmp_path):
+    path = tmp_path / "odd.bin"
+    path.write_bytes(pickle.dumps(([png(1), png(2), png(3)], [True]), protocol=2))
+    with pytest.raises(InsightError, match=r"odd\.bin: 3 images for 1 pairs"):
+        verification.load_set(path)

@@ -13,7 +13,12 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import InsightError
-from ..graph.nodes import BATCH_NORM_EPS, Model, Node, Ref
+from .nodes import BATCH_NORM_EPS, Model, Node, Ref
+
+
+class NoTranslation(InsightError):
+    """ONNX, or our use of it, lacks what a node computes."""
+
 
 TRANSLATIONS: Dict[str, Callable[[Writer, Node], None]] = {}
 
@@ -49,7 +54,7 @@ class Writer:
     def edge(self, ref: Ref) -> str:
         """ONNX name of what an edge carries; a parameter becomes an initializer on the way."""
         if ref.index:
-            raise InsightError(f"output {ref.index} of {ref.node} is read; only first outputs can be exported")
+            raise NoTranslation(f"output {ref.index} of {ref.node} is read; only first outputs can be exported")
         array = self.model.array(ref)
         return ref.node.name if array is None else self.constant(ref.node.name, array)
 
@@ -64,7 +69,7 @@ class Writer:
         """The array on an edge that has to be one."""
         array = self.model.array(ref)
         if array is None:
-            raise InsightError(f"{node}: its {ref.node.name} is computed, not stored; that cannot be exported")
+            raise NoTranslation(f"{node}: its {ref.node.name} is computed, not stored; that cannot be exported")
         return array
 
     def emit(self, operator: str, node: Node, inputs: List[str], name: str = "", output: str = "", **attrs: Any) -> str:
@@ -79,19 +84,19 @@ def translate(writer: Writer, node: Node) -> None:
 
     Raises
     ------
-    InsightError
+    NoTranslation
         The operator, or an option of it, has no translation.
     """
     translation = TRANSLATIONS.get(node.op)
     if translation is None:
         known = ", ".join(sorted(name for name in TRANSLATIONS if not name.startswith("_")))
-        raise InsightError(f"operator {node.op} at node {node.name!r} has no ONNX translation; known: {known}")
+        raise NoTranslation(f"operator {node.op} at node {node.name!r} has no ONNX translation; known: {known}")
     translation(writer, node)
 
 
-def unsupported(node: Node, what: str) -> InsightError:
+def unsupported(node: Node, what: str) -> NoTranslation:
     """An option that a translation does not take."""
-    return InsightError(f"operator {node.op} at node {node.name!r}: {what} has no ONNX translation here")
+    return NoTranslation(f"operator {node.op} at node {node.name!r}: {what} has no ONNX translation here")
 
 
 @translates("Convolution")

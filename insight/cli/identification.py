@@ -1,0 +1,76 @@
+"""Every probe is searched in the gallery. Closed set: the share of probes whose own identity is among the first
+1 or 5. Open set: a candidate must also exceed a threshold, chosen so that of the probes who are not in the gallery
+only a share (FPIR) is taken for someone; TPIR is the share of the others who are then found, first and above it.
+
+Gallery and probes are two folder trees, a folder an identity, two .rec sets with common labels, or two files that
+`embed` wrote. Identities are matched by folder name, or by label where there are no folders. The search is exact and
+goes by blocks: beside the embeddings it needs some 200 MB, however large the gallery is.
+
+  insight identification --model y1.onnx --gallery enrolled/ --probes seen/
+  insight identification --gallery gallery.npz --probes probes.npz --fpir 0.01,0.001
+"""
+
+HELP = "1:N search: rank-1/5, and TPIR at FPIR"
+
+
+def add_arguments(parser):
+    parser.add_argument("--gallery", required=True, help="folder, .rec, or .npz that `embed` wrote: who is known")
+    parser.add_argument("--probes", required=True, help="likewise: whom to search")
+    parser.add_argument("--model", help="what `embed` takes; not needed where both are .npz")
+    parser.add_argument("--flip", choices=["sum", "none"], default="sum", help="sum: add the mirror image's embedding")
+    parser.add_argument("--engine", default="auto", help="what evaluates the model, as `embed` has it")
+    parser.add_argument("--batch-size", type=int, help="images at a time; else as `embed` has it")
+    parser.add_argument("--ranks", default="1,5", help="ranks of the closed set")
+    parser.add_argument("--fpir", default="0.1,0.01,0.001", help="false positive identification rates of the open set")
+    parser.add_argument("--json", default="", help="write the figures to this file too")
+
+
+def run(args):
+    from ..verify import identification
+
+    ranks = _numbers("--ranks", args.ranks, int)
+    fpirs = _numbers("--fpir", args.fpir, float)
+    identification.check_options(ranks, fpirs)  # before hours of embedding
+    gallery, probes = _embeddings(args)
+    ids = identification.match_identities(gallery, probes)
+    found = identification.identify(
+        gallery.embeddings, ids[0], probes.embeddings, ids[1], ranks, fpirs, what="searching"
+    )
+    print(identification.report(found, args.json))
+
+
+def _numbers(option, text, kind):
+    from ..errors import InsightError
+
+    try:
+        return [kind(field) for field in text.split(",")]
+    except ValueError:
+        raise InsightError(f"{option} {text}: want numbers with commas between") from None
+
+
+def _embeddings(args):
+    import os
+
+    from ..errors import InsightError
+    from ..verify import embed
+    from ..verify.sources import image_source
+
+    paths = (args.gallery, args.probes)
+    if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
+        raise InsightError(
+            f"--probes {paths[1]}: is the gallery itself, where each face finds itself; give other images"
+        )
+    images = {path: image_source(path) for path in paths if not path.lower().endswith(".npz")}
+    engine = None
+    if images:
+        from ..engines import load
+
+        if not args.model:
+            raise InsightError(f"--model: missing; the images of {next(iter(images))} must be embedded")
+        engine = load(args.model, batch_size=args.batch_size, engine=args.engine)
+    return [
+        embed.embed(engine, images[path], engine.image_size, args.flip, engine.batch_size)
+        if path in images
+        else embed.load(path)
+        for path in paths
+    ]

@@ -1,0 +1,161 @@
+"""OpenVINO as an engine: ``model.onnx``, its own ``model.xml``, and checkpoints as ONNX; on the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import threading
+from typing import Optional
+
+import numpy as np
+
+from .._mxnet import physical_cores
+from ..errors import InsightError
+from . import BATCH, ENGINES, onnx_engine, parse_device
+from .engine import Settings, Unable, is_checkpoint
+from .onnx_engine import OnnxEngine, Value
+
+PRECISION = {"float32": "f32", "bfloat16": "bf16"}
+TELEMETRY = "openvino_telemetry"
+REMEDY = "run: pip install -e '.[deploy]'"
+LINEAR = ("Convolution", "GroupConvolution", "MatMul")
+
+
+@ENGINES.register("openvino")
+class OpenVINOEngine(OnnxEngine):
+    """An ONNX or OpenVINO network; safe to call from several threads, one at a time inside.
+
+    A checkpoint comes with its plain graph, whatever ``graph`` says: OpenVINO folds batch norm and fuses PReLU into
+    the convolution before it by itself, which our split would hide from it.
+
+    Parameters
+    ----------
+    spec : str
+        The file, or the checkpoint that ``content`` was made of.
+    threads : int, optional
+        Where missing as many as MXNet would take: OMP_NUM_THREADS, or the physical cores.
+    device, batch_size, dtype
+        As in :func:`insight.engines.load`.
+    content : bytes, optional
+        The network as ONNX, where it does not stand in a file.
+
+    Raises
+    ------
+    InsightError
+        OpenVINO is not installed, it is no such network, or the CPU does not compute in that type.
+    Unable
+        OpenVINO does not read or compile it.
+    """
+
+    name = "openvino"
+    SPEC = "OpenVINO's .xml"
+    DTYPES = tuple(PRECISION)
+
+    def __init__(
+        self,
+        spec: str,
+        threads: Optional[int] = None,
+        device=None,
+        batch_size: Optional[int] = None,
+        dtype: str = "float32",
+        content: Optional[bytes] = None,
+    ):
+        self._runtime = _import()
+        self.dtype = dtype
+        core = self._runtime.Core()
+        _check_device(core, device, dtype)
+        network = onnx_engine.existing(spec) if content is None else content
+        try:
+            model = core.read_model(network)
+            compiled = core.compile_model(model, "CPU", _options(threads, dtype))
+        except RuntimeError as error:
+            raise Unable(f"{spec}: OpenVINO does not load it: {_reason(error)}") from None
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()
+        is_ir = content is None and spec.lower().endswith(".xml")
+        normalises = _normalises_inside(model) if is_ir else onnx_engine.normalises_inside(network)
+        inputs, outputs = ([_value(port) for port in ports] for ports in (model.inputs, model.outputs))
+        super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH["cpu"])
+
+    @staticmethod
+    def takes(spec: str) -> bool:
+        """Whether a specification names an ONNX or OpenVINO file, or a checkpoint."""
+        return spec.lower().endswith(".xml") or onnx_engine.takes(spec)
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether OpenVINO is there."""
+        return importlib.util.find_spec("openvino") is not None
+
+    @classmethod
+    def open(cls, spec: str, settings: Settings) -> OpenVINOEngine:
+        """Load a file or convert a checkpoint; see :meth:`Engine.open`."""
+        _import()
+        content = onnx_engine.convert(spec, "plain") if is_checkpoint(spec) else None
+        return cls(spec, settings.threads, settings.device, settings.batch_size, settings.dtype, content)
+
+    def describe(self) -> str:
+        """One line: ``OpenVINO 2025.4.1 on CPU, float32, normalisation inside``."""
+        version = self._runtime.__version__.split("-")[0]
+        return f"OpenVINO {version} on CPU, {self.dtype}, {self._normalisation()}"
+
+    def _infer(self, images: np.ndarray) -> np.ndarray:
+        with self._lock:
+            return self._request.infer({0: images}, share_inputs=True)[0]
+
+
+def _import():
+    """OpenVINO without its telemetry.
+
+    Its import reports itself to a server, in a thread that forks; together with the imports of others that now and
+    then ends in a deadlock. Where the package for that is missing, OpenVINO does without: here it is missing.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault(TELEMETRY, None)
+    try:
+        import openvino
+    except ImportError as error:
+        raise Unable(f"OpenVINO is not installed, or does not load ({error}); {REMEDY}") from None
+    finally:
+        if sys.modules.get(TELEMETRY, ...) is None:
+            del sys.modules[TELEMETRY]
+    return openvino
+
+
+def _check_device(core, device, dtype: str) -> None:
+    kind, number = parse_device(device)
+    if kind != "cpu":
+        raise InsightError(f"device {kind}({number}): OpenVINO evaluates on the CPU; give another engine")
+    if dtype == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InsightError("--dtype bfloat16: this CPU does not compute in it (AVX-512 BF16 or AMX); use float32")
+
+
+def _options(threads: Optional[int], dtype: str) -> dict:
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return {
+        "INFERENCE_PRECISION_HINT": PRECISION[dtype],  # its own choice is bfloat16, where the CPU has it
+        "INFERENCE_NUM_THREADS": threads or (int(chosen) if chosen.isdigit() else 0) or physical_cores(),
+        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
+    }
+
+
+def _value(port) -> Value:
+    lengths = (length.get_length() if length.is_static else "?" for length in port.get_partial_shape())
+    return Value(port.get_any_name(), tuple(lengths))
+
+
+def _normalises_inside(model) -> bool:
+    """Whether anything is added or subtracted before the first weights; the scale may be folded into these."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in LINEAR:
+            return False
+        if node.get_type_name() in ("Add", "Subtract"):
+            return True
+    return False
+
+
+def _reason(error: Exception) -> str:
+    """The last line of OpenVINO's message that says something: the first ones name its source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:200]

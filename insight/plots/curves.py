@@ -1,0 +1,173 @@
+"""Curves of training runs side by side, one panel a figure."""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, List, NamedTuple, Sequence
+
+import numpy as np
+
+from ..errors import InsightError
+from ..formats.atomic import temporary_beside
+from ..formats.trainlog import Curve, TrainLog
+
+SUFFIXES = (".png", ".svg")
+MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of as many parts, which keeps an SVG small
+_LABELLED_RUNS = 8  # more make the legend of a panel larger than its curves
+
+
+class Panel(NamedTuple):
+    """One figure over the steps: its name, and the curves of a run (the second, if any, is dashed)."""
+
+    title: str
+    curves: Callable[[TrainLog], List[Curve]]
+    target: str = ""
+
+
+def require(path, option: str = "--output") -> None:
+    """Say before any work that a picture cannot be drawn.
+
+    Raises
+    ------
+    InsightError
+        The suffix is neither .png nor .svg, or matplotlib is not installed.
+    """
+    if os.path.splitext(path)[1].lower() not in SUFFIXES:
+        raise InsightError(f"{option} {path}: the suffix says how to draw, want {' or '.join(SUFFIXES)}")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise InsightError(f"{option}: needs matplotlib, which is not installed; pip install -e '.[plots]'") from None
+
+
+def panels(runs: Sequence[TrainLog]) -> List[Panel]:
+    """The panels that the runs have something for: loss, training accuracy, learning rate, a panel a target."""
+
+    def named(*names: str) -> Callable[[TrainLog], List[Curve]]:
+        return lambda run: [run.curves.get(name, Curve()) for name in names]
+
+    def accuracy(target: str) -> Callable[[TrainLog], List[Curve]]:
+        return lambda run: [run.targets[target].accuracy] if target in run.targets else []
+
+    fixed = [
+        Panel("training loss", named("loss")),
+        Panel("training accuracy", named("acc", "acc_free")),
+        Panel("learning rate", named("lr")),
+    ]
+    targets = dict.fromkeys(target for run in runs for target in run.targets)
+    every = [*fixed, *(Panel(f"verification accuracy: {t}", accuracy(t), t) for t in targets)]
+    return [panel for panel in every if any(len(curve) for run in runs for curve in panel.curves(run))]
+
+
+def draw(runs: Sequence[TrainLog], path) -> None:
+    """Draw all runs into one picture; the suffix, .png or .svg, says the format."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    wanted = panels(runs)
+    columns = 1 if len(wanted) == 1 else 2 if len(wanted) <= 4 else 3
+    rows = -(-len(wanted) // columns)
+    kind = os.path.splitext(path)[1].lower()[1:]
+    style = {"svg.hashsalt": "insight", "font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
+    with temporary_beside(path) as partial, rc_context(style):
+        figure = Figure(figsize=(1.2 + 4.6 * columns, 0.5 + 3.1 * rows), layout="constrained")
+        every_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        colours = _colours(len(runs))
+        for axes, panel in zip(every_axes, wanted):
+            _draw_panel(axes, panel, runs, colours)
+        for axes in every_axes[len(wanted) :]:
+            axes.set_visible(False)
+        _name_runs(figure, runs, colours)
+        stamp = "Date" if kind == "svg" else "Software"
+        figure.savefig(partial, format=kind, dpi=130, metadata={stamp: None})
+
+
+def _colours(count: int) -> list:
+    from matplotlib import colormaps
+
+    if count <= 10:
+        return [colormaps["tab10"](i) for i in range(count)]
+    return [colormaps["turbo"](x) for x in np.linspace(0.05, 0.95, count)]
+
+
+def _name_runs(figure, runs: Sequence[TrainLog], colours: list) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, linewidth=2.5) for colour in colours]
+    widest = max(len(run.label) for run in runs)
+    columns = max(1, min(len(runs), 110 // (widest + 6)))
+    numbers = [str(number) for number in range(len(runs))]
+    legend = figure.legend(handles, numbers, loc="outside upper center", ncols=columns, frameon=False)
+    for text, run in zip(legend.get_texts(), runs):  # put in afterwards: a legend leaves out a name like _a.log
+        text.set_parse_math(False)
+        text.set_text(run.label)
+
+
+def _draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    axes.set_title(panel.title, loc="left", parse_math=False)
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    last = max(1, *(run.last_step() for run in runs))
+    axes.set_xlim(-0.02 * last, 1.03 * last)  # the same in every panel
+    axes.grid(True, linewidth=0.5, alpha=0.35)
+    axes.spines[["top", "right"]].set_visible(False)
+    for run, colour in zip(runs, colours):
+        for curve, line in zip(panel.curves(run), ("-", "--")):
+            if len(curve):
+                _draw_curve(axes, curve, colour, line, marked=bool(panel.target))
+        if panel.target in run.targets:
+            _mark_best(axes, run, panel.target, colour)
+    if panel.target:
+        _name_best(axes, runs, panel.target)
+    elif panel.title == "learning rate":
+        _scale_rate(axes, runs)
+    elif panel.title == "training accuracy" and any("acc_free" in run.curves for run in runs):
+        _name_margins(axes)
+
+
+def _draw_curve(axes, curve: Curve, colour, line: str, marked: bool) -> None:
+    """A line; a long one as the means of equal parts, over a band from their lowest to their highest."""
+    steps, values = curve.arrays()
+    values[~np.isfinite(values)] = np.nan  # a gap
+    if len(steps) > MOST_POINTS:
+        parts = [part for part in np.array_split(np.arange(len(steps)), MOST_POINTS) if np.isfinite(values[part]).any()]
+        low, high = ([edge(values[part]) for part in parts] for edge in (np.nanmin, np.nanmax))
+        steps = np.array([steps[part].mean() for part in parts])
+        values = np.array([np.nanmean(values[part]) for part in parts])
+        axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+    marker = "." if marked or len(steps) == 1 else ""
+    axes.plot(steps, values, line, color=colour, linewidth=1.5, marker=marker, alpha=0.9 if line == "-" else 0.7)
+
+
+def _mark_best(axes, run: TrainLog, target: str, colour) -> None:
+    best = run.best_of(target)
+    axes.plot([best.step], [best.accuracies[target]], "o", color=colour, markersize=8, fillstyle="none")
+
+
+def _name_best(axes, runs: Sequence[TrainLog], target: str) -> None:
+    """The circles' figures, in the order and the colours of the runs."""
+    bests = [run.best_of(target) for run in runs if target in run.targets]
+    if len(bests) > _LABELLED_RUNS:
+        return
+    circles = [line for line in axes.get_lines() if line.get_fillstyle() == "none"]
+    names = [f"{best.accuracies[target]:.5f} at step {best.step}" for best in bests]
+    axes.legend(circles, names, loc="best", framealpha=0.75)
+
+
+def _name_margins(axes) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color="0.3", linestyle=line) for line in ("-", "--")]
+    axes.legend(lines, ["with the margin", "without"], loc="best", framealpha=0.75)
+
+
+def _scale_rate(axes, runs: Sequence[TrainLog]) -> None:
+    """A logarithmic axis where the rate falls in steps of ten; a rate that ends at zero would pull it down for ever."""
+    every = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
+    if np.isfinite(every).all() and every.min() > 0 and 20 < every.max() / every.min() <= 1e5:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)

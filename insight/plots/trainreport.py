@@ -1,0 +1,77 @@
+"""What plot-log says of training runs: the best checkpoint of each, a CSV of every point, a picture."""
+
+from __future__ import annotations
+
+import csv
+import math
+from typing import Iterable, List, Sequence
+
+from ..formats import atomic
+from ..formats.trainlog import CURVES, Best, Target, TrainLog, read_logs
+from . import curves
+
+
+def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[TrainLog]:
+    """Read logs, draw them into one picture, write the CSV where one is asked for.
+
+    Raises
+    ------
+    InsightError
+        A file is no log, the picture's suffix is unknown, or matplotlib is missing.
+    """
+    curves.require(picture)
+    runs = read_logs(paths)
+    curves.draw(runs, picture)
+    if table:
+        write_csv(runs, table)
+    return runs
+
+
+def write_csv(runs: Sequence[TrainLog], path) -> None:
+    """A row for each run and step: ``run,step``, a column a curve, ``saved`` (number of the checkpoint).
+
+    A field is empty where the log has nothing for that step, and ``nan`` where it has no number.
+    """
+    names = [name for name in CURVES if any(name in run.curves for run in runs)]
+    targets = list(dict.fromkeys(target for run in runs for target in run.targets))
+    heading = ["run", "step", *names, *(f"{target} {field}" for target in targets for field in Target._fields), "saved"]
+    with atomic.write_beside(path, "w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(heading)
+        for run in runs:
+            columns = dict(run.curves)
+            for target, figures in run.targets.items():
+                columns.update({f"{target} {name}": curve for name, curve in zip(Target._fields, figures)})
+            columns["saved"] = run.saved
+            for step in sorted({step for curve in columns.values() for step in curve.steps}):
+                row = {name: _text(curve, step) for name, curve in columns.items()}
+                writer.writerow([run.label, step, *(row.get(name, "") for name in heading[2:])])
+
+
+def _text(curve, step: int) -> str:
+    value = curve.at(step)
+    return "" if math.isnan(value) and step not in curve else f"{value:.10g}"
+
+
+def summary(runs: Sequence[TrainLog]) -> str:
+    """Lines: for each run the best accuracy of every target, and the best checkpoint over all."""
+    lines = []
+    for run in runs:
+        lines.append(f"{run.label}: {run.last_step()} steps")
+        width = max(map(len, run.targets), default=0)
+        for name, target in run.targets.items():
+            best = run.best_of(name)
+            std = target.std.at(best.step)
+            spread = "" if math.isnan(std) else f"+-{std:.5f}"
+            lines.append(f"  {name:<{width}}  {best.accuracies[name]:.5f}{spread} at step {best.step}, {_number(best)}")
+        best = run.best()
+        if best is None:
+            lines.append("  best checkpoint: unknown, no verification is in the log")
+        else:
+            figures = ", ".join(f"{name} {accuracy:.5f}" for name, accuracy in best.accuracies.items())
+            lines.append(f"  best checkpoint: {_number(best)}, step {best.step}, {figures}")
+    return "\n".join(lines)
+
+
+def _number(best: Best) -> str:
+    return "no checkpoint in the log" if best.number is None else f"number {best.number}"
