@@ -13,17 +13,14 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=recipes/words.sh
+source "$ROOT/recipes/words.sh"
 SOFTMAX_STEPS=${SOFTMAX_STEPS:-160}
 ARCFACE_STEPS=${ARCFACE_STEPS:-240}
 BATCH_SIZE=${BATCH_SIZE:-64}
 VAL_RATIO=${VAL_RATIO:-0.25}
 PAIRS=${PAIRS:-1200}
 SEED=${SEED:-0}
-
-fail() {
-    echo "error: $*" >&2
-    exit 2
-}
 
 usage() { sed -n '2,/^set -euo/p' "${BASH_SOURCE[0]}" | sed '/^set -euo/d; s/^# \{0,1\}//'; }
 
@@ -83,15 +80,6 @@ if [[ -z $dry_run ]]; then
     mkdir -p "$work/log"
     printf '%s\n' "$faces" >"$work/faces.txt"
 fi
-
-show() { # a command line as one would type it
-    local word
-    printf '    insight'
-    for word in "$@"; do
-        [[ $word =~ ^[[:alnum:]_./,=:+@%-]+$ ]] && printf ' %s' "$word" || printf ' %q' "$word"
-    done
-    printf '\n'
-}
 
 stage=0
 # stage NAME FILE FIGURE COMMAND...: run an insight command as the next stage. FILE is what it makes;

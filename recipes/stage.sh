@@ -10,11 +10,8 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=recipes/environment.sh
 source "$ROOT/recipes/environment.sh"
-
-fail() {
-    echo "error: $*" >&2
-    exit 2
-}
+# shellcheck source=recipes/words.sh
+source "$ROOT/recipes/words.sh"
 
 _usage() { # the head of the script that is run, then what all have in common
     sed -n '2,/^set -euo/p' "$0" | sed '/^set -euo/d; s/^# \{0,1\}//'
@@ -186,15 +183,6 @@ _call() {
     ((!${#extra[@]})) || printf ' %q' "${extra[@]}"
 }
 
-_show() { # a command line as one would type it
-    local word
-    printf '    insight'
-    for word in "$@"; do
-        [[ $word =~ ^[[:alnum:]_./,=:+@%-]+$ ]] && printf ' %s' "$word" || printf ' %q' "$word"
-    done
-    printf '\n'
-}
-
 # train OPTIONS…: the stage itself, with the options that only it has.
 train() {
     local flag name command status=0
@@ -217,7 +205,7 @@ train() {
     # shellcheck disable=SC2206  # EXTRA's words
     command+=(${EXTRA:-} "${extra[@]}")
     if [[ -n $dry_run ]]; then
-        _show "${command[@]}"
+        show "${command[@]}"
         return
     fi
     make_environment deploy || exit 2
@@ -227,7 +215,7 @@ train() {
         [[ $ROOT/$PREFIX != "$smoke_dir"/* && $PREFIX != "$smoke_dir"/* ]] || rm -rf -- "$PREFIX"-*
     fi
     printf '%s, %s: %s images a step on %s\n' "$recipe" "$stage" "$BATCH_SIZE" "$devices"
-    _show "${command[@]}"
+    show "${command[@]}"
     rm -f "$PREFIX-finished.txt"
     supervise insight "${command[@]}" || status=$?
     if ((status >= 128)); then

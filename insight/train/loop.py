@@ -75,7 +75,7 @@ class Run:
             options.images_filter,
             "uint8" if devices[0].device_type == "gpu" else "float32",
         )
-        head = heads.get(options.loss_type).__name__.lower()
+        head = heads.get(options.loss_type).name
         self.schedule = schedules.from_options(options, head, self.batch_size, self.loader.batches_per_epoch)
         self.total = self.schedule.total_steps
         self.stop = StopRequest()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -62,13 +62,18 @@ def load(prefix: str) -> Optional[State]:
     InsightError
         The file is not one of ours.
     """
+    return _read(prefix, lambda name: True)
+
+
+def _read(prefix: str, wanted: Callable[[str], bool]) -> Optional[State]:
+    """As :func:`load`, with only those arrays whose names are wanted."""
     path = state_path(prefix)
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        meta = json.loads(arrays.pop("meta").tobytes())
+            meta = json.loads(file["meta"].tobytes())
+            arrays = {name: file[name] for name in file.files if name != "meta" and wanted(name)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InsightError(f"{path}: not the state of a training run ({error}); move it away to start afresh") from None
 
@@ -87,7 +92,8 @@ def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
         ``--resume`` with another data set or other options than the run was started with; or no
         ``--resume`` although an unfinished run would be overwritten.
     """
-    state, path = load(options.prefix), state_path(options.prefix)
+    path = state_path(options.prefix)
+    state = _read(options.prefix, lambda name: False)  # first what it says: the arrays may be gigabytes
     if state is None:
         return None
     if not options.resume:
@@ -107,4 +113,4 @@ def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
         raise InsightError(
             f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
         )
-    return state
+    return load(options.prefix)
