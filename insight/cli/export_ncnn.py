@@ -5,6 +5,8 @@ normalisation is inside. Before they are kept, ncnn embeds faces with them, and 
   insight export-ncnn --model models/y1,40 --output y1-half --dtype float16 --faces lfw.bin
 """
 
+from ._gate import add_gate, faces, say_lineage
+
 HELP = "write a checkpoint for ncnn, as .param and .bin"
 
 
@@ -17,24 +19,16 @@ def add_arguments(parser):
         default="float32",
         help="of the stored weights; float16 halves the .bin",
     )
-    parser.add_argument(
-        "--faces", metavar="PATH", help="faces to compare with: identity folders, a .rec or a .bin; else random images"
-    )
-    parser.add_argument("--num-faces", type=int, default=32, help="how many to compare with")
-    parser.add_argument(
-        "--bound", type=float, help="least cosine to MXNet, for every face; else 0.9999, and 0.999 for float16"
-    )
+    add_gate(parser, "least cosine to MXNet, for every face; else 0.9999, and 0.999 for float16")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
 def run(args):
     from ..export.ncnn import export_ncnn
-    from ..export.parity import random_faces
-    from ..verify.sources import image_source
 
-    faces = image_source(args.faces).spread if args.faces else random_faces
-    result = export_ncnn(args.model, args.output, args.dtype, faces, args.num_faces, args.bound, args.overwrite)
+    result = export_ncnn(args.model, args.output, args.dtype, faces(args), args.num_faces, args.bound, args.overwrite)
     height, width = result.image_size
     print(f"{result.param}, {result.weights.name}: {result.size / 1e6:.2f} MB, {args.dtype} weights")
     print(f"input data: {height}x{width} RGB, 0..255; output fc1: {result.dimension}")
     print(f"parity with MXNet: {result.parity}")
+    say_lineage(result.stages, f"{result.param.with_suffix('')}-lineage.json")

@@ -8,6 +8,8 @@ where a log tells. Before it is kept, ONNX Runtime embeds faces with it, and eac
   insight export-onnx --model models/y1,40 --output y1-int8.onnx --int8 --calibrate faces.rec --target-bin lfw.bin
 """
 
+from ._gate import add_gate, faces, say_lineage
+
 HELP = "write a checkpoint as ONNX"
 
 
@@ -22,13 +24,7 @@ def add_arguments(parser):
         help="plain: as trained; fast: the same function with batch norm folded and PReLU split, about twice as fast; "
         "else plain, and fast for 8-bit ONNX",
     )
-    parser.add_argument(
-        "--faces", metavar="PATH", help="faces to compare with: identity folders, a .rec or a .bin; else random images"
-    )
-    parser.add_argument("--num-faces", type=int, default=32, help="how many to compare with")
-    parser.add_argument(
-        "--bound", type=float, help="least cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean"
-    )
+    add_gate(parser, "least cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
     eight = parser.add_argument_group("8 bits")
@@ -57,21 +53,19 @@ def run(args):
 def _run_int8(args):
     from ..errors import InsightError
     from ..export.quantize import BOUND, export_int8
-    from ..verify.sources import image_source
 
     if not args.calibrate:
         raise InsightError(
             "--int8: needs --calibrate PATH, some 200 aligned faces like those it will embed; "
             "if you have none, those of `insight made-up-faces OUT`"
         )
-    faces = image_source(args.faces).spread if args.faces else None
     result = export_int8(
         args.model,
         args.output,
         args.calibrate,
         args.num_calibrate,
         args.graph,
-        faces,
+        faces(args) if args.faces else None,
         args.num_faces,
         BOUND if args.bound is None else args.bound,
         args.target_bin,
@@ -87,13 +81,11 @@ def _run_int8(args):
 
 def _run_float32(args):
     from ..export.onnx import export_onnx
-    from ..export.parity import FLOAT32_BOUND, random_faces
+    from ..export.parity import FLOAT32_BOUND
     from ..graph.onnx_input import is_routed_to_arcface
-    from ..verify.sources import image_source
 
-    faces = image_source(args.faces).spread if args.faces else random_faces
     graph, bound = args.graph or "plain", FLOAT32_BOUND if args.bound is None else args.bound
-    result = export_onnx(args.model, args.output, graph, faces, args.num_faces, bound, args.overwrite)
+    result = export_onnx(args.model, args.output, graph, faces(args), args.num_faces, bound, args.overwrite)
     height, width = result.image_size
     print(f"{result.path}: {result.size / 1e6:.2f} MB, {graph} graph")
     print(f"parity with MXNet: {result.parity}")
@@ -103,5 +95,4 @@ def _run_float32(args):
         print("drop-in: insightface.model_zoo.get_model opens it as it is, as do ONNX Runtime and cv2.dnn")
     else:
         print(f"for ONNX Runtime and cv2.dnn; insightface.model_zoo.get_model opens no {height}x{width} networks")
-    if result.stages:
-        print(f"lineage: {result.stages} training stage{'s' * (result.stages > 1)}, in the metadata")
+    say_lineage(result.stages, "in the metadata")

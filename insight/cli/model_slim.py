@@ -8,6 +8,8 @@ with the source.
   insight model-slim --model models/y1,40 --fold-bn --output models/y1-folded
 """
 
+from ._gate import add_gate, faces, say_lineage
+
 HELP = "cut a checkpoint down to what ships"
 
 
@@ -16,23 +18,15 @@ def add_arguments(parser):
     parser.add_argument("--output", metavar="PREFIX", help="prefix of the result; else the source's and an s")
     parser.add_argument("--fold-bn", action="store_true", help="fold batch norm into neighbours; drop Dropout")
     parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer that gives the embedding")
-    parser.add_argument(
-        "--faces", metavar="PATH", help="faces to compare with: identity folders, a .rec or a .bin; else random images"
-    )
-    parser.add_argument("--num-faces", type=int, default=32, help="how many to compare with")
-    parser.add_argument("--bound", type=float, default=0.9999, help="least cosine to the source, for every face")
+    add_gate(parser, "least cosine to the source, for every face", 0.9999)
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there; never the source")
 
 
 def run(args):
-    from ..export.parity import random_faces
     from ..export.slim import slim
-    from ..verify.sources import image_source
 
-    faces = image_source(args.faces).spread if args.faces else random_faces
-    gate = {"faces": faces, "count": args.num_faces, "bound": args.bound}
+    gate = {"faces": faces(args), "count": args.num_faces, "bound": args.bound}
     result = slim(args.model, args.output, args.fold_bn, args.layer, overwrite=args.overwrite, **gate)
     print(f"{args.model}: {result.before / 1e6:.2f} MB -> {result.prefix},{result.epoch}: {result.after / 1e6:.2f} MB")
     print(f"parity with the source: {result.parity}")
-    if result.stages:
-        print(f"lineage: {result.stages} training stage{'s' * (result.stages > 1)}, {result.prefix}-lineage.json")
+    say_lineage(result.stages, f"{result.prefix}-lineage.json")

@@ -17,17 +17,15 @@ from typing import Dict, List, NamedTuple, Optional
 
 from onnx import ModelProto
 
-from .. import checkpoint
-from ..engines.mxnet import MXNetEngine
 from ..engines.ncnn import NcnnEngine, normalises
 from ..errors import InsightError
 from ..formats import lineage, ncnnparam
 from ..formats.commit import commit_together, refuse_existing
 from ..formats.ncnnparam import Layer
 from ..graph import cut
-from ..graph.nodes import Model
 from ..graph.onnx import to_onnx
 from . import parity
+from .source import naming, open_source
 
 BOUNDS = {"float32": parity.FLOAT32_BOUND, "float16": 0.999}  # least cosine, by the type of the weights
 REMEDY = "run: pip install --no-deps pnnx"
@@ -36,13 +34,14 @@ COMPLAINT = re.compile(r"not supported|^ignore ")
 
 
 class NcnnExport(NamedTuple):
-    """What was written: both files, their bytes together, image size and E, how well it agrees with MXNet."""
+    """What was written: both files, their bytes together, image size, E, stages of its lineage, agreement."""
 
     param: Path
     weights: Path
     size: int
     image_size: tuple
     dimension: int
+    stages: int
     parity: parity.Parity
 
 
@@ -88,28 +87,24 @@ def export_ncnn(
     if not overwrite:
         refuse_existing(folder, names)
     program = _program()
-    prefix, epoch = checkpoint.parse_spec(spec)
-    held, stages = checkpoint.load(prefix, epoch), lineage.stages(prefix, epoch)
-    reference = MXNetEngine(held, spec, graph="plain")
-    try:
-        network = to_onnx(cut.cut(Model.from_mxnet(*held)))
-    except InsightError as error:
-        raise InsightError(f"{spec}: {error}") from None
-    images = parity.take(faces, count, reference.image_size)
+    source = open_source(spec)
+    with naming(spec):
+        network = to_onnx(source.model)
+    images = parity.take(faces, count, source.network.image_size)
     with tempfile.TemporaryDirectory(prefix="insight-ncnn-") as temporary:
         made = _convert(program, spec, network, Path(temporary), dtype)
-        made.write_text(ncnnparam.text_of(_named(ncnnparam.read(made), reference.image_size)), encoding="utf-8")
+        made.write_text(ncnnparam.text_of(_named(ncnnparam.read(made), source.network.image_size)), encoding="utf-8")
         engine = NcnnEngine(str(made))
         agreement = parity.gate(
-            str(folder / names[1]), reference, engine, images, BOUNDS[dtype] if bound is None else bound
+            str(folder / names[1]), source.network, engine, images, BOUNDS[dtype] if bound is None else bound
         )
         with commit_together(folder, names, overwrite) as staging:
-            for source, to in zip((ncnnparam.weights_path(made), made), names):
-                shutil.copyfile(source, staging.path(to))
-            lineage.add(staging, str(folder / name), stages)
+            for file, to in zip((ncnnparam.weights_path(made), made), names):
+                shutil.copyfile(file, staging.path(to))
+            lineage.add(staging, str(folder / name), source.stages)
     weights, param = (folder / each for each in names)
     size = weights.stat().st_size + param.stat().st_size
-    return NcnnExport(param, weights, size, engine.image_size, engine.dimension, agreement)
+    return NcnnExport(param, weights, size, engine.image_size, engine.dimension, len(source.stages), agreement)
 
 
 def _program() -> str:

@@ -13,20 +13,18 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from .. import checkpoint, engines
+from .. import engines
 from ..engines.engine import Engine
-from ..engines.mxnet import MXNetEngine
 from ..engines.onnxruntime import observe
 from ..errors import CheckFailed, InsightError
-from ..formats import lineage
-from ..graph import cut, fold
+from ..graph import fold
 from ..graph.nodes import Model
 from ..graph.onnx import to_onnx
 from ..progress import track
 from ..verify.sources import ImageSource, image_source
 from ..verify.verification import load_set, verify
 from . import equalise, parity, qdq
-from .onnx import provenance
+from .source import naming, open_source
 from .written import files, size, written
 
 BOUND = 0.98  # mean cosine
@@ -104,32 +102,27 @@ def export_int8(
     graph = graph or ("plain" if len(paths) > 1 else "fast")
     if graph not in engines.GRAPHS:
         raise InsightError(f"--graph {graph}: want one of {', '.join(engines.GRAPHS)}")
-    prefix, epoch = checkpoint.parse_spec(spec)
     eval_set = load_set(target) if target else None
-    held = checkpoint.load(prefix, epoch)
-    reference = MXNetEngine(held, spec, graph="plain")
+    source = open_source(spec)
+    image_size = source.network.image_size
     calibration = image_source(calibrate)
     if faces is None:
         if count < 1:
             raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared by them")
-        seen, compared = _faces(calibration, num_calibrate, count, reference.image_size)
+        seen, compared = _faces(calibration, num_calibrate, count, image_size)
     else:
-        seen, _ = _faces(calibration, num_calibrate, 0, reference.image_size)
-        compared = parity.take(faces, count, reference.image_size)
+        seen, _ = _faces(calibration, num_calibrate, 0, image_size)
+        compared = parity.take(faces, count, image_size)
     properties = {
-        "source": f"{Path(prefix).name},{epoch}",
-        **provenance(lineage.stages(prefix, epoch)),
+        **source.properties,
         "quantisation": "int8 weights per output channel, uint8 feature maps",
         "calibration": f"{len(seen)} faces of {Path(calibrate).name}",
     }
-    try:
-        model = cut.cut(Model.from_mxnet(*held))
-        plain = to_onnx(model)
-        rounded = quantize(model, graph, seen, properties)
-    except InsightError as error:
-        raise InsightError(f"{spec}: {error}") from None
+    with naming(spec):
+        plain = to_onnx(source.model)
+        rounded = quantize(source.model, graph, seen, properties)
     with written(paths, rounded) as engine:
-        agreement = _gate(str(paths[0]), reference, engine, compared, bound)
+        agreement = _gate(str(paths[0]), source.network, engine, compared, bound)
         accuracy = None
         if eval_set:
             accuracy = tuple(_accuracy(each, eval_set) for each in (engines.load(spec, engine="auto"), engine))

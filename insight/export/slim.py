@@ -12,8 +12,8 @@ from ..errors import InsightError
 from ..formats import lineage
 from ..formats.commit import commit_together, refuse_existing
 from ..graph import cut, fold
-from ..graph.nodes import Model
 from . import parity
+from .source import open_source
 
 EPOCH = 0  # of a slimmed checkpoint, as InsightFace's model_slim numbers it
 
@@ -73,21 +73,15 @@ def slim(
     _refuse_source(prefix, epoch, output)
     if not overwrite:
         refuse_existing(symbol.parent, [symbol.name, params.name, origin.name])
-    held = checkpoint.load(prefix, epoch)
-    try:
-        model = cut.cut(Model.from_mxnet(*held), layer)
-    except InsightError as error:
-        raise InsightError(f"{spec}: {error}") from None
-    stages = lineage.stages(prefix, epoch)
-    source = MXNetEngine(Checkpoint(*model.to_mxnet()), spec, graph="plain")
-    images = parity.take(faces, count, source.image_size)
+    source = open_source(spec, layer)
+    images = parity.take(faces, count, source.network.image_size)
     with commit_together(symbol.parent, [params.name, symbol.name], overwrite) as staging:
         written = staging.path(symbol.name), staging.path(params.name)
-        checkpoint.write(*written, Checkpoint(*(fold.fold(model) if fold_bn else model).to_mxnet()))
-        lineage.add(staging, output, stages, EPOCH)
+        checkpoint.write(*written, Checkpoint(*(fold.fold(source.model) if fold_bn else source.model).to_mxnet()))
+        lineage.add(staging, output, source.stages, EPOCH)
         shipped = MXNetEngine(checkpoint.read(*written), output, graph="plain")
-        agreement = parity.gate(output, source, shipped, images, bound)
-    return SlimResult(output, EPOCH, _bytes(prefix, epoch), _bytes(output, EPOCH), len(stages), agreement)
+        agreement = parity.gate(output, source.network, shipped, images, bound)
+    return SlimResult(output, EPOCH, _bytes(prefix, epoch), _bytes(output, EPOCH), len(source.stages), agreement)
 
 
 def _refuse_source(prefix: str, epoch: int, output: str) -> None:

@@ -258,7 +258,7 @@ def test_the_file_says_how_the_network_was_trained(exported, tmp_path, capsys):
 
 
 def test_a_loss_that_is_not_known_here_is_named_as_it_was():
-    from insight.export.onnx import loss
+    from insight.export.source import loss
 
     assert loss({"loss_type": "99"}) == "99"
     assert loss({"loss_type": "4", "margin_s": 1}) == "4"
