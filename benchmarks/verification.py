@@ -22,7 +22,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from inference import plain_network
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -34,6 +33,7 @@ PLAIN_BATCH = 32  # InsightFace's default
 
 def straightforward(spec: str, path: str) -> tuple:
     """(accuracy, std, what ran)."""
+    from insight.benchmark.plain import PlainMXNet
     from insight.formats import evalbin
     from insight.image import decode_rgb
     from insight.verify.folds import kfold_accuracy, normalise
@@ -43,7 +43,7 @@ def straightforward(spec: str, path: str) -> tuple:
     for i, image in enumerate(images):
         both[0, i] = decode_rgb(image, str(i)).transpose(2, 0, 1)
         both[1, i] = both[0, i, :, :, ::-1]
-    network = plain_network(spec, PLAIN_BATCH)
+    network = PlainMXNet(spec, PLAIN_BATCH)
     passes = [network(pixels) for pixels in both]
     unit = normalise((passes[0] + passes[1]).astype(np.float64))
     distance = np.square(unit[0::2] - unit[1::2]).sum(axis=1)

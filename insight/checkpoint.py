@@ -67,16 +67,7 @@ def load_params(prefix: str, epoch: int) -> tuple:
         known = epochs(prefix)
         have = f"epochs there: {', '.join(map(str, known))}" if known else f"no checkpoint {prefix}-*.params exists"
         raise InsightError(f"{path}: no such checkpoint; {have}")
-    try:
-        arrays = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise InsightError(f"{path}: not an MXNet params file, or cut short ({_first_line(error)})") from None
-    if not isinstance(arrays, dict) or not all(name[:4] in ("arg:", "aux:") for name in arrays):
-        raise InsightError(f"{path}: its arrays are not named arg:… and aux:…; it is no Module checkpoint")
-    parts: dict = {"arg:": {}, "aux:": {}}
-    for name, array in arrays.items():
-        parts[name[:4]][name[4:]] = array
-    return parts["arg:"], parts["aux:"]
+    return _read_params(path)
 
 
 def load(prefix: str, epoch: int) -> Checkpoint:
@@ -91,35 +82,63 @@ def load(prefix: str, epoch: int) -> Checkpoint:
     path = symbol_path(prefix)
     if not path.is_file():
         raise InsightError(f"{path}: no such file; it belongs beside {params_path(prefix, epoch)}")
+    return Checkpoint(_read_symbol(path), arg_params, aux_params)
+
+
+def read(symbol: Path, params: Path) -> Checkpoint:
+    """Read two files, whatever their names are.
+
+    Raises
+    ------
+    InsightError
+        One is not what it should be.
+    """
+    return Checkpoint(_read_symbol(symbol), *_read_params(params))
+
+
+def _read_params(path: Path) -> tuple:
+    try:
+        arrays = mx.nd.load(str(path))
+    except mx.MXNetError as error:
+        raise InsightError(f"{path}: not an MXNet params file, or cut short ({_first_line(error)})") from None
+    if not isinstance(arrays, dict) or not all(name[:4] in ("arg:", "aux:") for name in arrays):
+        raise InsightError(f"{path}: its arrays are not named arg:… and aux:…; it is no Module checkpoint")
+    parts: dict = {"arg:": {}, "aux:": {}}
+    for name, array in arrays.items():
+        parts[name[:4]][name[4:]] = array
+    return parts["arg:"], parts["aux:"]
+
+
+def _read_symbol(path: Path) -> mx.sym.Symbol:
     try:
         with _quiet_stderr():
-            symbol = mx.sym.load(str(path))
-    except (mx.MXNetError, UnicodeDecodeError) as error:
+            return mx.sym.load(str(path))
+    except mx.MXNetError as error:
         raise InsightError(f"{path}: not an MXNet symbol, or cut short ({_first_line(error)})") from None
-    return Checkpoint(symbol, arg_params, aux_params)
+    except UnicodeDecodeError:  # MXNet's message quotes memory behind the end of the text
+        raise InsightError(f"{path}: not an MXNet symbol, or cut short") from None
 
 
 def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
     """Write both files or neither; returns the path of the params."""
-    arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
-    arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
     path = params_path(prefix, epoch)
-    with _whole(path) as params, _whole(symbol_path(prefix)) as symbol:  # renamed from right to left
-        checkpoint.symbol.save(str(symbol))
-        mx.nd.save(str(params), arrays)
+    with atomic.temporary_beside(path) as params, atomic.temporary_beside(symbol_path(prefix)) as symbol:
+        write(symbol, params, checkpoint)  # renamed from right to left
     return path
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """As :func:`atomic.temporary_beside`; MXNet's word for a full disk becomes the system's."""
-    try:
-        with atomic.temporary_beside(path) as partial:
-            yield partial
-    except mx.MXNetError as error:
-        if "incomplete" not in str(error):
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+def write(symbol: Path, params: Path, checkpoint: Checkpoint) -> None:
+    """Write two files under any names, in place; :func:`save` is the careful way."""
+    arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
+    arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
+    for path, save_as in ((symbol, checkpoint.symbol.save), (params, lambda name: mx.nd.save(name, arrays))):
+        try:
+            save_as(str(path))
+        except mx.MXNetError as error:
+            if "incomplete" not in str(error):
+                raise
+            # MXNet's word for a full disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 def assign(parameters: dict, arrays: dict) -> list:

@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . recipes/environment.sh
 make_environment deploy,test
+# pnnx without PyTorch, which the part of it that is tested does not use
+python -m pip install -qq --disable-pip-version-check --no-input --no-deps "pnnx>=20261020"
 
 shopt -s globstar nullglob
 shellcheck -x .ci/run ./**/*.sh

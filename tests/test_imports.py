@@ -23,22 +23,28 @@ MAY_IMPORT = {
     "checkpoint": {"_mxnet", "formats"},
     "graph": {"_mxnet", "formats"},
     "engines": {"_mxnet", "registry", "graph", "checkpoint", "formats"},
-    "data": {"formats", "image", "progress"},
+    "htmlpage": {"formats"},
+    "data": {"formats", "image", "progress", "htmlpage"},
     "feed": {"_mxnet", "formats", "image", "progress"},
     "verify": {"formats", "image", "progress"},
     "plots": {"formats"},
+    "report": {"formats", "image", "htmlpage", "verify", "plots", "engines", "checkpoint"},
     "nets": {"_mxnet", "registry"},
     "heads": {"_mxnet", "registry"},
     "train": {"_mxnet", "progress", "formats", "feed", "nets", "heads", "verify", "graph", "engines", "checkpoint"},
-    "export": {"_mxnet", "progress", "formats", "image", "nets", "verify", "graph", "engines", "checkpoint"},
+    "export": {"_mxnet", "progress", "formats", "image", "nets", "heads", "verify", "graph", "engines", "checkpoint"},
     "doctor": {"_cuda", "_mxnet"},
+    "benchmark": {"_mxnet", "checkpoint", "doctor", "engines", "export", "formats", "graph", "progress", "verify"},
+    "face_embedding": {"data", "engines", "image"},
     "datasets": {"_mxnet", "data", "formats", "image", "progress"},  # _mxnet: only for physical_cores
     "cli": None,  # anything
 }
 # Third-party packages that only these rooms may import; formats, registry and errors get by with NumPy.
 ONLY_IN = {
     "gluoncv": {"nets"},
+    "jinja2": {"report"},
     "mxnet": {"_mxnet"},
+    "ncnn": {"engines"},
     "onnxruntime": {"engines"},
     "openvino": {"engines"},
     "rich": {"progress", "cli"},

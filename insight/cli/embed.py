@@ -15,7 +15,9 @@ HELP = "raw embeddings of a folder, a .rec or a .bin, as .npz"
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, a .onnx file or OpenVINO's .xml")
+    parser.add_argument(
+        "--model", required=True, help="prefix,epoch of a checkpoint, a .onnx file, OpenVINO's .xml or ncnn's .param"
+    )
     parser.add_argument("--input", required=True, help="folder of identity folders, .rec file or verification .bin")
     parser.add_argument("--output", required=True, metavar="F.npz", help="file to write; replaced if it is there")
     parser.add_argument(
@@ -27,13 +29,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--engine",
         default="auto",
-        help="mxnet, onnxruntime, openvino, or auto: the fastest that is installed and takes the model; "
+        help="mxnet, onnxruntime, openvino, ncnn, or auto: the fastest that is installed and takes the model; "
         "a checkpoint is converted to ONNX in memory",
     )
     parser.add_argument(
         "--dtype",
         default="float32",
-        help="float32; or bfloat16, faster with OpenVINO on a CPU that has it, at cosines of about 0.9999",
+        help="float32; or bfloat16, faster on a CPU that has it with OpenVINO or ncnn, at cosines of about 0.9999",
     )
     parser.add_argument("--compare", metavar="F.npz", help="of the same input by another model: print cosines")
     parser.add_argument("--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower")

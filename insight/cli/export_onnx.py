@@ -1,37 +1,98 @@
 """The file takes raw RGB pixels 0..255, (batch, 3, 112, 112), and gives raw embeddings; the normalisation is inside.
-ONNX Runtime, cv2.dnn and insightface.model_zoo.get_model read it. Before it is kept, ONNX Runtime embeds faces
-with it, and each must agree with MXNet.
+ONNX Runtime, cv2.dnn and insightface.model_zoo.get_model read it. Its metadata says how the network was trained,
+where a log tells. Before it is kept, ONNX Runtime embeds faces with it, and each must agree with MXNet.
 
   insight export-onnx --model models/y1,40 --output y1.onnx
   insight export-onnx --model models/y1,40 --output y1-fast.onnx --graph fast --faces lfw.bin
+  insight export-onnx --model models/y1,40 --output y1.xml     # for OpenVINO, with y1.bin
+  insight export-onnx --model models/y1,40 --output y1-int8.onnx --int8 --calibrate faces.rec --target-bin lfw.bin
 """
+
+from ._gate import add_gate, faces, say_lineage
 
 HELP = "write a checkpoint as ONNX"
 
 
 def add_arguments(parser):
     parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, slimmed or not")
-    parser.add_argument("--output", required=True, metavar="F.onnx", help="file to write")
+    parser.add_argument(
+        "--output", required=True, metavar="F.onnx", help="file to write; F.xml: OpenVINO's, with F.bin"
+    )
     parser.add_argument(
         "--graph",
         choices=["plain", "fast"],
-        default="plain",
-        help="plain: as trained; fast: the same function with batch norm folded and PReLU split, about twice as fast",
+        help="plain: as trained; fast: the same function with batch norm folded and PReLU split, about twice as fast; "
+        "else plain, and fast for 8-bit ONNX",
     )
-    parser.add_argument(
-        "--faces", metavar="PATH", help="faces to compare with: identity folders, a .rec or a .bin; else random images"
-    )
-    parser.add_argument("--num-faces", type=int, default=32, help="how many to compare with")
-    parser.add_argument("--bound", type=float, default=0.9999, help="least cosine to MXNet, for every face")
+    add_gate(parser, "least cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+
+    eight = parser.add_argument_group("8 bits")
+    eight.add_argument("--int8", action="store_true", help="int8 weights, uint8 feature maps; needs --calibrate")
+    eight.add_argument(
+        "--calibrate",
+        metavar="PATH",
+        help="faces to find ranges on: identity folders, a .rec or a .bin; not your test set",
+    )
+    eight.add_argument("--num-calibrate", type=int, default=200, metavar="N", help="how many of them")
+    eight.add_argument("--target-bin", metavar="F.bin", help="verification set: print the accuracy that is lost")
 
 
 def run(args):
-    from ..export.onnx import export_onnx
-    from ..export.parity import random_faces
-    from ..verify.sources import image_source
+    from ..errors import InsightError
 
-    faces = image_source(args.faces).spread if args.faces else random_faces
-    result = export_onnx(args.model, args.output, args.graph, faces, args.num_faces, args.bound, args.overwrite)
-    print(f"{result.path}: {result.size / 1e6:.2f} MB, {args.graph} graph")
+    for option in ("calibrate", "target_bin"):
+        if getattr(args, option) and not args.int8:
+            raise InsightError(f"--{option.replace('_', '-')}: is for --int8; add it, or leave this out")
+    if args.int8:
+        _run_int8(args)
+    else:
+        _run_float32(args)
+
+
+def _run_int8(args):
+    from ..errors import InsightError
+    from ..export.quantize import BOUND, export_int8
+
+    if not args.calibrate:
+        raise InsightError(
+            "--int8: needs --calibrate PATH, some 200 aligned faces like those it will embed; "
+            "if you have none, those of `insight made-up-faces OUT`"
+        )
+    result = export_int8(
+        args.model,
+        args.output,
+        args.calibrate,
+        args.num_calibrate,
+        args.graph,
+        faces(args) if args.faces else None,
+        args.num_faces,
+        BOUND if args.bound is None else args.bound,
+        args.target_bin,
+        args.overwrite,
+    )
+    part = result.size / result.float32_size
+    print(f"{result.path}: {result.size / 1e6:.2f} MB, {part:.3f} x float32 ONNX, int8, {result.graph} graph")
+    print(f"calibrated on {result.calibrated} faces; parity with MXNet on others: {result.parity}")
+    if result.accuracy:
+        before, after = result.accuracy
+        print(f"{args.target_bin}: accuracy {before:.5f} in float32, {after:.5f} in int8; drop {before - after:.5f}")
+
+
+def _run_float32(args):
+    from ..export.onnx import export_onnx
+    from ..export.parity import FLOAT32_BOUND
+    from ..graph.onnx_input import is_routed_to_arcface
+
+    graph, bound = args.graph or "plain", FLOAT32_BOUND if args.bound is None else args.bound
+    result = export_onnx(args.model, args.output, graph, faces(args), args.num_faces, bound, args.overwrite)
+    height, width = result.image_size
+    print(f"{result.path}: {result.size / 1e6:.2f} MB, {graph} graph")
     print(f"parity with MXNet: {result.parity}")
+    if result.path.suffix.lower() == ".xml":
+        print("for OpenVINO; its weights are in the .bin beside it")
+    elif is_routed_to_arcface(result.image_size):
+        print("drop-in: insightface.model_zoo.get_model opens it as it is, as do ONNX Runtime and cv2.dnn")
+    else:
+        print(f"for ONNX Runtime and cv2.dnn; insightface.model_zoo.get_model opens no {height}x{width} networks")
+    say_lineage(result.stages, "in the metadata")

@@ -1,10 +1,14 @@
 """Cuts a checkpoint at fc1_output: what only training needs (fc7, the loss) is left out, the images' way to
 their embedding stays. The result is a checkpoint of its own, PREFIX-symbol.json and PREFIX-0000.params,
-for plain MXNet, InsightFace's deploy code and mxnet2ncnn. The source is never touched.
+for plain MXNet, InsightFace's deploy code and mxnet2ncnn. The source is never touched. PREFIX-lineage.json says how
+it was trained, where a log tells. Before the files are kept, faces are embedded with them, and each must agree
+with the source.
 
   insight model-slim --model models/y1,40                      models/y1s,0
   insight model-slim --model models/y1,40 --fold-bn --output models/y1-folded
 """
+
+from ._gate import add_gate, faces, say_lineage
 
 HELP = "cut a checkpoint down to what ships"
 
@@ -14,12 +18,15 @@ def add_arguments(parser):
     parser.add_argument("--output", metavar="PREFIX", help="prefix of the result; else the source's and an s")
     parser.add_argument("--fold-bn", action="store_true", help="fold batch norm into neighbours; drop Dropout")
     parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer that gives the embedding")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    add_gate(parser, "least cosine to the source, for every face", 0.9999)
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there; never the source")
 
 
 def run(args):
     from ..export.slim import slim
 
-    result = slim(args.model, args.output, args.fold_bn, args.layer, args.overwrite)
+    gate = {"faces": faces(args), "count": args.num_faces, "bound": args.bound}
+    result = slim(args.model, args.output, args.fold_bn, args.layer, overwrite=args.overwrite, **gate)
     print(f"{args.model}: {result.before / 1e6:.2f} MB -> {result.prefix},{result.epoch}: {result.after / 1e6:.2f} MB")
     print(f"parity with the source: {result.parity}")
+    say_lineage(result.stages, f"{result.prefix}-lineage.json")

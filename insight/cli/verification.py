@@ -10,6 +10,8 @@ is above the threshold of a row, or their squared L2 distance below: the row say
 this set. TAR at a FAR is not measurable with fewer than 1 / FAR pairs of different people.
 """
 
+from ._targets import add_evaluation, add_sets, check_counts, find_sets
+
 HELP = "accuracy, TAR at FAR and thresholds of a model on verification sets (.bin) or pairs of images"
 
 
@@ -21,36 +23,19 @@ def add_arguments(parser):
         "or a file that `embed` takes",
     )
     parser.add_argument("--max", metavar="A,B", help="of all epochs of a prefix, newest first, those from A to B - 1")
-    parser.add_argument("--data-dir", help="folder that holds the .bin files")
-    parser.add_argument(
-        "--target",
-        default="lfw,cfp_ff,cfp_fp,agedb_30",
-        help="names of the .bin files (%(default)s); others are skipped",
-    )
-    parser.add_argument(
-        "--pairs", metavar="FILE", help="image_a,image_b,same rows, or LFW's pairs.txt: one more target"
-    )
-    parser.add_argument("--image-root", metavar="DIR", help="where the paths in --pairs begin; else its folder")
-    parser.add_argument("--nfolds", type=int, default=10, help="folds; 1 takes the same pairs for training and test")
-    parser.add_argument("--batch-size", type=int, default=32, help="images at a time")
-    parser.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
-    parser.add_argument("--engine", default="auto", help="mxnet, onnxruntime, openvino or auto, as in `embed`")
-    parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
+    add_sets(parser)
+    add_evaluation(parser)
     parser.add_argument("--json", metavar="F", help="write all figures to this file too")
 
 
 def run(args):
     from ..engines import load
-    from ..errors import InsightError
     from ..verify import lines
     from ..verify.figures import figures
     from ..verify.verification import verify
 
-    for option, least in (("nfolds", 1), ("batch_size", 1), ("bootstrap", 0), ("seed", 0)):
-        if getattr(args, option) < least:
-            raise InsightError(f"--{option.replace('_', '-')} {getattr(args, option)}: must be at least {least}")
-    specs, sets = _models(args.model, args.max), _sets(args)
+    check_counts(args)
+    specs, sets = _models(args.model, args.max), find_sets(args)
     records = []
     for spec in specs:
         engine = load(spec, engine=args.engine, dtype=args.dtype)
@@ -60,7 +45,7 @@ def run(args):
             result = verify(engine, eval_set, engine.image_size, args.batch_size, args.nfolds, show_progress=True)
             found = figures(result, args.bootstrap, args.seed)
             print("\n".join(lines.text(result, found)), flush=True)
-            records.append(lines.record(result, found, spec))
+            records.append(lines.record(result, found, spec, engine.describe()))
         if args.json:  # after each model: what is done is kept, whatever becomes of the others
             lines.write_json(args.json, args.model, records)
     for eval_set in sets if len(specs) > 1 else ():
@@ -102,30 +87,3 @@ def _models(spec, newest):
             raise InsightError(f"--max {newest}: want A,B, 0 and up, A below B and below {len(epochs)}, as 0,5")
         epochs = chosen
     return [f"{spec},{number}" for number in epochs]
-
-
-def _sets(args):
-    """Every target that exists."""
-    from ..errors import InsightError
-    from ..verify import verification
-
-    if not args.data_dir and not args.pairs:
-        raise InsightError("nothing to verify on; give --data-dir with .bin files, or --pairs")
-    if args.image_root and not args.pairs:
-        raise InsightError(f"--image-root {args.image_root}: is for --pairs only")
-    sets = []
-    if args.data_dir:
-        names = [name for name in args.target.split(",") if name]
-        sets, missing = verification.find_sets(args.data_dir, names)
-        if not sets:
-            raise InsightError(f"--data-dir {args.data_dir}: holds none of {', '.join(n + '.bin' for n in names)}")
-        for name in missing:
-            print(f"skipped: {name} (no {name}.bin in {args.data_dir})")
-    if args.pairs:
-        from os.path import dirname
-
-        from ..data.pairfile import read_pairs
-
-        root = args.image_root or dirname(args.pairs) or "."
-        sets.append(verification.pair_set(read_pairs(args.pairs, root), root, args.pairs))
-    return sets

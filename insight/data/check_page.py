@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from itertools import groupby
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
-from ..formats.imagehead import suffix_of
+from ..htmlpage import STYLE, data_uri
 from .check_rules import Finding, Sample
 
-_MIME = {".jpg": "image/jpeg", ".png": "image/png", ".bmp": "image/bmp", ".webp": "image/webp"}
 _LARGEST_PICTURE = 256 << 10  # bytes of a sample that go into the page
 _BROKEN = ("undecodable-image", "truncated-image", "empty-image", "not-an-image")  # browsers show nothing of these
 
 _STYLE = """
-:root { color-scheme: light; --ink: #1d2129; --soft: #5c6370; --line: #dfe2e7; --back: #f5f6f8;
-  --error: #b3261e; --warning: #8a5a00; --note: #2f5d8a; --good: #1b6e3c; }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .75rem; }
-h3 { font-size: 1rem; margin: 0; }
-.verdict { margin: .25rem 0 1.5rem; font-weight: 600; }
-.card { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 1rem; margin-bottom: .75rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem 1.25rem; margin: 0; }
-.facts dt { color: var(--soft); font-size: .85rem; }
-.facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: .75rem; }
-.charts .card { margin: 0; }
-svg { display: block; width: 100%; height: auto; }
-svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .mean { width: 8rem; image-rendering: auto; border-radius: 4px; display: block; margin-top: .5rem; }
-.head { display: flex; flex-wrap: wrap; gap: .25rem .75rem; align-items: baseline; }
-.badge { font-size: .8rem; font-weight: 600; }
-.error { color: var(--error); } .warning { color: var(--warning); } .note { color: var(--note); }
-.good { color: var(--good); }
 .finding { border-left: 4px solid currentColor; } .finding > * { color: var(--ink); }
 .finding .head .badge { color: inherit; }
 .finding .badge.error { color: var(--error); } .finding .badge.warning { color: var(--warning); }
 .finding .badge.note { color: var(--note); }
 .finding p { margin: .35rem 0 0; }
-.soft { color: var(--soft); }
-.samples { display: flex; flex-wrap: wrap; gap: .75rem; margin: .85rem 0 0; padding: 0; list-style: none; }
-.samples li { width: 11rem; font-size: .85rem; overflow-wrap: anywhere; line-height: 1.35; }
 .samples.files { display: block; } .samples.files li { width: auto; }
-.pictures { display: flex; gap: .25rem; margin-bottom: .25rem; }
-.pictures img, .blank { width: 5.3rem; height: 5.3rem; object-fit: contain; background: #eceef1; border-radius: 4px; }
-.blank { display: grid; place-items: center; text-align: center; font-size: .75rem; color: var(--soft); }
-@media (max-width: 30rem) { .samples li { width: calc(50% - .4rem); } .pictures { flex-wrap: wrap; } }
 """
 
 
@@ -72,7 +42,7 @@ def page(report) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Check of {title}</title>\n<style>{_STYLE}</style></head>\n<body><main>\n"
+        f"<title>Check of {title}</title>\n<style>{STYLE}{_STYLE}</style></head>\n<body><main>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
@@ -175,15 +145,15 @@ def _sample(sample: Sample, code: str) -> str:
 
 
 def _picture(data: bytes, code: str) -> str:
-    mime = _MIME.get(suffix_of(data))
-    if mime is None or (code in _BROKEN and code != "truncated-image"):
+    if code in _BROKEN and code != "truncated-image":
         return '<div class="blank">no picture</div>'
     if len(data) > _LARGEST_PICTURE:
         return f'<div class="blank">{len(data) / 1e6:.1f} MB, not shown</div>'
-    return f'<img alt="sample" loading="lazy" src="data:{mime};base64,{base64.b64encode(data).decode("ascii")}">'
+    source = data_uri(data)
+    return f'<img alt="sample" loading="lazy" src="{source}">' if source else '<div class="blank">no picture</div>'
 
 
 def _png(pixels: np.ndarray) -> str:
     from ..image import encode_bgr
 
-    return "data:image/png;base64," + base64.b64encode(encode_bgr(pixels, ".png", 9)).decode("ascii")
+    return str(data_uri(encode_bgr(pixels, ".png", 9)))

@@ -8,18 +8,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping, Optional
 
 
-def run_child(code: str, timeout: float) -> tuple[list[dict[str, Any]], str]:
-    """The JSON lines that a Python child printed, and how it died if it did not end by itself."""
+def run_child(
+    code: str, timeout: Optional[float], environment: Optional[Mapping[str, str]] = None
+) -> tuple[list[dict[str, Any]], str]:
+    """The JSON lines that a Python child printed, and how it died if it did not end by itself.
+
+    ``environment`` is added to this process's; without a timeout, in seconds, the child has all the time it takes.
+    """
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     child = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(filter(None, path))},
         text=True,
         errors="replace",
     )

@@ -32,12 +32,8 @@ def check_machine() -> Iterator[Check]:
 
 
 def check_resources() -> Iterator[Check]:
-    model, flags = _cpuinfo()
     cores = physical_cores()
-    has = " ".join(flag for flag in CPU_FLAGS if flag in flags)
-    yield Check(
-        "machine", "CPU", OK, f"{model or platform.machine()}, {cores} physical cores usable, {has}".rstrip(", ")
-    )
+    yield Check("machine", "CPU", OK, processor())
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is None:
         yield Check("machine", "threads", OK, f"OMP_NUM_THREADS is unset; insight sets {cores}")
@@ -51,6 +47,13 @@ def check_resources() -> Iterator[Check]:
     disk = shutil.disk_usage(".").free
     remedy = "free some: checkpoints and records are written whole before they replace old ones" if disk < GIB else ""
     yield Check("machine", "disk", WARN if remedy else OK, f"{disk / GIB:.1f} GiB free in {os.getcwd()}", remedy)
+
+
+def processor() -> str:
+    """One line: model, cores, instruction sets that networks are fast with."""
+    model, flags = _cpuinfo()
+    has = " ".join(flag for flag in CPU_FLAGS if flag in flags)
+    return f"{model or platform.machine()}, {physical_cores()} physical cores usable, {has}".rstrip(", ")
 
 
 def _cpuinfo() -> tuple[str, set[str]]:

@@ -19,7 +19,7 @@ ENGINES = Registry("engine", __name__)
 GRAPHS = ("fast", "plain")
 DTYPES = ("float32", "bfloat16")
 AUTO = "auto"
-# On a CPU, by benchmarks/inference.py. The last that takes a specification is the one that it was made for.
+# On a CPU, by `insight benchmark`. The last that takes a specification is the one that it was made for.
 FASTEST_FIRST = ("openvino", "onnxruntime", "mxnet")
 # Images at once: the feature maps of more do not stay in a CPU's caches, and a GPU is not filled by fewer.
 BATCH = {"cpu": 8, "gpu": 64}
@@ -40,7 +40,7 @@ def load(
     Parameters
     ----------
     spec : str
-        ``prefix,epoch`` (MXNet checkpoint), ``model.onnx`` or OpenVINO's ``model.xml``.
+        ``prefix,epoch`` (MXNet checkpoint), ``model.onnx``, OpenVINO's ``model.xml`` or ncnn's ``model.param``.
     threads : int, optional
         CPU threads; the runtime's own choice where missing. MXNet takes the number when a process first uses it,
         and keeps it.
@@ -59,7 +59,7 @@ def load(
         for ONNX. ``auto`` is the fastest that is installed and takes the model: on a CPU OpenVINO, ONNX Runtime, MXNet
         in this order, to which a checkpoint is handed as ONNX, in memory.
     dtype : str
-        What the network computes in: ``float32``, or ``bfloat16`` with OpenVINO on a CPU that has it.
+        What the network computes in: ``float32``; or ``bfloat16``, with OpenVINO on a CPU that has it, or ncnn.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def model_files(spec: str) -> List[Path]:
     """The files that make up a model."""
     if not is_checkpoint(spec):
         path = Path(spec)
-        return [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
+        return [path, path.with_suffix(".bin")] if path.suffix.lower() in (".xml", ".param") else [path]
     from .. import checkpoint
 
     prefix, epoch = checkpoint.parse_spec(spec)
@@ -107,13 +107,14 @@ def _loaders(spec: str, engine: Optional[str], dtype: str, device: str, option: 
     if not taking:
         known = "; ".join(ENGINES.get(name).SPEC for name in ENGINES)
         raise InsightError(f"{option} {spec}: no kind of model that is known; known: {known}")
+    fit = taking
     if engine not in (None, AUTO):
         if engine not in taking:
             raise InsightError(f"--engine {engine}: does not take {option} {spec}; these do: {', '.join(taking)}")
         taking = [engine]
     able = [name for name in taking if dtype in ENGINES.get(name).DTYPES]
     if not able:
-        others = ", ".join(name for name in ENGINES if dtype in ENGINES.get(name).DTYPES)
+        others = ", ".join(name for name in fit if dtype in ENGINES.get(name).DTYPES)
         raise InsightError(f"--dtype {dtype}: {', '.join(taking)} does not compute in it; these do: {others}")
     loaders = [ENGINES.get(name) for name in able]
     if engine != AUTO or device != "cpu":  # the order is that of CPUs

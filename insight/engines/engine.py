@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import os
 from typing import ClassVar, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from .._mxnet import physical_cores
 from ..errors import InsightError
 
 
@@ -29,13 +31,19 @@ def is_checkpoint(spec: str) -> bool:
     return spec.rpartition(",")[2].strip().isdigit() and "," in spec
 
 
+def cpu_threads(threads: Optional[int]) -> int:
+    """How many threads a CPU runtime gets: as many as asked for, or as MXNet would take."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return threads or (int(chosen) if chosen.isdigit() else 0) or physical_cores()
+
+
 class Engine(abc.ABC):
     """A network in a runtime; call it with images.
 
     Attributes
     ----------
     name : str
-        The runtime: ``mxnet``, ``onnxruntime``, ``openvino``.
+        The runtime: ``mxnet``, ``ncnn``, ``onnxruntime``, ``openvino``.
     spec : str
         The model as the user named it.
     image_size : (int, int)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Optional, Union
+from typing import Callable, Dict, Optional, Union
 
 import numpy as np
 
@@ -85,6 +85,20 @@ class OnnxRuntimeEngine(OnnxEngine):
 
     def _infer(self, images: np.ndarray) -> np.ndarray:
         return self._session.run(None, {self._input: images})[0]
+
+
+def observe(content: bytes, threads: Optional[int] = None) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
+    """An ONNX network with any outputs: a function of images, float32 as it takes them, to all outputs by name.
+
+    Raises
+    ------
+    Unable
+        ONNX Runtime is not installed, or does not load it.
+    """
+    session = _session(_import(), "the network", content, threads, None)
+    images = session.get_inputs()[0].name
+    names = [value.name for value in session.get_outputs()]
+    return lambda batch: dict(zip(names, session.run(names, {images: batch})))
 
 
 def _import():

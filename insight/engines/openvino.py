@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Optional
 
 import numpy as np
 
-from .._mxnet import physical_cores
 from ..errors import InsightError
 from . import BATCH, ENGINES, onnx_engine, parse_device
-from .engine import Settings, Unable, is_checkpoint
+from .engine import Settings, Unable, cpu_threads, is_checkpoint
 from .onnx_engine import OnnxEngine, Value
 
 PRECISION = {"float32": "f32", "bfloat16": "bf16"}
@@ -105,6 +105,27 @@ class OpenVINOEngine(OnnxEngine):
             return self._request.infer({0: images}, share_inputs=True)[0]
 
 
+def save(onnx: bytes, path: Path) -> None:
+    """Write an ONNX network in OpenVINO's own format: ``path``, a .xml, and a .bin beside it.
+
+    Weights stay as they are. Metadata goes with it.
+
+    Raises
+    ------
+    Unable
+        OpenVINO is not installed, or does not read the network.
+    """
+    runtime = _import()
+    with TemporaryDirectory(prefix="insight-openvino-") as folder:
+        source = Path(folder, "network.onnx")  # only a file goes through the rewrites that keep the .xml small
+        source.write_bytes(onnx)
+        try:
+            model = runtime.convert_model(str(source))
+            runtime.save_model(model, str(path), compress_to_fp16=False)
+        except RuntimeError as error:
+            raise Unable(f"{path}: OpenVINO does not write it: {_reason(error)}") from None
+
+
 def _import():
     """OpenVINO without its telemetry.
 
@@ -132,10 +153,9 @@ def _check_device(core, device, dtype: str) -> None:
 
 
 def _options(threads: Optional[int], dtype: str) -> dict:
-    chosen = os.environ.get("OMP_NUM_THREADS", "")
     return {
         "INFERENCE_PRECISION_HINT": PRECISION[dtype],  # its own choice is bfloat16, where the CPU has it
-        "INFERENCE_NUM_THREADS": threads or (int(chosen) if chosen.isdigit() else 0) or physical_cores(),
+        "INFERENCE_NUM_THREADS": cpu_threads(threads),
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
     }
 

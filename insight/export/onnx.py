@@ -1,29 +1,27 @@
-"""Checkpoint -> ONNX file (:mod:`insight.graph.onnx`), written only if ONNX Runtime embeds faces with it as MXNet
-does.
+"""Checkpoint -> ONNX (:mod:`insight.graph.onnx`) or OpenVINO file, written only if its runtime embeds faces with it
+as MXNet does.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
-from .. import checkpoint
 from ..engines import GRAPHS
-from ..engines.mxnet import MXNetEngine
-from ..engines.onnxruntime import OnnxRuntimeEngine
 from ..errors import InsightError
-from ..formats import atomic
-from ..graph import cut
-from ..graph.nodes import Model
 from ..graph.onnx import to_onnx
 from . import parity
+from .source import naming, open_source
+from .written import files, size, written
 
 
 class OnnxExport(NamedTuple):
-    """What was written: the file, its size in bytes, how well it agrees with MXNet."""
+    """What was written: the file, its size in bytes, its image size, stages of its lineage, agreement with MXNet."""
 
     path: Path
     size: int
+    image_size: Tuple[int, int]
+    stages: int
     parity: parity.Parity
 
 
@@ -43,7 +41,7 @@ def export_onnx(
     spec : str
         ``prefix,epoch``; a training graph is cut at ``fc1_output``.
     output : str
-        The .onnx file.
+        The .onnx file; or OpenVINO's .xml, with its .bin beside it.
     graph : str
         ``plain``, the graph as it was trained; or ``fast``, which computes the same with batch norm folded and
         PReLU split (:mod:`insight.graph.split`).
@@ -55,24 +53,17 @@ def export_onnx(
     Raises
     ------
     InsightError
-        A file is missing or damaged, an operator has no translation, or ONNX Runtime is not installed.
+        A file is missing or damaged, an operator has no translation, or the runtime is not installed.
     CheckFailed
         The parity gate found a difference; nothing was written.
     """
     if graph not in GRAPHS:
         raise InsightError(f"--graph {graph}: want one of {', '.join(GRAPHS)}")
-    path = Path(output)
-    if path.exists() and not overwrite:
-        raise InsightError(f"{path}: is there already; give another --output, or --overwrite")
-    prefix, epoch = checkpoint.parse_spec(spec)
-    held = checkpoint.load(prefix, epoch)
-    plain = MXNetEngine(held, spec, graph="plain")
-    try:
-        model = to_onnx(cut.cut(Model.from_mxnet(*held)), graph, {"source": f"{Path(prefix).name},{epoch}"})
-    except InsightError as error:
-        raise InsightError(f"{spec}: {error}") from None
-    with atomic.temporary_beside(path) as partial:
-        partial.write_bytes(model.SerializeToString(deterministic=True))
-        written = OnnxRuntimeEngine(str(partial))
-        agreement = parity.gate(str(path), plain, written, faces(count, plain.image_size), bound)
-    return OnnxExport(path, path.stat().st_size, agreement)
+    paths = files(output, overwrite)
+    source = open_source(spec)
+    with naming(spec):
+        model = to_onnx(source.model, graph, source.properties)
+    images = parity.take(faces, count, source.network.image_size)
+    with written(paths, model) as engine:
+        agreement = parity.gate(str(paths[0]), source.network, engine, images, bound)
+    return OnnxExport(paths[0], size(paths), source.network.image_size, len(source.stages), agreement)

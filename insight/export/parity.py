@@ -35,6 +35,19 @@ def compare(reference: np.ndarray, candidate: np.ndarray) -> Parity:
     return Parity(len(cosine), float(cosine.min()), float(cosine.mean()))
 
 
+def take(faces: Faces, count: int, size: Tuple[int, int]) -> np.ndarray:
+    """(N, 3, H, W) uint8, RGB: the images of a gate, ``count`` of them or all there are.
+
+    Raises
+    ------
+    InsightError
+        None are asked for.
+    """
+    if count < 1:
+        raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared by them")
+    return faces(count, size)
+
+
 def gate(what: str, reference: Callable, candidate: Callable, faces: np.ndarray, bound: float) -> Parity:
     """Embed the same faces twice.
 
@@ -54,7 +67,10 @@ def gate(what: str, reference: Callable, candidate: Callable, faces: np.ndarray,
     CheckFailed
         A face is below the bound, or an embedding is not finite.
     """
-    found = compare(reference(faces), candidate(faces))
+    wanted = reference(faces)
+    if not np.isfinite(wanted).all():
+        raise CheckFailed(f"{what}: MXNet's own embeddings are not finite; the parameters are damaged")
+    found = compare(wanted, candidate(faces))
     if not found.lowest >= bound:  # also where it is NaN
         raise CheckFailed(f"{what}: embeds unlike MXNet ({found}; bound {bound}); nothing was written")
     return found

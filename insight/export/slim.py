@@ -1,29 +1,31 @@
-"""Checkpoint -> the checkpoint that ships: the embedding and nothing behind it."""
+"""Checkpoint -> the checkpoint that ships: the embedding and nothing behind it, with its lineage beside it."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import NamedTuple, Optional
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
+from ..formats import lineage
+from ..formats.commit import commit_together, refuse_existing
 from ..graph import cut, fold
-from ..graph.nodes import Model
 from . import parity
+from .source import open_source
 
 EPOCH = 0  # of a slimmed checkpoint, as InsightFace's model_slim numbers it
 
 
 class SlimResult(NamedTuple):
-    """What was written: its prefix and epoch, bytes of both files before and after, agreement."""
+    """What was written: its prefix and epoch, bytes of symbol and params before and after, stages of its lineage."""
 
     prefix: str
     epoch: int
     before: int
     after: int
+    stages: int
     parity: parity.Parity
 
 
@@ -32,9 +34,14 @@ def slim(
     output: Optional[str] = None,
     fold_bn: bool = False,
     layer: str = cut.EMBEDDING,
+    faces: parity.Faces = parity.random_faces,
+    count: int = parity.COUNT,
+    bound: float = parity.FLOAT32_BOUND,
     overwrite: bool = False,
 ) -> SlimResult:
     """Cut a checkpoint at its embedding and write it under a new prefix, epoch 0.
+
+    Where it is known how the checkpoint was trained, ``PREFIX-lineage.json`` goes with it.
 
     Parameters
     ----------
@@ -46,6 +53,8 @@ def slim(
         Fold batch norm into the layers beside it where that is exact, and drop Dropout.
     layer : str
         The layer whose output is the embedding; it is written as ``fc1``.
+    faces, count, bound
+        The images of the parity gate, how many, and the least cosine.
     overwrite : bool
         Replace files that are there. The source is never replaced.
 
@@ -54,31 +63,35 @@ def slim(
     InsightError
         A file is missing, damaged or in the way; the graph has no such layer.
     CheckFailed
-        The folded network embeds unlike the source; nothing was written.
+        What was written embeds unlike the source; it was removed again.
     """
     prefix, epoch = checkpoint.parse_spec(spec)
     output = output or f"{prefix}s"
-    _refuse(prefix, output, overwrite)
-    try:
-        model = cut.cut(Model.from_mxnet(*checkpoint.load(prefix, epoch)), layer)
-    except InsightError as error:
-        raise InsightError(f"{spec}: {error}") from None
-    source = MXNetEngine(Checkpoint(*model.to_mxnet()), spec, graph="plain")
-    slimmed = Checkpoint(*(fold.fold(model) if fold_bn else model).to_mxnet())
-    written = MXNetEngine(slimmed, output, graph="plain")
-    faces = parity.random_faces(parity.COUNT, source.image_size)
-    agreement = parity.gate(output, source, written, faces, parity.FLOAT32_BOUND)
-    checkpoint.save(output, EPOCH, slimmed)
-    return SlimResult(output, EPOCH, _bytes(prefix, epoch), _bytes(output, EPOCH), agreement)
+    if not os.path.basename(output):
+        raise InsightError(f"--output {output}: a folder, and a prefix is wanted; for example {output}model")
+    symbol, params, origin = checkpoint.symbol_path(output), checkpoint.params_path(output, EPOCH), lineage.path(output)
+    _refuse_source(prefix, epoch, output)
+    if not overwrite:
+        refuse_existing(symbol.parent, [symbol.name, params.name, origin.name])
+    source = open_source(spec, layer)
+    images = parity.take(faces, count, source.network.image_size)
+    with commit_together(symbol.parent, [params.name, symbol.name], overwrite) as staging:
+        written = staging.path(symbol.name), staging.path(params.name)
+        checkpoint.write(*written, Checkpoint(*(fold.fold(source.model) if fold_bn else source.model).to_mxnet()))
+        lineage.add(staging, output, source.stages, EPOCH)
+        shipped = MXNetEngine(checkpoint.read(*written), output, graph="plain")
+        agreement = parity.gate(output, source.network, shipped, images, bound)
+    return SlimResult(output, EPOCH, _bytes(prefix, epoch), _bytes(output, EPOCH), len(source.stages), agreement)
 
 
-def _refuse(prefix: str, output: str, overwrite: bool) -> None:
-    source, target = checkpoint.symbol_path(prefix), checkpoint.symbol_path(output)
-    if target.exists() and source.exists() and os.path.samefile(source, target):
-        raise InsightError(f"--output {output}: is the source; its symbol would be lost. Give another prefix")
-    for path in (target, checkpoint.params_path(output, EPOCH)):
-        if Path(path).exists() and not overwrite:
-            raise InsightError(f"{path}: is there already; give another --output, or --overwrite")
+def _refuse_source(prefix: str, epoch: int, output: str) -> None:
+    pairs = (
+        (checkpoint.symbol_path(prefix), checkpoint.symbol_path(output)),
+        (checkpoint.params_path(prefix, epoch), checkpoint.params_path(output, EPOCH)),
+    )
+    for source, target in pairs:
+        if source.exists() and target.exists() and os.path.samefile(source, target):
+            raise InsightError(f"--output {output}: is the source; {target.name} would be lost. Give another prefix")
 
 
 def _bytes(prefix: str, epoch: int) -> int:

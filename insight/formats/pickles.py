@@ -42,6 +42,8 @@ def load_plain(content: bytes) -> Any:
         The pickle names a global that is not needed for such data, uses an instruction that
         is not, or is damaged.
     """
+    if not len(content):
+        raise BadPickle("empty")
     try:
         return _Machine(content).run()
     except BadPickle:

@@ -13,6 +13,8 @@ from .nodes import Graph, Model, Ref
 
 EMBEDDING = "fc1"  # the layer whose output is the embedding, in every network of InsightFace
 INPUT = "data"
+CASTS = ("Cast", "cast", "amp_cast")
+FLOATS = ("float16", "float32", "float64")
 
 
 def cut(model: Model, layer: str = EMBEDDING) -> Model:
@@ -20,7 +22,8 @@ def cut(model: Model, layer: str = EMBEDDING) -> Model:
 
     Keeps the nodes before ``layer`` and the parameters that they use. Its output is then named
     ``fc1_output`` and its input ``data``. Each BatchNorm states ``fix_gamma``, and where that is
-    True its gamma is stored as ones: MXNet takes it so, most converters read what is stored.
+    True its gamma is stored as ones: MXNet takes it so, most converters read what is stored. A network that was
+    trained in float16 becomes one of float32: its arrays are widened, its casts left out.
 
     Parameters
     ----------
@@ -45,10 +48,11 @@ def cut(model: Model, layer: str = EMBEDDING) -> Model:
     _name_input(model)
     if head.name != EMBEDDING:
         head.name = EMBEDDING if model.graph.find(EMBEDDING) is None else model.graph.fresh_name(EMBEDDING)
+    _drop_casts(model)
     _state_fix_gamma(model)
     _drop_variable_attributes(model)
     used = {node.name for node in model.graph.variables()}
-    model.params = {name: array for name, array in model.params.items() if name in used}
+    model.params = {name: _as_float32(array) for name, array in model.params.items() if name in used}
     return model
 
 
@@ -81,6 +85,16 @@ def _name_input(model: Model) -> None:
     if not images:
         raise InsightError("the graph has no input: every variable has an array in the params file")
     images[0].name = INPUT
+
+
+def _drop_casts(model: Model) -> None:
+    for node in model.graph.operators():
+        if node.op in CASTS and node.text("dtype") in FLOATS:
+            model.graph.replace(Ref(node), node.inputs[0])
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype.name in FLOATS and array.dtype != np.float32 else array
 
 
 def _drop_variable_attributes(model: Model) -> None:

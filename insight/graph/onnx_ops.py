@@ -48,6 +48,7 @@ class Writer:
     def __init__(self, model: Model, ranks: Dict[Ref, int]):
         self.model = model
         self.ranks = ranks
+        self.uses = model.graph.consumers()
         self.nodes: List[NodeProto] = []
         self.initializers: Dict[str, TensorProto] = {}
 
@@ -239,7 +240,14 @@ ONNX_ELEMENTWISE = {name: operator for operator, names in ELEMENTWISE.items() fo
 
 @translates(*ONNX_ELEMENTWISE)
 def elementwise(writer: Writer, node: Node) -> None:
-    writer.emit(ONNX_ELEMENTWISE[node.op], node, [writer.edge(ref) for ref in node.inputs])
+    """A projected shortcut is added by Sum: cv2.dnn (4.8 to 4.11) fuses an Add of two branches, one of them a
+    batch norm, into its convolution, and gives wrong numbers from the second batch size on.
+    """
+    operator = ONNX_ELEMENTWISE[node.op]
+    if operator == "Add" and any(ref.node.op == "BatchNorm" for ref in node.inputs):
+        if all(len(writer.uses[ref.node]) == 1 for ref in node.inputs):
+            operator = "Sum"
+    writer.emit(operator, node, [writer.edge(ref) for ref in node.inputs])
 
 
 SCALAR = {
@@ -286,8 +294,18 @@ def pooling(writer: Writer, node: Node) -> None:
     if convention == "same":
         raise unsupported(node, "pooling_convention=same")
     kernel = node.shape("kernel")
+    stride = node.shape("stride", (1,) * len(kernel))
     pad = node.shape("pad", (0,) * len(kernel))
-    attrs = {"kernel_shape": kernel, "strides": node.shape("stride", (1,) * len(kernel)), "pads": pad + pad}
+    attrs = {"kernel_shape": kernel, "strides": stride}
+    if kind == "avg" and convention == "full":
+        # By ceil_mode, ONNX Runtime 1.19 to 1.22 divides by the whole window, also where it reaches beyond the map.
+        # With stride - 1 more pixels behind the map rounding down gives as many windows, and padding does not divide.
+        if any(pad) and node.flag("count_include_pad", True):
+            raise unsupported(node, "an average with pooling_convention=full over padding that counts")
+        behind = tuple(p + s - 1 for p, s in zip(pad, stride))
+        writer.emit("AveragePool", node, inputs, pads=pad + behind, count_include_pad=0, **attrs)
+        return
+    attrs["pads"] = pad + pad
     if convention == "full":
         attrs["ceil_mode"] = 1
     if kind == "avg":

@@ -72,9 +72,9 @@ def draw(runs: Sequence[TrainLog], path) -> None:
     with temporary_beside(path) as partial, rc_context(style):
         figure = Figure(figsize=(1.2 + 4.6 * columns, 0.5 + 3.1 * rows), layout="constrained")
         every_axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        colours = _colours(len(runs))
+        colours = run_colours(len(runs))
         for axes, panel in zip(every_axes, wanted):
-            _draw_panel(axes, panel, runs, colours)
+            draw_panel(axes, panel, runs, colours)
         for axes in every_axes[len(wanted) :]:
             axes.set_visible(False)
         _name_runs(figure, runs, colours)
@@ -82,7 +82,8 @@ def draw(runs: Sequence[TrainLog], path) -> None:
         figure.savefig(partial, format=kind, dpi=130, metadata={stamp: None})
 
 
-def _colours(count: int) -> list:
+def run_colours(count: int) -> list:
+    """A colour for each run, the same in every panel."""
     from matplotlib import colormaps
 
     if count <= 10:
@@ -103,7 +104,8 @@ def _name_runs(figure, runs: Sequence[TrainLog], colours: list) -> None:
         text.set_text(run.label)
 
 
-def _draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> None:
+def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> None:
+    """Draw all runs' curves of one panel on matplotlib axes."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     axes.set_title(panel.title, loc="left", parse_math=False)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 from contextlib import closing
 from typing import NamedTuple, Optional
 
+import numpy as np
+
+from .. import __version__
 from .._mxnet import keep_freed_memory, mx
 from ..errors import InsightError
 from ..feed.augment import Augmentation
@@ -117,7 +121,8 @@ class Run:
         if state:
             self._restore(state)
         else:
-            self.journal.write("start", options=dataclasses.asdict(options), set=self.fingerprint, steps=self.total)
+            given = {"options": dataclasses.asdict(options), "set": self.fingerprint, "steps": self.total}
+            self.journal.write("start", **given, versions=_versions())
         self._announce(notes, missing)
 
     def train(self) -> TrainResult:
@@ -219,3 +224,13 @@ class Run:
             say(f"loaded {options.pretrained}; left fresh: {fresh}")
         if missing:
             say(f"no verification set for: {', '.join(missing)} (no such .bin in {options.data_dir})")
+
+
+def _versions() -> dict:
+    """What the run's numbers depend on beside its options and data."""
+    return {
+        "insight": __version__,
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

@@ -9,7 +9,7 @@ pairs are drawn, same and different ones apart.
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -24,6 +24,13 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+class Band(NamedTuple):
+    """Ends of a 95 % interval at each of G points, NaN where no resample had pairs of both kinds."""
+
+    low_G: np.ndarray
+    high_G: np.ndarray
 
 
 class Intervals(NamedTuple):
@@ -67,20 +74,54 @@ def intervals(
     cell_P = cells(distance_P, folds)
     curve = curves.roc_curve(distance_P, issame_P)
     drawn = np.full((resamples, 3 + len(fars)), np.nan)
-    for r in range(resamples):
-        weight_P = _draw(np.random.default_rng((seed, r)), issame_P, identity_P2)
-        weighted = curves.reweighted(curve, weight_P)
-        if weighted.true_accepts_C[-1] and weighted.false_accepts_C[-1]:
-            tar_C = weighted.tar_C
-            drawn[r] = [
-                accuracy_of_cells(cell_P, issame_P, folds, weight_P).accuracy,
-                curves.equal_error_rate(weighted),
-                curves.auc(weighted),
-                *(tar_C[curves.cut_at_far(weighted, far)] for far in fars),
-            ]
+    for r, weight_P, weighted in _resampled(curve, identity_P2, resamples, seed):
+        tar_C = weighted.tar_C
+        drawn[r] = [
+            accuracy_of_cells(cell_P, issame_P, folds, weight_P).accuracy,
+            curves.equal_error_rate(weighted),
+            curves.auc(weighted),
+            *(tar_C[curves.cut_at_far(weighted, far)] for far in fars),
+        ]
     found = [_interval(column) for column in drawn.T]
     over = "pairs" if identity_P2 is None else "identities"
     return Intervals(over, resamples, seed, found[0], found[1], found[2], dict(zip(fars, found[3:])))
+
+
+def tar_band(
+    curve: curves.Roc,
+    far_G: np.ndarray,
+    identity_P2: Optional[np.ndarray] = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Band:
+    """Pointwise intervals of TAR along a curve, from the resamples that :func:`intervals` draws.
+
+    Parameters
+    ----------
+    curve : Roc
+    far_G : (G,) float
+        Where to take TAR, each time at the largest threshold whose FAR is no more.
+    identity_P2, resamples, seed
+        As :func:`intervals` has them.
+    """
+    drawn = np.full((resamples, len(far_G)), np.nan)
+    for r, _, weighted in _resampled(curve, identity_P2, resamples, seed):
+        drawn[r] = curves.tar_at(weighted, far_G)
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
+    if not len(drawn):
+        return Band(np.full(len(far_G), np.nan), np.full(len(far_G), np.nan))
+    return Band(*np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0))
+
+
+def _resampled(
+    curve: curves.Roc, identity_P2: Optional[np.ndarray], resamples: int, seed: int
+) -> Iterator[Tuple[int, np.ndarray, curves.Roc]]:
+    """(number, weight of each pair, curve) of every resample that holds pairs of both kinds."""
+    for r in range(resamples):
+        weight_P = _draw(np.random.default_rng((seed, r)), curve.issame_P, identity_P2)
+        weighted = curves.reweighted(curve, weight_P)
+        if weighted.true_accepts_C[-1] and weighted.false_accepts_C[-1]:
+            yield r, weight_P, weighted
 
 
 def _draw(rng: np.random.Generator, issame_P: np.ndarray, identity_P2: Optional[np.ndarray]) -> np.ndarray:

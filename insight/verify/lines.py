@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Iterator, List, Optional
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 
@@ -14,7 +14,18 @@ from .folds import fold_slices
 from .roc import OperatingPoint
 from .verification import Verification
 
+COLUMNS = ("", "95 % interval", "cosine >", "squared L2 <", "FAR", "TAR", "false accepts")
 _ROW = "{:<16} {:>8} {:>17} {:>9} {:>13} {:>9} {:>9} {:>15}"
+
+
+class Row(NamedTuple):
+    """One line of the table: a figure, its interval, and the threshold that gives it."""
+
+    what: str
+    value: float = np.nan
+    interval: Optional[Interval] = None
+    point: Optional[OperatingPoint] = None
+    needed: int = 0  # different pairs, where there are fewer, so that nothing is measurable
 
 
 def text(result: Verification, figures: Figures) -> List[str]:
@@ -25,10 +36,12 @@ def text(result: Verification, figures: Figures) -> List[str]:
         f"[{result.name}]XNorm: {result.xnorm:f}",
         f"[{result.name}]Accuracy-Flip: {result.folds.accuracy:1.5f}+-{result.folds.std:1.5f}",
     ]
-    return head + [f"[{result.name}]{line}".rstrip() for line in (*_about(result, figures), *_table(result, figures))]
+    table = [_ROW.format("", *COLUMNS), *(_line(row, figures.different) for row in rows(result, figures))]
+    return head + [f"[{result.name}]{line}".rstrip() for line in (*about(result, figures), *table)]
 
 
-def _about(result: Verification, figures: Figures) -> List[str]:
+def about(result: Verification, figures: Figures) -> List[str]:
+    """What the figures rest on: pairs, folds, resamples."""
     folds = len(result.folds.per_fold)
     lines = [
         f"Pairs: {result.pairs} ({figures.same} same, {figures.different} different), {result.images} distinct images",
@@ -45,49 +58,62 @@ def _about(result: Verification, figures: Figures) -> List[str]:
     return lines
 
 
-def _table(result: Verification, figures: Figures) -> Iterator[str]:
+def rows(result: Verification, figures: Figures) -> List[Row]:
+    """The table: accuracies, AUC, EER, and TAR at each FAR."""
     between = figures.intervals
-    yield _ROW.format("", "", "95 % interval", "cosine >", "squared L2 <", "FAR", "TAR", "false accepts")
-    yield _row("accuracy, folds", result.folds.accuracy, between and between.accuracy)
-    point = figures.at_best_accuracy
-    yield _row("accuracy, best", point.accuracy, None, point, figures.different)
-    yield _row("AUC", figures.auc, between and between.auc)
-    yield _row("EER", figures.eer, between and between.eer, figures.at_eer, figures.different)
-    for far, point in figures.at_far.items():
-        what = f"TAR at FAR {_power(far)}"
-        if point is None:
-            needed = round(1 / far)
-            yield f"{what:<16} not measurable: {figures.different} different pairs, {needed} are needed"
-        else:
-            yield _row(what, point.tar, between and between.tar[far], point, figures.different)
+    best, eer = figures.at_best_accuracy, figures.at_eer
+    fixed = [
+        Row("accuracy, folds", result.folds.accuracy, between and between.accuracy),
+        Row("accuracy, best", best.accuracy, None, best),
+        Row("AUC", figures.auc, between and between.auc),
+        Row("EER", figures.eer, between and between.eer, eer),
+    ]
+    return fixed + [
+        Row(f"TAR at FAR {power(far)}", point.tar, between and between.tar[far], point)
+        if point
+        else Row(f"TAR at FAR {power(far)}", needed=round(1 / far))
+        for far, point in figures.at_far.items()
+    ]
 
 
-def _row(
-    what: str, value: float, between: Optional[Interval], point: Optional[OperatingPoint] = None, different: int = 0
-) -> str:
-    interval = f"{between.low:.5f}-{between.high:.5f}" if between else ""
-    cells = [""] * 5
+def cells(row: Row, different: int) -> List[str]:
+    """The seven fields of a measurable row under :data:`COLUMNS`, empty where it has none."""
+    interval = f"{row.interval.low:.5f}-{row.interval.high:.5f}" if row.interval else ""
+    point, fields = row.point, [""] * 5
     if point:
         accepts = f"{point.false_accepts} of {different}"
-        cells = [_decimal(point.cosine), _decimal(point.squared_l2), f"{point.far:.3g}", f"{point.tar:.5f}", accepts]
-    return _ROW.format(what, f"{value:.5f}", interval, *cells)
+        fields = [decimal(point.cosine), decimal(point.squared_l2), f"{point.far:.3g}", f"{point.tar:.5f}", accepts]
+    return [f"{row.value:.5f}", interval, *fields]
 
 
-def _decimal(value: float) -> str:
+def not_measurable(row: Row, different: int) -> str:
+    """What stands in place of the fields of a row whose FAR needs more pairs."""
+    return f"not measurable: {different} different pairs, {row.needed} are needed"
+
+
+def _line(row: Row, different: int) -> str:
+    if row.needed:
+        return f"{row.what:<16} {not_measurable(row, different)}"
+    return _ROW.format(row.what, *cells(row, different))
+
+
+def decimal(value: float) -> str:
     """All digits of a threshold: it says the same as the number itself."""
     return np.format_float_positional(value, min_digits=4)
 
 
-def _power(far: float) -> str:
+def power(far: float) -> str:
+    """``1e-3``."""
     return f"1e-{round(-np.log10(far))}"
 
 
-def record(result: Verification, figures: Figures, model: str) -> dict:
-    """Everything, for JSON: rates, thresholds, intervals, folds."""
+def record(result: Verification, figures: Figures, model: str, evaluated_by: str) -> dict:
+    """Everything, for JSON: rates, thresholds, intervals, folds; and which model, evaluated by which runtime."""
     drawn = figures.intervals
     record = {
         "target": result.name,
         "model": model,
+        "evaluated_by": evaluated_by,
         "pairs": result.pairs,
         "same_pairs": figures.same,
         "different_pairs": figures.different,
@@ -103,7 +129,7 @@ def record(result: Verification, figures: Figures, model: str) -> dict:
         "eer": figures.eer,
         "at_eer": figures.at_eer._asdict(),
         "at_best_accuracy": figures.at_best_accuracy._asdict(),
-        "at_far": {_power(far): point and point._asdict() for far, point in figures.at_far.items()},
+        "at_far": {power(far): point and point._asdict() for far, point in figures.at_far.items()},
     }
     if drawn:
         record["intervals"] = {
@@ -114,7 +140,7 @@ def record(result: Verification, figures: Figures, model: str) -> dict:
             "accuracy": drawn.accuracy,
             "eer": drawn.eer,
             "auc": drawn.auc,
-            "tar_at_far": {_power(far): ends for far, ends in drawn.tar.items()},
+            "tar_at_far": {power(far): ends for far, ends in drawn.tar.items()},
         }
     return record
 

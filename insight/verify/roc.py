@@ -107,6 +107,12 @@ def cut_at_far(roc: Roc, far: float) -> int:
     return int(np.searchsorted(roc.false_accepts_C, allowed, side="right")) - 1
 
 
+def tar_at(roc: Roc, far_G: np.ndarray) -> np.ndarray:
+    """(G,) TAR at the last cut whose FAR is no more than each of ``far_G`` (G,)."""
+    allowed_G = far_G * roc.false_accepts_C[-1] + _ROUNDING
+    return roc.tar_C[np.searchsorted(roc.false_accepts_C, allowed_G, side="right") - 1]
+
+
 def cut_at_eer(roc: Roc) -> int:
     """The first cut at which FAR and FRR = 1 - TAR are nearest to each other."""
     return int(np.abs(roc.far_C - (1 - roc.tar_C)).argmin())

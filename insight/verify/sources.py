@@ -65,6 +65,10 @@ class ImageSource:
         """The i-th image in messages: ``lfw.bin: image 17``."""
         return os.path.join(self.path, self.keys[i]) if not self._what else f"{self.path}: {self._what} {self.keys[i]}"
 
+    def short_name(self, i: int) -> str:
+        """The i-th image within its source: ``Ann/Ann_0001.jpg``, ``image 17``."""
+        return f"{self._what} {self.keys[i]}".lstrip()
+
     def pixels(self, i: int, size: Tuple[int, int]) -> np.ndarray:
         """The i-th image, decoded: uint8 (3, H, W), RGB.
 

@@ -25,6 +25,7 @@ class EvalSet(NamedTuple):
     source: ImageSource  # U distinct images; of a .bin, each under the position of its first use
     pairs: np.ndarray  # (P, 2) int64 into the source
     issame: np.ndarray  # (P,) bool
+    path: str = ""  # the .bin, or the list of pairs
 
 
 class Verification(NamedTuple):
@@ -58,7 +59,7 @@ def load_set(path) -> EvalSet:
     first_use = np.unique(index, return_index=True)[1]
     labels = np.full(len(position), UNKNOWN, np.int64)
     source = ImageSource(str(path), [str(i) for i in first_use], labels, list(position).__getitem__, "image")
-    return EvalSet(path.stem, source, index.reshape(-1, 2), issame)
+    return EvalSet(path.stem, source, index.reshape(-1, 2), issame, str(path))
 
 
 def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
@@ -95,7 +96,7 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     if ((labels[pairs[:, 0]] == labels[pairs[:, 1]]) != issame).any():
         labels[:] = UNKNOWN
     source = ImageSource(str(root), names, labels, lambda i: Path(root, names[i]).read_bytes(), "")
-    return EvalSet(Path(path).stem, source, pairs, issame)
+    return EvalSet(Path(path).stem, source, pairs, issame, os.fspath(path))
 
 
 def _both_kinds(path, issame: np.ndarray) -> None:

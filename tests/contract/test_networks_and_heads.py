@@ -16,9 +16,9 @@ import pytest
 from insight import checkpoint, engines, nets
 from insight._mxnet import mx
 from insight.engines.mxnet import MXNetEngine
-from insight.export.onnx import to_onnx
 from insight.graph import cut
 from insight.graph.nodes import Model
+from insight.graph.onnx import to_onnx
 from insight.heads import heads
 from insight.heads.classifier import Classifier
 from insight.nets.outputs import OUTPUTS

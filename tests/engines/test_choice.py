@@ -93,7 +93,9 @@ def test_a_damaged_file_is_told_by_the_last_that_tried(tmp_path):
 
 
 def test_what_does_not_go_together_is_told(spec):
-    with pytest.raises(InsightError, match="--engine 'tpu' is not known; known: auto, mxnet, onnxruntime, openvino"):
+    with pytest.raises(
+        InsightError, match="--engine 'tpu' is not known; known: auto, mxnet, ncnn, onnxruntime, openvino"
+    ):
         engines.load(spec, engine="tpu")
     with pytest.raises(InsightError, match="--engine mxnet: does not take --model m.onnx; these do: openvino, onnxr"):
         engines.load("m.onnx", engine="mxnet")
@@ -113,4 +115,5 @@ def test_bfloat16_takes_the_one_that_has_it(spec, monkeypatch):
 def test_the_files_of_a_model():
     assert [path.name for path in engines.model_files("a/net,3")] == ["net-symbol.json", "net-0003.params"]
     assert [path.name for path in engines.model_files("m.xml")] == ["m.xml", "m.bin"]
+    assert [path.name for path in engines.model_files("m.param")] == ["m.param", "m.bin"]
     assert [path.name for path in engines.model_files("m.onnx")] == ["m.onnx"]

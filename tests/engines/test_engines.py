@@ -132,8 +132,8 @@ def test_threads_may_share_an_engine(network, monkeypatch):
 
 
 def test_what_cannot_be_opened_is_told(spec, tmp_path):
-    with pytest.raises(InsightError, match=r"--model x.param: .*known: prefix,epoch .*; a .onnx file"):
-        engines.load("x.param")
+    with pytest.raises(InsightError, match=r"--model x.tflite: .*known: prefix,epoch .*; ncnn's .param; a .onnx file"):
+        engines.load("x.tflite")
     with pytest.raises(InsightError, match="no such checkpoint; epochs there: 3"):
         engines.load(spec[:-1] + "4")
     with pytest.raises(InsightError, match="x.onnx: no such file"):

@@ -5,15 +5,19 @@ import numpy as np
 import onnx
 import pytest
 from small_networks import S, evaluate, far, filled, images, mobile, pixels, residual, training
+from whole_networks import write_log
 
 from insight import __version__, checkpoint, engines
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
+from insight.engines.onnxruntime import OnnxRuntimeEngine
 from insight.errors import InsightError
 from insight.export.onnx import export_onnx
+from insight.formats import lineage
 from insight.graph import cut
 from insight.graph.nodes import Model
 from insight.graph.onnx import to_onnx
+from insight.graph.onnx_input import is_routed_to_arcface
 
 NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training(mobile())}
 
@@ -128,6 +132,12 @@ OPERATORS = {
     "max pool, stride by default": pooled(pool_type="max"),
     "max pool, full": pooled(stride=(2, 2), pool_type="max", pooling_convention="full"),
     "average pool, full": pooled(stride=(2, 2), pool_type="avg", pooling_convention="full"),
+    "average pool, full, padding not counted": pooled(
+        stride=(2, 2), pad=(1, 1), pool_type="avg", pooling_convention="full", count_include_pad=False
+    ),
+    "average pool, full, of a length that needs no more": pooled(
+        kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full"
+    ),
     "average pool": pooled(stride=(2, 2), pad=(1, 1), pool_type="avg"),
     "average pool without padding": pooled(stride=(2, 2), pad=(1, 1), pool_type="avg", count_include_pad=False),
     "global max pool": pooled(global_pool=True, pool_type="max"),
@@ -160,6 +170,10 @@ def test_each_operator(name, tmp_path):
         (lambda x: S.sin(x, name="wave"), "operator sin at node 'wave' has no ONNX translation; known: Activation, "),
         (lambda x: S.LeakyReLU(x, act_type="gelu", name="g"), "LeakyReLU at node 'g': act_type=gelu"),
         (lambda x: S.Pooling(x, kernel=(2, 2), pool_type="sum", name="p"), "Pooling at node 'p': pool_type=sum"),
+        (
+            lambda x: S.Pooling(x, kernel=(3, 3), pad=(1, 1), pool_type="avg", pooling_convention="full", name="p"),
+            "Pooling at node 'p': an average with pooling_convention=full over padding that counts",
+        ),
         (lambda x: S.BatchNorm(x, axis=2, name="b"), "BatchNorm at node 'b': axis=2"),
         (lambda x: S.sum(x, axis=1, exclude=True, name="r"), "sum at node 'r': exclude=True"),
         (lambda x: S.SliceChannel(x, num_outputs=3, name="s")[1], "operator SliceChannel at node 's'"),
@@ -208,30 +222,84 @@ def test_below_the_bound_there_is_no_file(exported, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_translation_does_not_pass(exported, tmp_path, monkeypatch):
-    """A parameter that is nudged on its way into the file."""
-    from insight.graph import onnx_ops
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+def test_a_file_that_is_damaged_before_the_gate_does_not_stay(exported, tmp_path, monkeypatch, capsys, graph):
+    """A parameter of the written file is nudged before ONNX Runtime reads it."""
+    from insight.export import written
 
-    write = onnx_ops.Writer.constant
+    def nudged(path):
+        model = onnx.load(path)
+        tensor = next(t for t in model.graph.initializer if t.name == "pre_fc1_weight")
+        weight = onnx.numpy_helper.to_array(tensor) + 0.02 * np.arange(6, dtype=np.float32)[:, None]
+        tensor.CopyFrom(onnx.numpy_helper.from_array(weight, tensor.name))
+        onnx.save(model, path)
+        return OnnxRuntimeEngine(path)
 
-    def nudge(self, name, array):
-        return write(self, name, array + 0.02 * np.arange(len(array))[:, None] if name == "pre_fc1_weight" else array)
-
-    monkeypatch.setattr(onnx_ops.Writer, "constant", nudge)
-    assert run_command("export-onnx", ["--model", exported[1], "--output", str(tmp_path / "m.onnx")]) == 1
+    monkeypatch.setattr(written, "OnnxRuntimeEngine", nudged)
+    arguments = ["--model", exported[1], "--output", str(tmp_path / "m.onnx"), "--graph", graph]
+    assert run_command("export-onnx", arguments) == 1
+    assert "embeds unlike MXNet" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("graph", engines.GRAPHS)
-def test_the_real_network_on_real_faces(model_y1, real_data, tmp_path, graph):
-    from insight.verify.sources import image_source
+def test_the_file_says_how_the_network_was_trained(exported, tmp_path, capsys):
+    held, _, _ = exported
+    write_log(tmp_path / "run/net", 3, loss_type="5", margin_s=64.0, margin_m=0.3, margin_a=1.0, margin_b=0.2)
+    checkpoint.save(f"{tmp_path}/run/net", 3, held)
+    arguments = ["--model", f"{tmp_path}/run/net,3", "--output", str(tmp_path / "m.onnx"), "--num-faces", "1"]
+    assert run_command("export-onnx", arguments) == 0
+    assert "lineage: 1 training stage, in the metadata" in capsys.readouterr().out
+    metadata = {p.key: p.value for p in onnx.load(str(tmp_path / "m.onnx")).metadata_props}
+    assert metadata["data_set"] == "4a66f49f"
+    assert metadata["network"] == "y1"
+    assert metadata["loss"] == "combined s=64 a=1 m=0.3 b=0.2"
+    (stage,) = lineage.from_metadata(metadata)
+    assert (stage.name, stage.steps, stage.options["data_dir"]) == ("run/net", 70, "faces")
 
-    spec = f"{model_y1[0]},{model_y1[1]}"
-    faces = image_source(real_data / "data/lfw_dev.bin").spread
-    done = export_onnx(spec, str(tmp_path / "m.onnx"), graph, faces, 8, bound=0.99999)
-    assert done.parity.count == 8
-    assert insightface_mean_and_std(str(done.path)) == (0.0, 1.0)
-    network = cv2.dnn.readNetFromONNX(str(done.path))
-    x = faces(3, (112, 112))
-    network.setInput(x.astype(np.float32))
-    assert far(engines.load(spec, graph="plain")(x), network.forward()) < 1e-5
+
+def test_a_loss_that_is_not_known_here_is_named_as_it_was():
+    from insight.export.source import loss
+
+    assert loss({"loss_type": "99"}) == "99"
+    assert loss({"loss_type": "4", "margin_s": 1}) == "4"
+
+
+@pytest.mark.parametrize(("size", "said"), [(128, "drop-in: insightface"), (96, "get_model opens no 96x96 networks")])
+def test_only_sizes_that_insightface_opens_are_called_a_drop_in(size, said, tmp_path, capsys):
+    checkpoint.save(str(tmp_path / "net"), 0, Checkpoint(*filled(residual(), size=size)))
+    arguments = ["--model", f"{tmp_path}/net,0", "--output", str(tmp_path / "m.onnx"), "--num-faces", "1"]
+    assert run_command("export-onnx", arguments) == 0
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("size", "taken"),
+    [((112, 112), 1), ((160, 160), 1), ((112, 96), 0), ((96, 96), 0), ((120, 120), 0), ((192, 192), 0), ((64, 64), 0)],
+)
+def test_the_route_of_insightface(size, taken):
+    assert is_routed_to_arcface(size) == bool(taken)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--output": "m.params"}, "m.params: must end in .onnx, or in .xml"),
+        ({"--num-faces": "0"}, "--num-faces 0: must be at least 1"),
+        ({"--num-faces": "-3"}, "--num-faces -3: must be at least 1"),
+    ],
+)
+def test_options_that_make_no_sense(exported, tmp_path, monkeypatch, capsys, changes, message):
+    monkeypatch.chdir(tmp_path)
+    options = {"--model": exported[1], "--output": "m.onnx", **changes}
+    assert run_command("export-onnx", [word for pair in options.items() for word in pair]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_projected_shortcut_is_a_sum_and_others_are_added(exported, request):
+    """See onnx_ops.elementwise; that cv2.dnn then takes any batch, test_shipped sees on r50."""
+    _, _, folder = exported
+    kinds = [[node.op_type for node in onnx.load(str(folder / f"{g}.onnx")).graph.node] for g in ("plain", "fast")]
+    projected = "residual" in request.node.name
+    assert [ops.count("Sum") for ops in kinds] == [int(projected), 0]
+    assert all("Add" in ops for ops in kinds)

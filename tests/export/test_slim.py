@@ -1,10 +1,13 @@
 """Slimmed checkpoints load in plain MXNet, embed as before, and never replace what is there."""
 
 import json
+import re
 
+import cv2
 import numpy as np
 import pytest
-from small_networks import evaluate, far, filled, images, mobile, residual, training
+from small_networks import S, evaluate, far, filled, images, mobile, pixels, residual, training
+from whole_networks import write_log
 
 from insight import checkpoint
 from insight._mxnet import mx
@@ -13,6 +16,8 @@ from insight.cli import run_command
 from insight.errors import CheckFailed, InsightError
 from insight.export import parity
 from insight.export.slim import slim
+from insight.formats import lineage
+from insight.formats.atomic import make_folder
 
 
 @pytest.fixture
@@ -64,13 +69,37 @@ def test_nothing_is_replaced_unasked(trained):
     spec, _ = trained
     prefix = spec.rpartition(",")[0]
     slim(spec)
-    with pytest.raises(InsightError, match="y1s-symbol.json: is there already; .*--overwrite"):
+    with pytest.raises(InsightError, match="y1s-symbol.json: stands there already; .*--overwrite"):
         slim(spec)
     slim(spec, overwrite=True)
     before = checkpoint.symbol_path(prefix).read_bytes()
     with pytest.raises(InsightError, match="is the source"):
         slim(spec, prefix, overwrite=True)
     assert checkpoint.symbol_path(prefix).read_bytes() == before
+
+
+@pytest.mark.parametrize("epoch", [40, 0])
+@pytest.mark.parametrize("spelling", ["{0}/./y1", "{0}/link/y1", "{0}/link/../y1", "{0}/other"])
+def test_the_source_is_known_by_any_spelling(trained, tmp_path, spelling, epoch):
+    held = trained[1]
+    (tmp_path / "link").mkdir()
+    if "link/y1" in spelling:
+        (tmp_path / "link").rmdir()
+        (tmp_path / "link").symlink_to(tmp_path)
+    checkpoint.save(str(tmp_path / "y1"), epoch, held)
+    source = checkpoint.params_path(f"{tmp_path}/y1", epoch)
+    if "other" in spelling:  # links to both files
+        checkpoint.symbol_path(f"{tmp_path}/other").symlink_to(checkpoint.symbol_path(f"{tmp_path}/y1"))
+        checkpoint.params_path(f"{tmp_path}/other", 0).symlink_to(source)
+    before = checkpoint.symbol_path(f"{tmp_path}/y1").read_bytes(), source.read_bytes()
+    with pytest.raises(InsightError, match="is the source"):
+        slim(f"{tmp_path}/y1,{epoch}", spelling.format(tmp_path), overwrite=True)
+    assert (checkpoint.symbol_path(f"{tmp_path}/y1").read_bytes(), source.read_bytes()) == before
+
+
+def test_a_folder_is_no_prefix(trained, tmp_path):
+    with pytest.raises(InsightError, match="new/: a folder, and a prefix is wanted; for example .*new/model"):
+        slim(trained[0], f"{tmp_path}/new/")
 
 
 def test_another_layer(trained, tmp_path):
@@ -89,22 +118,162 @@ def test_a_fold_that_is_wrong_is_not_written(trained, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command(trained, capsys):
+@pytest.mark.parametrize("options", [[], ["--fold-bn"]])
+def test_a_file_that_is_damaged_before_the_gate_does_not_stay(trained, tmp_path, monkeypatch, capsys, options):
+    """A parameter of the written file is nudged before it is read back."""
+    read = checkpoint.read
+
+    def nudged(symbol, params):
+        arrays = mx.nd.load(str(params))
+        arrays["arg:pre_fc1_weight"] += 0.02 * mx.nd.arange(6).reshape((-1, 1))
+        mx.nd.save(str(params), arrays)
+        return read(symbol, params)
+
+    monkeypatch.setattr(checkpoint, "read", nudged)
+    assert run_command("model-slim", ["--model", trained[0], "--output", str(tmp_path / "out/f"), *options]) == 1
+    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_lineage_goes_along_and_an_older_one_goes_away(trained, tmp_path, capsys):
+    spec, held = trained
+    write_log(tmp_path / "run/net", 3)
+    checkpoint.save(f"{tmp_path}/run/net", 3, held)
+    assert run_command("model-slim", ["--model", f"{tmp_path}/run/net,3", "--output", f"{tmp_path}/ship/net"]) == 0
+    assert f"lineage: 1 training stage, {tmp_path}/ship/net-lineage.json" in capsys.readouterr().out
+    (stage,) = lineage.stages(f"{tmp_path}/ship/net", 0)
+    assert (stage.name, stage.steps, stage.options["data_dir"], stage.set_fingerprint) == (
+        "run/net",
+        70,
+        "faces",
+        "4a66f49f",
+    )
+    again = slim(f"{tmp_path}/ship/net,0", f"{tmp_path}/ship/folded", fold_bn=True)
+    assert (again.stages, lineage.stages(again.prefix, 0)) == (1, [stage])
+    assert slim(spec, f"{tmp_path}/ship/net", overwrite=True).stages == 0
+    assert not lineage.path(f"{tmp_path}/ship/net").exists()
+
+
+def old_json(text, drop_statistics=False):
+    """A symbol as MXNet 1.0 wrote it ("attr"), or as 0.8 did ("param"; running statistics were not listed)."""
+    document = json.loads(text)
+    nodes = document["nodes"]
+    if not drop_statistics:
+        for node in nodes:
+            node["attr"] = node.pop("attrs", {})
+        return json.dumps({**document, "attrs": {"mxnet_version": ["int", 10000]}})
+    kept = [i for i, node in enumerate(nodes) if not node["name"].endswith(("moving_mean", "moving_var"))]
+    number = {old: new for new, old in enumerate(kept)}
+    edges = [[[number[edge[0]], edge[1]] for edge in nodes[i]["inputs"] if edge[0] in number] for i in kept]
+    rows = [
+        {"op": nodes[i]["op"], "param": nodes[i].get("attrs", {}), "name": nodes[i]["name"], "inputs": inputs}
+        for i, inputs in zip(kept, edges)
+    ]
+    rows = [{**row, "backward_source_id": -1} for row in rows]
+    heads = [[number[head[0]], head[1]] for head in document["heads"]]
+    return json.dumps(
+        {"nodes": rows, "arg_nodes": [i for i, row in enumerate(rows) if row["op"] == "null"], "heads": heads}
+    )
+
+
+@pytest.mark.parametrize("drop_statistics", [False, True], ids=["1.0", "0.8"])
+def test_symbols_of_older_mxnet_are_upgraded(trained, drop_statistics, capfd):
+    spec, held = trained
+    path = checkpoint.symbol_path(spec[: -len(",40")])
+    path.write_text(old_json(path.read_text(), drop_statistics))
+    done = slim(spec)
+    symbol, arg_params, aux_params = mx.model.load_checkpoint(done.prefix, 0)
+    assert far(embeddings(held, images()), evaluate(symbol, arg_params, aux_params, images())) < 2e-5
+    assert json.loads(checkpoint.symbol_path(done.prefix).read_text())["attrs"]["mxnet_version"] == ["int", 10901]
+    assert "previous version" not in capfd.readouterr().err
+
+
+def detector():
+    x = S.Convolution(pixels(S.Variable("data")), num_filter=4, kernel=(3, 3), stride=(8, 8), name="stem")
+    return filled(S.Group([S.Convolution(x, num_filter=n, kernel=(1, 1), name=f"rpn_{n}") for n in (2, 4, 10)]))
+
+
+def arrays_of(network):
+    """Its arrays under the symbol of ``mobile``."""
+    return (mobile(), *network[1:])
+
+
+def not_finite():
+    symbol, arg_params, aux_params = filled(mobile())
+    return symbol, {**arg_params, "fc1_beta": arg_params["fc1_beta"] * np.nan}, aux_params
+
+
+FOREIGN = {
+    "a detector": (detector, 2, "no layer 'fc1' .* nor any other that gives one vector per image"),
+    "a classifier": (
+        lambda: filled(S.FullyConnected(S.Variable("data"), num_hidden=9, name="cls")),
+        2,
+        "no layer 'fc1' .* candidates: cls; slim the model with model-slim --layer NAME",
+    ),
+    "a feature map": (
+        lambda: filled(S.Convolution(S.Variable("data"), num_filter=2, kernel=(9, 9), name="fc1")),
+        2,
+        r"its output has shape \(1, 2, 104, 104\), not \(images, dimension\)",
+    ),
+    "arrays of another family": (
+        lambda: arrays_of(filled(residual())),
+        2,
+        "lacks conv_1_conv2d_weight, .* belongs to another symbol",
+    ),
+    "arrays of another size": (
+        lambda: arrays_of(filled(mobile(embedding=8))),
+        2,
+        "no usual image size fits the network; .*pre_fc1",
+    ),
+    "not finite": (not_finite, 1, "MXNet's own embeddings are not finite"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("command", ["model-slim", "export-onnx"])
+def test_foreign_models_are_one_line(kind, command, tmp_path, capsys):
+    make, status, message = FOREIGN[kind]
+    checkpoint.save(str(tmp_path / "m"), 1, Checkpoint(*make()))
+    before = sorted(tmp_path.iterdir())
+    output = str(tmp_path / ("out.onnx" if command == "export-onnx" else "out"))
+    assert run_command(command, ["--model", f"{tmp_path}/m,1", "--output", output, "--num-faces", "2"]) == status
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert said.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("file", ["params", "symbol"])
+@pytest.mark.parametrize("keep", [0, 3, 100, 0.5, -200])
+@pytest.mark.parametrize("command", ["model-slim", "export-onnx"])
+def test_truncated_files_are_one_line(trained, tmp_path, file, keep, command, capsys):
+    prefix = trained[0][: -len(",40")]
+    path = checkpoint.params_path(prefix, 40) if file == "params" else checkpoint.symbol_path(prefix)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if keep == 0.5 else keep])
+    output = str(tmp_path / ("out.onnx" if command == "export-onnx" else "out"))
+    assert run_command(command, ["--model", trained[0], "--output", output]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path}: not an MXNet ")
+    assert "or cut short" in said
+    assert said.count("\n") == 1
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith("out")]
+
+
+def test_the_command(trained, tmp_path, capsys):
     spec, _ = trained
+    assert run_command("model-slim", ["--model", spec, "--num-faces", "0"]) == 2
+    assert "--num-faces 0: must be at least 1" in capsys.readouterr().err
+    cv2.imwrite(str(make_folder(tmp_path / "faces/a") / "0.png"), np.zeros((112, 112, 3), np.uint8))
+    faces = ["--faces", str(tmp_path / "faces"), "--output", f"{spec}-f"]
+    assert run_command("model-slim", ["--model", spec, *faces]) == 0
+    assert "over 1 faces" in capsys.readouterr().out
     assert run_command("model-slim", ["--model", spec, "--fold-bn"]) == 0
     said = capsys.readouterr().out
     assert f"{spec}: 0.0" in said
     assert f"MB -> {spec.replace(',40', 's')},0: 0.0" in said
     assert run_command("model-slim", ["--model", spec, "--layer", "nothing", "--output", f"{spec}-x"]) == 2
     assert "no layer 'nothing'" in capsys.readouterr().err
-
-
-def test_a_cut_file_is_one_line(trained, capsys):
-    spec, _ = trained
-    path = checkpoint.params_path(spec[:-3], 40)
-    path.write_bytes(path.read_bytes()[:-100])
-    assert run_command("model-slim", ["--model", spec]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_parity_is_the_cosine_of_rows():
@@ -120,7 +289,7 @@ def test_an_embedding_that_is_no_number_does_not_pass():
     for rows in (bad, np.zeros((2, 3))):
         with pytest.raises(CheckFailed):
             parity.gate("f", lambda _: good, lambda _, rows=rows: rows, faces, 0.9)
-    with pytest.raises(CheckFailed):
+    with pytest.raises(CheckFailed, match="f: MXNet's own embeddings are not finite"):
         parity.gate("f", lambda _: bad, lambda _: bad, faces, 0.9)
     assert parity.gate("f", lambda _: good, lambda _: good * 2, faces, 0.9).count == 2
 

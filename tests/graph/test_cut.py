@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_networks import S, evaluate, far, filled, images, mobile, residual, training
+from small_networks import S, evaluate, far, filled, images, mobile, pixels, residual, training, unit
 
 from insight.errors import InsightError
 from insight.graph import cut, shapes
@@ -75,6 +75,29 @@ def test_another_layer_is_written_as_fc1(trained):
     model = cut.cut(Model.from_mxnet(*trained), "pre_fc1_output")
     assert model.graph.to_symbol().list_outputs() == ["fc1_output"]
     assert model.graph.find("fc1").op == "FullyConnected"
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64"])
+def test_a_network_of_another_precision_becomes_float32(kind):
+    """As InsightFace's --fp16 builds it: float16 between two casts; the arrays are stored so."""
+
+    def cast(x, to):
+        return S.Cast(x, dtype=to)
+
+    def network(convert):
+        x = convert(pixels(S.Variable("data")), kind)
+        x = unit(x, "conv_1", 4, 3, 8, 1)
+        x = convert(S.amp_cast(x, dtype=kind) if convert is cast else x, "float32")
+        return S.FullyConnected(x, num_hidden=3, name="fc1")
+
+    _, arg_params, aux_params = filled(network(lambda x, _: x))
+    stored = [{name: array.astype(kind) for name, array in part.items()} for part in (arg_params, aux_params)]
+    model = cut.cut(Model.from_mxnet(network(cast), *stored))
+    assert {array.dtype.name for array in model.params.values()} == {"float32"}
+    assert not {"Cast", "amp_cast"} & {node.op for node in model.graph.operators()}
+    widened = [{name: array.astype("float32") for name, array in part.items()} for part in stored]
+    plain = evaluate(network(lambda x, _: x), *widened, images())
+    assert far(plain, evaluate(*model.to_mxnet(), images())) < 1e-6
 
 
 def test_no_such_layer_lists_the_candidates():

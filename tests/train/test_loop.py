@@ -78,7 +78,8 @@ def test_numbers_continue_and_nothing_is_overwritten(set_dir, tmp_path):
     assert train(options(set_dir, prefix, max_steps=1, seed=1)).last_checkpoint == 2
     assert checkpoint.params_path(str(prefix), 1).read_bytes() == kept
     assert checkpoint.epochs(str(prefix)) == [1, 2]
-    assert len(journal(prefix, "start")) == 2
+    starts = journal(prefix, "start")
+    assert [set(row["versions"]) for row in starts] == [{"insight", "mxnet", "numpy", "python"}] * 2
 
 
 @pytest.mark.parametrize("mode, saved", [(0, []), (1, [1]), (3, [1])])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from test_roc import by_counting
 
-from insight.verify.bootstrap import intervals
+from insight.verify.bootstrap import intervals, tar_band
+from insight.verify.roc import roc_curve
 
 
 def made(count, seed=0):
@@ -60,3 +61,23 @@ def test_without_a_resample_of_both_kinds_there_is_no_interval():
     drawn = np.random.default_rng((0, 0)).integers(0, 3, 3)
     assert len(set(drawn.tolist())) < 3
     assert found.auc is None and found.accuracy is None
+
+
+@pytest.mark.parametrize("people", [0, 9])
+def test_the_band_is_the_interval_at_each_far(people):
+    distance, issame = made(80)
+    identity = None
+    if people:
+        first = np.arange(80) % people
+        identity = np.stack([first, np.where(issame, first, (first + 1 + np.arange(80) % (people - 1)) % people)], 1)
+    fars = [1 / 40, 0.1, 0.33, 1.0]
+    band = tar_band(roc_curve(distance, issame), np.array(fars), identity, 30, seed=4)
+    for at, far in enumerate(fars):
+        assert (band.low_G[at], band.high_G[at]) == intervals(distance, issame, 5, identity, fars, 30, 4).tar[far]
+    assert band.low_G[0] < band.high_G[0]
+
+
+def test_without_a_resample_of_both_kinds_the_band_is_no_number():
+    curve = roc_curve(np.array([0.5, 1.5]), np.array([True, False]))
+    band = tar_band(curve, np.array([0.5, 1.0]), np.array([[0, 0], [1, 2]]), resamples=1, seed=0)
+    assert np.isnan(band.low_G).all() and np.isnan(band.high_G).all()

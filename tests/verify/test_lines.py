@@ -85,7 +85,7 @@ def test_folds_that_say_little_are_told(distance, issame, folds, message):
 def test_json_says_all_that_the_text_says(tmp_path):
     result = noisy()
     found = figures(result, resamples=30, seed=1)
-    lines.write_json(tmp_path / "out.json", "m,1", [lines.record(result, found, "m,1")])
+    lines.write_json(tmp_path / "out.json", "m,1", [lines.record(result, found, "m,1", "MXNet")])
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["model"] == "m,1"
     (record,) = written["results"]
@@ -101,4 +101,4 @@ def test_json_says_all_that_the_text_says(tmp_path):
     assert (between["over"], between["resamples"], between["seed"]) == ("pairs", 30, 1)
     assert between["accuracy"][0] <= record["accuracy"] <= between["accuracy"][1]
     assert set(between["tar_at_far"]) == {"1e-1", "1e-2"}
-    assert "intervals" not in lines.record(result, figures(result, 0), "m,1")
+    assert "intervals" not in lines.record(result, figures(result, 0), "m,1", "MXNet")

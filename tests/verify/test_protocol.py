@@ -6,10 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from insight.formats import evalbin
-from insight.verify import verification
-
-PAIRS = 160  # of the set, from all over it; each pair costs the network four images
+from insight.verify import roc, verification
+from insight.verify.figures import figures
 
 
 class Remembering:
@@ -27,7 +25,7 @@ class Remembering:
 
 
 def protocol(network, path, folds=10):
-    """(accuracy, std, XNorm): every image of every pair, decoded, mirrored, embedded, in the file's order."""
+    """(accuracy, std, XNorm, distances, issame): every image of every pair, mirrored too, in the file's order."""
     with open(path, "rb") as opened:
         bins, issame = pickle.load(opened, encoding="bytes")
     issame = np.array(issame)
@@ -50,19 +48,36 @@ def protocol(network, path, folds=10):
         right = [((distance[train] < t) == issame[train]).mean() for t in np.arange(0, 4, 0.01)]
         threshold = np.arange(0, 4, 0.01)[int(np.argmax(right))]
         accuracies.append(((distance[test] < threshold) == issame[test]).mean())
-    return np.mean(accuracies), np.std(accuracies), xnorm
+    return np.mean(accuracies), np.std(accuracies), xnorm, distance, issame
 
 
-def test_equals_the_protocol(real_data, model_y1, tmp_path):
+@pytest.fixture(scope="module")
+def compared(real_data, model_y1):
+    """Our result on the whole set, and the protocol's."""
     from insight.engines import load
 
-    images, issame = evalbin.read_bin(real_data / "data/lfw_dev.bin")
-    chosen = np.unique(np.linspace(0, len(issame) - 1, PAIRS).astype(int))
-    path = tmp_path / "some.bin"
-    evalbin.write_bin(path, [images[2 * i + side] for i in chosen for side in (0, 1)], issame[chosen])
-    network = Remembering(load(",".join(map(str, model_y1))))
-    result = verification.verify(network, verification.load_set(path))
-    got = (result.folds.accuracy, result.folds.std, result.xnorm)
-    assert got == pytest.approx(protocol(network, path), abs=1e-6)
-    assert result.xnorm == pytest.approx(11, abs=1)  # what it is on the whole set, 11.04
-    assert result.folds.accuracy > 0.97
+    network = Remembering(load(",".join(map(str, model_y1)), engine="auto"))
+    path = real_data / "data/lfw_dev.bin"
+    return verification.verify(network, verification.load_set(path)), protocol(network, path)
+
+
+def test_equals_the_protocol(compared):
+    result, (accuracy, std, xnorm, _, _) = compared
+    assert (result.folds.accuracy, result.folds.std, result.xnorm) == pytest.approx((accuracy, std, xnorm), abs=1e-6)
+    assert result.folds.accuracy == pytest.approx(0.99333, abs=0.002)  # what the model is known for
+    assert result.xnorm == pytest.approx(11.04, abs=0.01)
+
+
+def test_thresholds_give_their_rates(compared):
+    result, (_, _, _, distance, issame) = compared
+    found = figures(result, resamples=0)
+    points = [found.at_eer, found.at_best_accuracy, *filter(None, found.at_far.values())]
+    assert len(points) == 4  # 300 impostor pairs measure FAR 1e-1 and 1e-2
+    for far, point in found.at_far.items():
+        assert (point is not None) == roc.measurable(int((~issame).sum()), far)
+    for point in points:
+        cosine = 1 - distance / 2
+        for accepted in (distance < point.squared_l2, distance <= point.squared_l2, cosine > point.cosine):
+            assert accepted[~issame].sum() == point.false_accepts
+            assert accepted[~issame].mean() == pytest.approx(point.far, abs=1e-12)
+            assert accepted[issame].mean() == pytest.approx(point.tar, abs=1e-12)

@@ -42,6 +42,7 @@ def test_shared_images_are_embedded_once_and_flips_are_summed(bin_path):
 
     eval_set = verification.load_set(bin_path)
     assert len(eval_set.source) == 3
+    assert (eval_set.path, eval_set.source.short_name(2)) == (str(bin_path), "image 3")
     result = verification.verify(embed, eval_set, (4, 4), batch_size=2)
     assert seen == [2, 2, 1, 1]  # image and mirror image of two batches
     # raw lengths: (20, 20), (40, 40), (20, 20), (60, 0); mirrored the same lengths; images count once per use
@@ -97,6 +98,7 @@ def test_a_list_of_pairs_over_a_folder(faces):
     pairs = verification.pair_set(ROWS, faces, "lists/some.csv")
     assert pairs.name == "some"
     assert list(pairs.source.keys) == ["ann/1.png", "ann/2.png", "bob/1.png"]
+    assert (pairs.path, pairs.source.short_name(2)) == ("lists/some.csv", "bob/1.png")
     assert pairs.pairs.tolist() == [[0, 1], [1, 2], [0, 2]]
     result = verification.verify(halves, pairs, (4, 4), folds=3)
     assert (result.pairs, result.images) == (3, 3)

@@ -133,11 +133,13 @@ def test_what_was_done_is_kept_when_a_later_epoch_fails(prefix, sets, capsys, tm
 
 
 def test_the_engine_is_chosen_and_named(prefix, sets, capsys):
-    arguments = ["--data-dir", sets, "--target", "good", "--model", f"{prefix},2"]
+    output = sets / "engine.json"
+    arguments = ["--data-dir", sets, "--target", "good", "--model", f"{prefix},2", "--json", output]
     said = {}
     for engine in ("auto", "mxnet"):
         assert verification(*arguments, "--engine", engine) == 0
         said[engine] = capsys.readouterr().out.splitlines()[1]
+        assert json.loads(output.read_text())["results"][0]["evaluated_by"] == said[engine]
     assert said["auto"].startswith("OpenVINO ") and said["mxnet"].startswith("MXNet ")
     assert verification(*arguments, "--engine", "mxnet", "--dtype", "bfloat16") == 2
     assert "--dtype bfloat16: mxnet does not compute in it; these do: openvino" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""Plain MXNet, which the others are measured against: a checkpoint's symbol, bound and run as InsightFace does.
+
+Nothing is folded, planned or cut into smaller batches; what stands in front of ``fc1_output`` is executed as it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import checkpoint
+from .._mxnet import mx
+from ..errors import InsightError
+from ..graph import cut, nodes, shapes
+
+
+class PlainMXNet:
+    """Images to embeddings; call it as an :class:`insight.engines.engine.Engine`. Not for several threads.
+
+    Parameters
+    ----------
+    spec : str
+        ``prefix,epoch``.
+    batch_size : int
+        Most images at once.
+
+    Raises
+    ------
+    InsightError
+        A file is missing or damaged, or the graph has no ``fc1_output``.
+    """
+
+    def __init__(self, spec: str, batch_size: int):
+        self._held = checkpoint.load(*checkpoint.parse_spec(spec))
+        try:
+            self.image_size = shapes.image_size(cut.cut(nodes.Model.from_mxnet(*self._held)))
+        except InsightError as error:
+            raise InsightError(f"{spec}: {error}") from None
+        self._symbol = self._held.symbol.get_internals()[f"{cut.EMBEDDING}_output"]
+        self._batch_size = batch_size
+        self._bound: dict = {}
+
+    def describe(self) -> str:
+        """One line: ``MXNet 1.9.1 on cpu(0), the symbol as it is``."""
+        return f"MXNet {mx.__version__} on cpu(0), the symbol as it is"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(N, E) float32 of (N, 3, H, W) uint8 or float32, RGB, 0..255."""
+        starts = range(0, len(images), self._batch_size)
+        return np.concatenate([self._forward(images[start : start + self._batch_size]) for start in starts])
+
+    def _forward(self, images: np.ndarray) -> np.ndarray:
+        if images.shape not in self._bound:
+            executor = self._symbol.simple_bind(mx.cpu(), data=images.shape, grad_req="null")
+            executor.copy_params_from(self._held.arg_params, self._held.aux_params, allow_extra_params=True)
+            self._bound[images.shape] = executor
+        data = mx.nd.array(images, dtype=np.float32)
+        return self._bound[images.shape].forward(is_train=False, data=data)[0].asnumpy()

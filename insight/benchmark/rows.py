@@ -1,0 +1,110 @@
+"""Which rows a model gets: in which runtimes it runs, with which graph, computing in what."""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from ..engines import ENGINES, FASTEST_FIRST, choices, onnx_engine
+from ..engines.engine import is_checkpoint
+from ..errors import InsightError
+
+PLAIN = ("mxnet", "plain")  # runs by .plain; all others by their engine
+
+# What a checkpoint becomes: (runtime, graph), in the order of the table.
+CHECKPOINT = (
+    PLAIN,
+    ("mxnet", "fast"),
+    ("onnxruntime", "plain"),
+    ("onnxruntime", "fast"),
+    ("openvino", "plain"),
+    ("ncnn", "plain"),
+)
+
+
+class Row(NamedTuple):
+    """A model in a runtime."""
+
+    model: str  # as the user named it
+    runtime: str
+    graph: str  # plain or fast; empty for a file, which is run as it is
+    dtype: str
+
+    def __str__(self) -> str:
+        """``onnxruntime fast``, ``openvino bfloat16``."""
+        graph = self.graph if (self.runtime, "fast") in CHECKPOINT else ""
+        return " ".join(filter(None, (self.runtime, graph, "" if self.dtype == "float32" else self.dtype)))
+
+
+def rows(models: Sequence[str], runtimes: Optional[Sequence[str]] = None) -> List[Row]:
+    """Every row of every model, in the order of the table.
+
+    Parameters
+    ----------
+    models : sequence of str
+        ``prefix,epoch``, or a file that an engine takes.
+    runtimes : sequence of str, optional
+        Only these engines; all where missing.
+
+    Raises
+    ------
+    InsightError
+        No engine takes a model, or none of ``runtimes`` does; a runtime is not known.
+    """
+    for name in runtimes or ():
+        if name not in ENGINES:
+            raise InsightError(f"--engine {name!r} is not known; known: {', '.join(choices())}")
+    found = []
+    for model in models:
+        ways = _ways(model)
+        chosen = [way for way in ways if runtimes is None or way[0] in runtimes]
+        if not chosen:
+            known = "; ".join(ENGINES.get(name).SPEC for name in ENGINES)
+            takes = ", ".join(dict.fromkeys(runtime for runtime, _ in ways))
+            why = f"these run it: {takes}" if ways else f"no kind of model that is known; known: {known}"
+            raise InsightError(f"--model {model}: {why}")
+        found += [Row(model, *way, dtype) for way in chosen for dtype in ENGINES.get(way[0]).DTYPES]
+    return found
+
+
+def _ways(model: str) -> list:
+    if is_checkpoint(model):
+        return list(CHECKPOINT)
+    names = [*FASTEST_FIRST[::-1], *(name for name in ENGINES if name not in FASTEST_FIRST)]
+    return [(name, "") for name in names if ENGINES.get(name).takes(model)]
+
+
+def file_of(row: Row, folder: str) -> str:
+    """What the row's runtime opens: the model itself, or where :func:`convert` puts what it makes of it."""
+    suffix = SUFFIX.get(row.runtime)
+    if suffix is None or not is_checkpoint(row.model):
+        return row.model
+    return os.path.join(folder, row.graph + suffix)
+
+
+def convert(row: Row, path: str) -> None:
+    """Write a checkpoint as the file that the row's runtime opens.
+
+    Raises
+    ------
+    InsightError
+        The checkpoint is missing or damaged, or holds what has no translation; ncnn's converter is not installed.
+    """
+    CONVERT[SUFFIX[row.runtime]](row.model, row.graph, path)
+
+
+def _onnx(spec: str, graph: str, path: str) -> None:
+    content = onnx_engine.convert(spec, graph)
+    with open(path, "wb") as out:
+        out.write(content)
+
+
+def _ncnn(spec: str, graph: str, path: str) -> None:
+    from ..export.ncnn import export_ncnn
+
+    export_ncnn(spec, path)
+
+
+# What a runtime opens instead of a checkpoint, and how that is made.
+SUFFIX = {"onnxruntime": ".onnx", "openvino": ".onnx", "ncnn": ".param"}
+CONVERT: Dict[str, Callable[[str, str, str], None]] = {".onnx": _onnx, ".param": _ncnn}

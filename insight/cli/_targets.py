@@ -1,0 +1,63 @@
+"""What the commands that verify have in common: the options that name sets, and the sets that they name."""
+
+COUNTS = (("nfolds", 1), ("batch_size", 1), ("bootstrap", 0), ("seed", 0))
+
+
+def add_sets(parser):
+    """Options that say on what."""
+    parser.add_argument("--data-dir", help="folder that holds the .bin files")
+    parser.add_argument(
+        "--target",
+        default="lfw,cfp_ff,cfp_fp,agedb_30",
+        help="names of the .bin files (%(default)s); others are skipped",
+    )
+    parser.add_argument(
+        "--pairs", metavar="FILE", help="image_a,image_b,same rows, or LFW's pairs.txt: one more target"
+    )
+    parser.add_argument("--image-root", metavar="DIR", help="where the paths in --pairs begin; else its folder")
+
+
+def add_evaluation(parser):
+    """Options that say how."""
+    parser.add_argument("--nfolds", type=int, default=10, help="folds; 1 takes the same pairs for training and test")
+    parser.add_argument("--batch-size", type=int, default=32, help="images at a time")
+    parser.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
+    parser.add_argument("--engine", default="auto", help="mxnet, onnxruntime, openvino, ncnn or auto, as in `embed`")
+    parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
+
+
+def check_counts(args, counts=COUNTS):
+    """Refuse numbers that are too small."""
+    from ..errors import InsightError
+
+    for option, least in counts:
+        if getattr(args, option) < least:
+            raise InsightError(f"--{option.replace('_', '-')} {getattr(args, option)}: must be at least {least}")
+
+
+def find_sets(args):
+    """Every target that exists."""
+    from ..errors import InsightError
+    from ..verify import verification
+
+    if not args.data_dir and not args.pairs:
+        raise InsightError("nothing to verify on; give --data-dir with .bin files, or --pairs")
+    if args.image_root and not args.pairs:
+        raise InsightError(f"--image-root {args.image_root}: is for --pairs only")
+    sets = []
+    if args.data_dir:
+        names = [name for name in args.target.split(",") if name]
+        sets, missing = verification.find_sets(args.data_dir, names)
+        if not sets:
+            raise InsightError(f"--data-dir {args.data_dir}: holds none of {', '.join(n + '.bin' for n in names)}")
+        for name in missing:
+            print(f"skipped: {name} (no {name}.bin in {args.data_dir})")
+    if args.pairs:
+        from os.path import dirname
+
+        from ..data.pairfile import read_pairs
+
+        root = args.image_root or dirname(args.pairs) or "."
+        sets.append(verification.pair_set(read_pairs(args.pairs, root), root, args.pairs))
+    return sets

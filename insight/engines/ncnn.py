@@ -1,0 +1,157 @@
+"""ncnn as an engine: ``model.param`` with its ``.bin`` beside it, on the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import List, Optional
+
+import numpy as np
+
+from ..errors import InsightError
+from ..formats import ncnnparam
+from ..formats.ncnnparam import Layer
+from . import BATCH, ENGINES, ncnn_trial, parse_device
+from .engine import Engine, Settings, Unable, cpu_threads
+from .onnx_engine import SIDE
+
+LARGEST = 1024  # pixels, of an image's side
+REMEDY = "run: pip install -e '.[deploy]'"
+ADDING = {"BinaryOp": (0, 1, 7), "BatchNorm": None, "Scale": None, "Bias": None}  # of BinaryOp: add, subtract, from
+LINEAR = ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise", "InnerProduct", "Gemm")
+
+
+@ENGINES.register("ncnn")
+class NcnnEngine(Engine):
+    """A network in ncnn's text form; safe to call from several threads.
+
+    ncnn takes one image at a time, and spreads it over its threads. A network that normalises inside (ours, and what
+    mxnet2ncnn makes of InsightFace's) gets pixels as they are; any other (x - 127.5) / 127.5.
+
+    Parameters
+    ----------
+    spec : str
+        The .param file. Its Input layer may state the size of images (0=WIDTH 1=HEIGHT); 112x112 where it does not.
+    threads : int, optional
+        Where missing as many as MXNet would take: OMP_NUM_THREADS, or the physical cores.
+    device, batch_size, dtype
+        As in :func:`insight.engines.load`. In bfloat16, ncnn stores weights and feature maps in it; float32 is float32
+        throughout, on CPUs too where ncnn would take float16 by itself. Weights that a file holds in float16 are
+        widened.
+
+    Raises
+    ------
+    InsightError
+        A file is missing, damaged or of another kind of network.
+    Unable
+        ncnn is not installed.
+    """
+
+    name = "ncnn"
+    SPEC = "ncnn's .param"
+    DTYPES = ("float32", "bfloat16")
+
+    def __init__(
+        self,
+        spec: str,
+        threads: Optional[int] = None,
+        device=None,
+        batch_size: Optional[int] = None,
+        dtype: str = "float32",
+    ):
+        self._runtime = _import()
+        kind, number = parse_device(device)
+        if kind != "cpu":
+            raise InsightError(f"device {kind}({number}): ncnn evaluates on the CPU here; give another engine")
+        layers = _one_in_one_out(spec, ncnnparam.read(spec))
+        weights = ncnnparam.weights_path(spec)
+        if not weights.is_file():
+            raise InsightError(f"{weights}: no such file; the weights of {Path(spec).name} belong there")
+        images = ncnnparam.inputs(layers)[0]
+        size = (images.number(1) or SIDE, images.number(0) or SIDE)
+        if not all(0 < side <= LARGEST for side in size):
+            raise InsightError(f"{spec}: its Input layer states {size[0]}x{size[1]} images; is it damaged?")
+        self._input, self._output = images.tops[0], ncnnparam.outputs(layers)[0]
+        self.normalises = normalises(layers)
+        self.dtype = dtype
+        super().__init__(spec, size, ncnn_trial.dimension(spec, size), batch_size or BATCH["cpu"])
+        self._net = self._runtime.Net()
+        _set_options(self._net.opt, threads, dtype)
+        if self._net.load_param(spec) or self._net.load_model(str(weights)):
+            raise InsightError(f"{spec}: ncnn does not load it")
+
+    @staticmethod
+    def takes(spec: str) -> bool:
+        """Whether a specification names a .param file."""
+        return spec.lower().endswith(".param")
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether ncnn is there."""
+        return importlib.util.find_spec("ncnn") is not None
+
+    @classmethod
+    def open(cls, spec: str, settings: Settings) -> NcnnEngine:
+        """Load a file; see :meth:`Engine.open`."""
+        return cls(spec, settings.threads, settings.device, settings.batch_size, settings.dtype)
+
+    def describe(self) -> str:
+        """One line: ``ncnn 1.0.20261020 on CPU, float32, normalisation inside``."""
+        where = "inside" if self.normalises else "(x - 127.5) / 127.5 outside"
+        return f"ncnn {self._runtime.__version__} on CPU, {self.dtype}, normalisation {where}"
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        if not self.normalises:
+            images = (images - np.float32(127.5)) / np.float32(127.5)
+        return np.stack([self._embed(image) for image in images])
+
+    def _embed(self, image: np.ndarray) -> np.ndarray:
+        extractor = self._net.create_extractor()
+        # A Mat borrows the array's memory, which releases of ncnn have written into or crashed on: it gets its own,
+        # made while the array is there.
+        extractor.input(self._input, self._runtime.Mat(image).clone())
+        status, embedding = extractor.extract(self._output)
+        if status:
+            raise InsightError(f"{self.spec}: ncnn could not evaluate it (status {status}); is memory short?")
+        return np.array(embedding).reshape(self.dimension)
+
+
+def normalises(layers: List[Layer]) -> bool:
+    """Whether anything is added or subtracted before the first weights; a scale may be folded into these."""
+    for layer in layers:
+        if layer.kind in LINEAR:
+            return False
+        if layer.kind in ADDING and (ADDING[layer.kind] is None or layer.number(0) in ADDING[layer.kind]):
+            return True
+    return False
+
+
+def _import():
+    try:
+        import ncnn
+    except ImportError as error:
+        raise Unable(f"ncnn is not installed, or does not load ({error}); {REMEDY}") from None
+    return ncnn
+
+
+def _one_in_one_out(spec: str, layers: List[Layer]) -> List[Layer]:
+    taken = [blob for layer in ncnnparam.inputs(layers) for blob in layer.tops]
+    given = ncnnparam.outputs(layers)
+    if len(taken) != 1 or len(given) != 1:
+        raise InsightError(
+            f"{spec}: a face-embedding network takes images and gives one vector each; this one takes "
+            f"{_said(taken)} and gives {_said(given)}"
+        )
+    return layers
+
+
+def _said(blobs: List[str]) -> str:
+    return ", ".join([*blobs[:4], "…"] if len(blobs) > 4 else blobs) or "nothing"
+
+
+def _set_options(options, threads: Optional[int], dtype: str) -> None:
+    options.num_threads = cpu_threads(threads)
+    options.use_vulkan_compute = False
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):  # on by default, where a CPU has it
+        setattr(options, name, False)
+    options.use_bf16_storage = dtype == "bfloat16"

@@ -1,0 +1,219 @@
+"""Checkpoint -> 8-bit ONNX or OpenVINO file, kept only if it embeds faces almost as MXNet does.
+
+Batch norm is folded, channels are equalised (:mod:`insight.export.equalise`), and the ranges of feature maps are
+those that calibration faces show. Without the second step a MobileFaceNet loses its channels of small range. What
+is rounded where, :mod:`insight.export.qdq` says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper
+
+from .. import engines
+from ..engines.engine import Engine
+from ..engines.onnxruntime import observe
+from ..errors import CheckFailed, InsightError
+from ..graph import fold
+from ..graph.nodes import Model
+from ..graph.onnx import to_onnx
+from ..progress import track
+from ..verify.sources import ImageSource, image_source
+from ..verify.verification import load_set, verify
+from . import equalise, parity, qdq
+from .source import naming, open_source
+from .written import files, size, written
+
+BOUND = 0.98  # mean cosine
+COUNT = 200  # faces to calibrate on: with 64 or with 300, cosines are the same
+BATCH = 4  # faces at a time: every feature map of theirs is in memory
+# The range of a feature map is the one that this part of the faces stays in: single faces with single wild values
+# would take the resolution from all others.
+COVERED = 0.9
+
+
+class Int8Export(NamedTuple):
+    """What was written."""
+
+    path: Path
+    size: int  # bytes of all its files
+    float32_size: int  # bytes of the same network as float32 ONNX
+    graph: str  # plain or fast
+    calibrated: int  # faces
+    parity: parity.Parity  # to MXNet, on other faces
+    accuracy: Optional[Tuple[float, float]]  # float32's and its own, where a verification set was given
+
+
+class Seen(NamedTuple):
+    """What a tensor held over all faces: its range (low, high), and the largest magnitude (C,) of each channel."""
+
+    low: float
+    high: float
+    peaks: np.ndarray
+
+
+def export_int8(
+    spec: str,
+    output: str,
+    calibrate: str,
+    num_calibrate: int = COUNT,
+    graph: Optional[str] = None,
+    faces: Optional[parity.Faces] = None,
+    count: int = parity.COUNT,
+    bound: float = BOUND,
+    target: Optional[str] = None,
+    overwrite: bool = False,
+) -> Int8Export:
+    """Write a checkpoint with int8 weights and uint8 feature maps.
+
+    Parameters
+    ----------
+    spec : str
+        ``prefix,epoch``; a training graph is cut at ``fc1_output``.
+    output : str
+        A .onnx file (QDQ form), or OpenVINO's .xml with its .bin beside it.
+    calibrate : str
+        Faces to find ranges on: identity folders, a .rec or a .bin.
+    num_calibrate : int
+        How many of them, from all over the source.
+    graph : str, optional
+        ``fast``, whose operators ONNX Runtime all computes in 8 bits; or ``plain``, with PReLU, which OpenVINO
+        computes in 8 bits and ONNX Runtime slowly. Where missing fast for .onnx and plain for .xml.
+    faces, count, bound
+        The images of the parity gate, how many, and the least mean cosine. Where ``faces`` is missing, ``count`` of
+        the calibration source on which it was not calibrated.
+    target : str, optional
+        A verification .bin, to compare accuracy on.
+    overwrite : bool
+        Replace files that are there.
+
+    Raises
+    ------
+    InsightError
+        A file is missing or damaged, there are too few faces, an operator has no translation, or a runtime is not
+        installed.
+    CheckFailed
+        The mean cosine is below the bound; nothing was written.
+    """
+    paths = files(output, overwrite)
+    graph = graph or ("plain" if len(paths) > 1 else "fast")
+    if graph not in engines.GRAPHS:
+        raise InsightError(f"--graph {graph}: want one of {', '.join(engines.GRAPHS)}")
+    eval_set = load_set(target) if target else None
+    source = open_source(spec)
+    image_size = source.network.image_size
+    calibration = image_source(calibrate)
+    if faces is None:
+        if count < 1:
+            raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared by them")
+        seen, compared = _faces(calibration, num_calibrate, count, image_size)
+    else:
+        seen, _ = _faces(calibration, num_calibrate, 0, image_size)
+        compared = parity.take(faces, count, image_size)
+    properties = {
+        **source.properties,
+        "quantisation": "int8 weights per output channel, uint8 feature maps",
+        "calibration": f"{len(seen)} faces of {Path(calibrate).name}",
+    }
+    with naming(spec):
+        plain = to_onnx(source.model)
+        rounded = quantize(source.model, graph, seen, properties)
+    with written(paths, rounded) as engine:
+        agreement = _gate(str(paths[0]), source.network, engine, compared, bound)
+        accuracy = None
+        if eval_set:
+            accuracy = tuple(_accuracy(each, eval_set) for each in (engines.load(spec, engine="auto"), engine))
+    return Int8Export(paths[0], size(paths), plain.ByteSize(), graph, len(seen), agreement, accuracy)
+
+
+def quantize(model: Model, graph: str, faces: np.ndarray, properties: Optional[Dict[str, str]] = None) -> ModelProto:
+    """A network in 8 bits, as ONNX in the QDQ form.
+
+    Parameters
+    ----------
+    model : Model
+        From :func:`insight.graph.cut.cut`.
+    graph : str
+        ``plain`` or ``fast``.
+    faces : numpy.ndarray
+        (N, 3, H, W) uint8, RGB: what ranges are found on.
+    properties : dict of str to str, optional
+        Added to the file's metadata.
+    """
+    folded = fold.fold(model)
+    channelled = [node.name for group in equalise.groups(folded) for node in group]
+    wide = look(to_onnx(folded), faces, channelled, "finding channels")
+    even = equalise.equalise(folded, {name: seen.peaks for name, seen in wide.items()})
+    network = to_onnx(even, graph, properties)
+    ranges = look(network, faces, qdq.rounded(network), "finding ranges")
+    return qdq.to_qdq(network, {name: (seen.low, seen.high) for name, seen in ranges.items()})
+
+
+def look(network: ModelProto, faces: np.ndarray, names: Sequence[str], what: str) -> Dict[str, Seen]:
+    """What tensors of a network hold when it embeds faces, (N, 3, H, W) uint8, RGB.
+
+    Raises
+    ------
+    InsightError
+        A value is not finite.
+    """
+    shown = ModelProto()
+    shown.CopyFrom(network)
+    shown.graph.ClearField("output")
+    shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    run = observe(shown.SerializeToString())
+    found: Dict[str, List[tuple]] = {name: [] for name in names}
+    for batch in track(_batches(faces), what, -(-len(faces) // BATCH), "batches"):
+        for name, values in run(batch).items():
+            if not np.isfinite(values).all():
+                raise InsightError(f"its layer {name} gives NaN or infinity on a face; the network is broken")
+            values = values.reshape(*(values.shape[:2] if values.ndim > 1 else (1, values.size)), -1)
+            found[name].append((values.min(axis=(1, 2)), values.max(axis=(1, 2)), np.abs(values).max(axis=(0, 2))))
+    return {name: _seen(parts) for name, parts in found.items()}
+
+
+def _seen(parts: List[tuple]) -> Seen:
+    lows, highs, channels = zip(*parts)
+    low = np.quantile(np.concatenate(lows), 1 - COVERED)
+    return Seen(float(low), float(np.quantile(np.concatenate(highs), COVERED)), np.max(channels, axis=0))
+
+
+def _batches(faces: np.ndarray) -> Iterator[np.ndarray]:
+    for first in range(0, len(faces), BATCH):
+        yield np.ascontiguousarray(faces[first : first + BATCH], np.float32)
+
+
+def _faces(source: ImageSource, count: int, others: int, size: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+    """``count`` faces from all over a source and ``others`` from between them.
+
+    Raises
+    ------
+    InsightError
+        It has fewer.
+    """
+    if count < 1:
+        raise InsightError(f"--num-calibrate {count}: must be at least 1")
+    if len(source) < count + others:
+        more = f" and {others} more to compare on" if others else ""
+        raise InsightError(
+            f"{source.path}: {len(source)} faces, and --num-calibrate {count}{more} are wanted; give more or lower it"
+        )
+    chosen = np.linspace(0, len(source) - 1, count + others).round().astype(int)
+    aside = np.zeros(len(chosen), bool)
+    aside[np.linspace(0, len(chosen) - 1, others).round().astype(int)] = True
+    seen, unseen = ([source.pixels(i, size) for i in part.tolist()] for part in (chosen[~aside], chosen[aside]))
+    return np.stack(seen), np.stack(unseen) if others else np.empty((0, 3, *size), np.uint8)
+
+
+def _gate(what: str, reference: Engine, engine: Engine, faces: np.ndarray, bound: float) -> parity.Parity:
+    found = parity.compare(reference(faces), engine(faces))
+    if not found.mean >= bound:  # also where it is NaN
+        raise CheckFailed(f"{what}: embeds unlike MXNet ({found}; the mean must be {bound}); nothing was written")
+    return found
+
+
+def _accuracy(engine: Engine, eval_set) -> float:
+    return verify(engine, eval_set, engine.image_size, show_progress=True).folds.accuracy

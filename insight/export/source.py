@@ -1,0 +1,94 @@
+"""What an export starts from: a checkpoint cut at its embedding, in plain MXNet too, and where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
+
+from .. import checkpoint
+from ..checkpoint import Checkpoint
+from ..engines.mxnet import MXNetEngine
+from ..errors import InsightError
+from ..formats import lineage
+from ..graph import cut
+from ..graph.nodes import Model
+from ..heads import heads
+from ..heads.margin import MarginOptions, flag
+
+
+class Source(NamedTuple):
+    """A checkpoint, opened.
+
+    Attributes
+    ----------
+    model : Model
+        From the images to the embedding.
+    network : MXNetEngine
+        The same in plain MXNet, with which the parity gate compares.
+    stages : list of lineage.Stage
+        How it was trained; empty where that is not known.
+    properties : dict of str to str
+        Metadata: name and number of the checkpoint, and :func:`provenance`.
+    """
+
+    model: Model
+    network: MXNetEngine
+    stages: List[lineage.Stage]
+    properties: Dict[str, str]
+
+
+def open_source(spec: str, layer: str = cut.EMBEDDING) -> Source:
+    """Open ``prefix,epoch``, a training checkpoint or one that was cut already.
+
+    Raises
+    ------
+    InsightError
+        A file is missing or damaged, or the graph has no such layer.
+    """
+    prefix, epoch = checkpoint.parse_spec(spec)
+    held = checkpoint.load(prefix, epoch)
+    with naming(spec):
+        model = cut.cut(Model.from_mxnet(*held), layer)
+    stages = lineage.stages(prefix, epoch)
+    network = MXNetEngine(Checkpoint(*model.to_mxnet()), spec, graph="plain")
+    return Source(model, network, stages, {"source": f"{Path(prefix).name},{epoch}", **provenance(stages)})
+
+
+@contextmanager
+def naming(spec: str) -> Iterator[None]:
+    """Put the model in front of what is wrong with its graph."""
+    try:
+        yield
+    except InsightError as error:
+        raise InsightError(f"{spec}: {error}") from None
+
+
+def provenance(stages: Sequence[lineage.Stage]) -> Dict[str, str]:
+    """Metadata that says where a network comes from; nothing where that is not known.
+
+    ``data_set`` is the hash of the last stage's training set, ``network`` and ``loss`` are its options, and
+    ``lineage`` is all stages, for :func:`insight.formats.lineage.from_metadata`.
+    """
+    if not stages:
+        return {}
+    last = stages[-1]
+    return {
+        "data_set": last.set_fingerprint,
+        "network": str(last.options.get("network", "")),
+        "loss": loss(last.options),
+        lineage.PROPERTY: lineage.to_json(stages),
+    }
+
+
+def loss(options: Mapping[str, Any]) -> str:
+    """``arcface s=64 m=0.5`` of a stage's options; the bare ``loss_type`` where a head of this release does not fit."""
+    kind = str(options.get("loss_type", ""))
+    names = {field.name: flag(field.name)[2:].replace("-", "_") for field in dataclasses.fields(MarginOptions)}
+    try:
+        values = {name: options[key] for name, key in names.items()}
+        margin = MarginOptions(**{**values, "easy_margin": bool(values["easy_margin"])})
+        return heads.get(kind)(margin).describe()
+    except (InsightError, KeyError, TypeError, ValueError):
+        return kind

@@ -1,0 +1,234 @@
+"""Face pictures -> unit embeddings: the class that a service imports.
+
+    from insight.face_embedding import FaceEmbedding
+
+    faces = FaceEmbedding("y1.onnx")
+    one, other = faces.embed("a.jpg", landmarks=five_points), faces.embed(aligned_bgr)
+    same = faces.similarity(one, other) > threshold       # of `insight verification`, for that model
+
+Embeddings are those of verification: picture and mirror picture are embedded, added and normalised, so its
+thresholds hold here.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Iterable, Iterator, Optional, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+
+from . import engines
+from .data import alignment
+from .errors import InsightError
+from .image import upright_bgr
+
+Image = Union[np.ndarray, str, "os.PathLike[str]", bytes]
+
+AT_ONCE = 64  # pictures that are held decoded
+
+
+class FaceEmbedding:
+    """A network with everything around it: decoding, alignment, colour order, mirror image, unit length.
+
+    Safe to call from several threads; make one for each process. Opened before a fork, it must not be used after it.
+
+    Parameters
+    ----------
+    model : str
+        ``prefix,epoch`` of a checkpoint, or a file that an engine takes: .onnx, OpenVINO's .xml.
+    engine : str
+        The runtime; ``auto`` is the fastest that is installed and takes the model.
+    threads : int, optional
+        CPU threads; the runtime's own choice where missing.
+    dtype : str
+        ``float32``, or ``bfloat16`` where the runtime and the CPU compute in it.
+    flip : bool
+        Add the embedding of the mirror image, as verification does. Without it a call takes half the time, and
+        thresholds are others.
+
+    Attributes
+    ----------
+    image_size : (int, int)
+        Height and width of an aligned face.
+    dimension : int
+        Length E of an embedding.
+
+    Raises
+    ------
+    InsightError
+        The model is missing or damaged, or the runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        engine: str = "auto",
+        threads: Optional[int] = None,
+        dtype: str = "float32",
+        flip: bool = True,
+    ):
+        self._network = engines.load(os.fspath(model), threads=threads, engine=engine, dtype=dtype)
+        self._flip = flip
+        self.image_size: Tuple[int, int] = self._network.image_size
+        self.dimension: int = self._network.dimension
+
+    def describe(self) -> str:
+        """One line: runtime, version, device, type."""
+        return self._network.describe()
+
+    def embed(self, image: Image, landmarks=None) -> np.ndarray:
+        """Embed one face.
+
+        Parameters
+        ----------
+        image : np.ndarray, path or bytes
+            Pixels, uint8 (H, W, 3) in BGR, as ``cv2.imread`` gives them, or (H, W) grey; or an image file, by its
+            path or its content, which is turned as its Exif orientation says.
+        landmarks : array_like, optional
+            (5, 2) x, y in pixels of the upright image: left eye, right eye, nose, left and right mouth corner, as
+            the viewer sees them. With them, the face is cut out of the image. Without, the image is an aligned face
+            of the network's size.
+
+        Returns
+        -------
+        np.ndarray
+            (E,) float32 of length 1.
+
+        Raises
+        ------
+        InsightError
+            The image is missing, damaged, of another kind or another size; landmarks are wrong; or the embedding is
+            zero or not finite.
+        """
+        return self.embed_many([image], [landmarks])[0]
+
+    def embed_many(self, images: Iterable[Image], landmarks: Optional[Iterable] = None) -> np.ndarray:
+        """Embed faces, (N, E) float32 in their order; see :meth:`embed`.
+
+        Parameters
+        ----------
+        images : iterable
+            May be a generator: so many pictures as go through the network are held at a time.
+        landmarks : iterable, optional
+            For each image (5, 2), or None.
+        """
+        if isinstance(images, (str, os.PathLike, bytes)):
+            raise InsightError(f"embed_many wants a list of images, got a {type(images).__name__}; embed takes one")
+        points = repeat(None) if landmarks is None else landmarks
+        faces = (self._face(image, each, _name(image, i)) for i, (image, each) in enumerate(_pairs(images, points)))
+        blocks = [np.empty((0, self.dimension), np.float32)]
+        while chunk := list(islice(faces, AT_ONCE)):
+            names, pixels = zip(*chunk)
+            blocks.append(self._embed(names, np.stack(pixels)))
+        return np.concatenate(blocks)
+
+    @staticmethod
+    def similarity(a, b) -> Union[float, np.ndarray]:
+        """Cosine of embeddings: -1 to 1, the higher the more alike.
+
+        Parameters
+        ----------
+        a, b : array_like
+            (E,) or (N, E) and (E,) or (M, E).
+
+        Returns
+        -------
+        float or np.ndarray
+            A float for two embeddings; otherwise (N,), (M,) or (N, M).
+        """
+        a, b = (np.asarray(rows, np.float64) for rows in (a, b))
+        if a.ndim not in (1, 2) or b.ndim not in (1, 2) or a.shape[-1] != b.shape[-1]:
+            raise InsightError(f"similarity: want embeddings (E,) or (N, E); got {a.shape} and {b.shape}")
+        a, b = (rows / np.linalg.norm(rows, axis=-1, keepdims=True) for rows in (a, b))
+        cosine = a @ b.T
+        return float(cosine) if cosine.ndim == 0 else cosine
+
+    def _embed(self, names: Sequence[str], images: np.ndarray) -> np.ndarray:
+        """(N, E) of (N, 3, H, W) uint8, RGB."""
+        count = len(images)
+        if self._flip:
+            images = np.concatenate([images, images[..., ::-1]])
+        rows = self._network(images)
+        rows = rows[:count] + rows[count:] if self._flip else rows
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        bad = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
+        if bad.size:
+            raise InsightError(
+                f"{names[bad[0]]}: {self._network.spec} gives an embedding of length {lengths[bad[0], 0]}; want one "
+                "above 0 and finite: the model is damaged, or overflows"
+            )
+        return rows / lengths
+
+    def _face(self, image: Image, landmarks, name: str) -> Tuple[str, np.ndarray]:
+        """The name, and (3, H, W) uint8, RGB, of the network's size."""
+        pixels = _pixels(image, name)
+        if landmarks is not None:
+            pixels = self._aligned(pixels, landmarks, name)
+        elif pixels.shape[:2] != tuple(self.image_size):
+            raise InsightError(
+                f"{name}: is {_by(pixels.shape)} (height x width), the network takes {_by(self.image_size)}; give the "
+                "five landmarks, or a face that is aligned to that size"
+            )
+        return name, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+
+    def _aligned(self, pixels: np.ndarray, landmarks, name: str) -> np.ndarray:
+        if tuple(self.image_size) not in alignment.SIZES:
+            known = " and ".join(map(_by, alignment.SIZES))
+            raise InsightError(
+                f"{name}: the network takes {_by(self.image_size)}, and alignment by landmarks is defined for {known}; "
+                "give an aligned face"
+            )
+        try:
+            points = np.asarray(landmarks, np.float32)
+        except (TypeError, ValueError):
+            points = np.empty(0, np.float32)
+        if points.shape != (5, 2) or not np.isfinite(points).all():
+            raise InsightError(f"{name}: landmarks must be five x, y in pixels, (5, 2); got {points.shape}")
+        try:
+            return alignment.warp(pixels, points.T.ravel(), self.image_size)
+        except InsightError as error:
+            raise InsightError(f"{name}: {error}") from None
+
+
+def _pixels(image: Image, name: str) -> np.ndarray:
+    """uint8 (H, W, 3), BGR."""
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            image = Path(image).read_bytes()
+        except OSError as error:
+            raise InsightError(f"{name}: {error.strerror}; want an image file") from None
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return upright_bgr(image, name)[0]
+    if not isinstance(image, np.ndarray):
+        raise InsightError(f"{name}: is a {type(image).__name__}; want BGR pixels, uint8 (H, W, 3), or an image file")
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
+        raise InsightError(
+            f"{name}: is {image.dtype} {image.shape}; want BGR pixels, uint8 0..255, (H, W, 3), or (H, W) grey"
+        )
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def _pairs(images: Iterable, points: Iterable) -> Iterator[tuple]:
+    """zip, with a word on lists of different lengths."""
+    end = object()
+    points = iter(points)
+    for image in images:
+        each = next(points, end)
+        if each is end:
+            raise InsightError("fewer landmarks than images; give (5, 2) or None for each")
+        yield image, each
+    if not isinstance(points, repeat) and next(points, end) is not end:
+        raise InsightError("more landmarks than images; give (5, 2) or None for each")
+
+
+def _name(image: Image, i: int) -> str:
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {i}"
+
+
+def _by(size: Sequence[int]) -> str:
+    return f"{size[0]}x{size[1]}"

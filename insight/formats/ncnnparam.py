@@ -1,0 +1,100 @@
+"""ncnn's ``.param``: a network as text, a layer a line.
+
+The first line is a magic number, the second counts layers and blobs. A layer's line is its type, its name, how many
+blobs it reads and writes, their names, and its parameters as ``number=value``; what a number means depends on the type
+(Tencent/ncnn@a4d2ea1d, docs/developer-guide/param-and-model-file-structure.md). The
+weights stand in a ``.bin`` beside it, in the order of the layers, without names or sizes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, NamedTuple
+
+from ..errors import InsightError
+from .atomic import PathLike
+
+MAGIC = "7767517"
+INPUT = "Input"  # the type of the layer that stands for an input; its parameters 0, 1, 2 are width, height, channels
+
+
+class Layer(NamedTuple):
+    """One line: type, name, blobs that it reads and writes, parameters as they are spelled."""
+
+    kind: str
+    name: str
+    bottoms: List[str]
+    tops: List[str]
+    params: Dict[int, str]
+
+    def number(self, key: int, default: int = 0) -> int:
+        """A whole parameter; the default where it is missing or no such number."""
+        try:
+            return int(self.params[key])
+        except (KeyError, ValueError):
+            return default
+
+
+def weights_path(path: PathLike) -> Path:
+    """Where the weights of a ``.param`` stand."""
+    return Path(path).with_suffix(".bin")
+
+
+def read(path: PathLike) -> List[Layer]:
+    """The layers of a ``.param`` file.
+
+    Raises
+    ------
+    InsightError
+        It is missing, is no such file, or is cut short.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, IsADirectoryError):
+        raise InsightError(f"{path}: no such file") from None
+    lines = text.splitlines()
+    if not lines or lines[0].strip() != MAGIC:
+        found = repr(lines[0][:20]) if lines else "nothing"
+        raise InsightError(f"{path}: no .param of ncnn in its text form (begins with {found}, want {MAGIC})")
+    body = [(number, line) for number, line in enumerate(lines[2:], 3) if line.strip()]
+    layers = [_layer(path, number, line) for number, line in body]
+    counts = " ".join(lines[1:2]).split()
+    if counts[:1] != [str(len(layers))]:
+        said = counts[0] if counts else "nothing"
+        raise InsightError(f"{path}: has {len(layers)} layers, and its second line says {said}; it is cut short")
+    return layers
+
+
+def text_of(layers: List[Layer]) -> str:
+    """What stands in the file of these layers."""
+    blobs = {blob for layer in layers for blob in layer.tops}
+    lines = [MAGIC, f"{len(layers)} {len(blobs)}"]
+    for layer in layers:
+        words = [f"{layer.kind:<24} {layer.name:<24}", str(len(layer.bottoms)), str(len(layer.tops))]
+        words += [*layer.bottoms, *layer.tops, *(f"{key}={value}" for key, value in layer.params.items())]
+        lines.append(" ".join(words))
+    return "\n".join(lines) + "\n"
+
+
+def inputs(layers: List[Layer]) -> List[Layer]:
+    """The layers that stand for inputs."""
+    return [layer for layer in layers if layer.kind == INPUT]
+
+
+def outputs(layers: List[Layer]) -> List[str]:
+    """Blobs that no layer reads."""
+    used = {blob for layer in layers for blob in layer.bottoms}
+    return [blob for layer in layers for blob in layer.tops if blob not in used]
+
+
+def _layer(path: PathLike, number: int, line: str) -> Layer:
+    words = line.split()
+    try:
+        kind, name, reads, writes = words[0], words[1], int(words[2]), int(words[3])
+        blobs, pairs = words[4 : 4 + reads + writes], words[4 + reads + writes :]
+        params = {int(key): value for key, value in (pair.split("=", 1) for pair in pairs)}
+        if min(reads, writes) < 0 or len(blobs) != reads + writes:
+            raise ValueError
+    except (IndexError, ValueError):
+        raise InsightError(f"{path}: line {number} is no layer ({line[:60]!r}); it is damaged or cut short") from None
+    return Layer(kind, name, blobs[:reads], blobs[reads:], params)

@@ -1,0 +1,43 @@
+"""Colours and axes of the figures that stand in a page."""
+
+from __future__ import annotations
+
+MAIN, OTHER = "#2f6db0", "#c4622d"  # told apart also by those who do not see red and green alike
+INK, FAINT = "#1d2129", "#9aa1ab"
+SIZE = (4.7, 3.3)  # inches: on a phone, where it is scaled to some 340 pixels, text of FONT_SIZE stays legible
+FONT_SIZE = 9  # points
+
+
+def plain_axes():
+    """(Figure, Axes) of one panel."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"font.size": FONT_SIZE, "axes.edgecolor": FAINT}):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.subplots()
+    axes.grid(True, linewidth=0.5, alpha=0.35)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def log_axis(axis, low: float, high: float) -> None:
+    """A logarithmic axis from ``low`` to ``high``, powers of ten labelled as the tables write them: 1e-3."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes = axis.axes
+    across = axis is axes.xaxis
+    (axes.set_xscale if across else axes.set_yscale)("log")
+    (axes.set_xlim if across else axes.set_ylim)(low, high)
+    axis.set_major_locator(LogLocator(10))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def name_above(figure, columns: int) -> None:
+    """A legend above the axes, where it hides nothing."""
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5)
+
+
+def _power(value: float) -> str:
+    return f"{value:.0f}" if value >= 1 else f"{value:.0e}".replace("e-0", "e-")

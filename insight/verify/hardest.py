@@ -1,0 +1,42 @@
+"""The pairs that a network finds hardest: different people it takes for one, and one person it takes for two."""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Tuple
+
+import numpy as np
+
+from .verification import Verification
+
+
+class HardPair(NamedTuple):
+    """One pair: its position in the set, its cosine, and whether a threshold accepts it."""
+
+    pair: int
+    cosine: float
+    accepted: bool
+
+
+def hardest_pairs(result: Verification, squared_l2: float, count: int) -> Tuple[List[HardPair], List[HardPair]]:
+    """The most similar pairs of different people, then the least similar pairs of one person.
+
+    Parameters
+    ----------
+    result : Verification
+    squared_l2 : float
+        The threshold: pairs nearer than this are accepted.
+    count : int
+        At most so many of each, the hardest first, of equal ones the earlier.
+    """
+
+    def hardest(chosen_P: np.ndarray, sign: int) -> List[HardPair]:
+        positions = np.flatnonzero(chosen_P)
+        order = np.argsort(sign * result.distances[positions], kind="stable")[:count]
+        return [_judged(result, int(pair), squared_l2) for pair in positions[order]]
+
+    return hardest(~result.issame, 1), hardest(result.issame, -1)
+
+
+def _judged(result: Verification, pair: int, squared_l2: float) -> HardPair:
+    distance = float(result.distances[pair])
+    return HardPair(pair, 1 - distance / 2, distance < squared_l2)
