@@ -25,17 +25,26 @@ _JOURNAL = ".commit.{mark}.{pid}.json"
 class Staging:
     """Names a commit's hidden files. ``path(name)`` is where to write what will be ``name``."""
 
-    def __init__(self, folder: PathLike, names: Sequence[str]):
+    def __init__(self, folder: PathLike, names: Sequence[str], overwrite: bool = False):
         self.folder = Path(folder)
         self.names = list(names)
+        self.overwrite = overwrite
         self.obsolete: List[str] = []  # names that the commit removes, if they stand
 
     def path(self, name: str) -> Path:
         """The hidden path that is renamed to ``name``.
 
         A name that the commit was not opened with goes before the mark, which stays last.
+
+        Raises
+        ------
+        InsightError
+            A file of such a name stands there and may not be replaced.
         """
         if name not in self.names:
+            if not self.overwrite:
+                refuse_existing(self.folder, [name])
+            sweep(self.folder / name)
             self.names.insert(len(self.names) - 1, name)
         return _partial_name(self.folder / name)
 
@@ -66,7 +75,7 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
         A file of one of these names stands there, and neither ``overwrite`` nor an unfinished
         commit allows to replace it.
     """
-    staging = Staging(folder, names)
+    staging = Staging(folder, names, overwrite)
     new = not staging.folder.exists()
     make_folder(staging.folder)
     if not overwrite:
