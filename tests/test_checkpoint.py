@@ -45,7 +45,7 @@ def test_a_save_that_fails_leaves_neither_file(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1"])
+@pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1", "model,²"])
 def test_spec_must_name_an_epoch(spec):
     with pytest.raises(InsightError, match="prefix,epoch"):
         checkpoint.parse_spec(spec)
