@@ -112,8 +112,9 @@ class _Run:
                         self._refuse_broken(row.model, each)
 
     def _refuse_broken(self, model: str, threads: int) -> None:
+        """Give up where a model has been tried in every way and nothing of it was measured."""
         notes = [self._notes.get((row, threads)) for row in self.rows if row.model == model]
-        if all(notes):
+        if all(notes) and not any(row.model == model for row, _, _ in self.times):
             raise InsightError(notes[0])
 
     def _path(self, row: Row) -> str:
