@@ -10,8 +10,10 @@ import onnx
 import pytest
 
 from insight.cli import run_command
+from insight.engines import openvino
 from insight.engines.onnx_engine import convert
 from insight.formats import lineage
+from insight.report import origin
 
 
 class Page(HTMLParser):
@@ -207,6 +209,21 @@ class TestOrigin:
         assert "m.onnx" in rows
         assert "<img" not in page and "An_Na" not in page  # --hardest 0
         assert "the band is" not in page and "95 % interval is" not in page  # --bootstrap 0
+
+    def test_of_openvino(self, world, tmp_path):
+        """Its .xml keeps the metadata of the ONNX that it is made of."""
+        model = onnx.load_model_from_string(convert(f"{world}/small,1", "plain"))
+        stage = lineage.Stage("soft/model", "model-log.jsonl", 1e9, "f" * 64, {"network": 'r18 <"&'}, 77, {})
+        onnx.helper.set_model_props(model, {lineage.PROPERTY: lineage.to_json([stage])})
+        openvino.save(model.SerializeToString(), tmp_path / "m.xml")
+        found = origin.find(str(tmp_path / "m.xml"), [])
+        assert (found.stages, found.chief["steps"], found.options) == (
+            ["soft/model"],
+            ["77"],
+            {"network": ['r18 <"&']},
+        )
+        (tmp_path / "m.xml").write_text("<net><rt_info>")
+        assert origin.find(str(tmp_path / "m.xml"), []).stages == []
 
     def test_unknown_training_is_said(self, world, arguments, tmp_path):
         for name in ("small-symbol.json", "small-0001.params"):
