@@ -38,7 +38,7 @@ class FaceEmbedding:
     Parameters
     ----------
     model : str
-        ``prefix,epoch`` of a checkpoint, or a file that an engine takes: .onnx, OpenVINO's .xml.
+        ``prefix,epoch`` of a checkpoint, or a file that an engine takes: .onnx, OpenVINO's .xml, ncnn's .param.
     engine : str
         The runtime; ``auto`` is the fastest that is installed and takes the model.
     threads : int, optional

@@ -30,8 +30,8 @@ from .written import files, size, written
 BOUND = 0.98  # mean cosine
 COUNT = 200  # faces to calibrate on: with 64 or with 300, cosines are the same
 BATCH = 4  # faces at a time: every feature map of theirs is in memory
-# The range of a feature map is the one that this part of the faces stays in: single faces with single wild values
-# would take the resolution from all others.
+# At either end of the range of a feature map, this part of the faces stays within: single faces with single wild
+# values would take the resolution from all others.
 COVERED = 0.9
 
 

@@ -93,7 +93,14 @@ def test_insightface_feeds_raw_pixels(exported, graph):
 
 
 @pytest.mark.parametrize(
-    "first", [lambda x: x, lambda x: S.BatchNorm(x, fix_gamma=True, eps=2e-5, name="bn_data"), lambda x: (x + 1) / 128]
+    "first",
+    [
+        lambda x: x,
+        lambda x: S.BatchNorm(x, fix_gamma=True, eps=2e-5, name="bn_data"),
+        lambda x: (x + 1) / 128,
+        lambda x: x - 127.5,
+        lambda x: x * 0.0078125,
+    ],
 )
 def test_insightface_feeds_raw_pixels_to_networks_without_the_usual_normalisation(first, tmp_path):
     held = filled(S.FullyConnected(first(S.Variable("data")), num_hidden=4, name="fc1"))
