@@ -42,9 +42,7 @@ class Staging:
             A file of such a name stands there and may not be replaced.
         """
         if name not in self.names:
-            if not self.overwrite:
-                refuse_existing(self.folder, [name])
-            sweep(self.folder / name)
+            _make_room(self.folder, [name], self.overwrite)
             self.names.insert(len(self.names) - 1, name)
         return _partial_name(self.folder / name)
 
@@ -73,15 +71,12 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     ------
     InsightError
         A file of one of these names stands there, and neither ``overwrite`` nor an unfinished
-        commit allows to replace it.
+        commit allows to replace it; or a folder, which is never replaced.
     """
     staging = Staging(folder, names, overwrite)
     new = not staging.folder.exists()
     make_folder(staging.folder)
-    if not overwrite:
-        refuse_existing(folder, names)
-    for name in names:
-        sweep(staging.folder / name)
+    _make_room(staging.folder, names, overwrite)
     try:
         yield staging
         for name in staging.names:
@@ -131,6 +126,16 @@ def refuse_existing(folder: PathLike, names: Iterable[str]) -> None:
         raise InsightError(
             f"{folder / standing[0]}: stands there already; give another output, or --overwrite to replace it"
         )
+
+
+def _make_room(folder: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Refuse names that may not be written, before any is; sweep what killed writers of the others left."""
+    if not overwrite:
+        refuse_existing(folder, names)
+    for name in names:
+        if (folder / name).is_dir():
+            raise InsightError(f"{folder / name}: a folder, and a file is to be written there; give another output")
+        sweep(folder / name)
 
 
 def unfinished(folder: PathLike) -> List[str]:

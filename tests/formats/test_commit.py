@@ -109,6 +109,24 @@ def test_killed_at_every_step(tmp_path, over):
     assert step > 8
 
 
+@pytest.mark.parametrize("name", [*NAMES, "extra.csv"])
+def test_a_folder_is_never_replaced(tmp_path, name):
+    write_all(tmp_path, "old")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+
+    def overwrite():
+        with commit_together(tmp_path, NAMES, overwrite=True) as staging:
+            for each in [*NAMES, "extra.csv"]:
+                staging.path(each).write_text("new")
+
+    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written there"):
+        overwrite()
+    assert sorted(tmp_path.iterdir()) == before
+    assert all(path.is_dir() or path.read_text() == "old" for path in before)
+
+
 def test_a_set_that_a_living_process_is_writing_is_no_leftover(tmp_path):
     parent = os.getppid()
     (tmp_path / f".commit.property.{parent}.json").write_text('{"names": ["train.rec"]}')
