@@ -124,7 +124,8 @@ class _Run:
         """Why the row's file cannot be made of its model; empty where it is there."""
         path = self._path(row)
         if path != row.model and path not in self._converted:
-            self._converted[path] = _child({"task": "convert", "row": list(row), "path": path}, max(self.threads))[1]
+            job = {"task": "convert", "row": list(row), "path": path}
+            self._converted[path] = _child(job, max(self.threads))[1].replace(path, row.model)
         return self._converted.get(path, "")
 
     def _measure(self, row: Row, threads: int) -> str:

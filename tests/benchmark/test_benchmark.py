@@ -171,7 +171,7 @@ class TestFailures:
         assert report.lines[1].note == "a/net,3: no; run: pip install x"  # not the temporary file's name
 
     @pytest.mark.parametrize(
-        "fail", [{"convert": "a/net,3: bad"}, dict.fromkeys(PAIR, "{path}: bad")], ids=["conversion", "every row"]
+        "fail", [{"convert": "{path}: bad"}, dict.fromkeys(PAIR, "{path}: bad")], ids=["conversion", "every row"]
     )
     def test_a_model_that_nothing_runs_is_an_error(self, monkeypatch, fail):
         Children(monkeypatch, PAIR, fail)
