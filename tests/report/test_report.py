@@ -1,6 +1,7 @@
 """What the page and the card say, against what verification says and what is in the files."""
 
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -13,7 +14,7 @@ from insight.cli import run_command
 from insight.engines import openvino
 from insight.engines.onnx_engine import convert
 from insight.formats import lineage
-from insight.report import origin
+from insight.report import origin, report
 
 
 class Page(HTMLParser):
@@ -250,6 +251,19 @@ class TestRefusals:
         assert run_command("report", [*arguments, "--output", str(page), "--card", str(card), "--overwrite"]) == 0
         assert card.read_text().startswith("# ") and page.exists()
 
+    def test_places_that_cannot_be_written_are_told_before_any_work(self, arguments, tmp_path, capsys, monkeypatch):
+        (tmp_path / "file").touch()
+        arguments = [*arguments, "--model", "no/such,1"]  # is not asked for
+        said = self.error(capsys, [*arguments, "--output", tmp_path / "file/new/p.html"])
+        assert said.endswith(
+            f"/file/new/p.html: {tmp_path}/file is a file, and a folder is needed there; give another name"
+        )
+        said = self.error(capsys, [*arguments, "--output", tmp_path, "--overwrite"])
+        assert said == f"{tmp_path}: a folder, and a file is to be written; give its name"
+        monkeypatch.setattr(os, "access", lambda path, how: path != tmp_path)  # root may write anywhere
+        said = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", "--card", tmp_path / "new/p.md"])
+        assert said == f"{tmp_path}/p.html: the folder {tmp_path} may not be written to; give another name"
+
     @pytest.mark.parametrize(
         "more, message",
         [
@@ -267,7 +281,8 @@ class TestRefusals:
         assert said.startswith(message.format(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
-    def test_without_the_card_there_is_no_page(self, arguments, tmp_path, capsys):
+    def test_without_the_card_there_is_no_page(self, arguments, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(report, "_check_folder", lambda path: None)  # the file came after the check
         (tmp_path / "file").write_text("")
         written = ["--output", tmp_path / "p.html", "--card", tmp_path / "file/c.md", "--bootstrap", "0"]
         said = self.error(capsys, [*arguments, *written])
