@@ -26,11 +26,14 @@ def add_arguments(parser):
 
 
 def run(args):
+    from ..formats import atomic
     from ..verify import identification
 
     ranks = _numbers("--ranks", args.ranks, int)
     fpirs = _numbers("--fpir", args.fpir, float)
     identification.check_options(ranks, fpirs)  # before hours of embedding
+    if args.json:
+        atomic.check_output(args.json, "--json", [args.gallery, args.probes])
     gallery, probes = _embeddings(args)
     ids = identification.match_identities(gallery, probes)
     found = identification.identify(

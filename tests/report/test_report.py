@@ -237,6 +237,7 @@ class TestRefusals:
         "more, message",
         [
             (["--card", "{0}/x/../p.html"], "--card {0}/x/../p.html: is --output too; give another name"),
+            (["--output", "{0}"], "--output {0}: a folder, and a file is to be written"),
             (["--hardest", "101"], "--hardest 101: at most 100; every image becomes a part of the page"),
             (["--hardest", "-1"], "--hardest -1: must be at least 0"),
             (["--nfolds", "0"], "--nfolds 0: must be at least 1"),

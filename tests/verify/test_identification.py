@@ -179,6 +179,8 @@ def test_the_command(tmp_path, capsys):
         (["--ranks", "0"], "--ranks 0: want whole numbers from 1"),
         (["--fpir", "1"], "--fpir 1.0: a rate between 0 and 1"),
         (["--fpir", "nan"], "--fpir nan"),
+        (["--json", str(tmp_path)], f"--json {tmp_path}: a folder"),
+        (["--json", str(tmp_path / "g.npz")], "g.npz: is read, too"),
     ):
         assert run_command("identification", [*arguments, *options]) == 2
         assert message in capsys.readouterr().err
