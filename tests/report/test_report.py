@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -207,6 +208,14 @@ class TestOrigin:
         assert "m.onnx" in rows
         assert "<img" not in page and "An_Na" not in page  # --hardest 0
         assert "the band is" not in page and "95 % interval is" not in page  # --bootstrap 0
+
+    def test_of_onnx_needs_no_mxnet(self):
+        program = (
+            "import sys; sys.modules['mxnet'] = None; from insight.report import origin; "
+            "print(origin.find('gone/m.onnx', []).stages)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert "MXNet" not in done.stderr and "No such file or directory: 'gone/m.onnx'" in done.stderr
 
     def test_unknown_training_is_said(self, world, arguments, tmp_path):
         for name in ("small-symbol.json", "small-0001.params"):
