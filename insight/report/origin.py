@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
 from xml.etree import ElementTree
 
-from .. import checkpoint
 from ..engines import model_files
 from ..engines.engine import is_checkpoint
 from ..formats import lineage
@@ -59,6 +58,8 @@ def find(spec: str, sets: Sequence[EvalSet]) -> Origin:
 def _stages(spec: str) -> List[lineage.Stage]:
     """The stages of a model of any kind, with the last part only of the paths that their options hold."""
     if is_checkpoint(spec):
+        from .. import checkpoint  # MXNet is not needed for other kinds
+
         held = lineage.stages(*checkpoint.parse_spec(spec))
     else:
         held = lineage.from_metadata(_metadata(spec)) or lineage.stages(os.path.splitext(spec)[0])

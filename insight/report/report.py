@@ -49,28 +49,19 @@ def check_outputs(output: str, card: str = "", overwrite: bool = False, hardest:
     Raises
     ------
     InsightError
-        A file is there already, or a folder, or its own folder cannot be made or written to; both outputs are one
-        file, too many pairs are to be shown, or matplotlib or Jinja is not installed.
+        A file is there already or cannot be written, both outputs are one file, too many pairs are to be shown, or
+        matplotlib or Jinja is not installed.
     """
     if hardest > MOST_PAIRS:
         raise InsightError(f"--hardest {hardest}: at most {MOST_PAIRS}; every image becomes a part of the page")
     if card and os.path.realpath(card) == os.path.realpath(output):
         raise InsightError(f"--card {card}: is --output too; give another name")
-    for path in filter(None, (output, card)):
-        if os.path.exists(path) and not overwrite:
+    for option, path in (("--output", output), ("--card", card)):
+        if path and os.path.isfile(path) and not overwrite:
             raise InsightError(f"{path}: is there already; give another name, or --overwrite")
-        _check_folder(path)
+        if path:
+            atomic.check_output(path, option)
     render.require()
-
-
-def _check_folder(path: str) -> None:
-    if os.path.isdir(path):
-        raise InsightError(f"{path}: a folder, and a file is to be written; give its name")
-    above = next(folder for folder in Path(os.path.abspath(path)).parents if folder.exists())
-    if not above.is_dir():
-        raise InsightError(f"{path}: {above} is a file, and a folder is needed there; give another name")
-    if not os.access(above, os.W_OK):
-        raise InsightError(f"{path}: the folder {above} may not be written to; give another name")
 
 
 def write_report(

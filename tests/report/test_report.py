@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -13,8 +14,8 @@ import pytest
 from insight.cli import run_command
 from insight.engines import openvino
 from insight.engines.onnx_engine import convert
-from insight.formats import lineage
-from insight.report import origin, report
+from insight.formats import atomic, lineage
+from insight.report import origin
 
 
 class Page(HTMLParser):
@@ -226,6 +227,14 @@ class TestOrigin:
         (tmp_path / "m.xml").write_text("<net><rt_info>")
         assert origin.find(str(tmp_path / "m.xml"), []).stages == []
 
+    def test_of_onnx_needs_no_mxnet(self):
+        program = (
+            "import sys; sys.modules['mxnet'] = None; from insight.report import origin; "
+            "print(origin.find('gone/m.onnx', []).stages)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert "MXNet" not in done.stderr and "No such file or directory: 'gone/m.onnx'" in done.stderr
+
     def test_unknown_training_is_said(self, world, arguments, tmp_path):
         for name in ("small-symbol.json", "small-0001.params"):
             shutil.copy(world / name, tmp_path / name)
@@ -255,19 +264,18 @@ class TestRefusals:
         (tmp_path / "file").touch()
         arguments = [*arguments, "--model", "no/such,1"]  # is not asked for
         said = self.error(capsys, [*arguments, "--output", tmp_path / "file/new/p.html"])
-        assert said.endswith(
-            f"/file/new/p.html: {tmp_path}/file is a file, and a folder is needed there; give another name"
-        )
+        assert said == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
         said = self.error(capsys, [*arguments, "--output", tmp_path, "--overwrite"])
-        assert said == f"{tmp_path}: a folder, and a file is to be written; give its name"
+        assert said == f"--output {tmp_path}: a folder, and a file is to be written; give its name"
         monkeypatch.setattr(os, "access", lambda path, how: path != tmp_path)  # root may write anywhere
         said = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", "--card", tmp_path / "new/p.md"])
-        assert said == f"{tmp_path}/p.html: the folder {tmp_path} may not be written to; give another name"
+        assert said == f"--output {tmp_path}/p.html: {tmp_path} cannot be written to; give another output"
 
     @pytest.mark.parametrize(
         "more, message",
         [
             (["--card", "{0}/x/../p.html"], "--card {0}/x/../p.html: is --output too; give another name"),
+            (["--output", "{0}"], "--output {0}: a folder, and a file is to be written"),
             (["--hardest", "101"], "--hardest 101: at most 100; every image becomes a part of the page"),
             (["--hardest", "-1"], "--hardest -1: must be at least 0"),
             (["--nfolds", "0"], "--nfolds 0: must be at least 1"),
@@ -282,7 +290,7 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == []
 
     def test_without_the_card_there_is_no_page(self, arguments, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(report, "_check_folder", lambda path: None)  # the file came after the check
+        monkeypatch.setattr(atomic, "check_output", lambda path, option: None)  # the file came after the check
         (tmp_path / "file").write_text("")
         written = ["--output", tmp_path / "p.html", "--card", tmp_path / "file/c.md", "--bootstrap", "0"]
         said = self.error(capsys, [*arguments, *written])

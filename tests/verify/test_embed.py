@@ -217,6 +217,23 @@ def test_the_command(spec, tmp_path, capsys):
     assert run_command("embed", [*arguments, "--engine", "mxnet", "--dtype", "bfloat16"]) == 2
 
 
+def test_what_is_read_is_not_replaced(spec, tmp_path, capsys):
+    faces = tmp_path / "p.bin"
+    evalbin.write_bin(faces, [picture(i, (64, 64)) for i in range(2)], [True])
+    before = faces.read_bytes()
+    arguments = ["--model", spec, "--input", str(faces), "--output"]
+    assert run_command("embed", [*arguments, str(faces)]) == 2
+    assert f"--output {faces}: is read, too" in capsys.readouterr().err
+    assert faces.read_bytes() == before
+    ours = str(tmp_path / "e.npz")
+    assert run_command("embed", [*arguments, ours, "--compare", str(tmp_path / "none.npz")]) == 2
+    assert "none.npz: no such file; want an .npz that embed wrote" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == [faces]  # told before anything was embedded
+    assert run_command("embed", [*arguments, ours]) == 0
+    assert run_command("embed", [*arguments, ours, "--compare", ours]) == 2  # it would agree with itself
+    assert f"--output {ours}: is read, too" in capsys.readouterr().err
+
+
 def test_the_command_leaves_no_file_behind_an_error(spec, tmp_path, capsys):
     pictures = [picture(i, (64, 64)) for i in range(3)]
     evalbin.write_bin(tmp_path / "p.bin", [*pictures, b"\xff\xd8broken"], [True, False])
