@@ -77,6 +77,8 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
         yield staging
         for name in staging.names:
             _sync_file(_partial_name(staging.folder / name))
+        if not overwrite:
+            refuse_existing(folder, names)  # another run of the same command may have been faster
         _rename_all(staging)
     finally:
         for name in staging.names:

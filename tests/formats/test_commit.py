@@ -45,6 +45,18 @@ def test_nothing_appears_after_an_error(tmp_path):
     assert contents(tmp_path) == {}
 
 
+def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path):
+    def race():
+        with commit_together(tmp_path, NAMES) as staging:
+            for name in NAMES:
+                staging.path(name).write_text("slow")
+                (tmp_path / name).write_text("fast")
+
+    with pytest.raises(InsightError, match="stands there already"):
+        race()
+    assert contents(tmp_path) == dict.fromkeys(NAMES, "fast")
+
+
 def test_refuses_and_replaces(tmp_path):
     write_all(tmp_path, "1")
     with pytest.raises(InsightError, match=r"train\.rec: stands there already; give another output, or --overwrite"):
