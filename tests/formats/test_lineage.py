@@ -178,6 +178,14 @@ def test_files_for_other_runtimes_share_a_prefix_with_checkpoints(three):
     assert lineage.stages(prefix) == lineage.from_metadata({"lineage": lineage.to_json(two)})
 
 
+def test_a_file_of_unknown_origin_does_not_take_over_the_lineage_of_the_one_before(three):
+    prefix = f"{three}/ship"
+    write(prefix, None, lineage.stages(f"{three}/m/softmax/net", 1))
+    assert lineage.outdates(prefix, [])
+    write(prefix, None, [])
+    assert not lineage.path(prefix).exists()
+
+
 def test_a_model_of_unknown_origin_has_no_lineage_and_keeps_no_older_one(tmp_path, three):
     write(str(tmp_path / "s"), 0, [])
     assert not lineage.path(str(tmp_path / "s")).exists()
