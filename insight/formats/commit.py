@@ -64,7 +64,7 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     ------
     InsightError
         A file of one of these names stands there, and neither ``overwrite`` nor an unfinished
-        commit allows to replace it.
+        commit allows to replace it; or a folder, which nothing replaces.
     """
     staging = Staging(folder, names)
     new = not staging.folder.exists()
@@ -74,7 +74,9 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     for name in names:
         sweep(staging.folder / name)
     try:
+        _refuse_folders(staging)
         yield staging
+        _refuse_folders(staging)
         for name in staging.names:
             _sync_file(_partial_name(staging.folder / name))
         if not overwrite:
@@ -124,6 +126,12 @@ def refuse_existing(folder: PathLike, names: Iterable[str]) -> None:
         raise InsightError(
             f"{folder / standing[0]}: stands there already; give another output, or --overwrite to replace it"
         )
+
+
+def _refuse_folders(staging: Staging) -> None:
+    for name in [*staging.names, *staging.obsolete]:
+        if (staging.folder / name).is_dir():
+            raise InsightError(f"{staging.folder / name}: a folder, and a file is to be written; give another output")
 
 
 def unfinished(folder: PathLike) -> List[str]:
