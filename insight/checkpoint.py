@@ -31,7 +31,7 @@ class Checkpoint(NamedTuple):
 def parse_spec(spec: str, option: str = "--model") -> tuple:
     """``prefix,epoch`` -> (prefix, epoch). The prefix may hold commas; the epoch may not."""
     prefix, comma, epoch = str(spec).rpartition(",")
-    if not comma or not prefix or not epoch.strip().isdigit():
+    if not comma or not prefix or not epoch.strip().isdecimal():
         raise InsightError(f"{option} {spec}: a checkpoint is named prefix,epoch; for example models/y1,1")
     return prefix, int(epoch)
 

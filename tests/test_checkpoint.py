@@ -51,7 +51,7 @@ def test_a_folder_that_takes_no_file_is_an_error_that_names_it(tmp_path):
         checkpoint.write(tmp_path / "no/m-symbol.json", tmp_path / "no/m-0000.params", held)
 
 
-@pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1"])
+@pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1", "model,²"])
 def test_spec_must_name_an_epoch(spec):
     with pytest.raises(InsightError, match="prefix,epoch"):
         checkpoint.parse_spec(spec)
