@@ -121,7 +121,7 @@ def export_int8(
     with naming(spec):
         float32_size = to_onnx(source.model).ByteSize()
         rounded = quantize(source.model, graph, seen, properties)
-    with written(paths, rounded) as engine:
+    with written(paths, rounded, overwrite) as engine:
         agreement = _gate(str(paths[0]), source.network, engine, compared, bound)
         accuracy = None
         if eval_set:

@@ -79,8 +79,11 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     _make_room(staging.folder, names, overwrite)
     try:
         yield staging
+        _refuse_folders(staging.folder, staging.obsolete)
         for name in staging.names:
             _sync_file(_partial_name(staging.folder / name))
+        if not overwrite:
+            refuse_existing(folder, staging.names)  # another run of the same command may have been faster
         _rename_all(staging)
     finally:
         for name in staging.names:
@@ -132,10 +135,15 @@ def _make_room(folder: Path, names: Sequence[str], overwrite: bool) -> None:
     """Refuse names that may not be written, before any is; sweep what killed writers of the others left."""
     if not overwrite:
         refuse_existing(folder, names)
+    _refuse_folders(folder, names)
+    for name in names:
+        sweep(folder / name)
+
+
+def _refuse_folders(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if (folder / name).is_dir():
-            raise InsightError(f"{folder / name}: a folder, and a file is to be written there; give another output")
-        sweep(folder / name)
+            raise InsightError(f"{folder / name}: a folder, and a file is to be written; give another output")
 
 
 def unfinished(folder: PathLike) -> List[str]:

@@ -126,13 +126,27 @@ def add(staging: Staging, prefix: str, of: Sequence[Stage], epoch: Optional[int]
     of : sequence of Stage
     epoch : int, optional
         The checkpoint of the prefix that it is of; None: of another file, such as ncnn's. A checkpoint may share the
-        prefix with that: its lineage stays where it is the same, or where there are no stages.
+        prefix with that: its lineage stays where it is the same, or that of the file is not known.
     """
-    name = path(prefix).name
-    if of and not (epoch is None and _holds(prefix, of)):
-        staging.path(name).write_text(to_json(of, epoch) + "\n", encoding="utf-8")
-    elif not of and (epoch is not None or _is_of_another_file(prefix)):
-        staging.obsolete.append(name)
+    old = outdates(prefix, of, epoch)
+    if of and (old or not path(prefix).exists()):
+        staging.path(path(prefix).name).write_text(to_json(of, epoch) + "\n", encoding="utf-8")
+    elif old:
+        staging.obsolete.append(path(prefix).name)
+
+
+def outdates(prefix: str, of: Sequence[Stage], epoch: Optional[int] = None) -> bool:
+    """Whether a lineage stands there that :func:`add` replaces or removes."""
+    if epoch is not None:
+        return path(prefix).exists()
+    try:
+        held = _document(prefix)
+    except InsightError:
+        return True
+    if held is None:
+        return False
+    only, found = held
+    return found != _parsed(to_json(of), prefix)[1] if of else only is None
 
 
 def from_metadata(metadata: Mapping[str, str]) -> List[Stage]:
@@ -145,23 +159,6 @@ def from_metadata(metadata: Mapping[str, str]) -> List[Stage]:
     """
     text = metadata.get(PROPERTY)
     return [] if text is None else _parsed(text, f"metadata {PROPERTY!r}")[1]
-
-
-def _holds(prefix: str, of: Sequence[Stage]) -> bool:
-    """Whether the lineage of those stages stands there already."""
-    try:
-        return _shipped(prefix, None) == _parsed(to_json(of), prefix)[1]
-    except InsightError:
-        return False
-
-
-def _is_of_another_file(prefix: str) -> bool:
-    """Whether a lineage stands there that is of no checkpoint."""
-    try:
-        held = _document(prefix)
-        return held is not None and held[0] is None
-    except InsightError:
-        return False
 
 
 def _shipped(prefix: str, epoch: Optional[int]) -> Optional[List[Stage]]:

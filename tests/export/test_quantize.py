@@ -295,6 +295,7 @@ class TestCommand:
             ("m.tflite", [], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
             ("m.tflite", ["--int8", "--calibrate", "FACES"], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
             ("m.onnx", ["--calibrate", "FACES"], "--calibrate: is for --int8; add it, or leave this out"),
+            ("m.onnx", ["--num-calibrate", "9"], "--num-calibrate: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--int8"], "--int8: needs --calibrate PATH"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY"], "holds no folder with images in it"),

@@ -185,10 +185,10 @@ def test_files_for_other_runtimes_share_a_prefix_with_checkpoints(three):
     assert lineage.stages(prefix) == lineage.from_metadata({"lineage": lineage.to_json(two)})
 
 
-def test_files_for_other_runtimes_keep_no_lineage_of_what_they_replace(three):
-    prefix = f"{three}/ship/net"
-    (three / "ship").mkdir()
+def test_a_file_of_unknown_origin_does_not_take_over_the_lineage_of_the_one_before(three):
+    prefix = f"{three}/ship"
     write(prefix, None, lineage.stages(f"{three}/m/softmax/net", 1))
+    assert lineage.outdates(prefix, [])
     write(prefix, None, [])
     assert not lineage.path(prefix).exists()
 
