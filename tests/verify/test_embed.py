@@ -14,7 +14,7 @@ from insight.checkpoint import Checkpoint
 from insight.cli import run_command
 from insight.errors import InsightError
 from insight.formats import evalbin
-from insight.verify.embed import AHEAD, embed, save, stream
+from insight.verify.embed import AHEAD, embed, load, save, stream
 from insight.verify.sources import ImageSource, image_source
 
 SIZE = (16, 16)
@@ -180,6 +180,20 @@ def test_the_file_needs_no_pickle(tmp_path):
         assert held["embeddings"].dtype == np.float32
         assert held["keys"].dtype.kind == "U"
         assert held["labels"].dtype == np.int64
+
+
+def test_arrays_of_another_make_are_told(tmp_path):
+    good = {"embeddings": np.ones((2, 3)), "keys": np.array(["a", "b"]), "labels": np.zeros(2, int)}
+    for change in ({"keys": np.arange(2)}, {"labels": np.ones(2) / 2}, {"embeddings": np.ones(2)}):
+        np.savez(tmp_path / "a.npz", **{**good, **change})
+        with pytest.raises(InsightError, match=r"a.npz: not an .npz that embed wrote \(embeddings float64"):
+            load(tmp_path / "a.npz")
+    with open(tmp_path / "a.npz", "wb") as out:
+        np.save(out, good["embeddings"])
+    with pytest.raises(InsightError, match="a.npz: not an .npz that embed wrote .no zip archive"):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **good)
+    assert load(tmp_path / "a.npz").keys.tolist() == ["a", "b"]
 
 
 def test_spread_takes_images_from_all_over():

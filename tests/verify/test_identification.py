@@ -189,6 +189,11 @@ def test_the_command(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_a_rank_beyond_the_gallery_takes_no_memory():
+    found = identify(np.eye(3), np.arange(3), np.eye(3)[::-1], np.arange(3), (1, 10**12))
+    assert found.ranks == {1: 1 / 3, 10**12: 1.0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
