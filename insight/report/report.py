@@ -43,14 +43,16 @@ class Report(NamedTuple):
     limits: List[str]
 
 
-def check_outputs(output: str, card: str = "", overwrite: bool = False, hardest: int = 0) -> None:
+def check_outputs(
+    output: str, card: str = "", overwrite: bool = False, hardest: int = 0, inputs: Sequence[atomic.PathLike] = ()
+) -> None:
     """Say before any work what cannot be written.
 
     Raises
     ------
     InsightError
-        A file is there already or cannot be written, both outputs are one file, too many pairs are to be shown, or
-        matplotlib or Jinja is not installed.
+        A file is there already, cannot be written or is one of ``inputs``; both outputs are one file, too many pairs
+        are to be shown, or matplotlib or Jinja is not installed.
     """
     if hardest > MOST_PAIRS:
         raise InsightError(f"--hardest {hardest}: at most {MOST_PAIRS}; every image becomes a part of the page")
@@ -60,7 +62,7 @@ def check_outputs(output: str, card: str = "", overwrite: bool = False, hardest:
         if path and os.path.isfile(path) and not overwrite:
             raise InsightError(f"{path}: is there already; give another name, or --overwrite")
         if path:
-            atomic.check_output(path, option)
+            atomic.check_output(path, option, inputs)
     render.require()
 
 

@@ -150,7 +150,7 @@ def test_a_folder_is_never_replaced(tmp_path, name):
             for each in [*NAMES, "extra.csv"]:
                 staging.path(each).write_text("new")
 
-    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written there"):
+    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written"):
         overwrite()
     assert sorted(tmp_path.iterdir()) == before
     assert all(path.is_dir() or path.read_text() == "old" for path in before)

@@ -260,6 +260,13 @@ class TestRefusals:
         assert run_command("report", [*arguments, "--output", str(page), "--card", str(card), "--overwrite"]) == 0
         assert card.read_text().startswith("# ") and page.exists()
 
+    def test_what_is_read_is_not_replaced(self, arguments, tmp_path, capsys):
+        log = tmp_path / "model-log.jsonl"
+        log.write_text("")
+        said = self.error(capsys, [*arguments, "--log", log, "--output", log, "--overwrite"])
+        assert said == f"--output {log}: is read, too, and would be replaced; give another name"
+        assert log.exists()
+
     def test_places_that_cannot_be_written_are_told_before_any_work(self, arguments, tmp_path, capsys, monkeypatch):
         (tmp_path / "file").touch()
         arguments = [*arguments, "--model", "no/such,1"]  # is not asked for
