@@ -297,7 +297,7 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == []
 
     def test_without_the_card_there_is_no_page(self, arguments, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(atomic, "check_output", lambda path, option: None)  # the file came after the check
+        monkeypatch.setattr(atomic, "check_output", lambda *given: None)  # the file came after the check
         (tmp_path / "file").write_text("")
         written = ["--output", tmp_path / "p.html", "--card", tmp_path / "file/c.md", "--bootstrap", "0"]
         said = self.error(capsys, [*arguments, *written])
