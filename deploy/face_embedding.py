@@ -40,7 +40,7 @@ def main(argv=None):
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     cosine = faces.similarity(a, b)
-    print(f"{faces.describe()}\ncosine {cosine:.4f}, squared L2 {2 - 2 * cosine:.4f}")
+    print(f"{faces.describe()}\ncosine {cosine:.4f}, squared L2 {max(0.0, 2 - 2 * cosine):.4f}")
     if args.threshold is not None:
         print("same person" if cosine > args.threshold else "different people")
     return 0

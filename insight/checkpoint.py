@@ -31,7 +31,7 @@ class Checkpoint(NamedTuple):
 def parse_spec(spec: str, option: str = "--model") -> tuple:
     """``prefix,epoch`` -> (prefix, epoch). The prefix may hold commas; the epoch may not."""
     prefix, comma, epoch = str(spec).rpartition(",")
-    if not comma or not prefix or not epoch.strip().isdigit():
+    if not comma or not prefix or not epoch.strip().isdecimal():
         raise InsightError(f"{option} {spec}: a checkpoint is named prefix,epoch; for example models/y1,1")
     return prefix, int(epoch)
 
@@ -132,6 +132,7 @@ def write(symbol: Path, params: Path, checkpoint: Checkpoint) -> None:
     arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
     arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
     for path, save_as in ((symbol, checkpoint.symbol.save), (params, lambda name: mx.nd.save(name, arrays))):
+        path.touch()  # MXNet's word for a folder that may not be written is a stack trace
         try:
             save_as(str(path))
         except mx.MXNetError as error:

@@ -38,7 +38,7 @@ class FaceEmbedding:
     Parameters
     ----------
     model : str
-        ``prefix,epoch`` of a checkpoint, or a file that an engine takes: .onnx, OpenVINO's .xml.
+        ``prefix,epoch`` of a checkpoint, or a file that an engine takes: .onnx, OpenVINO's .xml, ncnn's .param.
     engine : str
         The runtime; ``auto`` is the fastest that is installed and takes the model.
     threads : int, optional
@@ -187,6 +187,8 @@ class FaceEmbedding:
             points = np.empty(0, np.float32)
         if points.shape != (5, 2) or not np.isfinite(points).all():
             raise InsightError(f"{name}: landmarks must be five x, y in pixels, (5, 2); got {points.shape}")
+        if points.min() >= 0 and points.max() <= 1 and np.ptp(points, axis=0).any():
+            raise InsightError(f"{name}: landmarks are all from 0 to 1; want pixels, not parts of width and height")
         try:
             return alignment.warp(pixels, points.T.ravel(), self.image_size)
         except InsightError as error:

@@ -45,7 +45,13 @@ def test_a_save_that_fails_leaves_neither_file(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1"])
+def test_a_folder_that_takes_no_file_is_an_error_that_names_it(tmp_path):
+    held = checkpoint.Checkpoint(mx.sym.Variable("data") * 2, {}, {})
+    with pytest.raises(FileNotFoundError, match="no/m-symbol.json"):
+        checkpoint.write(tmp_path / "no/m-symbol.json", tmp_path / "no/m-0000.params", held)
+
+
+@pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1", "model,²"])
 def test_spec_must_name_an_epoch(spec):
     with pytest.raises(InsightError, match="prefix,epoch"):
         checkpoint.parse_spec(spec)

@@ -110,6 +110,7 @@ class TestFailures:
             (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out.rec"), 2, "out.rec: No space left on device"),
             (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "writing: No space left on device"),
             (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/root/x"), 2, "/root/x: Permission denied"),
+            (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "long"), 2, "long: File name too long"),
         ],
     )
     def test_expected_trouble(self, command, capsys, error, status, says):

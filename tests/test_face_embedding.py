@@ -135,6 +135,7 @@ class TestLandmarks:
             ("eyes", "must be five x, y"),
             (TEMPLATE * np.nan, "must be five x, y"),
             (np.ones((5, 2)), "image 0: the landmarks coincide"),
+            (TEMPLATE / 112, "landmarks are all from 0 to 1; want pixels"),
         ],
     )
     def test_wrong_ones(self, faces, landmarks, says):
@@ -257,6 +258,12 @@ class TestScript:
         assert capsys.readouterr().out.splitlines()[1:] == ["cosine 1.0000, squared L2 0.0000", "same person"]
         assert script.main([*argv, "1.1"]) == 0
         assert capsys.readouterr().out.endswith("\ndifferent people\n")
+
+    def test_no_distance_is_below_zero(self, script, spec, tmp_path, monkeypatch, capsys):
+        (tmp_path / "a.png").write_bytes(png(BGR[0]))
+        monkeypatch.setattr(script.FaceEmbedding, "similarity", staticmethod(lambda a, b: 1 + 4e-16))
+        assert script.main(["--model", spec, *[str(tmp_path / "a.png")] * 2]) == 0
+        assert capsys.readouterr().out.endswith("cosine 1.0000, squared L2 0.0000\n")
 
     def test_fails_in_one_line(self, script, spec, capsys):
         assert script.main(["--model", spec, "a.jpg", "b.jpg"]) == 2

@@ -112,8 +112,9 @@ class _Run:
                         self._refuse_broken(row.model, each)
 
     def _refuse_broken(self, model: str, threads: int) -> None:
+        """Give up where a model has been tried in every way and nothing of it was measured."""
         notes = [self._notes.get((row, threads)) for row in self.rows if row.model == model]
-        if all(notes):
+        if all(notes) and not any(row.model == model for row, _, _ in self.times):
             raise InsightError(notes[0])
 
     def _path(self, row: Row) -> str:
@@ -123,7 +124,8 @@ class _Run:
         """Why the row's file cannot be made of its model; empty where it is there."""
         path = self._path(row)
         if path != row.model and path not in self._converted:
-            self._converted[path] = _child({"task": "convert", "row": list(row), "path": path}, max(self.threads))[1]
+            job = {"task": "convert", "row": list(row), "path": path}
+            self._converted[path] = _child(job, max(self.threads))[1].replace(path, row.model)
         return self._converted.get(path, "")
 
     def _measure(self, row: Row, threads: int) -> str:

@@ -37,9 +37,9 @@ def _measure(
     """Time calls with each number of images; ``keep`` is the .npy file for the embeddings, or empty."""
     network = _open(Row(*row), path, threads, max(batches))
     images = _faces(faces, count, network.image_size)
-    _say(describe=network.describe(), image_size=network.image_size)
     if keep:
         np.save(keep, network(images))
+    _say(image_size=network.image_size)  # once the embeddings are there: it says so
     for batch in batches:
         some = np.resize(images, (batch, *images.shape[1:]))  # over and over, where there are too few
         _say(batch=batch, seconds=timed(lambda some=some: network(some), seconds))

@@ -103,6 +103,7 @@ def run_command(name: str, argv: Sequence[str], prog: Optional[str] = None) -> i
 
 
 _MACHINE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+_MACHINE_TROUBLE |= {errno.ENAMETOOLONG, errno.ELOOP}  # paths that no file can have
 
 
 def _drop_output() -> None:

@@ -38,6 +38,8 @@ def check_counts(args, counts=COUNTS):
 
 def find_sets(args):
     """Every target that exists."""
+    from os.path import dirname, isdir
+
     from ..errors import InsightError
     from ..verify import verification
 
@@ -47,15 +49,17 @@ def find_sets(args):
         raise InsightError(f"--image-root {args.image_root}: is for --pairs only")
     sets = []
     if args.data_dir:
-        names = [name for name in args.target.split(",") if name]
+        names = [name.strip() for name in args.target.split(",") if name.strip()]
+        if not names:
+            raise InsightError(f"--target {args.target!r}: names no set; want names of .bin files, commas between")
+        if not isdir(args.data_dir):
+            raise InsightError(f"--data-dir {args.data_dir}: no such folder; want the one that holds the .bin files")
         sets, missing = verification.find_sets(args.data_dir, names)
         if not sets:
             raise InsightError(f"--data-dir {args.data_dir}: holds none of {', '.join(n + '.bin' for n in names)}")
         for name in missing:
             print(f"skipped: {name} (no {name}.bin in {args.data_dir})")
     if args.pairs:
-        from os.path import dirname
-
         from ..data.pairfile import read_pairs
 
         root = args.image_root or dirname(args.pairs) or "."

@@ -42,10 +42,18 @@ def add_arguments(parser):
 
 
 def run(args):
+    import os
+
     from .. import engines
+    from ..errors import InsightError
+    from ..formats import atomic
     from ..verify.parts import embed_to
     from ..verify.sources import image_source
 
+    inputs = [args.input, *engines.model_files(args.model), *filter(None, [args.compare])]
+    atomic.check_output(args.output, "--output", inputs)
+    if args.compare and not os.path.isfile(args.compare):
+        raise InsightError(f"--compare {args.compare}: no such file; want an .npz that embed wrote")
     engine = engines.load(args.model, batch_size=args.batch_size, engine=args.engine, dtype=args.dtype)
     source, files = image_source(args.input), engines.model_files(args.model)
     count, dimension = embed_to(args.output, engine, source, args.flip, files)

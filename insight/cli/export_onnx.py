@@ -34,15 +34,15 @@ def add_arguments(parser):
         metavar="PATH",
         help="faces to find ranges on: identity folders, a .rec or a .bin; not your test set",
     )
-    eight.add_argument("--num-calibrate", type=int, default=200, metavar="N", help="how many of them")
+    eight.add_argument("--num-calibrate", type=int, metavar="N", help="how many of them; else 200")
     eight.add_argument("--target-bin", metavar="F.bin", help="verification set: print the accuracy that is lost")
 
 
 def run(args):
     from ..errors import InsightError
 
-    for option in ("calibrate", "target_bin"):
-        if getattr(args, option) and not args.int8:
+    for option in ("calibrate", "num_calibrate", "target_bin"):
+        if getattr(args, option) is not None and not args.int8:
             raise InsightError(f"--{option.replace('_', '-')}: is for --int8; add it, or leave this out")
     if args.int8:
         _run_int8(args)
@@ -52,7 +52,7 @@ def run(args):
 
 def _run_int8(args):
     from ..errors import InsightError
-    from ..export.quantize import BOUND, export_int8
+    from ..export.quantize import BOUND, COUNT, export_int8
 
     if not args.calibrate:
         raise InsightError(
@@ -63,7 +63,7 @@ def _run_int8(args):
         args.model,
         args.output,
         args.calibrate,
-        args.num_calibrate,
+        COUNT if args.num_calibrate is None else args.num_calibrate,
         args.graph,
         faces(args) if args.faces else None,
         args.num_faces,

@@ -26,11 +26,14 @@ def add_arguments(parser):
 
 
 def run(args):
+    from ..formats import atomic
     from ..verify import identification
 
     ranks = _numbers("--ranks", args.ranks, int)
     fpirs = _numbers("--fpir", args.fpir, float)
     identification.check_options(ranks, fpirs)  # before hours of embedding
+    if args.json:
+        atomic.check_output(args.json, "--json", [args.gallery, args.probes])
     gallery, probes = _embeddings(args)
     ids = identification.match_identities(gallery, probes)
     found = identification.identify(
@@ -53,7 +56,7 @@ def _embeddings(args):
 
     from ..errors import InsightError
     from ..verify import embed
-    from ..verify.sources import image_source
+    from ..verify.sources import UNKNOWN, image_source
 
     paths = (args.gallery, args.probes)
     if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
@@ -61,6 +64,12 @@ def _embeddings(args):
             f"--probes {paths[1]}: is the gallery itself, where each face finds itself; give other images"
         )
     images = {path: image_source(path) for path in paths if not path.lower().endswith(".npz")}
+    for option, path in zip(("--gallery", "--probes"), paths):
+        if path in images and (images[path].labels == UNKNOWN).all():  # told before hours of embedding
+            raise InsightError(
+                f"{option} {path}: does not say who anyone is, as no verification .bin does; "
+                "give a folder per identity, a .rec with labels, or an .npz of either"
+            )
     engine = None
     if images:
         from ..engines import load

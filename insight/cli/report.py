@@ -29,11 +29,12 @@ def add_arguments(parser):
 def run(args):
     import os
 
-    from ..engines import load
+    from ..engines import load, model_files
     from ..report.report import Settings, check_outputs, write_report
 
     check_counts(args, (*COUNTS, ("hardest", 0)))
-    check_outputs(args.output, args.card, args.overwrite, args.hardest)  # before a network is loaded
+    read = [*args.log, *model_files(args.model), *filter(None, [args.pairs])]
+    check_outputs(args.output, args.card, args.overwrite, args.hardest, read)  # before a network is loaded
     sets = find_sets(args)
     engine = load(args.model, engine=args.engine, dtype=args.dtype)
     settings = Settings(args.batch_size, args.nfolds, args.bootstrap, args.seed, args.hardest)

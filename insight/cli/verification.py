@@ -30,12 +30,15 @@ def add_arguments(parser):
 
 def run(args):
     from ..engines import load
+    from ..formats import atomic
     from ..verify import lines
     from ..verify.figures import figures
     from ..verify.verification import verify
 
     check_counts(args)
     specs, sets = _models(args.model, args.max), find_sets(args)
+    if args.json:
+        atomic.check_output(args.json, "--json", [eval_set.path for eval_set in sets])
     records = []
     for spec in specs:
         engine = load(spec, engine=args.engine, dtype=args.dtype)

@@ -20,6 +20,7 @@ TEMPLATE_112x96 = np.array(
     [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]], np.float32
 )
 SIZES = ((112, 112), (112, 96))
+LONGEST = 32766  # pixels, of a side that OpenCV warps
 
 
 def template(size: Tuple[int, int]) -> np.ndarray:
@@ -80,6 +81,13 @@ def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) 
     -------
     np.ndarray
         uint8 (height, width, 3); black where the face reaches beyond the image.
+
+    Raises
+    ------
+    InsightError
+        The points coincide, or the image is larger than OpenCV warps.
     """
+    if max(pixels.shape[:2]) > LONGEST:
+        raise InsightError(f"a side of {max(pixels.shape[:2])} pixels, at most {LONGEST} can be warped; scale it down")
     points = np.asarray(landmarks, np.float32).reshape(2, 5).T
     return cv2.warpAffine(pixels, similarity(points, template(size)), (size[1], size[0]), borderValue=0.0)

@@ -28,12 +28,14 @@ def read_pairs(path: str, root: str) -> List[Row]:
         The file is missing, empty, or a line fits neither layout.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as source:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
             lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(source, 1) if line.strip()]
     except FileNotFoundError:
         raise InsightError(
             f"{path}: no such file or folder; {_WANT}, a .lst, or a folder of identity folders"
         ) from None
+    except IsADirectoryError:
+        raise InsightError(f"{path}: a folder; {_WANT}") from None
     if not lines:
         raise InsightError(f"{path}: holds no pair; {_WANT}")
     delimiter = next((d for d in ("\t", ",") if d in lines[-1][1]), " ")

@@ -28,13 +28,13 @@ class Settings(NamedTuple):
 
 def is_checkpoint(spec: str) -> bool:
     """Whether a specification is ``prefix,epoch``."""
-    return spec.rpartition(",")[2].strip().isdigit() and "," in spec
+    return spec.rpartition(",")[2].strip().isdecimal() and "," in spec
 
 
 def cpu_threads(threads: Optional[int]) -> int:
     """How many threads a CPU runtime gets: as many as asked for, or as MXNet would take."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
-    return threads or (int(chosen) if chosen.isdigit() else 0) or physical_cores()
+    return threads or (int(chosen) if chosen.isdecimal() else 0) or physical_cores()
 
 
 class Engine(abc.ABC):

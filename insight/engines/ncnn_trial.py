@@ -48,7 +48,9 @@ def dimension(path: str, size: Tuple[int, int]) -> int:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))}
     command = [sys.executable, "-c", CHILD, path, *map(str, size)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=SECONDS, check=False)
+        done = subprocess.run(  # ncnn quotes what a damaged file holds, be it text or not
+            command, capture_output=True, text=True, errors="replace", env=environment, timeout=SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         raise InsightError(f"{path}: ncnn needs more than {SECONDS} s for one image; is it damaged?") from None
     if done.returncode < 0:

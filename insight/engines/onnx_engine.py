@@ -105,6 +105,16 @@ def existing(path: str) -> str:
     return path
 
 
+def is_onnx(path: str) -> bool:
+    """Whether a file is an ONNX network, whole."""
+    import onnx
+
+    try:
+        return bool(onnx.load(path, load_external_data=False).graph.node)
+    except Exception:  # protobuf's, which is no dependency of ours
+        return False
+
+
 def normalises_inside(content: Union[str, bytes]) -> bool:
     """Whether an ONNX network takes raw pixels; see :mod:`insight.graph.onnx_input`."""
     import onnx

@@ -66,6 +66,9 @@ class OpenVINOEngine(OnnxEngine):
         core = self._runtime.Core()
         _check_device(core, device, dtype)
         network = onnx_engine.existing(spec) if content is None else content
+        is_ir = content is None and spec.lower().endswith(".xml")
+        if content is None:
+            _check_kind(spec, is_ir)
         try:
             model = core.read_model(network)
             compiled = core.compile_model(model, "CPU", _options(threads, dtype))
@@ -73,7 +76,6 @@ class OpenVINOEngine(OnnxEngine):
             raise Unable(f"{spec}: OpenVINO does not load it: {_reason(error)}") from None
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
-        is_ir = content is None and spec.lower().endswith(".xml")
         normalises = _normalises_inside(model) if is_ir else onnx_engine.normalises_inside(network)
         inputs, outputs = ([_value(port) for port in ports] for ports in (model.inputs, model.outputs))
         super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH["cpu"])
@@ -142,6 +144,20 @@ def _import():
         if sys.modules.get(TELEMETRY, ...) is None:
             del sys.modules[TELEMETRY]
     return openvino
+
+
+def _check_kind(path: str, is_ir: bool) -> None:
+    """Raise Unable where a file is not of the kind that its name says: OpenVINO would tell stderr its guesses."""
+    if not is_ir:
+        if not onnx_engine.is_onnx(path):
+            raise Unable(f"{path}: OpenVINO does not load it: no ONNX network, or cut short")
+        return
+    with open(path, "rb") as opened:
+        if b"<net" not in opened.read(4096):
+            raise Unable(f"{path}: OpenVINO does not load it: no network in its format")
+    weights = Path(path).with_suffix(".bin")
+    if not weights.is_file():
+        raise InsightError(f"{weights}: no such file; the weights of {Path(path).name} belong there")
 
 
 def _check_device(core, device, dtype: str) -> None:

@@ -8,6 +8,7 @@ second convolutions only take time.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from ..graph import cut
 from ..graph.onnx import to_onnx
 from . import parity
 from .source import naming, open_source
+from .written import refuse_weights_of
 
 BOUNDS = {"float32": parity.FLOAT32_BOUND, "float16": 0.999}  # least cosine, by the type of the weights
 REMEDY = "run: pip install --no-deps pnnx"
@@ -81,13 +83,17 @@ def export_ncnn(
     if dtype not in BOUNDS:
         raise InsightError(f"--dtype {dtype}: want one of {', '.join(BOUNDS)}")
     name = re.sub(r"\.param$", "", Path(output).name)
-    if not name:
+    if not name or not os.path.basename(output):
         raise InsightError(f"--output {output!r}: want the prefix of two files, as models/y1")
     folder, names = Path(output).parent, [f"{name}.bin", f"{name}.param"]
+    refuse_weights_of(folder / f"{name}.xml")
     if not overwrite:
         refuse_existing(folder, names)
     program = _program()
     source = open_source(spec)
+    prefix = str(folder / name)
+    if not overwrite and lineage.outdates(prefix, source.stages):
+        refuse_existing(folder, [lineage.path(prefix).name])
     with naming(spec):
         network = to_onnx(source.model)
     images = parity.take(faces, count, source.network.image_size)
@@ -101,7 +107,7 @@ def export_ncnn(
         with commit_together(folder, names, overwrite) as staging:
             for file, to in zip((ncnnparam.weights_path(made), made), names):
                 shutil.copyfile(file, staging.path(to))
-            lineage.add(staging, str(folder / name), source.stages)
+            lineage.add(staging, prefix, source.stages)
     weights, param = (folder / each for each in names)
     size = weights.stat().st_size + param.stat().st_size
     return NcnnExport(param, weights, size, engine.image_size, engine.dimension, len(source.stages), agreement)

@@ -64,6 +64,6 @@ def export_onnx(
     with naming(spec):
         model = to_onnx(source.model, graph, source.properties)
     images = parity.take(faces, count, source.network.image_size)
-    with written(paths, model) as engine:
+    with written(paths, model, overwrite) as engine:
         agreement = parity.gate(str(paths[0]), source.network, engine, images, bound)
     return OnnxExport(paths[0], size(paths), source.network.image_size, len(source.stages), agreement)

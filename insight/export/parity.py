@@ -41,11 +41,14 @@ def take(faces: Faces, count: int, size: Tuple[int, int]) -> np.ndarray:
     Raises
     ------
     InsightError
-        None are asked for.
+        None are asked for, or more than memory holds.
     """
     if count < 1:
         raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared by them")
-    return faces(count, size)
+    try:
+        return faces(count, size)
+    except MemoryError:
+        raise InsightError(f"--num-faces {count}: are more than memory holds; a few hundred tell as much") from None
 
 
 def gate(what: str, reference: Callable, candidate: Callable, faces: np.ndarray, bound: float) -> Parity:

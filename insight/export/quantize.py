@@ -30,8 +30,8 @@ from .written import files, size, written
 BOUND = 0.98  # mean cosine
 COUNT = 200  # faces to calibrate on: with 64 or with 300, cosines are the same
 BATCH = 4  # faces at a time: every feature map of theirs is in memory
-# The range of a feature map is the one that this part of the faces stays in: single faces with single wild values
-# would take the resolution from all others.
+# At either end of the range of a feature map, this part of the faces stays within: single faces with single wild
+# values would take the resolution from all others.
 COVERED = 0.9
 
 
@@ -119,14 +119,14 @@ def export_int8(
         "calibration": f"{len(seen)} faces of {Path(calibrate).name}",
     }
     with naming(spec):
-        plain = to_onnx(source.model)
+        float32_size = to_onnx(source.model).ByteSize()
         rounded = quantize(source.model, graph, seen, properties)
-    with written(paths, rounded) as engine:
+    with written(paths, rounded, overwrite) as engine:
         agreement = _gate(str(paths[0]), source.network, engine, compared, bound)
         accuracy = None
         if eval_set:
             accuracy = tuple(_accuracy(each, eval_set) for each in (engines.load(spec, engine="auto"), engine))
-    return Int8Export(paths[0], size(paths), plain.ByteSize(), graph, len(seen), agreement, accuracy)
+    return Int8Export(paths[0], size(paths), float32_size, graph, len(seen), agreement, accuracy)
 
 
 def quantize(model: Model, graph: str, faces: np.ndarray, properties: Optional[Dict[str, str]] = None) -> ModelProto:
@@ -160,11 +160,7 @@ def look(network: ModelProto, faces: np.ndarray, names: Sequence[str], what: str
     InsightError
         A value is not finite.
     """
-    shown = ModelProto()
-    shown.CopyFrom(network)
-    shown.graph.ClearField("output")
-    shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    run = observe(shown.SerializeToString())
+    run = observe(_showing(network, names))
     found: Dict[str, List[tuple]] = {name: [] for name in names}
     for batch in track(_batches(faces), what, -(-len(faces) // BATCH), "batches"):
         for name, values in run(batch).items():
@@ -173,6 +169,15 @@ def look(network: ModelProto, faces: np.ndarray, names: Sequence[str], what: str
             values = values.reshape(*(values.shape[:2] if values.ndim > 1 else (1, values.size)), -1)
             found[name].append((values.min(axis=(1, 2)), values.max(axis=(1, 2)), np.abs(values).max(axis=(0, 2))))
     return {name: _seen(parts) for name, parts in found.items()}
+
+
+def _showing(network: ModelProto, names: Sequence[str]) -> bytes:
+    """The network with those tensors as its outputs; bytes, so that no second copy of its weights stays."""
+    shown = ModelProto()
+    shown.CopyFrom(network)
+    shown.graph.ClearField("output")
+    shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    return shown.SerializeToString()
 
 
 def _seen(parts: List[tuple]) -> Seen:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Iterator, Union
+from typing import IO, Any, Iterable, Iterator, Union
 
 from ..errors import InsightError
 
@@ -69,6 +69,28 @@ def make_folder(folder: PathLike) -> Path:
         file = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
         raise InsightError(f"{file}: a file, and a folder is needed there; give another output") from None
     return folder
+
+
+def check_output(path: PathLike, option: str, inputs: Iterable[PathLike] = ()) -> None:
+    """Say before any work that a file cannot be written, or is one of those that the work reads.
+
+    Raises
+    ------
+    InsightError
+        The path is a folder or an input, a file stands where a folder is needed, or its folder is read-only.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InsightError(f"{option} {path}: a folder, and a file is to be written; give its name")
+    if path.exists() and not path.is_file():
+        raise InsightError(f"{option} {path}: a device or a pipe, which a file would replace; give another name")
+    folder = next(parent for parent in Path(os.path.abspath(path)).parents if parent.exists())
+    if not folder.is_dir():
+        raise InsightError(f"{folder}: a file, and a folder is needed there; give another output")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InsightError(f"{option} {path}: {folder} cannot be written to; give another output")
+    if any(os.path.realpath(path) == os.path.realpath(given) for given in inputs):
+        raise InsightError(f"{option} {path}: is read, too, and would be replaced; give another name")
 
 
 @contextmanager

@@ -25,17 +25,24 @@ _JOURNAL = ".commit.{mark}.{pid}.json"
 class Staging:
     """Names a commit's hidden files. ``path(name)`` is where to write what will be ``name``."""
 
-    def __init__(self, folder: PathLike, names: Sequence[str]):
+    def __init__(self, folder: PathLike, names: Sequence[str], overwrite: bool = False):
         self.folder = Path(folder)
         self.names = list(names)
+        self.overwrite = overwrite
         self.obsolete: List[str] = []  # names that the commit removes, if they stand
 
     def path(self, name: str) -> Path:
         """The hidden path that is renamed to ``name``.
 
         A name that the commit was not opened with goes before the mark, which stays last.
+
+        Raises
+        ------
+        InsightError
+            A file of such a name stands there and may not be replaced.
         """
         if name not in self.names:
+            _make_room(self.folder, [name], self.overwrite)
             self.names.insert(len(self.names) - 1, name)
         return _partial_name(self.folder / name)
 
@@ -64,19 +71,19 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     ------
     InsightError
         A file of one of these names stands there, and neither ``overwrite`` nor an unfinished
-        commit allows to replace it.
+        commit allows to replace it; or a folder, which is never replaced.
     """
-    staging = Staging(folder, names)
+    staging = Staging(folder, names, overwrite)
     new = not staging.folder.exists()
     make_folder(staging.folder)
-    if not overwrite:
-        refuse_existing(folder, names)
-    for name in names:
-        sweep(staging.folder / name)
+    _make_room(staging.folder, names, overwrite)
     try:
         yield staging
+        _refuse_folders(staging.folder, staging.obsolete)
         for name in staging.names:
             _sync_file(_partial_name(staging.folder / name))
+        if not overwrite:
+            refuse_existing(folder, staging.names)  # another run of the same command may have been faster
         _rename_all(staging)
     finally:
         for name in staging.names:
@@ -122,6 +129,21 @@ def refuse_existing(folder: PathLike, names: Iterable[str]) -> None:
         raise InsightError(
             f"{folder / standing[0]}: stands there already; give another output, or --overwrite to replace it"
         )
+
+
+def _make_room(folder: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Refuse names that may not be written, before any is; sweep what killed writers of the others left."""
+    if not overwrite:
+        refuse_existing(folder, names)
+    _refuse_folders(folder, names)
+    for name in names:
+        sweep(folder / name)
+
+
+def _refuse_folders(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            raise InsightError(f"{folder / name}: a folder, and a file is to be written; give another output")
 
 
 def unfinished(folder: PathLike) -> List[str]:

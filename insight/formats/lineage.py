@@ -17,13 +17,14 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import InsightError
 from .commit import Staging
 
 PROPERTY = "lineage"  # of an ONNX file's metadata
 VERSION = 1
+LAST_TIME = 253402300800  # Unix time of the year 10000
 PATHS = ("data_dir", "prefix", "pretrained")  # options that name files of the machine that trained
 
 
@@ -101,7 +102,7 @@ def stages(prefix: str, epoch: Optional[int] = None) -> List[Stage]:
         seen.add((os.path.realpath(stage.log), stage.started))
         found.insert(0, stage)
         before, _, number = str(stage.options.get("pretrained") or "").rpartition(",")
-        if not before or not number.strip().isdigit():
+        if not before or not number.strip().isdecimal():
             return found
         prefix, epoch = _moved(prefix, stage.options, before), int(number)
 
@@ -115,7 +116,7 @@ def to_json(of: Sequence[Stage], epoch: Optional[int] = None) -> str:
 def add(staging: Staging, prefix: str, of: Sequence[Stage], epoch: Optional[int] = None) -> None:
     """Let ``PREFIX-lineage.json`` appear with the files that it is of.
 
-    Without stages nothing is written, and the lineage of an older checkpoint that the commit replaces goes.
+    Without stages nothing is written, and the lineage of what the commit replaces goes.
 
     Parameters
     ----------
@@ -125,13 +126,27 @@ def add(staging: Staging, prefix: str, of: Sequence[Stage], epoch: Optional[int]
     of : sequence of Stage
     epoch : int, optional
         The checkpoint of the prefix that it is of; None: of another file, such as ncnn's. A checkpoint may share the
-        prefix with that: its lineage stays where it is the same.
+        prefix with that: its lineage stays where it is the same, or that of the file is not known.
     """
-    name = path(prefix).name
-    if of and not (epoch is None and _holds(prefix, of)):
-        staging.path(name).write_text(to_json(of, epoch) + "\n", encoding="utf-8")
-    elif epoch is not None:
-        staging.obsolete.append(name)
+    old = outdates(prefix, of, epoch)
+    if of and (old or not path(prefix).exists()):
+        staging.path(path(prefix).name).write_text(to_json(of, epoch) + "\n", encoding="utf-8")
+    elif old:
+        staging.obsolete.append(path(prefix).name)
+
+
+def outdates(prefix: str, of: Sequence[Stage], epoch: Optional[int] = None) -> bool:
+    """Whether a lineage stands there that :func:`add` replaces or removes."""
+    if epoch is not None:
+        return path(prefix).exists()
+    try:
+        held = _document(prefix)
+    except InsightError:
+        return True
+    if held is None:
+        return False
+    only, found = held
+    return found != _parsed(to_json(of), prefix)[1] if of else only is None
 
 
 def from_metadata(metadata: Mapping[str, str]) -> List[Stage]:
@@ -146,22 +161,19 @@ def from_metadata(metadata: Mapping[str, str]) -> List[Stage]:
     return [] if text is None else _parsed(text, f"metadata {PROPERTY!r}")[1]
 
 
-def _holds(prefix: str, of: Sequence[Stage]) -> bool:
-    """Whether the lineage of those stages stands there already."""
-    try:
-        return _shipped(prefix, None) == _parsed(to_json(of), prefix)[1]
-    except InsightError:
-        return False
-
-
 def _shipped(prefix: str, epoch: Optional[int]) -> Optional[List[Stage]]:
     """What ``PREFIX-lineage.json`` says of an epoch; None where it says nothing."""
+    held = _document(prefix)
+    return held[1] if held is not None and epoch in (None, held[0]) else None
+
+
+def _document(prefix: str) -> Optional[Tuple[Optional[int], List[Stage]]]:
+    """(epoch or None, stages) in ``PREFIX-lineage.json``; None where there is none."""
     try:
         text = path(prefix).read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    only, found = _parsed(text, str(path(prefix)))
-    return found if epoch in (None, only) else None
+    return _parsed(text, str(path(prefix)))
 
 
 def _parsed(text: str, source: str) -> Tuple[Optional[int], List[Stage]]:
@@ -173,7 +185,10 @@ def _parsed(text: str, source: str) -> Tuple[Optional[int], List[Stage]]:
         found = [Stage(**{field: row[field] for field in Stage._fields}) for row in document["stages"]]
         if not all(isinstance(stage.options, dict) and isinstance(stage.versions, dict) for stage in found):
             raise ValueError("options or versions that are no object")
-        return document["epoch"], [stage._replace(started=float(stage.started)) for stage in found]
+        texts = [text for stage in found for text in (*stage[:2], stage.set_fingerprint, *stage.versions.values())]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a name, log, fingerprint or version that is no text")
+        return document["epoch"], [stage._replace(started=_time(stage.started)) for stage in found]
     except (ValueError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"[:120]
         raise InsightError(
@@ -215,7 +230,8 @@ def _started(line: str, prefix: str, log: Path) -> Optional[Stage]:
     if row is None or not isinstance(row.get("options"), dict):
         return None
     name = "/".join(Path(os.path.abspath(prefix)).parts[-2:])
-    versions = row.get("versions") if isinstance(row.get("versions"), dict) else {}
+    given = row.get("versions") if isinstance(row.get("versions"), dict) else {}
+    versions = {package: str(version) for package, version in given.items()}
     return Stage(name, str(log), float(row["time"]), str(row.get("set", "")), row["options"], row["step"], versions)
 
 
@@ -225,9 +241,17 @@ def _row(line: str, kind: str) -> Optional[Dict]:
         row = json.loads(line)
         if row["kind"] != kind:
             return None
-        return {**row, "time": float(row["time"]), "step": int(row["steps" if kind == "start" else "step"])}
+        return {**row, "time": _time(row["time"]), "step": int(row["steps" if kind == "start" else "step"])}
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _time(value: Any) -> float:
+    """Unix time, seconds; ValueError where no calendar has it."""
+    seconds = float(value)
+    if not 0 <= seconds < LAST_TIME:
+        raise ValueError(f"time {value!r}")
+    return seconds
 
 
 def _moved(prefix: str, options: dict, pretrained: str) -> str:

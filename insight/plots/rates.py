@@ -26,7 +26,7 @@ class RatesOver(NamedTuple):
 def roc(rates: RatesOver):
     """TAR over FAR as a matplotlib Figure; FAR begins where one false accept is."""
     figure, axes = plain_axes()
-    lowest = float(rates.tar_G.min())
+    lowest = min(float(rates.tar_G.min()), 1 - 1 / rates.same)  # one false reject takes some of the axis
     if rates.low_G is not None:
         _band(axes, rates.far_G, rates.low_G, rates.high_G)
         lowest = min(lowest, float(rates.low_G.min()))
@@ -34,6 +34,7 @@ def roc(rates: RatesOver):
     _far_axis(axes, rates)
     room = 0.06 * max(1 - lowest, 1e-4)
     axes.set_ylim(lowest - room, 1 + room)
+    axes.yaxis.get_major_formatter().set_useOffset(False)
     axes.set_ylabel("TAR")
     return figure
 

@@ -17,9 +17,14 @@ def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[Train
     Raises
     ------
     InsightError
-        A file is no log, the picture's suffix is unknown, or matplotlib is missing.
+        A file is no log, the picture's suffix is unknown, matplotlib is missing, or an output cannot be written or
+        would replace a log or the other one.
     """
+    paths = list(paths)
     curves.require(picture)
+    atomic.check_output(picture, "--output", paths)
+    if table:
+        atomic.check_output(table, "--csv", [*paths, picture])
     runs = read_logs(paths)
     curves.draw(runs, picture)
     if table:

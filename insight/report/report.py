@@ -43,22 +43,26 @@ class Report(NamedTuple):
     limits: List[str]
 
 
-def check_outputs(output: str, card: str = "", overwrite: bool = False, hardest: int = 0) -> None:
+def check_outputs(
+    output: str, card: str = "", overwrite: bool = False, hardest: int = 0, inputs: Sequence[atomic.PathLike] = ()
+) -> None:
     """Say before any work what cannot be written.
 
     Raises
     ------
     InsightError
-        A file is there already, both outputs are one file, too many pairs are to be shown, or matplotlib or Jinja is
-        not installed.
+        A file is there already, cannot be written or is one of ``inputs``; both outputs are one file, too many pairs
+        are to be shown, or matplotlib or Jinja is not installed.
     """
     if hardest > MOST_PAIRS:
         raise InsightError(f"--hardest {hardest}: at most {MOST_PAIRS}; every image becomes a part of the page")
     if card and os.path.realpath(card) == os.path.realpath(output):
         raise InsightError(f"--card {card}: is --output too; give another name")
-    for path in (output, card):
-        if path and os.path.exists(path) and not overwrite:
+    for option, path in (("--output", output), ("--card", card)):
+        if path and os.path.isfile(path) and not overwrite:
             raise InsightError(f"{path}: is there already; give another name, or --overwrite")
+        if path:
+            atomic.check_output(path, option, inputs)
     render.require()
 
 

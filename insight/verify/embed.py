@@ -163,9 +163,19 @@ def load(path) -> Embedded:
         The file is missing, or is no such .npz.
     """
     try:
+        with open(path, "rb") as opened:
+            if opened.read(2) != b"PK":  # np.load takes other kinds of files too
+                raise ValueError("no zip archive")
         with np.load(path, allow_pickle=False) as arrays:
-            return Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"])
+            held = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"])
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InsightError(f"{path}: not an .npz that embed wrote ({error})") from None
+    kinds = "".join(array.dtype.kind for array in held)
+    if kinds != "fUi" or held.embeddings.ndim != 2:
+        raise InsightError(
+            f"{path}: not an .npz that embed wrote (embeddings {held.embeddings.dtype} {held.embeddings.shape}, "
+            f"keys {held.keys.dtype}, labels {held.labels.dtype}; want floats (N, E), strings, integers)"
+        )
+    return held

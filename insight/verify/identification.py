@@ -99,7 +99,7 @@ def identify(
             "probes: none of them is of an identity that the gallery holds, so no rank can be measured; "
             "identities are matched by folder name, or by label where there are no folders"
         )
-    scores = search.score(gallery, gallery_ids, probes, probe_ids, max(ranks), what)
+    scores = search.score(gallery, gallery_ids, probes, probe_ids, min(max(ranks), len(gallery)), what)
     rank_M = 1 + (scores.others[mated] >= scores.mate[mated, None]).sum(1)  # exact up to the largest rank
     strangers = gallery_ids == STRANGER
     return Identification(

@@ -171,7 +171,7 @@ class TestFailures:
         assert report.lines[1].note == "a/net,3: no; run: pip install x"  # not the temporary file's name
 
     @pytest.mark.parametrize(
-        "fail", [{"convert": "a/net,3: bad"}, dict.fromkeys(PAIR, "{path}: bad")], ids=["conversion", "every row"]
+        "fail", [{"convert": "{path}: bad"}, dict.fromkeys(PAIR, "{path}: bad")], ids=["conversion", "every row"]
     )
     def test_a_model_that_nothing_runs_is_an_error(self, monkeypatch, fail):
         Children(monkeypatch, PAIR, fail)
@@ -188,8 +188,24 @@ class TestFailures:
             return (facts, "died of SIGSEGV") if job["task"] == "measure" else ([], "")
 
         monkeypatch.setattr(compare, "run_child", run_child)
-        with pytest.raises(InsightError, match="died of SIGSEGV"):
-            compare.benchmark(["m.xml"], [1], [1, 64])
+        report = compare.benchmark(["m.xml"], [1], [1, 64])
+        assert [line.median_ms for line in report.lines] == [pytest.approx(1)] * 2 + [None] * 2
+        assert [line.note for line in report.lines] == [""] * 2 + ["died of SIGSEGV"] * 2
+
+    def test_a_row_without_embeddings_is_asked_for_them_again(self, monkeypatch, tmp_path, capsys):
+        """Only what is told after they are kept says that they are."""
+
+        class Short:
+            image_size = (112, 112)
+
+            def __call__(self, images):
+                raise InsightError("m.xml: memory is short")
+
+        monkeypatch.setattr(worker, "_open", lambda *which: Short())
+        job = {"row": ["m.xml", "openvino", "", "float32"], "path": "m.xml", "threads": 1, "batches": [1]}
+        job.update(seconds=0.1, faces=None, count=2, keep=str(tmp_path / "0.npy"))
+        worker.main({"task": "measure", **job})
+        assert json.loads(capsys.readouterr().out) == {"error": "m.xml: memory is short"}
 
     def test_ctrl_c_keeps_what_there_is(self, monkeypatch):
         Children(monkeypatch, PAIR, stop_after=3)

@@ -39,6 +39,12 @@ def test_points_that_coincide():
         similarity(np.ones((5, 2)), template((112, 112)))
 
 
+def test_a_picture_too_large_to_warp():
+    with pytest.raises(InsightError, match="a side of 40000 pixels, at most 32766 can be warped; scale it down"):
+        warp(np.zeros((40000, 9, 3), np.uint8), template((112, 112)).T.ravel(), (112, 112))
+    warp(np.zeros((9, 32766, 3), np.uint8), template((112, 112)).T.ravel(), (112, 112))
+
+
 def test_warp_moves_the_points_onto_the_template():
     turn = np.array([[0.0, -2.0], [2.0, 0.0]])  # the template turned by 90 degrees and doubled
     points = template((112, 112)) @ turn.T + [320, 60]

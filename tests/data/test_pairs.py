@@ -228,8 +228,14 @@ def test_paths_with_spaces_and_other_suffixes(rooted, tmp_path):
     os.rename(rooted / "Bo/Bo_0003.jpg", rooted / "Bo/Bo_0003.png")
     (tmp_path / "p.txt").write_text("Ann_Lee 1 Bo 3\n")
     assert read_pairs(str(tmp_path / "p.txt"), str(rooted))[0][1] == "Bo/Bo_0003.png"
-    (tmp_path / "p.csv").write_text("a b/c d.jpg,é f.jpg,1\n", encoding="utf-8")
-    assert read_pairs(str(tmp_path / "p.csv"), "") == [("a b/c d.jpg", "é f.jpg", True)]
+    for encoding in ("utf-8", "utf-8-sig"):  # the latter is what spreadsheets write
+        (tmp_path / "p.csv").write_text("a b/c d.jpg,é f.jpg,1\n", encoding=encoding)
+        assert read_pairs(str(tmp_path / "p.csv"), "") == [("a b/c d.jpg", "é f.jpg", True)]
+
+
+def test_a_folder_is_no_list_of_pairs(tmp_path):
+    with pytest.raises(InsightError, match=f"{tmp_path}: a folder; want image_a,image_b,same rows"):
+        read_pairs(str(tmp_path), "")
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,14 @@ def test_a_file_that_ncnn_crashes_on(path, monkeypatch):
         engines.load(linear(path))
 
 
+def test_a_file_whose_text_is_no_text(path):
+    """ncnn quotes the name of the layer as it stands."""
+    linear(path)
+    path.write_bytes(path.read_bytes().replace(b"Flatten", b"Fl\xff\xfeten"))
+    with pytest.raises(InsightError, match="m.param: ncnn does not load it: layer Fl.*ten not exists"):
+        engines.load(str(path))
+
+
 def test_a_file_that_never_ends(path, monkeypatch):
     monkeypatch.setattr(ncnn_trial, "SECONDS", 0.01)
     with pytest.raises(InsightError, match="needs more than 0.01 s for one image"):

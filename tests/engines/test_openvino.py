@@ -33,8 +33,19 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(InsightError, match="m.xml: no such file"):
         engines.load(str(tmp_path / "m.xml"))
     (tmp_path / "m.xml").write_text("<net>")
+    with pytest.raises(InsightError, match="m.bin: no such file; the weights of m.xml belong there"):
+        engines.load(str(tmp_path / "m.xml"))
+    (tmp_path / "m.bin").write_bytes(b"")
     with pytest.raises(InsightError, match="m.xml: OpenVINO does not load it: .*[a-z]"):
         engines.load(str(tmp_path / "m.xml"))
+
+
+@pytest.mark.parametrize("suffix", ["xml", "onnx"])
+def test_openvinos_guesses_at_a_foreign_file_are_not_shown(tmp_path, capfd, suffix):
+    (tmp_path / f"m.{suffix}").write_text("hello there\n")
+    with pytest.raises(InsightError, match=f"m.{suffix}: OpenVINO does not load it: no "):
+        engines.load(str(tmp_path / f"m.{suffix}"), engine="openvino")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_threads_may_share_it(tmp_path):

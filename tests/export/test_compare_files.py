@@ -1,10 +1,10 @@
-"""Comparing two files of embeddings."""
+"""Comparing embeddings: two files of them, and at the gate of an export."""
 
 import numpy as np
 import pytest
 
 from insight.errors import CheckFailed, InsightError
-from insight.export.parity import compare_files
+from insight.export.parity import compare_files, gate
 from insight.verify.embed import Embedded, load, save
 
 
@@ -34,3 +34,14 @@ def test_other_images_and_foreign_files(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(InsightError, match="not an .npz that embed wrote"):
         load(tmp_path / "text.npz")
+
+
+def test_one_face_below_the_bound_is_enough_for_a_gate():
+    """Of eight, whose mean is above it."""
+    good = np.ones((8, 2), np.float32)
+    bad = good.copy()
+    bad[5] = [1, 0.9]
+    found = gate("m.onnx", lambda faces: good, lambda faces: bad, np.empty(0), 0.99)
+    assert found.mean > 0.9995 > found.lowest
+    with pytest.raises(CheckFailed, match="m.onnx: embeds unlike MXNet .*bound 0.9995"):
+        gate("m.onnx", lambda faces: good, lambda faces: bad, np.empty(0), 0.9995)

@@ -16,6 +16,8 @@ from insight.errors import InsightError
 from insight.export import ncnn as exporting
 from insight.export import parity
 from insight.export.ncnn import export_ncnn
+from insight.export.onnx import export_onnx
+from insight.export.slim import slim
 from insight.formats import lineage, ncnnparam
 
 pytest.importorskip("ncnn")
@@ -166,6 +168,7 @@ def test_the_command(spec, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--output", ""], "--output '': want the prefix of two files"),
+        (["--output", "y1/"], "--output 'y1/': want the prefix of two files"),
         (["--output", "x", "--model", "nothing,3"], "nothing-0003.params: no such checkpoint"),
         (["--output", "x", "--dtype", "int8"], "invalid choice: 'int8'"),
         (["--output", "x", "--num-faces", "0"], "--num-faces 0: must be at least 1"),
@@ -241,3 +244,30 @@ def test_lineage_goes_along(tmp_path):
     _, spec = saved(tmp_path / "run", mobile())
     export_ncnn(spec, str(tmp_path / "ship/m"), count=1)
     assert [stage.name for stage in lineage.stages(f"{tmp_path}/ship/m")] == ["run/net"]
+
+
+def test_the_lineage_of_another_model_is_not_replaced_unasked(tmp_path):
+    for name in ("run", "other"):
+        write_log(tmp_path / name / "net", 7)
+    specs = [saved(tmp_path / name, mobile())[1] for name in ("run", "other")]
+    ship = f"{tmp_path}/ship/net"
+    before = slim(specs[0], ship, count=1) and lineage.stages(ship, 0)
+    with pytest.raises(InsightError, match="net-lineage.json: stands there already; .*--overwrite"):
+        export_ncnn(specs[1], ship, count=1)
+    assert (lineage.stages(ship, 0), sorted(tmp_path.glob("ship/*.param"))) == (before, [])
+    export_ncnn(specs[0], ship, count=1)
+    assert lineage.stages(ship, 0) == before
+    export_ncnn(specs[1], ship, count=1, overwrite=True)
+    assert [stage.name for stage in lineage.stages(ship)] == ["other/net"]
+
+
+def test_the_weights_of_openvinos_file_are_not_replaced(tmp_path):
+    """Its .bin has the same name, and OpenVINO computes with any that is long enough."""
+    _, spec = saved(tmp_path, mobile())
+    for name, refused in (("v.1.xml", "v.1"), ("w.1.param", "w.1.xml")):
+        (tmp_path / name).touch()
+        (tmp_path / name).with_suffix(".bin").write_bytes(b"its")
+        export = export_onnx if refused.endswith("xml") else export_ncnn
+        with pytest.raises(InsightError, match=f"{name[:3]}.bin: holds the weights of {name}; give another --output"):
+            export(spec, f"{tmp_path}/{refused}", count=1, overwrite=True)
+        assert (tmp_path / name).with_suffix(".bin").read_bytes() == b"its"

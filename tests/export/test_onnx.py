@@ -12,6 +12,7 @@ from insight.checkpoint import Checkpoint
 from insight.cli import run_command
 from insight.engines.onnxruntime import OnnxRuntimeEngine
 from insight.errors import InsightError
+from insight.export import parity
 from insight.export.onnx import export_onnx
 from insight.formats import lineage
 from insight.graph import cut
@@ -93,7 +94,14 @@ def test_insightface_feeds_raw_pixels(exported, graph):
 
 
 @pytest.mark.parametrize(
-    "first", [lambda x: x, lambda x: S.BatchNorm(x, fix_gamma=True, eps=2e-5, name="bn_data"), lambda x: (x + 1) / 128]
+    "first",
+    [
+        lambda x: x,
+        lambda x: S.BatchNorm(x, fix_gamma=True, eps=2e-5, name="bn_data"),
+        lambda x: (x + 1) / 128,
+        lambda x: x - 127.5,
+        lambda x: x * 0.0078125,
+    ],
 )
 def test_insightface_feeds_raw_pixels_to_networks_without_the_usual_normalisation(first, tmp_path):
     held = filled(S.FullyConnected(first(S.Variable("data")), num_hidden=4, name="fc1"))
@@ -212,6 +220,23 @@ def test_the_command_compares_with_given_faces(exported, tmp_path, capsys):
     arguments = ["--model", spec, "--output", str(tmp_path / "m.onnx"), "--faces", str(tmp_path / "faces")]
     assert run_command("export-onnx", arguments) == 0
     assert "over 5 faces" in capsys.readouterr().out
+
+
+def test_more_faces_than_memory_holds_is_a_line(exported, tmp_path, capsys):
+    arguments = ["--model", exported[1], "--output", str(tmp_path / "m.onnx"), "--num-faces", str(10**12)]
+    assert run_command("export-onnx", arguments) == 2
+    assert f"--num-faces {10**12}: are more than memory holds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.xml"])
+def test_of_two_runs_at_once_the_first_to_end_stays(exported, tmp_path, name):
+    def faces(count, size):
+        (tmp_path / name).write_text("of the other run")
+        return parity.random_faces(count, size)
+
+    with pytest.raises(InsightError, match=f"{name}: stands there already"):
+        export_onnx(exported[1], str(tmp_path / name), faces=faces, count=1)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "of the other run")]
 
 
 def test_below_the_bound_there_is_no_file(exported, tmp_path, capsys):

@@ -110,6 +110,16 @@ class TestArithmetic:
         assert qdq.scale_of(0.0, 0.0) == (1, 0)
 
 
+def test_single_wild_faces_do_not_widen_a_range_at_either_end():
+    x = S.Pooling(pixels(S.Variable("data")), kernel=(28, 28), stride=(28, 28), pool_type="avg", name="mean")
+    network = to_onnx(cut_model(S.FullyConnected(x, num_hidden=5, name="fc1")))
+    values = np.array([0, *range(120, 139), 255], np.uint8)  # of 21 plain faces
+    faces = np.ascontiguousarray(np.broadcast_to(values[:, None, None, None], (21, 3, *SIZE)))
+    seen = quantize.look(network, faces, ["mean"], "looking")["mean"]
+    assert (seen.low, seen.high) == pytest.approx(((121 - 127.5) / 128, (137 - 127.5) / 128))
+    assert seen.peaks == pytest.approx([127.5 / 128] * 3)
+
+
 @pytest.mark.parametrize("graph", engines.GRAPHS)
 @pytest.mark.parametrize("network", [mobile, residual])
 def test_every_layer_is_rounded(network, graph):
@@ -285,6 +295,7 @@ class TestCommand:
             ("m.tflite", [], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
             ("m.tflite", ["--int8", "--calibrate", "FACES"], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
             ("m.onnx", ["--calibrate", "FACES"], "--calibrate: is for --int8; add it, or leave this out"),
+            ("m.onnx", ["--num-calibrate", "9"], "--num-calibrate: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--int8"], "--int8: needs --calibrate PATH"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY"], "holds no folder with images in it"),

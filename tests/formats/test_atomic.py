@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from insight.errors import InsightError
-from insight.formats.atomic import make_folder, sweep, temporary_beside, write_beside, write_text
+from insight.formats.atomic import check_output, make_folder, sweep, temporary_beside, write_beside, write_text
 
 
 def test_the_new_file_appears_when_it_is_whole(tmp_path):
@@ -66,3 +66,36 @@ def test_folders_and_files_in_the_way(tmp_path):
         temporary_beside(tmp_path / "a"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("folder", "--output {0}/folder: a folder, and a file is to be written"),
+        ("file/x/a.txt", "{0}/file: a file, and a folder is needed there"),
+        ("folder/../file", "--output {0}/folder/../file: is read, too, and would be replaced"),
+        ("link", "--output {0}/link: is read, too"),
+        ("pipe", "--output {0}/pipe: a device or a pipe"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_any_work(tmp_path, path, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("1")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InsightError) as error:
+        check_output(tmp_path / path, "--output", [tmp_path / "other", tmp_path / "file"])
+    assert str(error.value).startswith(message.format(tmp_path))
+
+
+def test_a_read_only_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: os.fspath(path) != str(tmp_path))  # root may write anywhere
+    with pytest.raises(InsightError, match=f"--csv {tmp_path}/new/a.csv: {tmp_path} cannot be written to"):
+        check_output(tmp_path / "new/a.csv", "--csv")
+
+
+def test_a_place_for_a_file_is_none_to_complain_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("a.txt", tmp_path / "new/folder/a.txt"):
+        check_output(path, "--output", [tmp_path / "other"])
+    assert os.listdir(tmp_path) == []

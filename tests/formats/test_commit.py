@@ -45,6 +45,35 @@ def test_nothing_appears_after_an_error(tmp_path):
     assert contents(tmp_path) == {}
 
 
+def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path):
+    def race():
+        with commit_together(tmp_path, NAMES) as staging:
+            for name in NAMES:
+                staging.path(name).write_text("slow")
+                (tmp_path / name).write_text("fast")
+
+    with pytest.raises(InsightError, match="stands there already"):
+        race()
+    assert contents(tmp_path) == dict.fromkeys(NAMES, "fast")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "extra.csv"])
+def test_a_folder_in_the_way_is_an_error_and_the_old_files_stay(tmp_path, name):
+    write_all(tmp_path, "1")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+
+    def write_over():
+        with commit_together(tmp_path, NAMES, overwrite=True) as staging:
+            for each in [*NAMES, "extra.csv"]:
+                staging.path(each).write_text("2")
+
+    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written"):
+        write_over()
+    (tmp_path / name).rmdir()
+    assert contents(tmp_path) == {each: "1" for each in NAMES if each != name}
+
+
 def test_refuses_and_replaces(tmp_path):
     write_all(tmp_path, "1")
     with pytest.raises(InsightError, match=r"train\.rec: stands there already; give another output, or --overwrite"):
@@ -107,6 +136,24 @@ def test_killed_at_every_step(tmp_path, over):
         assert contents(folder) == dict.fromkeys(NAMES, "again"), "a rerun leaves leftovers"
     assert survived
     assert step > 8
+
+
+@pytest.mark.parametrize("name", [*NAMES, "extra.csv"])
+def test_a_folder_is_never_replaced(tmp_path, name):
+    write_all(tmp_path, "old")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+
+    def overwrite():
+        with commit_together(tmp_path, NAMES, overwrite=True) as staging:
+            for each in [*NAMES, "extra.csv"]:
+                staging.path(each).write_text("new")
+
+    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written"):
+        overwrite()
+    assert sorted(tmp_path.iterdir()) == before
+    assert all(path.is_dir() or path.read_text() == "old" for path in before)
 
 
 def test_a_set_that_a_living_process_is_writing_is_no_leftover(tmp_path):

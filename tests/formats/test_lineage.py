@@ -38,10 +38,10 @@ def three(tmp_path):
     return tmp_path
 
 
-def write(prefix, epoch, stages):
+def write(prefix, epoch, stages, overwrite=True):
     """As an exporter does: the lineage appears with the model's own file."""
     folder, name = os.path.split(prefix)
-    with commit_together(folder, [f"{name}.model"], overwrite=True) as staging:
+    with commit_together(folder, [f"{name}.model"], overwrite) as staging:
         staging.path(f"{name}.model").touch()
         lineage.add(staging, prefix, stages, epoch)
 
@@ -119,7 +119,14 @@ def test_an_odd_option_ends_the_chain(tmp_path, pretrained):
 
 
 def test_damaged_lines_of_a_log_are_passed_over(tmp_path):
-    damaged = ['{"kind": "saved", "ti', '{"kind": "saved"}', "\x00\x00", '["saved"]', '{"kind": "step", "loss": nul']
+    damaged = [
+        '{"kind": "saved", "ti',
+        '{"kind": "saved"}',
+        saved(1e300, 1, 6),
+        "\x00\x00",
+        '["saved"]',
+        '{"kind": "step", "loss": nul',
+    ]
     log(tmp_path / "net", start(10, "net"), *damaged, saved(11, 1, 5))
     assert len(lineage.stages(str(tmp_path / "net"), 1)) == 1
 
@@ -178,6 +185,27 @@ def test_files_for_other_runtimes_share_a_prefix_with_checkpoints(three):
     assert lineage.stages(prefix) == lineage.from_metadata({"lineage": lineage.to_json(two)})
 
 
+def test_a_file_of_unknown_origin_does_not_take_over_the_lineage_of_the_one_before(three):
+    prefix = f"{three}/ship"
+    write(prefix, None, lineage.stages(f"{three}/m/softmax/net", 1))
+    assert lineage.outdates(prefix, [])
+    write(prefix, None, [])
+    assert not lineage.path(prefix).exists()
+
+
+def test_another_lineage_is_replaced_only_where_files_may_be(three):
+    """A slimmed checkpoint has the prefix already; ``export-ncnn`` of another model would take its lineage away."""
+    prefix = f"{three}/m/ship"
+    write(prefix, 0, lineage.stages(f"{three}/m/softmax/net", 2))
+    (three / "m/ship.model").unlink()
+    before = lineage.path(prefix).read_text()
+    other = lineage.stages(f"{three}/m/arcface/net", 1)
+    with pytest.raises(InsightError, match="ship-lineage.json: stands there already; .*--overwrite"):
+        write(prefix, None, other, overwrite=False)
+    assert lineage.path(prefix).read_text() == before
+    assert not (three / "m/ship.model").exists()
+
+
 def test_a_model_of_unknown_origin_has_no_lineage_and_keeps_no_older_one(tmp_path, three):
     write(str(tmp_path / "s"), 0, [])
     assert not lineage.path(str(tmp_path / "s")).exists()
@@ -200,6 +228,11 @@ GOOD = {"name": "n", "log": "l", "started": 1, "set_fingerprint": "", "options":
         '{"version": 1, "epoch": 0, "stages": [{}]}',
         json.dumps({"version": 1, "epoch": 0, "stages": [{**GOOD, "options": [1]}]}),
         json.dumps({"version": 1, "epoch": 0, "stages": [{**GOOD, "started": "soon"}]}),
+        json.dumps({"version": 1, "epoch": 0, "stages": [{**GOOD, "started": 1e300}]}),
+        json.dumps({"version": 1, "epoch": 0, "stages": [{**GOOD, "started": float("nan")}]}),
+        json.dumps({"version": 1, "epoch": 0, "stages": [{**GOOD, "log": 3}]}),
+        json.dumps({"version": 1, "epoch": 0, "stages": [{**GOOD, "set_fingerprint": None}]}),
+        json.dumps({"version": 1, "epoch": 0, "stages": [{**GOOD, "versions": {"mxnet": 1}}]}),
     ],
 )
 def test_a_damaged_lineage_is_one_line(tmp_path, text):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from insight.htmlpage import data_uri
+from insight.plots import rates
 from insight.report import charts, sections
 from insight.verify.figures import figures
 from insight.verify.folds import kfold_accuracy
@@ -51,6 +52,17 @@ def test_one_pair_of_each_kind_and_a_perfect_set_are_drawn():
             "v", kfold_accuracy(np.array(distance), issame, 1), 1, 2, 8, 1, 2, np.array(distance), issame
         )
         assert len(charts.of_target("t", few, figures(few, 5))) == 4
+
+
+def test_the_axis_of_a_perfect_roc_is_of_rates():
+    issame = np.arange(20) % 2 == 0
+    distance = np.where(issame, 0.5, 1.5)
+    perfect = Verification("v", kfold_accuracy(distance, issame, 2), 1, 20, 8, 1, 20, distance, issame)
+    figure = rates.roc(charts._rates(perfect, figures(perfect, 0)))
+    figure.canvas.draw()
+    axis = figure.axes[0].yaxis
+    assert axis.get_view_interval()[0] < 0.9 and axis.get_offset_text().get_text() == ""
+    assert "1.00" in [label.get_text() for label in axis.get_ticklabels()]
 
 
 def test_a_large_picture_is_packed_anew():

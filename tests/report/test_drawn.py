@@ -74,6 +74,14 @@ def test_nothing_sticks_out(page):
     assert page.evaluate(CUT) == []
 
 
+@pytest.mark.parametrize("place", [".verdicts a", ".limits li", "pre", "h1", "h2", ".facts dd"])
+def test_a_long_name_breaks(page, place):
+    kept = page.inner_text(place)
+    page.evaluate("([place, text]) => { document.querySelector(place).textContent = text; }", [place, "long_name" * 40])
+    assert page.evaluate(OUTSIDE) == []
+    page.evaluate("([place, text]) => { document.querySelector(place).textContent = text; }", [place, kept])
+
+
 def test_tables_scroll_in_their_own_box(page):
     boxes = page.evaluate("[...document.querySelectorAll('.scroll')].map(e => [e.scrollWidth, e.clientWidth])")
     assert len(boxes) == 5  # two of thresholds, two of stages, of which one is folded away, one of files

@@ -1,8 +1,10 @@
 """What the page and the card say, against what verification says and what is in the files."""
 
 import hashlib
+import os
 import re
 import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -10,8 +12,10 @@ import onnx
 import pytest
 
 from insight.cli import run_command
+from insight.engines import openvino
 from insight.engines.onnx_engine import convert
-from insight.formats import lineage
+from insight.formats import atomic, lineage
+from insight.report import origin
 
 
 class Page(HTMLParser):
@@ -208,6 +212,29 @@ class TestOrigin:
         assert "<img" not in page and "An_Na" not in page  # --hardest 0
         assert "the band is" not in page and "95 % interval is" not in page  # --bootstrap 0
 
+    def test_of_openvino(self, world, tmp_path):
+        """Its .xml keeps the metadata of the ONNX that it is made of."""
+        model = onnx.load_model_from_string(convert(f"{world}/small,1", "plain"))
+        stage = lineage.Stage("soft/model", "model-log.jsonl", 1e9, "f" * 64, {"network": 'r18 <"&'}, 77, {})
+        onnx.helper.set_model_props(model, {lineage.PROPERTY: lineage.to_json([stage])})
+        openvino.save(model.SerializeToString(), tmp_path / "m.xml")
+        found = origin.find(str(tmp_path / "m.xml"), [])
+        assert (found.stages, found.chief["steps"], found.options) == (
+            ["soft/model"],
+            ["77"],
+            {"network": ['r18 <"&']},
+        )
+        (tmp_path / "m.xml").write_text("<net><rt_info>")
+        assert origin.find(str(tmp_path / "m.xml"), []).stages == []
+
+    def test_of_onnx_needs_no_mxnet(self):
+        program = (
+            "import sys; sys.modules['mxnet'] = None; from insight.report import origin; "
+            "print(origin.find('gone/m.onnx', []).stages)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert "MXNet" not in done.stderr and "No such file or directory: 'gone/m.onnx'" in done.stderr
+
     def test_unknown_training_is_said(self, world, arguments, tmp_path):
         for name in ("small-symbol.json", "small-0001.params"):
             shutil.copy(world / name, tmp_path / name)
@@ -233,10 +260,29 @@ class TestRefusals:
         assert run_command("report", [*arguments, "--output", str(page), "--card", str(card), "--overwrite"]) == 0
         assert card.read_text().startswith("# ") and page.exists()
 
+    def test_what_is_read_is_not_replaced(self, arguments, tmp_path, capsys):
+        log = tmp_path / "model-log.jsonl"
+        log.write_text("")
+        said = self.error(capsys, [*arguments, "--log", log, "--output", log, "--overwrite"])
+        assert said == f"--output {log}: is read, too, and would be replaced; give another name"
+        assert log.exists()
+
+    def test_places_that_cannot_be_written_are_told_before_any_work(self, arguments, tmp_path, capsys, monkeypatch):
+        (tmp_path / "file").touch()
+        arguments = [*arguments, "--model", "no/such,1"]  # is not asked for
+        said = self.error(capsys, [*arguments, "--output", tmp_path / "file/new/p.html"])
+        assert said == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
+        said = self.error(capsys, [*arguments, "--output", tmp_path, "--overwrite"])
+        assert said == f"--output {tmp_path}: a folder, and a file is to be written; give its name"
+        monkeypatch.setattr(os, "access", lambda path, how: path != tmp_path)  # root may write anywhere
+        said = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", "--card", tmp_path / "new/p.md"])
+        assert said == f"--output {tmp_path}/p.html: {tmp_path} cannot be written to; give another output"
+
     @pytest.mark.parametrize(
         "more, message",
         [
             (["--card", "{0}/x/../p.html"], "--card {0}/x/../p.html: is --output too; give another name"),
+            (["--output", "{0}"], "--output {0}: a folder, and a file is to be written"),
             (["--hardest", "101"], "--hardest 101: at most 100; every image becomes a part of the page"),
             (["--hardest", "-1"], "--hardest -1: must be at least 0"),
             (["--nfolds", "0"], "--nfolds 0: must be at least 1"),
@@ -250,7 +296,8 @@ class TestRefusals:
         assert said.startswith(message.format(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
-    def test_without_the_card_there_is_no_page(self, arguments, tmp_path, capsys):
+    def test_without_the_card_there_is_no_page(self, arguments, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(atomic, "check_output", lambda *given: None)  # the file came after the check
         (tmp_path / "file").write_text("")
         written = ["--output", tmp_path / "p.html", "--card", tmp_path / "file/c.md", "--bootstrap", "0"]
         said = self.error(capsys, [*arguments, *written])

@@ -14,7 +14,7 @@ from insight.checkpoint import Checkpoint
 from insight.cli import run_command
 from insight.errors import InsightError
 from insight.formats import evalbin
-from insight.verify.embed import AHEAD, embed, save, stream
+from insight.verify.embed import AHEAD, embed, load, save, stream
 from insight.verify.sources import ImageSource, image_source
 
 SIZE = (16, 16)
@@ -182,6 +182,20 @@ def test_the_file_needs_no_pickle(tmp_path):
         assert held["labels"].dtype == np.int64
 
 
+def test_arrays_of_another_make_are_told(tmp_path):
+    good = {"embeddings": np.ones((2, 3)), "keys": np.array(["a", "b"]), "labels": np.zeros(2, int)}
+    for change in ({"keys": np.arange(2)}, {"labels": np.ones(2) / 2}, {"embeddings": np.ones(2)}):
+        np.savez(tmp_path / "a.npz", **{**good, **change})
+        with pytest.raises(InsightError, match=r"a.npz: not an .npz that embed wrote \(embeddings float64"):
+            load(tmp_path / "a.npz")
+    with open(tmp_path / "a.npz", "wb") as out:
+        np.save(out, good["embeddings"])
+    with pytest.raises(InsightError, match="a.npz: not an .npz that embed wrote .no zip archive"):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **good)
+    assert load(tmp_path / "a.npz").keys.tolist() == ["a", "b"]
+
+
 def test_spread_takes_images_from_all_over():
     assert source_of(9).spread(3, SIZE)[:, 0, 0, 1].tolist() == [1, 5, 9]
     assert len(source_of(2).spread(5, SIZE)) == 2
@@ -215,6 +229,23 @@ def test_the_command(spec, tmp_path, capsys):
     assert run_command("embed", [*arguments, "--engine", "mxnet"]) == 0
     np.testing.assert_allclose(np.load(output)["embeddings"], held["none"], rtol=1e-4)
     assert run_command("embed", [*arguments, "--engine", "mxnet", "--dtype", "bfloat16"]) == 2
+
+
+def test_what_is_read_is_not_replaced(spec, tmp_path, capsys):
+    faces = tmp_path / "p.bin"
+    evalbin.write_bin(faces, [picture(i, (64, 64)) for i in range(2)], [True])
+    before = faces.read_bytes()
+    arguments = ["--model", spec, "--input", str(faces), "--output"]
+    assert run_command("embed", [*arguments, str(faces)]) == 2
+    assert f"--output {faces}: is read, too" in capsys.readouterr().err
+    assert faces.read_bytes() == before
+    ours = str(tmp_path / "e.npz")
+    assert run_command("embed", [*arguments, ours, "--compare", str(tmp_path / "none.npz")]) == 2
+    assert "none.npz: no such file; want an .npz that embed wrote" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == [faces]  # told before anything was embedded
+    assert run_command("embed", [*arguments, ours]) == 0
+    assert run_command("embed", [*arguments, ours, "--compare", ours]) == 2  # it would agree with itself
+    assert f"--output {ours}: is read, too" in capsys.readouterr().err
 
 
 def test_the_command_leaves_no_file_behind_an_error(spec, tmp_path, capsys):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from insight.cli import run_command
 from insight.errors import InsightError
+from insight.formats.evalbin import write_bin
 from insight.verify import search
 from insight.verify.embed import Embedded, save
 from insight.verify.identification import identify, match_identities, report, threshold_at
@@ -162,6 +163,7 @@ def test_the_command(tmp_path, capsys):
     gallery, gallery_ids, probes, probe_ids = made(1, 60, 9, 80)
     for name, rows, ids in (("g", gallery, gallery_ids), ("p", probes, probe_ids)):
         save(tmp_path / f"{name}.npz", embedded(rows, [str(i) for i in range(len(ids))], ids))
+    write_bin(tmp_path / "p.bin", [b"one", b"two"], [True])
     arguments = ["--gallery", str(tmp_path / "g.npz"), "--probes", str(tmp_path / "p.npz"), "--ranks", "1,3"]
     assert run_command("identification", [*arguments, "--json", str(tmp_path / "f.json")]) == 0
     out = capsys.readouterr().out
@@ -179,9 +181,17 @@ def test_the_command(tmp_path, capsys):
         (["--ranks", "0"], "--ranks 0: want whole numbers from 1"),
         (["--fpir", "1"], "--fpir 1.0: a rate between 0 and 1"),
         (["--fpir", "nan"], "--fpir nan"),
+        (["--probes", str(tmp_path / "p.bin")], "p.bin: does not say who anyone is"),
+        (["--json", str(tmp_path)], f"--json {tmp_path}: a folder"),
+        (["--json", str(tmp_path / "g.npz")], "g.npz: is read, too"),
     ):
         assert run_command("identification", [*arguments, *options]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_rank_beyond_the_gallery_takes_no_memory():
+    found = identify(np.eye(3), np.arange(3), np.eye(3)[::-1], np.arange(3), (1, 10**12))
+    assert found.ranks == {1: 1 / 3, 10**12: 1.0}
 
 
 @pytest.mark.parametrize(

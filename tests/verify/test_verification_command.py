@@ -76,6 +76,12 @@ def test_which_epochs(prefix, sets, capsys, model, more, epochs):
     assert [r["model"] for r in results] == [f"{prefix},{epoch}" for epoch in epochs]
 
 
+def test_spaces_between_targets_are_nothing(prefix, sets, capsys):
+    assert verification("--data-dir", sets, "--target", "none, good", "--model", f"{prefix},1") == 0
+    out = capsys.readouterr().out
+    assert f"skipped: none (no none.bin in {sets})" in out and "[good]Accuracy-Flip: " in out
+
+
 def test_a_list_of_pairs_beside_a_bin(prefix, sets, capsys):
     pairs = ("--pairs", sets / "pairs.txt", "--image-root", sets / "faces")
     assert verification("--data-dir", sets, "--target", "good", "--model", f"{prefix},1", *pairs) == 0
@@ -95,6 +101,10 @@ def test_a_list_of_pairs_beside_a_bin(prefix, sets, capsys):
         ),
         (["--data-dir", "{0}", "--target", "broken"], "{0}/broken.bin: image 5: not a readable image (it starts with"),
         (["--data-dir", "{0}", "--target", "x,y"], "--data-dir {0}: holds none of x.bin, y.bin"),
+        (["--data-dir", "{0}", "--target", " ,"], "--target ' ,': names no set"),
+        (["--data-dir", "{0}/none", "--target", "good"], "--data-dir {0}/none: no such folder"),
+        (["--data-dir", "{0}", "--target", "good", "--json", "{0}"], "--json {0}: a folder"),
+        (["--data-dir", "{0}", "--target", "good", "--json", "{0}/good.bin"], "--json {0}/good.bin: is read, too"),
         ([], "nothing to verify on; give --data-dir with .bin files, or --pairs"),
         (["--pairs", "{0}/pairs.txt"], "{0}/pairs.txt: 3 of 3 images are missing, the first is {0}/Ann/Ann_0001.jpg;"),
         (["--data-dir", "{0}", "--image-root", "x"], "--image-root x: is for --pairs only"),
