@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "graph": {"_mxnet", "formats"},
     "engines": {"_mxnet", "registry", "graph", "checkpoint", "formats"},
     "htmlpage": {"formats"},
-    "data": {"formats", "image", "progress", "htmlpage"},
+    "data": {"formats", "image", "progress", "htmlpage", "plots"},
     "feed": {"_mxnet", "formats", "image", "progress"},
     "verify": {"formats", "image", "progress"},
     "plots": {"formats"},

@@ -20,8 +20,9 @@ import numpy as np
 from ..errors import InsightError
 from ..formats import atomic, evalbin, framing, property
 from ..formats.faceset import FaceSet
+from ..plots import histogram as histograms
+from ..plots import picture
 from ..progress import track
-from . import histogram as pictures
 from .centres import Embed, People, centres, directions
 from .overlap import Decisions, Rules, decide
 from .rewrite import FILES, count_records, new_set, refuse_outputs
@@ -156,7 +157,7 @@ def merge(
     if histogram is not None:
         if embed is None:
             raise InsightError("--histogram: without a model there are no cosines to draw; leave it out")
-        pictures.require(histogram)
+        picture.require(histogram, "--histogram")
     with ExitStack() as opened:
         sets = _open_all(include, opened)
         sources = [faces.rec_path for faces in sets]
@@ -168,7 +169,7 @@ def merge(
         del every
         rows = _Rows(list(include), people, decisions, refused)
         if histogram is not None:
-            pictures.draw(histogram, _spreads(decisions, rules, refused is not None))
+            histograms.draw(histogram, _spreads(decisions, rules, refused is not None))
         if report is not None:
             with atomic.write_beside(report, "w", encoding="utf-8", newline="") as out:
                 rows.write(out)
@@ -212,12 +213,12 @@ def _all_centres(sets: Sequence[FaceSet], people: Sequence[People], embed: Embed
     return every
 
 
-def _spreads(decisions: Decisions, rules: Rules, excluding: bool) -> List[pictures.Spread]:
+def _spreads(decisions: Decisions, rules: Rules, excluding: bool) -> List[histograms.Spread]:
     found = []
     if (decisions.nearest >= 0).any() or not excluding:
-        found.append(pictures.Spread("nearest earlier identity", decisions.cosine, rules.param1))
+        found.append(histograms.Spread("nearest earlier identity", decisions.cosine, rules.param1))
     if excluding:
-        found.append(pictures.Spread("nearest excluded face", decisions.excluder_cosine, rules.param2))
+        found.append(histograms.Spread("nearest excluded face", decisions.excluder_cosine, rules.param2))
     return found
 
 

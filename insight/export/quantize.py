@@ -16,7 +16,7 @@ from onnx import ModelProto, TensorProto, helper
 from .. import engines
 from ..engines.engine import Engine
 from ..engines.onnxruntime import observe
-from ..errors import CheckFailed, InsightError
+from ..errors import InsightError
 from ..graph import fold
 from ..graph.nodes import Model
 from ..graph.onnx import to_onnx
@@ -122,7 +122,7 @@ def export_int8(
         float32_size = to_onnx(source.model).ByteSize()
         rounded = quantize(source.model, graph, seen, properties)
     with written(paths, rounded, overwrite) as engine:
-        agreement = _gate(str(paths[0]), source.network, engine, compared, bound)
+        agreement = parity.gate(str(paths[0]), source.network, engine, compared, bound, of="mean")
         accuracy = None
         if eval_set:
             accuracy = tuple(_accuracy(each, eval_set) for each in (engines.load(spec, engine="auto"), engine))
@@ -211,13 +211,6 @@ def _faces(source: ImageSource, count: int, others: int, size: Tuple[int, int]) 
     aside[np.linspace(0, len(chosen) - 1, others).round().astype(int)] = True
     seen, unseen = ([source.pixels(i, size) for i in part.tolist()] for part in (chosen[~aside], chosen[aside]))
     return np.stack(seen), np.stack(unseen) if others else np.empty((0, 3, *size), np.uint8)
-
-
-def _gate(what: str, reference: Engine, engine: Engine, faces: np.ndarray, bound: float) -> parity.Parity:
-    found = parity.compare(reference(faces), engine(faces))
-    if not found.mean >= bound:  # also where it is NaN
-        raise CheckFailed(f"{what}: embeds unlike MXNet ({found}; the mean must be {bound}); nothing was written")
-    return found
 
 
 def _accuracy(engine: Engine, eval_set) -> float:

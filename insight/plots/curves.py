@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Callable, List, NamedTuple, Sequence
 
 import numpy as np
 
-from ..errors import InsightError
-from ..formats.atomic import temporary_beside
 from ..formats.trainlog import Curve, TrainLog
+from .picture import save
 
-SUFFIXES = (".png", ".svg")
 MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of as many parts, which keeps an SVG small
 _LABELLED_RUNS = 8  # more make the legend of a panel larger than its curves
 
@@ -22,22 +19,6 @@ class Panel(NamedTuple):
     title: str
     curves: Callable[[TrainLog], List[Curve]]
     target: str = ""
-
-
-def require(path, option: str = "--output") -> None:
-    """Say before any work that a picture cannot be drawn.
-
-    Raises
-    ------
-    InsightError
-        The suffix is neither .png nor .svg, or matplotlib is not installed.
-    """
-    if os.path.splitext(path)[1].lower() not in SUFFIXES:
-        raise InsightError(f"{option} {path}: the suffix says how to draw, want {' or '.join(SUFFIXES)}")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise InsightError(f"{option}: needs matplotlib, which is not installed; pip install -e '.[plots]'") from None
 
 
 def panels(runs: Sequence[TrainLog]) -> List[Panel]:
@@ -67,9 +48,8 @@ def draw(runs: Sequence[TrainLog], path) -> None:
     wanted = panels(runs)
     columns = 1 if len(wanted) == 1 else 2 if len(wanted) <= 4 else 3
     rows = -(-len(wanted) // columns)
-    kind = os.path.splitext(path)[1].lower()[1:]
-    style = {"svg.hashsalt": "insight", "font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
-    with temporary_beside(path) as partial, rc_context(style):
+    style = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
+    with rc_context(style):
         figure = Figure(figsize=(1.2 + 4.6 * columns, 0.5 + 3.1 * rows), layout="constrained")
         every_axes = figure.subplots(rows, columns, squeeze=False).ravel()
         colours = run_colours(len(runs))
@@ -78,8 +58,7 @@ def draw(runs: Sequence[TrainLog], path) -> None:
         for axes in every_axes[len(wanted) :]:
             axes.set_visible(False)
         _name_runs(figure, runs, colours)
-        stamp = "Date" if kind == "svg" else "Software"
-        figure.savefig(partial, format=kind, dpi=130, metadata={stamp: None})
+        save(figure, path, dpi=130)
 
 
 def run_colours(count: int) -> list:

@@ -9,6 +9,7 @@ from typing import Iterable, List, Sequence
 from ..formats import atomic
 from ..formats.trainlog import CURVES, Best, Target, TrainLog, read_logs
 from . import curves
+from .picture import require
 
 
 def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[TrainLog]:
@@ -21,7 +22,7 @@ def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[Train
         would replace a log or the other one.
     """
     paths = list(paths)
-    curves.require(picture)
+    require(picture)
     atomic.check_output(picture, "--output", paths)
     if table:
         atomic.check_output(table, "--csv", [*paths, picture])

@@ -43,5 +43,5 @@ def test_one_face_below_the_bound_is_enough_for_a_gate():
     bad[5] = [1, 0.9]
     found = gate("m.onnx", lambda faces: good, lambda faces: bad, np.empty(0), 0.99)
     assert found.mean > 0.9995 > found.lowest
-    with pytest.raises(CheckFailed, match="m.onnx: embeds unlike MXNet .*bound 0.9995"):
+    with pytest.raises(CheckFailed, match="m.onnx: embeds unlike MXNet .*the lowest must be 0.9995"):
         gate("m.onnx", lambda faces: good, lambda faces: bad, np.empty(0), 0.9995)
