@@ -98,7 +98,7 @@ def _lines(report):
         yield f"{finding.severity:<7}  {finding.code:<{width}}  {finding.count}"
         yield f"{'':<9}rule: {finding.rule.rule}"
         yield f"{'':<9}{_details(finding)}"
-        yield f"{'':<9}-> {finding.rule.remedy}"
+        yield f"{'':<9}-> {finding.remedy}"
 
 
 def _print_table(report):
@@ -115,7 +115,7 @@ def _print_table(report):
     for finding in report.findings:
         found = Text(_details(finding))
         found.append(f"\nrule: {finding.rule.rule}", style="dim")
-        found.append(f"\n→ {finding.rule.remedy}", style="bold")
+        found.append(f"\n→ {finding.remedy}", style="bold")
         mark = Text(finding.severity, style=COLOURS[finding.severity])
         table.add_row(mark, finding.code, str(finding.count), found)
     Console().print(table)

@@ -15,13 +15,12 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import InsightError
-from ..formats import commit
 from ..formats.atomic import write_text
-from ..formats.faceset import DEFAULT_NAME, FaceSet, find_rec
+from ..formats.faceset import FaceSet
 from .check_duplicates import Excluded, find_exact, find_near, find_overlap, open_all_excluded
 from .check_images import Look, Survey, as_counts, survey
 from .check_layout import Layout, check_labels
-from .check_records import Records
+from .check_records import Records, locate
 from .check_rules import SEVERITIES, Finding, Findings
 
 SCHEMA = 1  # of the JSON report
@@ -103,8 +102,8 @@ def check(
     for output in (json_path, html_path):
         if output is not None and os.path.isdir(output):
             raise InsightError(f"{output}: a folder, and a report is to be written; give a file's name")
-    findings = Findings()
-    rec_path = _find(path, findings)
+    findings = Findings(path)
+    rec_path = locate(path, findings)
     others = open_all_excluded([os.fspath(other) for other in exclude])
     records = Records(rec_path, findings)
     try:
@@ -121,19 +120,6 @@ def check(
 
         write_text(html_path, page(report))
     return report
-
-
-def _find(path: str, findings: Findings) -> str:
-    try:
-        return find_rec(path)
-    except InsightError as error:
-        folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
-        begun = [name for name in commit.unfinished(folder) if name.endswith(".rec")]
-        standing = [name for name in begun if os.path.exists(os.path.join(folder, name))]
-        if not standing:
-            raise
-        findings.add("unfinished", None, str(error).partition(";")[0])
-        return os.path.join(folder, DEFAULT_NAME if DEFAULT_NAME in standing else standing[0])
 
 
 def _try_to_open(rec_path: str, findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from itertools import groupby
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
@@ -128,11 +129,12 @@ def _finding(finding: Finding) -> str:
     kind = "samples" if pictured else "samples files soft"
     more = finding.count - len(finding.samples)
     rest = f'<p class="soft">and {more:,} more</p>' if more > 0 else ""
+    remedy = re.sub("`([^`]*)`", r"<code>\1</code>", escape(finding.remedy))
     return (
         f'<section class="card finding {rule.severity}" id="{finding.code}"><div class="head">'
         f'<span class="badge {rule.severity}">{rule.severity}</span><h3>{finding.code}</h3>'
         f'<span class="soft">{finding.count:,} found</span></div>'
-        f"<p>The rule: {escape(rule.rule)}.</p><p><strong>What to do:</strong> {escape(rule.remedy)}.</p>"
+        f"<p>The rule: {escape(rule.rule)}.</p><p><strong>What to do:</strong> {remedy}.</p>"
         f'<ul class="{kind}">{"".join(_sample(s, finding.code) for s in finding.samples)}</ul>{rest}</section>'
     )
 

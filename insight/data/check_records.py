@@ -2,27 +2,60 @@
 
 :class:`FaceSet` refuses a damaged set at the first fault, as it should. Here the .rec is walked
 frame by frame, and behind a damaged place the walk goes on at the next magic number: RecordIO
-escapes the magic inside payloads, so where it stands at a multiple of 4 a frame begins.
+escapes the magic inside payloads, so that it occurs in none by design.
 About 40 bytes are kept of each record.
 """
 
 from __future__ import annotations
 
+import copy
 import mmap
 import os
-from array import array
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
+from ..formats import commit
+from ..formats.faceset import DEFAULT_NAME, find_rec
 from ..formats.framing import FIRST, FRAME, LAST, LENGTH_BITS, LENGTH_MASK, MAGIC, MAGIC_BYTES, WHOLE
 from ..formats.idx import idx_path_of, read_idx
-from ..formats.recordio import Record, RecordFile
+from ..formats.recordcolumns import RecordColumns
+from ..formats.recordio import DamagedRecord, Record, RecordFile
 from ..progress import track
 from .check_rules import Findings
 
-_NO_LABEL = float("nan")
+
+def locate(path: str, findings: Findings) -> str:
+    """The .rec of a set, as :func:`find_rec` finds it, also where a killed writer left the set unfinished."""
+    try:
+        return find_rec(path)
+    except InsightError as error:
+        folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
+        begun = [name for name in commit.unfinished(folder) if name.endswith(".rec")]
+        existing = [name for name in begun if os.path.exists(os.path.join(folder, name))]
+        if not existing:
+            raise
+        findings.add("unfinished", None, str(error).partition(";")[0])
+        return os.path.join(folder, DEFAULT_NAME if DEFAULT_NAME in existing else existing[0])
+
+
+class Damage(NamedTuple):
+    """Bytes ``offset`` to ``end`` of a .rec, which are no record, and why."""
+
+    offset: int
+    end: int
+    reason: str
+
+
+class _AnyFile(RecordFile):
+    """A .rec that may begin with a damaged record; without .idx, to be read by offset."""
+
+    def __init__(self, rec_path: str):
+        super().__init__(rec_path, os.devnull)
+
+    def _check_magic(self) -> None:
+        pass
 
 
 class Records:
@@ -37,8 +70,12 @@ class Records:
     ids : np.ndarray
         (M,) uint64: the records' own numbers.
     keys : np.ndarray
-        (M,) int64: from the .idx; -1 where no key names the record. Without a usable .idx the
-        records' own numbers if they differ, else 0, 1, 2, ..
+        (M,) int64: from the .idx; -1 where no key names the record. Without a usable .idx those that
+        :class:`RecordFile` derives.
+    index : (np.ndarray, np.ndarray) or None
+        Keys and offsets of the .idx, where it can be read.
+    damage : list of Damage
+        What the .rec holds besides whole records.
     sound : bool
         The two files are whole and fit each other, so faults of layout mean something.
     """
@@ -47,30 +84,47 @@ class Records:
         self.rec_path = rec_path
         self.sound = True
         self._findings = findings
-        self._file: Optional[RecordFile] = None
-        self._damaged: List[int] = []
+        self.damage: List[Damage] = []
         self._tail: Optional[int] = None
-        columns = [array("q"), array("q"), array("q"), array("f"), array("f"), array("Q")]
         self.bytes = os.path.getsize(rec_path)
-        index = self._read_idx()
-        try:
-            self._file = RecordFile(rec_path, os.devnull)  # no .idx: reads by offset
-        except InsightError as error:
-            self._fault("not-recordio", str(error))
-        else:
-            self._walk(columns, None if index is None else len(index[0]))
-        self.offsets, self.flags, self.sizes, self.first, self.second, self.ids = (
-            np.frombuffer(column, column.typecode) if column else np.zeros(0, column.typecode) for column in columns
-        )
-        self.keys = self._assign(index) if len(self.offsets) else np.zeros(0, np.int64)
+        self.index = self._read_idx()
+        self._file = _AnyFile(rec_path)
+        found = RecordColumns()
+        for offset, record in track(self._frames(), "reading records", self.index and len(self.index[0]), "records"):
+            found.add(offset, record)
+        self._columns = found.columns()
+        self.offsets, self.flags, self.sizes, self.first, self.second, self.ids = self._columns
+        self._report_damage()
+        self.keys = self._assign(self.index) if len(self.offsets) else np.zeros(0, np.int64)
+
+    def ranges(self) -> np.ndarray:
+        """(M,) bool: records that look like header and identity records."""
+        return self._columns.ranges()
+
+    def own_keys(self) -> np.ndarray:
+        """(M,) int64: keys that follow from the .rec alone."""
+        return self._columns.own_keys()
+
+    def tells_keys(self) -> bool:
+        """Whether :meth:`own_keys` are those of the set."""
+        return self._columns.tells_keys()
+
+    def with_keys(self, keys: np.ndarray, sound: bool) -> Records:
+        """The same records under other keys (M,) int64."""
+        other = copy.copy(self)
+        other.keys, other.sound = keys, sound
+        return other
+
+    def read(self, row: int) -> Record:
+        """A record that the walk found whole."""
+        return self._file.read_at(int(self.offsets[row]))
 
     def payload(self, row: int) -> memoryview:
         """The payload of a record that the walk found whole."""
-        return self._file.read_at(int(self.offsets[row])).payload
+        return self.read(row).payload
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
     def _fault(self, code: str, found: str, key: Optional[int] = None) -> None:
         self.sound = False
@@ -87,67 +141,63 @@ class Records:
             self._fault("idx-unreadable", str(error))
             return None
 
-    def _walk(self, columns, total: Optional[int]) -> None:
-        offsets, flags, sizes, first, second, ids = columns
-        for offset, record in track(self._frames(), "reading records", total, "records"):
-            flag, label = record.flag, record.label
-            offsets.append(offset)
-            flags.append(flag)
-            sizes.append(len(record.payload))
-            first.append(label[0] if flag else label)
-            second.append(label[1] if flag > 1 else _NO_LABEL)
-            ids.append(record.id)
-
     def _frames(self) -> Iterator[Tuple[int, Record]]:
         if not self.bytes:
-            self._fault("truncated-tail", "the .rec is empty")
             return
         with open(self.rec_path, "rb") as rec, mmap.mmap(rec.fileno(), 0, access=mmap.ACCESS_READ) as data:
             offset = 0
             while offset < self.bytes:
                 try:
                     record = self._file.read_at(offset)
-                except InsightError as error:
+                except DamagedRecord as error:
                     following = _next_frame(data, offset + 4)
-                    self._note_damage(data, offset, following, str(error))
+                    if following >= self.bytes and _is_cut(data, offset):
+                        self._tail = offset
+                    self.damage.append(Damage(offset, following, error.reason))
                     offset = following
                     continue
+                end = _end_of_record(data, offset)
+                swallowed = _frame_inside(data, offset, end)
+                if swallowed is not None:
+                    reason = f"its length, {end - offset} bytes, reaches over the record at {swallowed}"
+                    self.damage.append(Damage(offset, swallowed, reason))
+                    offset = swallowed
+                    continue
                 yield offset, record
-                offset = _end_of_record(data, offset)
+                offset = end
 
-    def _note_damage(self, data: mmap.mmap, offset: int, following: int, message: str) -> None:
-        if following >= self.bytes and _is_cut(data, offset):
-            self._tail = offset
-            self._fault("truncated-tail", f"{self.bytes - offset} bytes from offset {offset} on are no whole record")
+    def _report_damage(self) -> None:
+        if not self.bytes:
+            self._fault("truncated-tail", "the .rec is empty")
+        elif not len(self.offsets) and self.damage[0].offset == 0 and self._tail is None:
+            self._fault("not-recordio", f"{self.rec_path}: not a RecordIO file ({self.damage[0].reason})")
         else:
-            self._damaged.append(offset)
-            self._fault("damaged-record", message.partition("; ")[0])
-
-    def _own_numbers(self) -> np.ndarray:
-        """Keys where no .idx gives them, as :class:`RecordFile` derives them."""
-        ids = self.ids
-        usable = ids.max(initial=0) < 1 << 63 and len(np.unique(ids)) == len(ids)
-        return ids.astype(np.int64) if usable else np.arange(len(ids))
+            for offset, end, reason in self.damage:
+                if offset == self._tail:
+                    self._fault("truncated-tail", f"{end - offset} bytes from offset {offset} on are no whole record")
+                else:
+                    self._fault("damaged-record", f"{self.rec_path}: a record at offset {offset}: {reason}")
 
     def _assign(self, index: Optional[Tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """The key of each record, and what is wrong between .idx and .rec."""
         if index is None:
-            return self._own_numbers()
+            return self.own_keys()
         keys, offsets = index
         ascending = np.sort(keys)
         twice = np.unique(ascending[1:][ascending[1:] == ascending[:-1]])
         if len(twice):
             self.sound = False
             self._findings.add_all("idx-duplicate-key", twice, lambda key: (key, "stands there more than once"))
-            return self._own_numbers()
+            return self.own_keys()
         row = np.minimum(np.searchsorted(self.offsets, offsets), len(self.offsets) - 1)
         hit = self.offsets[row] == offsets
         cut = ~hit & (offsets >= (self.bytes if self._tail is None else self._tail))
         self._keys_behind_the_end(keys[cut])
-        lost = np.flatnonzero(~hit & ~cut & ~np.isin(offsets, self._damaged))
+        damaged = [damage.offset for damage in self.damage]
+        lost = np.flatnonzero(~hit & ~cut & ~np.isin(offsets, damaged))
         if 2 * len(lost) > len(keys) - int(cut.sum()):
             self._fault("idx-foreign", f"{len(lost)} of {len(keys)} offsets begin no record")
-            return self._own_numbers()
+            return self.own_keys()
         return self._match(keys, offsets, row, hit, lost)
 
     def _match(self, keys, offsets, row, hit, lost) -> np.ndarray:
@@ -199,17 +249,38 @@ def _end_of_record(data: mmap.mmap, offset: int) -> int:
             return offset
 
 
+def _frame_inside(data: mmap.mmap, offset: int, end: int) -> Optional[int]:
+    """Where a record begins inside another, which has then a damaged length; None where none does.
+
+    It is looked for only where nothing begins at the record's end, so sound files cost nothing.
+    """
+    if end >= len(data) or data[end : end + len(MAGIC_BYTES)] == MAGIC_BYTES:
+        return None
+    inside = _next_frame(data, offset + 4)
+    return inside if inside < end else None
+
+
 def _next_frame(data: mmap.mmap, offset: int) -> int:
-    """The next offset at which a record may begin, or the end of the file."""
+    """The next offset at which a record may begin, or the end of the file.
+
+    Frames begin at multiples of 4 unless bytes were lost or put in before them; elsewhere the magic
+    counts only if another record, or the end of the file, follows where the frame ends.
+    """
     size = len(data)
     at = data.find(MAGIC_BYTES, offset)
     while at >= 0:
-        if not at & 3 and at + FRAME.size <= size:
+        if at + FRAME.size <= size:
             _, lrec = FRAME.unpack_from(data, at)
-            if lrec >> LENGTH_BITS in (WHOLE, FIRST) and at + FRAME.size + (lrec & LENGTH_MASK) <= size:
+            end = at + FRAME.size + (lrec & LENGTH_MASK)
+            if lrec >> LENGTH_BITS in (WHOLE, FIRST) and end <= size and (not at & 3 or _is_followed(data, at, end)):
                 return at
         at = data.find(MAGIC_BYTES, at + 1)
     return size
+
+
+def _is_followed(data: mmap.mmap, begin: int, end: int) -> bool:
+    end += -(end - begin) & 3
+    return end >= len(data) or data[end : end + len(MAGIC_BYTES)] == MAGIC_BYTES
 
 
 def _is_cut(data: mmap.mmap, offset: int) -> bool:

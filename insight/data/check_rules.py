@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from ..formats import remedies
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
@@ -14,113 +17,149 @@ NEAR_RMS = 4.0  # grey levels of 255 by which the 32 x 32 pictures may differ, r
 
 
 class Rule(NamedTuple):
-    """``rule`` is what holds in a sound set; ``remedy`` what to do where it does not."""
+    """``rule`` is what holds in a sound set; ``remedy`` what to do where it does not.
+
+    In a remedy ``{repair}``, ``{renew}`` and ``{rewrite}`` stand for the commands of ``formats.remedies``.
+    """
 
     severity: str
     rule: str
     remedy: str
 
 
-_REPACK = "pack the set again with face2rec"
-_FETCH = "fetch or copy the .rec and the .idx again, or pack the set again"
-_DROP = "remove these images and pack the set again (rec2image, face2rec)"
+_RENEW = "`{renew}` makes the .idx anew from the .rec"
+_LEAVE_OUT = "fetch or copy the .rec again, or `{rewrite}` leaves out and lists what is damaged"
+_MARKS = "`{rewrite}` writes header and identity records anew"
+_DROP = "`{rewrite}` leaves these images out and lists them"
+_DROP_DEEP = "`{rewrite} --deep` leaves these images out and lists them"
+_CONVERT = "write the images with rec2image, list them with dir2lst, pack them with face2rec, which converts them"
 _NEAR = f"hashes differ in at most {NEAR_BITS} of 64 bits and the pictures by at most {NEAR_RMS:g} of 255 levels RMS"
 
 RULES: Dict[str, Rule] = {
     # the two files
-    "unfinished": Rule(ERROR, "no writer was killed while it put the set there", "run the writing command again"),
+    "unfinished": Rule(
+        ERROR,
+        "no writer was killed while it put the set there",
+        "run the writing command again; where it cannot be, `{renew}` makes .idx and property anew from the .rec",
+    ),
     "not-recordio": Rule(ERROR, "a .rec begins with the RecordIO magic 0xced7230a", "give the .rec of the set"),
-    "damaged-record": Rule(ERROR, "every record has an intact frame and header", _FETCH),
-    "truncated-tail": Rule(ERROR, "the .rec ends with a whole record, and the .idx names none behind its end", _FETCH),
-    "idx-missing": Rule(ERROR, "an .idx stands beside the .rec; MXNet cannot read the set without", _REPACK),
-    "idx-unreadable": Rule(ERROR, "each line of the .idx is a key, a tab and an offset", _FETCH),
-    "idx-duplicate-key": Rule(ERROR, "each key stands in the .idx once; readers keep one record of it", _REPACK),
-    "idx-foreign": Rule(ERROR, "the .idx belongs to this .rec: most of its offsets begin a record", _FETCH),
-    "idx-offset": Rule(ERROR, "every offset in the .idx is where a record begins", _FETCH),
-    "idx-shared-offset": Rule(ERROR, "no two keys name the same record", _FETCH),
-    "unnamed-record": Rule(WARNING, "every record of the .rec has a key; others are never read", _REPACK),
-    "record-id": Rule(WARNING, "a record's own number is its key; else the .idx may be of another shuffle", _FETCH),
+    "damaged-record": Rule(ERROR, "every record has an intact frame and header", _LEAVE_OUT),
+    "truncated-tail": Rule(
+        ERROR, "the .rec ends with a whole record, and the .idx names none behind its end", _LEAVE_OUT
+    ),
+    "idx-missing": Rule(
+        ERROR, "an .idx stands beside the .rec; MXNet cannot read the set without", "`{repair}` writes it"
+    ),
+    "idx-unreadable": Rule(ERROR, "each line of the .idx is a key, a tab and an offset", _RENEW),
+    "idx-duplicate-key": Rule(ERROR, "each key stands in the .idx once; readers keep one record of it", _RENEW),
+    "idx-foreign": Rule(ERROR, "the .idx belongs to this .rec: most of its offsets begin a record", _RENEW),
+    "idx-offset": Rule(ERROR, "every offset in the .idx is where a record begins", _RENEW),
+    "idx-shared-offset": Rule(ERROR, "no two keys name the same record", _RENEW),
+    "unnamed-record": Rule(
+        WARNING,
+        "every record of the .rec has a key; others are never read",
+        "nothing, if they were left out on purpose; else `{renew}` names them all",
+    ),
+    "record-id": Rule(
+        WARNING,
+        "a record's own number is its key; else the .idx may be of another shuffle",
+        "nothing, if the records have numbers of their own; if the .idx is of another shuffle, move it away and "
+        "`{repair}` makes one from these numbers",
+    ),
     "record-order": Rule(
         NOTE,
         "images stand in the .rec in the order of their keys; else reading jumps",
-        "nothing, or pack again to read faster from a disk",
+        "nothing; rec2image, dir2lst and face2rec write a set that is read faster from a disk",
     ),
-    "refused": Rule(ERROR, "the set opens", "follow the message; " + _REPACK),
+    "refused": Rule(ERROR, "the set opens", "follow the message"),
     # header and identity records
-    "no-image": Rule(ERROR, "a set holds images", _REPACK),
-    "header-missing": Rule(ERROR, "a set with identity records has the header record, key 0", _REPACK),
-    "header-range": Rule(ERROR, "the header (key 0) gives the keys of the identity records, begin > 1", _REPACK),
-    "identity-record": Rule(ERROR, "each key in the header's range is an empty record with two numbers", _REPACK),
+    "no-image": Rule(ERROR, "a set holds images", "pack images with face2rec"),
+    "header-missing": Rule(ERROR, "a set with identity records has the header record, key 0", _MARKS),
+    "header-range": Rule(ERROR, "the header (key 0) gives the keys of the identity records, begin > 1", _MARKS),
+    "identity-record": Rule(ERROR, "each key in the header's range is an empty record with two numbers", _MARKS),
     "identity-range": Rule(
-        ERROR, "identity records cut the images into ranges of one label, without gap or overlap", _REPACK
+        ERROR, "identity records cut the images into ranges of one label, without gap or overlap", _MARKS
     ),
-    "key-gap": Rule(ERROR, "images of an indexed set have all keys from 1 up to the first identity record", _REPACK),
-    "stray-key": Rule(WARNING, "an indexed set has no keys behind its identity records; they are never read", _REPACK),
+    "key-gap": Rule(
+        ERROR,
+        "images of an indexed set have all keys from 1 up to the first identity record",
+        "`{rewrite}` numbers the images anew",
+    ),
+    "stray-key": Rule(
+        WARNING,
+        "an indexed set has no keys behind its identity records; they are never read",
+        "`{rewrite}` numbers the images anew",
+    ),
     # labels and property
-    "property-missing": Rule(
-        WARNING, "property stands beside the .rec", "write it: one line, num_classes,height,width"
+    "property-missing": Rule(WARNING, "property stands beside the .rec", "`{repair}` writes it"),
+    "property-unreadable": Rule(
+        ERROR, "property is one line, num_classes,height,width", "correct it, or `{renew}` writes it anew"
     ),
-    "property-unreadable": Rule(ERROR, "property is one line, num_classes,height,width", "write it anew"),
     "property-classes": Rule(
         WARNING,
         "property's num_classes is the largest label + 1; classes above get no image",
-        "correct property, or pack again",
+        "nothing, if the classes are kept for other images; else `{renew}` writes property anew",
     ),
-    "property-size": Rule(ERROR, "property's height and width are those of the images", "correct property"),
-    "label-not-integer": Rule(ERROR, "a label is a whole number below 2^31", _REPACK),
-    "label-negative": Rule(ERROR, "labels are 0 or more; MXNet's losses take -1 for class 0 without a word", _REPACK),
+    "property-size": Rule(
+        ERROR, "property's height and width are those of the images", "correct it, or `{renew}` writes property anew"
+    ),
+    "label-not-integer": Rule(ERROR, "a label is a whole number below 2^31", "`{rewrite}` numbers the labels anew"),
+    "label-negative": Rule(ERROR, "labels are 0 or more; MXNet's losses take -1 for class 0 without a word", _DROP),
     "label-out-of-range": Rule(
         ERROR,
         "labels are below property's num_classes; MXNet trains the last class for them or none",
-        "correct property, or pack the set again",
+        "`{renew}` writes property anew; where labels are sparse, `{rewrite}` numbers them anew",
     ),
     "label-gap": Rule(
         WARNING,
         "each label from 0 to the largest has an image; others train an empty class",
-        "renumber the labels and pack again (rec2image, dir2lst, face2rec)",
+        "`{rewrite}` numbers the labels anew",
     ),
     "split-identity": Rule(
         WARNING,
         "the images of a label stand together; triplet training takes each run for a person",
-        "sort the list by label and pack again",
+        "`{rewrite} --group` puts them together",
     ),
-    "one-identity": Rule(WARNING, "training needs two identities or more", "add identities"),
+    "one-identity": Rule(WARNING, "training needs two identities or more", "add identities (dataset-merge)"),
     "single-images": Rule(
         NOTE,
         "an identity has two images or more; a single one gives no genuine pair",
-        "nothing, or dir2lst --min-images 2",
+        "nothing, or rec2image, dir2lst --min-images 2 and face2rec",
     ),
     # payloads
     "empty-image": Rule(ERROR, "an image record has a payload", _DROP),
     "not-an-image": Rule(ERROR, "a payload is a JPEG, PNG, BMP or WebP file", _DROP),
-    "truncated-image": Rule(ERROR, "a payload is a whole file; the rest of a cut one decodes as grey", _DROP),
-    "undecodable-image": Rule(ERROR, "a payload decodes", _DROP),
+    "truncated-image": Rule(ERROR, "a payload is a whole file; the rest of a cut one decodes as grey", _DROP_DEEP),
+    "undecodable-image": Rule(ERROR, "a payload decodes", _DROP_DEEP),
     "image-size": Rule(
         ERROR,
         "all images have property's size; a batch cannot hold others",
-        "pack again with face2rec, which scales them; align them if they are no crops",
+        "`{rewrite}` leaves out and lists those of another size; or rec2image, dir2lst and face2rec --image-size "
+        "scale them; align them if they are no crops",
     ),
-    "grey-jpeg": Rule(WARNING, "a JPEG has three components; readers differ on one", "pack again with face2rec"),
-    "cmyk-jpeg": Rule(
-        WARNING, "a JPEG has three components; readers differ in the colours of four", "pack again with face2rec"
-    ),
-    "rotated-jpeg": Rule(
-        WARNING, "no Exif rotation; some readers turn the image and some do not", "pack again with face2rec"
-    ),
+    "grey-jpeg": Rule(WARNING, "a JPEG has three components; readers differ on one", _CONVERT),
+    "cmyk-jpeg": Rule(WARNING, "a JPEG has three components; readers differ in the colours of four", _CONVERT),
+    "rotated-jpeg": Rule(WARNING, "no Exif rotation; some readers turn the image and some do not", _CONVERT),
     "unusual-encoding": Rule(
-        WARNING,
-        "a payload is an 8-bit Huffman-coded JPEG or an 8-bit RGB PNG; not every reader knows others",
-        "pack again with face2rec",
+        WARNING, "a payload is an 8-bit Huffman-coded JPEG or an 8-bit RGB PNG; not every reader knows others", _CONVERT
     ),
-    "blank-image": Rule(WARNING, "an image is not one flat colour (standard deviation of 1 level or less)", _DROP),
+    "blank-image": Rule(
+        WARNING,
+        "an image is not one flat colour (standard deviation of 1 level or less)",
+        "rec2image, remove these images, dir2lst and face2rec",
+    ),
     # duplicates
-    "duplicate-image": Rule(WARNING, "no two images of an identity have the same bytes", "keep one of each"),
+    "duplicate-image": Rule(
+        WARNING, "no two images of an identity have the same bytes", "keep one of each (dataset-clean)"
+    ),
     "duplicate-across": Rule(  # noise in the labels, as near-duplicate-across is; every large public set has some
         WARNING,
         "no two identities share an image, byte for byte; one of the labels is wrong",
         "merge the identities or remove the image",
     ),
-    "near-duplicate": Rule(WARNING, f"no two images of an identity are one picture: {_NEAR}", "keep one of each"),
+    "near-duplicate": Rule(
+        WARNING, f"no two images of an identity are one picture: {_NEAR}", "keep one of each (dataset-clean)"
+    ),
     "near-duplicate-across": Rule(
         WARNING, f"no two identities share a picture: {_NEAR}", "merge the identities or remove the picture"
     ),
@@ -150,9 +189,10 @@ class Sample:
 
 @dataclass
 class Finding:
-    """A fault of one kind: how often it occurs, and its first examples."""
+    """A fault of one kind: how often it occurs, and its first examples. ``set_path`` is the set, as it was given."""
 
     code: str
+    set_path: str
     count: int = 0
     samples: List[Sample] = field(default_factory=list)
 
@@ -164,13 +204,22 @@ class Finding:
     def severity(self) -> str:
         return self.rule.severity
 
+    @property
+    def remedy(self) -> str:
+        """What to do; commands are complete, between backquotes."""
+        return self.rule.remedy.format(
+            repair=remedies.in_place(self.set_path),
+            renew=remedies.in_place(self.set_path, overwrite=True),
+            rewrite=remedies.into_new(self.set_path),
+        )
+
     def as_dict(self) -> Dict[str, Any]:
         return {
             "code": self.code,
             "severity": self.severity,
             "count": self.count,
             "rule": self.rule.rule,
-            "remedy": self.rule.remedy,
+            "remedy": self.remedy,
             "keys": [sample.key for sample in self.samples if sample.key is not None],
             "samples": [{"key": sample.key, "found": sample.found} for sample in self.samples],
         }
@@ -179,12 +228,13 @@ class Finding:
 class Findings:
     """Faults by code, as they are met. Memory is bounded: only the first examples are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, set_path: str = "SET") -> None:
+        self._set_path = os.fspath(set_path)
         self._by_code: Dict[str, Finding] = {}
 
     def add(self, code: str, key: Optional[int], found: str, *pictures: Picture) -> None:
         """Count one occurrence; ``pictures`` are copied if it becomes an example."""
-        finding = self._by_code.setdefault(code, Finding(code))
+        finding = self._by_code.setdefault(code, Finding(code, self._set_path))
         finding.count += 1
         if len(finding.samples) < MAX_SAMPLES:
             finding.samples.append(Sample(key, found, tuple(map(bytes, pictures))))
@@ -200,13 +250,17 @@ class Findings:
 
     def adopt(self, code: str, finding: Finding) -> None:
         """Take over what was collected before it was clear which code it deserves."""
-        self._by_code[code] = Finding(code, finding.count, finding.samples)
+        self._by_code[code] = Finding(code, self._set_path, finding.count, finding.samples)
 
     def __contains__(self, code: str) -> bool:
         return code in self._by_code
 
     def any_of(self, *codes: str) -> bool:
         return any(code in self._by_code for code in codes)
+
+    def first(self, *codes: str) -> List[str]:
+        """Of each code that was found, its first example in words."""
+        return [self._by_code[code].samples[0].found for code in codes if code in self._by_code]
 
     @property
     def errors(self) -> int:

@@ -187,5 +187,8 @@ def _rename_all(staging: Staging) -> None:
 
 
 def _sync_file(path: Path) -> None:
-    with open(path, "rb+") as written:
-        os.fsync(written.fileno())
+    descriptor = os.open(path, os.O_RDONLY)  # it may be a link to a file that is read-only
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

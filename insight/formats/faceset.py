@@ -18,7 +18,7 @@ from typing import List, Tuple
 import numpy as np
 
 from ..errors import InsightError
-from . import commit, identities, property
+from . import commit, identities, property, remedies
 from .imagehead import image_size
 from .recordio import RecordFile
 
@@ -55,7 +55,8 @@ class FaceSet:
         self.notes: List[str] = []
         if records.idx_path is None:
             self.notes.append(
-                f"{self.rec_path}: has no .idx beside it; its {len(records)} records were found by reading it"
+                f"{self.rec_path}: has no .idx beside it; its {len(records)} records were found by reading it "
+                f"(`{remedies.in_place(self.rec_path)}` writes one)"
             )
         header = self._header()
         self.indexed = header is not None
@@ -64,7 +65,7 @@ class FaceSet:
         else:
             self._open_plain()
         if not len(self.images):
-            raise InsightError(f"{self.rec_path}: holds no image; pack the set again")
+            raise InsightError(f"{self.rec_path}: holds no image; pack images with face2rec")
         self._read_property()
 
     @classmethod
@@ -96,7 +97,7 @@ class FaceSet:
         if not 1 < begin <= end < float("inf"):
             raise InsightError(
                 f"{self.rec_path}: header record (key 0) says that identities have keys {begin:g} to {end:g}, want "
-                f"1 < begin <= end; the set is damaged, pack it again"
+                f"1 < begin <= end; {self._rewritten()}"
             )
         return int(begin), int(end)
 
@@ -109,7 +110,7 @@ class FaceSet:
         if len(id_keys) != end - begin:
             raise InsightError(
                 f"{self.records.index_name}: {len(id_keys)} identity records, the header record (key 0) says "
-                f"{end - begin}; the .idx was cut or belongs to another .rec"
+                f"{end - begin}; the .idx was cut or belongs to another .rec; {self._rewritten()}"
             )
         ranges = identities.read_ranges(self.records, id_keys)
         if ranges is not None and begin > identities.EXACT_FLOAT32:
@@ -117,7 +118,10 @@ class FaceSet:
         if ranges is None or not self._label_ranges(ranges):
             self.labels = self._labels_of(self.images)
             self.identities = identities.runs(self.labels)
-            self.notes.append(f"{self.rec_path}: identity records do not fit the images' labels; the labels are used")
+            self.notes.append(
+                f"{self.rec_path}: identity records do not fit the images' labels; the labels are used "
+                f"({self._rewritten()})"
+            )
 
     def _exact_header(self, keys: np.ndarray, near: int) -> Tuple[int, int]:
         """Where the identity records begin, which float32 has rounded: at the first empty record."""
@@ -126,7 +130,9 @@ class FaceSet:
         flags, _, sizes = self.records.headers(window)
         empty = window[(flags == 2) & (sizes == 0)]
         if not len(empty):
-            raise InsightError(f"{self.rec_path}: no identity record near key {near}, where the header puts them")
+            raise InsightError(
+                f"{self.rec_path}: no identity record near key {near}, where the header puts them; {self._rewritten()}"
+            )
         return int(empty[0]), int(keys[-1]) + 1
 
     def _label_ranges(self, ranges: np.ndarray) -> bool:
@@ -154,15 +160,20 @@ class FaceSet:
         if not whole.all():
             at = int(np.flatnonzero(~whole)[0])
             raise InsightError(
-                f"{self.rec_path}: key {keys[at]} has label {values[at]:g}, want the integer of an identity; "
-                f"pack the set again"
+                f"{self.rec_path}: key {keys[at]} has label {values[at]:.9g}, want the integer of an identity below "
+                f"2^31; `{remedies.into_new(self.rec_path)}` numbers labels anew and leaves out what is no label"
             )
         return values.astype(np.int64)
 
     def _read_property(self) -> None:
         folder = os.path.dirname(self.rec_path) or "."
         if os.path.exists(os.path.join(folder, property.NAME)):
-            self.num_classes, *size = property.read_property(folder)
+            try:
+                self.num_classes, *size = property.read_property(folder)
+            except InsightError as error:
+                raise InsightError(
+                    f"{error}; `{remedies.in_place(self.rec_path, overwrite=True)}` writes it anew"
+                ) from None
             self.image_size = (size[0], size[1])
             return
         self.num_classes = max(int(self.labels.max()) + 1, 1)
@@ -170,11 +181,17 @@ class FaceSet:
         if size is None:
             raise InsightError(
                 f"{folder}/property: missing, and key {self.images[0]} of {self.rec_path} is no JPEG or PNG to take "
-                f"the size from; write a property file: num_classes,height,width"
+                f"the size from; `{remedies.in_place(self.rec_path)}` takes it from the other images"
             )
         self.image_size = size
         said = property.Property(self.num_classes, *size).text()
-        self.notes.append(f"{folder}/property: missing; derived {said} from the labels and the first image")
+        self.notes.append(
+            f"{folder}/property: missing; derived {said} from the labels and the first image "
+            f"(`{remedies.in_place(self.rec_path)}` writes it)"
+        )
+
+    def _rewritten(self) -> str:
+        return f"`{remedies.into_new(self.rec_path)}` writes the set with new header and identity records"
 
     def __len__(self) -> int:
         return len(self.images)

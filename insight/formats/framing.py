@@ -19,6 +19,7 @@ MAGIC_BYTES = struct.pack("<I", MAGIC)
 LENGTH_BITS = 29
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 WHOLE, FIRST, MIDDLE, LAST = range(4)  # part flags
+EXACT_FLOAT32 = 1 << 24  # integers up to here, as labels and ranges are, are exact in float32
 
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")

@@ -6,9 +6,8 @@ from typing import Optional
 
 import numpy as np
 
+from .framing import EXACT_FLOAT32
 from .recordio import RecordFile
-
-EXACT_FLOAT32 = 1 << 24  # integers up to here are exact in float32
 
 
 def float32_steps(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import BinaryIO, Tuple
 import numpy as np
 
 from ..errors import InsightError
+from . import remedies
 
 BLOCK_BYTES = 1 << 20
 _BREAK_ROWS = 1 << 17
@@ -41,7 +42,7 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
             keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages count once written
             rows = _fill(lines, keys, offsets, path)
     except FileNotFoundError:
-        raise InsightError(f"{path}: no such file; an .idx stands beside each .rec, give both") from None
+        raise InsightError(f"{path}: no such file; `{remedies.in_place(_rec_path_of(path))}` writes it") from None
     except IsADirectoryError:
         raise InsightError(f"{path}: a folder, want the .idx of a .rec") from None
     keys.resize(rows, refcheck=False)
@@ -87,7 +88,7 @@ def _parse_slowly(text: bytes, row: int, path: str) -> np.ndarray:
             shown = line[:60].decode("utf-8", "backslashreplace")
             raise InsightError(
                 f"{path}:{line_number}: want an integer key, a tab and a byte offset, found {shown!r}; "
-                f"write the set again (the .rec alone holds the records, not their keys)"
+                f"`{remedies.in_place(_rec_path_of(path), overwrite=True)}` makes it anew from the .rec"
             )
         pairs += int(fields[0]), int(fields[1])
     return np.array(pairs, dtype=np.int64)
@@ -111,9 +112,10 @@ class KeyTable:
         self._starts = keys[self._rows]
         twice = np.flatnonzero(self._starts[1:] < (self._starts + self._lengths)[:-1])
         if len(twice):
+            remedy = remedies.in_place(_rec_path_of(idx_path), overwrite=True)
             raise InsightError(
-                f"{idx_path}: key {self._starts[twice[0] + 1]} stands there twice; records must have a key each "
-                f"(an im2rec list with a repeated index gives this); write the set again"
+                f"{idx_path}: key {self._starts[twice[0] + 1]} stands there twice; records must have a key each (an "
+                f"im2rec list with a repeated index gives this); `{remedy}` makes the .idx anew from the .rec"
             )
         self._search = self._starts.tolist() if len(rows) <= _FEW_RUNS else self._starts
 
@@ -150,3 +152,7 @@ def _breaks(keys: np.ndarray) -> np.ndarray:
 def idx_path_of(rec_path: str) -> str:
     """The .idx that belongs to a .rec: the same name with the other suffix."""
     return os.path.splitext(os.fspath(rec_path))[0] + ".idx"
+
+
+def _rec_path_of(idx_path: str) -> str:
+    return os.path.splitext(os.fspath(idx_path))[0] + ".rec"

@@ -15,6 +15,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple, Union
 import numpy as np
 
 from ..errors import InsightError
+from . import remedies
 from .framing import (
     FIRST,
     FRAME,
@@ -28,9 +29,18 @@ from .framing import (
     WHOLE,
 )
 from .idx import KeyTable, idx_path_of, read_idx
+from .recordcolumns import RecordColumns
 from .recordwriter import RecordWriter
 
-__all__ = ["Record", "RecordFile", "RecordWriter"]
+__all__ = ["DamagedRecord", "Record", "RecordFile", "RecordWriter"]
+
+
+class DamagedRecord(InsightError):
+    """No whole record begins at an offset. ``reason`` says why, without file and remedy."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 class Record(NamedTuple):
@@ -50,8 +60,8 @@ class RecordFile:
     ----------
     rec_path : str
     idx_path : str, optional
-        Else the .idx beside the .rec; and where there is none, the .rec is read through once,
-        and keys are the records' own ids if these differ, else 0, 1, 2, ..
+        Else the .idx beside the .rec; and where there is none, the .rec is read through once, and
+        keys are derived from the records (see :meth:`~insight.formats.recordcolumns.Columns.own_keys`).
 
     Attributes
     ----------
@@ -92,10 +102,11 @@ class RecordFile:
         return self.idx_path or self.rec_path
 
     def _index_by_scanning(self) -> Tuple[np.ndarray, np.ndarray]:
-        rows = [(record.id, offset) for offset, record in self.scan()]
-        ids, offsets = np.array(rows, np.uint64).reshape(-1, 2).T
-        usable = len(np.unique(ids)) == len(ids) and ids.max(initial=0) < 1 << 63
-        return (ids if usable else np.arange(len(ids))).astype(np.int64), offsets.astype(np.int64)
+        found = RecordColumns()
+        for offset, record in self.scan():
+            found.add(offset, record)
+        columns = found.columns()
+        return columns.own_keys(), columns.offsets
 
     def _check_magic(self) -> None:
         if len(self._view) >= 4 and self._view[:4] != MAGIC_BYTES:
@@ -113,7 +124,8 @@ class RecordFile:
             key, offset = self.keys[row], self.offsets[row]
             raise InsightError(
                 f"{self.rec_path}: key {key} should stand at offset {offset}, and the file has {size} bytes; "
-                f"it was cut, or {self.idx_path} belongs to another .rec"
+                f"it was cut, or {self.idx_path} belongs to another .rec; `{remedies.into_new(self.rec_path)}` "
+                f"gives the records that exist their keys again"
             )
 
     def __len__(self) -> int:
@@ -192,10 +204,11 @@ class RecordFile:
             raise self._damage(what, offset, f"{length} bytes are promised, {size - begin} are left: the file was cut")
         return lrec >> LENGTH_BITS, begin, length
 
-    def _damage(self, what: str, offset: int, found: str) -> InsightError:
-        return InsightError(
-            f"{self.rec_path}: {what} at offset {offset}: {found}; fetch the file again or write it again, "
-            f"together with its .idx"
+    def _damage(self, what: str, offset: int, found: str) -> DamagedRecord:
+        return DamagedRecord(
+            f"{self.rec_path}: {what} at offset {offset}: {found}; fetch the .rec and its .idx again, or "
+            f"`{remedies.into_new(self.rec_path)}` leaves out what is damaged",
+            found,
         )
 
     def headers(self, keys: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -102,7 +102,22 @@ def plant(code, count=1, layout="indexed", deep=False, keys=None):
 
 @plant("not-recordio")
 def a_foreign_rec(made):
+    return lambda made: made.rec.write_bytes(b"RIFF" + made.rec.read_bytes().replace(b"\x0a\x23\xd7\xce", b"none"))
+
+
+@plant("damaged-record", keys=[])
+def a_wrong_magic_in_front(made):
     return lambda made: made.rec.write_bytes(b"RIFF" + made.rec.read_bytes()[4:])
+
+
+@plant("damaged-record", keys=[])
+def a_length_over_the_next_record(made):
+    def lengthen(made):
+        data = bytearray(made.rec.read_bytes())
+        struct.pack_into("<I", data, int(made.offset(5)) + 4, int(made.offset(7)) - int(made.offset(5)) - 20)
+        made.rec.write_bytes(data)
+
+    return lengthen
 
 
 @plant("damaged-record", keys=[])
@@ -592,7 +607,11 @@ def test_json_report(faulty, tmp_path):
     for finding in said["findings"]:
         assert set(finding) == {"code", "severity", "count", "rule", "remedy", "keys", "samples"}
         assert finding["severity"] in SEVERITIES
-        assert RULES[finding["code"]] == (finding["severity"], finding["rule"], finding["remedy"])
+        assert RULES[finding["code"]][:2] == (finding["severity"], finding["rule"])
+        assert "{" not in finding["remedy"]
+    assert said["findings"][0]["remedy"] == (
+        f"`insight dataset-repair {faulty} --output {faulty}-repaired` leaves these images out and lists them"
+    )
     assert [f["keys"] for f in said["findings"]] == [[9], [6], [8]]
     assert said["summary"]["kinds"] == {"jpg": IMAGES - 1, "bin": 1}
     assert said["summary"]["sizes"] == {"112x112": IMAGES - 1, "unknown": 1}

@@ -1,0 +1,103 @@
+"""What one pass over a .rec keeps of each record, and the keys that follow from it without an .idx."""
+
+from __future__ import annotations
+
+from array import array
+from typing import NamedTuple
+
+import numpy as np
+
+from .framing import EXACT_FLOAT32
+
+LARGEST_KEY = 10**18  # keys of an .idx have 18 digits at most
+_NO_LABEL = float("nan")
+
+
+class Columns(NamedTuple):
+    """M records in the order of the file.
+
+    Attributes
+    ----------
+    offsets, flags, sizes : np.ndarray
+        (M,) int64: where a record begins, its header's flag, the bytes of its payload.
+    first, second : np.ndarray
+        (M,) float32: the label, or the first two numbers of a vector; NaN where there are fewer.
+    ids : np.ndarray
+        (M,) uint64: the records' own numbers.
+    """
+
+    offsets: np.ndarray
+    flags: np.ndarray
+    sizes: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    ids: np.ndarray
+
+    def ranges(self) -> np.ndarray:
+        """(M,) bool: empty records that hold a range of keys, which header and identity records are.
+
+        An image label ``[identity, aligned]`` never rises from 1 up. Above 2^24 float32 may have
+        rounded both ends of a range to one number.
+        """
+        empty = (self.flags == 2) & (self.sizes == 0) & np.isfinite(self.second)
+        rises = (self.second > self.first) | ((self.second == self.first) & (self.first >= EXACT_FLOAT32))
+        return empty & (self.first >= 1) & rises
+
+    def own_keys(self) -> np.ndarray:
+        """(M,) int64 keys where no .idx gives them.
+
+        The records' own numbers if these differ. Else, where one record is the header of all identity
+        records, images 1..N and identity records N+1.. in the order of the file, and the header 0.
+        Else 0, 1, 2, ..
+        """
+        if self._numbers_differ():
+            return self.ids.astype(np.int64)
+        marks = self.ranges()
+        header = self._headers(marks)
+        if len(header) != 1:
+            return np.arange(len(self.ids))
+        keys = np.zeros(len(self.ids), np.int64)
+        images = int((~marks).sum())
+        keys[~marks] = np.arange(1, images + 1)
+        marks[header] = False
+        keys[marks] = np.arange(images + 1, len(keys))
+        return keys
+
+    def tells_keys(self) -> bool:
+        """Whether :meth:`own_keys` are the keys that a writer gave, as far as anything needs them.
+
+        Where every record is an image, any keys do.
+        """
+        marks = self.ranges()
+        return not marks.any() or self._numbers_differ() or len(self._headers(marks)) == 1
+
+    def _numbers_differ(self) -> bool:
+        return bool(self.ids.max(initial=0) < LARGEST_KEY) and len(np.unique(self.ids)) == len(self.ids)
+
+    def _headers(self, marks: np.ndarray) -> np.ndarray:
+        """Rows of the records that can be the header of all others among ``marks``."""
+        begin = int((~marks).sum()) + 1  # key of the first identity record
+        ends = np.array([begin, begin + marks.sum() - 1], np.float32)
+        return np.flatnonzero(marks & (self.first == ends[0]) & (self.second == ends[1]))
+
+
+class RecordColumns:
+    """Collects :class:`Columns`, 40 bytes a record."""
+
+    def __init__(self) -> None:
+        self._arrays = [array(code) for code in "qqqffQ"]
+
+    def add(self, offset: int, record) -> None:
+        """Take in one :class:`~insight.formats.recordio.Record`."""
+        offsets, flags, sizes, first, second, ids = self._arrays
+        flag, label = record.flag, record.label
+        offsets.append(offset)
+        flags.append(flag)
+        sizes.append(len(record.payload))
+        first.append(label[0] if flag else label)
+        second.append(label[1] if flag > 1 else _NO_LABEL)
+        ids.append(record.id)
+
+    def columns(self) -> Columns:
+        """What was collected; nothing can be added to it any more."""
+        return Columns(*(np.frombuffer(a, a.typecode) if a else np.zeros(0, a.typecode) for a in self._arrays))
