@@ -21,6 +21,7 @@ from ..formats import atomic, property
 from ..formats.faceset import FaceSet
 from .centres import Embed, People, directions
 from .outliers import copies, people, robust_centre
+from .payloads import refuse_unusable
 from .rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
 
 DROP_SMALLER, SPLIT, KEEP = "drop-smaller", "split", "keep"
@@ -199,6 +200,7 @@ def clean(
         raise InsightError("--output: missing; give the folder of the clean set, or --dry-run")
     with FaceSet.open(source) as faces, ExitStack() as opened:
         refuse_outputs([faces.rec_path], None if dry_run else output, [report], overwrite)
+        refuse_unusable(faces)
         who = People.of(faces)
         result = CleanReport(source, output or "", not dry_run, len(faces), len(who), notes=faces.notes)
         result.image_size, result.report = faces.image_size, report

@@ -9,11 +9,10 @@ InsightFace meant the latter, and did not do it.
 
 from __future__ import annotations
 
-import csv
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -24,32 +23,16 @@ from ..plots import histogram as histograms
 from ..plots import picture
 from ..progress import track
 from .centres import Embed, People, centres, directions
+from .merge_rows import Excluded, Rows
 from .overlap import Decisions, Rules, decide
-from .rewrite import FILES, count_records, new_set, refuse_outputs
+from .pack import SET_NAME
+from .payloads import no_images, refuse_unusable
+from .rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
 
 REPORT_NAME = "merge.csv"
+SKIPPED_NAME = SET_NAME + ".skipped.csv"
 DEFAULT_RULES = Rules()
 VERDICTS = {"kept": "keep", "dropped": "drop", "pooled": "pool", "excluded": "exclude"}
-COLUMNS = (
-    *("set", "label", "images", "decision", "new_label"),
-    *("nearest_set", "nearest_label", "cosine"),
-    *("excluded_by", "excluded_item", "excluded_cosine"),
-)
-
-
-class Excluded(NamedTuple):
-    """Directions (X, E) that are excluded; ``name(row)`` tells the source and its image or label."""
-
-    rows: np.ndarray
-    sources: List[str]
-    begins: np.ndarray
-    labels: List[Optional[np.ndarray]]
-
-    def name(self, row: int) -> Tuple[str, int]:
-        which = int(np.searchsorted(self.begins, row, side="right")) - 1
-        item = row - int(self.begins[which])
-        labels = self.labels[which]
-        return self.sources[which], item if labels is None else int(labels[item])
 
 
 def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
@@ -68,6 +51,7 @@ def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
             labels.append(None)
             continue
         with FaceSet.open(path) as faces:
+            refuse_unusable(faces)
             people = People.of(faces)
             rows.append(centres(embed, faces.rec_path, people))
             labels.append(people.labels)
@@ -161,21 +145,28 @@ def merge(
     with ExitStack() as opened:
         sets = _open_all(include, opened)
         sources = [faces.rec_path for faces in sets]
-        refuse_outputs(sources, None if dry_run else output, (report, histogram), overwrite)
+        skipped = None if dry_run else os.path.join(output, SKIPPED_NAME)
+        refuse_outputs(sources, None if dry_run else output, (report, histogram, skipped), overwrite)
+        compares = bool(rules.param1 or exclude)
+        for faces in sets if compares else ():
+            refuse_unusable(faces)
         people = [People.of(faces) for faces in sets]
         refused = read_excluded(exclude, embed) if exclude else None
-        every = _all_centres(sets, people, embed) if rules.param1 or refused else None
+        every = _all_centres(sets, people, embed) if compares else None
         decisions = decide([len(p) for p in people], every, rules, refused and refused.rows)
         del every
-        rows = _Rows(list(include), people, decisions, refused)
+        rows = Rows(list(include), people, decisions, refused)
         if histogram is not None:
             histograms.draw(histogram, _spreads(decisions, rules, refused is not None))
+        if not dry_run:
+            _write(output, sets, rows, report is None, overwrite)
+        elif not compares:
+            _copy(sets, rows, None)
         if report is not None:
             with atomic.write_beside(report, "w", encoding="utf-8", newline="") as out:
                 rows.write(out)
-        if not dry_run:
-            _write(output, sets, rows, report is None, overwrite)
-            report = report or os.path.join(output, REPORT_NAME)
+        elif not dry_run:
+            report = os.path.join(output, REPORT_NAME)
         return _summary(output or "", sets, rows, dry_run, report)
 
 
@@ -222,75 +213,37 @@ def _spreads(decisions: Decisions, rules: Rules, excluding: bool) -> List[histog
     return found
 
 
-class _Rows:
-    """Identities of all sets under one number, as :class:`Decisions` has them."""
-
-    def __init__(self, names: List[str], people: List[People], decisions: Decisions, excluded: Optional[Excluded]):
-        self.names = names
-        self.people = people
-        self.decisions = decisions
-        self.excluded = excluded
-        self.begins = np.cumsum([0, *(len(p) for p in people)])
-
-    def locate(self, row: int) -> Tuple[int, int]:
-        """(set, identity in it)."""
-        which = int(np.searchsorted(self.begins, row, side="right")) - 1
-        return which, row - int(self.begins[which])
-
-    def write(self, out: IO) -> None:
-        """A row per identity, in the order of the sets; empty cells where nothing was compared."""
-        table = csv.writer(out, lineterminator="\n")
-        table.writerow(COLUMNS)
-        d, verdicts = self.decisions, self.decisions.names()
-        for row, verdict in enumerate(verdicts):
-            which, identity = self.locate(row)
-            who = self.people[which]
-            count = int(who.edges[identity + 1] - who.edges[identity])
-            new_label = int(d.new_label[row])
-            cells = [self.names[which], int(who.labels[identity]), count, verdict, new_label if new_label >= 0 else ""]
-            table.writerow(cells + self._nearest(row) + self._excluder(row))
-
-    def _nearest(self, row: int) -> list:
-        target = int(self.decisions.nearest[row])
-        if target < 0:
-            return ["", "", ""]
-        which, identity = self.locate(target)
-        label = int(self.people[which].labels[identity])
-        return [self.names[which], label, f"{self.decisions.cosine[row]:.4f}"]
-
-    def _excluder(self, row: int) -> list:
-        target = int(self.decisions.excluder[row])
-        if target < 0 or self.excluded is None:
-            return ["", "", ""]
-        return [*self.excluded.name(target), f"{self.decisions.excluder_cosine[row]:.4f}"]
-
-    def members(self) -> List[np.ndarray]:
-        """For each new label, the identities whose images it gets, earlier ones first."""
-        kept = np.flatnonzero(self.decisions.new_label >= 0)
-        labels = self.decisions.new_label[kept]
-        by_label = np.argsort(labels, kind="stable")
-        return np.split(kept[by_label], np.cumsum(np.bincount(labels))[:-1]) if len(kept) else []
-
-    def image_count(self) -> int:
-        counts = np.concatenate([p.counts() for p in self.people])
-        return int(counts[self.decisions.new_label >= 0].sum())
+def _copy(sets: Sequence[FaceSet], rows: Rows, stream: Optional[SetStream]) -> None:
+    """Write the images of each new identity; without a stream only see which are none."""
+    emptied: List[int] = []
+    for members in track(rows.members(), "merging" if stream else "looking at images", unit="identities"):
+        payloads = [payload for row in members.tolist() for payload in rows.payloads(sets, row)]
+        if not payloads:
+            emptied += members.tolist()
+        elif stream:
+            stream.write(payloads)
+    if emptied:
+        rows.drop(emptied)
+    if rows.skipped and not rows.image_count():
+        name, key, _, reason = rows.skipped[0]
+        raise InsightError(f"{name}: no payload of these sets is an image; the first, key {key}: {reason}")
 
 
-def _write(output: str, sets: Sequence[FaceSet], rows: _Rows, with_report: bool, overwrite: bool) -> None:
+def _write(output: str, sets: Sequence[FaceSet], rows: Rows, with_report: bool, overwrite: bool) -> None:
     beside = [REPORT_NAME] if with_report else []
     with new_set(output, sets[0].image_size, beside, overwrite) as (stream, staging):
+        _copy(sets, rows, stream)
         if with_report:
             with open(staging.path(REPORT_NAME), "w", encoding="utf-8", newline="") as out:
                 rows.write(out)
-        for members in track(rows.members(), "merging", unit="identities"):
-            payloads = []
-            for row in members.tolist():
-                which, identity = rows.locate(row)
-                payloads += map(sets[which].payload, rows.people[which].images(identity).tolist())
-            stream.write(payloads)
+        if rows.skipped:
+            with open(staging.path(SKIPPED_NAME), "w", encoding="utf-8", newline="") as out:
+                rows.write_skipped(out)
+        elif overwrite:
+            staging.obsolete.append(SKIPPED_NAME)
 
 
-def _summary(output: str, sets: Sequence[FaceSet], rows: _Rows, dry_run: bool, report: Optional[str]) -> MergeReport:
+def _summary(output: str, sets: Sequence[FaceSet], rows: Rows, dry_run: bool, report: Optional[str]) -> MergeReport:
     verdicts = np.array(rows.decisions.names())
     table, notes = [], [note for faces in sets for note in faces.notes]
     for which, (name, faces, who) in enumerate(zip(rows.names, sets, rows.people)):
@@ -306,6 +259,17 @@ def _summary(output: str, sets: Sequence[FaceSet], rows: _Rows, dry_run: bool, r
             notes.append(
                 f"{name}: {len(faces.identities)} runs of {len(who)} labels; each label is taken as one identity"
             )
+    notes += _skipped_notes(output, rows, dry_run)
     identities = len(rows.members())
     said = property.Property(identities, *sets[0].image_size)
     return MergeReport(output, not dry_run, table, count_records(rows.image_count(), identities), said, report, notes)
+
+
+def _skipped_notes(output: str, rows: Rows, dry_run: bool) -> List[str]:
+    """A line for each set that has payloads which are no images."""
+    notes = []
+    for name in rows.names:
+        keys = [key for of, key, _, _ in rows.skipped if of == name]
+        verb = "would be left out" if dry_run else f"left out, listed in {os.path.join(output, SKIPPED_NAME)}"
+        notes += [f"{name}: {no_images(keys)}; {verb}"] if keys else []
+    return notes

@@ -97,7 +97,8 @@ def make_bin(
     Raises
     ------
     InsightError
-        The input is bad, has too few people or images, or an output stands there.
+        The input is bad, has too few people or images, or pairs of one kind only, which verification
+        refuses; or an output stands there.
     """
     report = BinReport(output, skipped_path=os.path.splitext(output)[0] + ".skipped.csv")
     for path in [output, *([pairs_output] if pairs_output else [])] if not overwrite else ():
@@ -113,9 +114,22 @@ def make_bin(
         if not (pairs is folds is seed is None):
             raise InsightError("--pairs, --folds and --seed are for drawing pairs; a file of pairs is taken as it is")
         root = os.path.dirname(source) if image_root is None else image_root
-        chosen = _follow([_pair(root, *row) for row in read_pairs(source, root)], images, report)
+        listed = [_pair(root, *row) for row in read_pairs(source, root)]
+        _refuse_one_kind(source, listed, f"{len(listed)} pairs")
+        chosen = _follow(listed, images, report)
+        _refuse_one_kind(source, chosen, f"{len(chosen)} pairs whose images can be used")
     _write(chosen, images, report, pairs_output)
     return report
+
+
+def _refuse_one_kind(source: str, pairs: Sequence[Pair], which: str) -> None:
+    """Raise where verification would refuse the set."""
+    same = sum(pair.same for pair in pairs)
+    if same in (0, len(pairs)):
+        kind, other = ("one person", "two people") if same else ("two people", "one person")
+        raise InsightError(
+            f"{source}: all {which} are of {kind}, and accuracy needs pairs of both kinds; add pairs of {other}"
+        )
 
 
 def _pair(root: str, first: str, second: str, same: bool) -> Pair:

@@ -13,6 +13,7 @@ from ..formats.evalbin import EvalBin, read_bin
 from ..formats.faceset import FaceSet
 from ..formats.imagehead import suffix_of
 from ..progress import track
+from .payloads import no_images, why_unusable
 from .scan import read_label_map
 
 PAIRS_NAME = "pairs.csv"
@@ -55,7 +56,7 @@ def unpack(source: str, output: str, label_map: Optional[str] = None) -> UnpackR
     if os.path.isfile(source) and source.endswith(".bin"):
         if label_map is not None:
             raise InsightError("--label-map: a verification .bin has no labels; leave it out")
-        return _unpack_bin(read_bin(source), output)
+        return _unpack_bin(source, output)
     with FaceSet.open(source) as faces:
         names = read_label_map(label_map) if label_map is not None else {}
         return _unpack_set(faces, output, names)
@@ -64,6 +65,7 @@ def unpack(source: str, output: str, label_map: Optional[str] = None) -> UnpackR
 def _unpack_set(faces: FaceSet, output: str, names: dict[int, str]) -> UnpackReport:
     folders = _folder_names(faces, names)
     key_width = len(str(int(faces.images[-1])))
+    odd: List[int] = []
     with folder_beside(output) as root:
         made = set()
         rows = zip(faces.images.tolist(), faces.labels.tolist())
@@ -73,8 +75,14 @@ def _unpack_set(faces: FaceSet, output: str, names: dict[int, str]) -> UnpackRep
                 folder.mkdir()
                 made.add(label)
             payload = faces.payload(i)
+            if why_unusable(payload):
+                odd.append(key)
             (folder / f"{key:0{key_width}d}{suffix_of(payload)}").write_bytes(payload)
-    return UnpackReport(output, len(faces), len(made), faces.notes)
+    return UnpackReport(output, len(faces), len(made), faces.notes + _odd_notes(faces.rec_path, odd))
+
+
+def _odd_notes(source: str, keys: List[int]) -> List[str]:
+    return [f"{source}: {no_images(keys)}; their files end in .bin, which dir2lst passes over"] if keys else []
 
 
 def _folder_names(faces: FaceSet, names: dict[int, str]) -> dict[int, str]:
@@ -89,7 +97,8 @@ def _folder_names(faces: FaceSet, names: dict[int, str]) -> dict[int, str]:
     return found
 
 
-def _unpack_bin(bins: EvalBin, output: str) -> UnpackReport:
+def _unpack_bin(source: str, output: str) -> UnpackReport:
+    bins = read_bin(source)
     rows = list(_bin_rows(bins))
     with folder_beside(output) as root:
         (root / "images").mkdir()
@@ -99,7 +108,9 @@ def _unpack_bin(bins: EvalBin, output: str) -> UnpackReport:
             table = csv.writer(out, lineterminator="\n")
             table.writerow(PAIRS_COLUMNS)
             table.writerows(rows)
-    return UnpackReport(output, len(bins.images), 1, [])
+    odd = [row for row, image in enumerate(bins.images) if why_unusable(image)]
+    notes = [f"{source}: {no_images(odd)}; their files end in .bin, and make-bin leaves their pairs out"] if odd else []
+    return UnpackReport(output, len(bins.images), 1, notes)
 
 
 def _bin_rows(bins: EvalBin) -> Iterator[Tuple[str, str, int]]:

@@ -23,9 +23,12 @@ def with_cosine(cosine: float, plane: int = 0) -> np.ndarray:
     return at(np.degrees(np.arccos(cosine)), plane)
 
 
+START = b"\xff\xd8\xff\xe0"  # of a JPEG, by which copying commands know one
+
+
 def image(vector: np.ndarray, number: int = 0) -> bytes:
     """The stand-in for an encoded image; ``number`` makes two of one vector differ."""
-    return np.asarray(vector, "<f4").tobytes() + b"image %d" % number
+    return START + np.asarray(vector, "<f4").tobytes() + b"image %d" % number
 
 
 def read_vectors(path, batch: int = 3):
@@ -35,7 +38,7 @@ def read_vectors(path, batch: int = 3):
     else:
         with FaceSet.open(path) as faces:
             payloads = [bytes(faces.payload(i)) for i in range(len(faces))]
-    vectors = np.stack([np.frombuffer(p, "<f4", WIDTH) for p in payloads]) * 7
+    vectors = np.stack([np.frombuffer(p, "<f4", WIDTH, len(START)) for p in payloads]) * 7
     for begin in range(0, len(vectors), batch):
         yield vectors[begin : begin + batch]
 
