@@ -182,7 +182,8 @@ def _open_all(include: Sequence[str], opened: ExitStack) -> List[FaceSet]:
             if before.image_size != faces.image_size:
                 raise InsightError(
                     f"--include: {path} has images of {_by(faces.image_size)} (height x width), {name} of "
-                    f"{_by(before.image_size)}; one set holds one size: pack one of them again with face2rec"
+                    f"{_by(before.image_size)}; one set holds one size: rec2image, dir2lst and face2rec "
+                    f"--image-size make a set of another"
                 )
         sets.append(faces)
     return sets

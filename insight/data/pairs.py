@@ -115,20 +115,23 @@ def make_bin(
             raise InsightError("--pairs, --folds and --seed are for drawing pairs; a file of pairs is taken as it is")
         root = os.path.dirname(source) if image_root is None else image_root
         listed = [_pair(root, *row) for row in read_pairs(source, root)]
-        _refuse_one_kind(source, listed, f"{len(listed)} pairs")
+        _refuse_one_kind(source, listed)
         chosen = _follow(listed, images, report)
-        _refuse_one_kind(source, chosen, f"{len(chosen)} pairs whose images can be used")
+        _refuse_one_kind(source, chosen, images.bad)
     _write(chosen, images, report, pairs_output)
     return report
 
 
-def _refuse_one_kind(source: str, pairs: Sequence[Pair], which: str) -> None:
-    """Raise where verification would refuse the set."""
+def _refuse_one_kind(source: str, pairs: Sequence[Pair], bad: Optional[Dict[Entry, Skip]] = None) -> None:
+    """Raise where verification would refuse the set; ``bad`` are images without which pairs were left out."""
     same = sum(pair.same for pair in pairs)
     if same in (0, len(pairs)):
         kind, other = ("one person", "two people") if same else ("two people", "one person")
+        first, reason = next(iter(bad.items())) if bad else (None, "")
+        which = f" whose images can be used (not {first.path}: {reason})" if first else ""
         raise InsightError(
-            f"{source}: all {which} are of {kind}, and accuracy needs pairs of both kinds; add pairs of {other}"
+            f"{source}: all {len(pairs)} pairs{which} are of {kind}, and accuracy needs pairs of both kinds; add pairs "
+            f"of {other}"
         )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._mxnet import mx
 from ..errors import InsightError
+from ..formats import remedies
 from ..image import decode_bgr
 from . import sampler
 from .augment import Augmentation, Change, write_planes
@@ -137,11 +138,18 @@ class Loader:
 
     def _decode(self, index: int) -> np.ndarray:
         name = f"{self.faces.rec_path} record {self.faces.images[index]}"
-        bgr = decode_bgr(self.faces.payload(index), name)
+        payload = self.faces.payload(index)
+        try:
+            bgr = decode_bgr(payload, name)
+        except InsightError as error:
+            repair = remedies.into_new(self.faces.rec_path)
+            reason = str(error).partition("; ")[0]
+            raise InsightError(f"{reason}; `{repair} --deep` leaves out what cannot be decoded") from None
         if bgr.shape[:2] != self.faces.image_size:
             height, width = self.faces.image_size
+            repair = remedies.into_new(self.faces.rec_path)
             raise InsightError(
                 f"{name}: the set says {width}x{height} (property), the image is {bgr.shape[1]}x{bgr.shape[0]}; "
-                "pack the set again with face2rec --image-size"
+                f"`{repair}` leaves out images of another size; rec2image, dir2lst and face2rec --image-size scale them"
             )
         return bgr

@@ -113,7 +113,8 @@ class RecordFile:
             found = int.from_bytes(self._view[:4], "little")
             raise InsightError(
                 f"{self.rec_path}: not a RecordIO file (magic {found:#010x} at offset 0, want {MAGIC:#010x}); "
-                f"give the .rec that face2rec or im2rec wrote"
+                f"give the .rec that face2rec or im2rec wrote; if only its beginning is damaged, "
+                f"`{remedies.into_new(self.rec_path)}` leaves that out"
             )
 
     def _check_offsets(self) -> None:

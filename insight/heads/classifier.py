@@ -189,7 +189,7 @@ class Classifier:
         good = (labels >= 0) & (labels < self.num_classes)
         if not good.all():
             bad = labels[~good][0]
-            raise InsightError(f"label {bad:g}: must be in 0..{self.num_classes - 1}; check the set and its property")
+            raise InsightError(f"label {bad:g}: must be in 0..{self.num_classes - 1}; see dataset-check")
         return labels.astype(np.int64)
 
 

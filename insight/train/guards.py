@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InsightError
-from ..formats import atomic
+from ..formats import atomic, remedies
 from .options import TrainOptions
 
 
@@ -27,19 +27,25 @@ def check_set(faces, options: TrainOptions) -> list:
     bad = np.flatnonzero((faces.labels < 0) | (faces.labels >= faces.num_classes))
     if bad.size:
         first = int(bad[0])
+        negative = (faces.labels < 0).any()
+        command = remedies.into_new(faces.rec_path) if negative else remedies.in_place(faces.rec_path, overwrite=True)
+        what = "leaves out records without a label" if negative else "writes property anew"
         raise InsightError(
             f"{faces.rec_path}: record {faces.images[first]} has label {faces.labels[first]}, the property file says "
-            f"{faces.num_classes} classes ({bad.size} such records); pack the set again or mend its property file"
+            f"{faces.num_classes} classes ({bad.size} such records); `{command}` {what}"
         )
     size = ",".join(map(str, faces.image_size))
     if options.image_size and options.image_size.replace(" ", "") != size:
         raise InsightError(
             f"--image-size {options.image_size}: {faces.rec_path} holds images of {size}; "
-            "pack it again with face2rec --image-size"
+            f"rec2image, dir2lst and face2rec --image-size {options.image_size} make a set of that size"
         )
     empty = faces.num_classes - len(np.unique(faces.labels))
+    if not empty:
+        return list(faces.notes)
     share = f"{empty} of {faces.num_classes} identities have no image: their classes are only ever pushed away"
-    return [*faces.notes, *([f"{faces.rec_path}: {share}"] if empty else [])]
+    remedy = f"`{remedies.into_new(faces.rec_path)}` numbers labels anew"
+    return [*faces.notes, f"{faces.rec_path}: {share} ({remedy})"]
 
 
 def non_finite(prefix: str, step: int, batch, loss_B, saved: str) -> InsightError:

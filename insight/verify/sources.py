@@ -15,7 +15,7 @@ from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from ..errors import InsightError
-from ..formats import evalbin, faceset, framing
+from ..formats import evalbin, faceset, framing, remedies
 from ..image import decode_rgb
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -77,13 +77,30 @@ class ImageSource:
         InsightError
             It cannot be decoded, or is not of that (height, width).
         """
-        image = decode_rgb(self.read(i), self.name(i))
+        try:
+            image = decode_rgb(self.read(i), self.name(i))
+        except InsightError as error:
+            raise self._without_it(error) from None
         if image.shape[:2] != tuple(size):
             raise InsightError(
                 f"{self.name(i)}: is {image.shape[0]}x{image.shape[1]} (height x width), the network takes "
-                f"{size[0]}x{size[1]}; give aligned faces of that size, as align-faces writes them"
+                f"{size[0]}x{size[1]}; give aligned faces of that size: {self._scaled(size)}"
             )
         return image.transpose(2, 0, 1)
+
+    def _scaled(self, size: Tuple[int, int]) -> str:
+        """How to make images of another size of these, for messages."""
+        if self._what == "image":
+            return f"`{remedies.scaled(self.path, size)}` scales these"
+        first = "rec2image, dir2lst" if self._what else "dir2lst"
+        return f"{first} and face2rec --image-size {size[0]},{size[1]} make a set of these"
+
+    def _without_it(self, error: InsightError) -> InsightError:
+        """The error of an image of a set, which can be left out."""
+        if self._what != "record":
+            return error
+        remedy = f"`{remedies.into_new(self.path)} --deep` leaves out what cannot be decoded"
+        return InsightError(f"{str(error).partition('; ')[0]}; {remedy}")
 
     def digest(self) -> str:
         """What tells this source from another or a later one: keys, labels, and size and time of each file."""

@@ -18,6 +18,7 @@ from insight.data.pairs import make_bin
 from insight.data.scan import folder_to_lists
 from insight.errors import InsightError
 from insight.formats.evalbin import read_bin
+from insight.verify.verification import load_set, verify
 
 
 def check_plan(counts, pairs, folds, seed=0):
@@ -256,16 +257,55 @@ def test_what_is_no_pair_file(tmp_path, text, message):
 
 
 def test_pairs_of_missing_images_are_left_out_and_listed(rooted, tmp_path):
-    (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\nAnn_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\n")
+    good = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\nBo/Bo_0003.jpg,Ann_Lee/Ann_Lee_0001.jpg,0\n"
+    (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\n" + good)
     report = make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), image_root=str(rooted))
     assert report.lines()[1:] == [
         f"  1 images cannot be used, 1 pairs with them were left out; see {tmp_path}/a.skipped.csv"
     ]
-    (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\n")
+    (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\nBo/Bo_0003.jpg,none.jpg,1\n")
     with pytest.raises(
-        InsightError, match=r"none of the 1 pairs can be used; the first image, .*none\.jpg: no such file"
+        InsightError, match=r"none of the 2 pairs can be used; the first image, .*none\.jpg: no such file"
     ):
         make_bin(str(tmp_path / "p.csv"), str(tmp_path / "b.bin"), image_root=str(rooted))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("A1,A2,1\nA2,A1,1\n", r"p\.csv: all 2 pairs are of one person, .* both kinds; add pairs of two people"),
+        ("B3,A2,0\n", r"p\.csv: all 1 pairs are of two people, .*; add pairs of one person"),
+        (
+            "A1,A2,1\nB3,none.jpg,0\n",
+            r"p\.csv: all 1 pairs whose images can be used \(not .*none\.jpg: no such file.*\) ",
+        ),
+    ],
+    ids=["same", "different", "one kind is left"],
+)
+def test_pairs_of_one_kind_are_refused_as_verification_does(rooted, tmp_path, rows, message):
+    for short, name in (("A", "Ann_Lee/Ann_Lee_000"), ("B", "Bo/Bo_000")):
+        for number in "123":
+            rows = rows.replace(short + number, f"{name}{number}.jpg")
+    (tmp_path / "p.csv").write_text(rows)
+    with pytest.raises(InsightError, match=message):
+        make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), image_root=str(rooted))
+    assert not (tmp_path / "a.bin").exists()
+
+
+def test_the_smallest_bins_that_are_made_are_verified(rooted, tmp_path):
+    """One pair of each kind, listed and drawn: what make-bin writes, verification takes."""
+    (tmp_path / "p.csv").write_text(
+        "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\nBo/Bo_0003.jpg,Ann_Lee/Ann_Lee_0001.jpg,0\n"
+    )
+    make_bin(str(tmp_path / "p.csv"), str(tmp_path / "listed.bin"), image_root=str(rooted))
+    make_bin(str(rooted), str(tmp_path / "drawn.bin"), pairs=2)
+
+    def network(images):
+        return images.reshape(len(images), -1)[:, :64].astype(np.float32)
+
+    for name in ("listed.bin", "drawn.bin"):
+        for folds in (10, 2, 1):
+            assert 0 <= verify(network, load_set(tmp_path / name), folds=folds).folds.accuracy <= 1
 
 
 def test_options_that_do_not_go_together(crowd, rooted, tmp_path):
