@@ -89,7 +89,7 @@ def repair(
         beside = [os.path.join(output, name) for name in (REPORT_NAME, LABELS_NAME)]
         refuse_outputs([rec_path], output, beside, overwrite)
     with closing(Records(rec_path, findings)) as records:
-        found = diagnose(records, findings)
+        found = diagnose(records, findings, complete=overwrite and output is None)
         if output is None:
             return RepairReport(_describe(found), *renew(path, found, workers, dry_run, overwrite))
         seen = look_at(found.layout, deep, workers)

@@ -139,13 +139,18 @@ def _write_records(staging: Staging, found: Diagnosis, chosen: Selection) -> Non
     with ExitStack() as files:
         rec, idx = (files.enter_context(open(staging.path(n), "wb", buffering=BUFFER_BYTES)) for n in FILES[:2])
         stream = RecordStream(rec, idx)
-        keys = np.arange(1, len(chosen.at) + 1) if indexed else layout.keys[chosen.at]
+        keys = np.arange(1, len(chosen.at) + 1) if indexed else _plain_keys(layout.keys[chosen.at])
         images = zip(keys.tolist(), layout.rows[chosen.at].tolist(), chosen.labels.tolist())
         for key, row, label in track(images, "writing", len(chosen.at), "images"):
             record = layout.records.read(row)
             stream.write(key, record.payload, _relabelled(record, label), key, record.id2)
         if indexed:
             write_marks(stream, (identities.runs(chosen.labels) + 1).tolist(), len(chosen.at))
+
+
+def _plain_keys(keys: np.ndarray) -> np.ndarray:
+    """Keys of a set without identity records: those it has, which say the order; 0, 1, 2, .. for another order."""
+    return keys if (np.diff(keys) > 0).all() else np.arange(len(keys))
 
 
 def _relabelled(record: Record, label: int):

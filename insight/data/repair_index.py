@@ -44,7 +44,7 @@ def renew(path: str, found: Diagnosis, workers: int, dry_run: bool, overwrite: b
     rec_path = found.layout.records.rec_path
     folder, idx_name = os.path.dirname(rec_path) or ".", os.path.basename(idx_path_of(rec_path))
     renewed = []
-    if found.index not in (FITS, PARTIAL) or (found.index == PARTIAL and overwrite):
+    if found.index not in (FITS, PARTIAL):
         _refuse_without_keys(path, found)
         renewed.append(_Renewed(idx_name, None, found.why))
     wanted, why, others = _judge_property(folder, found, workers, overwrite)

@@ -53,7 +53,7 @@ class Diagnosis(NamedTuple):
     faults: List[str]
 
 
-def diagnose(records: Records, findings: Findings) -> Diagnosis:
+def diagnose(records: Records, findings: Findings, complete: bool = False) -> Diagnosis:
     """Judge a set by its records and its .idx.
 
     Parameters
@@ -61,6 +61,8 @@ def diagnose(records: Records, findings: Findings) -> Diagnosis:
     records : Records
     findings : Findings
         What reading them has found.
+    complete : bool
+        An .idx that leaves out records is wrong.
 
     Raises
     ------
@@ -71,6 +73,8 @@ def diagnose(records: Records, findings: Findings) -> Diagnosis:
         what = findings.first("not-recordio", "truncated-tail", "damaged-record")[0]
         raise InsightError(f"{records.rec_path}: holds no record that can be read ({what}); give the .rec of a set")
     index, why = _judge_index(records, findings)
+    if index == PARTIAL and complete:
+        index = WRONG
     keys = records.keys if index in (FITS, PARTIAL) else records.own_keys()
     layout, marks = _lay_out(records, keys)
     if index in (FITS, PARTIAL) and marks and not records.damage:

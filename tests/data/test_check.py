@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from made_faces import encode, face
 from PIL import Image
+from planted_set import CLEAN, EACH, IMAGES, PEOPLE, Rec
 
 from insight.data.check import check
 from insight.data.check_duplicates import near_pairs, popcount
@@ -21,50 +22,7 @@ from insight.data.pack import pack
 from insight.data.scan import folder_to_lists
 from insight.errors import InsightError
 from insight.formats.evalbin import write_bin
-from insight.formats.property import Property, write_property
-from insight.formats.recordio import RecordWriter
-
-PEOPLE, EACH = 4, 3
-IMAGES = PEOPLE * EACH
-CLEAN = [encode(face(i)) for i in range(IMAGES)]
-
-
-class Rec:
-    """A set in the making: lists of [key, payload, label, id], as face2rec would write them."""
-
-    def __init__(self, folder, layout="indexed"):
-        self.folder, self.said = folder, Property(PEOPLE, 112, 112)
-        if layout == "plain":
-            self.rows = [[i, data, i // EACH, i] for i, data in enumerate(CLEAN)]
-            return
-        self.rows = [[i + 1, data, (i // EACH, 1), i + 1] for i, data in enumerate(CLEAN)]
-        first = IMAGES + 1
-        self.rows.append([0, b"", (first, first + PEOPLE), 0])
-        for i in range(PEOPLE):
-            self.rows.append([first + i, b"", (1 + i * EACH, 1 + (i + 1) * EACH), first + i])
-
-    def write(self):
-        with RecordWriter(str(self.folder / "train.rec")) as out:
-            for row in self.rows:
-                out.write(*row)
-        if self.said is not None:
-            write_property(self.folder, self.said)
-
-    @property
-    def rec(self):
-        return self.folder / "train.rec"
-
-    @property
-    def idx(self):
-        return self.folder / "train.idx"
-
-    def edit_idx(self, change):
-        lines = [line.split("\t") for line in self.idx.read_text().splitlines()]
-        change(lines)
-        self.idx.write_text("".join(f"{key}\t{offset}\n" for key, offset in lines))
-
-    def offset(self, key):
-        return dict(line.split("\t") for line in self.idx.read_text().splitlines())[str(key)]
+from insight.formats.property import Property
 
 
 @pytest.fixture
