@@ -104,9 +104,9 @@ def _summary(output: str, found: Diagnosis, chosen: Selection, rows: List[Row]) 
                 f"note: labels above {EXACT_FLOAT32} are rounded in records; where two of these people shared a "
                 f"number, they are one identity now"
             )
-    split = len(identities.runs(chosen.labels)) - len(np.unique(chosen.labels))
-    if split:
-        lines.append(f"note: {split} labels begin again after others; --group puts the images of each label together")
+    runs, labels = len(identities.runs(chosen.labels)), len(np.unique(chosen.labels))
+    if runs > labels:
+        lines.append(f"note: {runs} runs of {labels} labels; --group puts the images of each label together")
     return lines
 
 

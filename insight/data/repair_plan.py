@@ -111,7 +111,10 @@ def _lay_out(records: Records, keys: np.ndarray) -> Tuple[Layout, List[str]]:
 def without_path(message: str, path: str) -> str:
     """What a message says of a file, without the file's name in front and the remedy behind."""
     message = message.partition("; ")[0]
-    return message[len(path) :].lstrip(": ") if message.startswith(path) else message
+    if not message.startswith(path):
+        return message
+    rest = message[len(path) :]
+    return "line " + rest[1:] if rest[1:2].isdigit() else rest.lstrip(": ")
 
 
 def float_labels(layout: Layout) -> np.ndarray:

@@ -45,7 +45,7 @@ def repaired(path: PathLike) -> str:
     elif name.endswith(".rec"):
         name = name[: -len(".rec")]
     if name in ("", os.curdir, os.pardir):
-        return os.path.join(path, "repaired")
+        return os.path.normpath(os.path.join(path, "repaired"))
     return os.path.join(folder, name + "-repaired")
 
 

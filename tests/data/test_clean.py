@@ -181,6 +181,15 @@ class TestSet:
         cleaned(tmp_path, copy=NO_COPIES)
         assert payloads_of(tmp_path / "out") == [payloads[0] + payloads[2][:1], payloads[1] + payloads[3]]
 
+    def test_payloads_that_are_no_images_are_refused_before_the_work(self, tmp_path):
+        def embed(path):
+            raise AssertionError("embedded")
+
+        write_set(tmp_path / "set", [[at(0), b""], [b"GIF89a"]])
+        with pytest.raises(InsightError, match=r"2 payloads are no images \(keys 2, 3\), .*; `insight dataset-repair "):
+            clean(str(tmp_path / "set"), str(tmp_path / "out"), embed)
+        assert not (tmp_path / "out").exists()
+
     @pytest.mark.parametrize("batch", [1, 2, 5, 100])
     def test_batches_do_not_matter(self, noisy, tmp_path, batch):
         with FaceSet.open(str(tmp_path / "set")) as faces:

@@ -139,6 +139,69 @@ class TestDecisions:
         assert {row["cosine"] for row in rows(tmp_path / "out/merge.csv")} == {""}
 
 
+class TestPayloadsThatAreNoImages:
+    """b: an empty one, one of another kind, an identity of nothing else."""
+
+    GIF = b"GIF89a" + bytes(20)
+
+    @pytest.fixture
+    def odd(self, tmp_path):
+        a = write_set(tmp_path / "a", [[at(0)], [at(5), at(6)]])
+        b = write_set(tmp_path / "b", [[b"", at(1)], [self.GIF, b""], [at(2)], [at(3), self.GIF]])
+        return [*a, b[0][1:], b[2], b[3][:1]]
+
+    def test_are_left_out_and_listed(self, odd, tmp_path):
+        report = merged(tmp_path, param1=0, embed=None)
+        assert payloads_of(tmp_path / "out") == odd
+        assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec", "train.skipped.csv"]
+        b = f"{tmp_path}/b"
+        assert rows(tmp_path / "out/train.skipped.csv") == [
+            {"set": b, "key": "1", "label": "0", "reason": "empty-image: no bytes"},
+            {"set": b, "key": "3", "label": "1", "reason": f"not-an-image: begins with {self.GIF[:8]!r}"},
+            {"set": b, "key": "4", "label": "1", "reason": "empty-image: no bytes"},
+            {"set": b, "key": "7", "label": "3", "reason": f"not-an-image: begins with {self.GIF[:8]!r}"},
+        ]
+        table = rows(tmp_path / "out/merge.csv")
+        assert [row["decision"] for row in table] == ["keep", "keep", "keep", "drop", "keep", "keep"]
+        assert [row["new_label"] for row in table] == ["0", "1", "2", "", "3", "4"]
+        assert report.lines() == [
+            f"{b}: 4 payloads are no images (keys 1, 3, 4, 7); left out, listed in {tmp_path}/out/train.skipped.csv",
+            f"{tmp_path}/a: 2 identities, 3 images: 2 kept",
+            f"{b}: 4 identities, 7 images: 3 kept, 1 dropped",
+            f"{tmp_path}/out/train.rec: 6 images + 5 identity records + 1 header = 12 records; property 5,112,112",
+            f"each decision: {tmp_path}/out/merge.csv",
+        ]
+
+    def test_in_a_dry_run(self, odd, tmp_path):
+        report = merged(tmp_path, param1=0, embed=None, dry_run=True, report=str(tmp_path / "r.csv"))
+        assert report.lines()[0] == f"{tmp_path}/b: 4 payloads are no images (keys 1, 3, 4, 7); would be left out"
+        assert report.property.num_classes == 5
+        assert decisions(tmp_path / "r.csv") == ["keep", "keep", "keep", "drop", "keep", "keep"]
+        assert not (tmp_path / "out").exists()
+
+    def test_the_list_goes_where_there_are_none_any_more(self, odd, tmp_path):
+        merged(tmp_path, param1=0, embed=None)
+        merged(tmp_path, "a", param1=0, embed=None, overwrite=True)
+        assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec"]
+
+    def test_with_a_model_are_refused_before_it_works(self, odd, tmp_path):
+        def embed(path):
+            raise AssertionError("embedded")
+
+        says = r"b/train\.rec: 4 payloads are no images \(keys 1, 3, 4, 7\), and a network cannot embed them; `insight "
+        with pytest.raises(InsightError, match=says):
+            merged(tmp_path, embed=embed)
+        with pytest.raises(InsightError, match=says):
+            merged(tmp_path, "a", exclude=["b"], param1=0)
+        merged(tmp_path, "b", param1=0, embed=embed)  # a model that nothing needs
+
+    def test_nothing_else(self, tmp_path):
+        write_set(tmp_path / "a", [[b""], [self.GIF]])
+        with pytest.raises(InsightError, match="no payload of these sets is an image; the first, key 1: empty-image"):
+            merged(tmp_path, "a", param1=0, embed=None)
+        assert not (tmp_path / "out").exists()
+
+
 class TestExclude:
     def test_any_image_of_a_bin(self, two, tmp_path):
         a, b = two
