@@ -73,7 +73,8 @@ def diagnose(records: Records, findings: Findings, complete: bool = False) -> Di
         what = findings.first("not-recordio", "truncated-tail", "damaged-record")[0]
         raise InsightError(f"{records.rec_path}: holds no record that can be read ({what}); give the .rec of a set")
     index, why = _judge_index(records, findings)
-    if index == PARTIAL and complete:
+    out_of_step = (records.keys < 0) & (records.offsets & 3 != 0)  # which no .idx names, whatever was meant
+    if index == PARTIAL and (complete or out_of_step.any()):
         index = WRONG
     keys = records.keys if index in (FITS, PARTIAL) else records.own_keys()
     layout, marks = _lay_out(records, keys)

@@ -127,6 +127,18 @@ class TestInPlace:
         with RecordFile(str(made.rec)) as records:
             assert sorted(records.keys.tolist()) == sorted({*range(IMAGES + PEOPLE + 1)} - {5})
 
+    def test_offsets_that_no_idx_may_have(self, made):
+        """Bytes put in before a record shift all that follow; only a new .rec brings these back."""
+        made.write()
+        data, at = made.rec.read_bytes(), int(made.offset(5)) + 300
+        made.rec.write_bytes(data[:at] + b"abc" + data[at:])
+        assert not repair(str(made.folder), overwrite=True).ok
+        with RecordFile(str(made.rec)) as records:
+            assert records.keys.tolist() == [1, 2, 3, 4, 5]
+            assert bytes(records.read(4).payload) == CLEAN[3]
+        into(made)
+        assert len(images_of(made.folder.parent / "out")) >= IMAGES - 1
+
     def test_a_size_that_most_images_have(self, made):
         made.said = None
         made.rows[1][1] = encode(face(1, 96, 112))
