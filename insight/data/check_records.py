@@ -150,7 +150,7 @@ class Records:
                 try:
                     record = self._file.read_at(offset)
                 except DamagedRecord as error:
-                    following = _next_frame(data, offset + 4)
+                    following = _next_frame(data, offset + 1)
                     if following >= self.bytes and _is_cut(data, offset):
                         self._tail = offset
                     self.damage.append(Damage(offset, following, error.reason))
@@ -256,7 +256,7 @@ def _frame_inside(data: mmap.mmap, offset: int, end: int) -> Optional[int]:
     """
     if end >= len(data) or data[end : end + len(MAGIC_BYTES)] == MAGIC_BYTES:
         return None
-    inside = _next_frame(data, offset + 4)
+    inside = _next_frame(data, offset + 1)
     return inside if inside < end else None
 
 
