@@ -57,6 +57,11 @@ class _AnyFile(RecordFile):
     def _check_magic(self) -> None:
         pass
 
+    @property
+    def data(self) -> mmap.mmap:
+        """The file's bytes, which can be searched."""
+        return self._map
+
 
 class Records:
     """Every record of a .rec, in the file's order, and the keys that the .idx gives them.
@@ -144,27 +149,26 @@ class Records:
     def _frames(self) -> Iterator[Tuple[int, Record]]:
         if not self.bytes:
             return
-        with open(self.rec_path, "rb") as rec, mmap.mmap(rec.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            offset = 0
-            while offset < self.bytes:
-                try:
-                    record = self._file.read_at(offset)
-                except DamagedRecord as error:
-                    following = _next_frame(data, offset + 1)
-                    if following >= self.bytes and _is_cut(data, offset):
-                        self._tail = offset
-                    self.damage.append(Damage(offset, following, error.reason))
-                    offset = following
-                    continue
-                end = _end_of_record(data, offset)
-                swallowed = _frame_inside(data, offset, end)
-                if swallowed is not None:
-                    reason = f"its length, {end - offset} bytes, reaches over the record at {swallowed}"
-                    self.damage.append(Damage(offset, swallowed, reason))
-                    offset = swallowed
-                    continue
-                yield offset, record
-                offset = end
+        data, offset = self._file.data, 0
+        while offset < self.bytes:
+            try:
+                record = self._file.read_at(offset)
+            except DamagedRecord as error:
+                following = _next_frame(data, offset + 1)
+                if following >= self.bytes and _is_cut(data, offset):
+                    self._tail = offset
+                self.damage.append(Damage(offset, following, error.reason))
+                offset = following
+                continue
+            end = _end_of_record(data, offset)
+            swallowed = _frame_inside(data, offset, end)
+            if swallowed is not None:
+                reason = f"its length, {end - offset} bytes, reaches over the record at {swallowed}"
+                self.damage.append(Damage(offset, swallowed, reason))
+                offset = swallowed
+                continue
+            yield offset, record
+            offset = end
 
     def _report_damage(self) -> None:
         if not self.bytes:

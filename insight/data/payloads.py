@@ -10,11 +10,14 @@ from ..formats.faceset import FaceSet
 from ..formats.imagehead import suffix_of
 
 EMPTY, FOREIGN = "empty-image", "not-an-image"  # as dataset-check calls them
+_JPEG = b"\xff\xd8\xff"
 _SHOWN = 8  # keys in a message
 
 
 def why_unusable(payload) -> str:
     """Why no decoder takes a payload: ``empty-image: no bytes``; empty where it begins like an image."""
+    if payload[:3] == _JPEG:  # nearly all are
+        return ""
     if not len(payload):
         return f"{EMPTY}: no bytes"
     if suffix_of(payload) == ".bin":

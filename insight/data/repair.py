@@ -91,7 +91,7 @@ def repair(
     with closing(Records(rec_path, findings)) as records:
         found = diagnose(records, findings, complete=overwrite and output is None)
         if output is None:
-            return RepairReport(_describe(found), *renew(path, found, workers, dry_run, overwrite))
+            return RepairReport(_describe(found), *renew(path, found, dry_run, overwrite))
         seen = look_at(found.layout, deep, workers)
         chosen = select(found.layout, seen, size, keep_labels, group)
         return RepairReport(_describe(found), write_set(output, found, chosen, dry_run, overwrite))

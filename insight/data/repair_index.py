@@ -14,7 +14,7 @@ from ..formats.idx import idx_path_of
 from ..formats.imagehead import image_size
 from ..formats.recordwriter import BUFFER_BYTES
 from .check_layout import Layout
-from .repair_plan import FITS, PARTIAL, Diagnosis, Size, float_labels, look_at, usable_labels, without_path
+from .repair_plan import FITS, PARTIAL, Diagnosis, Size, float_labels, measure, usable_labels, without_path
 
 _LINES = 1 << 16  # of an .idx that are made at a time
 _FIRST = 64  # images of which one must say its size, or all are looked at
@@ -28,7 +28,7 @@ class _Renewed(NamedTuple):
     why: str
 
 
-def renew(path: str, found: Diagnosis, workers: int, dry_run: bool, overwrite: bool) -> Tuple[List[str], List[str]]:
+def renew(path: str, found: Diagnosis, dry_run: bool, overwrite: bool) -> Tuple[List[str], List[str]]:
     """Write .idx and property where they are missing, and with ``overwrite`` where they are wrong.
 
     Returns
@@ -47,7 +47,7 @@ def renew(path: str, found: Diagnosis, workers: int, dry_run: bool, overwrite: b
     if found.index not in (FITS, PARTIAL):
         _refuse_without_keys(path, found)
         renewed.append(_Renewed(idx_name, None, found.why))
-    wanted, why, others = _judge_property(folder, found, workers, overwrite)
+    wanted, why, others = _judge_property(folder, found, overwrite)
     if why:
         renewed.append(_Renewed(property.NAME, wanted.text(), why))
     for name, _, why in renewed if not overwrite else ():
@@ -78,7 +78,7 @@ def _refuse_without_keys(path: str, found: Diagnosis) -> None:
         )
 
 
-def _judge_property(folder: str, found: Diagnosis, workers: int, overwrite: bool) -> Tuple[property.Property, str, str]:
+def _judge_property(folder: str, found: Diagnosis, overwrite: bool) -> Tuple[property.Property, str, str]:
     """The property that the set should have; why the one that exists is not it (empty where it is); odd sizes.
 
     One with more classes than labels is wrong only where it is to be replaced: they may be kept for
@@ -93,7 +93,7 @@ def _judge_property(folder: str, found: Diagnosis, workers: int, overwrite: bool
             why = f"it has {said.num_classes} classes, and the largest label is {classes - 1}"
         if _first_size(layout) in (None, said[1:]):
             return property.Property(classes, *said[1:]), why, ""
-    seen = look_at(layout, False, workers)
+    seen = measure(layout)
     size = seen.commonest()
     if size is None:
         raise InsightError(f"{layout.records.rec_path}: none of its {len(layout.rows)} images can be decoded")

@@ -14,7 +14,9 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats.idx import idx_path_of
+from ..formats.imagehead import image_size
 from ..image import decode_bgr
+from ..progress import track
 from .check_images import Look, survey
 from .check_layout import INDEXED, PLAIN, Layout
 from .check_records import Records
@@ -174,19 +176,33 @@ def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
 
     def report(i: int, one: Look) -> None:
         faults = [f"{code}: {what}" for code, what in one.faults if RULES[code].severity == ERROR]
-        size = one.size
-        if size is None and not faults:  # a kind whose header is not read
-            try:
-                size = decode_bgr(layout.payload(i), "").shape[:2]
-            except InsightError:
-                faults = ["undecodable-image: the decoder refuses it"]
-        if faults:
-            seen.faults[i] = faults[0]
-        elif size is not None:
+        size = None if faults else one.size or _decoded_size(layout.payload(i))
+        if size is not None:
             seen.sizes[i] = size
+        else:
+            seen.faults[i] = faults[0] if faults else "undecodable-image: the decoder refuses it"
 
     survey(len(layout.rows), layout.payload, deep, workers, "looking at images", report)
     return seen
+
+
+def measure(layout: Layout) -> Pictures:
+    """The size of every image by its header, and nothing else of it."""
+    seen = Pictures(np.zeros((len(layout.rows), 2), np.int64))
+    for i in track(range(len(layout.rows)), "measuring", unit="images"):
+        payload = layout.payload(i)
+        size = image_size(bytes(payload)) or _decoded_size(payload)
+        if size is not None:
+            seen.sizes[i] = size
+    return seen
+
+
+def _decoded_size(payload) -> Optional[Size]:
+    """(height, width) of an image whose header is not read; None where it does not decode."""
+    try:
+        return decode_bgr(payload, "").shape[:2]
+    except InsightError:
+        return None
 
 
 class Selection(NamedTuple):
