@@ -94,6 +94,8 @@ def _summary(output: str, found: Diagnosis, chosen: Selection, rows: List[Row]) 
         counts = Counter(reason.partition(":")[0] for *_, reason in rows)
         said = ", ".join(f"{n} {code}" for code, n in counts.most_common())
         lines.append(f"left out: {said}; listed in {os.path.join(output, REPORT_NAME)}")
+    if found.index == PARTIAL:
+        lines.append(f"note: of the .idx: {found.why}; the others stay out. Without an .idx all would be taken")
     if chosen.old is not None:
         lines.append(
             f"labels: {len(chosen.old)} numbers from {chosen.old[0]:.0f} to {chosen.old[-1]:.0f} become 0 to "

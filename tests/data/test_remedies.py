@@ -119,6 +119,13 @@ def no_idx_and_no_numbers(made):
 
 
 @damage(checking)
+def numbers_beyond_every_key(made):
+    for i, row in enumerate(made.rows):
+        row[3] = 2**63 + i
+    return lambda made: made.edit_idx(lambda lines: lines[3].__setitem__(0, str(2**63)))
+
+
+@damage(checking)
 def an_idx_of_another_set(made):
     def shift(lines):
         for line in lines[1:]:
