@@ -21,7 +21,8 @@ from .check_records import Records, locate
 from .check_rules import Findings
 from .repair_copy import LABELS_NAME, REPORT_NAME, write_set
 from .repair_index import renew
-from .repair_plan import Diagnosis, Size, diagnose, float_labels, layout_name, look_at, select
+from .repair_pictures import Size, look_at
+from .repair_plan import Diagnosis, diagnose, float_labels, layout_name, select
 from .rewrite import refuse_outputs
 
 

@@ -14,7 +14,8 @@ from ..formats.idx import idx_path_of
 from ..formats.imagehead import image_size
 from ..formats.recordwriter import BUFFER_BYTES
 from .check_layout import Layout
-from .repair_plan import FITS, PARTIAL, Diagnosis, Size, float_labels, measure, usable_labels, without_path
+from .repair_pictures import Size, by, measure
+from .repair_plan import FITS, PARTIAL, Diagnosis, float_labels, usable_labels, without_path
 
 _LINES = 1 << 16  # of an .idx that are made at a time
 _FIRST = 64  # images of which one must say its size, or all are looked at
@@ -71,7 +72,7 @@ def renew(path: str, found: Diagnosis, dry_run: bool, overwrite: bool) -> Tuple[
 
 
 def _refuse_without_keys(path: str, found: Diagnosis) -> None:
-    if not found.layout.records.tells_keys():
+    if not found.told:
         raise InsightError(
             f"{found.layout.records.rec_path}: its records share numbers and fit no header record, so their keys are "
             f"lost; `{remedies.into_new(path)}` numbers them anew"
@@ -98,9 +99,9 @@ def _judge_property(folder: str, found: Diagnosis, overwrite: bool) -> Tuple[pro
     if size is None:
         raise InsightError(f"{layout.records.rec_path}: none of its {len(layout.rows)} images can be decoded")
     if said is not None and size != said[1:]:
-        why = f"it has {said.height}x{said.width}, and most images are {size[0]}x{size[1]}"
+        why = f"it has {by(said[1:])}, and most images are {by(size)}"
     odd = seen.others(size)
-    others = f"{len(odd)} images are not {size[0]}x{size[1]} (key {layout.keys[odd[0]]})" if len(odd) else ""
+    others = f"{len(odd)} images are not {by(size)} (key {layout.keys[odd[0]]})" if len(odd) else ""
     return property.Property(classes, *size), why, others
 
 

@@ -7,27 +7,21 @@ and which images go into a new one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
 from ..formats.idx import idx_path_of
-from ..formats.imagehead import image_size
-from ..image import decode_bgr
-from ..progress import track
-from .check_images import Look, survey
 from .check_layout import INDEXED, PLAIN, Layout
 from .check_records import Records
-from .check_rules import ERROR, RULES, Findings
+from .check_rules import Findings
+from .repair_pictures import Pictures, Size, by
 
 FITS, PARTIAL, WRONG, MISSING = "fits", "partial", "wrong", "missing"
 _WRONG = ("idx-unreadable", "idx-duplicate-key", "idx-foreign", "idx-offset", "idx-shared-offset")
 _MARKS = ("header-missing", "header-range", "identity-record", "identity-range", "key-gap", "stray-key")
 _LARGEST_LABEL = 1 << 31  # what readers of sets take
-
-Size = Tuple[int, int]
 
 
 class Diagnosis(NamedTuple):
@@ -42,6 +36,8 @@ class Diagnosis(NamedTuple):
     keys : np.ndarray
         (M,) int64: the key of each record: from the .idx where that can stay, else from the .rec;
         -1 where a partial .idx names none.
+    told : bool
+        These are the keys that the set had.
     layout : Layout
         The images by these keys.
     faults : list of str
@@ -51,6 +47,7 @@ class Diagnosis(NamedTuple):
     index: str
     why: str
     keys: np.ndarray
+    told: bool
     layout: Layout
     faults: List[str]
 
@@ -78,17 +75,18 @@ def diagnose(records: Records, findings: Findings, complete: bool = False) -> Di
     out_of_step = (records.keys < 0) & (records.offsets & 3 != 0)  # which no .idx names, whatever was meant
     if index == PARTIAL and (complete or out_of_step.any()):
         index = WRONG
-    keys = records.keys if index in (FITS, PARTIAL) else records.own_keys()
+    kept = index in (FITS, PARTIAL) or _names_all(records, findings)
+    keys = records.keys if kept else records.own_keys()
     layout, marks = _lay_out(records, keys)
     if index in (FITS, PARTIAL) and marks and not records.damage:
         other, own_marks = _lay_out(records, records.own_keys())
         if not own_marks:  # the records' own numbers are right, so these keys are of another set
             index, why = WRONG, f"its keys do not fit the records: {marks[0]}"
-            keys, layout, marks = other.records.keys, other, own_marks
+            kept, keys, layout, marks = False, other.records.keys, other, own_marks
     faults = [f"offset {d.offset}: {d.reason}" for d in records.damage]
     if marks or records.damage:
         layout = Layout(records.with_keys(keys, sound=False), Findings())
-    return Diagnosis(index, why, keys, layout, faults + marks)
+    return Diagnosis(index, why, keys, kept or records.tells_keys(), layout, faults + marks)
 
 
 def _judge_index(records: Records, findings: Findings) -> Tuple[str, str]:
@@ -102,6 +100,11 @@ def _judge_index(records: Records, findings: Findings) -> Tuple[str, str]:
         return WRONG, f"{int(stray.sum())} of its {len(stray)} keys name no whole record"
     unnamed = int((records.keys < 0).sum())
     return (PARTIAL, f"it names {len(stray)} of {len(records.keys)} records") if unnamed else (FITS, "")
+
+
+def _names_all(records: Records, findings: Findings) -> bool:
+    """Whether an .idx gives every whole record its key, whatever it names besides."""
+    return records.index is not None and not findings.any_of(*_WRONG) and bool((records.keys >= 0).all())
 
 
 def _lay_out(records: Records, keys: np.ndarray) -> Tuple[Layout, List[str]]:
@@ -133,76 +136,6 @@ def whole_labels(labels: np.ndarray) -> np.ndarray:
 def usable_labels(labels: np.ndarray) -> np.ndarray:
     """(N,) bool: which labels readers of sets take."""
     return whole_labels(labels) & (labels < _LARGEST_LABEL)
-
-
-@dataclass
-class Pictures:
-    """What a look at N images found.
-
-    Attributes
-    ----------
-    sizes : np.ndarray
-        (N, 2) int64 height and width; 0 where unknown.
-    faults : dict
-        Position -> why an image cannot be trained on.
-    """
-
-    sizes: np.ndarray
-    faults: Dict[int, str] = field(default_factory=dict)
-
-    def commonest(self) -> Optional[Size]:
-        """The size that most sound images have; the larger of equals."""
-        known = self.sizes[self.sizes[:, 0] > 0]
-        if not len(known):
-            return None
-        sizes, counts = np.unique(known, axis=0, return_counts=True)
-        height, width = sizes[len(counts) - 1 - np.argmax(counts[::-1])]
-        return int(height), int(width)
-
-    def others(self, size: Size) -> np.ndarray:
-        """Positions of the sound images of another size."""
-        return np.flatnonzero((self.sizes[:, 0] > 0) & (self.sizes != size).any(axis=1))
-
-    def listed(self) -> str:
-        """``900 of 112x112, 3 of 96x112``, the commonest first."""
-        sizes, counts = np.unique(self.sizes[self.sizes[:, 0] > 0], axis=0, return_counts=True)
-        order = np.argsort(-counts, kind="stable")[:6]
-        return ", ".join(f"{counts[i]} of {sizes[i][0]}x{sizes[i][1]}" for i in order)
-
-
-def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
-    """Look at every image, as dataset-check does; what it calls an error of a payload is a fault."""
-    seen = Pictures(np.zeros((len(layout.rows), 2), np.int64))
-
-    def report(i: int, one: Look) -> None:
-        faults = [f"{code}: {what}" for code, what in one.faults if RULES[code].severity == ERROR]
-        size = None if faults else one.size or _decoded_size(layout.payload(i))
-        if size is not None:
-            seen.sizes[i] = size
-        else:
-            seen.faults[i] = faults[0] if faults else "undecodable-image: the decoder refuses it"
-
-    survey(len(layout.rows), layout.payload, deep, workers, "looking at images", report)
-    return seen
-
-
-def measure(layout: Layout) -> Pictures:
-    """The size of every image by its header, and nothing else of it."""
-    seen = Pictures(np.zeros((len(layout.rows), 2), np.int64))
-    for i in track(range(len(layout.rows)), "measuring", unit="images"):
-        payload = layout.payload(i)
-        size = image_size(bytes(payload)) or _decoded_size(payload)
-        if size is not None:
-            seen.sizes[i] = size
-    return seen
-
-
-def _decoded_size(payload) -> Optional[Size]:
-    """(height, width) of an image whose header is not read; None where it does not decode."""
-    try:
-        return decode_bgr(payload, "").shape[:2]
-    except InsightError:
-        return None
 
 
 class Selection(NamedTuple):
@@ -262,9 +195,7 @@ def select(
         left_out.setdefault(i, f"{code}: label {labels[i]:.10g}")
     chosen = _one_size(rec_path, seen, size)
     for i in seen.others(chosen).tolist() if chosen else ():
-        left_out.setdefault(
-            i, f"image-size: {seen.sizes[i][0]}x{seen.sizes[i][1]}, the set has {chosen[0]}x{chosen[1]}"
-        )
+        left_out.setdefault(i, f"image-size: {by(seen.size_of(i))}, the set has {by(chosen)}")
     keep = np.ones(len(labels), bool)
     keep[list(left_out)] = False
     at = np.flatnonzero(keep)
@@ -283,7 +214,7 @@ def select(
 
 def _one_size(rec_path: str, seen: Pictures, size: Optional[Size]) -> Optional[Size]:
     chosen = size or seen.commonest()
-    if size is None and chosen is not None and 2 * len(seen.others(chosen)) > int((seen.sizes[:, 0] > 0).sum()):
+    if size is None and chosen is not None and 2 * len(seen.others(chosen)) > seen.known():
         raise InsightError(
             f"{rec_path}: its images have different sizes (height x width: {seen.listed()}), and a set has one; give "
             f"the one to keep with --image-size, or scale them: rec2image, dir2lst, face2rec --image-size"

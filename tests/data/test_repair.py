@@ -165,6 +165,18 @@ class TestInPlace:
         into(made)
         assert sorted(images_of(made.folder.parent / "out")) == sorted(2 * sound(made))
 
+    def test_keys_of_an_idx_that_also_names_what_is_damaged(self, plain):
+        """The records have no numbers: the .idx is all that knows the keys of those that are whole."""
+        for row in plain.rows:
+            row[0], row[3] = 100 + 5 * row[0], 0
+        plain.write()
+        data = bytearray(plain.rec.read_bytes())
+        data[int(plain.offset(120))] ^= 0xFF
+        plain.rec.write_bytes(data)
+        repair(str(plain.folder), overwrite=True)
+        with FaceSet.open(str(plain.folder)) as faces:
+            assert faces.images.tolist() == [key for key in range(100, 160, 5) if key != 120]
+
     @pytest.mark.parametrize("option", ["size", "keep_labels", "group", "deep"])
     def test_options_of_a_new_rec(self, made, option):
         made.write()
