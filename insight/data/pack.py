@@ -86,8 +86,8 @@ class PackReport:
         if classes > max(_SPARSE * self.labels, _MANY):
             notes.append(
                 f"{self.labels} of {classes} labels have images: fc7 would have {classes} classes, "
-                f"{classes * _FC7_BYTES / 1e9:.1f} GB in training at --emb-size 512; --renumber-labels numbers "
-                f"labels 0, 1, 2, .."
+                f"{classes * _FC7_BYTES / 1e9:.1f} GB with train-softmax --emb-size 512; --renumber-labels "
+                f"numbers labels 0, 1, 2, .."
             )
         elif self.labels < classes:
             notes.append(f"{classes - self.labels} of {classes} labels have no image")
