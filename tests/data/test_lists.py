@@ -158,7 +158,7 @@ def test_what_huge_labels_cost_is_noted(work):
     (work / "lists/a.lst").write_text(PLAIN.replace("\t2\n", "\t1100001\n"))
     [report] = pack("lists/a.lst", "set")
     assert report.lines()[-1] == (
-        "  note: 3 of 1100002 labels have images: fc7 would have 1100002 classes, 6.8 GB in training at --emb-size "
+        "  note: 3 of 1100002 labels have images: fc7 would have 1100002 classes, 6.8 GB with train-softmax --emb-size "
         "512; --renumber-labels numbers labels 0, 1, 2, .."
     )
     [report] = pack("lists/a.lst", "set", renumber=True, overwrite=True)
