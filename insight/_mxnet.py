@@ -68,6 +68,9 @@ def engine_defaults() -> dict[str, str]:
         # The fused oneDNN subgraph dies with "Check failed: !IsMKLDNNData()" on real
         # MobileFaceNet checkpoints. insight.graph.fold does the same fusion exactly.
         "MXNET_SUBGRAPH_BACKEND": "NONE",
+        # Scratch memory of operators. MXNet's default of four spaces, used in turn, lets operators overlap, which on
+        # the CPU they do not: its one worker thread runs one after the other.
+        "MXNET_CPU_TEMP_COPY": "1",
         # cuDNN's algorithm search hangs on Ampere cards with this build.
         "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
         # Built against cuDNN 8.1.0, it warns of every other 8.x; 8.x keeps one binary interface.
@@ -96,6 +99,50 @@ def keep_freed_memory() -> bool:
         return False
     never = -1
     return all((mallopt(mmap_max, 0), mallopt(trim_threshold, never), mallopt(arena_max, 1)))
+
+
+def release_freed_memory() -> None:
+    """Give the kernel back what :func:`keep_freed_memory` has kept. Call it where much was freed that is not asked for
+    again soon; does nothing off glibc.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        pass
+
+
+def host_view(array: Any) -> Any:
+    """An NDArray's values as a NumPy array that is not to be written to; without a copy where it is on the CPU.
+
+    It shows what the NDArray holds for as long as no operator writes to that.
+    """
+    import numpy as np
+
+    if array.context.device_type == "gpu" or np.dtype(array.dtype).names:  # bfloat16 is a record type in MXNet 1.9.1
+        return array.asnumpy()
+    array.wait_to_read()
+    return np.asarray(_Lent(array))
+
+
+class _Lent:
+    """Memory of an NDArray in NumPy's array interface; keeps the NDArray alive.
+
+    MXNet 1.9.1 has the older form of DLPack, without bool, and ``numpy.from_dlpack`` does not take it.
+    """
+
+    def __init__(self, array: Any):
+        import mxnet
+        import numpy as np
+
+        self._array = array
+        address = ctypes.c_void_p()
+        mxnet.base.check_call(mxnet.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": array.shape,
+            "typestr": np.dtype(array.dtype).str,
+            "data": (address.value, True),  # True: read-only
+        }
 
 
 def _shim_numpy() -> None:

@@ -42,10 +42,9 @@ def same(a, b):
     assert names == sorted(p.name for p in b.glob("model-0*.params")) and names
     for name in names:
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
-    one, other = (resume.load(str(folder / "model")) for folder in (a, b))
-    for mine, theirs in ((one.parameters, other.parameters), (one.momenta, other.momenta)):
-        assert mine.keys() == theirs.keys() and mine
-        for name in mine:
+    with np.load(a / "model-resume.npz") as mine, np.load(b / "model-resume.npz") as theirs:
+        assert mine.files == theirs.files and {"parameter/fc7_weight@0", "momentum/fc7_weight"} < set(mine.files)
+        for name in mine.files[1:]:
             np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
     assert log(a) == log(b)
 
@@ -136,14 +135,14 @@ def stopped(set_dir, tmp_path):
     options = TrainOptions(**{**BASE, "data_dir": str(set_dir), "prefix": str(tmp_path / "model")})
     meta = {"step": 3, "total_steps": 20, "finished": False, "set": FaceSet.open(str(set_dir)).fingerprint()}
     meta["options"] = json.loads(json.dumps(vars(options)))
-    resume.save(options.prefix, resume.State(meta, {"a": np.ones(2, np.float32)}, {}))
+    resume.save(options.prefix, meta, {"a": np.ones(2, np.float32)})
     return options, meta
 
 
 def test_state_round_trip(stopped):
     options, meta = stopped
     state = resume.find(options, meta["set"])
-    assert state.meta == meta and state.step == 3 and state.parameters["a"].tolist() == [1, 1]
+    assert state.meta == meta and state.step == 3 and state.names() == ["a"]
     assert os.listdir(Path(options.prefix).parent) == ["model-resume.npz"]
 
 
