@@ -111,40 +111,6 @@ def release_freed_memory() -> None:
         pass
 
 
-def host_view(array: Any) -> Any:
-    """An NDArray's values as a NumPy array that is not to be written to; without a copy where it is on the CPU.
-
-    It shows what the NDArray holds for as long as no operator writes to that.
-    """
-    import numpy as np
-
-    if array.context.device_type == "gpu" or np.dtype(array.dtype).names:  # bfloat16 is a record type in MXNet 1.9.1
-        return array.asnumpy()
-    array.wait_to_read()
-    return np.asarray(_Lent(array))
-
-
-class _Lent:
-    """Memory of an NDArray in NumPy's array interface; keeps the NDArray alive.
-
-    MXNet 1.9.1 has the older form of DLPack, without bool, and ``numpy.from_dlpack`` does not take it.
-    """
-
-    def __init__(self, array: Any):
-        import mxnet
-        import numpy as np
-
-        self._array = array
-        address = ctypes.c_void_p()
-        mxnet.base.check_call(mxnet.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": array.shape,
-            "typestr": np.dtype(array.dtype).str,
-            "data": (address.value, True),  # True: read-only
-        }
-
-
 def _shim_numpy() -> None:
     try:
         import numpy as np

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from .._mxnet import host_view, mx
+from .._mxnet import mx
 from ..errors import InsightError
 
 BATCH_NORM_EPS = 1e-3  # the symbol operator's default; Gluon's layer writes its 1e-5 out
@@ -223,12 +223,9 @@ class Model:
 
     @classmethod
     def from_mxnet(cls, symbol: mx.sym.Symbol, arg_params: dict, aux_params: dict) -> Model:
-        """From what a checkpoint holds; ``Model.from_mxnet(*checkpoint.load(prefix, epoch))``.
-
-        The arrays are not copied: the model holds for as long as nothing writes to the checkpoint's.
-        """
+        """From what a checkpoint holds; ``Model.from_mxnet(*checkpoint.load(prefix, epoch))``."""
         arrays = {**arg_params, **aux_params}
-        return cls(Graph.from_symbol(symbol), {name: host_view(array) for name, array in arrays.items()})
+        return cls(Graph.from_symbol(symbol), {name: array.asnumpy() for name, array in arrays.items()})
 
     def to_mxnet(self) -> tuple:
         """(symbol, arg_params, aux_params), with the parameters that the graph uses."""

@@ -108,7 +108,7 @@ class Run:
             verified=[(len(s.source), len(s.pairs)) for s in sets],
             lowered=precision.lowered_symbol(symbol, options.dtype),
         )
-        memory.refuse_unaffordable(self.memory, self.devices, remedy=sparse)
+        scarce = memory.refuse_unaffordable(self.memory, self.devices, remedy=sparse)
         self.model = Model(options, network, self.faces.num_classes, self.devices)
         self.trainer = make_trainer(
             self.model.params, options.mom, options.wd, options.fc7_wd_mult, options.fc7_lr_mult
@@ -132,7 +132,7 @@ class Run:
         else:
             given = {"options": dataclasses.asdict(options), "set": self.fingerprint, "steps": self.total}
             self.journal.write("start", **given, versions=_versions())
-        self._announce(notes, missing)
+        self._announce([*notes, scarce] if scarce else notes, missing)
 
     def train(self) -> TrainResult:
         """The loop."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from typing import Callable, Sequence, Tuple
 
 from .._mxnet import mx, release_freed_memory
 from ..engines import BATCH
@@ -26,7 +26,7 @@ from .available import available, resident
 FLOAT = 4  # bytes
 LEARNING = 3  # arrays per learned one: itself, its gradient, its momentum
 RUNTIME = 40_000_000  # bytes a device: threads, and kernels that are compiled when they are first used
-ESTIMATED = 0.8  # the share of estimated parts that is sure to be needed
+LEAST = 0.8  # of the estimated parts is sure to be needed
 PARTS = ("network", "classes", "logits", "activations", "exchange", "images", "verification", "process")
 
 
@@ -71,14 +71,13 @@ class Prediction:
     @property
     def total(self) -> int:
         """The peak of the process, with devices that share the machine's memory."""
-        each = self.network + self.classes + self.logits + self.activations + self.exchange
-        return self.devices * each + self.images + self.verification + self.process
+        return int(self.needed(self.batch))
 
-    def least(self, batch: int) -> float:
-        """What the process needs at the very least, with so many images on each device."""
+    def needed(self, batch: int, estimates: float = 1.0) -> float:
+        """The peak with so many images on each device, if the estimated parts are wrong by a factor."""
         share = batch / self.batch
-        each = self.network + self.classes + self.exchange + share * (self.logits + ESTIMATED * self.activations)
-        return self.devices * each + share * self.images + ESTIMATED * self.verification + self.process
+        each = self.network + self.classes + self.exchange + share * (self.logits + estimates * self.activations)
+        return self.devices * each + share * self.images + estimates * self.verification + self.process
 
     def counted(self, batch: int) -> float:
         """What a device needs at the very least, by the counted parts alone."""
@@ -175,14 +174,14 @@ def _elements(symbol, shape: Tuple[int, ...]) -> Tuple[int, int]:
 
 
 def _verification(symbol, image_size: Tuple[int, int], parameters: int, embedding_size: int, sets: Sequence) -> int:
-    """Bytes of the network for inference and of the largest set's embeddings."""
+    """Bytes of the network for inference, beside a copy that it is made from, and of the largest set's embeddings."""
     if not sets:
         return 0
     most = BATCH["cpu"]  # images at once; the rest of a set in powers of two, each of which has its buffers
     powers = [1 << i for i in range(most.bit_length() - 1) if any(images >> i & 1 for images, _ in sets)]
     buffers = sum(planned.inference(symbol, (batch, 3, *image_size)) for batch in (most, *powers))
     embeddings = max(3 * images + 4 * pairs for images, pairs in sets) * embedding_size * 2 * FLOAT  # float64
-    return FLOAT * parameters + buffers + embeddings
+    return 2 * FLOAT * parameters + buffers + embeddings
 
 
 def refuse_too_large(
@@ -224,7 +223,7 @@ def refuse_too_large(
 
 def refuse_unaffordable(
     prediction: Prediction, devices: list, batch_option: str = "--per-batch-size", remedy: str = ""
-) -> None:
+) -> str:
     """Refuse a run that the devices' memory cannot hold.
 
     Parameters
@@ -238,27 +237,40 @@ def refuse_unaffordable(
     remedy : str
         How the set could have fewer classes.
 
+    Returns
+    -------
+    str
+        A note where the run may or may not fit: by the whole prediction it does not, with estimates at ``LEAST`` of
+        it it does. Else empty.
+
     Raises
     ------
     InsightError
         Naming what is needed, what is there, and what would fit.
     """
     if devices[0].device_type == "cpu":
-        (free, limit), needed = available(), prediction.least
+        (free, limit), needed = available(), prediction.needed
         there = f"{free / 1e9:.1f} GB are available ({limit})"
+        surely = prediction.needed(prediction.batch, LEAST)
     else:
         by_device = {str(device): mx.context.gpu_memory_info(device.device_id)[0] for device in devices}
         where = min(by_device, key=by_device.__getitem__)
         free, needed = by_device[where], prediction.counted
         there = f"{where} has {free / 1e9:.1f} GB free"
+        surely = needed(prediction.batch)
     if needed(prediction.batch) <= free:
-        return
-    batch = int((free - needed(0)) / (needed(1) - needed(0)))
-    if batch >= 1:
-        fits = f"{batch_option} {batch} would fit"
-    else:
-        fits = "no batch would fit; take a smaller --emb-size or fewer identities"
-    raise InsightError(
-        f"{batch_option} {prediction.batch}: training needs {needed(prediction.batch) / 1e9:.1f} GB "
-        f"({prediction.shares(1)}), and {there}; {f'{remedy}; ' if remedy else ''}{fits}"
+        return ""
+    said = (
+        f"training needs {needed(prediction.batch) / 1e9:.1f} GB ({prediction.shares(1)}), and {there}; "
+        f"{f'{remedy}; ' if remedy else ''}{_what_fits(needed, free, batch_option)}"
     )
+    if surely <= free:
+        return f"{said}; part of this is an estimate, so the run may fit all the same"
+    raise InsightError(f"{batch_option} {prediction.batch}: {said}")
+
+
+def _what_fits(needed: Callable[[int], float], free: int, batch_option: str) -> str:
+    batch = int((free - needed(0)) / (needed(1) - needed(0)))
+    if batch < 1:
+        return "no batch would fit: take a smaller --emb-size or fewer identities"
+    return f"{batch_option} {batch} would fit"

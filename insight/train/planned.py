@@ -6,6 +6,9 @@ A hybridised block with static memory keeps its arrays from one step to the next
 - forward: arrays that the backward pass reads have a block each; the others take a block that is free again;
 - backward: gradients share blocks among themselves, and take none of the forward pass's.
 
+On the CPU, oneDNN's operators write feature maps in blocks of channels. An operator of MXNet's own that reads such a
+map has a copy in plain order, which it keeps.
+
 Not counted: parameters, their gradients, and operators' scratch memory.
 """
 
@@ -33,19 +36,14 @@ READS = {
 }
 NO_GRADIENT = ("BlockGrad", "ones_like", "zeros_like", "broadcast_greater", "broadcast_lesser")
 # Operators that write into the block of an input, if nothing reads that any more and the sizes are the same.
-IN_PLACE = ("elemwise_add", "elemwise_sub", "elemwise_mul", "_plus_scalar", "_minus_scalar", "_rminus_scalar")
-IN_PLACE += (
-    "_mul_scalar",
-    "_div_scalar",
-    "Reshape",
-    "Flatten",
-    "expand_dims",
-    "squeeze",
-    "Activation",
-    "_copy",
-    "negative",
-)
+IN_PLACE = {
+    *("elemwise_add", "elemwise_sub", "elemwise_mul", "Activation", "BlockGrad", "_copy", "negative"),
+    *("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"),
+    *("Reshape", "Flatten", "expand_dims", "squeeze"),
+}
 WORKSPACE = "_contrib_BatchNormWithReLU"  # has a hidden output as large as the visible one, and uses one byte of four
+# oneDNN's: its convolutions write in blocks of channels, and others in the order in which they read.
+FOLLOWING = ("BatchNorm", WORKSPACE, "Activation", "Pooling", "elemwise_add", "Concat")
 LARGER = 16  # a block is taken for arrays down to a sixteenth of its size
 
 Edge = Tuple[int, int]  # a node's number, and which of its outputs
@@ -57,12 +55,13 @@ class Plan(NamedTuple):
     forward: int
     backward: int
     workspaces: int  # the part of them that is written to
+    copies: int  # in plain order
     largest: int  # array of the graph
 
     @property
     def total(self) -> int:
         """All that is held from step to step."""
-        return self.forward + self.backward + self.workspaces
+        return self.forward + self.backward + self.workspaces + self.copies
 
 
 def plan(symbol, data_shape: Tuple[int, ...]) -> Plan:
@@ -77,7 +76,7 @@ def plan(symbol, data_shape: Tuple[int, ...]) -> Plan:
     """
     graph = _Graph(symbol, data_shape)
     kept, workspaces = graph.read_by_backward()
-    return Plan(_forward(graph, kept), _backward(graph), workspaces, max(graph.sizes.values()))
+    return Plan(_forward(graph, kept), _backward(graph), workspaces, graph.copied(), max(graph.sizes.values()))
 
 
 def inference(symbol, data_shape: Tuple[int, ...]) -> int:
@@ -97,8 +96,8 @@ class _Graph:
     written : dict of int to list of Edge
         The same edges, of each operator.
     readers : Counter of Edge
-    learns : list of bool
-        Of each node whether its backward pass is run; of a variable, whether it has a gradient.
+    learns : set of int
+        Operators whose backward pass is run, and parameters that get a gradient.
     """
 
     def __init__(self, symbol, data_shape: Tuple[int, ...]):
@@ -113,13 +112,21 @@ class _Graph:
         for edge in self.sizes:
             self.written[edge[0]].append(edge)
         fixed = {"data", *symbol.list_auxiliary_states()}
-        self.learns: List[bool] = []
-        for node, operator in zip(nodes, self.operators):
-            if operator == "null":
-                self.learns.append(node["name"] not in fixed)
-            else:
-                below = any(self.learns[i] for i, *_ in node["inputs"])
-                self.learns.append(below and operator not in NO_GRADIENT)
+        self.learns = self._learning(
+            {i for i, node in enumerate(nodes) if node["op"] == "null" and node["name"] not in fixed}
+        )
+
+    def _learning(self, parameters: Set[int]) -> Set[int]:
+        """Nodes above a parameter that a gradient reaches from the outputs."""
+        above = set(parameters)
+        for i in self.nodes():
+            if self.operators[i] not in NO_GRADIENT and any(source in above for source, _ in self.inputs[i]):
+                above.add(i)
+        reached = {i for i, _ in self.outputs}
+        for i in reversed(self.nodes()):
+            if i in reached and i in above:
+                reached.update(source for source, _ in self.inputs[i])
+        return above & reached
 
     def nodes(self) -> List[int]:
         """Numbers of those that compute."""
@@ -129,7 +136,7 @@ class _Graph:
         """(edges that are kept for the backward pass, bytes that operators keep aside for theirs)."""
         kept, aside = set(self.outputs), 0
         for i in self.nodes():
-            if not self.learns[i]:
+            if i not in self.learns:
                 continue
             reads, size = READS.get(self.operators[i], INPUTS + OUTPUT), self.sizes.get((i, 0), 0)
             if INPUTS in reads:
@@ -142,9 +149,29 @@ class _Graph:
                 aside += size // 4
         return kept, aside
 
+    def copied(self) -> int:
+        """Bytes of feature maps in plain order beside those in blocks of channels."""
+        blocked: Set[int] = set()  # nodes
+        copies = 0
+        for i in self.nodes():
+            operator = self.operators[i]
+            maps = [edge for edge in self.inputs[i] if edge[0] in blocked]
+            if operator == "Convolution" or (operator in FOLLOWING and maps):
+                blocked.add(i)
+                gradients = [edge for edge in self.below(i) if self._plain(edge[0])]
+                copies += sum(self.sizes[edge] for edge in gradients)
+            elif self._plain(i):
+                reads = READS.get(operator, INPUTS + OUTPUT) if i in self.learns else NOTHING
+                copies += sum(self.sizes[edge] for edge in maps) * (2 if INPUTS in reads else 1)
+        return copies
+
+    def _plain(self, i: int) -> bool:
+        """Whether the operator is MXNet's own, for feature maps."""
+        return self.operators[i] not in ("null", "Convolution", "FullyConnected", "Flatten", "Reshape", *FOLLOWING)
+
     def below(self, i: int) -> List[Edge]:
         """Inputs of a node whose gradients go on to other operators."""
-        return [edge for edge in self.inputs[i] if edge in self.sizes and self.learns[edge[0]]]
+        return [edge for edge in self.inputs[i] if edge in self.sizes and edge[0] in self.learns]
 
 
 def _sizes(symbol, names: List[str], operators: List[str], data_shape: Tuple[int, ...]) -> Dict[Edge, int]:
@@ -225,7 +252,7 @@ def _backward(graph: _Graph) -> int:
     blocks: _Blocks = _Blocks()
     gradients: Dict[Edge, List[int]] = defaultdict(list)  # parts of a gradient, to be added up
     for i in reversed(graph.nodes()):
-        if not graph.learns[i]:
+        if i not in graph.learns:
             continue
         arrived = gradients.pop((i, 0), [])
         for block in arrived[1:]:  # they are added to the first
