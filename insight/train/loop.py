@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from .. import __version__
+from .. import __version__, checkpoint
 from .._mxnet import keep_freed_memory, mx
 from ..errors import InsightError
 from ..feed.augment import Augmentation
@@ -107,6 +107,7 @@ class Run:
             devices=len(self.devices),
             verified=[(len(s.source), len(s.pairs)) for s in sets],
             lowered=precision.lowered_symbol(symbol, options.dtype),
+            pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
         )
         scarce = memory.refuse_unaffordable(self.memory, self.devices, remedy=sparse)
         self.model = Model(options, network, self.faces.num_classes, self.devices)

@@ -52,6 +52,8 @@ class Prediction:
         The network for inference and the embeddings of a verification set, an estimate, in the machine's memory.
     process : int
         What it has now, before any of this, and what MXNet takes at run time, in the machine's memory.
+    pretrained : int
+        The checkpoint that the run starts from, which is read whole before gradients have their momentum.
     devices : int
     batch : int
         Images on each.
@@ -65,19 +67,26 @@ class Prediction:
     images: int
     verification: int
     process: int
+    pretrained: int
     devices: int
     batch: int
 
     @property
     def total(self) -> int:
         """The peak of the process, with devices that share the machine's memory."""
-        return int(self.needed(self.batch))
+        return round(self.needed(self.batch))
 
     def needed(self, batch: int, estimates: float = 1.0) -> float:
         """The peak with so many images on each device, if the estimated parts are wrong by a factor."""
         share = batch / self.batch
         each = self.network + self.classes + self.exchange + share * (self.logits + estimates * self.activations)
-        return self.devices * each + share * self.images + estimates * self.verification + self.process
+        training = self.devices * each + share * self.images + estimates * self.verification + self.process
+        return max(training, self._reading())
+
+    def _reading(self) -> float:
+        """The peak of the start: the checkpoint, parameters and gradients."""
+        started = (LEARNING - 1) / LEARNING * self.devices * (self.network + self.classes)
+        return self.pretrained + started + self.process if self.pretrained else 0
 
     def counted(self, batch: int) -> float:
         """What a device needs at the very least, by the counted parts alone."""
@@ -87,6 +96,8 @@ class Prediction:
         """The parts in GB (10^9 bytes), without those that this run does not have."""
         parts = [part for part in PARTS if getattr(self, part) or part not in ("exchange", "verification")]
         shown = ", ".join(f"{part} {getattr(self, part) / 1e9:.{digits}f}" for part in parts)
+        if round(self._reading()) == self.total:
+            shown += f"; the peak is at the start, where {self.pretrained / 1e9:.{digits}f} of --pretrained are read"
         return shown + (f"; {self.devices} devices, each with the first {parts.index('images')}" * (self.devices > 1))
 
     def describe(self) -> str:
@@ -104,6 +115,7 @@ def predict(
     devices: int = 1,
     verified: Sequence[Tuple[int, int]] = (),
     lowered=None,
+    pretrained: int = 0,
 ) -> Prediction:
     """Predict the memory of training from shapes.
 
@@ -125,6 +137,8 @@ def predict(
         Distinct images and pairs of each verification set.
     lowered : mxnet.sym.Symbol, optional
         The network as it trains in half precision.
+    pretrained : int
+        Bytes of the checkpoint that the run starts from.
 
     Raises
     ------
@@ -146,6 +160,7 @@ def predict(
         images=FLOAT * slots * devices * math.prod(shape),
         verification=_verification(symbol, image_size, arguments + auxiliary, embedding_size, verified),
         process=resident() + RUNTIME * devices,
+        pretrained=pretrained,
         devices=devices,
         batch=batch_per_device,
     )
@@ -270,7 +285,8 @@ def refuse_unaffordable(
 
 
 def _what_fits(needed: Callable[[int], float], free: int, batch_option: str) -> str:
-    batch = int((free - needed(0)) / (needed(1) - needed(0)))
-    if batch < 1:
+    if needed(1) > free:
         return "no batch would fit: take a smaller --emb-size or fewer identities"
-    return f"{batch_option} {batch} would fit"
+    many = 1 << 20  # from some batch on, what is needed is a straight line
+    slope = (needed(2 * many) - needed(many)) / many
+    return f"{batch_option} {int(many - (needed(many) - free) / slope)} would fit"

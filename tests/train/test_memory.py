@@ -144,6 +144,17 @@ class TestRefusals:
             == ""
         )
 
+    def test_a_checkpoint_is_read_whole(self):
+        """Beside parameters and gradients, which are there by then; momentum and inner arrays are not."""
+        parts = prediction(network=3 * GIB, classes=3 * GIB, logits=GIB, process=GIB // 2, pretrained=2 * GIB)
+        assert parts.total == 15 * GIB // 2 and "pretrained" not in parts.describe()  # training has the peak
+        assert refuse_unaffordable(parts, [mx.cpu(0)]) == ""
+        parts = dataclasses.replace(parts, pretrained=4 * GIB)
+        assert parts.total == 17 * GIB // 2
+        assert parts.describe().endswith("; the peak is at the start, where 4.29 of --pretrained are read")
+        with pytest.raises(InsightError, match=r"needs 9.1 GB .*; no batch would fit"):
+            refuse_unaffordable(parts, [mx.cpu(0)])
+
     def test_devices_share_it(self):
         parts = prediction(network=GIB, classes=GIB, exchange=GIB, logits=2 * GIB, devices=2)
         with pytest.raises(InsightError, match=r"needs 10.7 GB .*; 2 devices, .* --per-batch-size 32 would fit"):
