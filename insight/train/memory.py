@@ -195,7 +195,7 @@ def _verification(symbol, image_size: Tuple[int, int], parameters: int, embeddin
     most = BATCH["cpu"]  # images at once; the rest of a set in powers of two, each of which has its buffers
     powers = [1 << i for i in range(most.bit_length() - 1) if any(images >> i & 1 for images, _ in sets)]
     buffers = sum(planned.inference(symbol, (batch, 3, *image_size)) for batch in (most, *powers))
-    embeddings = max(3 * images + 4 * pairs for images, pairs in sets) * embedding_size * 2 * FLOAT  # float64
+    embeddings = 3 * max(images + pairs for images, pairs in sets) * embedding_size * 2 * FLOAT  # float64
     return 2 * FLOAT * parameters + buffers + embeddings
 
 

@@ -52,7 +52,7 @@ def test_parts_by_hand():
     assert found.exchange == 4 * (learned + 1000 * 10)
     assert found.images == 4 * 4 * 2 * 7 * 60
     buffers = sum(4 * 2 * batch * 10 for batch in (8, 4, 1))  # sets of 8 + 1 and 8 + 4 images
-    assert found.verification == 2 * 4 * (learned + 2 * 10) + buffers + 8 * 10 * (3 * 12 + 4 * 5)
+    assert found.verification == 2 * 4 * (learned + 2 * 10) + buffers + 8 * 10 * 3 * (12 + 5)
     each = found.network + found.classes + found.logits + found.activations + found.exchange
     assert found.total == 2 * each + found.images + found.verification + found.process
     alone = predict(mx.sym.BatchNorm(x, name="bn"), (4, 5), 7, 1000, 10)
