@@ -41,7 +41,9 @@ IN_PLACE = {
     *("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"),
     *("Reshape", "Flatten", "expand_dims", "squeeze"),
 }
-WORKSPACE = "_contrib_BatchNormWithReLU"  # has a hidden output as large as the visible one, and uses one byte of four
+WORKSPACE = (
+    "_contrib_BatchNormWithReLU"  # has a hidden output as large as the visible one, and uses a bit of each number
+)
 # oneDNN's: its convolutions write in blocks of channels, and others in the order in which they read.
 FOLLOWING = ("BatchNorm", WORKSPACE, "Activation", "Pooling", "elemwise_add", "Concat")
 LARGER = 16  # a block is taken for arrays down to a sixteenth of its size
@@ -146,7 +148,7 @@ class _Graph:
             if reads == MASK:
                 aside += size
             if self.operators[i] == WORKSPACE:
-                aside += size // 4
+                aside += size // 32
         return kept, aside
 
     def copied(self) -> int:

@@ -180,9 +180,7 @@ def test_sparse_labels_have_a_remedy_where_memory_is_short(sparse_dir, tmp_path,
     with pytest.raises(InsightError, match=f"--emb-size 512 with 5000000 identities: .*{remedy}"):
         train(options(sparse_dir, tmp_path / "m/model", emb_size=512))
     monkeypatch.setattr(memory, "available", lambda: Available(1 << 30, "this machine has 1.1 GB"))
-    with pytest.raises(
-        InsightError, match=f"--per-batch-size 8: training needs 1.* and 1.1 GB are available .*{remedy}"
-    ):
+    with pytest.raises(InsightError, match=f"--per-batch-size 8: training needs .* 1.1 GB are available .*{remedy}"):
         train(options(sparse_dir, tmp_path / "m/model"))
     assert not (tmp_path / "m").exists()
 
@@ -197,7 +195,8 @@ def test_a_note_where_the_estimate_alone_is_too_large(set_dir, tmp_path, monkeyp
 
 def test_a_damaged_state_is_refused_before_a_file_is_changed(set_dir, tmp_path):
     prefix = tmp_path / "model"
-    train(options(set_dir, prefix, target=""))
+    small = {"target": "", "per_batch_size": 2, "frequent": 1, "ckpt": 0}
+    train(options(set_dir, prefix, max_steps=1, **small))
     path = resume.state_path(prefix)
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -206,11 +205,11 @@ def test_a_damaged_state_is_refused_before_a_file_is_changed(set_dir, tmp_path):
         log.write('{"kind": "step"}\n')  # beyond the state, to be cut off when the run goes on
     before = {file.name: file.read_bytes() for file in tmp_path.glob("model-*.*")}
     with pytest.raises(InsightError, match="model-resume.npz: not the state of a training run .*CRC"):
-        train(options(set_dir, prefix, target="", max_steps=5, resume=True))
+        train(options(set_dir, prefix, max_steps=2, resume=True, **small))
     assert {file.name: file.read_bytes() for file in tmp_path.glob("model-*.*")} == before
     path.write_bytes(whole)
-    train(options(set_dir, prefix, target="", max_steps=5, resume=True))
-    assert [row["step"] for row in journal(prefix, "step")] == [2, 4]
+    train(options(set_dir, prefix, max_steps=2, resume=True, **small))
+    assert [row["step"] for row in journal(prefix, "step")] == [1, 2]
 
 
 @pytest.mark.parametrize(

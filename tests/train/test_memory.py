@@ -31,11 +31,12 @@ def prediction(**parts):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-@pytest.mark.parametrize("classes, batch", [("100", "12"), ("250000", "2")])
-def test_the_prediction_is_near_the_peak(classes, batch):
-    """Of whole runs with saves, verification and resume: once mostly activations, once mostly class weights."""
+@pytest.mark.parametrize("classes, batch, more", [("100", "12", ()), ("120000", "2", ("--resume",))])
+def test_the_prediction_is_near_the_peak(classes, batch, more):
+    """Of whole runs with saves and verification: once mostly inner arrays, once mostly class weights, and resumed."""
     command = [sys.executable, str(BENCHMARK), "--networks", "y1", "--classes", classes, "--batch-sizes", batch]
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
+    command += ["--steps", "3", "--pairs", "6", *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     network, count, size, _, peak, ratio, *parts = done.stderr.splitlines()[-1].split()
     assert (network, count, size, parts[0]) == ("y1", classes, batch, "network") and float(peak) > 0.5
     assert 0.9 < float(ratio) < 1.2, done.stderr

@@ -69,7 +69,7 @@ class TestForward:
         assert plan(x, (1, K)).workspaces == ROW
         x = sym.contrib.BatchNormWithReLU(dense(data(), "fc0"), name="bn")
         found = plan(x, (1, K))
-        assert (found.forward, found.workspaces, found.largest) == (2 * ROW, ROW // 4, ROW)
+        assert (found.forward, found.workspaces, found.largest) == (2 * ROW, ROW // 32, ROW)
         assert found.total == found.forward + found.backward + found.workspaces
 
 
@@ -146,7 +146,7 @@ MEASURE = """
     grown = step(data) - step(data[:1])
     symbol = network(mx.sym.Variable("data"))
     whole, one = (plan(symbol, (count, 3, 112, 112)) for count in (batch, 1))
-    unused = 3 * (whole.workspaces - one.workspaces)  # three bytes of four are allocated and not written to
+    unused = 31 * (whole.workspaces - one.workspaces)  # allocated and not written to
     print(whole.total - one.total + unused, grown)
 """
 
