@@ -68,6 +68,9 @@ def engine_defaults() -> dict[str, str]:
         # The fused oneDNN subgraph dies with "Check failed: !IsMKLDNNData()" on real
         # MobileFaceNet checkpoints. insight.graph.fold does the same fusion exactly.
         "MXNET_SUBGRAPH_BACKEND": "NONE",
+        # Scratch memory of operators. MXNet's default of four spaces, used in turn, lets operators overlap, which on
+        # the CPU they do not: its one worker thread runs one after the other.
+        "MXNET_CPU_TEMP_COPY": "1",
         # cuDNN's algorithm search hangs on Ampere cards with this build.
         "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
         # Built against cuDNN 8.1.0, it warns of every other 8.x; 8.x keeps one binary interface.
@@ -96,6 +99,16 @@ def keep_freed_memory() -> bool:
         return False
     never = -1
     return all((mallopt(mmap_max, 0), mallopt(trim_threshold, never), mallopt(arena_max, 1)))
+
+
+def release_freed_memory() -> None:
+    """Give the kernel back what :func:`keep_freed_memory` has kept. Call it where much was freed that is not asked for
+    again soon; does nothing off glibc.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        pass
 
 
 def _shim_numpy() -> None:

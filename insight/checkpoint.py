@@ -63,12 +63,27 @@ def load_params(prefix: str, epoch: int) -> tuple:
     InsightError
         The file is missing (the message lists the epochs that exist) or is no params file.
     """
+    return _read_params(_existing(prefix, epoch))
+
+
+def size(prefix: str, epoch: int) -> int:
+    """Bytes of a checkpoint's arrays.
+
+    Raises
+    ------
+    InsightError
+        The file is missing (the message lists the epochs that exist).
+    """
+    return _existing(prefix, epoch).stat().st_size
+
+
+def _existing(prefix: str, epoch: int) -> Path:
     path = params_path(prefix, epoch)
     if not path.is_file():
         known = epochs(prefix)
         have = f"epochs there: {', '.join(map(str, known))}" if known else f"no checkpoint {prefix}-*.params exists"
         raise InsightError(f"{path}: no such checkpoint; {have}")
-    return _read_params(path)
+    return path
 
 
 def load(prefix: str, epoch: int) -> Checkpoint:

@@ -67,11 +67,15 @@ class MXNetEngine(Engine):
         self.graph = graph
         self._mx = mx
         self._context = _context(mx, device)
-        self._symbol, arguments, auxiliary = model.to_mxnet()
-        arrays = {name: array.as_in_context(self._context) for name, array in {**arguments, **auxiliary}.items()}
-        self._inputs = [arrays.get(name) for name in self._symbol.list_inputs()]
+        self._symbol = model.graph.to_symbol()
+        self._inputs = [self._moved(model.params, name) for name in self._symbol.list_inputs()]
         self._planned: dict = {}
         self._lock = threading.Lock()
+
+    def _moved(self, params: dict, name: str):
+        """An array of the model as MXNet's own, None for the images; taken out, so that it is not held twice."""
+        array = params.pop(name, None)
+        return None if array is None else self._mx.nd.array(array, ctx=self._context, dtype=array.dtype)
 
     takes = staticmethod(is_checkpoint)
 

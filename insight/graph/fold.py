@@ -56,8 +56,9 @@ def _fold_back(model: Model, norm: Node, scale: np.ndarray, shift: np.ndarray) -
     layer = norm.inputs[0].node
     if not layers.is_linear(model, layer) or layers.only_use(model.graph, layer, model.graph.consumers()) is None:
         return False
-    weight, bias = layers.weight_and_bias(model, layer)
-    layers.assign(model, layer, weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), bias * scale + shift)
+    weight = model.array(layer.inputs[1])
+    folded = layers.scaled(weight, scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    layers.assign(model, layer, folded, layers.bias_of(model, layer) * scale + shift)
     model.graph.replace(Ref(norm), Ref(layer))
     return True
 
@@ -70,11 +71,11 @@ def _fold_ahead(model: Model, norm: Node, scale: np.ndarray, shift: np.ndarray) 
         use = layers.only_use(model.graph, use.node, uses)
     if use is None or use.slot != 0 or not layers.is_linear(model, use.node) or any(use.node.shape("pad")):
         return False
-    weight, bias = layers.weight_and_bias(model, use.node)
+    weight = model.array(use.node.inputs[1])
     factor = layers.input_factor(use.node, weight, scale)
     if factor is None:
         return False
-    moved = (weight * layers.input_factor(use.node, weight, shift)).reshape(len(weight), -1).sum(axis=1)
-    layers.assign(model, use.node, weight * factor, bias + moved)
+    moved = layers.weighted_sums(weight, layers.input_factor(use.node, weight, shift))
+    layers.assign(model, use.node, layers.scaled(weight, factor), layers.bias_of(model, use.node) + moved)
     model.graph.replace(Ref(norm), norm.inputs[0])
     return True

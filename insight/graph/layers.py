@@ -6,7 +6,7 @@ flattened channel by channel. Arithmetic is float64, arrays keep the type they h
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from .nodes import Graph, Model, Node, Ref, Use
 
 LINEAR = ("Convolution", "FullyConnected")
 FLATTEN = ("Flatten", "flatten")
+ROWS = 64  # of a weight that are in float64 at once
 
 
 def is_linear(model: Model, node: Node) -> bool:
@@ -27,17 +28,41 @@ def is_linear(model: Model, node: Node) -> bool:
 
 def weight_and_bias(model: Model, layer: Node) -> Tuple[np.ndarray, np.ndarray]:
     """(weight, bias) in float64; a missing bias is zeros."""
-    weight = model.array(layer.inputs[1]).astype(np.float64)
+    return model.array(layer.inputs[1]).astype(np.float64), bias_of(model, layer)
+
+
+def bias_of(model: Model, layer: Node) -> np.ndarray:
+    """The bias in float64; a missing one is zeros."""
     if layer.flag("no_bias", False) or len(layer.inputs) < 3:
-        return weight, np.zeros(len(weight))
-    return weight, model.array(layer.inputs[2]).astype(np.float64)
+        return np.zeros(len(model.array(layer.inputs[1])))
+    return model.array(layer.inputs[2]).astype(np.float64)
+
+
+def scaled(weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """``weight * factor``, computed in float64 and rounded to the weight's type."""
+    product, factor = np.empty_like(weight, order="C"), np.broadcast_to(factor, weight.shape)
+    for rows in _in_parts(weight):
+        product[rows] = weight[rows].astype(np.float64) * factor[rows]
+    return product
+
+
+def weighted_sums(weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """The sums of the rows of ``weight * factor``, (out,) float64."""
+    factor = np.broadcast_to(factor, weight.shape)
+    products = ((weight[rows].astype(np.float64) * factor[rows]) for rows in _in_parts(weight))
+    return np.concatenate([product.reshape(len(product), -1).sum(axis=1) for product in products])
+
+
+def _in_parts(weight: np.ndarray) -> Iterator[slice]:
+    """Its rows, few at a time: a fully connected layer in float64 would take more memory than a whole network."""
+    return (slice(begin, begin + ROWS) for begin in range(0, len(weight), ROWS))
 
 
 def assign(model: Model, layer: Node, weight: np.ndarray, bias: np.ndarray) -> None:
     """Give a layer its arrays, under their old names unless another layer shares them."""
     kind = model.array(layer.inputs[1]).dtype
     had_bias = len(layer.inputs) > 2 and not layer.flag("no_bias", False)
-    layer.inputs[1] = _store(model, layer.inputs[1], weight.astype(kind))
+    layer.inputs[1] = _store(model, layer.inputs[1], weight.astype(kind, copy=False))
     if had_bias:
         layer.inputs[2] = _store(model, layer.inputs[2], bias.astype(kind))
     elif bias.any():

@@ -9,6 +9,7 @@ from typing import Callable, NamedTuple, Optional
 import numpy as np
 
 from .. import checkpoint
+from .._mxnet import release_freed_memory
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..verify import verification
@@ -90,6 +91,7 @@ class Evaluation:
         if self.sets:
             with self.journal.pause():
                 results = self._measure(step)
+                release_freed_memory()
             for r in results:
                 self.journal.verified(step, r.name, r.folds.accuracy, r.folds.std, r.xnorm)
             self.accuracies = {r.name: r.folds.accuracy for r in results}
@@ -110,7 +112,8 @@ class Evaluation:
 
     def _measure(self, step: int) -> list:
         self.journal.say("testing verification..")
-        engine = MXNetEngine(self.model.checkpoint(), self.options.prefix, device=self.model.devices[0])
+        engine = MXNetEngine(self.model.network_checkpoint(), self.options.prefix, device=self.model.devices[0])
+        release_freed_memory()  # of rewriting the network
 
         def network(images: np.ndarray) -> np.ndarray:
             self.check()

@@ -48,6 +48,17 @@ def check_set(faces, options: TrainOptions) -> list:
     return [*faces.notes, f"{faces.rec_path}: {share} ({remedy})"]
 
 
+def sparse_labels(faces) -> str:
+    """For messages about memory: how to have fewer classes, where most have no image; else empty."""
+    identities = len(np.unique(faces.labels))
+    if 2 * identities > faces.num_classes:
+        return ""
+    return (
+        f"labels are sparse: {identities} identities have images, the largest label is {faces.labels.max()}; "
+        f"`insight dataset-repair {faces.rec_path} --output DIR` numbers labels anew"
+    )
+
+
 def non_finite(prefix: str, step: int, batch, loss_B, saved: str) -> InsightError:
     """Write the keys of the batch that gave a loss or gradient which is no number; returns what to raise.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from .. import __version__
+from .. import __version__, checkpoint
 from .._mxnet import keep_freed_memory, mx
 from ..errors import InsightError
 from ..feed.augment import Augmentation
@@ -19,14 +19,16 @@ from ..formats.faceset import FaceSet
 from ..heads import heads
 from ..verify import verification
 from . import devices as device_lists
-from . import guards, memory, resume
+from . import guards, memory, precision, resume
 from . import schedule as schedules
 from .evaluation import Evaluation
 from .journal import Journal
 from .model import Model, build_network
-from .optimizer import make_trainer, momenta, restore_momenta
+from .optimizer import allocate_momenta, make_trainer, momenta
 from .options import TrainOptions
 from .stop import StopRequest
+
+PARAMETER, MOMENTUM = "parameter/", "momentum/"  # of the names in a state's file
 
 
 class TrainResult(NamedTuple):
@@ -91,22 +93,30 @@ class Run:
     def set_up(self, state: Optional[resume.State], notes: list) -> None:
         """Allocate the model, open the logs, and take back a state."""
         options = self.options
-        memory.refuse_too_large(options.per_batch_size, self.faces.num_classes, options.emb_size)
+        sparse = guards.sparse_labels(self.faces)
+        memory.refuse_too_large(options.per_batch_size, self.faces.num_classes, options.emb_size, remedy=sparse)
         sets, missing = verification.find_sets(options.data_dir, options.targets)
         network = build_network(options, self.devices, self.faces.image_size)
+        symbol = network(mx.sym.Variable("data"))
         self.memory = memory.predict(
-            network(mx.sym.Variable("data")),
+            symbol,
             self.faces.image_size,
             options.per_batch_size,
             self.faces.num_classes,
             options.emb_size,
             devices=len(self.devices),
+            verified=[(len(s.source), len(s.pairs)) for s in sets],
+            lowered=precision.lowered_symbol(symbol, options.dtype),
+            pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
         )
-        memory.refuse_unaffordable(self.memory, self.devices)
+        scarce = memory.refuse_unaffordable(self.memory, self.devices, remedy=sparse)
         self.model = Model(options, network, self.faces.num_classes, self.devices)
         self.trainer = make_trainer(
             self.model.params, options.mom, options.wd, options.fc7_wd_mult, options.fc7_lr_mult
         )
+        if state:  # before any file is changed: it may be damaged
+            moving = {name[len(MOMENTUM) :] for name in state.names() if name.startswith(MOMENTUM)}
+            state.read_into(self._arrays(allocate_momenta(self.trainer, moving)))
         keep = state.meta["journal"]["bytes"] if state else None
         self.journal = Journal(
             options.prefix,
@@ -123,7 +133,7 @@ class Run:
         else:
             given = {"options": dataclasses.asdict(options), "set": self.fingerprint, "steps": self.total}
             self.journal.write("start", **given, versions=_versions())
-        self._announce(notes, missing)
+        self._announce([*notes, scarce] if scarce else notes, missing)
 
     def train(self) -> TrainResult:
         """The loop."""
@@ -180,7 +190,6 @@ class Run:
 
     def _save_state(self, finished: bool = False) -> None:
         with self.journal.pause():
-            model_meta, parameters = self.model.state()
             meta = {
                 "step": self.step,
                 "total_steps": self.total,
@@ -188,16 +197,20 @@ class Run:
                 "options": dataclasses.asdict(self.options),
                 "set": self.fingerprint,
                 "threads": os.environ.get("OMP_NUM_THREADS"),
-                "model": model_meta,
+                "model": self.model.state(),
                 "journal": self.journal.state(),
                 "evaluation": self.evaluation.state(),
             }
-            velocity = {name: array.asnumpy() for name, array in momenta(self.trainer).items()}
-            resume.save(self.options.prefix, resume.State(meta, parameters, velocity))
+            arrays = self._arrays(momenta(self.trainer))
+            resume.save(self.options.prefix, meta, {name: equal[0] for name, equal in arrays.items()})
+
+    def _arrays(self, velocity: dict) -> dict:
+        """Name in a state's file to the arrays, one or one a device, that are saved and restored under it."""
+        parameters = {PARAMETER + name: equal for name, equal in self.model.arrays().items()}
+        return {**parameters, **{MOMENTUM + name: equal for name, equal in velocity.items()}}
 
     def _restore(self, state: resume.State) -> None:
-        self.model.restore(state.meta["model"], state.parameters)
-        restore_momenta(self.trainer, state.momenta)
+        self.model.restore(state.meta["model"])
         self.journal.restore(state.meta["journal"])
         self.evaluation.restore(state.meta["evaluation"])
         threads = os.environ.get("OMP_NUM_THREADS")

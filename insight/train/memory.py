@@ -1,34 +1,38 @@
-"""How much memory a run will take, said before anything is allocated; and refusals of what cannot work.
+"""How much memory a run will take, predicted before anything large is allocated; refusals of what cannot fit.
 
-Parameters, gradients, momentum, class weights and logits are counted exactly. What the backward pass keeps
-of the network's inner arrays is an estimate: their sum times ``KEPT``, which was fitted to the peaks of
-MobileFaceNet and LResNet-18 and -50 in the PReLU forms that train on the CPU, at batches of 8 to 64; there
-the whole prediction lies within 0.85 and 1.2 of the peak. It is too high for 16-bit training and not
-checked on a GPU, so only the counted part is ever refused.
+Counted exactly: parameters, gradients, momentum, class weights, logits, the loader's ring. Planned as MXNet plans it:
+the network's inner arrays, in training (:mod:`insight.train.planned`) and in verification. Fitted: operators' scratch
+memory, as one array as large as the graph's largest, and ``RUNTIME``.
+
+``benchmarks/memory.py`` compares the prediction with the peak of whole runs. On the CPU it lies within 0.95 and 1.15 of
+it, saves and verification included. It has not been checked on GPUs.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Tuple
+from typing import Callable, Sequence, Tuple
 
-from .._mxnet import mx
+from .._mxnet import mx, release_freed_memory
+from ..engines import BATCH
 from ..errors import InsightError
 from ..feed.ring import SLOTS
 from ..heads.classifier import MAX_ELEMENTS
+from ..heads.projection import BLOCK
+from . import planned
+from .available import available, resident
 
 FLOAT = 4  # bytes
 LEARNING = 3  # arrays per learned one: itself, its gradient, its momentum
-KEPT = 0.9  # bytes of activations held at the peak, per byte that the network's operators write
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+RUNTIME = 40_000_000  # bytes a device: threads, and kernels that are compiled when they are first used
+LEAST = 0.8  # of the estimated parts is sure to be needed
+PARTS = ("network", "classes", "logits", "activations", "exchange", "images", "verification", "process")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Bytes; the first four are of each device.
+    """Bytes; the first five are of each device.
 
     Attributes
     ----------
@@ -37,13 +41,19 @@ class Prediction:
     classes : int
         fc7's weights, their gradient and momentum.
     logits : int
-        The (B, C) array.
+        The (B, C) array, and blocks and norms beside it.
     activations : int
-        What is kept for the backward pass, an estimate.
+        The network's inner arrays and their gradients, an estimate.
+    exchange : int
+        Where the gradients of several devices are summed.
     images : int
         The loader's ring, in the machine's memory.
+    verification : int
+        The network for inference and the embeddings of a verification set, an estimate, in the machine's memory.
     process : int
-        What the process has now, before any of this: Python and libraries.
+        What it has now, before any of this, and what MXNet takes at run time, in the machine's memory.
+    pretrained : int
+        The checkpoint that the run starts from, which is read whole before gradients have their momentum.
     devices : int
     batch : int
         Images on each.
@@ -53,27 +63,46 @@ class Prediction:
     classes: int
     logits: int
     activations: int
+    exchange: int
     images: int
+    verification: int
     process: int
+    pretrained: int
     devices: int
     batch: int
 
     @property
-    def certain(self) -> int:
-        """What a device needs at the very least: all but the estimate."""
-        return self.network + self.classes + self.logits
-
-    @property
     def total(self) -> int:
-        """Everything, on devices that share the machine's memory."""
-        return self.devices * (self.certain + self.activations) + self.images + self.process
+        """The peak of the process, with devices that share the machine's memory."""
+        return round(self.needed(self.batch))
+
+    def needed(self, batch: int, estimates: float = 1.0) -> float:
+        """The peak with so many images on each device, if the estimated parts are wrong by a factor."""
+        share = batch / self.batch
+        each = self.network + self.classes + self.exchange + share * (self.logits + estimates * self.activations)
+        training = self.devices * each + share * self.images + estimates * self.verification + self.process
+        return max(training, self._reading())
+
+    def _reading(self) -> float:
+        """The peak of the start: the checkpoint, parameters and gradients."""
+        started = (LEARNING - 1) / LEARNING * self.devices * (self.network + self.classes)
+        return self.pretrained + started + self.process if self.pretrained else 0
+
+    def counted(self, batch: int) -> float:
+        """What a device needs at the very least, by the counted parts alone."""
+        return self.network + self.classes + self.exchange + batch / self.batch * self.logits
+
+    def shares(self, digits: int = 2) -> str:
+        """The parts in GB (10^9 bytes), without those that this run does not have."""
+        parts = [part for part in PARTS if getattr(self, part) or part not in ("exchange", "verification")]
+        shown = ", ".join(f"{part} {getattr(self, part) / 1e9:.{digits}f}" for part in parts)
+        if round(self._reading()) == self.total:
+            shown += f"; the peak is at the start, where {self.pretrained / 1e9:.{digits}f} of --pretrained are read"
+        return shown + (f"; {self.devices} devices, each with the first {parts.index('images')}" * (self.devices > 1))
 
     def describe(self) -> str:
         """One line for the log, in GB (10^9 bytes)."""
-        parts = ("network", "classes", "logits", "activations", "images", "process")
-        shown = ", ".join(f"{part} {getattr(self, part) / 1e9:.2f}" for part in parts)
-        each = f" ({self.devices} devices, the first four on each)" if self.devices > 1 else ""
-        return f"predicted memory: {self.total / 1e9:.2f} GB: {shown}{each}"
+        return f"predicted memory: {self.total / 1e9:.2f} GB: {self.shares()}"
 
 
 def predict(
@@ -84,13 +113,16 @@ def predict(
     embedding_size: int,
     slots: int = SLOTS,
     devices: int = 1,
+    verified: Sequence[Tuple[int, int]] = (),
+    lowered=None,
+    pretrained: int = 0,
 ) -> Prediction:
-    """Predict the memory of training from shapes alone.
+    """Predict the memory of training from shapes.
 
     Parameters
     ----------
     symbol : mxnet.sym.Symbol
-        The network as it trains, from ``data`` to embeddings: ``network(mx.sym.Variable("data"))``.
+        The network in its training form, from ``data`` to embeddings: ``network(mx.sym.Variable("data"))``.
     image_size : (int, int)
         (height, width) in pixels.
     batch_per_device : int
@@ -101,6 +133,12 @@ def predict(
         Batches that the loader's ring holds.
     devices : int
         Each with its copy of everything.
+    verified : sequence of (int, int)
+        Distinct images and pairs of each verification set.
+    lowered : mxnet.sym.Symbol, optional
+        The network as it trains in half precision.
+    pretrained : int
+        Bytes of the checkpoint that the run starts from.
 
     Raises
     ------
@@ -108,39 +146,57 @@ def predict(
         The network does not take such images, or one of its arrays would be larger than MXNet can index.
     """
     shape = (batch_per_device, 3, *image_size)
-    arguments, auxiliary, written = _elements(symbol, shape)
+    arguments, auxiliary = _elements(symbol, shape)
+    step = planned.plan(symbol if lowered is None else lowered, shape)
+    widest = min(BLOCK, num_classes)
+    scratch = widest * (2 * embedding_size + batch_per_device) + 4 * num_classes  # blocks; norms and sums
+    release_freed_memory()
     return Prediction(
         network=FLOAT * (LEARNING * arguments + auxiliary),
         classes=FLOAT * LEARNING * num_classes * embedding_size,
-        logits=FLOAT * batch_per_device * num_classes,
-        activations=int(KEPT * FLOAT * written),
+        logits=FLOAT * (batch_per_device * num_classes + scratch),
+        activations=step.total + step.largest,
+        exchange=0 if devices == 1 else FLOAT * (arguments + num_classes * embedding_size),
         images=FLOAT * slots * devices * math.prod(shape),
-        process=_resident(),
+        verification=_verification(symbol, image_size, arguments + auxiliary, embedding_size, verified),
+        process=resident() + RUNTIME * devices,
+        pretrained=pretrained,
         devices=devices,
         batch=batch_per_device,
     )
 
 
-def _elements(symbol, shape: Tuple[int, ...]) -> Tuple[int, int, int]:
-    """How many numbers learned arrays hold, and running statistics, and how many the operators write."""
+def _elements(symbol, shape: Tuple[int, ...]) -> Tuple[int, int]:
+    """How many numbers learned arrays hold, and running statistics."""
     internals = symbol.get_internals()
     try:
         arguments, outputs, auxiliary = internals.infer_shape(data=shape)
     except mx.MXNetError as error:
         reason = str(error).strip().splitlines()[-1]
         raise InsightError(f"the network does not take {shape[2]}x{shape[3]} images: {reason}") from None
-    names = internals.list_outputs()
-    held = set(symbol.list_inputs())
-    written = {name: math.prod(output) for name, output in zip(names, outputs) if name not in held}
-    largest = max(written, key=written.__getitem__)
-    if written[largest] > MAX_ELEMENTS:
-        most = MAX_ELEMENTS // (written[largest] // shape[0])
+    sizes = {name: math.prod(output) for name, output in zip(internals.list_outputs(), outputs)}
+    for name in symbol.list_inputs():
+        del sizes[name]
+    largest = max(sizes, key=sizes.__getitem__)
+    if sizes[largest] > MAX_ELEMENTS:
+        most = MAX_ELEMENTS // (sizes[largest] // shape[0])
         raise InsightError(
-            f"--per-batch-size {shape[0]}: {largest} would have {written[largest]} elements, and MXNet 1.9.1 indexes "
+            f"--per-batch-size {shape[0]}: {largest} would have {sizes[largest]} elements, and MXNet 1.9.1 indexes "
             f"{MAX_ELEMENTS} of an array; use at most {most}"
         )
     learned = sum(math.prod(size) for name, size in zip(internals.list_arguments(), arguments) if name != "data")
-    return learned, sum(map(math.prod, auxiliary)), sum(written.values())
+    return learned, sum(map(math.prod, auxiliary))
+
+
+def _verification(symbol, image_size: Tuple[int, int], parameters: int, embedding_size: int, sets: Sequence) -> int:
+    """Bytes of the network for inference, beside a copy that it is made from, and of the largest set's embeddings."""
+    if not sets:
+        return 0
+    most = BATCH["cpu"]  # images at once; the rest of a set in powers of two, each of which has its buffers
+    powers = [1 << i for i in range(most.bit_length() - 1) if any(images >> i & 1 for images, _ in sets)]
+    buffers = sum(planned.inference(symbol, (batch, 3, *image_size)) for batch in (most, *powers))
+    embeddings = 3 * max(images + pairs for images, pairs in sets) * embedding_size * 2 * FLOAT  # float64
+    return 2 * FLOAT * parameters + buffers + embeddings
 
 
 def refuse_too_large(
@@ -149,8 +205,18 @@ def refuse_too_large(
     embedding_size: int,
     batch_option: str = "--per-batch-size",
     size_option: str = "--emb-size",
+    remedy: str = "",
 ) -> None:
     """Refuse class weights or logits that MXNet 1.9.1 cannot index: its builds count elements in 32 bits.
+
+    Parameters
+    ----------
+    batch_per_device, num_classes, embedding_size : int
+        B, C, E.
+    batch_option, size_option : str
+        Where B and E come from.
+    remedy : str
+        How the set could have fewer classes.
 
     Raises
     ------
@@ -158,66 +224,69 @@ def refuse_too_large(
         Naming the option and the largest value that works.
     """
     rule = f"MXNet 1.9.1 indexes at most {MAX_ELEMENTS} elements of an array"
-    if num_classes * embedding_size > MAX_ELEMENTS:
-        raise InsightError(
-            f"{size_option} {embedding_size} with {num_classes} identities: {rule}, the class weights would have "
-            f"{num_classes * embedding_size}; use {size_option} {MAX_ELEMENTS // num_classes} or less"
-        )
-    if batch_per_device * num_classes > MAX_ELEMENTS:
-        raise InsightError(
-            f"{batch_option} {batch_per_device} with {num_classes} identities: {rule}, the logits would have "
-            f"{batch_per_device * num_classes}; use {batch_option} {MAX_ELEMENTS // num_classes} or less"
-        )
+    more = f"; {remedy}" if remedy else ""
+    for option, rows, array in (
+        (size_option, embedding_size, "class weights"),
+        (batch_option, batch_per_device, "logits"),
+    ):
+        if rows * num_classes > MAX_ELEMENTS:
+            raise InsightError(
+                f"{option} {rows} with {num_classes} identities: {rule}, the {array} would have {rows * num_classes}; "
+                f"use {option} {MAX_ELEMENTS // num_classes} or less{more}"
+            )
 
 
-def refuse_unaffordable(prediction: Prediction, devices: list, batch_option: str = "--per-batch-size") -> None:
-    """Refuse a run whose counted part alone is more than the devices' memory.
+def refuse_unaffordable(
+    prediction: Prediction, devices: list, batch_option: str = "--per-batch-size", remedy: str = ""
+) -> str:
+    """Refuse a run that the devices' memory cannot hold.
 
     Parameters
     ----------
     prediction : Prediction
     devices : list of mxnet.Context
-        CPU devices share the machine's memory; of a GPU, what is free counts.
+        Those on the CPU share what the process may have of the machine's memory. Of a GPU, what is free counts, and
+        only the counted parts of the prediction.
+    batch_option : str
+        Where the batch comes from.
+    remedy : str
+        How the set could have fewer classes.
+
+    Returns
+    -------
+    str
+        A note where the run may or may not fit: by the whole prediction it does not, with estimates at ``LEAST`` of
+        it it does. Else empty.
 
     Raises
     ------
     InsightError
-        Naming what is needed, what is there, and the batch that would fit if any does.
+        Naming what is needed, what is there, and what would fit.
     """
     if devices[0].device_type == "cpu":
-        memory, needed, copies = machine_memory(), len(devices) * prediction.certain, len(devices)
-        where = "this machine"
+        (free, limit), needed = available(), prediction.needed
+        there = f"{free / 1e9:.1f} GB are available ({limit})"
+        surely = prediction.needed(prediction.batch, LEAST)
     else:
-        free = {str(device): mx.context.gpu_memory_info(device.device_id)[0] for device in devices}
-        where = min(free, key=free.__getitem__)
-        memory, needed, copies = free[where], prediction.certain, 1
-    if needed <= memory:
-        return
-    fixed = copies * (prediction.certain - prediction.logits)
-    batch = int((memory - fixed) / (copies * prediction.logits) * prediction.batch)
-    remedy = f"{batch_option} {batch} would fit" if batch >= 1 else "a smaller --emb-size or fewer identities may fit"
-    parts = ("network", "classes", "logits")
-    shown = ", ".join(f"{part} {copies * getattr(prediction, part) / 1e9:.1f}" for part in parts)
-    raise InsightError(
-        f"{batch_option} {prediction.batch}: training needs at least {needed / 1e9:.1f} GB ({shown}), and {where} "
-        f"has {memory / 1e9:.1f} GB; {remedy}"
+        by_device = {str(device): mx.context.gpu_memory_info(device.device_id)[0] for device in devices}
+        where = min(by_device, key=by_device.__getitem__)
+        free, needed = by_device[where], prediction.counted
+        there = f"{where} has {free / 1e9:.1f} GB free"
+        surely = needed(prediction.batch)
+    if needed(prediction.batch) <= free:
+        return ""
+    said = (
+        f"training needs {needed(prediction.batch) / 1e9:.1f} GB ({prediction.shares(1)}), and {there}; "
+        f"{f'{remedy}; ' if remedy else ''}{_what_fits(needed, free, batch_option)}"
     )
+    if surely <= free:
+        return f"{said}; part of this is an estimate, so the run may fit all the same"
+    raise InsightError(f"{batch_option} {prediction.batch}: {said}")
 
 
-def machine_memory() -> int:
-    """Bytes that this process may use: the container's limit, else what is built in."""
-    room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in CGROUP_LIMITS:
-        try:
-            room = min(room, int(Path(path).read_text()))
-        except (OSError, ValueError):  # not this version of cgroups, or "max"
-            continue
-    return room
-
-
-def _resident() -> int:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError):  # not Linux
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def _what_fits(needed: Callable[[int], float], free: int, batch_option: str) -> str:
+    if needed(1) > free:
+        return "no batch would fit: take a smaller --emb-size or fewer identities"
+    many = 1 << 20  # from some batch on, what is needed is a straight line
+    slope = (needed(2 * many) - needed(many)) / many
+    return f"{batch_option} {int(many - (needed(many) - free) / slope)} would fit"

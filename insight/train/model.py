@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import checkpoint, nets
-from .._mxnet import mx
+from .._mxnet import mx, release_freed_memory
 from ..heads import heads
 from ..heads.classifier import Classifier
 from ..heads.margin import MarginOptions
@@ -73,9 +73,14 @@ class Model:
         self.network.initialize(xavier, ctx=self.devices)
         self.classifier.params.initialize(xavier, ctx=self.devices)
         if options.pretrained:
-            prefix, epoch = checkpoint.parse_spec(options.pretrained, "--pretrained")
-            arg_params, aux_params = checkpoint.load_params(prefix, epoch)
-            self.fresh = checkpoint.assign(self.params, {**arg_params, **aux_params})
+            self.fresh = self._take(*checkpoint.parse_spec(options.pretrained, "--pretrained"))
+        _settle()
+        release_freed_memory()  # of the initialisers' arrays, one as large as fc7, and of a checkpoint's
+
+    def _take(self, prefix: str, epoch: int) -> list:
+        """Names of the parameters that a checkpoint does not have."""
+        arg_params, aux_params = checkpoint.load_params(prefix, epoch)
+        return checkpoint.assign(self.params, {**arg_params, **aux_params})
 
     def backward(self, batch, step: int, frozen: bool = False) -> Figures:
         """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the losses.
@@ -133,36 +138,48 @@ class Model:
     def checkpoint(self) -> checkpoint.Checkpoint:
         """The current state as a checkpoint: plain graph with fc7 and softmax, arrays on the CPU.
 
-        Running statistics are the devices' mean, as the original saves them.
+        Running statistics are the devices' mean, as the original saves them. On the CPU the learned arrays are the
+        parameters' own, not copies: use it before the next step.
         """
+        return self._gathered(self.classifier.symbol(nets.symbol(self.network)), self.params)
+
+    def network_checkpoint(self) -> checkpoint.Checkpoint:
+        """As :meth:`checkpoint`, without the classifier."""
+        return self._gathered(nets.symbol(self.network), self.network.kept())
+
+    @staticmethod
+    def _gathered(symbol, params: dict) -> checkpoint.Checkpoint:
         _settle()
-        symbol = self.classifier.symbol(nets.symbol(self.network))
         auxiliary = set(symbol.list_auxiliary_states())
         args, aux = {}, {}
-        for name, parameter in self.params.items():
-            copies = [array.as_in_context(mx.cpu()) for array in parameter.list_data()]
+        for name, parameter in params.items():
             if name in auxiliary:
+                copies = [array.as_in_context(mx.cpu()) for array in parameter.list_data()]
                 aux[name] = mx.nd.add_n(*copies) / len(copies)
             else:
-                args[name] = copies[0]
+                args[name] = parameter.list_data()[0].as_in_context(mx.cpu())
         return checkpoint.Checkpoint(symbol, args, aux)
 
-    def state(self) -> tuple:
-        """(meta, arrays) for exact resume: every device's running statistics apart, the rest once."""
+    def state(self) -> dict:
+        """What the next step depends on beside :meth:`arrays`, for JSON."""
+        return {"loss_scale": self._loss_scale.state() if self._loss_scale else None}
+
+    def arrays(self) -> dict:
+        """``NAME@0`` to all devices' arrays of a learned parameter, which are equal; ``NAME@i`` to device i's running
+        statistics. The arrays themselves, to be read, or written to, between two steps.
+        """
         _settle()
         arrays = {}
         for name, parameter in self.params.items():
-            copies = parameter.list_data() if parameter.grad_req == "null" else parameter.list_data()[:1]
-            arrays.update({f"{name}@{i}": array.asnumpy() for i, array in enumerate(copies)})
-        return {"loss_scale": self._loss_scale.state() if self._loss_scale else None}, arrays
+            copies = parameter.list_data()
+            apart = [[copy] for copy in copies] if parameter.grad_req == "null" else [copies]
+            arrays.update({f"{name}@{i}": equal for i, equal in enumerate(apart)})
+        return arrays
 
-    def restore(self, meta: dict, arrays: dict) -> None:
+    def restore(self, state: dict) -> None:
         """Take back what :meth:`state` gave."""
-        for name, parameter in self.params.items():
-            for i, copy in enumerate(parameter.list_data()):
-                copy[:] = arrays[f"{name}@{i if parameter.grad_req == 'null' else 0}"]
         if self._loss_scale:
-            self._loss_scale.restore(meta["loss_scale"])
+            self._loss_scale.restore(state["loss_scale"])
 
 
 def build_network(options: TrainOptions, devices: list, image_size: tuple = (112, 112)):

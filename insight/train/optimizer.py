@@ -39,15 +39,20 @@ def make_trainer(params: dict, momentum: float, wd: float, fc7_wd_mult: float, f
 
 
 def momenta(trainer) -> dict:
-    """Parameter name to momentum array, of those that have been updated. All devices hold the same."""
-    states = trainer._updaters[0].states  # no public way but a pickle of everything
-    return {p.name: states[i] for i, p in enumerate(trainer._params) if states.get(i) is not None}
+    """Parameter name to each device's momentum array, of those that have been updated. All devices hold the same."""
+    states = [updater.states for updater in trainer._updaters]  # no public way but a pickle of everything
+    return {
+        parameter.name: [held[i] for held in states]
+        for i, parameter in enumerate(trainer._params)
+        if states[0].get(i) is not None
+    }
 
 
-def restore_momenta(trainer, arrays: dict) -> None:
-    """Give each device the momentum that :func:`momenta` returned; the rest start at zero."""
+def allocate_momenta(trainer, names) -> dict:
+    """Give the parameters of these names their momentum now, zero, and not in their first update; see momenta."""
     for index, parameter in enumerate(trainer._params):
-        if parameter.name in arrays:
-            for updater, device in zip(trainer._updaters, parameter.list_ctx()):
-                updater.states[index] = mx.nd.array(arrays[parameter.name], ctx=device)
+        if parameter.name in names:
+            for updater, weight in zip(trainer._updaters, parameter.list_data()):
+                updater.states[index] = trainer._optimizer.create_state_multi_precision(index, weight)
                 updater.states_synced[index] = True
+    return momenta(trainer)

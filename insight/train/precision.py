@@ -36,13 +36,19 @@ def lowered(network, dtype: str, devices: list):
         raise InsightError(
             f"--dtype {dtype}: MXNet 1.9.1 cannot convolve in it on the {kind.upper()}; use {other} there"
         )
-    low, full = _operators(dtype)
-    graph = importlib.import_module("mxnet.contrib.amp").convert_symbol(
-        network(mx.sym.Variable("data")), dtype, target_dtype_ops=low, fp32_ops=full, data_names=["data"]
-    )
+    graph = lowered_symbol(network(mx.sym.Variable("data")), dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it cannot tell the type of data, which is float32
         return mx.gluon.SymbolBlock(graph, mx.sym.Variable("data"), params=network.collect_params())
+
+
+def lowered_symbol(symbol, dtype: str):
+    """A network's symbol with its casts to and from ``dtype``; float32: the symbol itself."""
+    if dtype == "float32":
+        return symbol
+    low, full = _operators(dtype)
+    convert = importlib.import_module("mxnet.contrib.amp").convert_symbol
+    return convert(symbol, dtype, target_dtype_ops=low, fp32_ops=full, data_names=["data"])
 
 
 def _operators(dtype: str) -> tuple:

@@ -4,14 +4,19 @@ The file holds the parameters, each device's running statistics and the momentum
 arrays, and under ``meta`` a JSON object: step, options, the set's fingerprint, and what the journal and the
 evaluation remember. Order, augmentation, dropout, rate and annealing need no entry: they are functions
 of the seed and the step. It is written beside and renamed, so a kill leaves the state before.
+
+Arrays go into the file and back in blocks. ``numpy.savez`` and ``numpy.load``, whose format this is, would need
+memory for a second copy of them.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import IO, Dict, Iterator, List, Optional
 
 import numpy as np
 
@@ -19,15 +24,23 @@ from ..errors import InsightError
 from ..formats import atomic
 from .options import TrainOptions
 
-PARAMETER, MOMENTUM = "parameter/", "momentum/"
+BLOCK = 1 << 20  # elements that are copied at once
+META = "meta"
+SUFFIX = ".npy"  # of an array's entry in the zip
 
 
-class State(NamedTuple):
-    """A run between two steps."""
+class State:
+    """A run between two steps: its file, of which only ``meta`` has been read.
 
-    meta: dict
-    parameters: dict  # name, or name@device for running statistics, to array
-    momenta: dict
+    Attributes
+    ----------
+    path : Path
+    meta : dict
+    """
+
+    def __init__(self, path: Path, meta: dict):
+        self.path = path
+        self.meta = meta
 
     @property
     def step(self) -> int:
@@ -39,48 +52,69 @@ class State(NamedTuple):
         """Whether the run had reached its end, the last verification and checkpoint included."""
         return self.meta["finished"]
 
+    def names(self) -> List[str]:
+        """Names of the arrays, in the file's order."""
+        with _opened(self.path) as file:
+            entries = [name[: -len(SUFFIX)] for name in file.namelist()]
+        return [name for name in entries if name != META]
+
+    def read_into(self, arrays: Dict[str, list]) -> None:
+        """Fill arrays in place.
+
+        Parameters
+        ----------
+        arrays : dict of str to list of NDArray or numpy.ndarray
+            Name of an array in the file, to all those that get its values.
+
+        Raises
+        ------
+        InsightError
+            The file lacks one of them, holds it in another shape or type, or is damaged.
+        """
+        with _opened(self.path) as file:
+            for name, copies in arrays.items():
+                with file.open(name + SUFFIX) as entry:
+                    _read(entry, name, copies)
+
 
 def state_path(prefix: str) -> Path:
     """Where the state of a prefix's run stands."""
     return Path(f"{prefix}-resume.npz")
 
 
-def save(prefix: str, state: State) -> None:
-    """Write a state in place of the one before."""
-    arrays = {PARAMETER + name: array for name, array in state.parameters.items()}
-    arrays.update({MOMENTUM + name: array for name, array in state.momenta.items()})
-    meta = np.frombuffer(json.dumps(state.meta).encode(), np.uint8)
+def save(prefix: str, meta: dict, arrays: dict) -> None:
+    """Write a state in place of the one before.
+
+    Parameters
+    ----------
+    prefix : str
+    meta : dict
+        For JSON.
+    arrays : dict of str to NDArray or numpy.ndarray
+        Any name but ``meta``, to the array that is saved under it.
+    """
+    header = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     with atomic.write_beside(state_path(prefix)) as out:
-        np.savez(out, meta=meta, **arrays)
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
+            for name, array in {META: header, **arrays}.items():
+                with file.open(name + SUFFIX, "w", force_zip64=True) as entry:
+                    _write(entry, array)
 
 
 def load(prefix: str) -> Optional[State]:
-    """Read the state of a prefix's run; None where there is none.
+    """Open the state of a prefix's run; None where there is none.
 
     Raises
     ------
     InsightError
         The file is not one of ours.
     """
-    return _read(prefix, lambda name: True)
-
-
-def _read(prefix: str, wanted: Callable[[str], bool]) -> Optional[State]:
-    """As :func:`load`, with only those arrays whose names are wanted."""
     path = state_path(prefix)
     if not path.exists():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(file["meta"].tobytes())
-            arrays = {name: file[name] for name in file.files if name != "meta" and wanted(name)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InsightError(f"{path}: not the state of a training run ({error}); move it away to start afresh") from None
-
-    def part(kind: str) -> dict:
-        return {name[len(kind) :]: array for name, array in arrays.items() if name.startswith(kind)}
-
-    return State(meta, part(PARAMETER), part(MOMENTUM))
+    with _opened(path) as file, file.open(META + SUFFIX) as entry:
+        shape, dtype = _read_header(entry)
+        return State(path, json.loads(_take(entry, math.prod(shape) * dtype.itemsize)))
 
 
 def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
@@ -93,7 +127,7 @@ def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
         ``--resume`` although an unfinished run would be overwritten.
     """
     path = state_path(options.prefix)
-    state = _read(options.prefix, lambda name: False)  # first what it says: the arrays may be gigabytes
+    state = load(options.prefix)
     if state is None:
         return None
     if not options.resume:
@@ -113,4 +147,56 @@ def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
         raise InsightError(
             f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
         )
-    return load(options.prefix)
+    return state
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The file as a zip; all that may be wrong with it becomes one error."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            yield file
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InsightError(f"{path}: not the state of a training run ({error}); move it away to start afresh") from None
+
+
+def _write(entry: IO[bytes], array) -> None:
+    """One array in NumPy's format."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(array.dtype))
+    np.lib.format.write_array_header_1_0(entry, {"descr": descr, "fortran_order": False, "shape": tuple(array.shape)})
+    flat = array.reshape((-1,))
+    for begin in range(0, flat.shape[0], BLOCK):
+        block = flat[begin : begin + BLOCK]
+        entry.write((block if isinstance(block, np.ndarray) else block.asnumpy()).data)
+
+
+def _read(entry: IO[bytes], name: str, copies: list) -> None:
+    """One array of the file into each of ``copies``."""
+    shape, dtype = _read_header(entry)
+    for array in copies:
+        if (shape, dtype) != (tuple(array.shape), np.dtype(array.dtype)):
+            raise ValueError(f"{name} is {dtype} {shape}, and this run has {np.dtype(array.dtype)} {array.shape}")
+    flats = [array.reshape((-1,)) for array in copies]
+    size = math.prod(shape)
+    for begin in range(0, size, BLOCK):
+        count = min(BLOCK, size - begin)
+        block = np.frombuffer(_take(entry, count * dtype.itemsize), dtype)
+        for flat in flats:
+            flat[begin : begin + count][:] = block
+
+
+def _read_header(entry: IO[bytes]) -> tuple:
+    """(shape, dtype) of an array in NumPy's format, version 1.0, which holds any header of ours."""
+    if np.lib.format.read_magic(entry) != (1, 0):
+        raise ValueError(f"{entry.name} has another format")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(entry)
+    if fortran_order or dtype.hasobject:
+        raise ValueError(f"{entry.name} has another format")
+    return shape, dtype
+
+
+def _take(entry: IO[bytes], count: int) -> bytes:
+    data = entry.read(count)
+    if len(data) < count:
+        raise EOFError(f"{entry.name} ends early")
+    return data

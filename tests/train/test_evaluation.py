@@ -28,7 +28,7 @@ class Training:
         self.prefix = str(folder / "model")
         self.options = TrainOptions(data_dir="d", prefix=self.prefix, ckpt=ckpt)
         self.sets = [SimpleNamespace(name=name, issame=np.arange(pairs) % 2 == 0) for name in targets]
-        self.model = SimpleNamespace(devices=[None], checkpoint=lambda: self.step)
+        self.model = SimpleNamespace(devices=[None], checkpoint=lambda: self.step, network_checkpoint=lambda: self.step)
         self.journal = Journal(self.prefix, 8, 10, 20, 1000)
         self.evaluation = Evaluation(self.options, self.sets, self.model, self.journal)
         if state:
@@ -289,7 +289,7 @@ def test_a_verification_can_be_stopped_between_two_batches(tmp_path, monkeypatch
 
     monkeypatch.setattr(module, "MXNetEngine", Engine)
     journal = Journal(str(tmp_path / "model"), 8, 10, 20, 1000)
-    model = SimpleNamespace(devices=["cpu(1)"], checkpoint=lambda: "arrays")
+    model = SimpleNamespace(devices=["cpu(1)"], network_checkpoint=lambda: "arrays")
     options = TrainOptions(data_dir="d", prefix=str(tmp_path / "model"))
     evaluation = Evaluation(options, [verification.load_set(tmp_path / "val.bin")], model, journal, check)
     before = evaluation.state()

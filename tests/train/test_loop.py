@@ -10,6 +10,8 @@ from insight import checkpoint
 from insight._mxnet import mx
 from insight.cli import run_command
 from insight.errors import InsightError
+from insight.train import memory, resume
+from insight.train.available import Available, resident
 from insight.train.loop import train
 from insight.train.options import TrainOptions
 
@@ -160,6 +162,54 @@ def test_another_number_of_classes_is_no_error(set_dir, tmp_path, capfd):
     out = capfd.readouterr().out
     assert f"loaded {first},1; left fresh: fc7_weight\n" in out
     assert re.search(r"^note: .*2 of 5 identities have no image", out, re.M)
+
+
+@pytest.fixture
+def sparse_dir(set_dir, tmp_path):
+    """The set with a property file that says five million classes."""
+    folder = tmp_path / "sparse"
+    folder.mkdir()
+    for name in ("train.rec", "train.idx"):
+        (folder / name).write_bytes((set_dir / name).read_bytes())
+    (folder / "property").write_text("5000000,112,112\n")
+    return folder
+
+
+def test_sparse_labels_have_a_remedy_where_memory_is_short(sparse_dir, tmp_path, monkeypatch):
+    remedy = "labels are sparse: 3 identities have images, the largest label is 2; `insight dataset-repair "
+    with pytest.raises(InsightError, match=f"--emb-size 512 with 5000000 identities: .*{remedy}"):
+        train(options(sparse_dir, tmp_path / "m/model", emb_size=512))
+    monkeypatch.setattr(memory, "available", lambda: Available(1 << 30, "this machine has 1.1 GB"))
+    with pytest.raises(InsightError, match=f"--per-batch-size 8: training needs .* 1.1 GB are available .*{remedy}"):
+        train(options(sparse_dir, tmp_path / "m/model"))
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_note_where_the_estimate_alone_is_too_large(set_dir, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(memory, "LEAST", 0.0)
+    monkeypatch.setattr(memory, "available", lambda: Available(resident() + 200_000_000, "a small machine"))
+    train(options(set_dir, tmp_path / "model", max_steps=1, target=""))
+    out = capfd.readouterr().out
+    assert re.search(r"^note: training needs .* \(a small machine\); .* may fit all the same$", out, re.M), out
+
+
+def test_a_damaged_state_is_refused_before_a_file_is_changed(set_dir, tmp_path):
+    prefix = tmp_path / "model"
+    small = {"target": "", "per_batch_size": 2, "frequent": 1, "ckpt": 0}
+    train(options(set_dir, prefix, max_steps=1, **small))
+    path = resume.state_path(prefix)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    with open(f"{prefix}-log.jsonl", "a") as log:
+        log.write('{"kind": "step"}\n')  # beyond the state, to be cut off when the run goes on
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("model-*.*")}
+    with pytest.raises(InsightError, match="model-resume.npz: not the state of a training run .*CRC"):
+        train(options(set_dir, prefix, max_steps=2, resume=True, **small))
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("model-*.*")} == before
+    path.write_bytes(whole)
+    train(options(set_dir, prefix, max_steps=2, resume=True, **small))
+    assert [row["step"] for row in journal(prefix, "step")] == [1, 2]
 
 
 @pytest.mark.parametrize(
