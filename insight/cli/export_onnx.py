@@ -84,8 +84,10 @@ def _run_int8(args):
     print(f"{result.path}: {result.size / 1e6:.2f} MB, {part:.3f} x float32 ONNX, {kind}")
     print(f"calibrated on {result.calibrated} faces; parity with MXNet on others: {result.parity}")
     if result.weight_bits > 7:
-        here = "this is one" if result.overflows else "this is none"
-        print(f"8-bit weights: their sums overflow on x86 processors without VNNI ({here}); compare before you ship")
+        here = "also on this one" if result.overflows else "not on this one"
+        print(
+            f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; run embed --compare before you ship"
+        )
     if result.accuracy:
         before, after = result.accuracy
         print(f"{args.target_bin}: accuracy {before:.5f} in float32, {after:.5f} in int8; drop {before - after:.5f}")

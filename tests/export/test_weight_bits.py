@@ -183,14 +183,14 @@ def test_other_bits_are_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("overflows", [True, False])
-def test_the_command_says_whom_8_bits_are_for(folder, tmp_path, capsys, monkeypatch, overflows):
+def test_the_command_says_what_8_bits_need(folder, tmp_path, capsys, monkeypatch, overflows):
     monkeypatch.setattr(onnx_engine.overflow, "overflows", lambda *_: overflows)
     options = ["--model", f"{folder}/net,3", "--output", str(tmp_path / "m.onnx"), "--int8"]
     options += ["--calibrate", str(folder / "faces"), "--num-calibrate", "16", "--num-faces", "8", "--bound", "-1"]
     assert run_command("export-onnx", [*options, "--weight-bits", "8"]) == 0
     first, _, warning = capsys.readouterr().out.splitlines()
     assert first.endswith("int8, fast graph, 8-bit weights")
-    assert f"overflow on x86 processors without VNNI (this is {'one' if overflows else 'none'})" in warning
+    assert f"overflow on x86 processors without VNNI, {'also' if overflows else 'not'} on this one" in warning
     assert run_command("export-onnx", [*options, "--overwrite"]) == 0
     first, _ = capsys.readouterr().out.splitlines()
     assert first.endswith("int8, fast graph, 7-bit weights")
