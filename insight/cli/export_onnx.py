@@ -35,13 +35,20 @@ def add_arguments(parser):
         help="faces to find ranges on: identity folders, a .rec or a .bin; not your test set",
     )
     eight.add_argument("--num-calibrate", type=int, metavar="N", help="how many of them; else 200")
+    eight.add_argument(
+        "--weight-bits",
+        type=int,
+        choices=(7, 8),
+        help="7 (default): sums are exact on every processor; 8: a little nearer to float32, for processors with VNNI, "
+        "wrong on x86 without it",
+    )
     eight.add_argument("--target-bin", metavar="F.bin", help="verification set: print the accuracy that is lost")
 
 
 def run(args):
     from ..errors import InsightError
 
-    for option in ("calibrate", "num_calibrate", "target_bin"):
+    for option in ("calibrate", "num_calibrate", "weight_bits", "target_bin"):
         if getattr(args, option) is not None and not args.int8:
             raise InsightError(f"--{option.replace('_', '-')}: is for --int8; add it, or leave this out")
     if args.int8:
@@ -70,10 +77,17 @@ def _run_int8(args):
         BOUND if args.bound is None else args.bound,
         args.target_bin,
         args.overwrite,
+        args.weight_bits or 7,
     )
     part = result.size / result.float32_size
-    print(f"{result.path}: {result.size / 1e6:.2f} MB, {part:.3f} x float32 ONNX, int8, {result.graph} graph")
+    kind = f"int8, {result.graph} graph, {result.weight_bits}-bit weights"
+    print(f"{result.path}: {result.size / 1e6:.2f} MB, {part:.3f} x float32 ONNX, {kind}")
     print(f"calibrated on {result.calibrated} faces; parity with MXNet on others: {result.parity}")
+    if result.weight_bits > 7:
+        here = "also on this one" if result.overflows else "not on this one"
+        print(
+            f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; run embed --compare before you ship"
+        )
     if result.accuracy:
         before, after = result.accuracy
         print(f"{args.target_bin}: accuracy {before:.5f} in float32, {after:.5f} in int8; drop {before - after:.5f}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 from pathlib import Path
-from typing import NamedTuple, Sequence, Union
+from typing import Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
 from ..errors import InsightError
+from . import overflow, parse_device
 from .engine import Engine, Unable, is_checkpoint
 
 SIDE = 112  # pixels, where a file leaves the size open
@@ -35,6 +36,17 @@ class OnnxEngine(Engine):
         Whether it normalises inside.
     batch_size : int
         Most images at once, unless the network's batch is fixed.
+    metadata : mapping of str to str
+        What the file says of itself.
+    device : str or mxnet.Context, optional
+        Where it runs.
+
+    Attributes
+    ----------
+    weight_bits : int or None
+        7 or 8 for a file of ``export-onnx --int8``, else None.
+    overflows : bool
+        Whether its weights have 8 bits and this processor's sums of them overflow: it embeds wrongly here.
 
     Raises
     ------
@@ -42,7 +54,16 @@ class OnnxEngine(Engine):
         It takes or gives something else.
     """
 
-    def __init__(self, spec: str, inputs: Sequence[Value], outputs: Sequence[Value], normalises: bool, batch_size: int):
+    def __init__(
+        self,
+        spec: str,
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        normalises: bool,
+        batch_size: int,
+        metadata: Mapping[str, str],
+        device=None,
+    ):
         shape = inputs[0].shape if len(inputs) == 1 else ()
         if len(shape) != 4 or shape[1] != 3 or len(outputs) != 1 or len(outputs[0].shape) != 2:
             raise InsightError(
@@ -50,6 +71,8 @@ class OnnxEngine(Engine):
                 f"{_say(inputs)} and gives {_say(outputs)}"
             )
         self.normalises = normalises
+        self.weight_bits: Optional[int] = overflow.weight_bits(metadata)
+        self.overflows = self.weight_bits == 8 and overflow.overflows(type(self), parse_device(device))
         self._fixed = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
         size = tuple(side if isinstance(side, int) else SIDE for side in shape[2:])
         dimension = self._infer(np.zeros((self._fixed or 1, 3, *size), np.float32)).shape[1]
@@ -63,8 +86,14 @@ class OnnxEngine(Engine):
             images = np.concatenate([images, np.zeros((self._fixed - count, *images.shape[1:]), np.float32)])
         return self._infer(images)[:count]
 
-    def _normalisation(self) -> str:
-        return "normalisation inside" if self.normalises else "normalisation (x - 127.5) / 127.5 outside"
+    def _details(self) -> str:
+        """What distinguishes the network, for :meth:`describe`."""
+        parts = ["normalisation inside" if self.normalises else "normalisation (x - 127.5) / 127.5 outside"]
+        if self.weight_bits:
+            parts.append(f"int8 with {self.weight_bits}-bit weights")
+        if self.overflows:
+            parts.append("which overflow on this processor")
+        return ", ".join(parts)
 
     @abc.abstractmethod
     def _infer(self, images: np.ndarray) -> np.ndarray:

@@ -60,7 +60,9 @@ class OnnxRuntimeEngine(OnnxEngine):
         )
         self._input = inputs[0].name
         normalises = onnx_engine.normalises_inside(network)
-        super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH[parse_device(device)[0]])
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        batch_size = batch_size or BATCH[parse_device(device)[0]]
+        super().__init__(spec, inputs, outputs, normalises, batch_size, metadata, device)
 
     takes = staticmethod(onnx_engine.takes)
 
@@ -81,7 +83,7 @@ class OnnxRuntimeEngine(OnnxEngine):
     def describe(self) -> str:
         """One line: ``ONNX Runtime 1.20 on CPUExecutionProvider, normalisation inside``."""
         provider = self._session.get_providers()[0]
-        return f"ONNX Runtime {self._runtime.__version__} on {provider}{self._graph}, {self._normalisation()}"
+        return f"ONNX Runtime {self._runtime.__version__} on {provider}{self._graph}, {self._details()}"
 
     def _infer(self, images: np.ndarray) -> np.ndarray:
         return self._session.run(None, {self._input: images})[0]

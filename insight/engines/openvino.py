@@ -7,12 +7,12 @@ import sys
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Optional
+from typing import Dict, Optional
 
 import numpy as np
 
 from ..errors import InsightError
-from . import BATCH, ENGINES, onnx_engine, parse_device
+from . import BATCH, ENGINES, onnx_engine, overflow, parse_device
 from .engine import Settings, Unable, cpu_threads, is_checkpoint
 from .onnx_engine import OnnxEngine, Value
 
@@ -78,7 +78,7 @@ class OpenVINOEngine(OnnxEngine):
         self._lock = threading.Lock()
         normalises = _normalises_inside(model) if is_ir else onnx_engine.normalises_inside(network)
         inputs, outputs = ([_value(port) for port in ports] for ports in (model.inputs, model.outputs))
-        super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH["cpu"])
+        super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH["cpu"], _metadata(model))
 
     @staticmethod
     def takes(spec: str) -> bool:
@@ -100,7 +100,7 @@ class OpenVINOEngine(OnnxEngine):
     def describe(self) -> str:
         """One line: ``OpenVINO 2025.4.1 on CPU, float32, normalisation inside``."""
         version = self._runtime.__version__.split("-")[0]
-        return f"OpenVINO {version} on CPU, {self.dtype}, {self._normalisation()}"
+        return f"OpenVINO {version} on CPU, {self.dtype}, {self._details()}"
 
     def _infer(self, images: np.ndarray) -> np.ndarray:
         with self._lock:
@@ -179,6 +179,12 @@ def _options(threads: Optional[int], dtype: str) -> dict:
 def _value(port) -> Value:
     lengths = (length.get_length() if length.is_static else "?" for length in port.get_partial_shape())
     return Value(port.get_any_name(), tuple(lengths))
+
+
+def _metadata(model) -> Dict[str, str]:
+    """What it says of its quantisation, as ONNX or as made of it."""
+    paths = [("framework", name) for name in (overflow.QUANTISATION, overflow.WEIGHT_BITS)]
+    return {path[1]: str(model.get_rt_info(path).value) for path in map(list, paths) if model.has_rt_info(path)}
 
 
 def _normalises_inside(model) -> bool:

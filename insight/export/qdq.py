@@ -1,8 +1,10 @@
 """ONNX -> 8-bit ONNX in the QDQ form: QuantizeLinear and DequantizeLinear around float operators, opset 13.
 
 Weights are int8, symmetric, with one scale per output channel; biases int32; feature maps uint8 with one scale and
-zero point each, as ONNX Runtime is fastest with on x86. A runtime that knows the form (ONNX Runtime, OpenVINO) takes
-each operator and the pairs around it for one 8-bit operator; to any other it is float arithmetic on rounded numbers.
+zero point each, as ONNX Runtime is fastest with on x86. Weights use 7 of their 8 bits, so that sums are exact on
+every processor (:mod:`insight.engines.overflow`), unless 8 are asked for. A runtime that knows the form (ONNX
+Runtime, OpenVINO) takes each operator and the pairs around it for one 8-bit operator; to any other it is float
+arithmetic on rounded numbers.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple
 import numpy as np
 from onnx import ModelProto, NodeProto, checker, helper, numpy_helper
 
+from ..engines.overflow import WEIGHT_MAX
+
 WEIGHTED = ("Conv", "Gemm")
 RECTIFIERS = ("Relu", "PRelu")  # runtimes fuse them into the convolution before: no rounding between
-WEIGHT_MAX = 127  # of int8, symmetric
 LEVELS = 255  # of uint8
 
 
@@ -64,7 +67,7 @@ def scale_of(low: float, high: float) -> Scale:
     return Scale(scale, np.uint8(np.clip(np.rint(-low / scale), 0, LEVELS)))
 
 
-def to_qdq(model: ModelProto, ranges: Mapping[str, Tuple[float, float]]) -> ModelProto:
+def to_qdq(model: ModelProto, ranges: Mapping[str, Tuple[float, float]], weight_bits: int = 7) -> ModelProto:
     """Round weights and feature maps of a network.
 
     Parameters
@@ -73,8 +76,10 @@ def to_qdq(model: ModelProto, ranges: Mapping[str, Tuple[float, float]]) -> Mode
         From :func:`insight.graph.onnx.to_onnx`; it is left alone.
     ranges : mapping of str to (float, float)
         Lowest and highest value to represent, for each of :func:`rounded`; values outside are clipped.
+    weight_bits : int
+        7: weights are stored as -64..64; 8: as -127..127.
     """
-    writer = _Writer(model, {name: scale_of(*span) for name, span in ranges.items()})
+    writer = _Writer(model, {name: scale_of(*span) for name, span in ranges.items()}, WEIGHT_MAX[weight_bits])
     for node in model.graph.node:
         writer.add(node)
     result = ModelProto()
@@ -87,11 +92,12 @@ def to_qdq(model: ModelProto, ranges: Mapping[str, Tuple[float, float]]) -> Mode
 
 
 class _Writer:
-    def __init__(self, model: ModelProto, scales: Dict[str, Scale]):
+    def __init__(self, model: ModelProto, scales: Dict[str, Scale], weight_max: int):
         self.nodes: List[NodeProto] = []
         self.initializers: dict = {}
         self._floats = {tensor.name: tensor for tensor in model.graph.initializer}
         self._scales = dict(scales)
+        self._weight_max = weight_max
 
     def add(self, node: NodeProto) -> None:
         source, result = node.input[0], node.output[0]
@@ -129,9 +135,10 @@ class _Writer:
         """The weight and bias of a layer, rounded; the bias in units of input scale times weight scale."""
         weight = numpy_helper.to_array(self._floats[node.input[1]]).astype(np.float64)
         flat = np.abs(weight).reshape(len(weight), -1).max(axis=1)
-        scale = (np.where(flat > 0, flat, 1.0) / WEIGHT_MAX).astype(np.float32)
+        scale = (np.where(flat > 0, flat, 1.0) / self._weight_max).astype(np.float32)
         stored = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
-        names = [self._rounded_array(f"{node.name}_weight", np.clip(stored, -WEIGHT_MAX, WEIGHT_MAX), scale, np.int8)]
+        stored = np.clip(stored, -self._weight_max, self._weight_max)
+        names = [self._rounded_array(f"{node.name}_weight", stored, scale, np.int8)]
         if len(node.input) > 2:
             bias = numpy_helper.to_array(self._floats[node.input[2]]).astype(np.float64)
             unit = (scale.astype(np.float64) * source.scale).astype(np.float32)

@@ -15,8 +15,10 @@ from onnx import ModelProto, TensorProto, helper
 
 from .. import engines
 from ..engines.engine import Engine
+from ..engines.onnx_engine import OnnxEngine
 from ..engines.onnxruntime import observe
-from ..errors import InsightError
+from ..engines.overflow import QUANTISATION, WEIGHT_BITS, WEIGHT_MAX
+from ..errors import CheckFailed, InsightError
 from ..graph import fold
 from ..graph.nodes import Model
 from ..graph.onnx import to_onnx
@@ -42,6 +44,8 @@ class Int8Export(NamedTuple):
     size: int  # bytes of all its files
     float32_size: int  # bytes of the same network as float32 ONNX
     graph: str  # plain or fast
+    weight_bits: int  # 7 or 8
+    overflows: bool  # whether this processor's sums of its weights overflow
     calibrated: int  # faces
     parity: parity.Parity  # to MXNet, on other faces
     accuracy: Optional[Tuple[float, float]]  # float32's and its own, where a verification set was given
@@ -66,6 +70,7 @@ def export_int8(
     bound: float = BOUND,
     target: Optional[str] = None,
     overwrite: bool = False,
+    weight_bits: int = 7,
 ) -> Int8Export:
     """Write a checkpoint with int8 weights and uint8 feature maps.
 
@@ -89,6 +94,8 @@ def export_int8(
         A verification .bin, to compare accuracy on.
     overwrite : bool
         Replace files that are there.
+    weight_bits : int
+        7, exact on every processor; or 8, nearer to float32, whose sums overflow on x86 processors without VNNI.
 
     Raises
     ------
@@ -102,6 +109,8 @@ def export_int8(
     graph = graph or ("plain" if len(paths) > 1 else "fast")
     if graph not in engines.GRAPHS:
         raise InsightError(f"--graph {graph}: want one of {', '.join(engines.GRAPHS)}")
+    if weight_bits not in WEIGHT_MAX:
+        raise InsightError(f"--weight-bits {weight_bits}: want one of {', '.join(map(str, WEIGHT_MAX))}")
     eval_set = load_set(target) if target else None
     source = open_source(spec)
     image_size = source.network.image_size
@@ -115,21 +124,43 @@ def export_int8(
         compared = parity.take(faces, count, image_size)
     properties = {
         **source.properties,
-        "quantisation": "int8 weights per output channel, uint8 feature maps",
+        QUANTISATION: f"int8 weights of {weight_bits} bits per output channel, uint8 feature maps",
+        WEIGHT_BITS: str(weight_bits),
         "calibration": f"{len(seen)} faces of {Path(calibrate).name}",
     }
     with naming(spec):
         float32_size = to_onnx(source.model).ByteSize()
-        rounded = quantize(source.model, graph, seen, properties)
+        rounded = quantize(source.model, graph, seen, properties, weight_bits)
     with written(paths, rounded, overwrite) as engine:
-        agreement = parity.gate(str(paths[0]), source.network, engine, compared, bound, of="mean")
+        agreement = _gate(str(paths[0]), source.network, engine, compared, bound)
         accuracy = None
         if eval_set:
             accuracy = tuple(_accuracy(each, eval_set) for each in (engines.load(spec, engine="auto"), engine))
-    return Int8Export(paths[0], size(paths), float32_size, graph, len(seen), agreement, accuracy)
+    return Int8Export(
+        paths[0], size(paths), float32_size, graph, weight_bits, engine.overflows, len(seen), agreement, accuracy
+    )
 
 
-def quantize(model: Model, graph: str, faces: np.ndarray, properties: Optional[Dict[str, str]] = None) -> ModelProto:
+def _gate(path: str, reference: Engine, engine: OnnxEngine, faces: np.ndarray, bound: float) -> parity.Parity:
+    """:func:`parity.gate`, with the likely reason where this processor cannot compute with the file."""
+    try:
+        return parity.gate(path, reference, engine, faces, bound, of="mean")
+    except CheckFailed as error:
+        if not engine.overflows:
+            raise
+        raise CheckFailed(
+            f"{error}; on this processor sums of 8-bit weights overflow in {engine.name}: export with --weight-bits 7, "
+            "or on a processor with VNNI"
+        ) from None
+
+
+def quantize(
+    model: Model,
+    graph: str,
+    faces: np.ndarray,
+    properties: Optional[Dict[str, str]] = None,
+    weight_bits: int = 7,
+) -> ModelProto:
     """A network in 8 bits, as ONNX in the QDQ form.
 
     Parameters
@@ -142,6 +173,8 @@ def quantize(model: Model, graph: str, faces: np.ndarray, properties: Optional[D
         (N, 3, H, W) uint8, RGB: what ranges are found on.
     properties : dict of str to str, optional
         Added to the file's metadata.
+    weight_bits : int
+        7 or 8.
     """
     folded = fold.fold(model)
     channelled = [node.name for group in equalise.groups(folded) for node in group]
@@ -149,7 +182,7 @@ def quantize(model: Model, graph: str, faces: np.ndarray, properties: Optional[D
     even = equalise.equalise(folded, {name: seen.peaks for name, seen in wide.items()})
     network = to_onnx(even, graph, properties)
     ranges = look(network, faces, qdq.rounded(network), "finding ranges")
-    return qdq.to_qdq(network, {name: (seen.low, seen.high) for name, seen in ranges.items()})
+    return qdq.to_qdq(network, {name: (seen.low, seen.high) for name, seen in ranges.items()}, weight_bits)
 
 
 def look(network: ModelProto, faces: np.ndarray, names: Sequence[str], what: str) -> Dict[str, Seen]:

@@ -12,7 +12,7 @@ from typing import Iterator, List
 from onnx import ModelProto
 
 from ..engines import model_files, openvino
-from ..engines.engine import Engine
+from ..engines.onnx_engine import OnnxEngine
 from ..engines.onnxruntime import OnnxRuntimeEngine
 from ..engines.openvino import OpenVINOEngine
 from ..errors import InsightError
@@ -50,7 +50,7 @@ def refuse_weights_of(other: Path) -> None:
 
 
 @contextmanager
-def written(paths: List[Path], model: ModelProto, overwrite: bool) -> Iterator[Engine]:
+def written(paths: List[Path], model: ModelProto, overwrite: bool) -> Iterator[OnnxEngine]:
     """Write the files under hidden names, and yield them loaded in their runtime; they appear if nothing is raised.
 
     Parameters

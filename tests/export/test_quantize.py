@@ -89,7 +89,7 @@ class TestArithmetic:
         zero = round(-low / scale)
         stored = np.clip(np.rint(x / scale) + zero, 0, 255)
         weight, bias = (model.params[f"fc1_{part}"].astype(np.float64) for part in ("weight", "bias"))
-        unit = np.abs(weight).max(axis=1) / 127
+        unit = np.abs(weight).max(axis=1) / 64
         weight = np.rint(weight / unit[:, None]) * unit[:, None]
         bias = np.rint(bias / (unit * scale)) * unit * scale
         want = (stored - zero) * scale @ weight.T + bias
@@ -135,7 +135,7 @@ def test_every_layer_is_rounded(network, graph):
         assert data is None
         assert [array.dtype for array in stored] == [np.int8, np.int32][: len(stored)]
         rows = np.abs(stored[0].astype(int)).reshape(len(stored[0]), -1).max(axis=1)
-        assert set(rows.tolist()) <= {127, 0}  # 0: a slope of exactly 1 leaves nothing to the rectified branch
+        assert set(rows.tolist()) <= {64, 0}  # 0: a slope of exactly 1 leaves nothing to the rectified branch
         assert rows.any()
     if graph == "fast" and network is mobile:  # between layers, ONNX Runtime computes nothing in float
         assert not {"PRelu", "Relu"} & {node.op_type for node in rounded.graph.node}
@@ -233,6 +233,7 @@ class TestFiles:
             text = exported.path.read_text()
             assert '<calibration value="20 faces of faces" />' in text
             assert '<source value="net,3" />' in text
+            assert '<weight_bits value="7" />' in text
 
     def test_float32_for_openvino(self, folder, tmp_path):
         done = export_onnx(f"{folder}/net,3", str(tmp_path / "m.xml"), count=4)
@@ -296,6 +297,7 @@ class TestCommand:
             ("m.tflite", ["--int8", "--calibrate", "FACES"], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
             ("m.onnx", ["--calibrate", "FACES"], "--calibrate: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--num-calibrate", "9"], "--num-calibrate: is for --int8; add it, or leave this out"),
+            ("m.onnx", ["--weight-bits", "8"], "--weight-bits: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--int8"], "--int8: needs --calibrate PATH"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY"], "holds no folder with images in it"),

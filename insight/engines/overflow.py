@@ -1,0 +1,85 @@
+"""Whether the 8-bit sums of a runtime overflow on this processor, and which files are exposed to it.
+
+x86 processors without VNNI multiply 8-bit numbers with ``vpmaddubsw``: a pair of products uint8 * int8 is added in
+16 bits, which saturate at 32,767. See "Nuances of int8 Computations" in oneDNN's developer guide. With weights of
+7 bits, at most 64 in magnitude, a pair is at most 2 * 255 * 64 = 32,640 and every processor is exact. With 127 it
+is 64,770.
+
+Processor flags are not looked at: which kernel runs is up to the runtime and its release. A network that would
+overflow is run instead.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Callable, Dict, Mapping, Optional, Tuple
+
+import numpy as np
+
+WEIGHT_MAX: Dict[int, int] = {7: 64, 8: 127}  # largest magnitude of an int8 weight, by bits
+QUANTISATION, WEIGHT_BITS = "quantisation", "weight_bits"  # metadata of 8-bit files
+SIDE = 3  # pixels of the test image, and of the kernel
+
+
+def weight_bits(metadata: Mapping[str, str]) -> Optional[int]:
+    """Bits of the int8 weights of a file that ``export-onnx --int8`` wrote, by its metadata; None for other files.
+
+    Files written before the entry existed have weights of 8 bits.
+    """
+    if QUANTISATION not in metadata:
+        return None
+    bits = metadata.get(WEIGHT_BITS, "8")
+    return int(bits) if bits in map(str, WEIGHT_MAX) else None
+
+
+@cache
+def overflows(load: Callable, device: Tuple[str, int] = ("cpu", 0), weight: int = WEIGHT_MAX[8]) -> bool:
+    """Whether a convolution of uint8 by int8 gives less than its exact sum.
+
+    Parameters
+    ----------
+    load : callable
+        The class of an engine of ONNX networks: ``load(spec, threads=, device=, content=)``.
+    device : (str, int)
+        ``cpu`` or ``gpu``, and its number.
+    weight : int
+        Of 27 weights; the pixels are all 255.
+
+    Raises
+    ------
+    Unable
+        The runtime is not installed, or does not run 8-bit networks.
+    """
+    kind, number = device
+    engine = load("the overflow test", threads=1, device=f"{kind}({number})", content=_network(weight))
+    found = engine(np.full((1, 3, SIDE, SIDE), 255, np.uint8))
+    return bool(found.min() < 0.95)  # 1 where exact; a pair of 127 that saturates leaves half
+
+
+def _network(weight: int) -> bytes:
+    """A convolution in the QDQ form whose exact result is 1 for white images; it takes (x - 127.5) / 127.5."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    filters, count = 8, 3 * SIDE * SIDE
+    arrays = {
+        "weight": np.full((filters, 3, SIDE, SIDE), weight, np.int8),
+        "weight_scale": np.full(filters, 1 / (weight * count), np.float32),
+        "weight_zero": np.zeros(filters, np.int8),
+        "scale": np.float32(1 / 255),
+        "zero": np.uint8(0),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["data", "scale", "zero"], ["pixels"]),
+        helper.make_node("DequantizeLinear", ["pixels", "scale", "zero"], ["images"]),
+        helper.make_node("DequantizeLinear", ["weight", "weight_scale", "weight_zero"], ["kernel"], axis=0),
+        helper.make_node("Conv", ["images", "kernel"], ["sums"], kernel_shape=[SIDE, SIDE]),
+        helper.make_node("QuantizeLinear", ["sums", "scale", "zero"], ["rounded"]),
+        helper.make_node("DequantizeLinear", ["rounded", "scale", "zero"], ["maps"]),
+        helper.make_node("Flatten", ["maps"], ["fc1"], axis=1),
+    ]
+    images = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
+    embeddings = helper.make_tensor_value_info("fc1", TensorProto.FLOAT, ["batch", filters])
+    initializers = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "overflow", [images], [embeddings], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    return model.SerializeToString()
