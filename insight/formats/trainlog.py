@@ -34,7 +34,7 @@ import numpy as np
 
 from ..errors import InsightError
 
-CURVES = ("loss", "acc", "acc_free", "lr", "speed", "wait")
+CURVES = ("loss", "acc", "acc_free", "lr", "speed", "wait", "cpu")
 LR_LINE_EVERY = 1000  # steps
 _NAMES = {"lossvalue": "loss", "Train-acc": "acc", "acc-nomargin": "acc_free"}
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
@@ -107,7 +107,8 @@ class TrainLog:
         Its name in pictures and tables.
     curves : dict
         Of :data:`CURVES` those that the log holds. ``acc`` is with the margin, ``acc_free`` without; speed in
-        images a second; ``wait`` the share of the time that training waited for data.
+        images a second; ``wait`` the share of the time that training waited for data;
+        ``cpu`` its processor time as a share of what its threads could have had.
     targets : dict
         Name to :class:`Target`, in the order in which they are verified.
     saved : Curve
