@@ -16,9 +16,9 @@ from . import cores
 from .loop import Run, prepare
 from .options import TrainOptions
 
-WARM_UP = 2  # steps: the first ones allocate and choose kernels
-STEPS = (3, 10)  # timed ones: as many as fit into SECONDS, within these
-SECONDS = 10.0
+WARM_UP = 2  # steps that do not count: they allocate and choose kernels
+STEPS = 12  # at most, the warm-up included,
+SECONDS = 10.0  # or as many as fit in here; two at least, and the last one always counts
 
 
 class Estimate(NamedTuple):
@@ -93,29 +93,24 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
 def _time_steps(run: Run, say: Callable[[str], None]) -> float:
     """The median seconds of a step."""
     seconds: list = []
-    watched, waited = cores.Cores(), 0.0
     with closing(run.loader.batches(run.step)) as batches:
-        for count in range(WARM_UP + STEPS[1]):
-            if count == WARM_UP:
-                watched = cores.of_run(run.devices, run.options.num_workers)
-                waited = run.loader.waited
+        while len(seconds) < 2 or (len(seconds) < STEPS and sum(seconds) < SECONDS):
+            if len(seconds) < 2:  # from the second step on
+                watched, waited = cores.of_run(run.devices, run.options.num_workers), run.loader.waited
             start = time.perf_counter()
             run.learn(next(batches), frozen=False)
             mx.nd.waitall()
-            if count >= WARM_UP:
-                seconds.append(time.perf_counter() - start)
-            if len(seconds) >= STEPS[0] and sum(seconds) >= SECONDS:
-                break
-    median = statistics.median(seconds)
-    wait = (run.loader.waited - waited) / sum(seconds)
+            seconds.append(time.perf_counter() - start)
+    wait = (run.loader.waited - waited) / sum(seconds[1:])
     found = watched.measure(wait)
+    timed = seconds[WARM_UP:] or seconds[-1:]
     say(
-        f"measured: {len(seconds)} steps of {run.batch_size} images, {min(seconds):.2f} to {max(seconds):.2f} s each, "
+        f"measured: {len(timed)} step{'s' * (len(timed) > 1)} of {run.batch_size} images, {min(timed):.2f} to {max(timed):.2f} s each, "
         f"wait={wait:.1%}{found.text}"
     )
     if found.advice:
         say(f"note: {found.advice}")
-    return median
+    return statistics.median(timed)
 
 
 def _verifications(run: Run) -> int:

@@ -18,7 +18,7 @@ from insight.train import resume
 from insight.train.options import TrainOptions
 
 RUN = Path(__file__).parent / "killed_run.py"
-TIMES = ("time", "speed", "wait", "path")  # what may differ between two runs
+TIMES = ("time", "speed", "wait", "cpu", "path")  # what may differ between two runs
 
 
 def start(folder, options, step=0, fraction=0.0):
