@@ -104,10 +104,8 @@ def _time_steps(run: Run, say: Callable[[str], None]) -> float:
     wait = (run.loader.waited - waited) / sum(seconds[1:])
     found = watched.measure(wait)
     timed = seconds[WARM_UP:] or seconds[-1:]
-    say(
-        f"measured: {len(timed)} step{'s' * (len(timed) > 1)} of {run.batch_size} images, {min(timed):.2f} to {max(timed):.2f} s each, "
-        f"wait={wait:.1%}{found.text}"
-    )
+    counted = f"{len(timed)} step{'s' * (len(timed) > 1)} of {run.batch_size} images"
+    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, wait={wait:.1%}{found.text}")
     if found.advice:
         say(f"note: {found.advice}")
     return statistics.median(timed)
