@@ -17,7 +17,8 @@ import statistics
 import time
 
 from insight import nets
-from insight._mxnet import keep_freed_memory, mx, physical_cores
+from insight._mxnet import keep_freed_memory, mx
+from insight.engines.engine import cpu_threads
 from insight.errors import InsightError
 from insight.heads import heads
 from insight.heads.classifier import Classifier
@@ -194,7 +195,7 @@ def main() -> None:
         rate = args.batch_size / median[name]
         print(f"{name:6} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
     ratio = median["stock"] / median["ours"]
-    print(f"{args.network}, threads {physical_cores()}, batch {args.batch_size}, ratio stock/ours {ratio:.2f}")
+    print(f"{args.network}, threads {cpu_threads(None)}, batch {args.batch_size}, ratio stock/ours {ratio:.2f}")
 
 
 if __name__ == "__main__":
