@@ -93,7 +93,7 @@ _seconds() {
 
 _choose() { # images/s, seconds of a verification
     local rate=$1 long
-    if [[ -z $TRAINING && -z ${given[*]// /} ]]; then
+    if [[ -z $TRAINING && -z ${given[0]}${given[1]}${given[2]} ]]; then
         sizes long
         TRAINING=long
         long=$((SECONDS + $(_seconds "$@")))

@@ -18,7 +18,7 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
 WATCHED = 0.5  # seconds
 BUSY = 0.2  # of the CPUs, taken by others: training is slowed from there on
 LISTED = 3  # processes
-SETTINGS = re.compile(r"(MXNET|OMP|KMP|MALLOC|CUDA)_|(LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES)$")
+SETTINGS = re.compile(r"(MXNET|OMP|GOMP|KMP|DNNL|ONEDNN|MALLOC|CUDA)_|(LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES)$")
 
 
 def check_machine() -> Iterator[Check]:

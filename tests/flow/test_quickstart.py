@@ -52,6 +52,9 @@ def test_runs_to_the_end(finished):
     for _, name, seconds, figure, file in rows:
         assert int(seconds) >= 0 and figure and file, name
     assert "accuracy" in run.stdout and "What next" in run.stdout
+    assert re.search(r"images/s: 10 \+ 10 steps of 16 images; all is done after about \d+:\d\d\n\n\[5\]", run.stdout)
+    assert len(re.findall(r"\n    about \d+:\d\d left\n", run.stdout)) == 7  # each stage from training on
+    assert (work / "training.txt").read_text() == "long 16 10 10\n"
     for number, name in enumerate(STAGES, 1):
         assert f"\n[{number}] {name}\n    " in run.stdout
 
@@ -92,7 +95,7 @@ def test_nothing_of_an_earlier_run_is_overwritten(finished, faces):
 def test_dry_run_writes_nothing(tmp_path):
     run = quickstart("--output", tmp_path / "run", "--dry-run")
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count("    insight ") == len(STAGES)
+    assert run.stdout.count("    insight ") == len(STAGES) + 1 and run.stdout.count(" --estimate\n") == 1
     assert not (tmp_path / "run").exists()
 
 
