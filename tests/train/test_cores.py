@@ -86,7 +86,8 @@ def test_pauses_are_left_out(clock):
     assert watched.measure(0.0).share == 1.0
 
 
-def test_nothing_is_counted_where_a_gpu_computes(clock):
+def test_nothing_is_counted_where_a_gpu_computes(clock, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     clock += [Usage(float(i), float(i), float(i), 0.0) for i in range(4)]
     assert Cores().measure(0.5) == cores.NOTHING
     assert cores.of_run([mx.gpu(0)], 2).measure(0.5) == cores.NOTHING
