@@ -15,7 +15,7 @@ import pytest
 from insight.datasets.made_up import write_aligned
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"SOFTMAX_STEPS": "10", "ARCFACE_STEPS": "10", "BATCH_SIZE": "16", "PAIRS": "40", "VAL_RATIO": "0.4"}
+SMALL = {"SOFTMAX_STEPS": "6", "ARCFACE_STEPS": "6", "BATCH_SIZE": "8", "PAIRS": "40", "VAL_RATIO": "0.4"}
 STAGES = "data lists records pairs softmax arcface verification slim onnx embed-mxnet embed-onnx".split()
 
 
@@ -52,9 +52,9 @@ def test_runs_to_the_end(finished):
     for _, name, seconds, figure, file in rows:
         assert int(seconds) >= 0 and figure and file, name
     assert "accuracy" in run.stdout and "What next" in run.stdout
-    assert re.search(r"images/s: 10 \+ 10 steps of 16 images; all is done after about \d+:\d\d\n\n\[5\]", run.stdout)
+    assert re.search(r"images/s: 6 \+ 6 steps of 8 images; all is done after about \d+:\d\d\n\n\[5\]", run.stdout)
     assert len(re.findall(r"\n    about \d+:\d\d left\n", run.stdout)) == 7  # each stage from training on
-    assert (work / "training.txt").read_text() == "long 16 10 10\n"
+    assert (work / "training.txt").read_text() == "long 8 6 6\n"
     for number, name in enumerate(STAGES, 1):
         assert f"\n[{number}] {name}\n    " in run.stdout
 
@@ -185,7 +185,7 @@ def test_full_disk(finished, tmp_path):
     work, _ = finished
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"no tmpfs to be had: {mounted.stderr.strip()}")
     try:
