@@ -84,11 +84,12 @@ _is_faster() {
     awk -v a="$1" -v b="$2" 'BEGIN { exit !(a > b) }'
 }
 
-# Seconds from here to the end, with the sizes as they are: beside the steps, what embeds the held-out faces as often
-# as seven verifications, and processes that start and compile their kernels.
+# Seconds from here to the end, with the sizes as they are: beside the steps, the held-out faces are embedded as often
+# as in twelve verifications (four in training, one behind it, and twice each image of each pair by `embed`), and seven
+# processes start and compile their kernels.
 _seconds() {
     awk -v images="$((BATCH_SIZE * (SOFTMAX_STEPS + ARCFACE_STEPS)))" -v rate="$1" -v verification="$2" \
-        'BEGIN { printf "%d", images / rate + 7 * verification + 15 + 600 / rate }'
+        'BEGIN { printf "%d", images / rate + 12 * verification + 5 + 800 / rate }'
 }
 
 _choose() { # images/s, seconds of a verification

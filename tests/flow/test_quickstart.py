@@ -185,7 +185,9 @@ def test_full_disk(finished, tmp_path):
     work, _ = finished
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"no tmpfs to be had: {mounted.stderr.strip()}")
     try:
