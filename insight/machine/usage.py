@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
@@ -85,19 +86,16 @@ def allowed_cpus() -> Set[int]:
 
 def _busy(cpus: Set[int]) -> Optional[float]:
     """Seconds that these CPUs were busy since the machine started."""
+    ticks = 0
     try:
-        lines = (PROC / "stat").read_text().splitlines()
+        with open(PROC / "stat", encoding="ascii") as lines:
+            for name, *counts in map(str.split, takewhile(lambda line: line.startswith("cpu"), lines)):
+                if name[3:].isdigit() and int(name[3:]) in cpus:
+                    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, [*counts, *"00000000"][:8])
+                    ticks += user + nice + system + irq + softirq + steal
     except OSError:
         return None
-    ticks = 0
-    found = False
-    for line in lines:
-        name, *counts = line.split()
-        if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in cpus:
-            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, [*counts, *"00000000"][:8])
-            ticks += user + nice + system + irq + softirq + steal
-            found = True
-    return ticks / os.sysconf("SC_CLK_TCK") if found and ticks else None  # sandboxes show zeros
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else None  # sandboxes show zeros
 
 
 def _throttled() -> float:

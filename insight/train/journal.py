@@ -12,10 +12,11 @@ from typing import IO, Iterator, Optional
 
 from ..formats import atomic
 from ..progress import Steps
-from .cores import Cores
+from .cores import Cores, Found
 from .curves import Curves
 
 LR_LINE_EVERY = 1000
+ADVICE_AFTER = 10.0  # seconds: where a run does not get its cores, its first log line may be minutes away
 TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
 
 
@@ -64,7 +65,7 @@ class Journal:
         self._batches = batches_per_epoch
         self._frequent = frequent
         self._cores = cores or Cores()
-        self._advised = False
+        self._advised = self._looked = False
         self._pending: list = []  # of the window: (loss, acc, acc_free, skipped) a step
         self._waited = 0.0  # the caller's count when the clock was started
         self._last_waited = 0.0
@@ -114,12 +115,14 @@ class Journal:
         if step % LR_LINE_EVERY == 0:
             self.say(f"lr-batch-epoch: {lr:g} {batch} {epoch}")
         self._bar.update(step, f"loss {loss:.3f} {speed:,.0f} images/s")
+        wait = (waited - self._waited) / seconds
         if step % self._frequent:
+            if not self._looked and seconds >= ADVICE_AFTER:
+                self._advise(self._cores.measure(wait))
             return
         loss, acc, acc_free, skips = (_in_order(column) for column in zip(*self._pending))
         count = len(self._pending)
         loss, acc, acc_free = loss / count, acc / count, acc_free / count
-        wait = (waited - self._waited) / seconds
         found = self._cores.measure(wait)
         left_out = {"skipped": int(skips)} if skips else {}
         self._bar.log(
@@ -132,11 +135,16 @@ class Journal:
             means["cpu"] = found.share
         self.write("step", step=step, epoch=epoch, acc_free=acc_free, **means, **left_out)
         self._curves.add(step, acc_nomargin=acc_free, **means)
+        self._advise(found)
+        self._pending = []
+        self.restart_clock()
+
+    def _advise(self, found: Found) -> None:
+        """Say once what to do about a low share of the cores."""
+        self._looked = True
         if found.advice and not self._advised:
             self._advised = True
             self.say(f"note: {found.advice}")
-        self._pending = []
-        self.restart_clock()
 
     def verified(self, step: int, target: str, accuracy: float, std: float, xnorm: float) -> None:
         """Note a target's figures in JSONL and curves."""

@@ -212,6 +212,19 @@ def test_the_share_of_the_cores(tmp_path, capfd):
     assert read_log(log.path).curves["cpu"].values == pytest.approx([0.97, 0.571, 0.79, 0.3])
 
 
+def test_a_slow_first_window_is_advised_early(tmp_path, capfd, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    measured = Measured(Found(0.3, "stop the others"), Found(0.3, "stop the others"))
+    log = journal(tmp_path, frequent=4, cores=measured)
+    for step in range(1, 5):
+        now[0] += 6
+        run(step, log, start=step - 1)
+        assert capfd.readouterr().out == ("note: stop the others\n" if step == 2 else "")
+    log.close()
+    assert measured.found == []  # looked at once before the line, and at the line
+
+
 def test_curves(tmp_path, capfd):
     log = journal(tmp_path)
     run(4, log)
