@@ -176,7 +176,7 @@ class Run:
                 self._one_step(next(batches))
                 if self.stop.signal or self._due(self.options.save_every) or self._verification_due():
                     self._save_state()
-                self._check()
+                    self._check()  # only behind a save: a signal that comes after it is answered a step later
                 self._verify_if_due()
             self.evaluation.conclude()
         return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
