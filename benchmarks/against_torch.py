@@ -3,10 +3,14 @@
     python3 -m venv torch-env && torch-env/bin/pip install torch==2.13.0 numpy
     python benchmarks/against_torch.py --torch-python torch-env/bin/python [--batch-size 64] [--rounds 3]
 
-PyTorch runs as one would write it first (``eager``), and as its documentation advises for speed (``tuned``:
-torch.compile, channels_last, bfloat16 autocast; it needs a C++ compiler). Ours runs in float32 and in bfloat16. All
-have the same network, per-channel PReLU, 10,000 classes, SGD with momentum, threads and memory settings. Each round
-runs every one once; a process gives the median of its steps, and the ratios are of the medians over the rounds.
+PyTorch runs as one would write it first (``eager``), and as its documentation advises for speed (``compiled``:
+torch.compile and channels_last; it needs a C++ compiler), the latter in float32 and under bfloat16 autocast. Ours
+runs in float32 and in bfloat16. All have the same network, per-channel PReLU, 10,000 classes, SGD with momentum,
+threads and memory settings. Each round runs every one once; a process gives the median of its steps, and the ratios
+are of the medians over the rounds.
+
+A processor without instructions for bfloat16 does not compute in it, or takes longer than in float32. Each side tries
+that first and is left out where it does not pay, with the reason; so is what takes longer than --timeout.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ def our_step(batch_size: int, dtype: str):
 
     options = TrainOptions(data_dir="-", network="y1", emb_size=EMBEDDING, dtype=dtype, margin_s=S, margin_m=M)
     devices = [mx.cpu(0)]
+    if dtype != "float32":
+        _try_out(options, devices)
     model = Model(options, build_network(options, devices), CLASSES, devices)
     trainer = make_trainer(model.params, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(0.01)
@@ -52,6 +58,22 @@ def our_step(batch_size: int, dtype: str):
         mx.nd.waitall()
 
     return step
+
+
+class LeftOut(Exception):
+    """Why a contender does not run here."""
+
+
+def _try_out(options, devices: list) -> None:
+    from insight.train import precision
+    from insight.train.model import build_network
+
+    try:
+        note = precision.try_out(lambda: build_network(options, devices), options.dtype, devices).note
+    except precision.Unsupported as error:
+        raise LeftOut(str(error)) from None
+    if note:
+        raise LeftOut(note)
 
 
 def torch_network():
@@ -100,23 +122,26 @@ def torch_network():
     return Model()
 
 
-def torch_step(batch_size: int, tuned: bool):
+def torch_step(batch_size: int, compiled: bool, dtype: str = "float32"):
     """A function that runs one step in PyTorch."""
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    low = dtype == "bfloat16"
+    if low:
+        _try_torch()
     model = torch_network().train()
     data = torch.rand(batch_size, 3, 112, 112) * 255
     label = torch.randint(0, CLASSES, (batch_size,))
-    if tuned:
+    if compiled:
         model = model.to(memory_format=torch.channels_last)
         data = data.to(memory_format=torch.channels_last)
-    run = torch.compile(model) if tuned else model
+    run = torch.compile(model) if compiled else model
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
             loss = run(data, label)
         loss.backward()
         optimizer.step()
@@ -124,22 +149,72 @@ def torch_step(batch_size: int, tuned: bool):
     return step
 
 
+def _try_torch() -> None:
+    """Leave bfloat16 out where a convolution takes longer in it than in float32."""
+    import torch
+
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        data, weight = torch.rand(8, 64, 56, 56, dtype=dtype), torch.rand(64, 64, 3, 3, dtype=dtype)
+        times = []
+        for _ in range(4):
+            start = time.perf_counter()
+            torch.nn.functional.conv2d(data, weight, padding=1)
+            times.append(time.perf_counter() - start)
+        seconds[dtype] = min(times[1:])
+    ratio = seconds[torch.bfloat16] / seconds[torch.float32]
+    if ratio > 1:
+        raise LeftOut(f"PyTorch's convolution takes {ratio:.1f} times as long in bfloat16 as in float32 here")
+
+
 CONTENDERS = {
     "insight float32": lambda batch_size: our_step(batch_size, "float32"),
     "insight bfloat16": lambda batch_size: our_step(batch_size, "bfloat16"),
     "torch eager": lambda batch_size: torch_step(batch_size, False),
-    "torch tuned": lambda batch_size: torch_step(batch_size, True),
+    "torch compiled": lambda batch_size: torch_step(batch_size, True),
+    "torch compiled bfloat16": lambda batch_size: torch_step(batch_size, True, "bfloat16"),
 }
 
 
 def measure(name: str, batch_size: int, steps: int) -> None:
-    """Print the median seconds of a step, as JSON; the first two, which compile, do not count."""
-    step, seconds = CONTENDERS[name](batch_size), []
+    """Print the median seconds of a step, its first two runs left out, or why it cannot run, as JSON."""
+    try:
+        step, seconds = CONTENDERS[name](batch_size), []
+    except LeftOut as reason:
+        print(json.dumps(str(reason)))
+        return
     for _ in range(steps + 2):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
     print(json.dumps(statistics.median(seconds[2:])))
+
+
+def run(name: str, args: argparse.Namespace):
+    """Measure a contender in a process of its own: the median seconds of a step, or why it is left out."""
+    huge_pages = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    environment = {**os.environ, **huge_pages, "OMP_NUM_THREADS": str(args.threads)}
+    python = args.torch_python if name.startswith("torch") else sys.executable
+    own = ["--torch-python", "-", "--batch-size", str(args.batch_size), "--steps", str(args.steps)]
+    command = [python, os.path.abspath(__file__), *own, "--measure", name]
+    try:
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, timeout=args.timeout)
+    except subprocess.TimeoutExpired:
+        return f"no result within {args.timeout:g} s"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(seconds: dict, left_out: dict, batch_size: int) -> None:
+    """Print the medians, then the ratios, then what was left out."""
+    median = {name: statistics.median(times) for name, times in seconds.items() if name not in left_out}
+    for name in median:
+        runs = ", ".join(f"{t:.3f}" for t in seconds[name])
+        print(f"{name:23} median {median[name]:.3f} s ({runs}); {batch_size / median[name]:.1f} images/s")
+    for ours in (name for name in median if name.startswith("insight")):
+        for theirs in (name for name in median if name.startswith("torch")):
+            print(f"{theirs} / {ours}: {median[theirs] / median[ours]:.2f}")
+    for name, reason in left_out.items():
+        print(f"{name}: left out: {reason}")
 
 
 def main() -> None:
@@ -149,27 +224,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6, help="timed steps a process")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds that a process may take")
     parser.add_argument("--measure", choices=sorted(CONTENDERS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         return measure(args.measure, args.batch_size, args.steps)
-    huge_pages = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-    environment = {**os.environ, **huge_pages, "OMP_NUM_THREADS": str(args.threads)}
     seconds: dict = {name: [] for name in CONTENDERS}
+    left_out: dict = {}
     for _ in range(args.rounds):
         for name in CONTENDERS:
-            python = args.torch_python if name.startswith("torch") else sys.executable
-            own = ["--torch-python", "-", "--batch-size", str(args.batch_size), "--steps", str(args.steps)]
-            command = [python, os.path.abspath(__file__), *own, "--measure", name]
-            done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
-            seconds[name].append(json.loads(done.stdout.splitlines()[-1]))
-    median = {name: statistics.median(times) for name, times in seconds.items()}
-    for name, times in seconds.items():
-        runs = ", ".join(f"{t:.3f}" for t in times)
-        print(f"{name:17} median {median[name]:.3f} s ({runs}); {args.batch_size / median[name]:.1f} images/s")
-    for ours in ("insight float32", "insight bfloat16"):
-        for theirs in ("torch eager", "torch tuned"):
-            print(f"{theirs} / {ours}: {median[theirs] / median[ours]:.2f}")
+            if name not in left_out:
+                found = run(name, args)
+                if isinstance(found, str):
+                    left_out[name] = found
+                else:
+                    seconds[name].append(found)
+    report(seconds, left_out, args.batch_size)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ import time
 
 import numpy as np
 
-from insight._mxnet import keep_freed_memory, mx, physical_cores
+from insight._mxnet import keep_freed_memory, mx
+from insight.engines.engine import cpu_threads
 from insight.heads import heads
 from insight.heads.classifier import Classifier
 from insight.heads.margin import MarginOptions
@@ -162,7 +163,7 @@ def main() -> None:
             f"{name:21} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; "
             f"peak {peaks[name]} MB over the start"
         )
-    print(f"threads {physical_cores()}, batch {args.batch_size}, {args.classes} classes of {args.emb_size}")
+    print(f"threads {cpu_threads(None)}, batch {args.batch_size}, {args.classes} classes of {args.emb_size}")
     for name in STEPS:
         if name != "ours":
             faster, leaner = median[name] / median["ours"], peaks["ours"] / peaks[name]

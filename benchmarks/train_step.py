@@ -2,11 +2,15 @@
 
     python benchmarks/train_step.py [--network y1] [--batch-size 64] [--classes 10000] [--rounds 5]
     python benchmarks/train_step.py --network r50 --batch-size 16
+    python benchmarks/train_step.py --forms     # ours in every exact form of PReLU, against one another
 
 The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a
 one-hot (B, C) margin for ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes,
 batch norm, optimizer, threads and engine settings. Rounds run A B A B; the medians' ratio is
 the figure, since absolute times drift on a shared machine.
+
+``--forms`` shows whether the form that the trainer takes, ``fastest_prelu`` of the family, is the fastest on this
+processor too. DNNL_MAX_CPU_ISA=AVX2 in the environment holds MXNet to the kernels of an older one.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ import statistics
 import time
 
 from insight import nets
-from insight._mxnet import keep_freed_memory, mx, physical_cores
+from insight._mxnet import keep_freed_memory, mx
+from insight.engines.engine import cpu_threads
 from insight.errors import InsightError
 from insight.heads import heads
 from insight.heads.classifier import Classifier
@@ -148,9 +153,9 @@ def stock_step(name: str, batch: int, classes: int, embedding_size: int):
     return step
 
 
-def our_step(name: str, batch: int, classes: int, embedding_size: int):
-    """A function that runs one step of this project's trainer and waits for it."""
-    network = nets.create(name, embedding_size, prelu=nets.family(name).fastest_prelu)
+def our_step(name: str, batch: int, classes: int, embedding_size: int, form: str = ""):
+    """A function that runs one step of this project's trainer and waits for it; PReLU in a form, or the fastest."""
+    network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu)
     classifier = Classifier(heads.get("arcface")(MarginOptions(S, M)), classes, embedding_size)
     for part in (network, classifier.params):
         part.initialize(mx.init.Xavier())
@@ -175,13 +180,18 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=10000)
     parser.add_argument("--emb-size", type=int, default=0, help="0: the network's own")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--forms", action="store_true", help="compare the forms of PReLU instead")
     args = parser.parse_args()
     keep_freed_memory()
     data = mx.nd.random.uniform(0, 255, (args.batch_size, 3, 112, 112))
     label = mx.nd.floor(mx.nd.random.uniform(0, args.classes, (args.batch_size,)))
     embedding_size = args.emb_size or nets.family(args.network).default_embedding_size
     shape = (args.network, args.batch_size, args.classes, embedding_size)
-    steps = {"ours": our_step(*shape), "stock": stock_step(*shape)}
+    family = nets.family(args.network)
+    if args.forms:
+        steps = {form: our_step(*shape, form) for form in family.PRELU_FORMS if form != "plain"}
+    else:
+        steps = {"ours": our_step(*shape), "stock": stock_step(*shape)}
     seconds: dict = {name: [] for name in steps}
     for round_number in range(args.rounds + 1):
         for name, step in steps.items():
@@ -192,9 +202,12 @@ def main() -> None:
     median = {name: statistics.median(times) for name, times in seconds.items()}
     for name, times in seconds.items():
         rate = args.batch_size / median[name]
-        print(f"{name:6} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
-    ratio = median["stock"] / median["ours"]
-    print(f"{args.network}, threads {physical_cores()}, batch {args.batch_size}, ratio stock/ours {ratio:.2f}")
+        print(f"{name:16} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
+    what = f"{args.network}, threads {cpu_threads(None)}, batch {args.batch_size}"
+    if args.forms:
+        print(f"{what}, fastest {min(median, key=median.get)}; the trainer takes {family.fastest_prelu}")
+    else:
+        print(f"{what}, ratio stock/ours {median['stock'] / median['ours']:.2f}")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,20 @@
 #   --stage N     go on with the newest run (or with --output DIR) from stage N
 #   --dry-run     print the commands and stop; nothing is installed or written
 #
-# Environment: SOFTMAX_STEPS, ARCFACE_STEPS, BATCH_SIZE, VAL_RATIO, PAIRS, SEED change the sizes.
+# The training fits itself to the machine: a few steps are timed first, and where the long training would take more
+# than MINUTES (10) from here on, the short one is taken, for which less accuracy has to do.
+#
+# Environment: MINUTES; TRAINING=long or short makes the choice; SOFTMAX_STEPS, ARCFACE_STEPS, BATCH_SIZE, VAL_RATIO,
+# PAIRS, SEED change the sizes.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=recipes/words.sh
 source "$ROOT/recipes/words.sh"
-SOFTMAX_STEPS=${SOFTMAX_STEPS:-160}
-ARCFACE_STEPS=${ARCFACE_STEPS:-240}
-BATCH_SIZE=${BATCH_SIZE:-64}
+# shellcheck source=recipes/pace.sh
+source "$ROOT/recipes/pace.sh"
+MINUTES=${MINUTES:-10}
+TRAINING=${TRAINING:-}
 VAL_RATIO=${VAL_RATIO:-0.25}
 PAIRS=${PAIRS:-1200}
 SEED=${SEED:-0}
@@ -36,6 +41,8 @@ while (($#)); do
     esac
     shift
 done
+[[ $MINUTES =~ ^[1-9][0-9]*$ ]] || fail "MINUTES=$MINUTES: must be a whole number, at least 1"
+sizes "${TRAINING:-long}"
 [[ $first =~ ^([1-9]|1[01])$ ]] || fail "--stage $first: stages are 1 to 11; see --dry-run"
 if [[ -n $faces ]]; then
     [[ -d $faces ]] || fail "$faces: no such folder; give a folder that holds a folder per identity"
@@ -79,6 +86,7 @@ if [[ -z $dry_run ]]; then
     make_environment deploy
     mkdir -p "$work/log"
     printf '%s\n' "$faces" >"$work/faces.txt"
+    SECONDS=0
 fi
 
 stage=0
@@ -92,6 +100,7 @@ stage() {
     printf '\n[%d] %s\n' "$stage" "$name"
     show "$@"
     [[ -z $dry_run ]] || return 0
+    time_left
     log=$work/log/$(printf '%02d' "$stage")-$name.log
     start=$(date +%s)
     # -i: on Ctrl-C the command has the last word, so its reader must outlive it
@@ -117,8 +126,14 @@ softmax=$work/softmax/model
 arcface=$work/arcface/model
 slim=$work/shipped/model
 onnx=$work/shipped/model.onnx
-training=(--network y1 --emb-size 128 --per-batch-size "$BATCH_SIZE" --data-dir "$set_dir" --target val
-    --wd 0.00004 --fc7-wd-mult 10 --ckpt 2 --seed "$SEED")
+training() { # options of both trainings
+    options=(--network y1 --emb-size 128 --per-batch-size "$BATCH_SIZE" --data-dir "$set_dir" --target val
+        --wd 0.00004 --fc7-wd-mult 10 --ckpt 2 --seed "$SEED")
+    softmax_options=(train-softmax "${options[@]}" --loss-type 0 --fc7-no-bias --prefix "$softmax"
+        --max-steps "$SOFTMAX_STEPS" --lr-steps "$((SOFTMAX_STEPS * 4 / 5))")
+    arcface_options=(train-softmax "${options[@]}" --loss-type 4 --prefix "$arcface" --max-steps "$ARCFACE_STEPS"
+        --lr-steps "$((ARCFACE_STEPS * 3 / 5)),$((ARCFACE_STEPS * 9 / 10))")
+}
 again=() # a stage that is run once more replaces what it made
 ((first == 1)) || again=(--overwrite)
 accuracy='s/^\[val\]\[[1-9][0-9]*\]Accuracy-Flip: /accuracy /p'
@@ -136,12 +151,15 @@ stage records "$set_dir/train.rec" 's/^.*: \([0-9]* images + .*\) = .*/\1/p' \
     face2rec "$work/train.lst" --output "$set_dir" "${again[@]}"
 stage pairs "$set_dir/val.bin" 's/^.*: \([0-9]* pairs\),.*/\1/p' \
     make-bin "$work/val.lst" "$set_dir/val.bin" --pairs "$PAIRS" --seed "$SEED" "${again[@]}"
-stage softmax "$softmax" "$accuracy" \
-    train-softmax "${training[@]}" --loss-type 0 --fc7-no-bias --prefix "$softmax" --max-steps "$SOFTMAX_STEPS" \
-    --lr-steps "$((SOFTMAX_STEPS * 4 / 5))"
-stage arcface "$arcface" "$accuracy" \
-    train-softmax "${training[@]}" --loss-type 4 --prefix "$arcface" --max-steps "$ARCFACE_STEPS" \
-    --lr-steps "$((ARCFACE_STEPS * 3 / 5)),$((ARCFACE_STEPS * 9 / 10))" --pretrained "$softmax,$(newest "$softmax")"
+training
+if ((first <= 5)); then
+    choose_training "$work" "${softmax_options[@]}"
+else
+    chosen_training "$work"
+fi
+training
+stage softmax "$softmax" "$accuracy" "${softmax_options[@]}"
+stage arcface "$arcface" "$accuracy" "${arcface_options[@]}" --pretrained "$softmax,$(newest "$softmax")"
 stage verification "$work/verification.json" 's/^\[val\]Accuracy-Flip: /accuracy /p' \
     verification --data-dir "$set_dir" --target val --model "$arcface,$(newest "$arcface")" --json "$work/verification.json"
 stage slim "$slim-0000.params" 's/^.*: \([0-9.]* MB\) -> .*: \([0-9.]* MB\)$/\1 -> \2/p' \
@@ -156,6 +174,8 @@ stage embed-onnx "$work/onnx.npz" 's/^against .*: \(cosine .*\)/\1/p' \
 
 before=$(sed -n 's/^\[val\]\[0\]Accuracy-Flip: //p' "$work"/log/*-softmax.log | tail -n 1)
 after=$(sed -n 's/^\[val\]Accuracy-Flip: //p' "$work"/log/*-verification.log | tail -n 1)
+short=''
+[[ $TRAINING != short ]] || short='  the long training    TRAINING=long ./recipes/quickstart.sh'
 echo
 (printf 'stage\tseconds\tfile\tfigure\n' && awk -F'\t' '{ print $1 " " $2 "\t" $3 "\t" $5 "\t" $4 }' <(sort -n "$work/stages.tsv")) |
     column -t -s $'\t'
@@ -165,7 +185,8 @@ Held-out people, accuracy of telling same from different: $before before trainin
 
 What next
   your own faces       ./recipes/quickstart.sh path/to/aligned        (112x112, a folder per person)
-  a longer training    SOFTMAX_STEPS=2000 ARCFACE_STEPS=4000 ./recipes/quickstart.sh path/to/aligned
+${short:+$short
+}  a longer training    SOFTMAX_STEPS=2000 ARCFACE_STEPS=4000 ./recipes/quickstart.sh path/to/aligned
   a stage once more    ./recipes/quickstart.sh --output $work --stage 6
   use the model        .venv/bin/insight embed --model $onnx --input FOLDER --output faces.npz
   read on              docs/README.md, and .venv/bin/insight --help

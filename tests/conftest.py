@@ -19,3 +19,28 @@ def real_data() -> Path:
 def model_y1(real_data) -> tuple:
     """(prefix, epoch) of a real MobileFaceNet that InsightFace trained."""
     return str(real_data / "models/model-y1-test2/model"), 0
+
+
+@pytest.fixture(scope="session")
+def trains_in_bfloat16() -> None:
+    """Skips where this processor has no kernels for it, as MXNet finds by trying."""
+    from insight._mxnet import mx
+    from insight.train import precision
+    from insight.train.model import build_network
+    from insight.train.options import TrainOptions
+
+    options = TrainOptions(data_dir="-", network="y1", emb_size=8, version_output="E", dtype="bfloat16")
+    try:
+        precision.try_out(lambda: build_network(options, [mx.cpu(0)], (48, 48)), "bfloat16", [mx.cpu(0)])
+    except precision.Unsupported as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def openvino_bfloat16() -> None:
+    """Skips where OpenVINO does not compute in it on this processor."""
+    from insight.engines import openvino
+
+    runtime = openvino._import()
+    if not openvino._has_bfloat16(runtime, runtime.Core()):
+        pytest.skip("OpenVINO does not compute in bfloat16 on this processor (AVX-512 BF16 or AMX)")

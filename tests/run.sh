@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks everything: shell scripts, lint, formatting, tests. Makes .venv first, from nothing.
 #
-#   tests/run.sh [pytest's arguments]
-#   tests/run.sh tests/formats -k idx
+#   tests/run.sh                          all tests, a worker a core
+#   tests/run.sh tests/formats -k idx     pytest's arguments: in one process, as --pdb and -x want it
 #
 # INSIGHT_TEST_DATA names a folder with LFW and a reference model; without it the tests that need them are skipped.
 set -euo pipefail
@@ -17,4 +17,14 @@ shopt -s globstar nullglob
 shellcheck -x .ci/run ./**/*.sh
 ruff check --quiet .
 ruff format --check --quiet .
-exec python -m pytest "$@"
+(($# == 0)) || exec python -m pytest "$@"
+
+# Most tests keep one core busy. So each core gets a worker, four at most and 3 GB for each, and the threads are shared
+# out: MXNet's threads wait for each other, and lose far more than they gain where two processes want the same cores.
+cores=$(python -c 'from insight._mxnet import physical_cores; print(physical_cores())')
+workers=$(awk -v cores="$cores" '/^MemAvailable:/ { room = int($2 / 3000000) } END {
+    n = cores < 4 ? cores : 4; n = n < room ? n : room; print n < 1 ? 1 : n }' /proc/meminfo 2>/dev/null || echo 1)
+((workers > 1)) || exec python -m pytest
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / workers))}
+# A file's tests stay together: they share what they made.
+exec python -m pytest -n "$workers" --dist loadfile

@@ -58,7 +58,7 @@ def test_every_benchmark_is_in_the_readme():
 
 def test_quickstart_calls_what_exists():
     commands = quickstart_commands()
-    assert len(commands) == 11
+    assert len(commands) == 12  # the stages, and the estimate before the training
     for words in commands:
         parse(words)
 

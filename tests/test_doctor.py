@@ -13,6 +13,7 @@ import pytest
 from insight import _cuda, doctor
 from insight.doctor import attempt, child, gpus, machine, packages, trial
 from insight.doctor.report import FAIL, OK, WARN, Check, Report
+from insight.machine.usage import Load, Process
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = {stage: {"found": "fine"} for stage in ("opencv", "mxnet", "operator", "train")}
@@ -138,8 +139,58 @@ class TestPackages:
 
 
 class TestMachine:
-    def test_threads(self, monkeypatch):
+    @pytest.fixture(autouse=True)
+    def idle(self, monkeypatch):
+        """Sets what other processes take of eight CPUs; nothing at first."""
+
+        def take(cores, *processes):
+            load = None if cores is None else Load(cores, [Process(*process) for process in processes])
+            monkeypatch.setattr(machine.usage, "watch", lambda seconds: load)
+
         monkeypatch.setattr(machine, "physical_cores", lambda: 8)
+        monkeypatch.setattr(machine.usage, "allowed_cpus", lambda: set(range(8)))
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        take(0.3)
+        return take
+
+    def load(self):
+        (check,) = [check for check in machine.check_resources() if check.name == "load"]
+        return check
+
+    def test_an_idle_machine(self):
+        assert (self.load().status, self.load().found) == (OK, "other processes take 0.3 of 8 CPUs")
+        assert self.load().remedy == ""
+
+    def test_a_busy_machine_names_who_and_what_to_do(self, idle):
+        idle(2.4, ("python", 12, 1.02), ("cc1plus", 7, 0.94), ("ld", 9, 0.3), ("sh", 3, 0.1))
+        check = self.load()
+        assert check.status == WARN
+        assert check.found == (
+            "other processes take 2.4 of 8 CPUs: python (pid 12) 1.0, cc1plus (pid 7) 0.9, ld (pid 9) 0.3"
+        )
+        assert check.remedy.endswith("stop the others, or train with OMP_NUM_THREADS=6")
+        idle(2.4)  # hidden from this user
+        assert self.load().found == "other processes take 2.4 of 8 CPUs"
+
+    def test_where_nobody_says_how_busy_it_is(self, idle):
+        idle(None)
+        assert "load" not in statuses(machine.check_resources())
+
+    @pytest.mark.parametrize(("threads", "status"), [("6", OK), ("8", OK), ("5", WARN)])
+    def test_fewer_threads_are_right_on_a_busy_machine(self, idle, monkeypatch, threads, status):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        idle(2.4)
+        assert statuses(machine.check_resources())["threads"] == status
+        idle(0.1)
+        assert statuses(machine.check_resources())["threads"] == (OK if threads == "8" else WARN)
+
+    def test_hyper_threads_leave_room(self, idle, monkeypatch):
+        """Four cores of eight CPUs: four threads find one each beside two others."""
+        monkeypatch.setattr(machine, "physical_cores", lambda: 4)
+        idle(2.0)
+        assert self.load().remedy.endswith("stop the others")
+
+    def test_threads(self, monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
         assert statuses(machine.check_resources())["threads"] == OK
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -166,8 +217,9 @@ class TestMachine:
     def test_settings(self, monkeypatch):
         monkeypatch.setenv("MXNET_ENGINE_TYPE", "NaiveEngine")
         monkeypatch.setenv("SECRET_OMP_KEY", "x")
+        monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX2")
         found = {check.name: check.found for check in machine.check_machine()}["settings"]
-        assert "MXNET_ENGINE_TYPE=NaiveEngine" in found
+        assert "MXNET_ENGINE_TYPE=NaiveEngine" in found and "DNNL_MAX_CPU_ISA=AVX2" in found
         assert "SECRET" not in found
 
 
@@ -240,6 +292,26 @@ class TestTrial:
     def test_each_failure_on_a_gpu_has_a_remedy(self):
         (check,) = self.check("gpu(0)", operator={"error": "MXNetError: no kernel image is available"})
         assert "CUDA_VISIBLE_DEVICES=" in check.remedy
+
+    @pytest.mark.parametrize(
+        ("half", "found"),
+        [
+            (1.0, "convolves 2.0 times as fast as in float32"),
+            (8.0, "convolves 0.2 times as fast as in float32: train in float32"),
+            (None, "not on this processor: train in float32"),
+        ],
+    )
+    def test_bfloat16(self, monkeypatch, half, found):
+        seconds = [2.0, half]  # of float32 first
+
+        def quickest(mx, data, weight):
+            found = seconds.pop(0)
+            if found is None:
+                raise mx.MXNetError("could not create a primitive descriptor iterator")
+            return found
+
+        monkeypatch.setattr(attempt, "_quickest", quickest)
+        assert attempt._bfloat16("cpu") == found
 
     def test_a_network_that_does_not_learn(self, monkeypatch):
         monkeypatch.setattr(attempt, "_step", lambda *args: float("nan"))
@@ -318,6 +390,8 @@ class TestThisMachine:
         assert done.returncode == 0, report
         assert report["can_train"] is True
         assert "cpu" in report["trains_on"]
+        (half,) = [check for check in report["checks"] if check["name"] == "cpu bfloat16"]
+        assert half["status"] == "ok" and ("convolves" in half["found"] or "not on this processor" in half["found"])
         assert {"section", "name", "status", "found", "remedy"} == set(report["checks"][0])
 
     def test_where_nothing_is_installed(self, tmp_path):

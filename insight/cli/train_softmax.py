@@ -12,12 +12,22 @@ def add_arguments(parser):
     from ..train.options import TrainOptions
 
     TrainOptions.add_arguments(parser)
+    parser.add_argument(
+        "--estimate",
+        action="store_true",
+        help="take a few steps and print how long the run would take; write nothing",
+    )
 
 
 def run(args):
     from ..train.options import TrainOptions
 
     options = TrainOptions.from_args(args)
+    if args.estimate:
+        from ..train.estimate import estimate
+
+        estimate(options)
+        return
     from ..train.loop import train
 
     result = train(options)

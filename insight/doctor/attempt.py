@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any, Callable
 
 CPU_ONLY = {"CUDA_VISIBLE_DEVICES": ""}  # a broken GPU must not spoil the trial of the CPU
@@ -17,7 +18,10 @@ def run(device: str) -> None:
     """Try ``cpu`` or ``gpu(N)``; never returns."""
     if device == "cpu":
         os.environ.update(CPU_ONLY)
-    for stage, attempt in (("opencv", _opencv), ("mxnet", _mxnet), ("operator", _operator), ("train", _train)):
+    stages = [("opencv", _opencv), ("mxnet", _mxnet), ("operator", _operator), ("train", _train)]
+    if device == "cpu":
+        stages.append(("bfloat16", _bfloat16))
+    for stage, attempt in stages:
         try:
             found = attempt(device)
         except Exception as error:
@@ -91,6 +95,34 @@ def _train(device: str) -> str:
     if not losses[-1] < losses[0]:  # NaN fails too
         raise ArithmeticError(f"the loss does not fall: {losses}")
     return f"three steps, loss {losses[0]:.2f} to {losses[-1]:.2f}"
+
+
+def _bfloat16(device: str) -> str:
+    """Whether ``--dtype bfloat16`` works on this processor, and pays: a convolution in it, and in float32."""
+    import numpy as np
+
+    from .._mxnet import mx
+
+    full, half = np.dtype("float32"), np.dtype([("bfloat16", np.uint16)])  # as MXNet spells it
+    seconds = {}
+    for dtype in (full, half):
+        data, weight = mx.nd.ones((8, 64, 56, 56)), mx.nd.ones((64, 64, 3, 3))
+        try:
+            data, weight = (mx.nd.amp_cast(array, dtype=dtype) for array in (data, weight))
+            seconds[dtype] = _quickest(mx, data, weight)
+        except mx.MXNetError:
+            return "not on this processor: train in float32"
+    ratio = seconds[full] / seconds[half]
+    return f"convolves {ratio:.1f} times as fast as in float32" + ("" if ratio > 1 else ": train in float32")
+
+
+def _quickest(mx: Any, data: Any, weight: Any) -> float:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        mx.nd.Convolution(data, weight, kernel=(3, 3), pad=(1, 1), num_filter=64, no_bias=True).wait_to_read()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def _net(mx: Any) -> Any:

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 from .._mxnet import physical_cores
+from ..machine import usage
 from .report import FAIL, GIB, OK, WARN, Check
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
-SETTINGS = re.compile(r"(MXNET|OMP|KMP|MALLOC|CUDA)_|(LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES)$")
+WATCHED = 0.5  # seconds
+BUSY = 0.2  # of the CPUs, taken by others: training is slowed from there on
+LISTED = 3  # processes
+SETTINGS = re.compile(r"(MXNET|OMP|GOMP|KMP|DNNL|ONEDNN|MALLOC|CUDA)_|(LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES)$")
 
 
 def check_machine() -> Iterator[Check]:
@@ -32,14 +36,12 @@ def check_machine() -> Iterator[Check]:
 
 
 def check_resources() -> Iterator[Check]:
-    cores = physical_cores()
     yield Check("machine", "CPU", OK, processor())
-    threads = os.environ.get("OMP_NUM_THREADS")
-    if threads is None:
-        yield Check("machine", "threads", OK, f"OMP_NUM_THREADS is unset; insight sets {cores}")
-    else:
-        remedy = "" if threads == str(cores) else f"unset OMP_NUM_THREADS, or set the physical cores: {cores}"
-        yield Check("machine", "threads", WARN if remedy else OK, f"OMP_NUM_THREADS={threads}", remedy)
+    load, cpus = usage.watch(WATCHED), len(usage.allowed_cpus())
+    busy = load is not None and load.cores >= BUSY * cpus
+    yield _check_threads(physical_cores(), usage.threads_beside(load.cores, cpus) if busy else 0)
+    if load is not None:
+        yield _check_load(load, cpus, busy)
     memory = _available_memory()
     if memory is not None:
         remedy = "training needs about 2 GiB and a large class layer far more" if memory < 2 * GIB else ""
@@ -47,6 +49,28 @@ def check_resources() -> Iterator[Check]:
     disk = shutil.disk_usage(".").free
     remedy = "free some: checkpoints and records are written whole before they replace old ones" if disk < GIB else ""
     yield Check("machine", "disk", WARN if remedy else OK, f"{disk / GIB:.1f} GiB free in {os.getcwd()}", remedy)
+
+
+def _check_threads(cores: int, beside: int) -> Check:
+    """``beside``: how many threads find a CPU each beside other processes; 0 where these are few."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads is None:
+        return Check("machine", "threads", OK, f"OMP_NUM_THREADS is unset; insight sets {cores}")
+    fits = threads in (str(cores), str(beside))
+    remedy = "" if fits else f"unset OMP_NUM_THREADS, or set the physical cores: {cores}"
+    return Check("machine", "threads", OK if fits else WARN, f"OMP_NUM_THREADS={threads}", remedy)
+
+
+def _check_load(load: usage.Load, cpus: int, busy: bool) -> Check:
+    found = f"other processes take {load.cores:.1f} of {cpus} CPUs"
+    if not busy:
+        return Check("machine", "load", OK, found)
+    if load.processes:
+        found += ": " + ", ".join(f"{name} (pid {pid}) {cores:.1f}" for name, pid, cores in load.processes[:LISTED])
+    fewer = usage.threads_beside(load.cores, cpus)
+    less = "" if fewer >= physical_cores() else f", or train with OMP_NUM_THREADS={fewer}"
+    remedy = f"training threads wait for each other, and lose far more than that: stop the others{less}"
+    return Check("machine", "load", WARN, found, remedy)
 
 
 def processor() -> str:

@@ -64,7 +64,7 @@ class OpenVINOEngine(OnnxEngine):
         self._runtime = _import()
         self.dtype = dtype
         core = self._runtime.Core()
-        _check_device(core, device, dtype)
+        _check_device(self._runtime, core, device, dtype)
         network = onnx_engine.existing(spec) if content is None else content
         is_ir = content is None and spec.lower().endswith(".xml")
         if content is None:
@@ -160,12 +160,31 @@ def _check_kind(path: str, is_ir: bool) -> None:
         raise InsightError(f"{weights}: no such file; the weights of {Path(path).name} belong there")
 
 
-def _check_device(core, device, dtype: str) -> None:
+def _check_device(runtime, core, device, dtype: str) -> None:
     kind, number = parse_device(device)
     if kind != "cpu":
         raise InsightError(f"device {kind}({number}): OpenVINO evaluates on the CPU; give another engine")
-    if dtype == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if dtype == "bfloat16" and not _has_bfloat16(runtime, core):
         raise InsightError("--dtype bfloat16: this CPU does not compute in it (AVX-512 BF16 or AMX); use float32")
+
+
+def _has_bfloat16(runtime, core) -> bool:
+    """Whether a convolution compiles in it.
+
+    The list of capabilities alone does not tell: it names what the processor has, and oneDNN may be held to less
+    (ONEDNN_MAX_CPU_ISA), where a whole network crashes the process.
+    """
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return False
+    operators = runtime.opset8
+    data = operators.parameter([1, 16, 4, 4], np.float32)
+    weights = operators.constant(np.ones((16, 16, 3, 3), np.float32))
+    output = operators.convolution(data, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+    try:
+        compiled = core.compile_model(runtime.Model([output], [data]), "CPU", _options(1, "bfloat16"))
+    except RuntimeError:
+        return False
+    return compiled.get_property("INFERENCE_PRECISION_HINT") == runtime.Type.bf16
 
 
 def _options(threads: Optional[int], dtype: str) -> dict:

@@ -25,7 +25,7 @@ from ..errors import InsightError
 from .text import BLANK, open_text
 from .textlog import read_text_log
 
-CURVES = ("loss", "acc", "acc_free", "lr", "speed", "wait")
+CURVES = ("loss", "acc", "acc_free", "lr", "speed", "wait", "cpu")
 _JSON = re.compile(r'\{\s*"')
 _JSONL = re.compile(r'^\s*\{\s*"|\{\s*"kind"\s*:')  # a line of train-softmax's log, behind a time stamp too
 _COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")  # ECMA-48
@@ -93,7 +93,8 @@ class TrainLog:
         Its name in pictures and tables.
     curves : dict
         Of :data:`CURVES` those that the log holds. ``acc`` is with the margin, ``acc_free`` without; speed in
-        images a second; ``wait`` the share of the time that training waited for data.
+        images a second; ``wait`` the share of the time that training waited for data;
+        ``cpu`` its processor time as a share of what its threads could have had.
     targets : dict
         Name to :class:`Target`, in the order in which they are verified.
     saved : Curve

@@ -44,6 +44,7 @@ class MobileFaceNet(Network):
     OPTIONS: ClassVar = {"version_output": ("GDC", *(name for name in OUTPUTS if name != "GDC"))}
     REFUSED = REFUSED
     PRELU_FORMS = FORMS
+    # The order of the forms is the same with AVX2 alone and with AVX-512: benchmarks/train_step.py --forms.
     fastest_prelu = "batchnorms"
     fastest_prelu_bfloat16 = "batchnorms_apart"
     # over fan-in, as the recipe has it: the fan-out of a depthwise layer would make its weights tiny

@@ -12,9 +12,11 @@ from typing import IO, Iterator, Optional
 
 from ..formats import atomic
 from ..progress import Steps
+from .cores import Cores, Found
 from .curves import Curves
 
 LR_LINE_EVERY = 1000
+ADVICE_AFTER = 10.0  # seconds: where a run does not get its cores, its first log line may be minutes away
 TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
 
 
@@ -39,6 +41,8 @@ class Journal:
         Steps that were done before.
     keep_bytes : int, optional
         A resumed run's: how much of the JSONL stays, the rest is written again. A shorter file stays as it is.
+    cores : Cores, optional
+        Counts the share of its cores that training gets.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Journal:
         total_steps: int,
         step: int = 0,
         keep_bytes: Optional[int] = None,
+        cores: Optional[Cores] = None,
     ):
         self.path = Path(f"{prefix}-log.jsonl")
         atomic.make_folder(self.path.parent)
@@ -59,6 +64,8 @@ class Journal:
         self._batch_size = batch_size
         self._batches = batches_per_epoch
         self._frequent = frequent
+        self._cores = cores or Cores()
+        self._advised = self._looked = False
         self._pending: list = []  # of the window: (loss, acc, acc_free, skipped) a step
         self._waited = 0.0  # the caller's count when the clock was started
         self._last_waited = 0.0
@@ -108,23 +115,36 @@ class Journal:
         if step % LR_LINE_EVERY == 0:
             self.say(f"lr-batch-epoch: {lr:g} {batch} {epoch}")
         self._bar.update(step, f"loss {loss:.3f} {speed:,.0f} images/s")
+        wait = (waited - self._waited) / seconds
         if step % self._frequent:
+            if not self._looked and seconds >= ADVICE_AFTER:
+                self._advise(self._cores.measure(wait))
             return
         loss, acc, acc_free, skips = (_in_order(column) for column in zip(*self._pending))
         count = len(self._pending)
         loss, acc, acc_free = loss / count, acc / count, acc_free / count
-        wait = (waited - self._waited) / seconds
+        found = self._cores.measure(wait)
         left_out = {"skipped": int(skips)} if skips else {}
         self._bar.log(
             f"INFO:root:Epoch[{epoch}] Batch [{batch + 1}]\tSpeed: {speed:.2f} samples/sec\tacc={acc:.6f}"
-            f"\tloss={loss:.4f}\tacc-nomargin={acc_free:.6f}\twait={wait:.1%}"
+            f"\tloss={loss:.4f}\tacc-nomargin={acc_free:.6f}\twait={wait:.1%}{found.text}"
             + "".join(f"\t{name}={number}" for name, number in left_out.items())
         )
         means = {"loss": loss, "acc": acc, "lr": lr, "speed": speed, "wait": wait}
+        if found.share is not None:
+            means["cpu"] = found.share
         self.write("step", step=step, epoch=epoch, acc_free=acc_free, **means, **left_out)
         self._curves.add(step, acc_nomargin=acc_free, **means)
+        self._advise(found)
         self._pending = []
         self.restart_clock()
+
+    def _advise(self, found: Found) -> None:
+        """Say once what to do about a low share of the cores."""
+        self._looked = True
+        if found.advice and not self._advised:
+            self._advised = True
+            self.say(f"note: {found.advice}")
 
     def verified(self, step: int, target: str, accuracy: float, std: float, xnorm: float) -> None:
         """Note a target's figures in JSONL and curves."""
@@ -136,13 +156,15 @@ class Journal:
         self._mark = time.perf_counter()
         self._waited = self._last_waited
         self._timed = 0
+        self._cores.restart()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Time within, of a verification or a save, is none of training's: Speed leaves it out."""
+        """Time within, of a verification or a save, is none of training's: Speed and cpu leave it out."""
         start = time.perf_counter()
         try:
-            yield
+            with self._cores.pause():
+                yield
         finally:
             self._mark += time.perf_counter() - start
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import platform
 from contextlib import closing
@@ -18,8 +19,8 @@ from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
 from ..heads import heads
 from ..verify import verification
+from . import cores, guards, memory, precision, resume
 from . import devices as device_lists
-from . import guards, memory, precision, resume
 from . import schedule as schedules
 from .evaluation import Evaluation
 from .journal import Journal
@@ -49,6 +50,27 @@ def train(options: TrainOptions) -> TrainResult:
     Stopped
         Ctrl-C or SIGTERM; the state was saved, and ``--resume`` goes on from it.
     """
+    run, state = prepare(options)
+    if state is not None and run.nothing_left(state):
+        print(f"{resume.state_path(options.prefix)}: this run is done, {state.step} steps; nothing is left to resume")
+        return TrainResult(state.step, state.meta["evaluation"]["last_saved"], state.meta["evaluation"]["accuracies"])
+    run.set_up(state)
+    return run.train()
+
+
+def prepare(options: TrainOptions) -> tuple:
+    """Read and check what a run needs, and write nothing.
+
+    Returns
+    -------
+    (Run, resume.State or None)
+        The run, and the state that it is to go on from.
+
+    Raises
+    ------
+    InsightError
+        As :func:`train`.
+    """
     keep_freed_memory()
     devices = device_lists.parse(options.devices)
     faces = FaceSet.open(options.data_dir)
@@ -56,15 +78,12 @@ def train(options: TrainOptions) -> TrainResult:
     fingerprint = faces.fingerprint()
     state = resume.find(options, fingerprint)
     run = Run(options, devices, faces, fingerprint, state)
-    if state is not None and run.nothing_left(state):
-        print(f"{resume.state_path(options.prefix)}: this run is done, {state.step} steps; nothing is left to resume")
-        return TrainResult(state.step, state.meta["evaluation"]["last_saved"], state.meta["evaluation"]["accuracies"])
-    run.set_up(state, notes)
-    return run.train()
+    run.notes += notes
+    return run, state
 
 
 class Run:
-    """A run: what it reads and how long it is; after :meth:`set_up`, also what it trains."""
+    """A run: what it reads and how long it is; after :meth:`build`, also what it trains; :meth:`set_up` opens logs."""
 
     def __init__(
         self, options: TrainOptions, devices: list, faces: FaceSet, fingerprint: str, state: Optional[resume.State]
@@ -84,18 +103,19 @@ class Run:
         head = heads.get(options.loss_type).name
         self.schedule = schedules.from_options(options, head, self.batch_size, self.loader.batches_per_epoch)
         self.total = self.schedule.total_steps
+        self.notes: list = []  # what is unusual about the set or the options
         self.stop = StopRequest()
 
     def nothing_left(self, state: resume.State) -> bool:
         """Whether the state is that of a run which has reached this run's length."""
         return state.step > self.total or (state.step == self.total and state.finished)
 
-    def set_up(self, state: Optional[resume.State], notes: list) -> None:
-        """Allocate the model, open the logs, and take back a state."""
+    def build(self) -> None:
+        """Allocate what is trained, and find the verification sets; write nothing."""
         options = self.options
         sparse = guards.sparse_labels(self.faces)
         memory.refuse_too_large(options.per_batch_size, self.faces.num_classes, options.emb_size, remedy=sparse)
-        sets, missing = verification.find_sets(options.data_dir, options.targets)
+        self.sets, self.missing = verification.find_sets(options.data_dir, options.targets)
         network = build_network(options, self.devices, self.faces.image_size)
         symbol = network(mx.sym.Variable("data"))
         self.memory = memory.predict(
@@ -105,15 +125,36 @@ class Run:
             self.faces.num_classes,
             options.emb_size,
             devices=len(self.devices),
-            verified=[(len(s.source), len(s.pairs)) for s in sets],
+            verified=[(len(s.source), len(s.pairs)) for s in self.sets],
             lowered=precision.lowered_symbol(symbol, options.dtype),
             pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
         )
         scarce = memory.refuse_unaffordable(self.memory, self.devices, remedy=sparse)
+        self.notes += [scarce] if scarce else []
+        self.notes += self._try_precision()
         self.model = Model(options, network, self.faces.num_classes, self.devices)
         self.trainer = make_trainer(
             self.model.params, options.mom, options.wd, options.fc7_wd_mult, options.fc7_lr_mult
         )
+
+    def _try_precision(self) -> list:
+        """Notes, where half precision works on the CPU but does not pay.
+
+        Raises
+        ------
+        InsightError
+            It does not work.
+        """
+        if self.options.dtype != "bfloat16" or self.devices[0].device_type != "cpu":
+            return []
+        build = functools.partial(build_network, self.options, self.devices, self.faces.image_size)
+        note = precision.try_out(build, self.options.dtype, self.devices).note
+        return [note] if note else []
+
+    def set_up(self, state: Optional[resume.State]) -> None:
+        """Build, open the logs, and take back a state."""
+        self.build()
+        options = self.options
         if state:  # before any file is changed: it may be damaged
             moving = {name[len(MOMENTUM) :] for name in state.names() if name.startswith(MOMENTUM)}
             state.read_into(self._arrays(allocate_momenta(self.trainer, moving)))
@@ -126,14 +167,15 @@ class Run:
             self.total,
             self.step,
             keep,
+            cores.of_run(self.devices, options.num_workers),
         )
-        self.evaluation = Evaluation(options, sets, self.model, self.journal, self._check)
+        self.evaluation = Evaluation(options, self.sets, self.model, self.journal, self._check)
         if state:
             self._restore(state)
         else:
             given = {"options": dataclasses.asdict(options), "set": self.fingerprint, "steps": self.total}
             self.journal.write("start", **given, versions=_versions())
-        self._announce([*notes, scarce] if scarce else notes, missing)
+        self._announce()
 
     def train(self) -> TrainResult:
         """The loop."""
@@ -145,20 +187,24 @@ class Run:
                 self._one_step(next(batches))
                 if self.stop.signal or self._due(self.options.save_every) or self._verification_due():
                     self._save_state()
-                self._check()
+                    self._check()  # only behind a save: a signal that comes after it is answered a step later
                 self._verify_if_due()
             self.evaluation.conclude()
         return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
 
-    def _one_step(self, batch) -> None:
-        rate = self.schedule(self.step)
-        self.trainer.set_learning_rate(rate)
-        frozen = self.step < self.options.freeze_backbone_steps
+    def learn(self, batch, frozen: bool) -> tuple:
+        """Forward, backward and, where the gradients are finite, the update; returns (figures, whether they were)."""
+        self.trainer.set_learning_rate(self.schedule(self.step))
         figures = self.model.backward(batch, self.step, frozen)
         usable = self.model.usable(frozen)
         if usable:
             self.trainer.step(self.batch_size, ignore_stale_grad=frozen)
-        elif not self.model.may_skip:
+        return figures, usable
+
+    def _one_step(self, batch) -> None:
+        rate = self.schedule(self.step)
+        figures, usable = self.learn(batch, self.step < self.options.freeze_backbone_steps)
+        if not usable and not self.model.may_skip:
             raise self._non_finite(batch, figures)
         self.step += 1
         self.journal.step(self.step, *figures.means(), rate, self.loader.waited, skipped=int(not usable))
@@ -219,24 +265,29 @@ class Run:
             self.journal.say(f"note: {was}; sums round differently, so the result is not the same to the bit")
         self.journal.say(f"resumed at step {self.step} of {self.total}")
 
-    def _announce(self, notes: list, missing: list) -> None:
-        options, say = self.options, self.journal.say
-        for note in notes:
-            say(f"note: {note}")
+    def describe(self) -> list:
+        """Lines for people: what is trained on what, how long, in how much memory."""
         where = ",".join(map(str, self.devices))
-        say(
-            f"{len(self.loader.positions)} images of {self.faces.num_classes} identities; {options.network}, "
-            f"{self.model.classifier.margin.describe()}, {options.dtype} on {where}"
-        )
-        say(self.schedule.describe())
-        say(self.memory.describe())
+        return [
+            f"{len(self.loader.positions)} images of {self.faces.num_classes} identities; {self.options.network}, "
+            f"{self.model.classifier.margin.describe()}, {self.options.dtype} on {where}",
+            self.schedule.describe(),
+            self.memory.describe(),
+        ]
+
+    def _announce(self) -> None:
+        options, say = self.options, self.journal.say
+        for note in self.notes:
+            say(f"note: {note}")
+        for line in self.describe():
+            say(line)
         if options.resume and self.step == 0:
             say(f"--resume: {resume.state_path(options.prefix)} does not exist; starting from the beginning")
         if options.pretrained and self.step == 0:
             fresh = ", ".join(self.model.fresh) if self.model.fresh else "nothing"
             say(f"loaded {options.pretrained}; left fresh: {fresh}")
-        if missing:
-            say(f"no verification set for: {', '.join(missing)} (no such .bin in {options.data_dir})")
+        if self.missing:
+            say(f"no verification set for: {', '.join(self.missing)} (no such .bin in {options.data_dir})")
 
 
 def _versions() -> dict:

@@ -6,11 +6,18 @@ stand around the operators that gain by it, weights stay float32 and are cast as
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import time
 import warnings
+from typing import Callable, Iterator, NamedTuple
 
 from .._mxnet import mx
 from ..errors import InsightError
+
+TRIAL_IMAGES = 4
+TRIAL_STEPS = 3  # timed ones of each type, in turn; the quickest counts
 
 
 def lowered(network, dtype: str, devices: list):
@@ -49,6 +56,96 @@ def lowered_symbol(symbol, dtype: str):
     low, full = _operators(dtype)
     convert = importlib.import_module("mxnet.contrib.amp").convert_symbol
     return convert(symbol, dtype, target_dtype_ops=low, fp32_ops=full, data_names=["data"])
+
+
+class Unsupported(InsightError):
+    """This processor does not compute in that type."""
+
+
+class Trial(NamedTuple):
+    """What :func:`try_out` measured: seconds of a forward and backward pass over a few images."""
+
+    float32: float
+    lowered: float
+
+    @property
+    def note(self) -> str:
+        """For the log, where half precision is the slower one; else empty."""
+        ratio = self.lowered / self.float32
+        if ratio < 1.1:
+            return ""
+        return (
+            f"bfloat16 takes {ratio:.1f} times as long as float32 on this processor, which lacks instructions for it "
+            "(AVX-512 BF16); --dtype float32 is faster and more exact"
+        )
+
+
+def try_out(build: Callable, dtype: str, devices: list) -> Trial:
+    """Train a throw-away copy of a network for a few steps in bfloat16 on the CPU and in float32.
+
+    Which of oneDNN's kernels exist depends on the processor and on the shapes, and only running them tells.
+
+    Parameters
+    ----------
+    build : callable
+        No arguments, to a network in its training form, not initialised: a new one at each call.
+    dtype : str
+    devices : list of mxnet.Context
+
+    Raises
+    ------
+    Unsupported
+        This processor has no kernels for it.
+    """
+    device = devices[0]
+    try:
+        with _hushed():
+            steps = [_trial_step(build(), kind, device) for kind in ("float32", dtype)]
+            seconds = [[step() for step in steps] for _ in range(1 + TRIAL_STEPS)]
+    except mx.MXNetError as error:
+        with contextlib.suppress(mx.MXNetError), _hushed():
+            mx.nd.waitall()  # what failed is reported again where it is waited for, and then forgotten
+        reason = str(error).strip().splitlines()[-1].replace("MXNetError: ", "")
+        raise Unsupported(
+            f"--dtype {dtype}: MXNet cannot train this network in it on this processor ({reason}); it needs AVX-512, "
+            "and AVX-512 BF16 to be faster than float32; use --dtype float32"
+        ) from None
+    return Trial(*(min(times) for times in zip(*seconds[1:])))
+
+
+def _trial_step(network, dtype: str, device) -> Callable[[], float]:
+    """A function that takes one step and returns its seconds."""
+    network.initialize(mx.init.Xavier(), ctx=device)
+    forward = lowered(network, dtype, [device])
+    forward.hybridize(static_alloc=True, static_shape=True)
+    images = mx.nd.random.uniform(0, 255, (TRIAL_IMAGES, 3, *network.image_size), ctx=device)
+
+    def step() -> float:
+        start = time.perf_counter()
+        with mx.autograd.record():
+            embedding = forward(images)
+        embedding.backward()
+        mx.nd.waitall()
+        return time.perf_counter() - start
+
+    return step
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep what MXNet's C++ code writes to stderr off the terminal: an error comes as an exception as well."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _operators(dtype: str) -> tuple:

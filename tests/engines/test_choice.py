@@ -54,6 +54,13 @@ def test_the_real_network_is_the_same_everywhere(model_y1):
     plain = engines.load(spec, graph="plain")(faces)
     for runtime in ("mxnet", "onnxruntime", "openvino"):
         assert lowest_cosine(plain, engines.load(spec, engine=runtime)(faces)) >= 0.99999
+
+
+def test_bfloat16_is_close_to_float32_and_not_the_same(model_y1, openvino_bfloat16):
+    from insight.export.parity import random_faces
+
+    spec, faces = f"{model_y1[0]},{model_y1[1]}", random_faces(12, (112, 112))
+    plain = engines.load(spec)(faces)
     rough = lowest_cosine(plain, engines.load(spec, engine="openvino", dtype="bfloat16")(faces))
     assert 0.999 < rough < 0.99999  # or float32 is none, or bfloat16 is none
 

@@ -1,6 +1,7 @@
 """OpenVINO's own files, threads and types."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -84,6 +85,17 @@ def test_a_cpu_without_bfloat16_is_told(tmp_path, monkeypatch):
     with pytest.raises(InsightError, match="--dtype bfloat16: this CPU does not compute in it"):
         OpenVINOEngine(path, dtype="bfloat16")
     assert OpenVINOEngine(path).dtype == "float32"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN can be held to fewer features on x86 only")
+def test_bfloat16_is_tried(tmp_path):
+    """Held to an older processor's features, OpenVINO still lists it, and a whole network would crash."""
+    path, _ = linear(tmp_path / "m.onnx", "batch")
+    code = f"from insight import engines; engines.load({path!r}, engine='openvino', dtype='bfloat16')"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert "InsightError: --dtype bfloat16: this CPU does not compute in it" in done.stderr.splitlines()[-1]
 
 
 def test_it_reports_to_no_one(tmp_path):

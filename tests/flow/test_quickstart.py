@@ -15,7 +15,7 @@ import pytest
 from insight.datasets.made_up import write_aligned
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"SOFTMAX_STEPS": "10", "ARCFACE_STEPS": "10", "BATCH_SIZE": "16", "PAIRS": "40", "VAL_RATIO": "0.4"}
+SMALL = {"SOFTMAX_STEPS": "6", "ARCFACE_STEPS": "6", "BATCH_SIZE": "8", "PAIRS": "40", "VAL_RATIO": "0.4"}
 STAGES = "data lists records pairs softmax arcface verification slim onnx embed-mxnet embed-onnx".split()
 
 
@@ -52,6 +52,9 @@ def test_runs_to_the_end(finished):
     for _, name, seconds, figure, file in rows:
         assert int(seconds) >= 0 and figure and file, name
     assert "accuracy" in run.stdout and "What next" in run.stdout
+    assert re.search(r"images/s: 6 \+ 6 steps of 8 images; all is done after about \d+:\d\d\n\n\[5\]", run.stdout)
+    assert len(re.findall(r"\n    about \d+:\d\d left\n", run.stdout)) == 7  # each stage from training on
+    assert (work / "training.txt").read_text() == "long 8 6 6\n"
     for number, name in enumerate(STAGES, 1):
         assert f"\n[{number}] {name}\n    " in run.stdout
 
@@ -92,7 +95,7 @@ def test_nothing_of_an_earlier_run_is_overwritten(finished, faces):
 def test_dry_run_writes_nothing(tmp_path):
     run = quickstart("--output", tmp_path / "run", "--dry-run")
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count("    insight ") == len(STAGES)
+    assert run.stdout.count("    insight ") == len(STAGES) + 1 and run.stdout.count(" --estimate\n") == 1
     assert not (tmp_path / "run").exists()
 
 
@@ -182,7 +185,9 @@ def test_full_disk(finished, tmp_path):
     work, _ = finished
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"no tmpfs to be had: {mounted.stderr.strip()}")
     try:

@@ -119,6 +119,7 @@ def test_r50_computes_what_it_says():
     """The block run op by op against the executor of the graph by hand."""
     size = (32, 32)
     network = nets.create("r50", 8, image_size=size)
+    mx.random.seed(0)
     network.initialize(mx.init.Xavier(**network.xavier))
     draw = np.random.default_rng(0)
     for name, p in network.kept().items():
@@ -132,7 +133,8 @@ def test_r50_computes_what_it_says():
     auxiliary = {name: arrays.pop(name) for name in theirs.list_auxiliary_states()}
     bound = theirs.bind(mx.cpu(), {**arrays, "data": x}, aux_states=auxiliary, grad_req="null")
     want = bound.forward()[0].asnumpy()
-    np.testing.assert_allclose(network(x).asnumpy(), want, rtol=0, atol=1e-5 * np.abs(want).max())
+    # Fifty layers that round in another order, which depends on the processor and the number of threads.
+    np.testing.assert_allclose(network(x).asnumpy(), want, rtol=0, atol=5e-5 * np.abs(want).max())
 
 
 def test_what_insightface_did_not_define():

@@ -8,12 +8,15 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from textwrap import dedent
 
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from insight.formats.trainlog import read_log
+from insight.train.cores import Found
 from insight.train.journal import Journal
 
 
@@ -162,6 +165,64 @@ def test_what_is_not_finite_is_null(tmp_path, capfd):
     assert "NaN" not in log.path.read_text() and "Infinity" not in log.path.read_text()
     assert [rows(tmp_path)[0][name] for name in ("loss", "acc", "acc_free")] == [None, 0.5, None]
     assert {tag for _, tag, _ in scalars(tmp_path)} == {"acc", "lr", "speed", "wait"}
+
+
+class Measured:
+    """Stands in for Cores: hands out what was measured, and counts what it is asked."""
+
+    def __init__(self, *found):
+        self.found = list(found)
+        self.restarts = self.pauses = 0
+
+    def measure(self, wait):
+        return self.found.pop(0)
+
+    def restart(self):
+        self.restarts += 1
+
+    @contextmanager
+    def pause(self):
+        self.pauses += 1
+        yield
+
+
+def test_the_share_of_the_cores(tmp_path, capfd):
+    low, lower = Found(0.571, "stop the others"), Found(0.3, "stop them now")
+    measured = Measured(Found(0.97, ""), low, Found(0.79, ""), lower)
+    log = journal(tmp_path, frequent=1, cores=measured)
+    run(3, log)
+    with log.pause():
+        pass
+    run(4, log, start=3)
+    log.close()
+    out, err = capfd.readouterr()
+    assert [re.search(r"\twait=[\d.]+%(.*)", line).group(1) for line in err.splitlines()] == [
+        "",
+        "\tcpu=57%",
+        "\tcpu=79%",
+        "\tcpu=30%",
+    ]
+    assert out == "note: stop the others\n"  # once a run
+    assert [row["cpu"] for row in rows(tmp_path)] == [0.97, 0.571, 0.79, 0.3]
+    assert [value for _, tag, value in scalars(tmp_path) if tag == "cpu"] == pytest.approx([0.97, 0.571, 0.79, 0.3])
+    assert (measured.restarts, measured.pauses) == (5, 1)  # at the start and after each line
+    text = tmp_path / "text.log"
+    text.write_text(err)
+    assert read_log(text).curves["cpu"].values == pytest.approx([0.57, 0.79, 0.3])
+    assert read_log(log.path).curves["cpu"].values == pytest.approx([0.97, 0.571, 0.79, 0.3])
+
+
+def test_a_slow_first_window_is_advised_early(tmp_path, capfd, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    measured = Measured(Found(0.3, "stop the others"), Found(0.3, "stop the others"))
+    log = journal(tmp_path, frequent=4, cores=measured)
+    for step in range(1, 5):
+        now[0] += 6
+        run(step, log, start=step - 1)
+        assert capfd.readouterr().out == ("note: stop the others\n" if step == 2 else "")
+    log.close()
+    assert measured.found == []  # looked at once before the line, and at the line
 
 
 def test_curves(tmp_path, capfd):

@@ -139,7 +139,7 @@ def test_checkpoint_and_verification_hold_no_second_classifier(tmp_path):
 
 
 @pytest.mark.parametrize("network", ["y1", "r18"])
-def test_bfloat16_is_close_to_float32(batch, network):
+def test_bfloat16_is_close_to_float32(batch, network, trains_in_bfloat16):
     full, half = (model([mx.cpu(0)], network=network, dtype=dtype) for dtype in ("float32", "bfloat16"))
     losses = [m.backward(batch, 0).loss_B for m in (full, half)]
     assert np.abs(losses[0] - losses[1]).max() > 0  # it does compute in less

@@ -17,10 +17,12 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.formats.faceset import FaceSet
 from insight.train import resume
+from insight.train.loop import Run, train
 from insight.train.options import TrainOptions
+from insight.train.stop import Stopped
 
 RUN = Path(__file__).parent / "killed_run.py"
-TIMES = ("time", "speed", "wait", "path")  # what may differ between two runs
+TIMES = ("time", "speed", "wait", "cpu", "path")  # what may differ between two runs
 
 
 def start(folder, options, step=0, fraction=0.0):
@@ -109,6 +111,23 @@ def test_sigterm_saves_and_resume_goes_on(set_dir, tmp_path):
     assert start(folder, {**options, "max_steps": step + 3}).returncode == 0
     assert start(tmp_path / "whole", {**options, "max_steps": step + 3}).returncode == 0
     same(tmp_path / "whole", folder)
+
+
+def test_a_signal_between_two_statements_loses_no_step(set_dir, tmp_path, monkeypatch):
+    """The state that the message names is that of its step, wherever in the loop the signal comes."""
+    due = Run._verification_due
+
+    def late(self):  # asked last, before the loop decides whether to save
+        found = due(self)
+        if self.step == 2:
+            self.stop.signal = signal.SIGTERM
+        return found
+
+    monkeypatch.setattr(Run, "_verification_due", late)
+    options = {**BASE, "network": "y1", "data_dir": str(set_dir), "save_every": 0, "verbose": 500}
+    with pytest.raises(Stopped, match="stopped at step 3 of 20"):
+        train(TrainOptions(**{**options, "prefix": str(tmp_path / "model")}))
+    assert resume.load(str(tmp_path / "model")).step == 3
 
 
 def test_a_signal_within_a_print_only_asks(tmp_path):

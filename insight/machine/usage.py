@@ -1,0 +1,169 @@
+"""Processor time of this process, and what other processes took of its cores.
+
+Linux counts the time that each core was busy in ``/proc/stat``, in ticks of 10 ms. What was busy on the cores that
+this process may use, less its own time, belongs to other processes; time that the hypervisor gave to other virtual
+machines (steal) is included. Unlike the time that threads spend in the scheduler's queue, this does not grow when
+the process's own threads are more than the cores.
+
+Source: proc(5), sections ``/proc/stat`` and ``/proc/pid/stat``; "Control Group v2", section "CPU Interface Files",
+of the kernel's documentation.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+
+PROC = Path("/proc")
+# Of cgroups v2 and v1: file, name of the count, its unit in seconds.
+THROTTLED = (
+    (Path("/sys/fs/cgroup/cpu.stat"), "throttled_usec", 1e-6),
+    (Path("/sys/fs/cgroup/cpu/cpu.stat"), "throttled_time", 1e-9),
+)
+LISTED_ABOVE = 0.1  # cores that a process must take to be listed
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Seconds, either since some start or between two readings.
+
+    Attributes
+    ----------
+    wall : float
+    own : float
+        Processor time of this process, all threads.
+    busy : float, optional
+        Time that the cores which this process may use were busy, added over the cores; None where the system does
+        not say.
+    throttled : float
+        Time that the container's CPU limit stopped processes.
+    """
+
+    wall: float
+    own: float
+    busy: Optional[float]
+    throttled: float
+
+    def __add__(self, other: Usage) -> Usage:
+        busy = None if self.busy is None or other.busy is None else self.busy + other.busy
+        return Usage(self.wall + other.wall, self.own + other.own, busy, self.throttled + other.throttled)
+
+    def __sub__(self, other: Usage) -> Usage:
+        busy = None if other.busy is None else -other.busy
+        return self + Usage(-other.wall, -other.own, busy, -other.throttled)
+
+    @property
+    def others(self) -> float:
+        """Cores that other processes took on average, 0 where the system does not say."""
+        if self.busy is None or self.wall <= 0:
+            return 0.0
+        return max(0.0, (self.busy - self.own) / self.wall)
+
+    def share(self, threads: int) -> float:
+        """Own time as a share of what so many threads could have had, at most 1."""
+        return min(1.0, self.own / (self.wall * threads)) if self.wall > 0 else 1.0
+
+
+NONE = Usage(0.0, 0.0, 0.0, 0.0)
+
+
+def read() -> Usage:
+    """The counts as they are now."""
+    return Usage(time.perf_counter(), time.process_time(), _busy(allowed_cpus()), _throttled())
+
+
+def allowed_cpus() -> Set[int]:
+    """Numbers of the logical CPUs that this process may run on."""
+    try:
+        return os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return set(range(os.cpu_count() or 1))
+
+
+def _busy(cpus: Set[int]) -> Optional[float]:
+    """Seconds that these CPUs were busy since the machine started."""
+    ticks = 0
+    try:
+        with open(PROC / "stat", encoding="ascii") as lines:
+            for name, *counts in map(str.split, takewhile(lambda line: line.startswith("cpu"), lines)):
+                if name[3:].isdigit() and int(name[3:]) in cpus:
+                    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, [*counts, *"00000000"][:8])
+                    ticks += user + nice + system + irq + softirq + steal
+    except OSError:
+        return None
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else None  # sandboxes show zeros
+
+
+def _throttled() -> float:
+    """Seconds that the container's CPU limit has stopped this cgroup's processes, 0 without a limit."""
+    for path, name, unit in THROTTLED:
+        try:
+            counts = dict(line.split(None, 1) for line in path.read_text().splitlines())
+            return int(counts[name]) * unit
+        except (OSError, ValueError, KeyError):  # not this version of cgroups, or no limit
+            continue
+    return 0.0
+
+
+def threads_beside(others: float, cpus: int) -> int:
+    """How many threads find a CPU each beside processes that take so many of them."""
+    return max(1, cpus - max(1, round(others)))
+
+
+class Process(NamedTuple):
+    """Another process that takes processor time."""
+
+    name: str
+    pid: int
+    cores: float
+
+
+class Load(NamedTuple):
+    """How busy other processes keep the cores that this one may use.
+
+    Attributes
+    ----------
+    cores : float
+        Cores that they take, on average over the time that was watched.
+    processes : list of Process
+        The largest first; those that take less than a tenth of a core are left out, and so are those that belong to
+        another virtual machine or are hidden from this user.
+    """
+
+    cores: float
+    processes: List[Process]
+
+
+def watch(seconds: float) -> Optional[Load]:
+    """What other processes take now; waits so long. None where the system does not say."""
+    before, processes = read(), _processes()
+    time.sleep(seconds)
+    usage, later = read() - before, _processes()
+    if usage.busy is None:
+        return None
+    cpus = allowed_cpus()
+    found = []
+    for pid, (name, ticks, cpu) in later.items():
+        if pid in processes and pid != os.getpid() and cpu in cpus:
+            cores = (ticks - processes[pid][1]) / os.sysconf("SC_CLK_TCK") / usage.wall
+            if cores >= LISTED_ABOVE:
+                found.append(Process(name, pid, cores))
+    return Load(usage.others, sorted(found, key=lambda process: -process.cores))
+
+
+def _processes() -> Dict[int, Tuple[str, int, int]]:
+    """Each process: its name, the ticks that it has had, and the CPU that it ran on last."""
+    found = {}
+    for path in PROC.glob("[0-9]*"):
+        try:
+            # The name is in parentheses and may hold any character; fields are counted from behind it.
+            head, _, tail = (path / "stat").read_text(errors="replace").rpartition(")")
+            fields = tail.split()
+            found[int(path.name)] = (head.partition("(")[2], int(fields[11]) + int(fields[12]), int(fields[36]))
+        except (OSError, ValueError, IndexError):  # it has ended since
+            continue
+    return found

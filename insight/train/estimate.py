@@ -1,0 +1,136 @@
+"""``train-softmax --estimate``: how long a run would take here, by a few of its own steps."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from contextlib import closing
+from datetime import timedelta
+from typing import Callable, Dict, NamedTuple
+
+import numpy as np
+
+from .._mxnet import mx
+from ..engines.mxnet import MXNetEngine
+from . import cores
+from .loop import Run, prepare
+from .options import TrainOptions
+
+WARM_UP = 2  # steps that do not count: they allocate and choose kernels
+STEPS = 12  # at most, the warm-up included,
+SECONDS = 10.0  # or as many as fit in here; two at least, and the last one always counts
+
+
+class Estimate(NamedTuple):
+    """What was measured, and what follows from it.
+
+    Attributes
+    ----------
+    images_per_second : float
+        Of training, over all devices; 0 where no step is left.
+    steps : int
+        Left to train.
+    verifications : int
+        Left to do, that of step 0 included.
+    training, verifying : float
+        Seconds that all these steps and all these verifications take.
+    """
+
+    images_per_second: float
+    steps: int
+    verifications: int
+    training: float
+    verifying: float
+
+    @property
+    def seconds(self) -> float:
+        """The run's length; saving is left out."""
+        return self.training + self.verifying
+
+    def describe(self) -> str:
+        """One line; its last word but one is the number of seconds."""
+        what = f"{self.steps} steps"
+        if self.verifying:
+            what += f" in {clock(self.training)}, {self.verifications} verifications in {clock(self.verifying)}"
+        return f"estimate: {self.images_per_second:.1f} images/s; {what}; {clock(self.seconds)}, {self.seconds:.0f} s"
+
+
+def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estimate:
+    """Take a few steps of a run, without keeping what they learn, and say how long it would take. Writes nothing.
+
+    With ``--resume``, of what is left. Steps with ``--freeze-backbone-steps`` are faster than those that are timed.
+
+    Parameters
+    ----------
+    options : TrainOptions
+    say : callable str -> None
+        Gets a line at a time: what is trained, what was measured, the estimate.
+
+    Raises
+    ------
+    InsightError
+        As :func:`insight.train.loop.train`.
+    """
+    run, state = prepare(options)
+    if state is not None and run.nothing_left(state):
+        found = Estimate(0.0, 0, 0, 0.0, 0.0)
+        say(found.describe())
+        return found
+    run.build()
+    for note in run.notes:
+        say(f"note: {note}")
+    for line in run.describe():
+        say(line)
+    step_seconds = _time_steps(run, say)
+    verifications = _verifications(run) if run.sets else 0
+    verifying = verifications * sum(_time_verifications(run, say).values()) if verifications else 0.0
+    steps = run.total - run.step
+    found = Estimate(run.batch_size / step_seconds, steps, verifications, steps * step_seconds, verifying)
+    say(found.describe())
+    return found
+
+
+def _time_steps(run: Run, say: Callable[[str], None]) -> float:
+    """The median seconds of a step."""
+    seconds: list = []
+    with closing(run.loader.batches(run.step)) as batches:
+        while len(seconds) < 2 or (len(seconds) < STEPS and sum(seconds) < SECONDS):
+            if len(seconds) < 2:  # from the second step on
+                watched, waited = cores.of_run(run.devices, run.options.num_workers), run.loader.waited
+            start = time.perf_counter()
+            run.learn(next(batches), frozen=False)
+            mx.nd.waitall()
+            seconds.append(time.perf_counter() - start)
+    wait = (run.loader.waited - waited) / sum(seconds[1:])
+    found = watched.measure(wait)
+    timed = seconds[WARM_UP:] or seconds[-1:]
+    counted = f"{len(timed)} step{'s' * (len(timed) > 1)} of {run.batch_size} images"
+    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, wait={wait:.1%}{found.text}")
+    if found.advice:
+        say(f"note: {found.advice}")
+    return statistics.median(timed)
+
+
+def _verifications(run: Run) -> int:
+    """How many are left: each ``--verbose`` steps, at the end, and of step 0 in a run from its start."""
+    due = {*range(run.options.verbose, run.total, run.options.verbose), run.total}
+    return sum(step > run.step for step in due) + (run.step == 0)
+
+
+def _time_verifications(run: Run, say: Callable[[str], None]) -> Dict[str, float]:
+    """Seconds that a verification of each set takes, by two batches of the network that verifies."""
+    engine = MXNetEngine(run.model.checkpoint(), run.options.prefix, device=run.devices[0])
+    images = np.zeros((engine.batch_size, 3, *engine.image_size), np.uint8)
+    for _ in range(2):  # the first one plans
+        start = time.perf_counter()
+        engine(images)
+    rate = engine.batch_size / (time.perf_counter() - start)
+    found = {each.name: 2 * len(each.source) / rate for each in run.sets}  # each image and its mirror image
+    for each in run.sets:
+        say(f"measured: a verification of {each.name}, {len(each.source)} images, takes {clock(found[each.name])}")
+    return found
+
+
+def clock(seconds: float) -> str:
+    """``0:01:48``, rounded to seconds, or ``2 days, 3:04:05``."""
+    return str(timedelta(seconds=round(seconds)))
