@@ -142,7 +142,7 @@ MEASURE = """
     network = nets.create(name, 64, prelu=nets.family(name).fastest_prelu)
     network.initialize(mx.init.Xavier())
     data = mx.nd.ones((batch, 3, 112, 112))
-    step(data)  # scratch memory, kernels
+    step(data), step(data[:1])  # scratch memory and kernels of either size
     grown = step(data) - step(data[:1])
     symbol = network(mx.sym.Variable("data"))
     whole, one = (plan(symbol, (count, 3, 112, 112)) for count in (batch, 1))
