@@ -11,6 +11,8 @@ has stands in F.npz.parts/; with another model, input or option it refuses to go
   insight embed --model y1.onnx --input photos/ --output photos.npz --dtype bfloat16
 """
 
+from ._model import add_image_size, print_notes
+
 HELP = "raw embeddings of a folder, a .rec or a .bin, as .npz"
 
 
@@ -37,6 +39,7 @@ def add_arguments(parser):
         default="float32",
         help="float32; or bfloat16, faster on a CPU that has it with OpenVINO or ncnn, at cosines of about 0.9999",
     )
+    add_image_size(parser)
     parser.add_argument("--compare", metavar="F.npz", help="of the same input by another model: print cosines")
     parser.add_argument("--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower")
 
@@ -54,7 +57,9 @@ def run(args):
     atomic.check_output(args.output, "--output", inputs)
     if args.compare and not os.path.isfile(args.compare):
         raise InsightError(f"--compare {args.compare}: no such file; want an .npz that embed wrote")
-    engine = engines.load(args.model, batch_size=args.batch_size, engine=args.engine, dtype=args.dtype)
+    options = {"batch_size": args.batch_size, "engine": args.engine, "dtype": args.dtype}
+    engine = engines.load(args.model, image_size=args.image_size, **options)
+    print_notes(args.model, engine.notes)
     source, files = image_source(args.input), engines.model_files(args.model)
     count, dimension = embed_to(args.output, engine, source, args.flip, files)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")

@@ -10,6 +10,8 @@ goes by blocks: beside the embeddings it needs some 200 MB, however large the ga
   insight identification --gallery gallery.npz --probes probes.npz --fpir 0.01,0.001
 """
 
+from ._model import add_image_size, print_notes
+
 HELP = "1:N search: rank-1/5, and TPIR at FPIR"
 
 
@@ -20,6 +22,7 @@ def add_arguments(parser):
     parser.add_argument("--flip", choices=["sum", "none"], default="sum", help="sum: add the mirror image's embedding")
     parser.add_argument("--engine", default="auto", help="what evaluates the model, as `embed` has it")
     parser.add_argument("--batch-size", type=int, help="images at a time; else as `embed` has it")
+    add_image_size(parser)
     parser.add_argument("--ranks", default="1,5", help="ranks of the closed set")
     parser.add_argument("--fpir", default="0.1,0.01,0.001", help="false positive identification rates of the open set")
     parser.add_argument("--json", default="", help="write the figures to this file too")
@@ -71,12 +74,15 @@ def _embeddings(args):
                 "give a folder per identity, a .rec with labels, or an .npz of either"
             )
     engine = None
+    if args.image_size and not images:
+        raise InsightError("--image-size: is about the network, and both files are embedded already; leave it out")
     if images:
         from ..engines import load
 
         if not args.model:
             raise InsightError(f"--model: missing; the images of {next(iter(images))} must be embedded")
-        engine = load(args.model, batch_size=args.batch_size, engine=args.engine)
+        engine = load(args.model, batch_size=args.batch_size, engine=args.engine, image_size=args.image_size)
+        print_notes(args.model, engine.notes)
     return [
         embed.embed(engine, images[path], engine.image_size, args.flip, engine.batch_size)
         if path in images

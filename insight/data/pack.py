@@ -64,7 +64,7 @@ class PackReport:
             notes.append("the list has im2rec's columns (index, label, path); its images were taken as aligned")
         resized = sum(n for change, n in self.changes.items() if change.startswith(RESIZED))
         if 2 * resized > self.images:
-            notes.append("most images were resized; networks expect aligned faces: align them first (align-faces)")
+            notes.append("most images were resized; networks expect aligned faces: align them by a list with landmarks")
         if self.identities > self.labels:
             notes.append(
                 f"{self.labels} labels stand in {self.identities} separate runs, and each run counts as an identity; "

@@ -7,12 +7,12 @@ import sys
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Optional
+from typing import Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
-from . import BATCH, ENGINES, onnx_engine, parse_device
+from . import BATCH, ENGINES, metadata, onnx_engine, parse_device
 from .engine import Settings, Unable, cpu_threads, is_checkpoint
 from .onnx_engine import OnnxEngine, Value
 
@@ -35,7 +35,7 @@ class OpenVINOEngine(OnnxEngine):
         The file, or the checkpoint that ``content`` was made of.
     threads : int, optional
         Where missing as many as MXNet would take: OMP_NUM_THREADS, or the physical cores.
-    device, batch_size, dtype
+    device, batch_size, dtype, image_size
         As in :func:`insight.engines.load`.
     content : bytes, optional
         The network as ONNX, where it does not stand in a file.
@@ -60,6 +60,7 @@ class OpenVINOEngine(OnnxEngine):
         batch_size: Optional[int] = None,
         dtype: str = "float32",
         content: Optional[bytes] = None,
+        image_size: Optional[Tuple[int, int]] = None,
     ):
         self._runtime = _import()
         self.dtype = dtype
@@ -76,9 +77,9 @@ class OpenVINOEngine(OnnxEngine):
             raise Unable(f"{spec}: OpenVINO does not load it: {_reason(error)}") from None
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
-        normalises = _normalises_inside(model) if is_ir else onnx_engine.normalises_inside(network)
+        facts = _facts(spec, model) if is_ir else onnx_engine.facts_of(spec, network)
         inputs, outputs = ([_value(port) for port in ports] for ports in (model.inputs, model.outputs))
-        super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH["cpu"])
+        super().__init__(spec, inputs, outputs, facts, batch_size or BATCH["cpu"], image_size)
 
     @staticmethod
     def takes(spec: str) -> bool:
@@ -94,8 +95,10 @@ class OpenVINOEngine(OnnxEngine):
     def open(cls, spec: str, settings: Settings) -> OpenVINOEngine:
         """Load a file or convert a checkpoint; see :meth:`Engine.open`."""
         _import()
-        content = onnx_engine.convert(spec, "plain") if is_checkpoint(spec) else None
-        return cls(spec, settings.threads, settings.device, settings.batch_size, settings.dtype, content)
+        options = (spec, settings.threads, settings.device, settings.batch_size, settings.dtype)
+        if not is_checkpoint(spec):
+            return cls(*options, image_size=settings.image_size)
+        return cls(*options, onnx_engine.convert(spec, "plain", settings.image_size))
 
     def describe(self) -> str:
         """One line: ``OpenVINO 2025.4.1 on CPU, float32, normalisation inside``."""
@@ -179,6 +182,12 @@ def _options(threads: Optional[int], dtype: str) -> dict:
 def _value(port) -> Value:
     lengths = (length.get_length() if length.is_static else "?" for length in port.get_partial_shape())
     return Value(port.get_any_name(), tuple(lengths))
+
+
+def _facts(spec: str, model) -> metadata.Facts:
+    """What a file in OpenVINO's format says about its images: its metadata, else its graph."""
+    found = metadata.facts(spec, metadata.read(spec))
+    return found if found.normalises is not None else found._replace(normalises=_normalises_inside(model))
 
 
 def _normalises_inside(model) -> bool:

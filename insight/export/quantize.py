@@ -45,6 +45,7 @@ class Int8Export(NamedTuple):
     calibrated: int  # faces
     parity: parity.Parity  # to MXNet, on other faces
     accuracy: Optional[Tuple[float, float]]  # float32's and its own, where a verification set was given
+    notes: List[str]  # what had to be assumed about the checkpoint
 
 
 class Seen(NamedTuple):
@@ -66,6 +67,7 @@ def export_int8(
     bound: float = BOUND,
     target: Optional[str] = None,
     overwrite: bool = False,
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> Int8Export:
     """Write a checkpoint with int8 weights and uint8 feature maps.
 
@@ -89,12 +91,14 @@ def export_int8(
         A verification .bin, to compare accuracy on.
     overwrite : bool
         Replace files that are there.
+    image_size : (int, int), optional
+        Height and width that the network takes, where the checkpoint does not state them.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, there are too few faces, an operator has no translation, or a runtime is not
-        installed.
+        A file is missing or damaged, there are too few faces, an operator has no translation, the size of the images
+        is not known, or a runtime is not installed.
     CheckFailed
         The mean cosine is below the bound; nothing was written.
     """
@@ -103,7 +107,7 @@ def export_int8(
     if graph not in engines.GRAPHS:
         raise InsightError(f"--graph {graph}: want one of {', '.join(engines.GRAPHS)}")
     eval_set = load_set(target) if target else None
-    source = open_source(spec)
+    source = open_source(spec, image_size=image_size)
     image_size = source.network.image_size
     calibration = image_source(calibrate)
     if faces is None:
@@ -125,8 +129,9 @@ def export_int8(
         agreement = parity.gate(str(paths[0]), source.network, engine, compared, bound, of="mean")
         accuracy = None
         if eval_set:
-            accuracy = tuple(_accuracy(each, eval_set) for each in (engines.load(spec, engine="auto"), engine))
-    return Int8Export(paths[0], size(paths), float32_size, graph, len(seen), agreement, accuracy)
+            float32 = engines.load(spec, engine="auto", image_size=image_size)
+            accuracy = tuple(_accuracy(each, eval_set) for each in (float32, engine))
+    return Int8Export(paths[0], size(paths), float32_size, graph, len(seen), agreement, accuracy, source.notes)
 
 
 def quantize(model: Model, graph: str, faces: np.ndarray, properties: Optional[Dict[str, str]] = None) -> ModelProto:

@@ -93,7 +93,10 @@ class Run:
         options = self.options
         memory.refuse_too_large(options.per_batch_size, self.faces.num_classes, options.emb_size)
         sets, missing = verification.find_sets(options.data_dir, options.targets)
+        guards.check_targets(sets, self.faces)
         network = build_network(options, self.devices, self.faces.image_size)
+        if state is None:
+            guards.check_prefix(options.prefix, network)
         self.memory = memory.predict(
             network(mx.sym.Variable("data")),
             self.faces.image_size,
@@ -222,6 +225,8 @@ class Run:
         if options.pretrained and self.step == 0:
             fresh = ", ".join(self.model.fresh) if self.model.fresh else "nothing"
             say(f"loaded {options.pretrained}; left fresh: {fresh}")
+            for note in self.model.notes:
+                say(f"note: {note}")
         if missing:
             say(f"no verification set for: {', '.join(missing)} (no such .bin in {options.data_dir})")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import checkpoint, nets
 from .._mxnet import mx
+from ..graph import nodes, shapes
 from ..heads import heads
 from ..heads.classifier import Classifier
 from ..heads.margin import MarginOptions
@@ -47,6 +48,8 @@ class Model:
     ----------
     fresh : list of str
         What ``--pretrained`` did not bring.
+    notes : list of str
+        What is other in that checkpoint: shapes of arrays, the size of its images.
     """
 
     def __init__(self, options: TrainOptions, network, num_classes: int, devices: list):
@@ -57,6 +60,7 @@ class Model:
         use_bias = not margin.cosine and not options.fc7_no_bias
         self.classifier = Classifier(margin, num_classes, options.emb_size, use_bias)
         self.fresh: list = []
+        self.notes: list = []
         self._initialise(options)
         self._loss_scale = LossScale() if options.dtype == "float16" else None
         self._forward = lowered(self.network, options.dtype, devices)
@@ -75,7 +79,22 @@ class Model:
         if options.pretrained:
             prefix, epoch = checkpoint.parse_spec(options.pretrained, "--pretrained")
             arg_params, aux_params = checkpoint.load_params(prefix, epoch)
-            self.fresh = checkpoint.assign(self.params, {**arg_params, **aux_params})
+            arrays = {**arg_params, **aux_params}
+            self.fresh = checkpoint.assign(self.params, arrays)
+            self.notes = self._differences(options.pretrained, prefix, arrays)
+
+    def _differences(self, spec: str, prefix: str, arrays: dict) -> list:
+        """What the checkpoint that training starts from says otherwise than this run."""
+        other = checkpoint.of_another_shape(self.params, arrays)
+        said = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
+        found = [f"{spec} has arrays of another shape: {'; '.join(said)}"] if said else []
+        if checkpoint.symbol_path(prefix).is_file():
+            graph = nodes.Graph.from_symbol(checkpoint.load_symbol(prefix))
+            theirs, ours = shapes.stated_size(graph), self.network.image_size
+            if theirs not in (None, ours):
+                sizes = "{}x{} images, this set has {}x{}".format(*theirs, *ours)
+                found.append(f"{spec} was trained on {sizes} (height x width)")
+        return found
 
     def backward(self, batch, step: int, frozen: bool = False) -> Figures:
         """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the losses.
