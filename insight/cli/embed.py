@@ -1,6 +1,7 @@
 """The file holds ``embeddings`` (N, E) float32 as the network gives them, not normalised; ``keys`` (N,),
 strings: path under the folder, key of the record, or position in the .bin; and ``labels`` (N,) int64:
-position of the identity's folder among the sorted ones, label of the record, or -1.
+position of the identity's folder among the sorted ones, label of the record, or -1. ``about``, JSON, says by which
+model they were made and how: ``identification`` and --compare read it.
 
 Images are faces aligned to the network's size; RGB and normalisation are taken care of.
 
@@ -50,7 +51,7 @@ def run(args):
     from .. import engines
     from ..errors import InsightError
     from ..formats import atomic
-    from ..verify.parts import embed_to
+    from ..verify.parts import about, embed_to
     from ..verify.sources import image_source
 
     inputs = [args.input, *engines.model_files(args.model), *filter(None, [args.compare])]
@@ -61,7 +62,8 @@ def run(args):
     engine = engines.load(args.model, image_size=args.image_size, **options)
     print_notes(args.model, engine.notes)
     source, files = image_source(args.input), engines.model_files(args.model)
-    count, dimension = embed_to(args.output, engine, source, args.flip, files)
+    made = about(engine, args.flip, files)
+    count, dimension = embed_to(args.output, engine, source, args.flip, files, about=made)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
     if args.compare:
         from ..export.parity import compare_files

@@ -79,6 +79,8 @@ def load(
     for name, value in (("batch size", batch_size), ("threads", threads)):
         if value is not None and value < 1:
             raise InsightError(f"{name} {value}: must be at least 1")
+    if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
+        raise InsightError(f"--image-size {image_size}: want height and width in pixels, as 112,112")
     settings = Settings(threads, device, graph, batch_size, dtype, image_size)
     loaders = _loaders(str(spec), engine, dtype, parse_device(device)[0], option)
     for loader in loaders[:-1]:

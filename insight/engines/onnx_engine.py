@@ -67,17 +67,17 @@ class OnnxEngine(Engine):
                 f"{spec}: leaves the size of its images open ({_say(inputs)}); give the size that it was trained on: "
                 "--image-size H,W"
             )
-        super().__init__(spec, size, self._tried(spec, size, open_sides), self._fixed or batch_size, facts.notes)
+        super().__init__(spec, size, self._tried(spec, size), self._fixed or batch_size, facts.notes)
 
-    def _tried(self, spec: str, size: Tuple[int, int], open_sides: bool) -> int:
+    def _tried(self, spec: str, size: Tuple[int, int]) -> int:
         """Length E of an embedding, of one black image."""
         try:
             return self._infer(np.zeros((self._fixed or 1, 3, *size), np.float32)).shape[1]
+        except MemoryError:
+            raise
         except Exception as error:  # each runtime has its own
-            if not open_sides:
-                raise
-            reason = " ".join(str(error).split())[:200]
-            raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images (--image-size): {reason}") from None
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
+            raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images: {reason}") from None
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         count = len(images)

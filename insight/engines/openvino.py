@@ -72,12 +72,16 @@ class OpenVINOEngine(OnnxEngine):
             _check_kind(spec, is_ir)
         try:
             model = core.read_model(network)
+        except RuntimeError as error:
+            raise Unable(f"{spec}: OpenVINO does not load it: {_reason(error)}") from None
+        facts = _facts(spec, model) if is_ir else onnx_engine.facts_of(spec, network)
+        _close_sides(spec, model, image_size or facts.image_size)
+        try:
             compiled = core.compile_model(model, "CPU", _options(threads, dtype))
         except RuntimeError as error:
             raise Unable(f"{spec}: OpenVINO does not load it: {_reason(error)}") from None
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
-        facts = _facts(spec, model) if is_ir else onnx_engine.facts_of(spec, network)
         inputs, outputs = ([_value(port) for port in ports] for ports in (model.inputs, model.outputs))
         super().__init__(spec, inputs, outputs, facts, batch_size or BATCH["cpu"], image_size)
 
@@ -182,6 +186,21 @@ def _options(threads: Optional[int], dtype: str) -> dict:
 def _value(port) -> Value:
     lengths = (length.get_length() if length.is_static else "?" for length in port.get_partial_shape())
     return Value(port.get_any_name(), tuple(lengths))
+
+
+def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
+    """Fix the height and width of images that a file leaves open: OpenVINO evaluates any otherwise, fit or not."""
+    shape = model.inputs[0].get_partial_shape() if len(model.inputs) == 1 else None
+    if size is None or shape is None or shape.rank.is_dynamic or len(shape) != 4:
+        return
+    sides = [[side, length.get_length() if length.is_static else side] for side, length in zip(size, list(shape)[2:])]
+    if all(length.is_static for length in list(shape)[2:]) or any(side != fixed for side, fixed in sides):
+        return  # nothing is open, or the caller is told that the file states another size
+    batch = shape[0].get_length() if shape[0].is_static else -1
+    try:
+        model.reshape({0: [batch, 3, *size]})
+    except RuntimeError as error:
+        raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images: {_reason(error)}") from None
 
 
 def _facts(spec: str, model) -> metadata.Facts:

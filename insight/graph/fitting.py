@@ -32,7 +32,8 @@ class Rectangle(NamedTuple):
     right: int
 
     def __str__(self) -> str:
-        return f"{_span(self.top, self.bottom)}x{_span(self.left, self.right)}"
+        sides = _span(self.top, self.bottom), _span(self.left, self.right)
+        return ("x" if self.count == 1 else " x ").join(sides)
 
     def __contains__(self, size) -> bool:
         return self.top <= size[0] <= self.bottom and self.left <= size[1] <= self.right
@@ -59,8 +60,8 @@ def fitting_sizes(model: Model) -> Optional[List[Rectangle]]:
     Returns
     -------
     list of Rectangle or None
-        Of sides of ``SMALLEST`` to ``LARGEST`` pixels; the largest image of each has sides whose ratio is at most
-        ``WIDEST``. None where no array depends on the size, so that any may fit.
+        Of sides of ``SMALLEST`` to ``LARGEST`` pixels; each holds a size whose long side is at most ``WIDEST`` times
+        the short one. None where no array depends on the size, so that any may fit.
     """
     inferred = _Inference(model)
     heights, widths = inferred.along(0), inferred.along(1)
@@ -76,8 +77,8 @@ def fitting_sizes(model: Model) -> Optional[List[Rectangle]]:
         # Python's integers: the products may pass 64 bits
         down, across = (np.array([one[name] if one else 0 for one in line], object) for line in (heights, widths))
         grid &= np.multiply.outer(down, across) == corner[name] * model.params[name].size
-    found = [one for one in _rectangles(grid) if _ratio(one) <= WIDEST]
-    return sorted(found, key=lambda one: (_ratio(one), one))
+    found = [one for one in _rectangles(grid) if _squarest(one) <= WIDEST]
+    return sorted(found, key=lambda one: (_squarest(one), one))
 
 
 class _Inference:
@@ -134,9 +135,9 @@ def _rectangles(grid: np.ndarray) -> List[Rectangle]:
     return found
 
 
-def _ratio(one: Rectangle) -> float:
-    """Of the sides of its largest image, the long one over the short one."""
-    return max(one.largest) / min(one.largest)
+def _squarest(one: Rectangle) -> float:
+    """The least ratio of a long side to a short one among its sizes; 1 where it holds a square."""
+    return max(1.0, one.left / one.bottom, one.top / one.right)
 
 
 def _span(first: int, last: int) -> str:

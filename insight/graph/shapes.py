@@ -158,7 +158,7 @@ def _guessed(model: Model) -> ImageSize:
             f"no usual image size fits the network; {misfit(model, CONVENTION)}; nor does another from "
             f"{SMALLEST}x{SMALLEST} to {LARGEST}x{LARGEST}"
         )
-    which = "none of them is a usual one" if not usual else f"usual ones are {_listed(map(_by, usual))}"
+    which = "none of them is a usual one" if not usual else f"usual ones are {' and '.join(map(_by, usual))}"
     raise InsightError(
         f"states no image size, and its arrays fit several: {_said(fitting)} (height x width); {which}. Give the "
         f"size that it was trained on: {OPTION}"
@@ -175,11 +175,7 @@ def _these_fit(model: Model) -> str:
 
 
 def _said(found: List[Rectangle]) -> str:
-    return _listed(map(str, found[:LISTED])) + (" and others" if len(found) > LISTED else "")
-
-
-def _listed(words) -> str:
-    return ", ".join(words)
+    return " or ".join([*map(str, found[:LISTED]), *(["others"] if len(found) > LISTED else [])])
 
 
 def _by(size) -> str:
@@ -193,5 +189,6 @@ def _input(graph: Graph) -> Optional[Node]:
 def _reason(error: Exception) -> str:
     """The one line of MXNet's message that names the node."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith("Error in operator") or "Incompatible" in line]
-    return (telling or lines or [type(error).__name__])[0][:200]
+    telling = [line for line in lines if "Error in operator" in line or "Incompatible" in line]
+    line = (telling or lines or [type(error).__name__])[0]
+    return re.sub(r"^MXNetError: |\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", line)[:200]

@@ -90,8 +90,8 @@ def check_prefix(prefix: str, network) -> None:
     else:
         return
     raise InsightError(
-        f"--prefix {prefix}: {checkpoint.symbol_path(prefix)} is of {what}; its checkpoints "
-        f"({', '.join(map(str, numbers))}) could no longer be opened. Give another --prefix"
+        f"--prefix {prefix}: {checkpoint.symbol_path(prefix)} describes {what}, and the checkpoints beside it "
+        f"({', '.join(map(str, numbers))}) need it; give another --prefix"
     )
 
 

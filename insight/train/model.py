@@ -17,6 +17,7 @@ from .options import TrainOptions
 from .precision import LossScale, lowered
 
 AT_ONCE = 200  # arrays that one multi_all_finite takes
+LISTED = 4  # arrays of another shape in a note
 
 
 class Figures(NamedTuple):
@@ -87,7 +88,8 @@ class Model:
         """What the checkpoint that training starts from says otherwise than this run."""
         other = checkpoint.of_another_shape(self.params, arrays)
         said = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
-        found = [f"{spec} has arrays of another shape: {'; '.join(said)}"] if said else []
+        more = f"; and {len(said) - LISTED} more" if len(said) > LISTED else ""
+        found = [f"{spec} has arrays of another shape: {'; '.join(said[:LISTED])}{more}"] if said else []
         if checkpoint.symbol_path(prefix).is_file():
             graph = nodes.Graph.from_symbol(checkpoint.load_symbol(prefix))
             theirs, ours = shapes.stated_size(graph), self.network.image_size
