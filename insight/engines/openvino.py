@@ -193,9 +193,9 @@ def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
     shape = model.inputs[0].get_partial_shape() if len(model.inputs) == 1 else None
     if size is None or shape is None or shape.rank.is_dynamic or len(shape) != 4:
         return
-    sides = [[side, length.get_length() if length.is_static else side] for side, length in zip(size, list(shape)[2:])]
-    if all(length.is_static for length in list(shape)[2:]) or any(side != fixed for side, fixed in sides):
-        return  # nothing is open, or the caller is told that the file states another size
+    fixed = [length.get_length() if length.is_static else None for length in list(shape)[2:]]
+    if None not in fixed or any(have not in (None, side) for have, side in zip(fixed, size)):
+        return  # a size that contradicts the file is told by whoever reads its shape
     batch = shape[0].get_length() if shape[0].is_static else -1
     try:
         model.reshape({0: [batch, 3, *size]})

@@ -184,11 +184,10 @@ def load(path) -> Embedded:
             if opened.read(2) != b"PK":  # np.load takes other kinds of files too
                 raise ValueError("no zip archive")
         with np.load(path, allow_pickle=False) as arrays:
-            about = dict(json.loads(str(arrays["about"]))) if "about" in arrays.files else None
-            held = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], about)
+            held = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], _about(arrays))
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InsightError(f"{path}: not an .npz that embed wrote ({error})") from None
     kinds = "".join(array.dtype.kind for array in held[:3])
     if kinds != "fUi" or held.embeddings.ndim != 2:
@@ -197,3 +196,12 @@ def load(path) -> Embedded:
             f"keys {held.keys.dtype}, labels {held.labels.dtype}; want floats (N, E), strings, integers)"
         )
     return held
+
+
+def _about(arrays) -> Optional[Dict[str, Any]]:
+    """What an opened .npz says of its making; None where it says nothing that is ours."""
+    try:
+        found = json.loads(str(arrays["about"]))
+    except (KeyError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
