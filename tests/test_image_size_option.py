@@ -127,7 +127,7 @@ def test_a_file_that_is_silent_needs_it(command, work, tmp_path, capfd):
     ), err
     assert list(tmp_path.iterdir()) == []
     assert run(command, work, tmp_path, "foreign/m,1", "--image-size", "144,144") == 0
-    assert "assumed" not in capfd.readouterr().out
+    assert "assumed" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("command", ["verification", "model-slim", "dataset-clean"])
@@ -167,7 +167,7 @@ def test_an_assumption_does_not(tmp_path, capsys):
     checkpoint.save(f"{tmp_path}/m", 1, Checkpoint(*filled(residual())))
     assert run_command("model-slim", ["--model", f"{tmp_path}/m,1", "--num-faces", "2"]) == 0
     assert f"note: {tmp_path}/m,1: states no image size; 112x112 is assumed (105..112 x 105..112 fit)" in (
-        capsys.readouterr().out
+        capsys.readouterr().err
     )
     assert "__shape__" not in checkpoint.symbol_path(f"{tmp_path}/ms").read_text()
 
@@ -312,7 +312,7 @@ def test_a_checkpoint_that_does_not_normalise_is_noted(tmp_path, capsys):
     held = filled(S.FullyConnected(S.Variable("data", shape=(0, 3, 24, 24)), num_hidden=4, name="fc1"), size=24)
     checkpoint.save(f"{tmp_path}/m", 1, Checkpoint(*held))
     assert run_command("model-slim", ["--model", f"{tmp_path}/m,1", "--num-faces", "2"]) == 0
-    assert f"note: {tmp_path}/m,1: does not normalise pixels inside its graph" in capsys.readouterr().out
+    assert f"note: {tmp_path}/m,1: does not normalise pixels inside its graph" in capsys.readouterr().err
 
 
 def test_an_export_says_nothing_of_assumptions(tmp_path):

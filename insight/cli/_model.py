@@ -15,13 +15,14 @@ def add_image_size(parser):
     )
 
 
-def print_notes(model, notes, said=None):
-    """A line for each note on a model. Those in the set ``said`` are left out, and it gets the others."""
+def print_notes(model, notes, file=None):
+    """A line for each note on a model.
+
+    On stdout where the work comes after it, since the one line on stderr is that of an error; on stderr where the work
+    is done.
+    """
     for note in notes:
-        if said is None or note not in said:
-            print(f"note: {model}: {note}")
-        if said is not None:
-            said.add(note)
+        print(f"note: {model}: {note}", file=file)
 
 
 def _positive_size(text: str) -> tuple:

@@ -51,7 +51,7 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that stand there")
 
 
-def embedder(model, batch_size, image_size):
+def embedder(model, batch_size, image_size=None):
     """Open a model, print what had to be assumed about it, and give a function from the path of a .rec or .bin to its
     embeddings, batch by batch.
     """

@@ -5,6 +5,8 @@ normalisation is inside. Before they are kept, ncnn embeds faces with them, and 
   insight export-ncnn --model models/y1,40 --output y1-half --dtype float16 --faces lfw.bin
 """
 
+import sys
+
 from ._gate import add_gate, faces, say_lineage
 from ._model import add_image_size, print_notes
 
@@ -30,7 +32,7 @@ def run(args):
 
     gate = (faces(args), args.num_faces, args.bound)
     result = export_ncnn(args.model, args.output, args.dtype, *gate, args.overwrite, args.image_size)
-    print_notes(args.model, result.notes)
+    print_notes(args.model, result.notes, sys.stderr)
     height, width = result.image_size
     print(f"{result.param}, {result.weights.name}: {result.size / 1e6:.2f} MB, {args.dtype} weights")
     print(f"input data: {height}x{width} RGB, 0..255; output fc1: {result.dimension}")

@@ -9,6 +9,8 @@ where a log tells. Before it is kept, ONNX Runtime embeds faces with it, and eac
   insight export-onnx --model models/y1,40 --output y1-int8.onnx --int8 --calibrate faces.rec --target-bin lfw.bin
 """
 
+import sys
+
 from ._gate import add_gate, faces, say_lineage
 from ._model import add_image_size, print_notes
 
@@ -75,7 +77,7 @@ def _run_int8(args):
         args.overwrite,
         args.image_size,
     )
-    print_notes(args.model, result.notes)
+    print_notes(args.model, result.notes, sys.stderr)
     part = result.size / result.float32_size
     print(f"{result.path}: {result.size / 1e6:.2f} MB, {part:.3f} x float32 ONNX, int8, {result.graph} graph")
     print(f"calibrated on {result.calibrated} faces; parity with MXNet on others: {result.parity}")
@@ -92,7 +94,7 @@ def _run_float32(args):
     graph, bound = args.graph or "plain", FLOAT32_BOUND if args.bound is None else args.bound
     gate = (faces(args), args.num_faces, bound)
     result = export_onnx(args.model, args.output, graph, *gate, args.overwrite, args.image_size)
-    print_notes(args.model, result.notes)
+    print_notes(args.model, result.notes, sys.stderr)
     height, width = result.image_size
     print(f"{result.path}: {result.size / 1e6:.2f} MB, {graph} graph, input {height}x{width}")
     print(f"parity with MXNet: {result.parity}")

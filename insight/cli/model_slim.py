@@ -8,6 +8,8 @@ with the source.
   insight model-slim --model models/y1,40 --fold-bn --output models/y1-folded
 """
 
+import sys
+
 from ._gate import add_gate, faces, say_lineage
 from ._model import add_image_size, print_notes
 
@@ -30,7 +32,7 @@ def run(args):
     gate = {"faces": faces(args), "count": args.num_faces, "bound": args.bound}
     options = {"overwrite": args.overwrite, "image_size": args.image_size, **gate}
     result = slim(args.model, args.output, args.fold_bn, args.layer, **options)
-    print_notes(args.model, result.notes)
+    print_notes(args.model, result.notes, sys.stderr)
     print(f"{args.model}: {result.before / 1e6:.2f} MB -> {result.prefix},{result.epoch}: {result.after / 1e6:.2f} MB")
     print(f"parity with the source: {result.parity}")
     say_lineage(result.stages, f"{result.prefix}-lineage.json")

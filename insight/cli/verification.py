@@ -46,7 +46,8 @@ def run(args):
         engine = load(spec, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
         print("loading", *spec.rsplit(",", 1))
         print(engine.describe())
-        print_notes(spec, engine.notes, said)
+        print_notes(spec, [note for note in engine.notes if note not in said])
+        said.update(engine.notes)
         for eval_set in sets:
             result = verify(engine, eval_set, engine.image_size, args.batch_size, args.nfolds, show_progress=True)
             found = figures(result, args.bootstrap, args.seed)

@@ -141,7 +141,7 @@ class Loader:
         if bgr.shape[:2] != self.faces.image_size:
             height, width = self.faces.image_size
             raise InsightError(
-                f"{name}: the set says {width}x{height} (property), the image is {bgr.shape[1]}x{bgr.shape[0]}; "
-                "pack the set again with face2rec --image-size"
+                f"{name}: the set says {height}x{width} (property, height x width), the image is "
+                f"{bgr.shape[0]}x{bgr.shape[1]}; pack the set again with face2rec --image-size"
             )
         return bgr

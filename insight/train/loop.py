@@ -95,7 +95,7 @@ class Run:
         sets, missing = verification.find_sets(options.data_dir, options.targets)
         guards.check_targets(sets, self.faces)
         network = build_network(options, self.devices, self.faces.image_size)
-        if state is None:
+        if state is None and options.ckpt:
             guards.check_prefix(options.prefix, network)
         self.memory = memory.predict(
             network(mx.sym.Variable("data")),
