@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import checkpoint, nets
 from .._mxnet import mx
+from ..errors import InsightError
 from ..graph import nodes, shapes
 from ..heads import heads
 from ..heads.classifier import Classifier
@@ -90,12 +91,14 @@ class Model:
         said = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
         more = f"; and {len(said) - LISTED} more" if len(said) > LISTED else ""
         found = [f"{spec} has arrays of another shape: {'; '.join(said[:LISTED])}{more}"] if said else []
-        if checkpoint.symbol_path(prefix).is_file():
-            graph = nodes.Graph.from_symbol(checkpoint.load_symbol(prefix))
-            theirs, ours = shapes.stated_size(graph), self.network.image_size
-            if theirs not in (None, ours):
-                sizes = "{}x{} images, this set has {}x{}".format(*theirs, *ours)
-                found.append(f"{spec} was trained on {sizes} (height x width)")
+        try:
+            theirs = shapes.stated_size(nodes.Graph.from_symbol(checkpoint.load_symbol(prefix)))
+        except InsightError:  # missing or damaged: only the arrays are needed
+            return found
+        ours = self.network.image_size
+        if theirs not in (None, ours):
+            sizes = "{}x{} images, this set has {}x{}".format(*theirs, *ours)
+            found.append(f"{spec} was trained on {sizes} (height x width)")
         return found
 
     def backward(self, batch, step: int, frozen: bool = False) -> Figures:

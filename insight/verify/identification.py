@@ -179,7 +179,7 @@ def differences(
         return []
     notes = []
     if made.get("model_sha256") != other.get("model_sha256"):
-        files, others = (", ".join(map(str, one.get("model", ()))) for one in (made, other))
+        files, others = (", ".join(map(str, list(one.get("model") or ["an unknown model"]))) for one in (made, other))
         notes.append(
             f"{path} was embedded by {files}, {other_path} by {others}: cosines mean something only if both hold one "
             "network"

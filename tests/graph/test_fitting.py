@@ -85,6 +85,14 @@ def test_of_real_networks(name, options, size, rectangles):
     assert said(nets.symbol(nets.create(name, 8, image_size=size, **options)), size) == rectangles
 
 
+def test_a_rectangle_counts_by_its_squarest_size():
+    """Of 16..80 x 81..180, 80x81 is nearly square, and 80x180 is not."""
+    x = S.Convolution(S.Variable("data"), num_filter=2, kernel=(1, 1), stride=(100, 100), pad=(10, 10), name="c")
+    x = S.FullyConnected(x, num_hidden=3, name="fc1")
+    assert said(x, (80, 81))[:2] == ["16..80 x 81..180", "81..180 x 16..80"]
+    assert (80, 81) in fitting_sizes(model_of(x, (80, 81)))[0]
+
+
 def test_a_network_that_pools_takes_any():
     symbol = nets.symbol(nets.create("r18", 8, version_output="GAP"))
     assert fitting_sizes(model_of(symbol, (112, 112))) is None

@@ -207,6 +207,10 @@ def test_a_stage_says_what_is_other_in_the_one_before(tmp_path, capfd):
     out = capfd.readouterr().out
     assert f"loaded {pretrained}; left fresh: nothing\n" in out
     assert "note: " + pretrained not in out
+    for damage in (lambda path: path.write_text("{"), lambda path: path.unlink()):  # only the arrays are needed
+        damage(tmp_path / "a/m-symbol.json")
+        train(options(tmp_path / "second", tmp_path / "d/m", target="", pretrained=pretrained))
+        assert "was trained on" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
