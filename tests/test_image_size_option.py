@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 
 import cv2
@@ -59,7 +60,8 @@ COMMANDS = {
     "report": "--data-dir {w}/sets --target val --bootstrap 0 --output {t}/r.html",
     "benchmark": "--batch 1 --threads 1 --rounds 1 --seconds 0.01 --engine mxnet",
     "export-onnx": "--output {t}/m.onnx --num-faces 2",
-    "export-onnx int8": "--output {t}/m.onnx --int8 --calibrate {w}/gallery --num-calibrate 2 --num-faces 1 --bound -1",
+    "export-onnx int8": "--output {t}/m.onnx --int8 --calibrate {w}/gallery --num-calibrate 2 --num-faces 1 --bound -1 "
+    "--target-bin {w}/sets/val.bin",
     "export-ncnn": "--output {t}/n --num-faces 2",
     "model-slim": "--output {t}/s --num-faces 2",
     "dataset-merge": "--include {w}/set --exclude {w}/sets/val.bin --dry-run",
@@ -91,11 +93,13 @@ def test_the_benchmark_hands_it_to_its_workers(work, monkeypatch, capsys):
         return facts, next((fact["error"] for fact in facts if "error" in fact), "")
 
     monkeypatch.setattr(compare, "_child", child)
-    given = ([f"{work}/foreign/m,1"], [1], [1], None, ["onnxruntime"], 1, 1e-4)
+    monkeypatch.setattr(compare.parity, "COUNT", 2)
+    threads = int(os.environ["OMP_NUM_THREADS"])  # with which MXNet has started
+    given = ([f"{work}/foreign/m,1"], [threads], [1], None, ["mxnet", "onnxruntime"], 1, 1e-4)
     with pytest.raises(InsightError, match="foreign/m,1: states no image size"):
         compare.benchmark(*given)
     report = compare.benchmark(*given, SIZE)
-    assert [line.note for line in report.lines] == ["", ""]
+    assert [line.note for line in report.lines] == [""] * 4
     assert list(report.notes) == []
     with pytest.raises(InsightError, match="foreign/m,1: states no image size"):
         PlainMXNet(f"{work}/foreign/m,1", 1)
