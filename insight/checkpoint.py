@@ -16,6 +16,7 @@ from typing import Iterator, NamedTuple
 from ._mxnet import mx
 from .errors import InsightError
 from .formats import atomic
+from .formats.text import open_text
 
 SAME_ARRAY = {"fc1_weight": "pre_fc1_weight", "pre_fc1_weight": "fc1_weight"}
 
@@ -80,7 +81,7 @@ def load_symbol(prefix: str) -> mx.sym.Symbol:
     """
     path = symbol_path(prefix)
     if not path.is_file():
-        raise InsightError(f"{path}: no such file; it belongs beside {path.name.replace('-symbol.json', '-*.params')}")
+        raise InsightError(f"{path}: no such file; it belongs beside {prefix}-*.params")
     return _read_symbol(path)
 
 
@@ -93,10 +94,7 @@ def load(prefix: str, epoch: int) -> Checkpoint:
         A file is missing or is not what its name says.
     """
     arg_params, aux_params = load_params(prefix, epoch)
-    path = symbol_path(prefix)
-    if not path.is_file():
-        raise InsightError(f"{path}: no such file; it belongs beside {params_path(prefix, epoch)}")
-    return Checkpoint(_read_symbol(path), arg_params, aux_params)
+    return Checkpoint(load_symbol(prefix), arg_params, aux_params)
 
 
 def read(symbol: Path, params: Path) -> Checkpoint:
@@ -125,8 +123,8 @@ def _read_params(path: Path) -> tuple:
 
 def _read_symbol(path: Path) -> mx.sym.Symbol:
     try:
-        with _quiet_stderr():
-            return mx.sym.load(str(path))
+        with _quiet_stderr(), open_text(path, "want an MXNet symbol", errors="replace") as source:
+            return mx.sym.load_json(source.read())
     except mx.MXNetError as error:
         raise InsightError(f"{path}: not an MXNet symbol, or cut short ({_first_line(error)})") from None
     except UnicodeDecodeError:  # MXNet's message quotes memory behind the end of the text

@@ -7,7 +7,10 @@
 An upright 3-channel JPEG of the right size is copied as it is. Grey, alpha, CMYK, 16-bit, rotated
 and odd-sized images, and PNG, BMP and WebP files are converted. Unaligned entries (first column 0)
 are warped by the landmarks of their line. What cannot be used is listed in <set>.skipped.csv.
-Paths are relative to the working directory, or else to the list.
+Paths are relative to --image-root if that is given, or else to the working directory, or else to the list.
+
+  insight face2rec train.lst --output set --image-root faces          a list of im2rec, or from another machine
+  insight face2rec phones.lst --output set --renumber-labels          labels of any size: 0, 1, 2, .. in the set
 """
 
 import argparse
@@ -62,6 +65,12 @@ def add_arguments(parser):
         default="indexed",
         help="as face2rec2 writes it, or as im2rec: scalar labels, images only, for mx.io.ImageRecordIter",
     )
+    parser.add_argument("--image-root", metavar="DIR", help="where the paths in the lists begin")
+    parser.add_argument(
+        "--renumber-labels",
+        action="store_true",
+        help="number labels 0, 1, 2, .. in order of first appearance; SET.renumbered.csv has label, name in the list",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a set of the same name")
 
 
@@ -77,6 +86,8 @@ def run(args):
         workers=args.num_workers,
         on_error=args.on_error,
         layout=args.layout,
+        image_root=args.image_root,
+        renumber=args.renumber_labels,
         overwrite=args.overwrite,
     )
     for report in reports:

@@ -12,19 +12,25 @@ import os
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from ..errors import InsightError
 from ..formats import property
 from ..formats.commit import Staging, commit_together, refuse_existing
-from ..formats.lst import IM2REC, INSIGHTFACE, iter_lst, lst_dialect
+from ..formats.labelmap import write_label_map
+from ..formats.lst import IM2REC, INSIGHTFACE
+from ..formats.places import Places
 from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
-from .prepare import DEFAULT_SIZE, RESIZED, Skip, Target, prepare_all
+from .lists import entries_of_list, find_lists, survey
+from .prepare import DEFAULT_SIZE, MISSING, RESIZED, Skip, Target, prepare_all
 
 SKIP, FAIL = "skip", "fail"
 INDEXED, PLAIN = "indexed", "plain"
+RENUMBERED = ".renumbered.csv"
 SET_NAME = "train"  # trainers look for train.rec
+_SPARSE, _MANY = 2, 1000  # classes: twice as many as labels that have images, and more than so many
+_FC7_BYTES = 512 * 3 * 4  # of a class in training: weights, gradient and momentum in float32
 
 
 @dataclass
@@ -42,6 +48,7 @@ class PackReport:
     property: Optional[property.Property] = None
     layout: str = INDEXED
     dialect: str = INSIGHTFACE
+    map_path: Optional[str] = None  # CSV: new labels, and those of the list
 
     def lines(self) -> List[str]:
         """The report in sentences, for a person."""
@@ -56,6 +63,8 @@ class PackReport:
         if self.skipped:
             reasons = Counter(reason for _, _, reason in self.skipped)
             lines.append(f"  {len(self.skipped)} files skipped ({_counts(reasons)}); see {self.skipped_path}")
+        if self.map_path:
+            lines.append(f"  labels were renumbered; {self.map_path} maps each to the label in the list")
         return lines + [f"  note: {note}" for note in self._notes()]
 
     def _notes(self) -> List[str]:
@@ -70,11 +79,16 @@ class PackReport:
                 f"{self.labels} labels stand in {self.identities} separate runs, and each run counts as an identity; "
                 f"sort the list by label"
             )
-        if self.labels < self.property.num_classes:
+        classes = self.property.num_classes
+        if classes > max(_SPARSE * self.labels, _MANY):
             notes.append(
-                f"{self.property.num_classes - self.labels} of {self.property.num_classes} labels have no image"
+                f"{self.labels} of {classes} labels have images: fc7 would have {classes} classes, "
+                f"{classes * _FC7_BYTES / 1e9:.1f} GB in training at --emb-size 512; --renumber-labels numbers "
+                f"labels 0, 1, 2, .."
             )
-        if self.property.num_classes < 2:
+        elif self.labels < classes:
+            notes.append(f"{classes - self.labels} of {classes} labels have no image")
+        if classes < 2:
             notes.append("one identity can be merged or embedded; training needs two or more")
         return notes
 
@@ -83,52 +97,6 @@ def _counts(counter: Counter, most: int = 6) -> str:
     shown = [f"{n} {what}" for what, n in counter.most_common(most)]
     rest = len(counter) - most
     return ", ".join(shown) + (f", and {rest} other kinds" if rest > 0 else "")
-
-
-class Survey(NamedTuple):
-    """What a first pass over a list finds. It reads every line, so packing meets no bad one."""
-
-    lines: int
-    num_classes: int
-
-
-def survey(lst_path: str) -> Survey:
-    """Check a list and count.
-
-    Raises
-    ------
-    InsightError
-        A line is bad, or has the label -1 of an unlabelled image.
-    """
-    lines = top = 0
-    for lines, entry in enumerate(iter_lst(lst_path), 1):
-        if entry.label < 0:
-            raise InsightError(
-                f"{lst_path}: image {lines} ({entry.path}) has label {entry.label}, which marks unlabelled test "
-                f"images; records need identities, labels >= 0"
-            )
-        if entry.label > top:
-            top = entry.label
-    return Survey(lines, top + 1)
-
-
-def find_lists(source: str) -> List[str]:
-    """The lists that a .lst path, a folder, or a path prefix means (face2rec2's positional argument).
-
-    Raises
-    ------
-    InsightError
-        There is none.
-    """
-    if os.path.isfile(source):
-        return [source]
-    folder, start = (source, "") if os.path.isdir(source) else os.path.split(source)
-    names = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
-    found = [os.path.join(folder, n) for n in names if n.startswith(start) and n.endswith(".lst") and n[0] != "."]
-    if not found:
-        where = "holds no .lst" if os.path.isdir(source) else "no such list, folder, or beginning of a list's path"
-        raise InsightError(f"{source}: {where}; write a list with dir2lst or glint2lst")
-    return found
 
 
 def pack(
@@ -140,6 +108,8 @@ def pack(
     workers: int = 1,
     on_error: str = SKIP,
     layout: str = INDEXED,
+    image_root: Optional[str] = None,
+    renumber: bool = False,
     overwrite: bool = False,
 ) -> List[PackReport]:
     """Pack lists into record sets; all of them appear together when all are whole.
@@ -165,6 +135,12 @@ def pack(
     layout : str
         ``indexed``, as face2rec2 writes it; or ``plain``, as im2rec does: scalar labels, keys
         0..N-1, nothing but images, which is what ``mx.io.ImageRecordIter`` can read.
+    image_root : str, optional
+        Where the lists' paths begin. Files that are not there are looked for from the working directory, then beside
+        the list.
+    renumber : bool
+        Renumber the labels of one list, 0, 1, 2, .. in order of first appearance. ``<set>.renumbered.csv``, a label
+        map, maps them to the labels of the list.
     overwrite : bool
         Replace a set of the same name.
 
@@ -176,23 +152,33 @@ def pack(
     lists = find_lists(source)
     if output is not None and len(lists) > 1:
         raise InsightError(f"{source}: means {len(lists)} lists, and --output takes one set; give one .lst")
+    if renumber and len(lists) > 1:
+        raise InsightError(f"--renumber-labels: {source} means {len(lists)} lists, and labels are one list's; give one")
     folder = output if output is not None else os.path.dirname(lists[0]) or "."
     stems = [SET_NAME] if output is not None else [_stem(path) for path in lists]
     files = [stem + ending for stem in stems for ending in (".rec", ".idx")]
     if not overwrite:
-        refuse_existing(folder, files)
-    surveys = [survey(path) for path in lists]
+        refuse_existing(folder, [*files, *([stems[0] + RENUMBERED] if renumber else [])])
+    places = [Places(os.path.dirname(path), image_root) for path in lists]
+    surveys = [survey(path, renumber) for path in lists]
     said = _standing_property(folder)
     target = Target(size or (said[1:] if said else DEFAULT_SIZE), suffix, quality)
     classes = max(s.num_classes for s in surveys)
     wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
     with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
         reports = []
-        for path, stem, counted in zip(lists, stems, surveys):
+        for path, stem, counted, where in zip(lists, stems, surveys, places):
             report = PackReport(
-                os.path.join(folder, stem + ".rec"), property=wanted, layout=layout, dialect=lst_dialect(path)
+                os.path.join(folder, stem + ".rec"), property=wanted, layout=layout, dialect=counted.dialect
             )
-            _pack_one(path, stem, staging, report, target, counted.lines, workers, on_error)
+            outcomes = prepare_all(entries_of_list(path, counted), target, where, workers)
+            outcomes = track(outcomes, "packing", counted.lines, "images")
+            _pack_one(path, stem, staging, report, outcomes, on_error)
+            if counted.numbers is not None:
+                report.map_path = str(staging.folder / (stem + RENUMBERED))
+                write_label_map(staging.path(stem + RENUMBERED), map(str, counted.numbers))
+            elif overwrite:
+                staging.obsolete.append(stem + RENUMBERED)
             reports.append(report)
         staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
     return reports
@@ -223,13 +209,12 @@ def _settle_property(folder, computed, said, files, overwrite) -> property.Prope
     )
 
 
-def _pack_one(path, stem, staging: Staging, report: PackReport, target, total, workers, on_error) -> None:
+def _pack_one(path, stem, staging: Staging, report: PackReport, outcomes, on_error) -> None:
     with ExitStack() as files:
         rec = files.enter_context(open(staging.path(stem + ".rec"), "wb", buffering=BUFFER_BYTES))
         idx = files.enter_context(open(staging.path(stem + ".idx"), "wb", buffering=BUFFER_BYTES))
         stream = RecordStream(rec, idx)
-        outcomes = prepare_all(iter_lst(path), target, os.path.dirname(path), workers)
-        ranges = _write_images(track(outcomes, "packing", total, "images"), stream, report, path, on_error)
+        ranges = _write_images(outcomes, stream, report, path, on_error)
         report.identities = len(ranges)
         if report.layout == INDEXED:
             _write_identities(stream, ranges, report.images)
@@ -268,7 +253,10 @@ def _write_images(outcomes, stream, report, path, on_error) -> List[Tuple[int, i
             begin, last = key, label
     if not key:
         name, _, reason = report.skipped[0]
-        raise InsightError(f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}")
+        remedy = "; give --image-root where paths begin elsewhere" if reason.startswith(MISSING) else ""
+        raise InsightError(
+            f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}{remedy}"
+        )
     ranges.append((begin, key + 1))
     report.images, report.labels = key, len(labels)
     return ranges

@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Deque, Iterable, Iterator, NamedTuple, Optional, Tuple, Union
 
 from ..errors import InsightError
 from ..formats.imagehead import is_plain_png, read_jpeg_head, suffix_of
 from ..formats.lst import Entry
+from ..formats.places import Places
 
 DEFAULT_SIZE = (112, 112)
 _DEFAULT_QUALITY = {".jpg": 95, ".png": 3}
 RESIZED = "resized from"
+MISSING = "no such file"
 _READ_BYTES = 1 << 16
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe among the images must not hang the work
 _AHEAD = 16  # images per worker that may wait for their turn
@@ -70,7 +73,7 @@ def read_file(path: str) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise Skip("no such file") from None
+        raise Skip(MISSING) from None
     except OSError as error:
         raise Skip(f"unreadable: {error.strerror}") from None
     if not data:
@@ -114,7 +117,7 @@ def convert(data: bytes, entry: Entry, target: Target) -> Prepared:
 
 
 def prepare_all(
-    entries: Iterable[Entry], target: Target, folder: str = "", workers: int = 1
+    entries: Iterable[Entry], target: Target, places: Optional[Places] = None, workers: int = 1
 ) -> Iterator[Tuple[Entry, Union[Prepared, Skip]]]:
     """Prepare the images of a list, in its order.
 
@@ -125,8 +128,8 @@ def prepare_all(
     ----------
     entries : iterable of Entry
     target : Target
-    folder : str
-        Where relative paths that do not exist from the working directory are looked for.
+    places : Places, optional
+        Where the files are looked for; else in the working directory.
     workers : int
         Threads for conversion. The result does not depend on it.
 
@@ -135,11 +138,12 @@ def prepare_all(
     entry, outcome
         ``outcome`` is a Prepared, or the Skip that says why there is none.
     """
+    places = places or Places()
     with _Pool(workers) as pool:
         waiting: Deque[tuple] = deque()
         for entry in entries:
             try:
-                data = _read_entry(entry.path, folder)
+                data = _read_entry(entry.path, places)
                 if entry.aligned and verbatim(data, target):
                     outcome: object = Prepared(data)
                 elif not entry.aligned and entry.landmarks is None:
@@ -155,14 +159,17 @@ def prepare_all(
             yield _settle(entry, outcome)
 
 
-def _read_entry(path: str, folder: str) -> bytes:
+def _read_entry(name: str, places: Places) -> bytes:
+    """The bytes of a listed file, from the first place that has it. Raises :class:`Skip` if none has."""
     try:
-        return read_file(path)
-    except Skip:
-        beside = os.path.join(folder, path)
-        if os.path.isabs(path) or not os.path.exists(beside):
-            raise
-    return read_file(beside)
+        return read_file(places.first(name))
+    except Skip as skip:
+        first = skip
+    others = islice(places.paths(name), 1, None)
+    found = next(filter(os.path.isfile, others), None)
+    if found is not None:
+        return read_file(found)
+    raise Skip(f"{first} {places.describe()}") if str(first) == MISSING and not os.path.isabs(name) else first
 
 
 class _Pool:

@@ -12,6 +12,7 @@ from insight.data.prepare import Prepared, Skip, Target, prepare_all, read_file
 from insight.errors import InsightError
 from insight.formats.imagehead import read_jpeg_head
 from insight.formats.lst import Entry
+from insight.formats.places import Places
 
 GOOD = encode(face(0))
 CHANNEL = np.full((112, 112, 1), 200, np.uint8)
@@ -127,7 +128,7 @@ def test_relative_paths_fall_back_to_the_list(tmp_path, monkeypatch):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/a.jpg").write_bytes(GOOD)
     monkeypatch.chdir(tmp_path)
-    [(_, outcome)] = prepare_all([Entry("a.jpg", 0)], Target(), folder="lists")
+    [(_, outcome)] = prepare_all([Entry("a.jpg", 0)], Target(), Places("lists"))
     assert outcome == Prepared(GOOD)
 
 
