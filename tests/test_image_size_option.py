@@ -162,6 +162,14 @@ def test_without_a_model_it_means_nothing(work, tmp_path, capsys):
     assert "--image-size: is about the network, and both files" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "size"), [("112,96", (112, 96)), ("112, 96", (112, 96)), ("112x96", (112, 96)), ("96", (96, 96))]
+)
+def test_its_spellings(text, size):
+    for name, given in (("embed", ["--input", "i", "--output", "o", "--model", "m"]), ("face2rec", ["a.lst"])):
+        assert cli.build_parser(name).parse_args([*given, "--image-size", text]).image_size == size
+
+
 def test_what_is_given_becomes_a_fact_of_the_slimmed_file(work, tmp_path):
     assert run("model-slim", work, tmp_path, "foreign/m,1", "--image-size", "144,140") == 0
     assert engines.load(f"{tmp_path}/s,0").image_size == (144, 140)

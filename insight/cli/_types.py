@@ -4,9 +4,9 @@ import argparse
 
 
 def image_size(text: str) -> tuple:
-    """``112,112`` (height, width) or ``112``."""
+    """``112,112`` (height, width), ``112x112`` as messages have it, or ``112``."""
     try:
-        sides = tuple(int(side) for side in text.split(","))
+        sides = tuple(int(side) for side in text.lower().replace("x", ",").split(","))
     except ValueError:
         sides = ()
     if len(sides) not in (1, 2):

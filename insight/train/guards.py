@@ -36,7 +36,8 @@ def check_set(faces, options: TrainOptions) -> list:
             f"{faces.num_classes} classes ({bad.size} such records); pack the set again or mend its property file"
         )
     size = ",".join(map(str, faces.image_size))
-    if options.image_size and options.image_size.replace(" ", "") != size:
+    asked = options.image_size.lower().replace(" ", "").replace("x", ",").split(",")
+    if options.image_size and ",".join(asked * 2 if len(asked) == 1 else asked) != size:
         raise InsightError(
             f"--image-size {options.image_size}: {faces.rec_path} holds images of {size}; "
             "leave the option out, or pack the set again with face2rec --image-size"

@@ -189,6 +189,15 @@ def test_a_verification_set_of_another_size_is_refused_before_anything_is_writte
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("text", ["96,80", "96, 80", "96x80"])
+def test_the_option_may_be_spelled_as_elsewhere(text, tmp_path):
+    make_set(tmp_path / "set", (96, 80))
+    train(options(tmp_path / "set", tmp_path / "m", target="", ckpt=0, image_size=text))
+    for wrong in ("80,96", "96", "96,80,3", "wide"):
+        with pytest.raises(InsightError, match=f"--image-size {wrong}: .*train.rec holds images of 96,80; leave the"):
+            train(options(tmp_path / "set", tmp_path / "n", target="", image_size=wrong))
+
+
 def test_a_stage_says_what_is_other_in_the_one_before(tmp_path, capfd):
     for name, size in (("first", (100, 100)), ("second", (144, 144))):
         make_set(tmp_path / name, size)
