@@ -200,8 +200,8 @@ def test_several_checkpoints_are_noted_once(tmp_path, work, capsys):
 @pytest.mark.parametrize("engine", ["mxnet", "onnxruntime", "openvino"])
 def test_every_engine_says_what_was_assumed(engine, tmp_path):
     checkpoint.save(f"{tmp_path}/m", 1, Checkpoint(*filled(residual())))
-    silent, told = (engines.load(f"{tmp_path}/m,1", engine=engine, image_size=size) for size in (None, (110, 112)))
-    assert (silent.image_size, told.image_size, told.notes) == ((112, 112), (110, 112), [])
+    silent, given = (engines.load(f"{tmp_path}/m,1", engine=engine, image_size=size) for size in (None, (110, 112)))
+    assert (silent.image_size, given.image_size, given.notes) == ((112, 112), (110, 112), [])
     assert [note.split(";")[0] for note in silent.notes] == ["states no image size"]
 
 

@@ -195,7 +195,7 @@ def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
         return
     fixed = [length.get_length() if length.is_static else None for length in list(shape)[2:]]
     if None not in fixed or any(have not in (None, side) for have, side in zip(fixed, size)):
-        return  # a size that contradicts the file is told by whoever reads its shape
+        return  # OnnxEngine refuses a size that contradicts the file
     batch = shape[0].get_length() if shape[0].is_static else -1
     try:
         model.reshape({0: [batch, 3, *size]})

@@ -108,9 +108,9 @@ def test_112x112_comes_first():
     ],
 )
 def test_where_several_fit_and_none_is_usual_it_must_be_given(symbol, trained, fit):
-    with pytest.raises(InsightError) as told:
+    with pytest.raises(InsightError) as caught:
         settle(model_of(symbol, trained))
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"states no image size, and its arrays fit several: {fit} (height x width); none of them is a usual one. Give "
         "the size that it was trained on: --image-size H,W"
     )

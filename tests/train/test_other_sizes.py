@@ -102,7 +102,7 @@ def test_it_is_verified_while_it_trains(trained):
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_the_symbol_states_it_in_mxnets_layout(trained, name):
-    """One attribute stands on the line of its brace, as line-based converters expect it."""
+    """A single attribute is on the line of its brace, as line-based converters expect it."""
     (height, width), folder = trained
     lines = checkpoint.symbol_path(str(folder / name / "m")).read_text().split("\n")
     assert [line.rstrip() for line in lines[:8]] == [

@@ -59,12 +59,12 @@ SOURCES = {
 def test_the_commands_that_are_named_make_them_fit(faces, kind):
     make, made, count = SOURCES[kind]
     source = make(faces)
-    with pytest.raises(InsightError) as told:
+    with pytest.raises(InsightError) as caught:
         source.pixels(0, WANT)
     said = re.fullmatch(
         r".*: is 160x120 \(height x width\), the network takes 112x96; give aligned faces of that size; to scale them: "
         r"(insight .*)",
-        str(told.value),
+        str(caught.value),
     )
     for command in said.group(1).split(", then "):
         insight, name, *words = shlex.split(command)
