@@ -11,6 +11,7 @@ nose, left and right mouth corner. The threshold is a cosine of `insight verific
 import argparse
 import sys
 
+from insight.cli._types import image_size
 from insight.errors import InsightError
 from insight.face_embedding import FaceEmbedding
 
@@ -31,14 +32,19 @@ def main(argv=None):
     parser.add_argument("photos", nargs=2, metavar="PHOTO")
     parser.add_argument("--landmarks", nargs=2, type=points, metavar="X,Y", help="of each photo; - where it is aligned")
     parser.add_argument("--threshold", type=float, help="the least cosine of one person")
+    parser.add_argument(
+        "--image-size", type=image_size, metavar="H,W", help="height,width of aligned faces, where the model is silent"
+    )
     parser.add_argument("--engine", default="auto", help="the runtime; else the fastest that is installed")
     args = parser.parse_args(argv)
     try:
-        faces = FaceEmbedding(args.model, engine=args.engine)
+        faces = FaceEmbedding(args.model, engine=args.engine, image_size=args.image_size)
         a, b = faces.embed_many(args.photos, args.landmarks)
     except InsightError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    for note in faces.notes:
+        print(f"note: {args.model}: {note}", file=sys.stderr)
     cosine = faces.similarity(a, b)
     print(f"{faces.describe()}\ncosine {cosine:.4f}, squared L2 {max(0.0, 2 - 2 * cosine):.4f}")
     if args.threshold is not None:

@@ -86,6 +86,20 @@ def _existing(prefix: str, epoch: int) -> Path:
     return path
 
 
+def load_symbol(prefix: str) -> mx.sym.Symbol:
+    """The graph of a prefix.
+
+    Raises
+    ------
+    InsightError
+        The file is missing or is no symbol.
+    """
+    path = symbol_path(prefix)
+    if not path.is_file():
+        raise InsightError(f"{path}: no such file; it belongs beside {prefix}-*.params")
+    return _read_symbol(path)
+
+
 def load(prefix: str, epoch: int) -> Checkpoint:
     """Read a checkpoint, ours or InsightFace's.
 
@@ -95,10 +109,7 @@ def load(prefix: str, epoch: int) -> Checkpoint:
         A file is missing or is not what its name says.
     """
     arg_params, aux_params = load_params(prefix, epoch)
-    path = symbol_path(prefix)
-    if not path.is_file():
-        raise InsightError(f"{path}: no such file; it belongs beside {params_path(prefix, epoch)}")
-    return Checkpoint(_read_symbol(path), arg_params, aux_params)
+    return Checkpoint(load_symbol(prefix), arg_params, aux_params)
 
 
 def read(symbol: Path, params: Path) -> Checkpoint:
@@ -172,7 +183,7 @@ def assign(parameters: dict, arrays: dict) -> list:
     """
     fresh = []
     for name, parameter in sorted(parameters.items()):
-        array = arrays.get(name, arrays.get(SAME_ARRAY.get(name, "")))
+        array = _array_for(name, arrays)
         if array is not None and array.shape == parameter.shape:
             parameter.set_data(array)
         else:
@@ -180,6 +191,17 @@ def assign(parameters: dict, arrays: dict) -> list:
     if len(fresh) == len(parameters):
         raise InsightError("no array of the checkpoint fits the network by name and shape; is it another --network?")
     return fresh
+
+
+def of_another_shape(parameters: dict, arrays: dict) -> dict:
+    """What :func:`assign` leaves as it was although there is an array of its name: {name: shape of that array}."""
+    found = {name: _array_for(name, arrays) for name in sorted(parameters)}
+    return {name: a.shape for name, a in found.items() if a is not None and a.shape != parameters[name].shape}
+
+
+def _array_for(name: str, arrays: dict):
+    """The array of a parameter, under either of its names; None where there is none."""
+    return arrays.get(name, arrays.get(SAME_ARRAY.get(name, "")))
 
 
 @contextmanager

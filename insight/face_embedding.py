@@ -48,6 +48,8 @@ class FaceEmbedding:
     flip : bool
         Add the embedding of the mirror image, as verification does. Without it a call takes half the time, and
         thresholds are others.
+    image_size : (int, int), optional
+        Height and width that the network takes, where its file does not state them.
 
     Attributes
     ----------
@@ -55,11 +57,13 @@ class FaceEmbedding:
         Height and width of an aligned face.
     dimension : int
         Length E of an embedding.
+    notes : list of str
+        What the file does not say and had to be assumed, such as the size of the images; empty where it says all.
 
     Raises
     ------
     InsightError
-        The model is missing or damaged, or the runtime is not installed.
+        The model is missing or damaged, the size of its images is not known, or the runtime is not installed.
     """
 
     def __init__(
@@ -69,9 +73,12 @@ class FaceEmbedding:
         threads: Optional[int] = None,
         dtype: str = "float32",
         flip: bool = True,
+        image_size: Optional[Tuple[int, int]] = None,
     ):
-        self._network = engines.load(os.fspath(model), threads=threads, engine=engine, dtype=dtype)
+        options = {"threads": threads, "engine": engine, "dtype": dtype, "image_size": image_size}
+        self._network = engines.load(os.fspath(model), **options)
         self._flip = flip
+        self.notes = self._network.notes
         self.image_size: Tuple[int, int] = self._network.image_size
         self.dimension: int = self._network.dimension
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from insight._mxnet import mx
+from insight.graph.nodes import Graph, Model
 
 S = mx.sym
 
@@ -100,6 +101,14 @@ def filled(symbol, seed=0, size=112, **extra_shapes):
         value = draw.uniform(0.3, 2.5, shape) if name.endswith("var") else draw.normal(0, 0.4, shape)
         aux_params[name] = mx.nd.array(value)
     return symbol, arg_params, aux_params
+
+
+def model_of(symbol, size):
+    """As nodes, with arrays of zeros, shaped for images of (height, width) ``size``."""
+    arguments, _, auxiliary = symbol.infer_shape(data=(1, 3, *size))
+    names = symbol.list_arguments() + symbol.list_auxiliary_states()
+    shapes = dict(zip(names, arguments + auxiliary))
+    return Model(Graph.from_symbol(symbol), {n: np.zeros(s, np.float32) for n, s in shapes.items() if n != "data"})
 
 
 def evaluate(symbol, arg_params, aux_params, images):

@@ -36,6 +36,7 @@ def benchmark(
     runtimes: Optional[Sequence[str]] = None,
     rounds: int = 3,
     seconds: float = 0.5,
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> Report:
     """Measure latency, throughput and agreement, on the CPU.
 
@@ -54,6 +55,8 @@ def benchmark(
     rounds : int
     seconds : float
         Of timed calls per row, threads, batch and round; three calls at least.
+    image_size : (int, int), optional
+        Height and width that the models take, where their files do not state them.
 
     Returns
     -------
@@ -74,7 +77,7 @@ def benchmark(
     if not 0 < seconds < float("inf"):
         raise InsightError(f"--seconds {seconds}: must be above 0")
     with tempfile.TemporaryDirectory(prefix="insight-benchmark-") as folder:
-        run = _Run(rows(models, runtimes), threads, list(batches), faces, seconds, folder)
+        run = _Run(rows(models, runtimes), threads, list(batches), faces, seconds, folder, image_size)
         interrupted = False
         try:
             run.rounds(rounds)
@@ -88,8 +91,19 @@ def benchmark(
 class _Run:
     """The state of a benchmark: what was measured, and why the rest was not."""
 
-    def __init__(self, rows: List[Row], threads: List[int], batches: List[int], faces, seconds: float, folder: str):
+    def __init__(
+        self,
+        rows: List[Row],
+        threads: List[int],
+        batches: List[int],
+        faces: Optional[str],
+        seconds: float,
+        folder: str,
+        image_size: Optional[Tuple[int, int]] = None,
+    ):
         self.rows, self.threads, self.batches, self.faces, self.seconds = rows, threads, batches, faces, seconds
+        self.image_size = image_size
+        self.notes: List[str] = []
         self.times: Dict[Tuple[Row, int, int], List[List[float]]] = {}  # (row, threads, batch): seconds by round
         self._sizes: dict = {}  # row: (H, W)
         self._notes: Dict[Tuple[Row, int], str] = {}  # (row, threads): why it could not be measured
@@ -124,8 +138,10 @@ class _Run:
         """Why the row's file cannot be made of its model; empty where it is there."""
         path = self._path(row)
         if path != row.model and path not in self._converted:
-            job = {"task": "convert", "row": list(row), "path": path}
-            self._converted[path] = _child(job, max(self.threads))[1].replace(path, row.model)
+            job = {"task": "convert", "row": list(row), "path": path, "image_size": self.image_size}
+            facts, reason = _child(job, max(self.threads))
+            self._converted[path] = reason.replace(path, row.model)
+            self._note(row, facts)
         return self._converted.get(path, "")
 
     def _measure(self, row: Row, threads: int) -> str:
@@ -133,14 +149,20 @@ class _Run:
         path = self._path(row)
         job = {"task": "measure", "row": list(row), "path": path, "threads": threads, "batches": self.batches}
         keep = "" if row in self._sizes else self._embeddings(row)
-        job.update(seconds=self.seconds, faces=self.faces, count=parity.COUNT, keep=keep)
+        job.update(seconds=self.seconds, faces=self.faces, count=parity.COUNT, keep=keep, image_size=self.image_size)
         facts, reason = _child(job, threads)
+        self._note(row, facts)
         for fact in facts:
             if "image_size" in fact:
                 self._sizes[row] = tuple(fact["image_size"])
             elif "seconds" in fact:
                 self.times.setdefault((row, threads, fact["batch"]), []).append(fact["seconds"])
         return reason.replace(path, row.model)
+
+    def _note(self, row: Row, facts: List[dict]) -> None:
+        """Keep what a worker had to assume about a model; every row of it says the same."""
+        said = [f"{row.model}: {note}" for fact in facts for note in fact.get("notes", ())]
+        self.notes += [note for note in said if note not in self.notes]
 
     def _embeddings(self, row: Row) -> str:
         return os.path.join(self._folders[row.model], f"{self.rows.index(row)}.npy")
@@ -160,7 +182,7 @@ class _Run:
         ]
         count = min(parity.COUNT, len(np.load(self._embeddings(reference), mmap_mode="r")))
         faces = f"{count} faces of {self.faces}" if self.faces else f"{count} made-up faces"
-        return Report(machine(), lines, f"{reference} of {reference.model}", faces, interrupted)
+        return Report(machine(), lines, f"{reference} of {reference.model}", faces, interrupted, self.notes)
 
     def _line(self, row: Row, threads: int, batch: int, reference: Row, cosine: Optional[parity.Parity]) -> Line:
         by_round = self.times.get((row, threads, batch))

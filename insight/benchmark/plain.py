@@ -5,12 +5,14 @@ Nothing is folded, planned or cut into smaller batches; what stands in front of 
 
 from __future__ import annotations
 
+from typing import Optional, Tuple
+
 import numpy as np
 
 from .. import checkpoint
 from .._mxnet import mx
 from ..errors import InsightError
-from ..graph import cut, nodes, shapes
+from ..graph import cut, opening
 
 
 class PlainMXNet:
@@ -22,17 +24,19 @@ class PlainMXNet:
         ``prefix,epoch``.
     batch_size : int
         Most images at once.
+    image_size : (int, int), optional
+        As in :func:`insight.engines.load`.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, or the graph has no ``fc1_output``.
+        A file is missing or damaged, the graph has no ``fc1_output``, or the size of its images is not known.
     """
 
-    def __init__(self, spec: str, batch_size: int):
+    def __init__(self, spec: str, batch_size: int, image_size: Optional[Tuple[int, int]] = None):
         self._held = checkpoint.load(*checkpoint.parse_spec(spec))
         try:
-            self.image_size = shapes.image_size(cut.cut(nodes.Model.from_mxnet(*self._held)))
+            _, self.image_size, _, self.notes = opening.open_network(self._held, image_size)
         except InsightError as error:
             raise InsightError(f"{spec}: {error}") from None
         self._symbol = self._held.symbol.get_internals()[f"{cut.EMBEDDING}_output"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 from ..formats import atomic
 from .rows import Row
@@ -48,6 +48,8 @@ class Report(NamedTuple):
         What was embedded.
     interrupted : bool
         Ctrl-C ended it: some rounds are missing.
+    notes : list of str
+        What the models' files do not say and had to be assumed.
     """
 
     machine: str
@@ -55,6 +57,7 @@ class Report(NamedTuple):
     reference: str
     faces: str
     interrupted: bool
+    notes: Sequence[str] = ()
 
 
 def write_csv(path, report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..engines import ENGINES, FASTEST_FIRST, choices, onnx_engine
 from ..engines.engine import is_checkpoint
@@ -82,29 +82,42 @@ def file_of(row: Row, folder: str) -> str:
     return os.path.join(folder, row.graph + suffix)
 
 
-def convert(row: Row, path: str) -> None:
+def convert(row: Row, path: str, image_size: Optional[Tuple[int, int]] = None) -> List[str]:
     """Write a checkpoint as the file that the row's runtime opens.
+
+    Parameters
+    ----------
+    row : Row
+    path : str
+    image_size : (int, int), optional
+        As in :func:`insight.engines.load`.
+
+    Returns
+    -------
+    list of str
+        What had to be assumed; see :class:`insight.engines.engine.Engine`.
 
     Raises
     ------
     InsightError
         The checkpoint is missing or damaged, or holds what has no translation; ncnn's converter is not installed.
     """
-    CONVERT[SUFFIX[row.runtime]](row.model, row.graph, path)
+    return CONVERT[SUFFIX[row.runtime]](row.model, row.graph, path, image_size)
 
 
-def _onnx(spec: str, graph: str, path: str) -> None:
-    content = onnx_engine.convert(spec, graph)
+def _onnx(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]]) -> List[str]:
+    content = onnx_engine.convert(spec, graph, image_size)
     with open(path, "wb") as out:
         out.write(content)
+    return []  # of the file, which states them: the engine that opens it says so
 
 
-def _ncnn(spec: str, graph: str, path: str) -> None:
+def _ncnn(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]]) -> List[str]:
     from ..export.ncnn import export_ncnn
 
-    export_ncnn(spec, path)
+    return export_ncnn(spec, path, image_size=image_size).notes
 
 
 # What a runtime opens instead of a checkpoint, and how that is made.
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".onnx", "ncnn": ".param"}
-CONVERT: Dict[str, Callable[[str, str, str], None]] = {".onnx": _onnx, ".param": _ncnn}
+CONVERT: Dict[str, Callable[..., List[str]]] = {".onnx": _onnx, ".param": _ncnn}

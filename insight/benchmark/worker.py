@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 import numpy as np
 
@@ -27,33 +27,43 @@ def main(job: dict) -> None:
         _say(error=str(error))
 
 
-def _convert(row: list, path: str) -> None:
-    convert(Row(*row), path)
+def _convert(row: list, path: str, image_size: Optional[Tuple[int, int]] = None) -> None:
+    _say(notes=convert(Row(*row), path, image_size))
 
 
 def _measure(
-    row: list, path: str, threads: int, batches: List[int], seconds: float, faces: Optional[str], count: int, keep: str
+    row: list,
+    path: str,
+    threads: int,
+    batches: List[int],
+    seconds: float,
+    faces: Optional[str],
+    count: int,
+    keep: str,
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> None:
     """Time calls with each number of images; ``keep`` is the .npy file for the embeddings, or empty."""
-    network = _open(Row(*row), path, threads, max(batches))
+    network = _open(Row(*row), path, threads, max(batches), image_size)
     images = _faces(faces, count, network.image_size)
     if keep:
         np.save(keep, network(images))
-    _say(image_size=network.image_size)  # once the embeddings are there: it says so
+    _say(image_size=network.image_size, notes=network.notes)  # once the embeddings are there: it says so
     for batch in batches:
         some = np.resize(images, (batch, *images.shape[1:]))  # over and over, where there are too few
         _say(batch=batch, seconds=timed(lambda some=some: network(some), seconds))
 
 
-def _open(row: Row, path: str, threads: int, most: int):
+def _open(row: Row, path: str, threads: int, most: int, image_size: Optional[Tuple[int, int]] = None):
     """Plain MXNet takes up to ``most`` images at once; an engine cuts them into batches as it always does."""
     if (row.runtime, row.graph) == PLAIN:
         from .plain import PlainMXNet
 
-        return PlainMXNet(path, most)
+        return PlainMXNet(path, most, image_size)
     from .. import engines
 
     options = {"graph": row.graph or "fast", "engine": row.runtime, "dtype": row.dtype}
+    if image_size:
+        options["image_size"] = image_size
     return engines.load(path, threads=threads, **options)
 
 

@@ -13,6 +13,8 @@ made up.
 
 import argparse
 
+from ._model import add_image_size
+
 WIDTH = 200  # a narrow terminal breaks the lines, which is better than figures cut short
 HELP = "how fast a model is in each runtime, and how near to plain MXNet"
 
@@ -24,6 +26,7 @@ def add_arguments(parser):
     parser.add_argument("--threads", type=_numbers, metavar="1,2", help="threads; else 1 and the physical cores")
     parser.add_argument("--batch", type=_numbers, default="1,64", metavar="1,64", help="images per call")
     parser.add_argument("--input", metavar="PATH", help="faces: identity folders, a .rec or a .bin; else made-up ones")
+    add_image_size(parser)
     parser.add_argument("--engine", metavar="A,B", help="only these: mxnet, onnxruntime, openvino, ...; else all")
     parser.add_argument("--rounds", type=int, default=3, help="times that each row is measured")
     parser.add_argument(
@@ -43,7 +46,8 @@ def run(args):
     if args.csv and Path(args.csv).exists() and not args.overwrite:
         raise InsightError(f"--csv {args.csv}: is there already; give another, or --overwrite")
     runtimes = args.engine.split(",") if args.engine else None
-    report = benchmark(args.model, args.threads, args.batch, args.input, runtimes, args.rounds, args.seconds)
+    measured = (args.rounds, args.seconds, args.image_size)
+    report = benchmark(args.model, args.threads, args.batch, args.input, runtimes, *measured)
     _print(report)
     if args.csv:
         write_csv(args.csv, report)
@@ -75,6 +79,8 @@ def _print(report):
         model = [names[line.model]] if len(names) > 1 else []
         figures = [f"not measured ({notes.index(line.note) + 1})"] if line.note else _figures(line)
         table.add_row(str(line.threads), str(line.batch), *model, line.title, *figures)
+    for note in report.notes:
+        print(f"note: {note}")
     print(report.machine)
     print(f"{', '.join(names.values())}; {report.faces}; {max(line.rounds for line in lines)} rounds")
     Console(width=WIDTH, markup=False).print(table)

@@ -15,6 +15,8 @@ Of two images that differ, neither is the stranger: both stay unless they are ne
 Thresholds depend on the model: look at the CSV of a dry run.
 """
 
+from ._model import add_image_size
+
 HELP = "take strangers, second people and copies out of a set"
 
 
@@ -23,6 +25,7 @@ def add_arguments(parser):
     parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, or a .onnx file")
     parser.add_argument("--output", metavar="DIR", help="folder of the clean set: train.rec, train.idx, property")
     parser.add_argument("--batch-size", type=int, help="images at a time; else what suits the device")
+    add_image_size(parser)
     parser.add_argument("--threshold", type=float, default=0.3, help="least cosine to the centre; -1 drops no stranger")
     parser.add_argument("--copy", type=float, default=0.95, help="cosine of a copy; 2 drops none")
     parser.add_argument(
@@ -47,7 +50,7 @@ def run(args):
     report = clean(
         args.set,
         args.output,
-        embedder(args.model, args.batch_size),
+        embedder(args.model, args.batch_size, args.image_size),
         CleanRules(args.threshold, args.copy, args.apart, args.smallest, args.on_two),
         dry_run=args.dry_run,
         report=args.report,

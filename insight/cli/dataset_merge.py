@@ -13,6 +13,7 @@ cosine in the CSV, before trusting a threshold. A set is written whole or not at
 """
 
 from ..formats.text import between_commas
+from ._model import add_image_size, print_notes
 
 HELP = "merge sets; drop or pool who is in several, exclude test people"
 
@@ -31,6 +32,7 @@ def add_arguments(parser):
     parser.add_argument("--output", metavar="DIR", help="folder of the merged set: train.rec, train.idx, property")
     parser.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; not needed with --param1 0")
     parser.add_argument("--batch-size", type=int, help="images at a time; else what suits the device")
+    add_image_size(parser)
     parser.add_argument("--param1", type=float, default=0.3, help="cosine of one person in two sets; 0: do not compare")
     parser.add_argument("--param2", type=float, default=0.4, help="cosine of an excluded person")
     parser.add_argument(
@@ -47,25 +49,31 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that stand there")
 
 
-def embedder(model, batch_size):
-    """Open a model; gives a function from the path of a .rec or .bin to its embeddings, batch by batch."""
+def embedder(model, batch_size, image_size=None):
+    """Open a model, print what had to be assumed about it, and give a function from the path of a .rec or .bin to its
+    embeddings, batch by batch.
+    """
     from ..engines import load
     from ..verify.embed import stream
     from ..verify.sources import image_source
 
-    engine = load(model, batch_size=batch_size)
+    engine = load(model, batch_size=batch_size, image_size=image_size)
+    print_notes(model, engine.notes)
     return lambda path: stream(engine, image_source(path), engine.image_size, batch_size=engine.batch_size)
 
 
 def run(args):
     from ..data.merge import merge
     from ..data.overlap import Rules
+    from ..errors import InsightError
 
+    if args.image_size and not args.model:
+        raise InsightError("--image-size: is about the network; give --model too, or leave it out")
     report = merge(
         args.include,
         args.output,
         exclude=args.exclude,
-        embed=embedder(args.model, args.batch_size) if args.model else None,
+        embed=embedder(args.model, args.batch_size, args.image_size) if args.model else None,
         rules=Rules(args.param1, args.param2, args.on_overlap, args.within),
         dry_run=args.dry_run or args.test > 0,
         report=args.report,

@@ -1,6 +1,7 @@
 """The file holds ``embeddings`` (N, E) float32 as the network gives them, not normalised; ``keys`` (N,),
 strings: path under the folder, key of the record, or position in the .bin; and ``labels`` (N,) int64:
-position of the identity's folder among the sorted ones, label of the record, or -1.
+position of the identity's folder among the sorted ones, label of the record, or -1. ``about``, JSON, says by which
+model they were made and how: ``identification`` and --compare read it.
 
 Images are faces aligned to the network's size; RGB and normalisation are taken care of.
 
@@ -10,6 +11,8 @@ has stands in F.npz.parts/; with another model, input or option it refuses to go
   insight embed --model models/y1s,0 --input lfw.bin --output lfw.npz --flip sum
   insight embed --model y1.onnx --input photos/ --output photos.npz --dtype bfloat16
 """
+
+from ._model import add_image_size, print_notes
 
 HELP = "raw embeddings of a folder, a .rec or a .bin, as .npz"
 
@@ -37,6 +40,7 @@ def add_arguments(parser):
         default="float32",
         help="float32; or bfloat16, faster on a CPU that has it with OpenVINO or ncnn, at cosines of about 0.9999",
     )
+    add_image_size(parser)
     parser.add_argument("--compare", metavar="F.npz", help="of the same input by another model: print cosines")
     parser.add_argument("--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower")
 
@@ -47,16 +51,19 @@ def run(args):
     from .. import engines
     from ..errors import InsightError
     from ..formats import atomic
-    from ..verify.parts import embed_to
+    from ..verify.parts import about, embed_to
     from ..verify.sources import image_source
 
     inputs = [args.input, *engines.model_files(args.model), *filter(None, [args.compare])]
     atomic.check_output(args.output, "--output", inputs)
     if args.compare and not os.path.isfile(args.compare):
         raise InsightError(f"--compare {args.compare}: no such file; want an .npz that embed wrote")
-    engine = engines.load(args.model, batch_size=args.batch_size, engine=args.engine, dtype=args.dtype)
+    options = {"batch_size": args.batch_size, "engine": args.engine, "dtype": args.dtype}
+    engine = engines.load(args.model, image_size=args.image_size, **options)
+    print_notes(args.model, engine.notes)
     source, files = image_source(args.input), engines.model_files(args.model)
-    count, dimension = embed_to(args.output, engine, source, args.flip, files)
+    made = about(engine, args.flip, files)
+    count, dimension = embed_to(args.output, engine, source, args.flip, files, about=made)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
     if args.compare:
         from ..export.parity import compare_files

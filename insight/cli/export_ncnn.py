@@ -5,7 +5,10 @@ normalisation is inside. Before they are kept, ncnn embeds faces with them, and 
   insight export-ncnn --model models/y1,40 --output y1-half --dtype float16 --faces lfw.bin
 """
 
+import sys
+
 from ._gate import add_gate, faces, say_lineage
+from ._model import add_image_size, print_notes
 
 HELP = "write a checkpoint for ncnn, as .param and .bin"
 
@@ -19,6 +22,7 @@ def add_arguments(parser):
         default="float32",
         help="of the stored weights; float16 halves the .bin",
     )
+    add_image_size(parser)
     add_gate(parser, "least cosine to MXNet, for every face; else 0.9999, and 0.999 for float16")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
@@ -26,7 +30,9 @@ def add_arguments(parser):
 def run(args):
     from ..export.ncnn import export_ncnn
 
-    result = export_ncnn(args.model, args.output, args.dtype, faces(args), args.num_faces, args.bound, args.overwrite)
+    gate = (faces(args), args.num_faces, args.bound)
+    result = export_ncnn(args.model, args.output, args.dtype, *gate, args.overwrite, args.image_size)
+    print_notes(args.model, result.notes, sys.stderr)
     height, width = result.image_size
     print(f"{result.param}, {result.weights.name}: {result.size / 1e6:.2f} MB, {args.dtype} weights")
     print(f"input data: {height}x{width} RGB, 0..255; output fc1: {result.dimension}")

@@ -1,4 +1,5 @@
-"""The file takes raw RGB pixels 0..255, (batch, 3, 112, 112), and gives raw embeddings; the normalisation is inside.
+"""The file takes raw RGB pixels 0..255, (batch, 3, H, W) of the size that the network was trained on, and gives raw
+embeddings; the normalisation is inside.
 ONNX Runtime, cv2.dnn and insightface.model_zoo.get_model read it. Its metadata says how the network was trained,
 where a log tells. Before it is kept, ONNX Runtime embeds faces with it, and each must agree with MXNet.
 
@@ -8,7 +9,10 @@ where a log tells. Before it is kept, ONNX Runtime embeds faces with it, and eac
   insight export-onnx --model models/y1,40 --output y1-int8.onnx --int8 --calibrate faces.rec --target-bin lfw.bin
 """
 
+import sys
+
 from ._gate import add_gate, faces, say_lineage
+from ._model import add_image_size, print_notes
 
 HELP = "write a checkpoint as ONNX"
 
@@ -24,6 +28,7 @@ def add_arguments(parser):
         help="plain: as trained; fast: the same function with batch norm folded and PReLU split, about twice as fast; "
         "else plain, and fast for 8-bit ONNX",
     )
+    add_image_size(parser)
     add_gate(parser, "least cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
@@ -78,7 +83,9 @@ def _run_int8(args):
         args.target_bin,
         args.overwrite,
         args.weight_bits or 7,
+        args.image_size,
     )
+    print_notes(args.model, result.notes, sys.stderr)
     part = result.size / result.float32_size
     kind = f"int8, {result.graph} graph, {result.weight_bits}-bit weights"
     print(f"{result.path}: {result.size / 1e6:.2f} MB, {part:.3f} x float32 ONNX, {kind}")
@@ -99,9 +106,11 @@ def _run_float32(args):
     from ..graph.onnx_input import is_routed_to_arcface
 
     graph, bound = args.graph or "plain", FLOAT32_BOUND if args.bound is None else args.bound
-    result = export_onnx(args.model, args.output, graph, faces(args), args.num_faces, bound, args.overwrite)
+    gate = (faces(args), args.num_faces, bound)
+    result = export_onnx(args.model, args.output, graph, *gate, args.overwrite, args.image_size)
+    print_notes(args.model, result.notes, sys.stderr)
     height, width = result.image_size
-    print(f"{result.path}: {result.size / 1e6:.2f} MB, {graph} graph")
+    print(f"{result.path}: {result.size / 1e6:.2f} MB, {graph} graph, input {height}x{width}")
     print(f"parity with MXNet: {result.parity}")
     if result.path.suffix.lower() == ".xml":
         print("for OpenVINO; its weights are in the .bin beside it")

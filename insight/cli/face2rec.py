@@ -16,18 +16,9 @@ Paths are relative to --image-root if that is given, or else to the working dire
 import argparse
 import os
 
+from ._types import image_size
+
 HELP = "pack image lists into .rec, .idx and property"
-
-
-def image_size(text: str) -> tuple:
-    """``112,112`` (height, width) or ``112``."""
-    try:
-        sides = tuple(int(side) for side in text.split(","))
-    except ValueError:
-        sides = ()
-    if len(sides) not in (1, 2):
-        raise argparse.ArgumentTypeError(f"{text!r}: want height,width, like 112,112")
-    return sides * 2 if len(sides) == 1 else sides
 
 
 def worker_count(text: str) -> int:

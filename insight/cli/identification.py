@@ -10,6 +10,8 @@ goes by blocks: beside the embeddings it needs some 200 MB, however large the ga
   insight identification --gallery gallery.npz --probes probes.npz --fpir 0.01,0.001
 """
 
+from ._model import add_image_size, print_notes
+
 HELP = "1:N search: rank-1/5, and TPIR at FPIR"
 
 
@@ -17,9 +19,14 @@ def add_arguments(parser):
     parser.add_argument("--gallery", required=True, help="folder, .rec, or .npz that `embed` wrote: who is known")
     parser.add_argument("--probes", required=True, help="likewise: whom to search")
     parser.add_argument("--model", help="what `embed` takes; not needed where both are .npz")
-    parser.add_argument("--flip", choices=["sum", "none"], default="sum", help="sum: add the mirror image's embedding")
+    parser.add_argument(
+        "--flip",
+        choices=["sum", "none"],
+        help="sum: add the mirror image's embedding; else as an .npz beside the images was made, or sum",
+    )
     parser.add_argument("--engine", default="auto", help="what evaluates the model, as `embed` has it")
     parser.add_argument("--batch-size", type=int, help="images at a time; else as `embed` has it")
+    add_image_size(parser)
     parser.add_argument("--ranks", default="1,5", help="ranks of the closed set")
     parser.add_argument("--fpir", default="0.1,0.01,0.001", help="false positive identification rates of the open set")
     parser.add_argument("--json", default="", help="write the figures to this file too")
@@ -55,7 +62,7 @@ def _embeddings(args):
     import os
 
     from ..errors import InsightError
-    from ..verify import embed
+    from ..verify import embed, identification
     from ..verify.sources import UNKNOWN, image_source
 
     paths = (args.gallery, args.probes)
@@ -71,15 +78,32 @@ def _embeddings(args):
                 "give a folder per identity, a .rec with labels, or an .npz of either"
             )
     engine = None
+    if args.image_size and not images:
+        raise InsightError("--image-size: is about the network, and both files are embedded already; leave it out")
     if images:
         from ..engines import load
 
         if not args.model:
             raise InsightError(f"--model: missing; the images of {next(iter(images))} must be embedded")
-        engine = load(args.model, batch_size=args.batch_size, engine=args.engine)
-    return [
-        embed.embed(engine, images[path], engine.image_size, args.flip, engine.batch_size)
-        if path in images
-        else embed.load(path)
-        for path in paths
-    ]
+        engine = load(args.model, batch_size=args.batch_size, engine=args.engine, image_size=args.image_size)
+        print_notes(args.model, engine.notes)
+    held = {path: embed.load(path) for path in paths if path not in images}
+    flip = args.flip or _flip_of(held.values())
+    for path, source in images.items():
+        held[path] = _embedded(args.model, engine, source, flip)
+    for note in identification.differences(*((path, held[path].about) for path in paths)):
+        print(f"note: {note}")
+    return [held[path] for path in paths]
+
+
+def _flip_of(files):
+    """What an .npz beside the images says, or the default."""
+    return next((file.about["flip"] for file in files if file.about and file.about.get("flip")), "sum")
+
+
+def _embedded(model, engine, source, flip):
+    from ..engines import model_files
+    from ..verify import embed, parts
+
+    found = embed.embed(engine, source, engine.image_size, flip, engine.batch_size)
+    return found._replace(about=parts.about(engine, flip, model_files(model)))

@@ -8,7 +8,10 @@ with the source.
   insight model-slim --model models/y1,40 --fold-bn --output models/y1-folded
 """
 
+import sys
+
 from ._gate import add_gate, faces, say_lineage
+from ._model import add_image_size, print_notes
 
 HELP = "cut a checkpoint down to what ships"
 
@@ -18,6 +21,7 @@ def add_arguments(parser):
     parser.add_argument("--output", metavar="PREFIX", help="prefix of the result; else the source's and an s")
     parser.add_argument("--fold-bn", action="store_true", help="fold batch norm into neighbours; drop Dropout")
     parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer that gives the embedding")
+    add_image_size(parser)
     add_gate(parser, "least cosine to the source, for every face", 0.9999)
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there; never the source")
 
@@ -26,7 +30,9 @@ def run(args):
     from ..export.slim import slim
 
     gate = {"faces": faces(args), "count": args.num_faces, "bound": args.bound}
-    result = slim(args.model, args.output, args.fold_bn, args.layer, overwrite=args.overwrite, **gate)
+    options = {"overwrite": args.overwrite, "image_size": args.image_size, **gate}
+    result = slim(args.model, args.output, args.fold_bn, args.layer, **options)
+    print_notes(args.model, result.notes, sys.stderr)
     print(f"{args.model}: {result.before / 1e6:.2f} MB -> {result.prefix},{result.epoch}: {result.after / 1e6:.2f} MB")
     print(f"parity with the source: {result.parity}")
     say_lineage(result.stages, f"{result.prefix}-lineage.json")

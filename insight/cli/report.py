@@ -9,6 +9,7 @@ a Markdown model card.
 The page holds faces of the sets; --hardest 0 leaves them out.
 """
 
+from ._model import add_image_size, print_notes
 from ._targets import COUNTS, add_evaluation, add_sets, check_counts, find_sets
 
 HELP = "one HTML page on a model: accuracy, curves, thresholds, hardest pairs, lineage; and a model card"
@@ -18,6 +19,7 @@ def add_arguments(parser):
     parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, or a file that `embed` takes")
     add_sets(parser)
     add_evaluation(parser)
+    add_image_size(parser)
     parser.add_argument("--log", nargs="+", default=[], metavar="LOG", help="logs that `plot-log` takes: their curves")
     parser.add_argument("--hardest", type=int, default=8, metavar="N", help="hardest pairs of each kind to show")
     parser.add_argument("--title", default="", help="heading; else the last two parts of the model's path")
@@ -36,7 +38,8 @@ def run(args):
     read = [*args.log, *model_files(args.model), *filter(None, [args.pairs])]
     check_outputs(args.output, args.card, args.overwrite, args.hardest, read)  # before a network is loaded
     sets = find_sets(args)
-    engine = load(args.model, engine=args.engine, dtype=args.dtype)
+    engine = load(args.model, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
+    print_notes(args.model, engine.notes)
     settings = Settings(args.batch_size, args.nfolds, args.bootstrap, args.seed, args.hardest)
     report = write_report(engine, sets, args.output, args.card, args.log, args.title, args.overwrite, settings)
     for target in report.targets:

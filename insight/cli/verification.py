@@ -10,6 +10,7 @@ is above the threshold of a row, or their squared L2 distance below: the row say
 this set. TAR at a FAR is not measurable with fewer than 1 / FAR pairs of different people.
 """
 
+from ._model import add_image_size, print_notes
 from ._targets import add_evaluation, add_sets, check_counts, find_sets
 
 HELP = "accuracy, TAR at FAR and thresholds of a model on verification sets (.bin) or pairs of images"
@@ -25,6 +26,7 @@ def add_arguments(parser):
     parser.add_argument("--max", metavar="A,B", help="of all epochs of a prefix, newest first, those from A to B - 1")
     add_sets(parser)
     add_evaluation(parser)
+    add_image_size(parser)
     parser.add_argument("--json", metavar="F", help="write all figures to this file too")
 
 
@@ -39,11 +41,13 @@ def run(args):
     specs, sets = _models(args.model, args.max), find_sets(args)
     if args.json:
         atomic.check_output(args.json, "--json", [eval_set.path for eval_set in sets])
-    records = []
+    records, said = [], set()
     for spec in specs:
-        engine = load(spec, engine=args.engine, dtype=args.dtype)
+        engine = load(spec, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
         print("loading", *spec.rsplit(",", 1))
         print(engine.describe())
+        print_notes(spec, [note for note in engine.notes if note not in said])
+        said.update(engine.notes)
         for eval_set in sets:
             result = verify(engine, eval_set, engine.image_size, args.batch_size, args.nfolds, show_progress=True)
             found = figures(result, args.bootstrap, args.seed)

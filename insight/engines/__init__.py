@@ -34,6 +34,7 @@ def load(
     option: str = "--model",
     engine: Optional[str] = None,
     dtype: str = "float32",
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> Engine:
     """Open a model.
 
@@ -60,11 +61,15 @@ def load(
         in this order, to which a checkpoint is handed as ONNX, in memory.
     dtype : str
         What the network computes in: ``float32``; or ``bfloat16``, with OpenVINO on a CPU that has it, or ncnn.
+    image_size : (int, int), optional
+        Height and width that the network takes, where its file does not state them. Where missing, a checkpoint gets
+        the size that :func:`insight.graph.shapes.settle` finds.
 
     Raises
     ------
     InsightError
-        The specification is of no known kind, a file is missing or damaged, or the runtime is not installed.
+        The specification is of no known kind, a file is missing or damaged, the runtime is not installed, or the
+        size of images is not known, does not fit the network or is not the one that its file states.
     """
     if engine is not None and engine not in choices():
         raise InsightError(f"--engine {engine!r} is not known; known: {', '.join(choices())}")
@@ -74,7 +79,9 @@ def load(
     for name, value in (("batch size", batch_size), ("threads", threads)):
         if value is not None and value < 1:
             raise InsightError(f"{name} {value}: must be at least 1")
-    settings = Settings(threads, device, graph, batch_size, dtype)
+    if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
+        raise InsightError(f"--image-size {image_size}: want height and width in pixels, as 112,112")
+    settings = Settings(threads, device, graph, batch_size, dtype, image_size)
     loaders = _loaders(str(spec), engine, dtype, parse_device(device)[0], option)
     for loader in loaders[:-1]:
         try:

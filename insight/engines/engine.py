@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
-from typing import ClassVar, NamedTuple, Optional, Tuple
+from typing import ClassVar, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -24,11 +24,30 @@ class Settings(NamedTuple):
     graph: str = "fast"
     batch_size: Optional[int] = None
     dtype: str = "float32"
+    image_size: Optional[Tuple[int, int]] = None
 
 
 def is_checkpoint(spec: str) -> bool:
     """Whether a specification is ``prefix,epoch``."""
     return spec.rpartition(",")[2].strip().isdecimal() and "," in spec
+
+
+def stated_or_given(
+    spec: str, stated: Optional[Tuple[int, int]], given: Optional[Tuple[int, int]]
+) -> Optional[Tuple[int, int]]:
+    """The size of images, (height, width), that a file states or else the user gave; None where neither is known.
+
+    Raises
+    ------
+    InsightError
+        They differ.
+    """
+    if stated is not None and given is not None and tuple(stated) != tuple(given):
+        raise InsightError(
+            f"{spec}: --image-size {given[0]}x{given[1]}: the file states {stated[0]}x{stated[1]}; leave the option out"
+        )
+    known = given if stated is None else stated
+    return None if known is None else (known[0], known[1])
 
 
 def cpu_threads(threads: Optional[int]) -> int:
@@ -52,17 +71,22 @@ class Engine(abc.ABC):
         Length E of an embedding.
     batch_size : int
         Most images that go through the network at once.
+    notes : list of str
+        What the file does not say and had to be assumed, for a command to print; empty where it says all.
     """
 
     name: ClassVar[str]
     SPEC: ClassVar[str]  # what it takes, for people
     DTYPES: ClassVar[Tuple[str, ...]] = ("float32",)  # what it computes in
 
-    def __init__(self, spec: str, image_size: Tuple[int, int], dimension: int, batch_size: int):
+    def __init__(
+        self, spec: str, image_size: Tuple[int, int], dimension: int, batch_size: int, notes: Sequence[str] = ()
+    ):
         self.spec = spec
         self.image_size = image_size
         self.dimension = dimension
         self.batch_size = batch_size
+        self.notes = list(notes)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Embed images.

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 import threading
-from typing import Optional
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -30,13 +30,14 @@ class MXNetEngine(Engine):
         As trained or slimmed; it is cut at the embedding.
     spec : str
         Its name in messages.
-    threads, device, graph, batch_size
+    threads, device, graph, batch_size, image_size
         As in :func:`insight.engines.load`.
 
     Raises
     ------
     InsightError
-        It has no embedding layer, lacks arrays, or holds arrays of the wrong shape.
+        It has no embedding layer, lacks arrays, or holds arrays of the wrong shape; or the size of its images is not
+        known.
     """
 
     name = "mxnet"
@@ -50,20 +51,20 @@ class MXNetEngine(Engine):
         device=None,
         graph: str = "fast",
         batch_size: Optional[int] = None,
+        image_size: Optional[Tuple[int, int]] = None,
     ):
         _hold_to(threads)
         from .._mxnet import mx
-        from ..graph import cut, fold, nodes, shapes, split
+        from ..graph import fold, opening, shapes, split
 
         try:
-            model = cut.cut(nodes.Model.from_mxnet(*checkpoint))
-            size = shapes.image_size(model)
+            model, size, _, notes = opening.open_network(checkpoint, image_size)
             dimension = shapes.dimension(model, size)
         except InsightError as error:
             raise InsightError(f"{spec}: {error}") from None
         if graph == "fast":
             model = split.split(fold.fold(model), size)
-        super().__init__(spec, size, dimension, batch_size or BATCH[parse_device(device)[0]])
+        super().__init__(spec, size, dimension, batch_size or BATCH[parse_device(device)[0]], notes)
         self.graph = graph
         self._mx = mx
         self._context = _context(mx, device)
@@ -91,7 +92,8 @@ class MXNetEngine(Engine):
         from .. import checkpoint
 
         held = checkpoint.load(*checkpoint.parse_spec(spec))
-        return cls(held, spec, settings.threads, settings.device, settings.graph, settings.batch_size)
+        options = (settings.threads, settings.device, settings.graph, settings.batch_size, settings.image_size)
+        return cls(held, spec, *options)
 
     def describe(self) -> str:
         """One line: ``MXNet 1.9.1 on cpu(0), fast graph``."""

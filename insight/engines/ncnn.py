@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from ..errors import InsightError
 from ..formats import ncnnparam
 from ..formats.ncnnparam import Layer
 from . import BATCH, ENGINES, ncnn_trial, parse_device
-from .engine import Engine, Settings, Unable, cpu_threads
-from .onnx_engine import SIDE
+from .engine import Engine, Settings, Unable, cpu_threads, stated_or_given
 
+CONVENTION = (112, 112)  # height and width of InsightFace's networks
 LARGEST = 1024  # pixels, of an image's side
 REMEDY = "run: pip install -e '.[deploy]'"
 ADDING = {"BinaryOp": (0, 1, 7), "BatchNorm": None, "Scale": None, "Bias": None}  # of BinaryOp: add, subtract, from
@@ -31,10 +31,11 @@ class NcnnEngine(Engine):
     Parameters
     ----------
     spec : str
-        The .param file. Its Input layer may state the size of images (0=WIDTH 1=HEIGHT); 112x112 where it does not.
+        The .param file. Its Input layer may state the size of images (0=WIDTH 1=HEIGHT); where it does not, and none
+        is given, it is assumed to be 112x112.
     threads : int, optional
         Where missing as many as MXNet would take: OMP_NUM_THREADS, or the physical cores.
-    device, batch_size, dtype
+    device, batch_size, dtype, image_size
         As in :func:`insight.engines.load`. In bfloat16, ncnn stores weights and feature maps in it; float32 is float32
         throughout, on CPUs too where ncnn would take float16 by itself. Weights that a file holds in float16 are
         widened.
@@ -58,6 +59,7 @@ class NcnnEngine(Engine):
         device=None,
         batch_size: Optional[int] = None,
         dtype: str = "float32",
+        image_size: Optional[Tuple[int, int]] = None,
     ):
         self._runtime = _import()
         kind, number = parse_device(device)
@@ -68,13 +70,11 @@ class NcnnEngine(Engine):
         if not weights.is_file():
             raise InsightError(f"{weights}: no such file; the weights of {Path(spec).name} belong there")
         images = ncnnparam.inputs(layers)[0]
-        size = (images.number(1) or SIDE, images.number(0) or SIDE)
-        if not all(0 < side <= LARGEST for side in size):
-            raise InsightError(f"{spec}: its Input layer states {size[0]}x{size[1]} images; is it damaged?")
+        size, notes = _image_size(spec, images, image_size)
         self._input, self._output = images.tops[0], ncnnparam.outputs(layers)[0]
         self.normalises = normalises(layers)
         self.dtype = dtype
-        super().__init__(spec, size, ncnn_trial.dimension(spec, size), batch_size or BATCH["cpu"])
+        super().__init__(spec, size, ncnn_trial.dimension(spec, size), batch_size or BATCH["cpu"], notes)
         self._net = self._runtime.Net()
         _set_options(self._net.opt, threads, dtype)
         if self._net.load_param(spec) or self._net.load_model(str(weights)):
@@ -93,7 +93,8 @@ class NcnnEngine(Engine):
     @classmethod
     def open(cls, spec: str, settings: Settings) -> NcnnEngine:
         """Load a file; see :meth:`Engine.open`."""
-        return cls(spec, settings.threads, settings.device, settings.batch_size, settings.dtype)
+        options = (settings.threads, settings.device, settings.batch_size, settings.dtype, settings.image_size)
+        return cls(spec, *options)
 
     def describe(self) -> str:
         """One line: ``ncnn 1.0.20261020 on CPU, float32, normalisation inside``."""
@@ -114,6 +115,18 @@ class NcnnEngine(Engine):
         if status:
             raise InsightError(f"{self.spec}: ncnn could not evaluate it (status {status}); is memory short?")
         return np.array(embedding).reshape(self.dimension)
+
+
+def _image_size(spec: str, images: Layer, given: Optional[Tuple[int, int]]) -> Tuple[Tuple[int, int], List[str]]:
+    """(height, width), and a note where it is assumed."""
+    sides = (images.number(1), images.number(0))
+    if any(sides) and not all(0 < side <= LARGEST for side in sides):
+        raise InsightError(f"{spec}: its Input layer states {sides[0]}x{sides[1]} images; is it damaged?")
+    known = stated_or_given(spec, sides if any(sides) else None, given)
+    if known is not None:
+        return known, []
+    by = "x".join(map(str, CONVENTION))
+    return CONVENTION, [f"states no image size in its Input layer; {by} is assumed; --image-size H,W gives another"]
 
 
 def normalises(layers: List[Layer]) -> bool:

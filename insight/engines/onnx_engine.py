@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import abc
 from pathlib import Path
-from typing import Mapping, NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from ..errors import InsightError
-from . import overflow, parse_device
-from .engine import Engine, Unable, is_checkpoint
-
-SIDE = 112  # pixels, where a file leaves the size open
+from . import metadata, overflow, parse_device
+from .engine import Engine, Unable, is_checkpoint, stated_or_given
 
 
 class Value(NamedTuple):
@@ -32,12 +30,12 @@ class OnnxEngine(Engine):
     ----------
     spec : str
     inputs, outputs : sequence of Value
-    normalises : bool
-        Whether it normalises inside.
+    facts : metadata.Facts
+        Of the file; ``normalises`` is no longer None.
     batch_size : int
         Most images at once, unless the network's batch is fixed.
-    metadata : mapping of str to str
-        What the file says of itself.
+    image_size : (int, int), optional
+        Height and width where the file leaves them open.
     device : str or mxnet.Context, optional
         Where it runs.
 
@@ -51,7 +49,7 @@ class OnnxEngine(Engine):
     Raises
     ------
     InsightError
-        It takes or gives something else.
+        It takes or gives something else, or the size of its images is not known.
     """
 
     def __init__(
@@ -59,9 +57,9 @@ class OnnxEngine(Engine):
         spec: str,
         inputs: Sequence[Value],
         outputs: Sequence[Value],
-        normalises: bool,
+        facts: metadata.Facts,
         batch_size: int,
-        metadata: Mapping[str, str],
+        image_size: Optional[Tuple[int, int]] = None,
         device=None,
     ):
         shape = inputs[0].shape if len(inputs) == 1 else ()
@@ -70,16 +68,34 @@ class OnnxEngine(Engine):
                 f"{spec}: a face-embedding network takes images (N, 3, H, W) and gives one (N, E); this one takes "
                 f"{_say(inputs)} and gives {_say(outputs)}"
             )
-        self.normalises = normalises
-        self.weight_bits: Optional[int] = overflow.weight_bits(metadata)
+        self.normalises = facts.normalises
+        self._bgr = facts.color_order == "BGR"
+        self.weight_bits = facts.weight_bits
         self.overflows = self.weight_bits == 8 and overflow.overflows(type(self), parse_device(device))
         self._fixed = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
-        size = tuple(side if isinstance(side, int) else SIDE for side in shape[2:])
-        dimension = self._infer(np.zeros((self._fixed or 1, 3, *size), np.float32)).shape[1]
-        super().__init__(spec, size, dimension, self._fixed or batch_size)
+        open_sides = not all(isinstance(side, int) and side > 0 for side in shape[2:])
+        size = stated_or_given(spec, facts.image_size if open_sides else tuple(shape[2:]), image_size)
+        if size is None:
+            raise InsightError(
+                f"{spec}: leaves the size of its images open ({_say(inputs)}); give the size that it was trained on: "
+                "--image-size H,W"
+            )
+        super().__init__(spec, size, self._tried(spec, size), self._fixed or batch_size, facts.notes)
+
+    def _tried(self, spec: str, size: Tuple[int, int]) -> int:
+        """Length E of an embedding, of one black image."""
+        try:
+            return self._infer(np.zeros((self._fixed or 1, 3, *size), np.float32)).shape[1]
+        except MemoryError:
+            raise
+        except Exception as error:  # each runtime has its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
+            raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images: {reason}") from None
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         count = len(images)
+        if self._bgr:
+            images = np.ascontiguousarray(images[:, ::-1])
         if not self.normalises:
             images = (images - np.float32(127.5)) / np.float32(127.5)
         if count < self._fixed:
@@ -88,7 +104,8 @@ class OnnxEngine(Engine):
 
     def _details(self) -> str:
         """What distinguishes the network, for :meth:`describe`."""
-        parts = ["normalisation inside" if self.normalises else "normalisation (x - 127.5) / 127.5 outside"]
+        where = "inside" if self.normalises else "(x - 127.5) / 127.5 outside"
+        parts = [f"normalisation {where}{', BGR' if self._bgr else ''}"]
         if self.weight_bits:
             parts.append(f"int8 with {self.weight_bits}-bit weights")
         if self.overflows:
@@ -105,22 +122,26 @@ def takes(spec: str) -> bool:
     return spec.lower().endswith(".onnx") or is_checkpoint(spec)
 
 
-def convert(spec: str, graph: str) -> bytes:
-    """A checkpoint as ONNX, its graph ``plain`` or ``fast``.
+def convert(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None) -> bytes:
+    """A checkpoint as ONNX, its graph ``plain`` or ``fast``; ``image_size`` as :func:`insight.engines.load` has it.
+
+    What had to be assumed goes along in the metadata, for the engine that opens it.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged.
+        A file is missing or damaged, or the size of its images is not known.
     Unable
         The checkpoint holds something that has no translation.
     """
     from .. import checkpoint
-    from ..graph import cut, nodes, onnx, onnx_ops
+    from ..graph import onnx, onnx_ops, opening
 
     held = checkpoint.load(*checkpoint.parse_spec(spec))
     try:
-        return onnx.to_onnx(cut.cut(nodes.Model.from_mxnet(*held)), graph).SerializeToString()
+        network = opening.open_network(held, image_size)
+        assumed = {metadata.ASSUMED: "\n".join(network.notes)} if network.notes else None
+        return onnx.to_onnx(network.model, graph, assumed).SerializeToString()
     except onnx_ops.NoTranslation as error:
         raise Unable(f"{spec}: {error}; --engine mxnet evaluates it as it is") from None
     except InsightError as error:
@@ -144,8 +165,8 @@ def is_onnx(path: str) -> bool:
         return False
 
 
-def normalises_inside(content: Union[str, bytes]) -> bool:
-    """Whether an ONNX network takes raw pixels; see :mod:`insight.graph.onnx_input`."""
+def facts_of(spec: str, content: Union[str, bytes]) -> metadata.Facts:
+    """What an ONNX network says about its images: its metadata, else :mod:`insight.graph.onnx_input`."""
     import onnx
 
     from ..graph import onnx_input
@@ -154,7 +175,10 @@ def normalises_inside(content: Union[str, bytes]) -> bool:
         model = onnx.load_model_from_string(content)
     else:
         model = onnx.load(content, load_external_data=False)
-    return onnx_input.normalises(model.graph.node)
+    found = metadata.facts(spec, metadata.of_onnx(model))
+    if found.normalises is None:
+        found = found._replace(normalises=onnx_input.normalises(model.graph.node))
+    return found
 
 
 def _say(values: Sequence[Value]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Callable, Dict, Optional, Union
+from typing import Callable, Dict, Optional, Tuple, Union
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class OnnxRuntimeEngine(OnnxEngine):
     ----------
     spec : str
         The file, or the checkpoint that ``content`` was made of.
-    threads, device, batch_size
+    threads, device, batch_size, image_size
         As in :func:`insight.engines.load`.
     content : bytes, optional
         The network, where it does not stand in a file.
@@ -49,6 +49,7 @@ class OnnxRuntimeEngine(OnnxEngine):
         batch_size: Optional[int] = None,
         content: Optional[bytes] = None,
         graph: str = "",
+        image_size: Optional[Tuple[int, int]] = None,
     ):
         self._runtime = _import()
         self._graph = f", {graph} graph" if graph else ""
@@ -59,10 +60,8 @@ class OnnxRuntimeEngine(OnnxEngine):
             for values in (self._session.get_inputs(), self._session.get_outputs())
         )
         self._input = inputs[0].name
-        normalises = onnx_engine.normalises_inside(network)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        batch_size = batch_size or BATCH[parse_device(device)[0]]
-        super().__init__(spec, inputs, outputs, normalises, batch_size, metadata, device)
+        facts, batch_size = onnx_engine.facts_of(spec, network), batch_size or BATCH[parse_device(device)[0]]
+        super().__init__(spec, inputs, outputs, facts, batch_size, image_size, device)
 
     takes = staticmethod(onnx_engine.takes)
 
@@ -77,8 +76,8 @@ class OnnxRuntimeEngine(OnnxEngine):
         _import()
         options = (spec, settings.threads, settings.device, settings.batch_size)
         if not is_checkpoint(spec):
-            return cls(*options)
-        return cls(*options, onnx_engine.convert(spec, settings.graph), settings.graph)
+            return cls(*options, image_size=settings.image_size)
+        return cls(*options, onnx_engine.convert(spec, settings.graph, settings.image_size), settings.graph)
 
     def describe(self) -> str:
         """One line: ``ONNX Runtime 1.20 on CPUExecutionProvider, normalisation inside``."""
@@ -113,7 +112,7 @@ def _import():
 
 def _session(runtime, spec: str, network: Union[str, bytes], threads: Optional[int], device):
     options = runtime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are about its own optimiser
+    options.log_severity_level = 4  # warnings are about its own optimiser, and errors are raised too
     if threads is not None:
         options.intra_op_num_threads = threads
     kind, number = parse_device(device)

@@ -7,12 +7,12 @@ import sys
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Dict, Optional
+from typing import Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
-from . import BATCH, ENGINES, onnx_engine, overflow, parse_device
+from . import BATCH, ENGINES, metadata, onnx_engine, parse_device
 from .engine import Settings, Unable, cpu_threads, is_checkpoint
 from .onnx_engine import OnnxEngine, Value
 
@@ -35,7 +35,7 @@ class OpenVINOEngine(OnnxEngine):
         The file, or the checkpoint that ``content`` was made of.
     threads : int, optional
         Where missing as many as MXNet would take: OMP_NUM_THREADS, or the physical cores.
-    device, batch_size, dtype
+    device, batch_size, dtype, image_size
         As in :func:`insight.engines.load`.
     content : bytes, optional
         The network as ONNX, where it does not stand in a file.
@@ -60,6 +60,7 @@ class OpenVINOEngine(OnnxEngine):
         batch_size: Optional[int] = None,
         dtype: str = "float32",
         content: Optional[bytes] = None,
+        image_size: Optional[Tuple[int, int]] = None,
     ):
         self._runtime = _import()
         self.dtype = dtype
@@ -71,14 +72,18 @@ class OpenVINOEngine(OnnxEngine):
             _check_kind(spec, is_ir)
         try:
             model = core.read_model(network)
+        except RuntimeError as error:
+            raise Unable(f"{spec}: OpenVINO does not load it: {_reason(error)}") from None
+        facts = _facts(spec, model) if is_ir else onnx_engine.facts_of(spec, network)
+        _close_sides(spec, model, image_size or facts.image_size)
+        try:
             compiled = core.compile_model(model, "CPU", _options(threads, dtype))
         except RuntimeError as error:
             raise Unable(f"{spec}: OpenVINO does not load it: {_reason(error)}") from None
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
-        normalises = _normalises_inside(model) if is_ir else onnx_engine.normalises_inside(network)
         inputs, outputs = ([_value(port) for port in ports] for ports in (model.inputs, model.outputs))
-        super().__init__(spec, inputs, outputs, normalises, batch_size or BATCH["cpu"], _metadata(model))
+        super().__init__(spec, inputs, outputs, facts, batch_size or BATCH["cpu"], image_size)
 
     @staticmethod
     def takes(spec: str) -> bool:
@@ -94,8 +99,10 @@ class OpenVINOEngine(OnnxEngine):
     def open(cls, spec: str, settings: Settings) -> OpenVINOEngine:
         """Load a file or convert a checkpoint; see :meth:`Engine.open`."""
         _import()
-        content = onnx_engine.convert(spec, "plain") if is_checkpoint(spec) else None
-        return cls(spec, settings.threads, settings.device, settings.batch_size, settings.dtype, content)
+        options = (spec, settings.threads, settings.device, settings.batch_size, settings.dtype)
+        if not is_checkpoint(spec):
+            return cls(*options, image_size=settings.image_size)
+        return cls(*options, onnx_engine.convert(spec, "plain", settings.image_size))
 
     def describe(self) -> str:
         """One line: ``OpenVINO 2025.4.1 on CPU, float32, normalisation inside``."""
@@ -200,10 +207,25 @@ def _value(port) -> Value:
     return Value(port.get_any_name(), tuple(lengths))
 
 
-def _metadata(model) -> Dict[str, str]:
-    """What it says of its quantisation, as ONNX or as made of it."""
-    paths = [("framework", name) for name in (overflow.QUANTISATION, overflow.WEIGHT_BITS)]
-    return {path[1]: str(model.get_rt_info(path).value) for path in map(list, paths) if model.has_rt_info(path)}
+def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
+    """Fix the height and width of images that a file leaves open: OpenVINO evaluates any otherwise, fit or not."""
+    shape = model.inputs[0].get_partial_shape() if len(model.inputs) == 1 else None
+    if size is None or shape is None or shape.rank.is_dynamic or len(shape) != 4:
+        return
+    fixed = [length.get_length() if length.is_static else None for length in list(shape)[2:]]
+    if None not in fixed or any(have not in (None, side) for have, side in zip(fixed, size)):
+        return  # OnnxEngine refuses a size that contradicts the file
+    batch = shape[0].get_length() if shape[0].is_static else -1
+    try:
+        model.reshape({0: [batch, 3, *size]})
+    except RuntimeError as error:
+        raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images: {_reason(error)}") from None
+
+
+def _facts(spec: str, model) -> metadata.Facts:
+    """What a file in OpenVINO's format says about its images: its metadata, else its graph."""
+    found = metadata.facts(spec, metadata.read(spec))
+    return found if found.normalises is not None else found._replace(normalises=_normalises_inside(model))
 
 
 def _normalises_inside(model) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the 8-bit sums of a runtime overflow on this processor, and which files are exposed to it.
+"""Whether the 8-bit sums of a runtime overflow on this processor.
 
 x86 processors without VNNI multiply 8-bit numbers with ``vpmaddubsw``: a pair of products uint8 * int8 is added in
 16 bits, which saturate at 32,767. See "Nuances of int8 Computations" in oneDNN's developer guide. With weights of
@@ -12,24 +12,12 @@ overflow is run instead.
 from __future__ import annotations
 
 from functools import cache
-from typing import Callable, Dict, Mapping, Optional, Tuple
+from typing import Callable, Dict, Tuple
 
 import numpy as np
 
 WEIGHT_MAX: Dict[int, int] = {7: 64, 8: 127}  # largest magnitude of an int8 weight, by bits
-QUANTISATION, WEIGHT_BITS = "quantisation", "weight_bits"  # metadata of 8-bit files
 SIDE = 3  # pixels of the test image, and of the kernel
-
-
-def weight_bits(metadata: Mapping[str, str]) -> Optional[int]:
-    """Bits of the int8 weights of a file that ``export-onnx --int8`` wrote, by its metadata; None for other files.
-
-    Files written before the entry existed have weights of 8 bits.
-    """
-    if QUANTISATION not in metadata:
-        return None
-    bits = metadata.get(WEIGHT_BITS, "8")
-    return int(bits) if bits in map(str, WEIGHT_MAX) else None
 
 
 @cache

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from onnx import ModelProto
 
@@ -36,7 +36,9 @@ COMPLAINT = re.compile(r"not supported|^ignore ")
 
 
 class NcnnExport(NamedTuple):
-    """What was written: both files, their bytes together, image size, E, stages of its lineage, agreement."""
+    """What was written: both files, their bytes together, image size, E, stages of its lineage, agreement; and what had
+    to be assumed about the checkpoint.
+    """
 
     param: Path
     weights: Path
@@ -45,6 +47,7 @@ class NcnnExport(NamedTuple):
     dimension: int
     stages: int
     parity: parity.Parity
+    notes: List[str]
 
 
 def export_ncnn(
@@ -55,6 +58,7 @@ def export_ncnn(
     count: int = parity.COUNT,
     bound: Optional[float] = None,
     overwrite: bool = False,
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> NcnnExport:
     """Write a checkpoint for ncnn: input blob ``data``, RGB 0..255, output blob ``fc1``.
 
@@ -72,11 +76,14 @@ def export_ncnn(
         The least cosine; by ``dtype`` where missing.
     overwrite : bool
         Replace files that are there.
+    image_size : (int, int), optional
+        Height and width that the network takes, where the checkpoint does not state them.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, an operator has no translation, or ncnn or pnnx is not installed.
+        A file is missing or damaged, an operator has no translation, the size of the images is not known, or ncnn or
+        pnnx is not installed.
     CheckFailed
         The parity gate found a difference; nothing was written.
     """
@@ -90,7 +97,7 @@ def export_ncnn(
     if not overwrite:
         refuse_existing(folder, names)
     program = _program()
-    source = open_source(spec)
+    source = open_source(spec, image_size=image_size)
     prefix = str(folder / name)
     if not overwrite and lineage.outdates(prefix, source.stages):
         refuse_existing(folder, [lineage.path(prefix).name])
@@ -110,7 +117,8 @@ def export_ncnn(
             lineage.add(staging, prefix, source.stages)
     weights, param = (folder / each for each in names)
     size = weights.stat().st_size + param.stat().st_size
-    return NcnnExport(param, weights, size, engine.image_size, engine.dimension, len(source.stages), agreement)
+    facts = (engine.image_size, engine.dimension, len(source.stages))
+    return NcnnExport(param, weights, size, *facts, agreement, source.notes)
 
 
 def _program() -> str:

@@ -5,7 +5,7 @@ as MXNet does.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from ..engines import GRAPHS
 from ..errors import InsightError
@@ -16,13 +16,16 @@ from .written import files, size, written
 
 
 class OnnxExport(NamedTuple):
-    """What was written: the file, its size in bytes, its image size, stages of its lineage, agreement with MXNet."""
+    """What was written: the file, its size in bytes, its image size, stages of its lineage, agreement with MXNet; and
+    what had to be assumed about the checkpoint.
+    """
 
     path: Path
     size: int
     image_size: Tuple[int, int]
     stages: int
     parity: parity.Parity
+    notes: List[str]
 
 
 def export_onnx(
@@ -33,6 +36,7 @@ def export_onnx(
     count: int = parity.COUNT,
     bound: float = parity.FLOAT32_BOUND,
     overwrite: bool = False,
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> OnnxExport:
     """Write a checkpoint as ONNX.
 
@@ -49,21 +53,25 @@ def export_onnx(
         The images of the parity gate, how many, and the least cosine.
     overwrite : bool
         Replace a file that is there.
+    image_size : (int, int), optional
+        Height and width that the network takes, where the checkpoint does not state them. The file takes no others.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, an operator has no translation, or the runtime is not installed.
+        A file is missing or damaged, an operator has no translation, the size of the images is not known, or the
+        runtime is not installed.
     CheckFailed
         The parity gate found a difference; nothing was written.
     """
     if graph not in GRAPHS:
         raise InsightError(f"--graph {graph}: want one of {', '.join(GRAPHS)}")
     paths = files(output, overwrite)
-    source = open_source(spec)
+    source = open_source(spec, image_size=image_size)
     with naming(spec):
         model = to_onnx(source.model, graph, source.properties)
     images = parity.take(faces, count, source.network.image_size)
     with written(paths, model, overwrite) as engine:
         agreement = parity.gate(str(paths[0]), source.network, engine, images, bound)
-    return OnnxExport(paths[0], size(paths), source.network.image_size, len(source.stages), agreement)
+    found = source.network.image_size
+    return OnnxExport(paths[0], size(paths), found, len(source.stages), agreement, source.notes)

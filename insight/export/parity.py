@@ -99,6 +99,9 @@ def compare_files(path, other, bound: float = FLOAT32_BOUND) -> Parity:
             f"{other}: holds {theirs.embeddings.shape} embeddings of other images than {path} {ours.embeddings.shape}; "
             "embed the same input with both models"
         )
+    flips = [held.about.get("flip") if held.about else None for held in (ours, theirs)]
+    if None not in flips and flips[0] != flips[1]:
+        raise InsightError(f"{other}: was embedded with --flip {flips[1]}, {path} with {flips[0]}; embed both alike")
     found = compare(theirs.embeddings, ours.embeddings)
     if not found.lowest >= bound:
         raise CheckFailed(f"{path}: embeds unlike {other} ({found}; bound {bound})")

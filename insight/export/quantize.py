@@ -15,9 +15,10 @@ from onnx import ModelProto, TensorProto, helper
 
 from .. import engines
 from ..engines.engine import Engine
+from ..engines.metadata import QUANTISATION, WEIGHT_BITS
 from ..engines.onnx_engine import OnnxEngine
 from ..engines.onnxruntime import observe
-from ..engines.overflow import QUANTISATION, WEIGHT_BITS, WEIGHT_MAX
+from ..engines.overflow import WEIGHT_MAX
 from ..errors import CheckFailed, InsightError
 from ..graph import fold
 from ..graph.nodes import Model
@@ -49,6 +50,7 @@ class Int8Export(NamedTuple):
     calibrated: int  # faces
     parity: parity.Parity  # to MXNet, on other faces
     accuracy: Optional[Tuple[float, float]]  # float32's and its own, where a verification set was given
+    notes: List[str]  # what had to be assumed about the checkpoint
 
 
 class Seen(NamedTuple):
@@ -71,6 +73,7 @@ def export_int8(
     target: Optional[str] = None,
     overwrite: bool = False,
     weight_bits: int = 7,
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> Int8Export:
     """Write a checkpoint with int8 weights and uint8 feature maps.
 
@@ -96,12 +99,14 @@ def export_int8(
         Replace files that are there.
     weight_bits : int
         7, exact on every processor; or 8, nearer to float32, whose sums overflow on x86 processors without VNNI.
+    image_size : (int, int), optional
+        Height and width that the network takes, where the checkpoint does not state them.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, there are too few faces, an operator has no translation, or a runtime is not
-        installed.
+        A file is missing or damaged, there are too few faces, an operator has no translation, the size of the images
+        is not known, or a runtime is not installed.
     CheckFailed
         The mean cosine is below the bound; nothing was written.
     """
@@ -112,7 +117,7 @@ def export_int8(
     if weight_bits not in WEIGHT_MAX:
         raise InsightError(f"--weight-bits {weight_bits}: want one of {', '.join(map(str, WEIGHT_MAX))}")
     eval_set = load_set(target) if target else None
-    source = open_source(spec)
+    source = open_source(spec, image_size=image_size)
     image_size = source.network.image_size
     calibration = image_source(calibrate)
     if faces is None:
@@ -135,9 +140,11 @@ def export_int8(
         agreement = _gate(str(paths[0]), source.network, engine, compared, bound)
         accuracy = None
         if eval_set:
-            accuracy = tuple(_accuracy(each, eval_set) for each in (engines.load(spec, engine="auto"), engine))
+            float32 = engines.load(spec, engine="auto", image_size=image_size)
+            accuracy = tuple(_accuracy(each, eval_set) for each in (float32, engine))
     return Int8Export(
-        paths[0], size(paths), float32_size, graph, weight_bits, engine.overflows, len(seen), agreement, accuracy
+        *(paths[0], size(paths), float32_size, graph, weight_bits, engine.overflows, len(seen)),
+        *(agreement, accuracy, source.notes),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint
@@ -11,7 +11,7 @@ from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..formats import lineage
 from ..formats.commit import commit_together, refuse_existing
-from ..graph import cut, fold
+from ..graph import cut, fold, shapes
 from . import parity
 from .source import open_source
 
@@ -19,7 +19,9 @@ EPOCH = 0  # of a slimmed checkpoint, as InsightFace's model_slim numbers it
 
 
 class SlimResult(NamedTuple):
-    """What was written: its prefix and epoch, bytes of symbol and params before and after, stages of its lineage."""
+    """What was written: its prefix and epoch, bytes of symbol and params before and after, stages of its lineage,
+    agreement with the source; and what had to be assumed about that.
+    """
 
     prefix: str
     epoch: int
@@ -27,6 +29,7 @@ class SlimResult(NamedTuple):
     after: int
     stages: int
     parity: parity.Parity
+    notes: List[str]
 
 
 def slim(
@@ -38,10 +41,12 @@ def slim(
     count: int = parity.COUNT,
     bound: float = parity.FLOAT32_BOUND,
     overwrite: bool = False,
+    image_size: Optional[Tuple[int, int]] = None,
 ) -> SlimResult:
     """Cut a checkpoint at its embedding and write it under a new prefix, epoch 0.
 
-    Where it is known how the checkpoint was trained, ``PREFIX-lineage.json`` goes with it.
+    Where it is known how the checkpoint was trained, ``PREFIX-lineage.json`` goes with it. The symbol states the size
+    of the images where it is known; an assumption is not written down as a fact.
 
     Parameters
     ----------
@@ -57,11 +62,13 @@ def slim(
         The images of the parity gate, how many, and the least cosine.
     overwrite : bool
         Replace files that are there. The source is never replaced.
+    image_size : (int, int), optional
+        Height and width that the network takes, where the checkpoint does not state them.
 
     Raises
     ------
     InsightError
-        A file is missing, damaged or in the way; the graph has no such layer.
+        A file is missing, damaged or in the way; the graph has no such layer; the size of the images is not known.
     CheckFailed
         What was written embeds unlike the source; it was removed again.
     """
@@ -73,15 +80,19 @@ def slim(
     _refuse_source(prefix, epoch, output)
     if not overwrite:
         refuse_existing(symbol.parent, [symbol.name, params.name, origin.name])
-    source = open_source(spec, layer)
-    images = parity.take(faces, count, source.network.image_size)
+    source = open_source(spec, layer, image_size)
+    size = source.network.image_size
+    images = parity.take(faces, count, size)
     with commit_together(symbol.parent, [params.name, symbol.name], overwrite) as staging:
         written = staging.path(symbol.name), staging.path(params.name)
-        checkpoint.write(*written, Checkpoint(*(fold.fold(source.model) if fold_bn else source.model).to_mxnet()))
+        model = fold.fold(source.model) if fold_bn else source.model.copy()
+        shapes.state_size(model, size if source.size_known else None)
+        checkpoint.write(*written, Checkpoint(*model.to_mxnet()))
         lineage.add(staging, output, source.stages, EPOCH)
-        shipped = MXNetEngine(checkpoint.read(*written), output, graph="plain")
+        shipped = MXNetEngine(checkpoint.read(*written), output, graph="plain", image_size=size)
         agreement = parity.gate(output, source.network, shipped, images, bound)
-    return SlimResult(output, EPOCH, _bytes(prefix, epoch), _bytes(output, EPOCH), len(source.stages), agreement)
+    sizes = _bytes(prefix, epoch), _bytes(output, EPOCH)
+    return SlimResult(output, EPOCH, *sizes, len(source.stages), agreement, source.notes)
 
 
 def _refuse_source(prefix: str, epoch: int, output: str) -> None:

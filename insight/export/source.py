@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint
@@ -14,6 +14,7 @@ from ..errors import InsightError
 from ..formats import lineage
 from ..graph import cut
 from ..graph.nodes import Model
+from ..graph.opening import open_network
 from ..heads import heads
 from ..heads.margin import MarginOptions, flag
 
@@ -24,36 +25,45 @@ class Source(NamedTuple):
     Attributes
     ----------
     model : Model
-        From the images to the embedding.
+        From the images, whose size its input states, to the embedding.
     network : MXNetEngine
         The same in plain MXNet, with which the parity gate compares.
     stages : list of lineage.Stage
         How it was trained; empty where that is not known.
     properties : dict of str to str
         Metadata: name and number of the checkpoint, and :func:`provenance`.
+    size_known : bool
+        Whether the size of the images is a fact; else it is assumed.
+    notes : list of str
+        What the checkpoint does not say and had to be assumed.
     """
 
     model: Model
     network: MXNetEngine
     stages: List[lineage.Stage]
     properties: Dict[str, str]
+    size_known: bool
+    notes: List[str]
 
 
-def open_source(spec: str, layer: str = cut.EMBEDDING) -> Source:
+def open_source(spec: str, layer: str = cut.EMBEDDING, image_size: Optional[Tuple[int, int]] = None) -> Source:
     """Open ``prefix,epoch``, a training checkpoint or one that was cut already.
+
+    ``image_size`` is as in :func:`insight.engines.load`.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, or the graph has no such layer.
+        A file is missing or damaged, the graph has no such layer, or the size of its images is not known.
     """
     prefix, epoch = checkpoint.parse_spec(spec)
     held = checkpoint.load(prefix, epoch)
     with naming(spec):
-        model = cut.cut(Model.from_mxnet(*held), layer)
+        opened = open_network(held, image_size, layer)
     stages = lineage.stages(prefix, epoch)
-    network = MXNetEngine(Checkpoint(*model.to_mxnet()), spec, graph="plain")
-    return Source(model, network, stages, {"source": f"{Path(prefix).name},{epoch}", **provenance(stages)})
+    network = MXNetEngine(Checkpoint(*opened.model.to_mxnet()), spec, graph="plain")
+    properties = {"source": f"{Path(prefix).name},{epoch}", **provenance(stages)}
+    return Source(opened.model, network, stages, properties, opened.known, opened.notes)
 
 
 @contextmanager

@@ -149,7 +149,8 @@ class Loader:
             height, width = self.faces.image_size
             repair = remedies.into_new(self.faces.rec_path)
             raise InsightError(
-                f"{name}: the set says {width}x{height} (property), the image is {bgr.shape[1]}x{bgr.shape[0]}; "
-                f"`{repair}` leaves out images of another size; rec2image, dir2lst and face2rec --image-size scale them"
+                f"{name}: the set says {height}x{width} (property, height x width), the image is "
+                f"{bgr.shape[0]}x{bgr.shape[1]}; `{repair}` leaves out images of another size; "
+                "rec2image, dir2lst and face2rec --image-size scale them"
             )
         return bgr

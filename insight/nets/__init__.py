@@ -64,7 +64,9 @@ def symbol(network: Network):
     """The network's plain graph, ending in ``fc1_output``: what is saved beside its parameters.
 
     Gluon writes shapes and learning-rate multipliers into the variables; they go, since
-    line-based converters stumble over them and the graph says all that is needed.
+    line-based converters stumble over them and the graph says all that is needed. It does not say the size of the
+    images: ``data`` states it, as ``__shape__`` (0, 3, height, width), where 0 leaves the batch open. MXNet reads
+    that only where no shape of ``data`` is given, so that any batch, and any size, still binds.
     """
     from .._mxnet import mx
 
@@ -73,4 +75,6 @@ def symbol(network: Network):
     for node in graph["nodes"]:
         if node["op"] == "null":
             node.pop("attrs", None)
+        if node["name"] == "data":
+            node["attrs"] = {"__shape__": str((0, 3, *network.image_size))}
     return mx.sym.load_json(json.dumps(graph))

@@ -6,9 +6,8 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
-from xml.etree import ElementTree
 
-from ..engines import model_files
+from ..engines import metadata, model_files
 from ..engines.engine import is_checkpoint
 from ..formats import lineage
 from ..verify.parts import digest
@@ -62,28 +61,8 @@ def _stages(spec: str) -> List[lineage.Stage]:
 
         held = lineage.stages(*checkpoint.parse_spec(spec))
     else:
-        held = lineage.from_metadata(_metadata(spec)) or lineage.stages(os.path.splitext(spec)[0])
+        held = lineage.from_metadata(metadata.read(spec)) or lineage.stages(os.path.splitext(spec)[0])
     return lineage.from_metadata({lineage.PROPERTY: lineage.to_json(held)})
-
-
-def _metadata(path: str) -> Dict[str, str]:
-    """What an ONNX file says of itself, also where it is OpenVINO's by now; nothing of other files."""
-    if path.lower().endswith(".xml"):
-        return _rt_info(path)
-    if not path.lower().endswith(".onnx"):
-        return {}
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def _rt_info(path: str) -> Dict[str, str]:
-    try:
-        entries = ElementTree.parse(path).iterfind("rt_info//*[@value]")
-    except ElementTree.ParseError:  # OpenVINO's own reader takes more
-        return {}
-    return {entry.tag: entry.attrib["value"] for entry in entries}
 
 
 def _file(path: Path, what: str) -> File:

@@ -116,7 +116,7 @@ def write_report(
         targets,
         training_section(runs) if runs else None,
         source,
-        [limit for target in targets for limit in target.limits],
+        [f"The model {note}." for note in engine.notes] + [limit for t in targets for limit in t.limits],
     )
     texts = {output: render.page(report), **({card: render.card(report)} if card else {})}
     with ExitStack() as both:  # they appear together, at its end

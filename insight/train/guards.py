@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import checkpoint, nets
+from .._mxnet import mx
 from ..errors import InsightError
 from ..formats import atomic, remedies
+from ..formats.imagehead import image_size
+from ..graph import nodes, shapes
 from .options import TrainOptions
 
 
@@ -35,9 +39,11 @@ def check_set(faces, options: TrainOptions) -> list:
             f"{faces.num_classes} classes ({bad.size} such records); `{command}` {what}"
         )
     size = ",".join(map(str, faces.image_size))
-    if options.image_size and options.image_size.replace(" ", "") != size:
+    asked = options.image_size.lower().replace(" ", "").replace("x", ",").split(",")
+    if options.image_size and ",".join(asked * 2 if len(asked) == 1 else asked) != size:
         raise InsightError(
             f"--image-size {options.image_size}: {faces.rec_path} holds images of {size}; "
+            "leave the option out; or "
             f"rec2image, dir2lst and face2rec --image-size {options.image_size} make a set of that size"
         )
     empty = faces.num_classes - len(np.unique(faces.labels))
@@ -57,6 +63,71 @@ def sparse_labels(faces) -> str:
         f"labels are sparse: {identities} identities have images, the largest label is {faces.labels.max()}; "
         f"`insight dataset-repair {faces.rec_path} --output DIR` numbers labels anew"
     )
+
+
+def check_targets(sets: list, faces) -> None:
+    """Refuse verification sets of other images than the training set's: the network takes one size.
+
+    Raises
+    ------
+    InsightError
+        Naming both sizes and the commands that scale the verification set.
+    """
+    for eval_set in sets:
+        size = image_size(bytes(eval_set.source.read(0)))
+        if size not in (None, tuple(faces.image_size)):
+            raise InsightError(
+                f"{eval_set.path}: its images are {_by(size)} (height x width), those of {faces.rec_path} "
+                f"{_by(faces.image_size)}, and a network takes one size; {eval_set.source.to_scale(faces.image_size)}; "
+                f"or leave {eval_set.name} out of --target"
+            )
+
+
+def check_prefix(prefix: str, network) -> None:
+    """Refuse a prefix whose checkpoints this run's symbol would no longer describe: they share one file.
+
+    Parameters
+    ----------
+    prefix : str
+    network : insight.nets.network.Network
+        That is to be trained.
+
+    Raises
+    ------
+    InsightError
+        There are checkpoints of another network, or of one for images of another size.
+    """
+    numbers = checkpoint.epochs(prefix)
+    if not numbers or not checkpoint.symbol_path(prefix).is_file():
+        return
+    before, now = checkpoint.load_symbol(prefix), nets.symbol(network)
+    theirs = shapes.stated_size(nodes.Graph.from_symbol(before)) or shapes.CONVENTION
+    if theirs != network.image_size:
+        what = f"a network for {_by(theirs)} images, and this one takes {_by(network.image_size)}"
+    elif _arrays(before, theirs) != _arrays(now, theirs):
+        what = "another network than this one"
+    else:
+        return
+    raise InsightError(
+        f"--prefix {prefix}: {checkpoint.symbol_path(prefix)} describes {what}, and the checkpoints beside it "
+        f"({', '.join(map(str, numbers))}) need it; give another --prefix"
+    )
+
+
+def _arrays(symbol, size: tuple) -> dict:
+    """Name to shape of every array in front of the embedding; empty where there is none, or no such size fits."""
+    if "fc1_output" not in symbol.get_internals().list_outputs():
+        return {}
+    embedding = symbol.get_internals()["fc1_output"]
+    try:
+        arguments, _, auxiliary = embedding.infer_shape_partial(data=(1, 3, *size))
+    except mx.MXNetError:
+        return {}
+    return dict(zip(embedding.list_arguments() + embedding.list_auxiliary_states(), arguments + auxiliary))
+
+
+def _by(size: tuple) -> str:
+    return "x".join(map(str, size))
 
 
 def non_finite(prefix: str, step: int, batch, loss_B, saved: str) -> InsightError:

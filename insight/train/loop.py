@@ -116,7 +116,10 @@ class Run:
         sparse = guards.sparse_labels(self.faces)
         memory.refuse_too_large(options.per_batch_size, self.faces.num_classes, options.emb_size, remedy=sparse)
         self.sets, self.missing = verification.find_sets(options.data_dir, options.targets)
+        guards.check_targets(self.sets, self.faces)
         network = build_network(options, self.devices, self.faces.image_size)
+        if options.ckpt and self.step == 0:
+            guards.check_prefix(options.prefix, network)
         symbol = network(mx.sym.Variable("data"))
         self.memory = memory.predict(
             symbol,
@@ -286,6 +289,8 @@ class Run:
         if options.pretrained and self.step == 0:
             fresh = ", ".join(self.model.fresh) if self.model.fresh else "nothing"
             say(f"loaded {options.pretrained}; left fresh: {fresh}")
+            for note in self.model.notes:
+                say(f"note: {note}")
         if self.missing:
             say(f"no verification set for: {', '.join(self.missing)} (no such .bin in {options.data_dir})")
 

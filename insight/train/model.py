@@ -8,6 +8,8 @@ import numpy as np
 
 from .. import checkpoint, nets
 from .._mxnet import mx, release_freed_memory
+from ..errors import InsightError
+from ..graph import nodes, shapes
 from ..heads import heads
 from ..heads.classifier import Classifier
 from ..heads.margin import MarginOptions
@@ -16,6 +18,7 @@ from .options import TrainOptions
 from .precision import LossScale, lowered
 
 AT_ONCE = 200  # arrays that one multi_all_finite takes
+LISTED = 4  # arrays of another shape in a note
 
 
 class Figures(NamedTuple):
@@ -47,6 +50,8 @@ class Model:
     ----------
     fresh : list of str
         What ``--pretrained`` did not bring.
+    notes : list of str
+        What is other in that checkpoint: shapes of arrays, the size of its images.
     """
 
     def __init__(self, options: TrainOptions, network, num_classes: int, devices: list):
@@ -57,6 +62,7 @@ class Model:
         use_bias = not margin.cosine and not options.fc7_no_bias
         self.classifier = Classifier(margin, num_classes, options.emb_size, use_bias)
         self.fresh: list = []
+        self.notes: list = []
         self._initialise(options)
         self._loss_scale = LossScale() if options.dtype == "float16" else None
         self._forward = lowered(self.network, options.dtype, devices)
@@ -73,14 +79,33 @@ class Model:
         self.network.initialize(xavier, ctx=self.devices)
         self.classifier.params.initialize(xavier, ctx=self.devices)
         if options.pretrained:
-            self.fresh = self._take(*checkpoint.parse_spec(options.pretrained, "--pretrained"))
+            self._take(options.pretrained)
         _settle()
         release_freed_memory()  # of the initialisers' arrays, one as large as fc7, and of a checkpoint's
 
-    def _take(self, prefix: str, epoch: int) -> list:
-        """Names of the parameters that a checkpoint does not have."""
+    def _take(self, spec: str) -> None:
+        """Parameters of a checkpoint, where it has them."""
+        prefix, epoch = checkpoint.parse_spec(spec, "--pretrained")
         arg_params, aux_params = checkpoint.load_params(prefix, epoch)
-        return checkpoint.assign(self.params, {**arg_params, **aux_params})
+        arrays = {**arg_params, **aux_params}
+        self.fresh = checkpoint.assign(self.params, arrays)
+        self.notes = self._differences(spec, prefix, arrays)
+
+    def _differences(self, spec: str, prefix: str, arrays: dict) -> list:
+        """What the checkpoint that training starts from says otherwise than this run."""
+        other = checkpoint.of_another_shape(self.params, arrays)
+        said = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
+        more = f"; and {len(said) - LISTED} more" if len(said) > LISTED else ""
+        found = [f"{spec} has arrays of another shape: {'; '.join(said[:LISTED])}{more}"] if said else []
+        try:
+            theirs = shapes.stated_size(nodes.Graph.from_symbol(checkpoint.load_symbol(prefix)))
+        except InsightError:  # missing or damaged: only the arrays are needed
+            return found
+        ours = self.network.image_size
+        if theirs not in (None, ours):
+            sizes = "{}x{} images, this set has {}x{}".format(*theirs, *ours)
+            found.append(f"{spec} was trained on {sizes} (height x width)")
+        return found
 
     def backward(self, batch, step: int, frozen: bool = False) -> Figures:
         """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the losses.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain, islice
-from typing import Callable, Iterable, Iterator, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,11 +24,15 @@ MOST_THREADS = 4  # decoding outruns any network on a CPU from there on
 
 
 class Embedded(NamedTuple):
-    """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each."""
+    """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each.
+
+    ``about`` is what a file says of their making (:func:`insight.verify.parts.about`); None where it says nothing.
+    """
 
     embeddings: np.ndarray
     keys: np.ndarray
     labels: np.ndarray
+    about: Optional[Dict[str, Any]] = None
 
 
 def embed(
@@ -127,11 +132,20 @@ def _end(images: np.ndarray, tasks: Sequence[Future]) -> np.ndarray:
 
 
 def save(path, embedded: Embedded) -> None:
-    """Write an .npz with ``embeddings``, ``keys`` and ``labels``, whole or not at all."""
-    save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels)
+    """Write an .npz with ``embeddings``, ``keys`` and ``labels``, whole or not at all.
+
+    Where it is known how they were made, ``about`` says so: JSON, as an array () of one string.
+    """
+    save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels, embedded.about)
 
 
-def save_blocks(path, blocks: Iterable[np.ndarray], keys: np.ndarray, labels: np.ndarray) -> Tuple[int, int]:
+def save_blocks(
+    path,
+    blocks: Iterable[np.ndarray],
+    keys: np.ndarray,
+    labels: np.ndarray,
+    about: Optional[Mapping[str, Any]] = None,
+) -> Tuple[int, int]:
     """As :func:`save`, with the embeddings in blocks (B, E), of which one is in memory at a time.
 
     Returns
@@ -142,13 +156,16 @@ def save_blocks(path, blocks: Iterable[np.ndarray], keys: np.ndarray, labels: np
     blocks = iter(blocks)
     first = next(blocks, np.empty((0, 0), np.float32))
     shape = (len(keys), first.shape[1])
+    others = {"keys": keys, "labels": labels}
+    if about is not None:
+        others["about"] = np.array(json.dumps(about))
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with atomic.write_beside(path) as out, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("embeddings.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, header)
             for block in chain([first], blocks):
                 member.write(np.ascontiguousarray(block, "<f4").tobytes())
-        for name, array in (("keys", keys), ("labels", labels)):
+        for name, array in others.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
     return shape
@@ -167,15 +184,24 @@ def load(path) -> Embedded:
             if opened.read(2) != b"PK":  # np.load takes other kinds of files too
                 raise ValueError("no zip archive")
         with np.load(path, allow_pickle=False) as arrays:
-            held = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"])
+            held = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], _about(arrays))
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InsightError(f"{path}: not an .npz that embed wrote ({error})") from None
-    kinds = "".join(array.dtype.kind for array in held)
+    kinds = "".join(array.dtype.kind for array in held[:3])
     if kinds != "fUi" or held.embeddings.ndim != 2:
         raise InsightError(
             f"{path}: not an .npz that embed wrote (embeddings {held.embeddings.dtype} {held.embeddings.shape}, "
             f"keys {held.keys.dtype}, labels {held.labels.dtype}; want floats (N, E), strings, integers)"
         )
     return held
+
+
+def _about(arrays) -> Optional[Dict[str, Any]]:
+    """What an opened .npz says of its making; None where it says nothing that is ours."""
+    try:
+        found = json.loads(str(arrays["about"]))
+    except (KeyError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -162,6 +162,31 @@ def match_identities(gallery: Embedded, probes: Embedded) -> Tuple[np.ndarray, n
         return np.array([numbers.setdefault(key.rpartition("/")[0], len(numbers)) for key in one.keys.tolist()])
 
     return number(gallery), number(probes)
+
+
+def differences(
+    gallery: Tuple[str, Optional[Mapping[str, Any]]], probes: Tuple[str, Optional[Mapping[str, Any]]]
+) -> List[str]:
+    """What should be alike in the making of two sets of embeddings and is not, for people.
+
+    Parameters
+    ----------
+    gallery, probes : (str, mapping or None)
+        The path, and what is known of the making (:func:`insight.verify.parts.about`).
+    """
+    (path, made), (other_path, other) = gallery, probes
+    if not made or not other:
+        return []
+    notes = []
+    if made.get("model_sha256") != other.get("model_sha256"):
+        files, others = (", ".join(map(str, list(one.get("model") or ["an unknown model"]))) for one in (made, other))
+        notes.append(
+            f"{path} was embedded by {files}, {other_path} by {others}: cosines mean something only if both hold one "
+            "network"
+        )
+    if made.get("flip") != other.get("flip"):
+        notes.append(f"{path} was embedded with --flip {made.get('flip')}, {other_path} with {other.get('flip')}")
+    return notes
 
 
 def report(found: Identification, json_path: str = "") -> str:

@@ -15,7 +15,7 @@ import time
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -31,7 +31,13 @@ BY_CONTENT = ("--model", "--input")
 
 
 def embed_to(
-    path, engine, source: ImageSource, flip: str, model_files: Sequence[Path], part_seconds: float = PART_SECONDS
+    path,
+    engine,
+    source: ImageSource,
+    flip: str,
+    model_files: Sequence[Path],
+    part_seconds: float = PART_SECONDS,
+    about: Optional[Mapping[str, Any]] = None,
 ) -> Tuple[int, int]:
     """Embed every image of a source into an .npz, or go on with it.
 
@@ -48,6 +54,8 @@ def embed_to(
         The network's files.
     part_seconds : float
         Seconds between two parts.
+    about : mapping, optional
+        From :func:`about`; goes into the .npz.
 
     Returns
     -------
@@ -76,9 +84,20 @@ def embed_to(
                 parts.add(np.concatenate(rows))
                 rows, last = [], time.monotonic()
         blocks = chain(parts.blocks(), rows)
-        shape = save_blocks(path, blocks, np.array(list(source.keys)), np.asarray(source.labels, np.int64))
+        shape = save_blocks(path, blocks, np.array(list(source.keys)), np.asarray(source.labels, np.int64), about)
         parts.remove()
     return shape
+
+
+def about(engine, flip: str, model_files: Sequence[Path]) -> Dict[str, Any]:
+    """What an .npz says of how its embeddings were made; files go by name, without the folders of the machine."""
+    return {
+        "model": [Path(file).name for file in model_files],
+        "model_sha256": digest(model_files),
+        "flip": flip,
+        "image_size": list(engine.image_size),
+        "engine": engine.describe(),
+    }
 
 
 def digest(files: Sequence[Path]) -> str:

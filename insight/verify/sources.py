@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shlex
 from pathlib import Path
 from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
@@ -43,12 +44,21 @@ class ImageSource:
         (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
     """
 
-    def __init__(self, path: str, keys: Sequence[str], labels: np.ndarray, read: Callable[[int], bytes], what: str):
+    def __init__(
+        self,
+        path: str,
+        keys: Sequence[str],
+        labels: np.ndarray,
+        read: Callable[[int], bytes],
+        what: str,
+        scaling: Sequence[str] = (),
+    ):
         self.path = path
         self.keys = keys
         self.labels = labels
         self._read = read
         self._what = what
+        self._scaling = scaling  # commands that pack it anew in another size, the last with --image-size
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -84,16 +94,18 @@ class ImageSource:
         if image.shape[:2] != tuple(size):
             raise InsightError(
                 f"{self.name(i)}: is {image.shape[0]}x{image.shape[1]} (height x width), the network takes "
-                f"{size[0]}x{size[1]}; give aligned faces of that size: {self._scaled(size)}"
+                f"{size[0]}x{size[1]}; give aligned faces of that size{self._or_scale(size)}"
             )
         return image.transpose(2, 0, 1)
 
-    def _scaled(self, size: Tuple[int, int]) -> str:
-        """How to make images of another size of these, for messages."""
-        if self._what == "image":
-            return f"`{remedies.scaled(self.path, size)}` scales these"
-        first = "rec2image, dir2lst" if self._what else "dir2lst"
-        return f"{first} and face2rec --image-size {size[0]},{size[1]} make a set of these"
+    def to_scale(self, size: Tuple[int, int]) -> str:
+        """What to do for images of that (height, width); empty where no command does it."""
+        commands = [f"insight {command}" for command in self._scaling]
+        return f"to scale them: {', then '.join(commands)} --image-size {size[0]},{size[1]}" if commands else ""
+
+    def _or_scale(self, size: Tuple[int, int]) -> str:
+        remedy = self.to_scale(size)
+        return f"; {remedy}" if remedy else ""
 
     def _without_it(self, error: InsightError) -> InsightError:
         """The error of an image of a set, which can be left out."""
@@ -140,14 +152,21 @@ def image_source(path) -> ImageSource:
     if start[:1] in _PICKLES:
         images = evalbin.read_bin(path).images
         keys = [str(i) for i in range(len(images))]
-        return ImageSource(path, keys, np.full(len(images), UNKNOWN, np.int64), images.__getitem__, "image")
+        labels = np.full(len(images), UNKNOWN, np.int64)
+        return ImageSource(path, keys, labels, images.__getitem__, "image", scaling_of_bin(path))
     raise InsightError(f"{path}: neither a .rec nor a verification .bin (it starts with {start!r})")
 
 
 def _records(path: str) -> ImageSource:
     records = faceset.FaceSet.open(path)
     keys = [str(key) for key in records.images.tolist()]
-    return ImageSource(path, keys, np.asarray(records.labels, np.int64), records.payload, "record")
+    scaling = (f"rec2image {shlex.quote(path)} DIR", "dir2lst DIR F.lst", "face2rec F.lst")
+    return ImageSource(path, keys, np.asarray(records.labels, np.int64), records.payload, "record", scaling)
+
+
+def scaling_of_bin(path) -> Tuple[str, ...]:
+    """Commands that pack a verification .bin anew; see :class:`ImageSource`."""
+    return (f"rec2image {shlex.quote(os.fspath(path))} DIR", "make-bin DIR/pairs.csv NEW.bin")
 
 
 def _folder(path: str) -> ImageSource:
@@ -162,7 +181,8 @@ def _folder(path: str) -> ImageSource:
         identities += bool(names)
     if not keys:
         raise InsightError(f"{path}: holds no folder with images in it; want a folder per identity")
-    return ImageSource(path, keys, np.array(labels, np.int64), lambda i: Path(path, keys[i]).read_bytes(), "")
+    scaling = (f"dir2lst {shlex.quote(path)} F.lst", "face2rec F.lst")
+    return ImageSource(path, keys, np.array(labels, np.int64), lambda i: Path(path, keys[i]).read_bytes(), "", scaling)
 
 
 def _is_image(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..formats.places import spellings
 from ..progress import track
 from .embed import batches
 from .folds import FoldAccuracy, kfold_accuracy, normalise
-from .sources import UNKNOWN, ImageSource
+from .sources import UNKNOWN, ImageSource, scaling_of_bin
 
 
 class EvalSet(NamedTuple):
@@ -59,7 +60,8 @@ def load_set(path) -> EvalSet:
     index = np.array([position.setdefault(bytes(image), len(position)) for image in images], np.int64)
     first_use = np.unique(index, return_index=True)[1]
     labels = np.full(len(position), UNKNOWN, np.int64)
-    source = ImageSource(str(path), [str(i) for i in first_use], labels, list(position).__getitem__, "image")
+    keys, scaling = [str(i) for i in first_use], scaling_of_bin(path)
+    source = ImageSource(str(path), keys, labels, list(position).__getitem__, "image", scaling)
     return EvalSet(path.stem, source, index.reshape(-1, 2), issame, str(path))
 
 
@@ -97,7 +99,8 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     labels = np.array([people.setdefault(os.path.dirname(name), len(people)) for name in names], np.int64)
     if ((labels[pairs[:, 0]] == labels[pairs[:, 1]]) != issame).any():
         labels[:] = UNKNOWN
-    source = ImageSource(str(root), names, labels, lambda i: Path(root, names[i]).read_bytes(), "")
+    scaling = (f"make-bin {shlex.quote(os.fspath(path))} NEW.bin --image-root {shlex.quote(os.fspath(root))}",)
+    source = ImageSource(str(root), names, labels, lambda i: Path(root, names[i]).read_bytes(), "", scaling)
     return EvalSet(Path(path).stem, source, pairs, issame, os.fspath(path))
 
 
