@@ -255,8 +255,9 @@ def test_an_onnx_file_that_leaves_the_size_open_needs_it(runtime, lengths, tmp_p
     assert engines.load(str(path), engine=runtime).image_size == (96, 80)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @RUNTIMES
-def test_a_size_that_the_file_does_not_take_is_a_line(runtime, tmp_path, capfd):
+def test_a_size_that_the_file_does_not_take_is_a_line(runtime, threads, tmp_path, capfd):
     path = tmp_path / "m.onnx"
     onnx_model(path, ["n", 3, 112, 112])
     with pytest.raises(InsightError, match="m.onnx: --image-size 96x80: the file states 112x112; leave the option out"):
@@ -270,8 +271,9 @@ def test_a_size_that_the_file_does_not_take_is_a_line(runtime, tmp_path, capfd):
     path.write_bytes(model.SerializeToString())
     assert engines.load(str(path), engine=runtime, image_size=(8, 8)).dimension == 4
     capfd.readouterr()
-    with pytest.raises(InsightError, match=r"m.onnx: does not take 9x9 images: \S"):
-        engines.load(str(path), engine=runtime, image_size=(9, 9))
+    for side in (9, 16):  # 16: one image can be taken for four
+        with pytest.raises(InsightError, match=rf"m.onnx: does not take {side}x{side} images: \S"):
+            engines.load(str(path), engine=runtime, threads=threads, image_size=(side, side))
     assert capfd.readouterr().err == ""
 
 

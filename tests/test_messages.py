@@ -210,6 +210,9 @@ def wrong_options(text: Text):
         option, before = match.group(), text.text[: match.start()]
         if option in FOREIGN_OPTIONS or option in ("--help", "--version"):
             continue
+        script = re.search(r"(?<![\w/])([a-z]+/\w+\.(?:py|sh)) (?:[^;,:()|`.]* )?$", before)
+        if script and option in options_of_scripts().get(ROOT / script.group(1), ()):
+            continue
         named = named_command(before)
         if option not in (options_of(named) if named else known_options(text)):
             yield f"{option} is no option of {named or 'what can print it'}"

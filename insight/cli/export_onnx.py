@@ -92,9 +92,7 @@ def _run_int8(args):
     print(f"calibrated on {result.calibrated} faces; parity with MXNet on others: {result.parity}")
     if result.weight_bits > 7:
         here = "also on this one" if result.overflows else "not on this one"
-        print(
-            f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; run embed --compare before you ship"
-        )
+        print(f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; look with `insight embed --compare`")
     if result.accuracy:
         before, after = result.accuracy
         print(f"{args.target_bin}: accuracy {before:.5f} in float32, {after:.5f} in int8; drop {before - after:.5f}")

@@ -70,9 +70,8 @@ def facts(spec: str, metadata: Mapping[str, str]) -> Facts:
     inside = {"inside": True, "outside": False}.get(metadata.get("normalisation", ""))
     size = re.fullmatch(r"\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*", metadata.get("input_size", ""))
     notes = tuple(metadata[ASSUMED].split("\n")) if ASSUMED in metadata else ()
-    return Facts(
-        inside, (int(size.group(1)), int(size.group(2))) if size else None, order, _weight_bits(metadata), notes
-    )
+    sides = (int(size.group(1)), int(size.group(2))) if size else None
+    return Facts(inside, sides, order, _weight_bits(metadata), notes)
 
 
 def _weight_bits(metadata: Mapping[str, str]) -> Optional[int]:

@@ -217,7 +217,11 @@ def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
         return  # OnnxEngine refuses a size that contradicts the file
     batch = shape[0].get_length() if shape[0].is_static else -1
     try:
-        model.reshape({0: [batch, 3, *size]})
+        for count in (1, batch):  # while the batch is open, wrong sizes pass, and with one thread are even computed
+            model.reshape({0: [count, 3, *size]})
+            given = model.outputs[0].get_partial_shape()[0]
+            if count == 1 and given.is_static and given.get_length() != 1:
+                raise RuntimeError(f"one image gives {given.get_length()} embeddings")
     except RuntimeError as error:
         raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images: {_reason(error)}") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import Tuple
 
 from .commit import PathLike
 
@@ -25,15 +24,6 @@ def in_place(path: PathLike, overwrite: bool = False) -> str:
 def into_new(path: PathLike) -> str:
     """The command that writes a sound set from a damaged one into a folder beside it."""
     return f"insight dataset-repair {typed(path)} --output {typed(repaired(path))}"
-
-
-def scaled(path: PathLike, size: Tuple[int, int]) -> str:
-    """The commands that make a verification .bin with images of another (height, width)."""
-    stem, ending = os.path.splitext(os.fspath(path))
-    images, new = f"{stem}-images", f"{stem}-{size[0]}x{size[1]}{ending}"
-    first = f"insight rec2image {typed(path)} {typed(images)}"
-    pairs = os.path.join(images, "pairs.csv")
-    return f"{first} && insight make-bin {typed(pairs)} {typed(new)} --image-size {size[0]},{size[1]}"
 
 
 def repaired(path: PathLike) -> str:

@@ -23,7 +23,6 @@ from insight.data.check import check
 from insight.data.check_rules import RULES
 from insight.data.payloads import refuse_unusable
 from insight.errors import InsightError
-from insight.formats.evalbin import write_bin
 from insight.formats.faceset import FaceSet
 from insight.formats.property import Property
 from insight.train.guards import check_set
@@ -457,19 +456,6 @@ def test_the_offsets_that_were_reported(tmp_path, capsys):
     assert cli.main(["rec2image", str(tmp_path / "set"), str(tmp_path / "images")]) == 0
     assert len(list((tmp_path / "images").rglob("*.jpg"))) == 32
     assert check(str(tmp_path / "set")).findings == []
-
-
-def test_a_bin_of_another_size(tmp_path):
-    write_bin(tmp_path / "my lfw.bin", [encode(face(i, 160, 160)) for i in range(4)], [True, False])
-    with pytest.raises(InsightError) as refused:
-        image_source(tmp_path / "my lfw.bin").pixels(0, (112, 112))
-    (both,) = re.findall("`([^`]+)`", str(refused.value))
-    for command in both.split(" && "):
-        words = shlex.split(command)
-        assert words[0] == "insight"
-        assert cli.main(words[1:]) == 0
-    scaled = image_source(tmp_path / "my lfw-112x112.bin")
-    assert [scaled.pixels(i, (112, 112)).shape for i in range(4)] == [(3, 112, 112)] * 4
 
 
 def test_images_of_another_size_on_the_way_through_folders(tmp_path):

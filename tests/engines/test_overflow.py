@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from insight import engines
-from insight.engines import onnx_engine, overflow
+from insight.engines import metadata, onnx_engine, overflow
 from insight.engines.onnxruntime import OnnxRuntimeEngine
 from insight.engines.openvino import OpenVINOEngine
 
@@ -62,7 +62,7 @@ def test_openvino_held_to_avx2():
 
 
 @pytest.mark.parametrize(
-    ("metadata", "bits"),
+    ("entries", "bits"),
     [
         ({}, None),
         ({"weight_bits": "7"}, None),
@@ -72,8 +72,8 @@ def test_openvino_held_to_avx2():
         ({"quantisation": "int8", "weight_bits": "many"}, None),
     ],
 )
-def test_bits_of_a_file(metadata, bits):
-    assert overflow.weight_bits(metadata) == bits
+def test_bits_of_a_file(entries, bits):
+    assert metadata.facts("m.onnx", entries).weight_bits == bits
 
 
 @pytest.fixture
