@@ -48,14 +48,14 @@ def run(args):
     from ..errors import InsightError
     from ..formats import atomic
     from ..verify.parts import embed_to
-    from ..verify.sources import image_source
+    from ._source import open_faces
 
     inputs = [args.input, *engines.model_files(args.model), *filter(None, [args.compare])]
     atomic.check_output(args.output, "--output", inputs)
     if args.compare and not os.path.isfile(args.compare):
         raise InsightError(f"--compare {args.compare}: no such file; want an .npz that embed wrote")
     engine = engines.load(args.model, batch_size=args.batch_size, engine=args.engine, dtype=args.dtype)
-    source, files = image_source(args.input), engines.model_files(args.model)
+    source, files = open_faces(args.input), engines.model_files(args.model)
     count, dimension = embed_to(args.output, engine, source, args.flip, files)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
     if args.compare:

@@ -53,6 +53,7 @@ def run(args):
 def _run_int8(args):
     from ..errors import InsightError
     from ..export.quantize import BOUND, COUNT, export_int8
+    from ._source import open_faces
 
     if not args.calibrate:
         raise InsightError(
@@ -62,7 +63,7 @@ def _run_int8(args):
     result = export_int8(
         args.model,
         args.output,
-        args.calibrate,
+        open_faces(args.calibrate),
         COUNT if args.num_calibrate is None else args.num_calibrate,
         args.graph,
         faces(args) if args.faces else None,

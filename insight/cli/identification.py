@@ -56,14 +56,15 @@ def _embeddings(args):
 
     from ..errors import InsightError
     from ..verify import embed
-    from ..verify.sources import UNKNOWN, image_source
+    from ..verify.sources import UNKNOWN
+    from ._source import open_faces
 
     paths = (args.gallery, args.probes)
     if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
         raise InsightError(
             f"--probes {paths[1]}: is the gallery itself, where each face finds itself; give other images"
         )
-    images = {path: image_source(path) for path in paths if not path.lower().endswith(".npz")}
+    images = {path: open_faces(path) for path in paths if os.path.isdir(path) or not path.lower().endswith(".npz")}
     for option, path in zip(("--gallery", "--probes"), paths):
         if path in images and (images[path].labels == UNKNOWN).all():  # told before hours of embedding
             raise InsightError(

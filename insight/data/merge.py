@@ -171,7 +171,7 @@ def merge(
         if histogram is not None:
             histograms.draw(histogram, _spreads(decisions, rules, refused is not None))
         if report is not None:
-            with atomic.write_beside(report, "w", encoding="utf-8", newline="") as out:
+            with atomic.write_beside(report, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
                 rows.write(out)
         if not dry_run:
             _write(output, sets, rows, report is None, overwrite)
@@ -280,7 +280,7 @@ def _write(output: str, sets: Sequence[FaceSet], rows: _Rows, with_report: bool,
     beside = [REPORT_NAME] if with_report else []
     with new_set(output, sets[0].image_size, beside, overwrite) as (stream, staging):
         if with_report:
-            with open(staging.path(REPORT_NAME), "w", encoding="utf-8", newline="") as out:
+            with open(staging.path(REPORT_NAME), "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
                 rows.write(out)
         for members in track(rows.members(), "merging", unit="identities"):
             payloads = []

@@ -11,6 +11,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, Optional, Tuple
 
+from .imagekind import HEAD_BYTES, kind_of
+
 _STANDALONE = frozenset([0x01, *range(0xD0, 0xD8)])  # TEM, RST0..7: markers without a length
 _DECODABLE_SOF = frozenset([0xC0, 0xC1, 0xC2])  # baseline, extended, progressive Huffman
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -133,14 +135,6 @@ def image_size(data: bytes) -> Optional[tuple[int, int]]:
 
 
 def suffix_of(data: bytes) -> str:
-    """The file suffix that the bytes ask for: ``.jpg``, ``.png``, ``.bmp``, ``.webp``, or ``.bin``."""
-    start = bytes(data[:12])
-    if start[:3] == b"\xff\xd8\xff":
-        return ".jpg"
-    if start[:8] == _PNG:
-        return ".png"
-    if start[:2] == b"BM":
-        return ".bmp"
-    if start[:4] == b"RIFF" and start[8:] == b"WEBP":
-        return ".webp"
-    return ".bin"
+    """The file suffix that the bytes ask for: ``.jpg``, ``.pgm``, ``.tif``, …; ``.bin`` where the kind is unknown."""
+    kind = kind_of(bytes(data[:HEAD_BYTES]))
+    return kind.suffix if kind else ".bin"

@@ -10,12 +10,13 @@ from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from ..errors import InsightError, printable
+from ..files import why_unreadable
 from ..formats import evalbin
 from ..progress import track
 from .embed import batches
 from .folds import FoldAccuracy, kfold_accuracy, normalise
-from .sources import UNKNOWN, ImageSource
+from .sources import UNKNOWN, ImageSource, file_reader
 
 
 class EvalSet(NamedTuple):
@@ -84,18 +85,20 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     _both_kinds(path, issame)
     position: dict = {}
     pairs = np.array([[position.setdefault(os.path.normpath(p), len(position)) for p in row[:2]] for row in rows])
-    missing = [name for name in position if not os.path.isfile(os.path.join(root, name))]
+    paths = [os.path.join(root, name) for name in position]
+    missing = [(name, reason) for name, reason in zip(paths, map(why_unreadable, paths)) if reason]
     if missing:
+        name, reason = missing[0]
         raise InsightError(
-            f"{path}: {len(missing)} of {len(position)} images are missing, the first is "
-            f"{os.path.join(root, missing[0])}; say with --image-root where the paths begin"
+            f"{path}: {len(missing)} of {len(position)} images are missing, the first is {printable(name)}"
+            f"{'' if reason == 'no such file' else f' ({reason})'}; say with --image-root where the paths begin"
         )
     names = list(position)
     people: dict = {}
     labels = np.array([people.setdefault(os.path.dirname(name), len(people)) for name in names], np.int64)
     if ((labels[pairs[:, 0]] == labels[pairs[:, 1]]) != issame).any():
         labels[:] = UNKNOWN
-    source = ImageSource(str(root), names, labels, lambda i: Path(root, names[i]).read_bytes(), "")
+    source = ImageSource(str(root), names, labels, file_reader(root, names), "")
     return EvalSet(Path(path).stem, source, pairs, issame, os.fspath(path))
 
 
