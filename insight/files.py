@@ -53,7 +53,7 @@ def read_file(path: str) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise Unreadable(_why(path, error)) from None
+        raise Unreadable(why(path, error)) from None
     if not data:
         raise Unreadable("empty file")
     return data
@@ -64,13 +64,14 @@ def why_unreadable(path: str) -> str:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        return _why(path, error)
+        return why(path, error)
     if stat.S_ISREG(mode):
         return ""
     return "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
 
 
-def _why(path: str, error: OSError) -> str:
+def why(path: str, error: OSError) -> str:
+    """In words, why a file could not be opened or read."""
     raise_if_not_its_own(path, error)
     if error.errno == errno.ENXIO:  # a socket
         return "a pipe, socket or device"

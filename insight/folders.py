@@ -1,11 +1,11 @@
 """Identity folders: a folder per person, images directly in it. The one reader that every command uses.
 
-An image is what OpenCV decodes, by its first bytes, whatever its suffix. Everything else is left out and counted by
-reason: other files, broken links, pipes, what cannot be read. For a list, a file with an image's suffix is taken
-unopened: packing looks at each file anyway, and writes those that it cannot use to a CSV.
+A file with a usual suffix of images is listed unopened, because whoever decodes it reports what is wrong with it. Any
+other file is an image if its first bytes are of a kind that OpenCV decodes. The rest is left out and counted by reason:
+other files, broken links, pipes, what cannot be read.
 
-Nothing here waits: pipes, sockets and devices are recognised without opening them, and files are opened so that
-they do not block.
+Nothing here waits: pipes, sockets and devices are recognised without opening them, and files are opened so that they do
+not block.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
     ----------
     folder : str
     for_list : bool
-        Take files with a usual suffix of images unopened, and leave out paths that a .lst cannot hold.
+        Leave out paths that a .lst cannot hold.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
         raise InsightError(f"{folder}: a file; {WANT}") from None
     except OSError as error:
         raise InsightError(f"{folder}: cannot be read ({error.strerror}); {WANT}") from None
-    people = _second_names_removed(folder, [e for e in entries if _is_person(e, for_list, read.skipped)], read.skipped)
+    people = _second_names_removed(folder, [e for e in entries if _is_person(e, read.skipped)], read.skipped)
     for entry in track(people, "listing", unit="folders"):
         files = _images_of(entry, for_list, read.skipped)
         if files:
@@ -132,19 +132,33 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
     return read
 
 
+def why_no_image(path: str) -> str:
+    """Why a file cannot be decoded, as far as its first bytes tell; empty where they are an image's."""
+    try:
+        head = files.read_head(path, HEAD_BYTES)
+    except OSError as error:
+        return files.why(path, error)
+    if not head:
+        return files.why_unreadable(path) or "empty file"
+    kind = kind_of(head)
+    if kind is None:
+        return f"not a readable image (it starts with {head[:8]!r})"
+    return "" if kind.decoded else f"{kind.name}, which OpenCV does not decode"
+
+
 def _entries(folder: str) -> List[os.DirEntry]:
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def _is_person(entry: os.DirEntry, for_list: bool, skipped: Skipped) -> bool:
+def _is_person(entry: os.DirEntry, skipped: Skipped) -> bool:
     """Whether an entry of the root is an identity folder; anything else is noted."""
     if entry.name.startswith("."):
         skipped.note(HIDDEN, entry.name)
         return False
     what = _what(entry)
     if what == _FILE:
-        what = FILES_BESIDE if _why_no_image(entry, for_list) else BESIDE
+        what = FILES_BESIDE if _why_no_image(entry) else BESIDE
     if what != _FOLDER:
         skipped.note(what, entry.name)
     return what == _FOLDER
@@ -198,7 +212,7 @@ def _why_left_out(entry: os.DirEntry, for_list: bool) -> Optional[str]:
     what = _what(entry)
     if what != _FILE:
         return NESTED if what == _FOLDER else what
-    reason = _why_no_image(entry, for_list)
+    reason = _why_no_image(entry)
     if reason is None and for_list and any(c in entry.path for c in "\t\r\n"):
         return UNLISTABLE
     return reason
@@ -217,10 +231,10 @@ def _what(entry: os.DirEntry) -> str:
         return _reason(entry, error, "links that cannot be followed")
 
 
-def _why_no_image(entry: os.DirEntry, by_suffix: bool) -> Optional[str]:
+def _why_no_image(entry: os.DirEntry) -> Optional[str]:
     """Why a file is left out; None where it is an image."""
     suffix = os.path.splitext(entry.name)[1].lower()
-    if by_suffix and suffix in SUFFIXES:
+    if suffix in SUFFIXES:
         return None
     try:
         head = files.read_head(entry.path, HEAD_BYTES)

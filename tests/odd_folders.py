@@ -25,23 +25,21 @@ ENCODINGS = {
     "wrong.jpg": ".png",
     "wrong.txt": ".jpg",
 }
+BYTES = "J\udce9r\udcf4me"  # a name that is not UTF-8
 PLAIN = [
     "Ann/1.jpg",
     "Ann/2.jpg",
     "Ann/caf\udce9.jpg",
     "Ann/link.jpg",
-    "J\udce9r\udcf4me/1.jpg",
-    "J\udce9r\udcf4me/2.jpg",
+    f"{BYTES}/1.jpg",
+    f"{BYTES}/2.jpg",
 ]
-OTHERS = [f"Kinds/{name}" for name in sorted(ENCODINGS)] + [
-    "Link/1.jpg",
-    "Link/2.jpg",
-    "Żak 日本/1.jpg",
-    "Żak 日本/2.jpg",
-]
+OTHERS = [f"Kinds/{name}" for name in sorted(ENCODINGS)]
+OTHERS += ["Link/1.jpg", "Link/2.jpg", "Żak 日本/1.jpg", "Żak 日本/2.jpg"]
 UNLISTABLE = ["Ann/line\nend.jpg", "Ann/tab\there.jpg"]
 IMAGES = sorted(PLAIN + UNLISTABLE) + OTHERS  # in the order of a reader
-PEOPLE = ["Ann", "J\udce9r\udcf4me", "Kinds", "Link", "Żak 日本"]
+LISTED = PLAIN + OTHERS  # what a .lst can hold
+PEOPLE = ["Ann", BYTES, "Kinds", "Link", "Żak 日本"]
 LABELS = [PEOPLE.index(key.partition("/")[0]) for key in IMAGES]
 LEFT_OUT = {
     "hidden": 2,
@@ -61,9 +59,12 @@ LEFT_OUT = {
     "camera RAW images, which OpenCV does not decode (convert them to JPEG or PNG)": 1,
     "folders without images": 1,
 }
-# A file with an image's suffix goes into a list unopened: packing says what is wrong with it.
-CLAIMED = {"empty files": 1, "files that are not images": 1}
-CLAIMED_NAMES = ["Ann/empty.jpg", "Ann/text.jpg"]
+# Files with an image's suffix that are none: listed, and reported by whoever decodes them.
+CLAIMS = {
+    "Ann/empty.jpg": b"",
+    "Ann/phone.jpg": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "Ann/text.jpg": b"<html>404 Not Found</html>",
+}
 
 
 def picture(number: int, suffix: str = ".jpg") -> bytes:
@@ -130,8 +131,8 @@ def _specials(root: Path) -> None:
 def _others(root: Path) -> None:
     files: Dict[str, bytes] = {
         "README": b"",
-        "Ann/empty.jpg": b"",
-        "Ann/text.jpg": b"<html>404 Not Found</html>",
+        "Ann/empty.gif": b"",
+        "Ann/notes.txt": b"seen from the left",
         "Ann/Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         "Ann/clip.mp4": b"\0\0\0\x20ftypisom\0\0\2\0",
         "Ann/phone.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
@@ -142,6 +143,8 @@ def _others(root: Path) -> None:
         (root / name).write_bytes(data)
 
 
-def listed() -> List[str]:
-    """What goes into a list, in its order."""
-    return sorted(PLAIN + CLAIMED_NAMES) + OTHERS
+def write_claims(root: Path) -> List[str]:
+    """Add files that are not what their suffix says; returns what is listed then."""
+    for name, data in CLAIMS.items():
+        (root / name).write_bytes(data)
+    return sorted([*PLAIN, *CLAIMS]) + OTHERS

@@ -56,6 +56,7 @@ def run(args):
         raise InsightError(f"--compare {args.compare}: no such file; want an .npz that embed wrote")
     engine = engines.load(args.model, batch_size=args.batch_size, engine=args.engine, dtype=args.dtype)
     source, files = open_faces(args.input), engines.model_files(args.model)
+    source.check()
     count, dimension = embed_to(args.output, engine, source, args.flip, files)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
     if args.compare:

@@ -71,6 +71,8 @@ def _embeddings(args):
                 f"{option} {path}: does not say who anyone is, as no verification .bin does; "
                 "give a folder per identity, a .rec with labels, or an .npz of either"
             )
+        if path in images:
+            images[path].check()
     engine = None
     if images:
         from ..engines import load

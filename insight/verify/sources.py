@@ -17,6 +17,7 @@ from .. import files, folders
 from ..errors import InsightError, printable
 from ..formats import evalbin, faceset, framing
 from ..image import decode_rgb
+from ..progress import track
 
 UNKNOWN = -1  # the label of an image whose identity the source does not tell
 _PICKLES = (pickle.PROTO, b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0
@@ -107,6 +108,26 @@ class ImageSource:
             stat = _status(self.path)
             state.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
         return state.hexdigest()
+
+    def check(self) -> None:
+        """Look at the first bytes of every file of a folder: better now than after hours of embedding.
+
+        Raises
+        ------
+        InsightError
+            Some are no images; the first few are named.
+        """
+        paths = [] if self._what else [os.path.join(self.path, key) for key in self.keys]
+        found = []
+        for path in track(paths, "looking at files", unit="files"):
+            reason = folders.why_no_image(path)
+            if reason:
+                found.append((printable(path), reason))
+        if found:
+            others = ", ".join(name for name, _ in found[1 : folders.NAMED])
+            others = f"; {len(found) - 1} others cannot be used either: {others}" if others else ""
+            others += ", …" if len(found) > folders.NAMED else ""
+            raise InsightError(f"{found[0][0]}: {found[0][1]}; remove it or replace it{others}")
 
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
         """Up to ``count`` images from all over the source, decoded: uint8 (N, 3, H, W), RGB."""

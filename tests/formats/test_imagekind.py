@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from insight.errors import InsightError
-from insight.formats.imagehead import suffix_of
+from insight.formats.imagehead import image_size, suffix_of
 from insight.formats.imagekind import DECODED_SUFFIXES, HEAD_BYTES, KINDS, kind_of
 from insight.image import upright_bgr
 
@@ -149,6 +149,21 @@ def test_what_is_of_no_kind(data):
     assert kind_of(data) is None
     assert not decodes(data)
     assert suffix_of(data) == ".bin"
+
+
+@pytest.mark.parametrize("name, suffix, data", DECODED, ids=lambda value: value if isinstance(value, str) else "")
+def test_size_by_the_header(name, suffix, data):
+    size = image_size(memoryview(data))
+    assert size == upright_bgr(data, "")[0].shape[:2] or (size is None and data[2:4] in (b"+\0", b"\0+"))  # BigTIFF
+    for cut in range(0, min(len(data), 64)):
+        assert image_size(data[:cut]) in (None, size)
+
+
+@pytest.mark.parametrize("options", [[cv2.IMWRITE_WEBP_QUALITY, 101], [cv2.IMWRITE_WEBP_QUALITY, 80]])
+def test_size_of_a_webp(options):
+    assert image_size(cv2.imencode(".webp", PIXELS, options)[1].tobytes()) == (64, 40)
+    alpha = np.dstack([PIXELS, PIXELS[:, :, 0]])
+    assert image_size(cv2.imencode(".webp", alpha, options)[1].tobytes()) == (64, 40)
 
 
 def test_every_kind_is_tried():
