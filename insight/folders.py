@@ -123,9 +123,9 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
         raise InsightError(f"{folder}: cannot be read ({error.strerror}); {WANT}") from None
     people = _second_names_removed(folder, [e for e in entries if _is_person(e, read.skipped)], read.skipped)
     for entry in track(people, "listing", unit="folders"):
-        files = _images_of(entry, for_list, read.skipped)
-        if files:
-            read.identities.append(Identity(entry.path, entry.name, files))
+        images = _images_of(entry, for_list, read.skipped)
+        if images:
+            read.identities.append(Identity(entry.path, entry.name, images))
     if not read.identities:
         raise InsightError(f"{folder}: {_why_empty(read.skipped)}")
     read.notes += _alike([identity.name for identity in read.identities])
@@ -168,14 +168,15 @@ def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skip
     """Leave out links to folders that are among the entries already, and to the root."""
     if not any(entry.is_symlink() for entry in entries):
         return entries
-    root, seen, kept = _place(os.stat(folder)), set(), set()
+    root = _place(os.stat(folder))
+    seen, kept = {root}, set()
     for entry in sorted(entries, key=lambda entry: entry.is_symlink()):  # stable: names stay in order
         try:
             place = _place(entry.stat())
         except OSError:
             kept.add(entry.name)  # it vanished: reading it will tell
             continue
-        if entry.is_symlink() and place in (root, *seen):
+        if entry.is_symlink() and place in seen:
             skipped.note(TO_ROOT if place == root else SAME_FOLDER, entry.name)
         else:
             seen.add(place)
@@ -194,16 +195,16 @@ def _images_of(person: os.DirEntry, for_list: bool, skipped: Skipped) -> List[st
     except OSError as error:
         skipped.note(_reason(person, error, "folders that cannot be read"), person.name)
         return []
-    files = []
+    images = []
     for entry in entries:
         reason = _why_left_out(entry, for_list)
         if reason is None:
-            files.append(entry.name)
+            images.append(entry.name)
         else:
             skipped.note(reason, f"{person.name}/{entry.name}")
-    if not files:
+    if not images:
         skipped.note(BARE, person.name)
-    return files
+    return images
 
 
 def _why_left_out(entry: os.DirEntry, for_list: bool) -> Optional[str]:
@@ -272,11 +273,8 @@ def _alike(names: List[str]) -> List[str]:
     groups: Dict[str, List[str]] = {}
     for name in names:
         groups.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
-    pairs = [", ".join(map(printable, group)) for group in groups.values() if len(group) > 1]
-    if not pairs:
+    alike = [", ".join(map(printable, group)) for group in groups.values() if len(group) > 1]
+    if not alike:
         return []
-    shown = "; ".join(pairs[:NAMED]) + ("; …" if len(pairs) > NAMED else "")
-    return [
-        f"note: {len(pairs)} names differ only in case or in the encoding of accents ({shown}); each folder counts as "
-        "an identity"
-    ]
+    shown = "; ".join(alike[:NAMED]) + ("; …" if len(alike) > NAMED else "")
+    return [f"note: names that differ only in case or in the encoding of accents are different identities: {shown}"]

@@ -359,8 +359,8 @@ class TestNames:
         read = read_identities(str(tmp_path))
         assert [identity.name for identity in read.identities] == sorted(["Ann", "ann", nfc, nfd, "Bob"])
         assert read.lines() == [
-            f"note: 2 names differ only in case or in the encoding of accents (Ann, ann; {nfd}, {nfc}); each folder "
-            "counts as an identity"
+            "note: names that differ only in case or in the encoding of accents are different identities: "
+            f"Ann, ann; {nfd}, {nfc}"
         ]
 
     @pytest.mark.parametrize(
