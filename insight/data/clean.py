@@ -208,12 +208,10 @@ def clean(
             stream, staging = opened.enter_context(new_set(output, faces.image_size, beside, overwrite))
             if report is None:
                 result.report = os.path.join(output, REPORT_NAME)
-                table = open(staging.path(REPORT_NAME), "w", encoding="utf-8", errors="surrogateescape", newline="")
+                table = open(staging.path(REPORT_NAME), "w", encoding="utf-8", newline="")
                 opened.enter_context(table)
         if report is not None:
-            table = opened.enter_context(
-                atomic.write_beside(report, "w", encoding="utf-8", errors="surrogateescape", newline="")
-            )
+            table = opened.enter_context(atomic.write_beside(report, "w", encoding="utf-8", newline=""))
         _one_pass(faces, who, directions(embed, faces.rec_path), rules, result, stream, table)
         return result
 

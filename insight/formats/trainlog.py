@@ -32,7 +32,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from ..errors import InsightError, printable
 
 CURVES = ("loss", "acc", "acc_free", "lr", "speed", "wait")
 LR_LINE_EVERY = 1000  # steps
@@ -115,7 +115,7 @@ class TrainLog:
     """
 
     def __init__(self, label: str):
-        self.label = label
+        self.label = printable(label)
         self.clear()
 
     def clear(self) -> None:

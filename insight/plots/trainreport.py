@@ -41,7 +41,7 @@ def write_csv(runs: Sequence[TrainLog], path) -> None:
     names = [name for name in CURVES if any(name in run.curves for run in runs)]
     targets = list(dict.fromkeys(target for run in runs for target in run.targets))
     heading = ["run", "step", *names, *(f"{target} {field}" for target in targets for field in Target._fields), "saved"]
-    with atomic.write_beside(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+    with atomic.write_beside(path, "w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(heading)
         for run in runs:
