@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import signal
 import tempfile
 import threading
 from pathlib import Path
@@ -258,6 +259,19 @@ def _raiser(number):
 
 
 class TestFiles:
+    @pytest.fixture(autouse=True)
+    def no_waiting(self):
+        """A reader that waits for a pipe's writer fails here instead of holding up everything."""
+
+        def late(*_):
+            raise TimeoutError("the reader waits")
+
+        before = signal.signal(signal.SIGALRM, late)
+        signal.alarm(60)
+        yield
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
     def test_the_bytes(self, tmp_path):
         for size in (1, 1 << 16, (1 << 16) + 1, 5 << 20):
             data = random.Random(size).randbytes(size)

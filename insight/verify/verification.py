@@ -60,7 +60,7 @@ def load_set(path) -> EvalSet:
     first_use = np.unique(index, return_index=True)[1]
     labels = np.full(len(position), UNKNOWN, np.int64)
     source = ImageSource(str(path), [str(i) for i in first_use], labels, list(position).__getitem__, "image")
-    return EvalSet(path.stem, source, index.reshape(-1, 2), issame, str(path))
+    return EvalSet(printable(path.stem), source, index.reshape(-1, 2), issame, str(path))
 
 
 def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
@@ -99,7 +99,7 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     if ((labels[pairs[:, 0]] == labels[pairs[:, 1]]) != issame).any():
         labels[:] = UNKNOWN
     source = ImageSource(str(root), names, labels, file_reader(root, names), "")
-    return EvalSet(Path(path).stem, source, pairs, issame, os.fspath(path))
+    return EvalSet(printable(Path(path).stem), source, pairs, issame, os.fspath(path))
 
 
 def _both_kinds(path, issame: np.ndarray) -> None:

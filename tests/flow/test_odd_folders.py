@@ -206,10 +206,14 @@ class TestPairs:
         options = pairs(self.SAME, *kinds)
         status, out, _ = run("verification", *options)
         assert status == 0 and "[pairs]Pairs: 12 (1 same, 11 different), 14 distinct images" in out
-        status, _, _ = run("report", *options, "--output", "OUT/r.html", "--card", "OUT/r.md")
-        assert status == 0
+        os.rename(tmp_path / "pairs.csv", tmp_path / "p\udce9.csv")
+        options = [option.replace("pairs.csv", "p\udce9.csv") for option in options]
+        output = ("--output", "OUT/r.html", "--card", "OUT/r.md", "--title", "t\udcf4")
+        assert run("report", *options, *output)[0] == 0
         page = (tmp_path / "r.html").read_text(encoding="utf-8")
         assert r"J\xe9r\xf4me/1.jpg" in page and page.count("data:image/") > 4
+        for name in ("r.html", "r.md"):
+            assert rb"p\xe9" in (tmp_path / name).read_bytes() and rb"t\udcf4" in (tmp_path / name).read_bytes()
 
     @pytest.mark.parametrize(
         "name, says",
