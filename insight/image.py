@@ -14,7 +14,7 @@ cv2.setNumThreads(0)  # our loaders hand one image to one thread; OpenCV's own p
 
 
 def decode_bgr(data, name: str) -> np.ndarray:
-    """Decode JPEG, PNG, BMP or WebP bytes as uint8 (H, W, 3), BGR, as OpenCV keeps it.
+    """Decode the bytes of an image as uint8 (H, W, 3), BGR, as OpenCV keeps it.
 
     Grey and alpha images become three channels; EXIF orientation is not applied (records
     hold aligned faces; packing applies it once).

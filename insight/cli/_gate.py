@@ -13,9 +13,9 @@ def add_gate(parser, bound, default=None):
 def faces(args):
     """What gives the gate its images."""
     from ..export.parity import random_faces
-    from ..verify.sources import image_source
+    from ._source import open_faces
 
-    return image_source(args.faces).spread if args.faces else random_faces
+    return open_faces(args.faces).spread if args.faces else random_faces
 
 
 def say_lineage(stages, where):

@@ -42,9 +42,12 @@ def run(args):
     from ..benchmark.compare import benchmark
     from ..benchmark.report import write_csv
     from ..errors import InsightError
+    from ._source import open_faces
 
     if args.csv and Path(args.csv).exists() and not args.overwrite:
         raise InsightError(f"--csv {args.csv}: is there already; give another, or --overwrite")
+    if args.input:
+        open_faces(args.input)  # what is left out of a folder is listed once, not by every measurement
     runtimes = args.engine.split(",") if args.engine else None
     measured = (args.rounds, args.seconds, args.image_size)
     report = benchmark(args.model, args.threads, args.batch, args.input, runtimes, *measured)

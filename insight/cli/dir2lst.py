@@ -3,8 +3,9 @@
   insight dir2lst faces work/train.lst
   insight dir2lst faces work/train.lst --val-ratio 0.1 --seed 0     and work/val.lst, other people
 
-Files are listed by name, not opened, moved or deleted. InsightFace's script left out people with
-a single image: that is --min-images 2.
+Nothing is moved or deleted. Files with a usual suffix of images are listed unopened, others if their first bytes are an
+image's; what is left out is counted by reason. InsightFace's script left out people with a single image: that is
+--min-images 2.
 """
 
 HELP = "list the images of identity folders in a .lst"

@@ -52,7 +52,7 @@ def run(args):
     from ..errors import InsightError
     from ..formats import atomic
     from ..verify.parts import about, embed_to
-    from ..verify.sources import image_source
+    from ._source import open_faces
 
     inputs = [args.input, *engines.model_files(args.model), *filter(None, [args.compare])]
     atomic.check_output(args.output, "--output", inputs)
@@ -61,7 +61,8 @@ def run(args):
     options = {"batch_size": args.batch_size, "engine": args.engine, "dtype": args.dtype}
     engine = engines.load(args.model, image_size=args.image_size, **options)
     print_notes(args.model, engine.notes)
-    source, files = image_source(args.input), engines.model_files(args.model)
+    source, files = open_faces(args.input), engines.model_files(args.model)
+    source.check()
     made = about(engine, args.flip, files)
     count, dimension = embed_to(args.output, engine, source, args.flip, files, about=made)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")

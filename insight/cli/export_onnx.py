@@ -65,6 +65,7 @@ def run(args):
 def _run_int8(args):
     from ..errors import InsightError
     from ..export.quantize import BOUND, COUNT, export_int8
+    from ._source import open_faces
 
     if not args.calibrate:
         raise InsightError(
@@ -74,7 +75,7 @@ def _run_int8(args):
     result = export_int8(
         args.model,
         args.output,
-        args.calibrate,
+        open_faces(args.calibrate),
         COUNT if args.num_calibrate is None else args.num_calibrate,
         args.graph,
         faces(args) if args.faces else None,
@@ -92,7 +93,9 @@ def _run_int8(args):
     print(f"calibrated on {result.calibrated} faces; parity with MXNet on others: {result.parity}")
     if result.weight_bits > 7:
         here = "also on this one" if result.overflows else "not on this one"
-        print(f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; look with `insight embed --compare`")
+        print(
+            f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; look with `insight embed --compare`"
+        )
     if result.accuracy:
         before, after = result.accuracy
         print(f"{args.target_bin}: accuracy {before:.5f} in float32, {after:.5f} in int8; drop {before - after:.5f}")

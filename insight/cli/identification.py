@@ -63,20 +63,23 @@ def _embeddings(args):
 
     from ..errors import InsightError
     from ..verify import embed, identification
-    from ..verify.sources import UNKNOWN, image_source
+    from ..verify.sources import UNKNOWN
+    from ._source import open_faces
 
     paths = (args.gallery, args.probes)
     if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
         raise InsightError(
             f"--probes {paths[1]}: is the gallery itself, where each face finds itself; give other images"
         )
-    images = {path: image_source(path) for path in paths if not path.lower().endswith(".npz")}
+    images = {path: open_faces(path) for path in paths if os.path.isdir(path) or not path.lower().endswith(".npz")}
     for option, path in zip(("--gallery", "--probes"), paths):
         if path in images and (images[path].labels == UNKNOWN).all():  # told before hours of embedding
             raise InsightError(
                 f"{option} {path}: does not say who anyone is, as no verification .bin does; "
                 "give a folder per identity, a .rec with labels, or an .npz of either"
             )
+        if path in images:
+            images[path].check()
     engine = None
     if args.image_size and not images:
         raise InsightError("--image-size: is about the network, and both files are embedded already; leave it out")

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats.imagehead import image_size, is_plain_png, read_jpeg_head, suffix_of
+from ..formats.imagekind import DECODED_SUFFIXES
 from ..progress import track
 
 CHUNK = 64  # images that one task takes
@@ -33,7 +34,6 @@ _SIDE = 32  # of the grey picture that is hashed and compared
 _BLANK_DEVIATION = 1.0
 _CORNER, _GREY = 8, 128
 _STUFFING = bytes(range(1, 128)) * 2  # no 0xFF: no marker
-_KNOWN = (".jpg", ".png", ".bmp", ".webp")
 
 
 class Look(NamedTuple):
@@ -81,8 +81,9 @@ def look(payload, deep: bool) -> Look:
 
 def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
     """Faults that the bytes show without decoding."""
-    if kind not in _KNOWN:
-        yield "not-an-image", f"begins with {data[:8]!r}"
+    if kind not in DECODED_SUFFIXES:
+        what = "" if kind == ".bin" else f", {kind[1:]}, which OpenCV does not decode"
+        yield "not-an-image", f"begins with {data[:8]!r}{what}"
     elif kind == ".jpg":
         head = read_jpeg_head(data)
         if head is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from html import escape
 from itertools import groupby
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..errors import InsightError
 from ..htmlpage import STYLE, data_uri
 from .check_rules import Finding, Sample
 
@@ -151,8 +152,18 @@ def _picture(data: bytes, code: str) -> str:
         return '<div class="blank">no picture</div>'
     if len(data) > _LARGEST_PICTURE:
         return f'<div class="blank">{len(data) / 1e6:.1f} MB, not shown</div>'
-    source = data_uri(data)
+    source = data_uri(data) or _converted(data)
     return f'<img alt="sample" loading="lazy" src="{source}">' if source else '<div class="blank">no picture</div>'
+
+
+def _converted(data: bytes) -> Optional[str]:
+    """An image that browsers do not show, as one that they do; None where it cannot be decoded."""
+    from ..image import decode_bgr
+
+    try:
+        return _png(decode_bgr(data, ""))
+    except InsightError:
+        return None
 
 
 def _png(pixels: np.ndarray) -> str:

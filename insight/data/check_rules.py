@@ -128,7 +128,7 @@ RULES: Dict[str, Rule] = {
     ),
     # payloads
     "empty-image": Rule(ERROR, "an image record has a payload", _DROP),
-    "not-an-image": Rule(ERROR, "a payload is a JPEG, PNG, BMP or WebP file", _DROP),
+    "not-an-image": Rule(ERROR, "a payload is an image that OpenCV decodes", _DROP),
     "truncated-image": Rule(ERROR, "a payload is a whole file; the rest of a cut one decodes as grey", _DROP_DEEP),
     "undecodable-image": Rule(ERROR, "a payload decodes", _DROP_DEEP),
     "image-size": Rule(

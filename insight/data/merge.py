@@ -156,7 +156,7 @@ def merge(
         elif not compares:
             _copy(sets, rows, None)
         if report is not None:
-            with atomic.write_beside(report, "w", encoding="utf-8", newline="") as out:
+            with atomic.write_beside(report, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
                 rows.write(out)
         elif not dry_run:
             report = os.path.join(output, REPORT_NAME)
@@ -228,7 +228,7 @@ def _write(output: str, sets: Sequence[FaceSet], rows: Rows, with_report: bool, 
     with new_set(output, sets[0].image_size, beside, overwrite) as (stream, staging):
         _copy(sets, rows, stream)
         if with_report:
-            with open(staging.path(REPORT_NAME), "w", encoding="utf-8", newline="") as out:
+            with open(staging.path(REPORT_NAME), "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
                 rows.write(out)
         if rows.skipped:
             with open(staging.path(SKIPPED_NAME), "w", encoding="utf-8", newline="") as out:

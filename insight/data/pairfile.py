@@ -100,4 +100,13 @@ def _are_images(numbers: List[str]) -> bool:
 
 def _lfw_path(name: str, number: str, root: str) -> str:
     stem = os.path.join(name, f"{name}_{whole(number):04d}")
-    return next((stem + s for s in _SUFFIXES if os.path.exists(os.path.join(root, stem + s))), stem + _SUFFIXES[0])
+    usual = next((s for s in _SUFFIXES if os.path.exists(os.path.join(root, stem + s))), None)
+    return stem + (_other_suffix(os.path.join(root, stem)) if usual is None else usual)
+
+
+def _other_suffix(stem: str) -> str:
+    """The suffix, perhaps empty, of the first file whose path without its suffix is this; ``.jpg`` where none is."""
+    folder, start = os.path.split(stem)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    found = (name for name in names if name == start or os.path.splitext(name)[0] == start)
+    return next(found, start + _SUFFIXES[0])[len(start) :]

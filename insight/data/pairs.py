@@ -46,6 +46,7 @@ class BinReport:
     skipped: List[Tuple[str, int, str]] = field(default_factory=list)
     dropped: int = 0
     skipped_path: Optional[str] = None
+    left_out: List[str] = field(default_factory=list)  # of the folder, before any image was decoded: lines
 
     def lines(self) -> List[str]:
         lines = [f"{self.path}: {self.pairs} pairs, {self.same} of one person and {self.pairs - self.same} of two"]
@@ -58,7 +59,7 @@ class BinReport:
         if self.skipped:
             what = f"{self.dropped} pairs with them were left out" if self.dropped else "others were drawn instead"
             lines.append(f"  {len(self.skipped)} images cannot be used, {what}; see {self.skipped_path}")
-        return lines
+        return lines + [f"  {line}" for line in self.left_out]
 
 
 def make_bin(
@@ -110,7 +111,7 @@ def make_bin(
     places = Places("" if is_folder else os.path.dirname(source), image_root if is_list else None)
     images = _Images(Target(size or DEFAULT_SIZE, suffix, quality), places, workers, on_error)
     if is_folder or is_list:
-        people = _people_of(source)
+        people = _people_of(source, report)
         report.asked = DEFAULT_PAIRS if pairs is None else pairs
         chosen = _draw(people, images, report, DEFAULT_FOLDS if folds is None else folds, seed or DEFAULT_SEED)
     else:
@@ -142,8 +143,13 @@ def _pair(root: str, first: str, second: str, same: bool) -> Pair:
     return Pair(Entry(os.path.join(root, first), 0), Entry(os.path.join(root, second), 0), same)
 
 
-def _people_of(source: str) -> List[List[Entry]]:
-    entries = entries_of(scan_identities(source).identities) if os.path.isdir(source) else iter_lst(source)
+def _people_of(source: str, report: BinReport) -> List[List[Entry]]:
+    if os.path.isdir(source):
+        scan = scan_identities(source)
+        report.left_out = scan.skipped.lines() + scan.notes
+        entries: Iterable[Entry] = entries_of(scan.identities)
+    else:
+        entries = iter_lst(source)
     people: Dict[int, List[Entry]] = {}
     for entry in entries:
         people.setdefault(entry.label, []).append(entry)

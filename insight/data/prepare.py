@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Deque, Iterable, Iterator, NamedTuple, Optional, Tuple, Union
 
+from .. import files
 from ..errors import InsightError
 from ..formats.imagehead import is_plain_png, read_jpeg_head, suffix_of
+from ..formats.imagekind import HEAD_BYTES, kind_of
 from ..formats.lst import Entry
 from ..formats.places import Places
 
 DEFAULT_SIZE = (112, 112)
 _DEFAULT_QUALITY = {".jpg": 95, ".png": 3}
 RESIZED = "resized from"
-MISSING = "no such file"
-_READ_BYTES = 1 << 16
-_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe among the images must not hang the work
+MISSING = files.MISSING
 _AHEAD = 16  # images per worker that may wait for their turn
 
 
@@ -61,24 +61,9 @@ class Prepared(NamedTuple):
 def read_file(path: str) -> bytes:
     """The bytes of a file. Raises :class:`Skip` if it cannot be read."""
     try:
-        descriptor = os.open(path, _READ_FLAGS)
-        try:
-            data = os.read(descriptor, _READ_BYTES)
-            if len(data) == _READ_BYTES:
-                pieces = [data]
-                while data:
-                    data = os.read(descriptor, 1 << 22)
-                    pieces.append(data)
-                data = b"".join(pieces)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        raise Skip(MISSING) from None
-    except OSError as error:
-        raise Skip(f"unreadable: {error.strerror}") from None
-    if not data:
-        raise Skip("empty file")
-    return data
+        return files.read_file(path)
+    except files.Unreadable as error:
+        raise Skip(str(error)) from None
 
 
 def verbatim(data: bytes, target: Target) -> bool:
@@ -98,6 +83,9 @@ def convert(data: bytes, entry: Entry, target: Target) -> Prepared:
     try:
         pixels, changes = image.upright_bgr(data, "")
     except InsightError as error:
+        kind = kind_of(data[:HEAD_BYTES])
+        if kind and not kind.decoded:
+            raise Skip(f"{kind.name}, which OpenCV does not decode: convert it to JPEG or PNG") from None
         raise Skip(str(error).lstrip(": ").partition(";")[0]) from None
     suffix = suffix_of(data)
     if suffix != ".jpg" and suffix != target.suffix:

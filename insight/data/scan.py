@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import InsightError
+from ..folders import Identity, Skipped, read_identities
 from ..formats.commit import refuse_existing
 from ..formats.labelmap import label_map_path, write_label_map
 from ..formats.lst import Entry, write_lst
 
-SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff"])
-_WANT = "want a folder that holds a folder of images per person"
 MIN_IDENTITIES = 2  # of each side of a split: one class cannot be trained, one person gives no impostor pair
-
-
-class Identity(NamedTuple):
-    """A person: the folder's name, and the paths of the images in it, sorted."""
-
-    name: str
-    paths: List[str]
 
 
 @dataclass
@@ -31,17 +22,18 @@ class Scan:
 
     folder: str
     identities: List[Identity] = field(default_factory=list)
-    skipped: Counter = field(default_factory=Counter)
+    skipped: Skipped = field(default_factory=Skipped)
+    notes: List[str] = field(default_factory=list)
     dropped_identities: int = 0  # below min_images
     dropped_images: int = 0
 
     @property
     def images(self) -> int:
-        return sum(len(identity.paths) for identity in self.identities)
+        return sum(len(identity.files) for identity in self.identities)
 
 
 def scan_identities(folder: str, min_images: int = 1) -> Scan:
-    """List the images of a folder of identity folders, by name; no image is opened.
+    """List the images of a folder of identity folders, as :func:`insight.folders.read_identities` reads it.
 
     Parameters
     ----------
@@ -56,57 +48,19 @@ def scan_identities(folder: str, min_images: int = 1) -> Scan:
     """
     if min_images < 1:
         raise InsightError(f"--min-images {min_images}: want 1 or more")
-    scan = Scan(folder)
-    for entry in _sorted_entries(folder):
-        if entry.name.startswith("."):
-            scan.skipped["hidden"] += 1
-        elif not entry.is_dir():
-            is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
-            scan.skipped["images beside the identity folders" if is_image else "files beside the identity folders"] += 1
+    read = read_identities(folder, for_list=True)
+    scan = Scan(folder, skipped=read.skipped, notes=read.notes)
+    for identity in read.identities:
+        if len(identity.files) >= min_images:
+            scan.identities.append(identity)
         else:
-            paths = list(_images_of(entry.path, scan.skipped))
-            if len(paths) >= min_images:
-                scan.identities.append(Identity(entry.name, paths))
-            elif paths:
-                scan.dropped_identities += 1
-                scan.dropped_images += len(paths)
-            else:
-                scan.skipped["folders without images"] += 1
+            scan.dropped_identities += 1
+            scan.dropped_images += len(identity.files)
     if not scan.identities:
-        raise InsightError(f"{folder}: {_why_empty(scan, min_images)}")
+        raise InsightError(
+            f"{folder}: none of its {scan.dropped_identities} identities has {min_images} images; lower --min-images"
+        )
     return scan
-
-
-def _sorted_entries(folder: str) -> List[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        raise InsightError(f"{folder}: no such folder; {_WANT}") from None
-    except NotADirectoryError:
-        raise InsightError(f"{folder}: a file; {_WANT}") from None
-
-
-def _images_of(folder: str, skipped: Counter) -> Iterator[str]:
-    for entry in _sorted_entries(folder):
-        if entry.name.startswith("."):
-            skipped["hidden"] += 1
-        elif os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
-            skipped["folders inside identity folders" if entry.is_dir() else "files that are no images by name"] += 1
-        elif any(c in entry.path for c in "\t\r\n"):
-            skipped["paths with a tab or line end, which a list cannot hold"] += 1
-        else:
-            yield entry.path
-
-
-def _why_empty(scan: Scan, min_images: int) -> str:
-    if scan.dropped_identities:
-        return f"none of its {scan.dropped_identities} identities has {min_images} images; lower --min-images"
-    if scan.skipped["images beside the identity folders"]:
-        return f"its images stand in the folder itself; {_WANT}"
-    if scan.skipped:
-        return f"holds no image ({', '.join(f'{n} {what}' for what, n in scan.skipped.items())}); {_WANT}"
-    return f"is empty; {_WANT}"
 
 
 def split_identities(
@@ -170,7 +124,7 @@ class ListReport:
                 f"left out: {self.scan.dropped_identities} identities below --min-images, "
                 f"with {self.scan.dropped_images} images"
             )
-        lines += [f"left out: {n} {what}" for what, n in self.scan.skipped.items()]
+        lines += self.scan.skipped.lines() + self.scan.notes
         if not self.maps and sum(people for _, _, people in self.written) == 1:
             lines.append("note: one identity can be merged or embedded; training needs two or more")
         return lines

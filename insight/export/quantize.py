@@ -8,7 +8,7 @@ is rounded where, :mod:`insight.export.qdq` says.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
@@ -19,7 +19,7 @@ from ..engines.metadata import QUANTISATION, WEIGHT_BITS
 from ..engines.onnx_engine import OnnxEngine
 from ..engines.onnxruntime import observe
 from ..engines.overflow import WEIGHT_MAX
-from ..errors import CheckFailed, InsightError
+from ..errors import CheckFailed, InsightError, printable
 from ..graph import fold
 from ..graph.nodes import Model
 from ..graph.onnx import to_onnx
@@ -64,7 +64,7 @@ class Seen(NamedTuple):
 def export_int8(
     spec: str,
     output: str,
-    calibrate: str,
+    calibrate: Union[str, ImageSource],
     num_calibrate: int = COUNT,
     graph: Optional[str] = None,
     faces: Optional[parity.Faces] = None,
@@ -83,7 +83,7 @@ def export_int8(
         ``prefix,epoch``; a training graph is cut at ``fc1_output``.
     output : str
         A .onnx file (QDQ form), or OpenVINO's .xml with its .bin beside it.
-    calibrate : str
+    calibrate : str or ImageSource
         Faces to find ranges on: identity folders, a .rec or a .bin.
     num_calibrate : int
         How many of them, from all over the source.
@@ -119,7 +119,7 @@ def export_int8(
     eval_set = load_set(target) if target else None
     source = open_source(spec, image_size=image_size)
     image_size = source.network.image_size
-    calibration = image_source(calibrate)
+    calibration = calibrate if isinstance(calibrate, ImageSource) else image_source(calibrate)
     if faces is None:
         if count < 1:
             raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared by them")
@@ -131,7 +131,7 @@ def export_int8(
         **source.properties,
         QUANTISATION: f"int8 weights of {weight_bits} bits per output channel, uint8 feature maps",
         WEIGHT_BITS: str(weight_bits),
-        "calibration": f"{len(seen)} faces of {Path(calibrate).name}",
+        "calibration": f"{len(seen)} faces of {printable(Path(calibration.path).name)}",
     }
     with naming(spec):
         float32_size = to_onnx(source.model).ByteSize()

@@ -126,6 +126,6 @@ def write_beside(path: PathLike, mode: str = "wb", **kwargs: Any) -> Iterator[IO
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write a whole UTF-8 text file atomically."""
-    with write_beside(path, "w", encoding="utf-8") as out:
+    """Write a whole UTF-8 text file atomically; bytes of names that are not UTF-8 become escapes, as JSON has them."""
+    with write_beside(path, "w", encoding="utf-8", errors="backslashreplace") as out:
         out.write(text)

@@ -11,6 +11,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, Optional, Tuple
 
+from .imagekind import HEAD_BYTES, kind_of
+from .imagesize import other_size
+
 _STANDALONE = frozenset([0x01, *range(0xD0, 0xD8)])  # TEM, RST0..7: markers without a length
 _DECODABLE_SOF = frozenset([0xC0, 0xC1, 0xC2])  # baseline, extended, progressive Huffman
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -124,23 +127,15 @@ def is_plain_png(data: bytes, size: Tuple[int, int]) -> bool:
 
 
 def image_size(data: bytes) -> Optional[tuple[int, int]]:
-    """(height, width) of JPEG or PNG bytes, from the header; None for anything else."""
+    """(height, width) of an encoded image, from its header; None where it does not tell."""
     if data[:8] == _PNG and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         return height, width
     head = read_jpeg_head(bytes(data))
-    return (head.height, head.width) if head else None
+    return (head.height, head.width) if head else other_size(bytes(data))
 
 
 def suffix_of(data: bytes) -> str:
-    """The file suffix that the bytes ask for: ``.jpg``, ``.png``, ``.bmp``, ``.webp``, or ``.bin``."""
-    start = bytes(data[:12])
-    if start[:3] == b"\xff\xd8\xff":
-        return ".jpg"
-    if start[:8] == _PNG:
-        return ".png"
-    if start[:2] == b"BM":
-        return ".bmp"
-    if start[:4] == b"RIFF" and start[8:] == b"WEBP":
-        return ".webp"
-    return ".bin"
+    """The file suffix that the bytes ask for: ``.jpg``, ``.pgm``, ``.tif``, …; ``.bin`` where the kind is unknown."""
+    kind = kind_of(bytes(data[:HEAD_BYTES]))
+    return kind.suffix if kind else ".bin"

@@ -21,7 +21,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from ..errors import InsightError, printable
 from .text import BLANK, open_text
 from .textlog import read_text_log
 
@@ -102,7 +102,7 @@ class TrainLog:
     """
 
     def __init__(self, label: str):
-        self.label = label
+        self.label = printable(label)
         self.clear()
 
     def clear(self) -> None:

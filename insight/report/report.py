@@ -121,7 +121,7 @@ def write_report(
     texts = {output: render.page(report), **({card: render.card(report)} if card else {})}
     with ExitStack() as both:  # they appear together, at its end
         for path, text in texts.items():
-            both.enter_context(atomic.write_beside(path, "w", encoding="utf-8")).write(text)
+            both.enter_context(atomic.write_beside(path, "w", encoding="utf-8", errors="backslashreplace")).write(text)
     return report
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -140,7 +141,8 @@ def _open_set(fpir: float, mate_M: np.ndarray, rank_M: np.ndarray, top_U: np.nda
 def match_identities(gallery: Embedded, probes: Embedded) -> Tuple[np.ndarray, np.ndarray]:
     """(G,) and (P,) int64 identities of two sets that were embedded apart.
 
-    Where the keys are paths, the folder is the identity; otherwise the label is, -1 being unknown.
+    Where the keys are paths, the folder is the identity, however its accents are encoded (macOS writes them as
+    letters of their own); otherwise the label is, -1 being unknown.
 
     Raises
     ------
@@ -159,7 +161,8 @@ def match_identities(gallery: Embedded, probes: Embedded) -> Tuple[np.ndarray, n
     numbers: Dict[str, int] = {}
 
     def number(one: Embedded) -> np.ndarray:
-        return np.array([numbers.setdefault(key.rpartition("/")[0], len(numbers)) for key in one.keys.tolist()])
+        people = (unicodedata.normalize("NFC", key.rpartition("/")[0]) for key in one.keys.tolist())
+        return np.array([numbers.setdefault(person, len(numbers)) for person in people])
 
     return number(gallery), number(probes)
 

@@ -10,16 +10,16 @@ import hashlib
 import os
 import pickle
 import shlex
-from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterator, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from .. import files, folders
+from ..errors import InsightError, printable
 from ..formats import evalbin, faceset, framing, remedies
 from ..image import decode_rgb
+from ..progress import track
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
 UNKNOWN = -1  # the label of an image whose identity the source does not tell
 _PICKLES = (pickle.PROTO, b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0
 
@@ -42,6 +42,8 @@ class ImageSource:
         (N,): path under the folder, key of the record, or position in the .bin.
     labels : numpy.ndarray
         (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
+    notes : sequence of str
+        Lines on what of a folder was left out, and why; a command that opens a source prints them.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class ImageSource:
         read: Callable[[int], bytes],
         what: str,
         scaling: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ):
         self.path = path
         self.keys = keys
         self.labels = labels
+        self.notes = notes
         self._read = read
         self._what = what
         self._scaling = scaling  # commands that pack it anew in another size, the last with --image-size
@@ -73,11 +77,12 @@ class ImageSource:
 
     def name(self, i: int) -> str:
         """The i-th image in messages: ``lfw.bin: image 17``."""
-        return os.path.join(self.path, self.keys[i]) if not self._what else f"{self.path}: {self._what} {self.keys[i]}"
+        name = f"{self.path}: {self._what} {self.keys[i]}" if self._what else os.path.join(self.path, self.keys[i])
+        return printable(name)
 
     def short_name(self, i: int) -> str:
         """The i-th image within its source: ``Ann/Ann_0001.jpg``, ``image 17``."""
-        return f"{self._what} {self.keys[i]}".lstrip()
+        return printable(f"{self._what} {self.keys[i]}".lstrip())
 
     def pixels(self, i: int, size: Tuple[int, int]) -> np.ndarray:
         """The i-th image, decoded: uint8 (3, H, W), RGB.
@@ -119,12 +124,32 @@ class ImageSource:
         state = hashlib.sha256()
         in_files = not self._what
         for key, label in zip(self.keys, self.labels.tolist()):
-            stat = os.stat(os.path.join(self.path, key)) if in_files else None
+            stat = _status(os.path.join(self.path, key)) if in_files else None
             state.update(repr((key, label, stat and (stat.st_size, stat.st_mtime_ns))).encode())
         if not in_files:
-            stat = os.stat(self.path)
+            stat = _status(self.path)
             state.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
         return state.hexdigest()
+
+    def check(self) -> None:
+        """Look at the first bytes of every file of a folder: better now than after hours of embedding.
+
+        Raises
+        ------
+        InsightError
+            Some are no images; the first few are named.
+        """
+        paths = [] if self._what else [os.path.join(self.path, key) for key in self.keys]
+        found = []
+        for path in track(paths, "looking at files", unit="files"):
+            reason = folders.why_no_image(path)
+            if reason:
+                found.append((printable(path), reason))
+        if found:
+            others = ", ".join(name for name, _ in found[1 : folders.NAMED])
+            others = f"; {len(found) - 1} others cannot be used either: {others}" if others else ""
+            others += ", …" if len(found) > folders.NAMED else ""
+            raise InsightError(f"{found[0][0]}: {found[0][1]}; remove it or replace it{others}")
 
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
         """Up to ``count`` images from all over the source, decoded: uint8 (N, 3, H, W), RGB."""
@@ -143,8 +168,10 @@ def image_source(path) -> ImageSource:
     path = os.fspath(path)
     if os.path.isdir(path):
         return _folder(path)
-    if not os.path.isfile(path):
-        raise InsightError(f"{path}: no such file or folder; want identity folders, a .rec or a verification .bin")
+    reason = files.why_unreadable(path)
+    if reason:
+        reason = "no such file or folder" if reason == "no such file" else reason
+        raise InsightError(f"{path}: {reason}; want identity folders, a .rec or a verification .bin")
     with open(path, "rb") as opened:
         start = opened.read(4)
     if start == framing.MAGIC_BYTES:
@@ -155,6 +182,15 @@ def image_source(path) -> ImageSource:
         labels = np.full(len(images), UNKNOWN, np.int64)
         return ImageSource(path, keys, labels, images.__getitem__, "image", scaling_of_bin(path))
     raise InsightError(f"{path}: neither a .rec nor a verification .bin (it starts with {start!r})")
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise InsightError(
+            f"{printable(path)}: {error.strerror}; it was there when the input was listed; run again"
+        ) from None
 
 
 def _records(path: str) -> ImageSource:
@@ -170,20 +206,28 @@ def scaling_of_bin(path) -> Tuple[str, ...]:
 
 
 def _folder(path: str) -> ImageSource:
-    """One folder per identity, images directly in it, both sorted by name; hidden ones are no identities."""
-    keys: List[str] = []
-    labels: List[int] = []
-    identities = 0
-    for folder in sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != "."):
-        names = sorted(name for name in os.listdir(os.path.join(path, folder)) if _is_image(name))
-        keys += [f"{folder}/{name}" for name in names]
-        labels += [identities] * len(names)
-        identities += bool(names)
-    if not keys:
-        raise InsightError(f"{path}: holds no folder with images in it; want a folder per identity")
+    """One folder per identity, images directly in it, both sorted by name."""
+    read = folders.read_identities(path)
+    keys = [f"{identity.name}/{file}" for identity in read.identities for file in identity.files]
+    labels = np.repeat(np.arange(len(read.identities)), [len(identity.files) for identity in read.identities])
     scaling = (f"dir2lst {shlex.quote(path)} F.lst", "face2rec F.lst")
-    return ImageSource(path, keys, np.array(labels, np.int64), lambda i: Path(path, keys[i]).read_bytes(), "", scaling)
+    return ImageSource(path, keys, labels.astype(np.int64), file_reader(path, keys), "", scaling, read.lines())
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+def file_reader(root, names: Sequence[str]) -> Callable[[int], bytes]:
+    """What reads the i-th of files under a folder.
+
+    Raises
+    ------
+    InsightError
+        When it is called: the file is gone, cannot be read or is empty.
+    """
+
+    def read(i: int) -> bytes:
+        path = os.path.join(root, names[i])
+        try:
+            return files.read_file(path)
+        except files.Unreadable as error:
+            raise InsightError(f"{printable(path)}: {error}; remove it or replace it, then run again") from None
+
+    return read

@@ -11,13 +11,14 @@ from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from ..errors import InsightError, printable
+from ..files import why_unreadable
 from ..formats import evalbin
 from ..formats.places import spellings
 from ..progress import track
 from .embed import batches
 from .folds import FoldAccuracy, kfold_accuracy, normalise
-from .sources import UNKNOWN, ImageSource, scaling_of_bin
+from .sources import UNKNOWN, ImageSource, file_reader, scaling_of_bin
 
 
 class EvalSet(NamedTuple):
@@ -62,7 +63,7 @@ def load_set(path) -> EvalSet:
     labels = np.full(len(position), UNKNOWN, np.int64)
     keys, scaling = [str(i) for i in first_use], scaling_of_bin(path)
     source = ImageSource(str(path), keys, labels, list(position).__getitem__, "image", scaling)
-    return EvalSet(path.stem, source, index.reshape(-1, 2), issame, str(path))
+    return EvalSet(printable(path.stem), source, index.reshape(-1, 2), issame, str(path))
 
 
 def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
@@ -88,11 +89,13 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     spelled = {name: _spelled(root, name) for name in dict.fromkeys(name for row in rows for name in row[:2])}
     position: dict = {}
     pairs = np.array([[position.setdefault(spelled[name], len(position)) for name in row[:2]] for row in rows])
-    missing = [name for name in position if not os.path.isfile(os.path.join(root, name))]
+    paths = [os.path.join(root, name) for name in position]
+    missing = [(name, reason) for name, reason in zip(paths, map(why_unreadable, paths)) if reason]
     if missing:
+        name, reason = missing[0]
         raise InsightError(
-            f"{path}: {len(missing)} of {len(position)} images are missing, the first is "
-            f"{os.path.join(root, missing[0])}; say with --image-root where the paths begin"
+            f"{path}: {len(missing)} of {len(position)} images are missing, the first is {printable(name)}"
+            f"{'' if reason == 'no such file' else f' ({reason})'}; say with --image-root where the paths begin"
         )
     names = list(position)
     people: dict = {}
@@ -100,8 +103,8 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     if ((labels[pairs[:, 0]] == labels[pairs[:, 1]]) != issame).any():
         labels[:] = UNKNOWN
     scaling = (f"make-bin {shlex.quote(os.fspath(path))} NEW.bin --image-root {shlex.quote(os.fspath(root))}",)
-    source = ImageSource(str(root), names, labels, lambda i: Path(root, names[i]).read_bytes(), "", scaling)
-    return EvalSet(Path(path).stem, source, pairs, issame, os.fspath(path))
+    source = ImageSource(str(root), names, labels, file_reader(root, names), "", scaling)
+    return EvalSet(printable(Path(path).stem), source, pairs, issame, os.fspath(path))
 
 
 def _spelled(root, name: str) -> str:

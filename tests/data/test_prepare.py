@@ -98,8 +98,8 @@ def test_refused_files(tmp_path):
     reasons = [str(outcome) for _, outcome in prepare_all(entries, Target())]
     assert reasons == [
         "no such file",
-        "unreadable: Is a directory",
-        "empty file",
+        "a folder",
+        "a pipe, socket or device",
         "unreadable: File name too long",
         "no such file",
     ]

@@ -31,7 +31,7 @@ def test_labels_follow_sorted_names(people, tmp_path):
 
 def test_min_images_and_what_is_left_out(people, tmp_path):
     folder = people({"a": 3, "b": 1, "c": 2, "empty": 0})
-    (folder / "a/notes.txt").touch()
+    (folder / "a/notes.txt").write_text("seen from the left")
     (folder / "a/.hidden.jpg").touch()
     (folder / "a/deeper").mkdir()
     (folder / "a/UPPER.JPEG").touch()
@@ -45,7 +45,7 @@ def test_min_images_and_what_is_left_out(people, tmp_path):
     assert (scan.dropped_identities, scan.dropped_images, scan.images) == (1, 1, 6)
     assert scan.skipped == {
         "hidden": 2,
-        "files that are no images by name": 1,
+        "files that are not images": 1,
         "folders inside identity folders": 1,
         "paths with a tab or line end, which a list cannot hold": 1,
         "images beside the identity folders": 1,
@@ -54,7 +54,7 @@ def test_min_images_and_what_is_left_out(people, tmp_path):
     }
     lines = folder_to_lists(str(folder), str(tmp_path / "a.lst"), min_images=2).lines()
     assert "left out: 1 identities below --min-images, with 1 images" in lines
-    assert "left out: 1 folders inside identity folders" in lines
+    assert "left out: 1 folders inside identity folders: a/deeper" in lines
     assert sorted(folder.rglob("*")) == before
 
 
@@ -113,13 +113,13 @@ def test_bad_folders(people, tmp_path):
     with pytest.raises(InsightError, match="empty: is empty"):
         scan_identities(str(tmp_path / "empty"))
     (tmp_path / "empty/x.jpg").touch()
-    with pytest.raises(InsightError, match="its images stand in the folder itself"):
+    with pytest.raises(InsightError, match="its images are in the folder itself"):
         scan_identities(str(tmp_path / "empty"))
     with pytest.raises(InsightError, match=r"x\.jpg: a file"):
         scan_identities(str(tmp_path / "empty/x.jpg"))
     (tmp_path / "text/a").mkdir(parents=True)
-    (tmp_path / "text/a/a.txt").touch()
-    with pytest.raises(InsightError, match=r"holds no image \(1 files that are no images by name, 1 folders without"):
+    (tmp_path / "text/a/a.txt").write_text("a")
+    with pytest.raises(InsightError, match=r"no folder with images \(1 files that are not images, 1 folders without"):
         scan_identities(str(tmp_path / "text"))
     with pytest.raises(InsightError, match="none of its 2 identities has 3 images; lower --min-images"):
         scan_identities(str(people({"a": 1, "b": 2})), min_images=3)

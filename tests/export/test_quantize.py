@@ -300,7 +300,7 @@ class TestCommand:
             ("m.onnx", ["--weight-bits", "8"], "--weight-bits: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: is for --int8; add it, or leave this out"),
             ("m.onnx", ["--int8"], "--int8: needs --calibrate PATH"),
-            ("m.onnx", ["--int8", "--calibrate", "EMPTY"], "holds no folder with images in it"),
+            ("m.onnx", ["--int8", "--calibrate", "EMPTY"], "want a folder that holds a folder of images per person"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY/no"], "no: no such file or folder"),
             (
                 "m.onnx",

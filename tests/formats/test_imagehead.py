@@ -115,5 +115,6 @@ def test_size_and_suffix():
     assert {suffix: suffix_of(memoryview(data)) for suffix, data in kinds.items()} == {s: s for s in kinds}
     assert suffix_of(b"text") == ".bin"
     assert image_size(memoryview(kinds[".jpg"])) == image_size(memoryview(kinds[".png"])) == (24, 40)
-    assert image_size(memoryview(kinds[".bmp"])) is None
+    assert image_size(memoryview(kinds[".bmp"])) == image_size(memoryview(kinds[".webp"])) == (24, 40)
+    assert image_size(b"text") is None
     assert image_size(b"") is None

@@ -89,7 +89,7 @@ def test_a_bin_is_numbered_and_its_suffix_is_nothing(tmp_path):
 def test_what_is_no_source_is_told(tmp_path):
     with pytest.raises(InsightError, match="nowhere: no such file or folder; want identity folders, a .rec or"):
         image_source("nowhere")
-    with pytest.raises(InsightError, match="holds no folder with images"):
+    with pytest.raises(InsightError, match="is empty; want a folder that holds a folder of images per person"):
         image_source(tmp_path)
     (tmp_path / "f.tar").write_bytes(b"lfw/abc")
     with pytest.raises(InsightError, match=r"neither a .rec nor a verification .bin \(it starts with b'lfw/'\)"):

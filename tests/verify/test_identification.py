@@ -159,6 +159,14 @@ def test_identities_are_folders_or_labels():
         match_identities(gallery, records)
 
 
+def test_names_match_however_their_accents_are_encoded():
+    """A tree that was copied from a Mac has accents as letters of their own; some names are not UTF-8 at all."""
+    gallery = embedded(np.eye(2), ["Jos\u00e9/1.jpg", "J\udce9r/1.jpg"], [0, 1])
+    probes = embedded(np.eye(3), ["J\udce9r/2.jpg", "Jose/1.jpg", "Jose\u0301/1.jpg"], [0, 1, 2])
+    ids = match_identities(gallery, probes)
+    assert (ids[0].tolist(), ids[1].tolist()) == ([0, 1], [1, 2, 0])
+
+
 def test_the_command(tmp_path, capsys):
     gallery, gallery_ids, probes, probe_ids = made(1, 60, 9, 80)
     for name, rows, ids in (("g", gallery, gallery_ids), ("p", probes, probe_ids)):
