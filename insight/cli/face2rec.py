@@ -49,13 +49,25 @@ def add_image_arguments(parser):
         "--num-thread",
         type=worker_count,
         default=len(os.sched_getaffinity(0)),
-        help="threads that convert images; the set does not depend on it",
+        help="processes that check and convert images; the result does not depend on it",
     )
     parser.add_argument(
         "--on-error",
         choices=["skip", "fail"],
         default="skip",
         help="list unusable files and go on, or stop",
+    )
+    parser.add_argument(
+        "--damaged",
+        choices=["skip", "keep", "fail"],
+        default="skip",
+        help="images that decode with a complaint of the decoder: list them as unusable, use and list them, or stop",
+    )
+    parser.add_argument(
+        "--check-images",
+        choices=["decode", "headers"],
+        default="decode",
+        help="have the decoder check images that are copied, or look at their headers only",
     )
 
 
@@ -87,6 +99,8 @@ def run(args):
         on_error=args.on_error,
         layout=args.layout,
         overwrite=args.overwrite,
+        check=args.check_images,
+        damaged=args.damaged,
     )
     for report in reports:
         print("\n".join(report.lines()))

@@ -45,5 +45,7 @@ def run(args):
         on_error=args.on_error,
         pairs_output=args.pairs_output,
         overwrite=args.overwrite,
+        check=args.check_images,
+        damaged=args.damaged,
     )
     print("\n".join(report.lines()))

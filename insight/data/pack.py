@@ -11,37 +11,51 @@ import csv
 import os
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import List, NamedTuple, Optional, Tuple
 
 from ..errors import InsightError
 from ..formats import property
 from ..formats.commit import Staging, commit_together, refuse_existing
-from ..formats.lst import IM2REC, INSIGHTFACE, iter_lst, lst_dialect
+from ..formats.lst import IM2REC, iter_lst, lst_dialect
 from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
-from .prepare import DEFAULT_SIZE, RESIZED, Skip, Target, prepare_all
+from .intake import Chunk, Intake
+from .prepare import DECODE, DEFAULT_SIZE, RESIZED, SKIP, Skip, Target, stops, under_policy
+from .setwriter import GAPS, INDEXED, SetWriter
 
-SKIP, FAIL = "skip", "fail"
-INDEXED, PLAIN = "indexed", "plain"
 SET_NAME = "train"  # trainers look for train.rec
 
 
-@dataclass
 class PackReport:
-    """What one list became."""
+    """What one list became.
 
-    rec_path: str
-    images: int = 0
-    identities: int = 0
-    verbatim: int = 0
-    changes: Counter = field(default_factory=Counter)
-    skipped: List[Tuple[str, int, str]] = field(default_factory=list)  # path, label, reason
-    skipped_path: Optional[str] = None
-    labels: int = 0  # distinct ones
-    property: Optional[property.Property] = None
-    layout: str = INDEXED
-    dialect: str = INSIGHTFACE
+    (A plain class: ``dataclasses`` takes longer to load than a small set to pack.)
+
+    Attributes
+    ----------
+    images, identities, labels : int
+        Written; runs of equal labels; distinct labels.
+    verbatim : int
+        Images that were copied.
+    changes : Counter
+        What was done to the others.
+    skipped, damaged : list of (str, int, str)
+        Path, label and reason of files that were left out; of damaged ones that were packed.
+    skipped_path, damaged_path : str or None
+        The CSV of either.
+    """
+
+    def __init__(self, rec_path: str, property: property.Property, layout: str, dialect: str):
+        self.rec_path = rec_path
+        self.property = property
+        self.layout = layout
+        self.dialect = dialect
+        self.images = self.identities = self.labels = self.verbatim = 0
+        self.changes: Counter = Counter()
+        self.skipped: List[Tuple[str, int, str]] = []
+        self.damaged: List[Tuple[str, int, str]] = []
+        self.skipped_path: Optional[str] = None
+        self.damaged_path: Optional[str] = None
 
     def lines(self) -> List[str]:
         """The report in sentences, for a person."""
@@ -56,6 +70,11 @@ class PackReport:
         if self.skipped:
             reasons = Counter(reason for _, _, reason in self.skipped)
             lines.append(f"  {len(self.skipped)} files skipped ({_counts(reasons)}); see {self.skipped_path}")
+        if self.damaged:
+            lines.append(
+                f"  warning: {len(self.damaged)} damaged images packed as they are "
+                f"({_counts(Counter(damage for _, _, damage in self.damaged))}); see {self.damaged_path}"
+            )
         return lines + [f"  note: {note}" for note in self._notes()]
 
     def _notes(self) -> List[str]:
@@ -141,6 +160,8 @@ def pack(
     on_error: str = SKIP,
     layout: str = INDEXED,
     overwrite: bool = False,
+    check: str = DECODE,
+    damaged: str = SKIP,
 ) -> List[PackReport]:
     """Pack lists into record sets; all of them appear together when all are whole.
 
@@ -159,7 +180,7 @@ def pack(
     quality : int, optional
         JPEG 1..100 (95), or PNG compression 0..9 (3).
     workers : int
-        Threads for conversion.
+        Processes that check and convert images; the set does not depend on it.
     on_error : str
         ``skip`` lists unusable files in ``<set>.skipped.csv``; ``fail`` stops at the first.
     layout : str
@@ -167,6 +188,12 @@ def pack(
         0..N-1, nothing but images, which is what ``mx.io.ImageRecordIter`` can read.
     overwrite : bool
         Replace a set of the same name.
+    check : str
+        ``decode`` has the data of every image checked by the decoder; ``headers`` judges images that are copied by
+        their headers, and is faster where fewer than three cores are free.
+    damaged : str
+        What becomes of images that decode with a complaint: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
+        packs them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
 
     Raises
     ------
@@ -181,20 +208,19 @@ def pack(
     files = [stem + ending for stem in stems for ending in (".rec", ".idx")]
     if not overwrite:
         refuse_existing(folder, files)
-    surveys = [survey(path) for path in lists]
     said = _standing_property(folder)
     target = Target(size or (said[1:] if said else DEFAULT_SIZE), suffix, quality)
-    classes = max(s.num_classes for s in surveys)
-    wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
-    with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
-        reports = []
-        for path, stem, counted in zip(lists, stems, surveys):
-            report = PackReport(
-                os.path.join(folder, stem + ".rec"), property=wanted, layout=layout, dialect=lst_dialect(path)
-            )
-            _pack_one(path, stem, staging, report, target, counted.lines, workers, on_error)
-            reports.append(report)
-        staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
+    with Intake(target, workers, check, GAPS[layout]) as intake:
+        surveys = [survey(path) for path in lists]
+        classes = max(s.num_classes for s in surveys)
+        wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
+        with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
+            reports = []
+            for path, stem, counted in zip(lists, stems, surveys):
+                report = PackReport(os.path.join(folder, stem + ".rec"), wanted, layout, lst_dialect(path))
+                _pack_one(path, stem, staging, report, intake, counted.lines, on_error, damaged)
+                reports.append(report)
+            staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
     return reports
 
 
@@ -223,66 +249,60 @@ def _settle_property(folder, computed, said, files, overwrite) -> property.Prope
     )
 
 
-def _pack_one(path, stem, staging: Staging, report: PackReport, target, total, workers, on_error) -> None:
+def _pack_one(path, stem, staging: Staging, report: PackReport, intake: Intake, total, on_error, damaged) -> None:
     with ExitStack() as files:
         rec = files.enter_context(open(staging.path(stem + ".rec"), "wb", buffering=BUFFER_BYTES))
         idx = files.enter_context(open(staging.path(stem + ".idx"), "wb", buffering=BUFFER_BYTES))
-        stream = RecordStream(rec, idx)
-        outcomes = prepare_all(iter_lst(path), target, os.path.dirname(path), workers)
-        ranges = _write_images(track(outcomes, "packing", total, "images"), stream, report, path, on_error)
-        report.identities = len(ranges)
-        if report.layout == INDEXED:
-            _write_identities(stream, ranges, report.images)
-    if report.skipped:
-        name = stem + ".skipped.csv"
-        report.skipped_path = str(staging.folder / name)
-        write_skipped(staging.path(name), report.skipped)
-    else:
-        staging.obsolete.append(stem + ".skipped.csv")
+        writer = SetWriter(RecordStream(rec, idx), report.layout)
+        chunks = intake.chunks(iter_lst(path), os.path.dirname(path))
+        for chunk in track(chunks, "packing", total, "images", size=len):
+            if chunk.copied:
+                writer.write_copied(chunk)
+                report.verbatim += len(chunk)
+            else:
+                _write_mixed(chunk, writer, report, path, on_error, damaged)
+        report.images, report.labels = writer.images, len(writer.labels)
+        if not report.images:
+            name, _, reason = report.skipped[0]
+            raise InsightError(
+                f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}"
+            )
+        writer.write_identities()
+        report.identities = len(writer.ranges)
+    report.skipped_path = _list(staging, stem + ".skipped.csv", report.skipped)
+    report.damaged_path = _list(staging, stem + ".damaged.csv", report.damaged)
 
 
-def _write_images(outcomes, stream, report, path, on_error) -> List[Tuple[int, int]]:
-    """Write the images; returns the key ranges (keys from 1) of runs of equal labels."""
-    ranges, key, begin, last = [], 0, 1, None
-    labels, plain = set(), report.layout == PLAIN
-    for entry, outcome in outcomes:
+def _write_mixed(chunk: Chunk, writer: SetWriter, report: PackReport, path, on_error, damaged) -> None:
+    """Write the images of a chunk one by one."""
+    for i, entry in enumerate(chunk.entries):
+        outcome = under_policy(chunk.outcome(i), damaged)
         if isinstance(outcome, Skip):
-            if on_error == FAIL:
-                raise InsightError(f"{entry.path} (from {path}): {outcome}; repair or remove it, or --on-error skip")
+            remedy = stops(outcome, on_error, damaged)
+            if remedy:
+                raise InsightError(f"{entry.path} (from {path}): {outcome}; repair or remove it, or {remedy}")
             report.skipped.append((entry.path, entry.label, str(outcome)))
             continue
-        key += 1
-        label = entry.label
-        if plain:
-            stream.write(key - 1, outcome.payload, label, key - 1)
-        else:
-            stream.write(key, outcome.payload, (label, entry.aligned), key)
+        writer.write(entry, outcome)
+        if outcome.damage:
+            report.damaged.append((entry.path, entry.label, outcome.damage))
         if outcome.changes:
             report.changes.update(outcome.changes)
         else:
             report.verbatim += 1
-        if label != last:
-            if last is not None:
-                ranges.append((begin, key))
-            labels.add(label)
-            begin, last = key, label
-    if not key:
-        name, _, reason = report.skipped[0]
-        raise InsightError(f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}")
-    ranges.append((begin, key + 1))
-    report.images, report.labels = key, len(labels)
-    return ranges
 
 
-def _write_identities(stream: RecordStream, ranges: List[Tuple[int, int]], images: int) -> None:
-    first = images + 1
-    stream.write(0, b"", (first, first + len(ranges)), 0)
-    for key, edges in enumerate(ranges, first):
-        stream.write(key, b"", edges, key)
+def _list(staging: Staging, name: str, rows: List[Tuple[str, int, str]]) -> Optional[str]:
+    """Write a CSV of files beside the set, or see to it that an old one goes; the path that it will have."""
+    if not rows:
+        staging.obsolete.append(name)
+        return None
+    write_skipped(staging.path(name), rows)
+    return str(staging.folder / name)
 
 
 def write_skipped(path, skipped: List[Tuple[str, int, str]]) -> None:
-    """A CSV of the files that were not used, with the reason of each."""
+    """A CSV of files that were not used, or are damaged, with the reason of each."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         rows = csv.writer(out, lineterminator="\n")
         rows.writerow(["path", "label", "reason"])

@@ -15,14 +15,15 @@ from ..progress import Steps
 from .curves import Curves
 
 LR_LINE_EVERY = 1000
+DAMAGED_NAMED = 10  # records of a run
 TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
 
 
 class Journal:
     """Log lines on the terminal, ``PREFIX-log.jsonl`` beside the checkpoints, ``PREFIX-tensorboard/``.
 
-    The JSONL is appended to. Kinds of objects: ``start``, ``step``, ``verification``, ``saved``; a figure that is
-    not finite is null there.
+    The JSONL is appended to. Kinds of objects: ``start``, ``step``, ``verification``, ``saved``, and where records are
+    damaged ``damaged`` and ``damage``; a figure that is not finite is null there.
 
     Parameters
     ----------
@@ -130,6 +131,20 @@ class Journal:
         """Note a target's figures in JSONL and curves."""
         self.write("verification", target=target, step=step, accuracy=accuracy, std=std, xnorm=xnorm)
         self._curves.add(step, **{f"{target}/accuracy": accuracy, f"{target}/xnorm": xnorm})
+
+    def damaged(self, step: int, key: int, words: str, count: int) -> None:
+        """Note a record that decodes with a complaint, the ``count``-th of the run; the first ones by name."""
+        if count <= DAMAGED_NAMED:
+            self.say(f"record {key} is damaged and used as it decodes: {words}")
+            self.write("damaged", step=step, key=key, words=words)
+
+    def damage_in_all(self, count: int, data_dir: str) -> None:
+        """At the end of the run, say how many records were damaged, where more were than are named."""
+        if count > DAMAGED_NAMED:
+            self.say(
+                f"{count} damaged records were used as they decode; insight dataset-check {data_dir} --deep names them"
+            )
+            self.write("damage", count=count)
 
     def restart_clock(self) -> None:
         """Speed and wait count from here."""

@@ -78,6 +78,7 @@ class Run:
             options.num_workers,
             options.images_filter,
             "uint8" if devices[0].device_type == "gpu" else "float32",
+            self._note_damage,
         )
         head = heads.get(options.loss_type).name
         self.schedule = schedules.from_options(options, head, self.batch_size, self.loader.batches_per_epoch)
@@ -138,7 +139,11 @@ class Run:
                 self._check()
                 self._verify_if_due()
             self.evaluation.conclude()
+            self.journal.damage_in_all(len(self.loader.damage), self.options.data_dir)
         return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
+
+    def _note_damage(self, key: int, words: str) -> None:
+        self.journal.damaged(self.step, key, words, len(self.loader.damage))
 
     def _one_step(self, batch) -> None:
         rate = self.schedule(self.step)
@@ -191,6 +196,7 @@ class Run:
                 "model": model_meta,
                 "journal": self.journal.state(),
                 "evaluation": self.evaluation.state(),
+                "damaged": [position for position, _ in self.loader.damage.items()],
             }
             velocity = {name: array.asnumpy() for name, array in momenta(self.trainer).items()}
             resume.save(self.options.prefix, resume.State(meta, parameters, velocity))
@@ -200,6 +206,8 @@ class Run:
         restore_momenta(self.trainer, state.momenta)
         self.journal.restore(state.meta["journal"])
         self.evaluation.restore(state.meta["evaluation"])
+        for position in state.meta.get("damaged", ()):  # named before
+            self.loader.damage.add(position, "")
         threads = os.environ.get("OMP_NUM_THREADS")
         if threads != state.meta["threads"]:
             was = f"it ran on {state.meta['threads']} threads, now on {threads}"

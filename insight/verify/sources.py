@@ -14,9 +14,11 @@ from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from ..damage import Damage
 from ..errors import InsightError
 from ..formats import evalbin, faceset, framing
 from ..image import decode_rgb
+from ..progress import warn
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
 UNKNOWN = -1  # the label of an image whose identity the source does not tell
@@ -41,12 +43,16 @@ class ImageSource:
         (N,): path under the folder, key of the record, or position in the .bin.
     labels : numpy.ndarray
         (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
+    damage : Damage
+        Images that decoded with a complaint so far.
     """
 
     def __init__(self, path: str, keys: Sequence[str], labels: np.ndarray, read: Callable[[int], bytes], what: str):
         self.path = path
         self.keys = keys
         self.labels = labels
+        self.damage = Damage()
+        self._warned = 0
         self._read = read
         self._what = what
 
@@ -77,13 +83,19 @@ class ImageSource:
         InsightError
             It cannot be decoded, or is not of that (height, width).
         """
-        image = decode_rgb(self.read(i), self.name(i))
+        image = decode_rgb(self.read(i), self.name(i), lambda words: self.damage.add(i, words))
         if image.shape[:2] != tuple(size):
             raise InsightError(
                 f"{self.name(i)}: is {image.shape[0]}x{image.shape[1]} (height x width), the network takes "
                 f"{size[0]}x{size[1]}; give aligned faces of that size, as align-faces writes them"
             )
         return image.transpose(2, 0, 1)
+
+    def warn_of_damage(self) -> None:
+        """Say on stderr which images are damaged, where there are any of whom that was not said yet."""
+        if len(self.damage) > self._warned:
+            self._warned = len(self.damage)
+            warn(self.damage.line(self.path, len(self), self.short_name))
 
     def digest(self) -> str:
         """What tells this source from another or a later one: keys, labels, and size and time of each file."""
@@ -100,7 +112,9 @@ class ImageSource:
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
         """Up to ``count`` images from all over the source, decoded: uint8 (N, 3, H, W), RGB."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
-        return np.stack([self.pixels(i, size) for i in chosen.tolist()])
+        images = np.stack([self.pixels(i, size) for i in chosen.tolist()])
+        self.warn_of_damage()
+        return images
 
 
 def image_source(path) -> ImageSource:

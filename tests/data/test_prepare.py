@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_faces import encode, face
 
-from insight.data.prepare import Prepared, Skip, Target, prepare_all, read_file
+from insight.data.intake import prepare_all
+from insight.data.prepare import Prepared, Skip, Target, read_file
 from insight.errors import InsightError
 from insight.formats.imagehead import read_jpeg_head
 from insight.formats.lst import Entry
