@@ -66,7 +66,7 @@ def decode(data, order: str = BGR, checked: bool = False) -> Decoded:
 
 
 def complaint(data) -> str:
-    """What the decoder reports of an image, "" where nothing; quicker than :func:`decode`, for a picture that decodes.
+    """What the decoder reports of an image first or last, "" where nothing; quicker than :func:`decode`.
 
     A JPEG is decoded at an eighth of its size in grey: all of its data is read, and little is computed.
     """
@@ -102,7 +102,7 @@ def _jpeg(data, order: str) -> Decoded:
     pixels, printed = _overheard(data, order)
     if pixels is not None and report == _CUT and not printed and not _same(pixels, data, colours):
         pixels = None  # OpenCV before 4.11 hands out rows that it never wrote
-    return Decoded(pixels, report)
+    return Decoded(pixels, printed or report)
 
 
 def _is_unsupported(error: ValueError) -> bool:

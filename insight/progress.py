@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import timedelta
 from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
@@ -167,4 +166,6 @@ class Steps:
 
 def _clock(seconds: float) -> str:
     """``2 days, 3:04:05 left``."""
+    from datetime import timedelta  # not worth loading for less than a long run
+
     return f"{timedelta(seconds=round(seconds))} left"

@@ -59,19 +59,19 @@ def test_real_faces_have_opencv_s_pixels(real_data):
 
 
 def test_what_opencv_prints_of_a_jpeg_is_reported(jpegs, capfd):
-    """The oracle's line is the report; where the decoder goes on to an error, the report may be that error."""
+    """The oracle's line is the report."""
     files, verdicts = jpegs
     reported = 0
     for name, data in files.items():
-        pixels, report = decoding.decode(data)
+        report = decoding.decode(data).report
         printed = verdicts[name].printed
         assert bool(report) >= bool(printed), name
         if report and not printed:  # OpenCV is silent where a file just ends, and where it refuses
             assert report == "Premature end of JPEG file" or not verdicts[name].decodes, name
-        if printed and verdicts[name].decodes and report.startswith("Corrupt JPEG"):
+        if printed:
             assert report == printed[0], name
         reported += bool(report)
-        assert decoding.complaint(data) == report, name
+        assert bool(decoding.complaint(data)) == bool(report), name
     assert reported > len(files) // 2
     assert capfd.readouterr() == ("", "")
 

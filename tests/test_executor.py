@@ -86,8 +86,7 @@ def test_the_first_error_is_that_of_the_earliest_item(kind, workers):
 
     got = []
     with pytest.raises(InsightError, match="five"):
-        for result in in_order(task, range(20), workers, kind):
-            got.append(result)
+        got.extend(in_order(task, range(20), workers, kind))
     assert got == [0, 1, 2, 3, 4]
     assert not children()
 
@@ -100,8 +99,7 @@ def test_an_error_of_the_items_comes_in_its_turn(kind):
 
     got = []
     with pytest.raises(InsightError, match="no more"):
-        for result in in_order(abs, items(), 2, kind, ahead=8):
-            got.append(result)
+        got.extend(in_order(abs, items(), 2, kind, ahead=8))
     assert got == [0, 1, 2]
 
 

@@ -7,6 +7,10 @@
 An upright 3-channel JPEG of the right size is copied as it is. Grey, alpha, CMYK, 16-bit, rotated
 and odd-sized images, and PNG, BMP and WebP files are converted. Unaligned entries (first column 0)
 are warped by the landmarks of their line. What cannot be used is listed in <set>.skipped.csv.
+
+Copied images are decoded too, by processes beside the one that reads: what the decoder complains of (a damaged
+JPEG decodes, with grey or noise in it) is listed with its words and left out; --damaged keep packs it and lists
+it in <set>.damaged.csv. --check-images headers leaves that out, which is faster with fewer than three cores.
 Paths are relative to the working directory, or else to the list.
 """
 

@@ -49,10 +49,10 @@ class SetWriter:
     def write_copied(self, chunk: Chunk) -> None:
         """Write a chunk whose images are all copied, from where they lie in memory."""
         memory, gap, plain = chunk.memory, self._gap, self._plain
-        first = chunk.outcomes[0].begin - gap
+        first = chunk.spans[0][0] - gap
         shift = self._stream.offset - first
         lines = []
-        for entry, (begin, size) in zip(chunk.entries, chunk.outcomes):
+        for entry, (begin, size) in zip(chunk.entries, chunk.spans):
             label = entry.label
             if label != self._last:
                 self._begin_run(label)

@@ -13,7 +13,6 @@ import pickle
 import select
 import signal
 import struct
-import traceback
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Tuple
 
@@ -206,6 +205,8 @@ def _serve(task: Callable, problem: Optional[BaseException], tasks: int, results
                     raise problem
                 answer = pickle.dumps((task(item), None, ""), pickle.HIGHEST_PROTOCOL)
             except BaseException as error:
+                import traceback  # not worth loading before it is needed
+
                 answer = pickle.dumps((None, _portable(error), traceback.format_exc()), pickle.HIGHEST_PROTOCOL)
             left = memoryview(_HEAD.pack(len(answer)) + answer)
             try:

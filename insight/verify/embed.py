@@ -18,8 +18,8 @@ from ..progress import track
 from .sources import ImageSource
 
 FLIPS = ("none", "sum")
-AHEAD = 2  # batches that are decoded and wait, while the network works on one
-MOST_THREADS = 4  # decoding outruns any network on a CPU from there on
+AHEAD = 2  # batches that are decoded while the network works on one
+MOST_THREADS = AHEAD + 1  # one a batch; decoding outruns any network on a CPU from there on
 
 
 class Embedded(NamedTuple):
@@ -105,7 +105,7 @@ def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, s
             images[row] = source.pixels(i, image_size)
         return images
 
-    yield from in_order(decode, range(start, len(source), batch_size), workers, ahead=workers + AHEAD)
+    yield from in_order(decode, range(start, len(source), batch_size), workers, ahead=AHEAD + 1)
     source.warn_of_damage()
 
 
