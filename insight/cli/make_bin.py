@@ -8,7 +8,8 @@
   insight make-bin lfw/pairs.txt lfw.bin --image-root lfw_aligned
 
 Images go in as face2rec packs them. Those that cannot be used, and damaged ones, are listed in
-<output>.skipped.csv; where pairs are drawn, others take their place. The .bin is read by verification here and by InsightFace.
+<output>.skipped.csv; where pairs are drawn, others take their place. The .bin is read by verification here
+and by InsightFace.
 """
 
 from .face2rec import add_image_arguments

@@ -12,26 +12,15 @@ import mmap
 import os
 from collections import deque
 from itertools import islice
-from typing import Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Deque, Iterable, Iterator, Optional, Set, Tuple
 
 from ..executor import PROCESSES, Workers
 from ..executor.ticket import Ticket
-from ..formats.framing import MAGIC, MAGIC_BYTES
+from ..formats.framing import MAGIC_BYTES
 from ..formats.imagehead import header_length
 from ..formats.lst import Entry
-from .prepare import (
-    DECODE,
-    READ_FLAGS,
-    Outcome,
-    Prepared,
-    Skip,
-    Target,
-    convert,
-    damage_of,
-    read_rest,
-    unreadable,
-    verbatim,
-)
+from .chunk import Chunk, Span, Work, Worker, region
+from .prepare import DECODE, READ_FLAGS, Outcome, Prepared, Skip, Target, read_rest, unreadable, verbatim
 
 CHUNK = 64  # images that are handed over together, at most
 SLOTS, SLOT_BYTES = 48, 1 << 19  # of the shared memory; a slot holds a chunk
@@ -39,70 +28,6 @@ _LEAST_ROOM = 1 << 14  # a slot with less left is full
 _MOST_ASIDE = 1 << 26  # bytes of files that no slot had room for
 _ZEROS = (b"", b"\0\0\0", b"\0\0", b"\0")  # by size & 3: up to a multiple of 4
 _JPEG_END = b"\xff\xd9"
-
-
-Span = Tuple[int, int]  # where in the shared memory an image begins that is copied as it is, and its size
-
-
-class Chunk:
-    """Consecutive images of a list.
-
-    Attributes
-    ----------
-    entries : list of Entry
-    spans : list
-        Of each image that is copied as it is, where it begins in ``memory``, and its size; None for the others.
-    memory : memoryview
-        Valid until the next chunk is asked for. In front of each span are ``gap`` bytes that may be written to;
-        behind it are zeros up to a multiple of 4 bytes.
-    copied : bool
-        All images are copied, and lie one behind the other; none is damaged, or holds RecordIO's magic number.
-    """
-
-    def __init__(self, slot: int, memory: memoryview):
-        self.slot = slot
-        self.memory = memory
-        self.entries: List[Entry] = []
-        self.spans: List[Optional[Span]] = []
-        self.others: Dict[int, Outcome] = {}  # what became of those that have no span, by position
-        self.damage: Dict[int, str] = {}
-        self.copied = True
-        self.aside = 0  # bytes of files that the slot had no room for
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def outcome(self, i: int) -> Outcome:
-        """What became of the i-th image, with bytes of its own."""
-        span = self.spans[i]
-        if span is None:
-            outcome = self.others[i]
-        else:
-            outcome = Prepared(bytes(self.memory[span[0] : span[0] + span[1]]))
-        return outcome._replace(damage=self.damage[i]) if i in self.damage else outcome
-
-    def settle(self, done: _Done) -> None:
-        """Take in what a worker found and made."""
-        self.damage.update(done.damage)
-        self.others.update(done.others)
-        for i in done.others:
-            self.spans[i] = None
-        if done.others or done.damage or done.magic:
-            self.copied = False
-
-
-class _Work(NamedTuple):
-    """What a worker does for a chunk; images go by their position in it. Plain tuples, which are quickly pickled."""
-
-    checks: List[Tuple[int, int, int]]  # image, and its span
-    checks_aside: List[Tuple[int, bytes]]  # image, and its bytes
-    files: List[Tuple[int, Union[Span, bytes], Entry]]  # image, where its bytes are: to be converted
-
-
-class _Done(NamedTuple):
-    others: Dict[int, Outcome]  # of images that are not copied as they are
-    damage: Dict[int, str]  # of those that are
-    magic: bool  # is in one of them
 
 
 class Intake:
@@ -173,9 +98,9 @@ class Intake:
             yield chunk
             self._free.append(chunk.slot)
 
-    def _read(self, source: Iterator[Entry], chunk: Chunk, folder: str) -> _Work:
+    def _read(self, source: Iterator[Entry], chunk: Chunk, folder: str) -> Work:
         """Read files into a chunk's slot; what workers are to do."""
-        work = _Work([], [], [])
+        work = Work([], [], [])
         memory, mapped, gap = self._memory, self._map, self._gap
         at = chunk.slot * SLOT_BYTES
         end = at + SLOT_BYTES - 3  # of the last file's zeros
@@ -207,7 +132,7 @@ class Intake:
         chunk.copied = None not in chunk.spans
         return work
 
-    def _sort(self, image: int, entry: Entry, span: Span, rest: bytes, chunk: Chunk, work: _Work) -> Optional[Span]:
+    def _sort(self, image: int, entry: Entry, span: Span, rest: bytes, chunk: Chunk, work: Work) -> Optional[Span]:
         """A file's span, or None where it has none; adds what a worker is to do."""
         mapped, (begin, size) = self._map, span
         end, length = begin + size, self._head_length
@@ -241,12 +166,12 @@ class Intake:
             self._head_length = length
             self._heads = {data[:length]}
 
-    def _give(self, chunk: Chunk, work: _Work) -> Optional[Ticket]:
+    def _give(self, chunk: Chunk, work: Work) -> Optional[Ticket]:
         """Give a chunk's work to a worker; None where there is none."""
         if not self._check:
             work.checks.clear()
             work.checks_aside.clear()
-            chunk.copied = chunk.copied and self._map.find(MAGIC_BYTES, *_region(chunk.spans)) < 0
+            chunk.copied = chunk.copied and self._map.find(MAGIC_BYTES, *region(chunk.spans)) < 0
         if not any(work):
             return None
         if self._workers is None:
@@ -254,47 +179,8 @@ class Intake:
         return self._workers.submit(work)
 
     def _start(self) -> None:
-        self._workers = Workers(self._work, self._count, PROCESSES, _load)
-
-    def _work(self, work: _Work) -> _Done:
-        """What a worker does."""
-        from ..decoding import complaint
-
-        mapped = self._map
-        done = _Done({}, {}, self._has_magic(work.checks))
-        for image, begin, size in work.checks:
-            data = mapped[begin : begin + size]
-            if complaint(data):
-                self._note_damage(image, data, done)
-        for image, data in work.checks_aside:
-            self._note_damage(image, data, done)
-        for image, source, entry in work.files:
-            data = source if isinstance(source, bytes) else mapped[source[0] : source[0] + source[1]]
-            try:
-                done.others[image] = convert(data, entry, self._target)
-            except Skip as skip:
-                done.others[image] = skip
-        return done
-
-    def _has_magic(self, checks: List[Tuple[int, int, int]]) -> bool:
-        """Whether RecordIO's magic number is in one of these images, where it counts: at a multiple of 4."""
-        if not checks:
-            return False
-        import numpy as np
-
-        begin, end = _region([span for _, *span in checks])
-        words = np.frombuffer(self._map, "<u4", (end - begin) // 4, begin)  # a tenth of the time of searching bytes
-        return bool((words == MAGIC).any())
-
-    @staticmethod
-    def _note_damage(image: int, data: bytes, done: _Done) -> None:
-        try:
-            damage = damage_of(data)
-        except Skip as skip:
-            done.others[image] = skip
-        else:
-            if damage:
-                done.damage[image] = damage
+        worker = Worker(self._map, self._target)
+        self._workers = Workers(worker.work, self._count, PROCESSES, worker.load)
 
 
 def prepare_all(
@@ -313,12 +199,6 @@ def prepare_all(
                 yield entry, chunk.outcome(i)
 
 
-def _region(spans: List[Span]) -> Span:
-    """From the begin of the first to the end of the last, zeros included."""
-    begin, size = spans[-1]
-    return spans[0][0], begin + size + (-size & 3)
-
-
 def _open(path: str, folder: str) -> int:
     try:
         return os.open(path, READ_FLAGS)
@@ -327,8 +207,3 @@ def _open(path: str, folder: str) -> int:
         if os.path.isabs(path) or not os.path.exists(beside):
             raise
     return os.open(beside, READ_FLAGS)
-
-
-def _load() -> None:
-    """What each worker needs; see :class:`insight.executor.Workers`."""
-    from .. import decoding  # noqa: F401

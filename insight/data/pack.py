@@ -9,99 +9,22 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from contextlib import ExitStack
 from typing import List, NamedTuple, Optional, Tuple
 
 from ..errors import InsightError
 from ..formats import property
 from ..formats.commit import Staging, commit_together, refuse_existing
-from ..formats.lst import IM2REC, iter_lst, lst_dialect
+from ..formats.lst import iter_lst, lst_dialect
 from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
-from .intake import Chunk, Intake
-from .prepare import DECODE, DEFAULT_SIZE, RESIZED, SKIP, Skip, Target, stops, under_policy
+from .chunk import Chunk
+from .intake import Intake
+from .packreport import PackReport
+from .prepare import DECODE, DEFAULT_SIZE, SKIP, Skip, Target, stops, under_policy
 from .setwriter import GAPS, INDEXED, SetWriter
 
 SET_NAME = "train"  # trainers look for train.rec
-
-
-class PackReport:
-    """What one list became.
-
-    (A plain class: ``dataclasses`` takes longer to load than a small set to pack.)
-
-    Attributes
-    ----------
-    images, identities, labels : int
-        Written; runs of equal labels; distinct labels.
-    verbatim : int
-        Images that were copied.
-    changes : Counter
-        What was done to the others.
-    skipped, damaged : list of (str, int, str)
-        Path, label and reason of files that were left out; of damaged ones that were packed.
-    skipped_path, damaged_path : str or None
-        The CSV of either.
-    """
-
-    def __init__(self, rec_path: str, property: property.Property, layout: str, dialect: str):
-        self.rec_path = rec_path
-        self.property = property
-        self.layout = layout
-        self.dialect = dialect
-        self.images = self.identities = self.labels = self.verbatim = 0
-        self.changes: Counter = Counter()
-        self.skipped: List[Tuple[str, int, str]] = []
-        self.damaged: List[Tuple[str, int, str]] = []
-        self.skipped_path: Optional[str] = None
-        self.damaged_path: Optional[str] = None
-
-    def lines(self) -> List[str]:
-        """The report in sentences, for a person."""
-        records = f"{self.images} images"
-        if self.layout == INDEXED:
-            total = self.images + self.identities + 1
-            records += f" + {self.identities} identity records + 1 header = {total} records"
-        lines = [f"{self.rec_path}: {records}; property {self.property.text()}"]
-        converted = self.images - self.verbatim
-        if converted:
-            lines.append(f"  {self.verbatim} images verbatim, {converted} converted ({_counts(self.changes)})")
-        if self.skipped:
-            reasons = Counter(reason for _, _, reason in self.skipped)
-            lines.append(f"  {len(self.skipped)} files skipped ({_counts(reasons)}); see {self.skipped_path}")
-        if self.damaged:
-            lines.append(
-                f"  warning: {len(self.damaged)} damaged images packed as they are "
-                f"({_counts(Counter(damage for _, _, damage in self.damaged))}); see {self.damaged_path}"
-            )
-        return lines + [f"  note: {note}" for note in self._notes()]
-
-    def _notes(self) -> List[str]:
-        notes = []
-        if self.dialect == IM2REC:
-            notes.append("the list has im2rec's columns (index, label, path); its images were taken as aligned")
-        resized = sum(n for change, n in self.changes.items() if change.startswith(RESIZED))
-        if 2 * resized > self.images:
-            notes.append("most images were resized; networks expect aligned faces: align them first (align-faces)")
-        if self.identities > self.labels:
-            notes.append(
-                f"{self.labels} labels stand in {self.identities} separate runs, and each run counts as an identity; "
-                f"sort the list by label"
-            )
-        if self.labels < self.property.num_classes:
-            notes.append(
-                f"{self.property.num_classes - self.labels} of {self.property.num_classes} labels have no image"
-            )
-        if self.property.num_classes < 2:
-            notes.append("one identity can be merged or embedded; training needs two or more")
-        return notes
-
-
-def _counts(counter: Counter, most: int = 6) -> str:
-    shown = [f"{n} {what}" for what, n in counter.most_common(most)]
-    rest = len(counter) - most
-    return ", ".join(shown) + (f", and {rest} other kinds" if rest > 0 else "")
 
 
 class Survey(NamedTuple):

@@ -7,7 +7,7 @@ from typing import List, Optional, Tuple
 from ..formats.framing import COPIED_FRAME, INDEXED_FRAME, MAGIC
 from ..formats.lst import Entry
 from ..formats.recordwriter import RecordStream
-from .intake import Chunk
+from .chunk import Chunk
 from .prepare import Prepared
 
 INDEXED, PLAIN = "indexed", "plain"
