@@ -190,6 +190,25 @@ PARENT = """
 """
 
 
+def test_ctrl_c_is_the_parent_s_to_judge():
+    """A program that does not stop at Ctrl-C gets all results: workers pass over it."""
+    code = """
+        import os, signal, time
+        from insight.executor import in_order
+        def task(i):
+            time.sleep(0.02)
+            return i
+        for result in in_order(task, range(30), 2, "processes"):
+            if result == 3:
+                signal.signal(signal.SIGINT, lambda *_: None)
+                os.killpg(0, signal.SIGINT)
+        print(result)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, start_new_session=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("29\n", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_no_process_outlives_its_parent(number):
     """Ctrl-C goes to the whole group, as a terminal sends it; SIGKILL and SIGTERM to the parent alone."""

@@ -9,6 +9,7 @@ import pytest
 from conftest import usable
 
 from insight import executor
+from insight.data import intake
 from insight.data.intake import Intake
 from insight.data.pack import pack
 from insight.data.pairs import make_bin
@@ -19,6 +20,7 @@ from insight.formats.evalbin import read_bin
 from insight.formats.faceset import FaceSet
 from insight.formats.framing import MAGIC_BYTES
 from insight.formats.lst import Entry
+from insight.formats.recordio import RecordWriter
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,8 @@ def test_nothing_depends_on_the_workers(faces, tmp_path, monkeypatch, layout, da
     lines += ["1\ttext.jpg\t1\n", "1\tnone.jpg\t1\n"]
     (tmp_path / "a.lst").write_text("".join(lines * 3))
     sets = []
+    monkeypatch.setattr(intake, "CHUNK", 8)
+    monkeypatch.setattr(intake, "SLOTS", 3)  # each is used several times
     for workers, forks in ((1, True), (2, True), (5, True), (1, False), (3, False)):
         monkeypatch.setattr(executor, "may_fork", lambda forks=forks: forks)
         folder = tmp_path / f"{workers}{forks}"
@@ -158,8 +162,6 @@ def test_damage_in_files_that_are_converted(faces, insight, tmp_path):
 
 def test_large_images_are_copied_too(tmp_path, monkeypatch):
     """Files of more than a slot of the shared memory, and more of them than may wait at once."""
-    from insight.data import intake
-
     monkeypatch.setattr(intake, "SLOT_BYTES", 1 << 15)
     monkeypatch.setattr(intake, "_MOST_ASIDE", 1 << 18)
     files = [made.jpeg(number, 200, 200, QUALITY=100 if number % 3 else 20) for number in range(30)]
@@ -183,8 +185,13 @@ def test_a_payload_with_recordio_s_magic_number_is_framed_in_parts(tmp_path, che
         for number, image in enumerate(images):
             (tmp_path / f"{number}.jpg").write_bytes(image)
         (tmp_path / "a.lst").write_text("".join(f"1\t{tmp_path}/{number}.jpg\t{number}\n" for number in range(3)))
-        pack(str(tmp_path / "a.lst"), str(tmp_path / "set"), overwrite=True, check=check)
+        pack(str(tmp_path / "a.lst"), str(tmp_path / "set"), overwrite=True, check=check, layout="plain")
         assert payloads(tmp_path / "set") == images
+        with RecordWriter(str(tmp_path / "one.rec"), overwrite=True) as one_by_one:
+            for number, image in enumerate(images):
+                one_by_one.write(number, image, float(number), number)
+        for ending in ("rec", "idx"):
+            assert (tmp_path / f"set/train.{ending}").read_bytes() == (tmp_path / f"one.{ending}").read_bytes(), shift
 
 
 def test_headers_of_another_encoder_in_turn(tmp_path):

@@ -203,3 +203,32 @@ def test_images_for_a_parity_check(record_set, faces, model, run, tmp_path):
     _, err = run("export-onnx", "--model", model, "--output", tmp_path / "m.onnx", "--faces", record_set / "train.rec")
     assert err.count("\n") == 1
     assert err.startswith(f"warning: {record_set}/train.rec: ")
+
+
+def test_a_png_is_inflated_for_the_check_once_only(tmp_path, monkeypatch):
+    """Records are decoded each epoch; what was sound stays sound."""
+    import damaged_images as made
+
+    from insight.formats import pngfile
+    from insight.formats.recordio import RecordWriter
+
+    with RecordWriter(str(tmp_path / "train.rec")) as writer:
+        for key in range(6):
+            writer.write(key, made.pillow(key, kind="PNG"), float(key % 2), key)
+    (tmp_path / "property").write_text("2,112,112\n")
+    asked = []
+    real = pngfile.without_extras
+
+    def note(data, inflate=True):
+        asked.append(inflate)
+        return real(data, inflate)
+
+    monkeypatch.setattr(pngfile, "without_extras", note)
+    with FaceSet.open(str(tmp_path)) as records:
+        batches = Loader(records, 6, workers=1).batches()
+        for _ in range(3):
+            next(batches)
+        batches.close()
+    assert asked[:6] == [True] * 6
+    assert not any(asked[6:])
+    assert len(asked) >= 18
