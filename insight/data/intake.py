@@ -23,7 +23,7 @@ from .chunk import Chunk, Span, Work, Worker, region
 from .prepare import DECODE, READ_FLAGS, Outcome, Prepared, Skip, Target, read_rest, unreadable, verbatim
 
 CHUNK = 64  # images that are handed over together, at most
-SLOTS, SLOT_BYTES = 48, 1 << 19  # of the shared memory; a slot holds a chunk
+SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
 _LEAST_ROOM = 1 << 14  # a slot with less left is full
 _MOST_ASIDE = 1 << 26  # bytes of files that no slot had room for
 _ZEROS = (b"", b"\0\0\0", b"\0\0", b"\0")  # by size & 3: up to a multiple of 4

@@ -6,26 +6,15 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, NamedTuple
 
 import damaged_images as made
 import pytest
+from damaged_faces import EACH, PEOPLE, Faces, usable
 
 from insight.formats.recordio import RecordWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "import sys; from insight.cli import main; sys.exit(main())"
-PEOPLE = 4
-EACH = 10
-
-
-class Faces(NamedTuple):
-    """Files of ``faces/<person>/<number>.jpg``, by name: the sound, the damaged with the reason, the refused."""
-
-    folder: Path
-    files: Dict[str, bytes]
-    damaged: Dict[str, str]
-    refused: set
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +49,6 @@ def record_set(faces, tmp_path_factory) -> Path:
             writer.write(key, data, float(name[0]), key)
     (folder / "property").write_text(f"{PEOPLE},112,112\n")
     return folder
-
-
-def usable(faces: Faces) -> Dict[str, bytes]:
-    return {name: data for name, data in faces.files.items() if name not in faces.refused}
-
-
-def damaged_keys(faces: Faces) -> Dict[int, str]:
-    """Key in ``record_set`` to the decoder's words."""
-    return {key: faces.damaged[name] for key, name in enumerate(usable(faces)) if name in faces.damaged}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import damaged_images as made
 import numpy as np
 import pytest
-from conftest import usable
+from damaged_faces import usable
 
 from insight import executor
 from insight.data import intake

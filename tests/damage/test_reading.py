@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import damaged_keys, usable
+from damaged_faces import damaged_keys, usable
 from small_networks import S, filled
 
 from insight import checkpoint
