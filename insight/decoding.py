@@ -52,11 +52,11 @@ def decode(data, order: str = BGR, checked: bool = False) -> Decoded:
         ``BGR`` or ``RGB``: uint8 (H, W, 3). ``stored``: as :data:`cv2.IMREAD_UNCHANGED` gives it, which may have
         1, 2 or 4 channels and other types; JPEGs are BGR all the same. EXIF orientation is not applied.
     checked : bool
-        These bytes have been decoded before without a report: a PNG is not inflated a second time.
+        These bytes have been decoded before without a report: some checks need not be made a second time.
     """
+    if len(data) > 2 and data[0] == 0xFF and data[1] == 0xD8 and data[2] == 0xFF:
+        return _jpeg(data, order, checked)
     start = bytes(memoryview(data)[:12])
-    if start[:3] == _JPEG:
-        return _jpeg(data, order)
     if start[:8] == _PNG:
         sound = pngfile.without_extras(bytes(data), not checked)
         return _overheard(data, order) if sound is None else Decoded(_opencv(sound, order), "")
@@ -70,8 +70,7 @@ def complaint(data) -> str:
 
     A JPEG is decoded at an eighth of its size in grey: all of its data is read, and little is computed.
     """
-    start = bytes(memoryview(data)[:3])
-    if start != _JPEG:
+    if bytes(memoryview(data)[:3]) != _JPEG:
         return decode(data).report
     try:
         decode_jpeg(data, "GRAY", True, True, 1, 1)
@@ -88,11 +87,10 @@ def opencv():
     return cv2
 
 
-def _jpeg(data, order: str) -> Decoded:
+def _jpeg(data, order: str, checked: bool) -> Decoded:
     colours = RGB if order == RGB else BGR
     try:
-        height, width, _, _ = decode_jpeg_header(data)
-        if height * width > _MOST_PIXELS:
+        if not checked and _is_enormous(data):
             return _overheard(data, order)
         return Decoded(decode_jpeg(data, colours), "")
     except ValueError as error:
@@ -103,6 +101,11 @@ def _jpeg(data, order: str) -> Decoded:
     if pixels is not None and report == _CUT and not printed and not _same(pixels, data, colours):
         pixels = None  # OpenCV before 4.11 hands out rows that it never wrote
     return Decoded(pixels, printed or report)
+
+
+def _is_enormous(data) -> bool:
+    height, width, _, _ = decode_jpeg_header(data)
+    return height * width > _MOST_PIXELS
 
 
 def _is_unsupported(error: ValueError) -> bool:
