@@ -16,6 +16,7 @@ from typing import Iterator, NamedTuple
 from ._mxnet import mx
 from .errors import InsightError
 from .formats import atomic
+from .formats.text import open_text
 
 SAME_ARRAY = {"fc1_weight": "pre_fc1_weight", "pre_fc1_weight": "fc1_weight"}
 
@@ -111,8 +112,8 @@ def _read_params(path: Path) -> tuple:
 
 def _read_symbol(path: Path) -> mx.sym.Symbol:
     try:
-        with _quiet_stderr():
-            return mx.sym.load(str(path))
+        with _quiet_stderr(), open_text(path, "want an MXNet symbol", errors="replace") as source:
+            return mx.sym.load_json(source.read())
     except mx.MXNetError as error:
         raise InsightError(f"{path}: not an MXNet symbol, or cut short ({_first_line(error)})") from None
     except UnicodeDecodeError:  # MXNet's message quotes memory behind the end of the text

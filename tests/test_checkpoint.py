@@ -88,6 +88,17 @@ def test_damaged_files(saved, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_symbol_that_an_editor_saved(saved, encoding):
+    path = saved / "model-symbol.json"
+    want = checkpoint.load(str(saved / "model"), 3).symbol.tojson()
+    path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    assert checkpoint.load(str(saved / "model"), 3).symbol.tojson() == want
+    path.write_bytes(b"\xff\x80 no text \0")
+    with pytest.raises(InsightError, match=r"model-symbol\.json: not an MXNet symbol"):
+        checkpoint.load(str(saved / "model"), 3)
+
+
 def test_loading_an_old_symbol_says_nothing(model_y1, capfd):
     checkpoint.load(*model_y1)
     assert capfd.readouterr().err == ""

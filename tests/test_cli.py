@@ -2,11 +2,14 @@
 
 import errno
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import types
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -121,13 +124,98 @@ class TestFailures:
         assert cli.main(["doctor"]) == status
         assert says in self.line(capsys)
 
-    def test_a_bug_keeps_its_traceback(self, command):
+    @pytest.mark.parametrize(
+        ("error", "says"),
+        [
+            (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a.rec"), "a.rec: No such file or directory"),
+            (NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), b"a/b"), "a/b: Not a directory"),
+            (OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a", None, "b"), "a -> b: Invalid cross-device link"),
+            (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "reading or writing: Cannot allocate memory"),
+            (BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), "writing: Broken pipe"),
+            (ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)), "Connection refused"),
+            (TimeoutError("no answer in 3 s"), "no answer in 3 s"),
+            (BrokenProcessPool("terminated abruptly"), "a worker process was killed"),
+            (ModuleNotFoundError("No module named 'cv2'", name="cv2"), "No module named 'cv2'"),
+            (type("MXNetError", (Exception,), {})("cudaMalloc retry failed: out of memory"), "GPU memory is exhausted"),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+    )
+    def test_what_the_system_refuses(self, command, capsys, error, says):
+        def run(args):
+            raise error
+
+        command(run)
+        assert cli.main(["doctor"]) == 2
+        assert says in self.line(capsys)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ZeroDivisionError("division by zero"),
+            OSError(errno.EBADF, os.strerror(errno.EBADF)),
+            KeyError("fc7_weight"),
+            ImportError("cannot import name 'x' from 'insight.data'", name="insight.data"),
+            type("MXNetError", (Exception,), {})("Check failed: a == b\nStack trace:\n  [bt] (0) libmxnet.so"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_a_defect_asks_for_a_report(self, command, capsys, monkeypatch, tmp_path, error):
+        def run(args):
+            raise error
+
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        command(run)
+        assert cli.main(["doctor"]) == 70
+        line = self.line(capsys)
+        assert line.startswith(f"{type(error).__name__}: ")
+        assert "libmxnet.so" not in line
+        (report,) = tmp_path.iterdir()
+        assert line.endswith(f"please report it: the traceback is in {report}")
+        text = report.read_text(encoding="utf-8")
+        assert f"insight {__version__}, Python {platform.python_version()}" in text
+        assert "command: insight doctor" in text
+        assert "Traceback (most recent call last)" in text
+        assert "raise error" in text
+
+    def test_a_defect_where_no_file_can_be_written(self, command, capsys, monkeypatch, tmp_path):
         def run(args):
             raise ZeroDivisionError
 
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
         command(run)
-        with pytest.raises(ZeroDivisionError):
-            cli.main(["doctor"])
+        assert cli.main(["doctor"]) == 70
+        lines = capsys.readouterr().err.splitlines()
+        assert "Traceback (most recent call last):" in lines
+        assert lines[-1].endswith("the traceback is above")
+
+    @pytest.mark.parametrize("error", [InsightError("bad input"), ZeroDivisionError("bad code")])
+    def test_traceback_on_request(self, command, capsys, monkeypatch, tmp_path, error):
+        def run(args):
+            raise error
+
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setenv("INSIGHT_TRACEBACK", "1")
+        command(run)
+        cli.main(["doctor"])
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == "Traceback (most recent call last):"
+        assert lines[-1].startswith("error: ")
+
+    def test_a_name_that_is_not_utf8_is_printed(self, command):
+        code = """if True:
+            import sys, types
+            from insight import cli
+            from insight.errors import InsightError
+            def run(args):
+                print("a\\udcff.jpg")
+                raise InsightError("a\\udcff.jpg: broken")
+            cli.load = lambda name: types.SimpleNamespace(HELP="", __doc__="", add_arguments=lambda p: None, run=run)
+            sys.exit(cli.main(["doctor"]))
+        """
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii:strict"}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, env=environment)
+        assert (done.returncode, done.stdout) == (2, b"a\\udcff.jpg\n")
+        assert done.stderr == b"error: a\\udcff.jpg: broken\n"
 
     @pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (1, 1)])
     def test_status_of_a_command(self, command, returned, status):
@@ -144,8 +232,11 @@ class TestFailures:
         sys.exit(cli.main(["doctor"]))
     """
 
-    @pytest.mark.parametrize("lines", [1, 100000])  # less and more than a pipe and Python's buffer hold
-    def test_reader_that_went_away(self, lines):
+    CUT_SHORT = b"error: standard output: its reader ended before the command was done\n"
+
+    # Less and more than a pipe and Python's buffer hold: the work was done by then, or was cut short.
+    @pytest.mark.parametrize("lines, status, says", [(1, 0, b""), (100000, 2, CUT_SHORT)])
+    def test_reader_that_went_away(self, lines, status, says):
         reader, writer = os.pipe()
         os.close(reader)
         done = subprocess.run(
@@ -155,6 +246,16 @@ class TestFailures:
             cwd=ROOT,
             env=BUFFERED,
         )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (status, says)
+
+    @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["doctor", "--help"]])
+    def test_reader_of_help_that_went_away(self, argv):
+        reader, writer = os.pipe()
+        os.close(reader)
+        code = f"import sys; from insight.cli import main; sys.exit(main({argv}))"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, env=BUFFERED)
         os.close(writer)
         assert (done.returncode, done.stderr) == (0, b"")
 

@@ -8,18 +8,16 @@ Nothing heavy is imported at the top of such a file: ``insight --help`` reads th
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import os
 import pkgutil
 import sys
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 from .. import __version__
 from ..errors import InsightError
+from ._failures import fail
 from ._sigint import never_lose
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def command_names() -> list[str]:
@@ -59,7 +57,10 @@ def overview() -> str:
     """What ``insight --help`` prints."""
     rows = [f"  {name:<15} {load(name).HELP}" for name in command_names()]
     head = "usage: insight COMMAND [options]\n\nTrain, check and ship face-embedding networks.\n\ncommands:"
-    foot = "\n`insight COMMAND --help` says more. Exit status: 0 done, 1 the check failed, 2 bad input or usage."
+    foot = (
+        "\n`insight COMMAND --help` says more. Exit status: 0 done, 1 the check failed, 2 bad input or usage,"
+        "\n70 a defect of insight. INSIGHT_TRACEBACK=1 prints the traceback of a failure."
+    )
     return "\n".join([head, *rows, foot])
 
 
@@ -67,56 +68,67 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Entry point of the console script."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(overview())
-        return 0 if argv else 2
+        return _guarded(lambda: print(overview()) or (0 if argv else 2), ["insight", *argv])
     if argv[0] == "--version":
-        print(f"insight {__version__}")
-        return 0
+        return _guarded(lambda: print(f"insight {__version__}"), ["insight", *argv])
     return run_command(argv[0], argv[1:])
 
 
 def run_command(name: str, argv: Sequence[str], prog: Optional[str] = None) -> int:
-    """Run one command; every expected failure becomes one line on stderr and a status."""
-    never_lose()
-    try:
+    """Run one command; every failure becomes one line on stderr and a status (see ``_failures``)."""
+
+    def run() -> Optional[int]:
         if name.replace("_", "-") not in command_names():
             raise InsightError(f"no command {name!r}; commands: {', '.join(command_names())}")
-        name = name.replace("_", "-")
-        args = build_parser(name, prog).parse_args(argv)
-        status = int(load(name).run(args) or 0)
-        sys.stdout.flush()  # a full disk or a reader that left shows here, not as noise at exit
-        return status
-    except InsightError as error:
-        return _fail(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our stdout went away: `insight ... | head`
-        _drop_output()
-        return 0
-    except MemoryError:
-        return _fail("out of memory; use a smaller --batch-size or fewer workers", 2)
-    except OSError as error:
-        if error.errno in _MACHINE_TROUBLE:
-            _drop_output()
-            return _fail(f"{error.filename or 'writing'}: {error.strerror}", 2)
+        command = name.replace("_", "-")
+        args = build_parser(command, prog).parse_args(argv)
+        return load(command).run(args)
+
+    return _guarded(run, ["insight", name, *argv])
+
+
+def _guarded(run: Callable[[], Optional[int]], argv: Sequence[str]) -> int:
+    """Call ``run`` and return its status, or that of its failure.
+
+    A reader of stdout that left when all work was done is no failure: ``insight ... | head``.
+    """
+    never_lose()
+    _print_any_name()
+    try:
+        status = int(run() or 0)
+    except SystemExit:  # --help
+        _finish_output()
         raise
+    except KeyboardInterrupt as error:
+        return fail(error, argv)
+    except Exception as error:
+        _finish_output()
+        return fail(error, argv)
+    lost = _finish_output()  # a full disk shows here, not as noise at exit
+    return status if lost is None or isinstance(lost, BrokenPipeError) else fail(lost, argv)
 
 
-_MACHINE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-_MACHINE_TROUBLE |= {errno.ENAMETOOLONG, errno.ELOOP}  # paths that no file can have
+def _print_any_name() -> None:
+    """Let names of files that are not UTF-8, or that the terminal's encoding lacks, be printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
-def _drop_output() -> None:
-    """Let Python's own flush at exit succeed where stdout no longer takes anything."""
+def _finish_output() -> Optional[OSError]:
+    """Flush stdout; where it takes no more, drop the rest so that Python's own flush at exit succeeds.
+
+    Returns
+    -------
+    OSError or None
+        Why stdout took no more.
+    """
     try:
         sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(message: str, status: int) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    return status
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return error
+    return None
 
 
 def script(path: str) -> None:

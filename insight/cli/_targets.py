@@ -41,6 +41,7 @@ def find_sets(args):
     from os.path import dirname, isdir
 
     from ..errors import InsightError
+    from ..formats.text import between_commas
     from ..verify import verification
 
     if not args.data_dir and not args.pairs:
@@ -49,7 +50,7 @@ def find_sets(args):
         raise InsightError(f"--image-root {args.image_root}: is for --pairs only")
     sets = []
     if args.data_dir:
-        names = [name.strip() for name in args.target.split(",") if name.strip()]
+        names = between_commas(args.target)
         if not names:
             raise InsightError(f"--target {args.target!r}: names no set; want names of .bin files, commas between")
         if not isdir(args.data_dir):

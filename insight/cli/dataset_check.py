@@ -47,11 +47,12 @@ def run(args):
     import sys
 
     from insight.data.check import check
+    from insight.formats.text import between_commas
 
     report = check(
         args.set,
         deep=args.deep,
-        exclude=[path for path in args.exclude.split(",") if path],
+        exclude=between_commas(args.exclude),
         workers=args.num_workers,
         json_path=args.json,
         html_path=args.html,

@@ -12,19 +12,18 @@ How high a cosine two people reach depends on the model: look at --histogram, or
 cosine in the CSV, before trusting a threshold. A set is written whole or not at all.
 """
 
+from ..formats.text import between_commas
+
 HELP = "merge sets; drop or pool who is in several, exclude test people"
 
 
-def names(text: str) -> list:
-    """Paths with commas between."""
-    return [name for name in text.split(",") if name]
-
-
 def add_arguments(parser):
-    parser.add_argument("--include", required=True, type=names, metavar="A,B,..", help="sets: folder, .rec or prefix")
+    parser.add_argument(
+        "--include", required=True, type=between_commas, metavar="A,B,..", help="sets: folder, .rec or prefix"
+    )
     parser.add_argument(
         "--exclude",
-        type=names,
+        type=between_commas,
         default=[],
         metavar="X,..",
         help="verification .bin files and sets of people to leave out",

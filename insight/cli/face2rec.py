@@ -11,7 +11,10 @@ are warped by the landmarks of their line. What cannot be used is listed in <set
 Copied images are decoded too, by processes beside the one that reads: what the decoder complains of (a damaged
 JPEG decodes, with grey or noise in it) is listed with its words and left out; --damaged keep packs it and lists
 it in <set>.damaged.csv. --check-images headers leaves that out, which is faster with fewer than three cores.
-Paths are relative to the working directory, or else to the list.
+Paths are relative to --image-root if that is given, or else to the working directory, or else to the list.
+
+  insight face2rec train.lst --output set --image-root faces          a list of im2rec, or from another machine
+  insight face2rec phones.lst --output set --renumber-labels          labels of any size: 0, 1, 2, .. in the set
 """
 
 import argparse
@@ -87,6 +90,12 @@ def add_arguments(parser):
         default="indexed",
         help="as face2rec2 writes it, or as im2rec: scalar labels, images only, for mx.io.ImageRecordIter",
     )
+    parser.add_argument("--image-root", metavar="DIR", help="where the paths in the lists begin")
+    parser.add_argument(
+        "--renumber-labels",
+        action="store_true",
+        help="number labels 0, 1, 2, .. in order of first appearance; SET.renumbered.csv has label, name in the list",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a set of the same name")
 
 
@@ -102,6 +111,8 @@ def run(args):
         workers=args.num_workers,
         on_error=args.on_error,
         layout=args.layout,
+        image_root=args.image_root,
+        renumber=args.renumber_labels,
         overwrite=args.overwrite,
         check=args.check_images,
         damaged=args.damaged,

@@ -18,8 +18,8 @@ def add_arguments(parser):
 
 def run(args):
     from insight.data.glint import write_glint_list
+    from insight.formats.text import between_commas
 
-    names = [name for name in args.datasets.split(",") if name]
-    count = write_glint_list(args.dir, names, args.output, args.overwrite)
+    count = write_glint_list(args.dir, between_commas(args.datasets), args.output, args.overwrite)
     if args.output:
         print(f"{args.output}: {count} images")

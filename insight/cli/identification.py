@@ -46,7 +46,7 @@ def _numbers(option, text, kind):
     from ..errors import InsightError
 
     try:
-        return [kind(field) for field in text.split(",")]
+        return [kind(field) for field in text.rstrip(", ").split(",")]
     except ValueError:
         raise InsightError(f"{option} {text}: want numbers with commas between") from None
 

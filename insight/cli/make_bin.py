@@ -23,7 +23,7 @@ def add_arguments(parser):
     parser.add_argument("--pairs", type=int, metavar="N", help="pairs to draw at most (6000)")
     parser.add_argument("--folds", type=int, metavar="N", help="folds to draw them in at most (10)")
     parser.add_argument("--seed", type=int, help="which pairs are drawn (0)")
-    parser.add_argument("--image-root", metavar="DIR", help="where the paths in a file of pairs begin; else its folder")
+    parser.add_argument("--image-root", metavar="DIR", help="where the paths in a .lst or a file of pairs begin")
     parser.add_argument("--pairs-output", metavar="CSV", help="also write the pairs: image_a,image_b,same")
     add_image_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that stand there")

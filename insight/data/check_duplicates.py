@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..formats.evalbin import read_bin
+from ..formats.evalbin import is_bin, read_bin
 from ..formats.faceset import FaceSet
 from ..progress import track
 from .check_images import Survey, grey_thumb, survey
@@ -39,7 +39,7 @@ class Excluded(NamedTuple):
 def open_excluded(path: str) -> Excluded:
     """A verification .bin, or a record set. Raises InsightError if it is neither."""
     base = os.path.basename(os.path.normpath(path))
-    if os.path.isfile(path) and path.endswith(".bin"):
+    if is_bin(path):
         images = read_bin(path).images
         return Excluded(base, lambda i: f"{base} image {i}", images.__getitem__, len(images))
     faces = FaceSet.open(path)

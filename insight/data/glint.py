@@ -1,22 +1,28 @@
 """Landmark lists of the Glint challenge -> .lst.
 
 A ``<dataset>_lmk`` or ``<dataset>_lmk.txt`` file has a line per image, fields separated by
-single spaces: ``relpath label x1 y1 .. x5 y5``, or without the label (test sets, label -1).
+blanks or tabs: ``relpath label x1 y1 .. x5 y5``, or without the label (test sets, label -1).
+The path ends in the suffix of an image, so it may hold blanks; one without a suffix has none.
 Source: InsightFace ``src/data/glint2lst.py`` @9fc3cc9c.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 from ..errors import InsightError
 from ..formats.commit import refuse_existing
 from ..formats.lst import Entry, format_entry, write_lst
+from ..formats.lstline import POINTS, landmarks_of, path_of
+from ..formats.text import BLANK, excerpt, is_whole, numbered_lines, whole
 
-_POINTS = 10
 _NO_BOX = (0, 0, 0, 0)
+_WANT = "want 'name.jpg label x1 y1 .. x5 y5' (the label may be missing)"
+_WORDS = re.compile(r"[^ \t]+")
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
 
 
 def glint_entries(folder: str, datasets: Sequence[str]) -> Iterator[Entry]:
@@ -33,14 +39,15 @@ def glint_entries(folder: str, datasets: Sequence[str]) -> Iterator[Entry]:
     labels: Dict[int, int] = {}
     for dataset in datasets:
         path = _landmark_file(folder, dataset)
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    name, label, points = _parse(line.rstrip("\r\n"), path, number)
-                    if label is not None:
-                        label = labels.setdefault(label, len(labels))
-                    landmarks = tuple(points[0::2]) + tuple(points[1::2])
-                    yield Entry(os.path.join(folder, name), -1 if label is None else label, False, _NO_BOX, landmarks)
+        for number, line in numbered_lines(path, _WANT):
+            try:
+                name, label, points = _parse(line.strip(BLANK))
+            except (ValueError, IndexError):
+                raise InsightError(f"{path}:{number}: {_WANT}, found {excerpt(line)}") from None
+            if label is not None:
+                label = labels.setdefault(label, len(labels))
+            landmarks = tuple(points[0::2]) + tuple(points[1::2])
+            yield Entry(os.path.join(folder, name), -1 if label is None else label, False, _NO_BOX, landmarks)
 
 
 def _landmark_file(folder: str, dataset: str) -> str:
@@ -51,22 +58,17 @@ def _landmark_file(folder: str, dataset: str) -> str:
     raise InsightError(f"{folder}: has neither {dataset}_lmk nor {dataset}_lmk.txt; name the data sets that it holds")
 
 
-def _parse(line: str, path: str, number: int) -> Tuple[str, Optional[int], List[float]]:
-    fields = line.strip().rsplit(" ", _POINTS + 1)
-    try:
-        points = [float(field) for field in fields[-_POINTS:]]
-        label: Optional[int] = None
-        if len(fields) == _POINTS + 2 and fields[0].endswith(".jpg"):
-            name, label = fields[0], int(fields[1])
-        else:  # no label: what looks like one belongs to a name with a space
-            name = line.strip().rsplit(" ", _POINTS)[0]
-    except ValueError:
-        name = ""
-    if not name.endswith(".jpg") or "\t" in name or not all(abs(v) < 1e6 for v in points):
-        raise InsightError(
-            f"{path}:{number}: want 'name.jpg label x1 y1 .. x5 y5' (the label may be missing), found {line[:80]!r}"
-        )
-    return name, label, points
+def _parse(line: str) -> Tuple[str, Optional[int], Tuple[float, ...]]:
+    """Name, label if there is one, and ten numbers. ValueError of any other line."""
+    words = list(_WORDS.finditer(line))
+    points = landmarks_of([word.group() for word in words[-POINTS:]])
+    head = words[:-POINTS]
+    unlabelled = len(head) == 1 or _SUFFIX.search(head[-1].group())
+    label = None if unlabelled else whole(head.pop().group())
+    name = line[: head[-1].end()]
+    if not _SUFFIX.search(name) and (len(head) > 1 or is_whole(name)):
+        raise ValueError("where the name ends is not clear")
+    return path_of(name), label, points
 
 
 def write_glint_list(

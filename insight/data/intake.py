@@ -19,8 +19,9 @@ from ..executor.ticket import Ticket
 from ..formats.framing import MAGIC_BYTES
 from ..formats.imagehead import header_length
 from ..formats.lst import Entry
+from ..formats.places import Places
 from .chunk import Chunk, Span, Work, Worker, region
-from .prepare import DECODE, READ_FLAGS, Outcome, Prepared, Skip, Target, read_rest, unreadable, verbatim
+from .prepare import DECODE, MISSING, READ_FLAGS, Outcome, Prepared, Skip, Target, read_rest, unreadable, verbatim
 
 CHUNK = 64  # images that are handed over together, at most
 SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
@@ -66,15 +67,16 @@ class Intake:
         if self._workers is not None:
             self._workers.close(at_once=error is not None)
 
-    def chunks(self, entries: Iterable[Entry], folder: str = "") -> Iterator[Chunk]:
+    def chunks(self, entries: Iterable[Entry], places: Optional[Places] = None) -> Iterator[Chunk]:
         """Yield the images of a list in its order, chunk by chunk.
 
         Parameters
         ----------
         entries : iterable of Entry
-        folder : str
-            Where relative paths that do not exist from the working directory are looked for.
+        places : Places, optional
+            Where the files are looked for; else in the working directory.
         """
+        places = places or Places()
         waiting: Deque[Tuple[Chunk, Optional[Ticket]]] = deque()
         source: Optional[Iterator[Entry]] = iter(entries)
         while True:
@@ -82,7 +84,7 @@ class Intake:
                 if waiting and (waiting[0][1] is None or waiting[0][1].done):
                     break
                 chunk = Chunk(self._free.pop(), self._memory)
-                work = self._read(source, chunk, folder)
+                work = self._read(source, chunk, places)
                 if not chunk.entries:
                     source = None
                     self._free.append(chunk.slot)
@@ -98,7 +100,7 @@ class Intake:
             yield chunk
             self._free.append(chunk.slot)
 
-    def _read(self, source: Iterator[Entry], chunk: Chunk, folder: str) -> Work:
+    def _read(self, source: Iterator[Entry], chunk: Chunk, places: Places) -> Work:
         """Read files into a chunk's slot; what workers are to do."""
         work = Work([], [], [])
         memory, mapped, gap = self._memory, self._map, self._gap
@@ -109,12 +111,7 @@ class Intake:
             at += gap
             span = None
             try:
-                descriptor = _open(entry.path, folder)
-                try:
-                    size = os.readv(descriptor, (memory[at:end],))
-                    rest = read_rest(descriptor) if at + size == end else b""
-                finally:
-                    os.close(descriptor)
+                size, rest = _load(entry.path, places, memory[at:end])
                 span = self._sort(image, entry, (at, size), rest, chunk, work)
             except OSError as error:
                 chunk.others[image] = unreadable(error)
@@ -184,7 +181,11 @@ class Intake:
 
 
 def prepare_all(
-    entries: Iterable[Entry], target: Target, folder: str = "", workers: int = 1, check: str = DECODE
+    entries: Iterable[Entry],
+    target: Target,
+    places: Optional[Places] = None,
+    workers: int = 1,
+    check: str = DECODE,
 ) -> Iterator[Tuple[Entry, Outcome]]:
     """Prepare the images of a list, in its order; see :class:`Intake` for the parameters.
 
@@ -194,16 +195,37 @@ def prepare_all(
         ``outcome`` is a Prepared, or the Skip that says why there is none.
     """
     with Intake(target, workers, check) as intake:
-        for chunk in intake.chunks(entries, folder):
+        for chunk in intake.chunks(entries, places):
             for i, entry in enumerate(chunk.entries):
                 yield entry, chunk.outcome(i)
 
 
-def _open(path: str, folder: str) -> int:
+def _load(name: str, places: Places, room: memoryview) -> Tuple[int, bytes]:
+    """Read a listed file, from the first place that has it; bytes in the room, and those for which it has none.
+
+    Raises
+    ------
+    Skip
+        No place has it.
+    OSError
+        It cannot be read.
+    """
     try:
-        return os.open(path, READ_FLAGS)
-    except OSError:
-        beside = os.path.join(folder, path)
-        if os.path.isabs(path) or not os.path.exists(beside):
+        return _load_from(places.first(name), room)
+    except OSError as error:
+        others = islice(places.paths(name), 1, None)
+        found = next(filter(os.path.isfile, others), None)
+        if found is None:
+            if isinstance(error, FileNotFoundError) and not os.path.isabs(name):
+                raise Skip(f"{MISSING} {places.describe()}") from None
             raise
-    return os.open(beside, READ_FLAGS)
+    return _load_from(found, room)
+
+
+def _load_from(path: str, room: memoryview) -> Tuple[int, bytes]:
+    descriptor = os.open(path, READ_FLAGS)
+    try:
+        size = os.readv(descriptor, (room,))
+        return size, read_rest(descriptor) if size == len(room) else b""
+    finally:
+        os.close(descriptor)

@@ -18,7 +18,7 @@ from typing import IO, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import InsightError
-from ..formats import atomic, evalbin, framing, property
+from ..formats import atomic, evalbin, property
 from ..formats.faceset import FaceSet
 from ..plots import histogram as histograms
 from ..plots import picture
@@ -62,7 +62,7 @@ def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
     """
     rows, labels = [], []
     for path in paths:
-        if _is_bin(path):
+        if evalbin.is_bin(path):
             evalbin.read_bin(path)
             rows.append(np.concatenate(list(directions(embed, path))))
             labels.append(None)
@@ -73,13 +73,6 @@ def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
             labels.append(people.labels)
     begins = np.cumsum([0, *(len(block) for block in rows[:-1])])
     return Excluded(np.concatenate(rows), list(paths), begins, labels)
-
-
-def _is_bin(path: str) -> bool:
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as opened:
-        return opened.read(len(framing.MAGIC_BYTES)) != framing.MAGIC_BYTES
 
 
 @dataclass

@@ -10,67 +10,24 @@ from __future__ import annotations
 import csv
 import os
 from contextlib import ExitStack
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from ..errors import InsightError
 from ..formats import property
 from ..formats.commit import Staging, commit_together, refuse_existing
-from ..formats.lst import iter_lst, lst_dialect
+from ..formats.labelmap import write_label_map
+from ..formats.places import Places
 from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
 from .chunk import Chunk
 from .intake import Intake
+from .lists import Survey, entries_of_list, find_lists, survey
 from .packreport import PackReport
-from .prepare import DECODE, DEFAULT_SIZE, SKIP, Skip, Target, stops, under_policy
+from .prepare import DECODE, DEFAULT_SIZE, MISSING, SKIP, Skip, Target, stops, under_policy
 from .setwriter import GAPS, INDEXED, SetWriter
 
+RENUMBERED = ".renumbered.csv"
 SET_NAME = "train"  # trainers look for train.rec
-
-
-class Survey(NamedTuple):
-    """What a first pass over a list finds. It reads every line, so packing meets no bad one."""
-
-    lines: int
-    num_classes: int
-
-
-def survey(lst_path: str) -> Survey:
-    """Check a list and count.
-
-    Raises
-    ------
-    InsightError
-        A line is bad, or has the label -1 of an unlabelled image.
-    """
-    lines = top = 0
-    for lines, entry in enumerate(iter_lst(lst_path), 1):
-        if entry.label < 0:
-            raise InsightError(
-                f"{lst_path}: image {lines} ({entry.path}) has label {entry.label}, which marks unlabelled test "
-                f"images; records need identities, labels >= 0"
-            )
-        if entry.label > top:
-            top = entry.label
-    return Survey(lines, top + 1)
-
-
-def find_lists(source: str) -> List[str]:
-    """The lists that a .lst path, a folder, or a path prefix means (face2rec2's positional argument).
-
-    Raises
-    ------
-    InsightError
-        There is none.
-    """
-    if os.path.isfile(source):
-        return [source]
-    folder, start = (source, "") if os.path.isdir(source) else os.path.split(source)
-    names = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
-    found = [os.path.join(folder, n) for n in names if n.startswith(start) and n.endswith(".lst") and n[0] != "."]
-    if not found:
-        where = "holds no .lst" if os.path.isdir(source) else "no such list, folder, or beginning of a list's path"
-        raise InsightError(f"{source}: {where}; write a list with dir2lst or glint2lst")
-    return found
 
 
 def pack(
@@ -82,6 +39,8 @@ def pack(
     workers: int = 1,
     on_error: str = SKIP,
     layout: str = INDEXED,
+    image_root: Optional[str] = None,
+    renumber: bool = False,
     overwrite: bool = False,
     check: str = DECODE,
     damaged: str = SKIP,
@@ -109,6 +68,12 @@ def pack(
     layout : str
         ``indexed``, as face2rec2 writes it; or ``plain``, as im2rec does: scalar labels, keys
         0..N-1, nothing but images, which is what ``mx.io.ImageRecordIter`` can read.
+    image_root : str, optional
+        Where the lists' paths begin. Files that are not there are looked for from the working directory, then beside
+        the list.
+    renumber : bool
+        Renumber the labels of one list, 0, 1, 2, .. in order of first appearance. ``<set>.renumbered.csv``, a label
+        map, maps them to the labels of the list.
     overwrite : bool
         Replace a set of the same name.
     check : str
@@ -126,22 +91,29 @@ def pack(
     lists = find_lists(source)
     if output is not None and len(lists) > 1:
         raise InsightError(f"{source}: means {len(lists)} lists, and --output takes one set; give one .lst")
+    if renumber and len(lists) > 1:
+        raise InsightError(f"--renumber-labels: {source} means {len(lists)} lists, and labels are one list's; give one")
     folder = output if output is not None else os.path.dirname(lists[0]) or "."
     stems = [SET_NAME] if output is not None else [_stem(path) for path in lists]
     files = [stem + ending for stem in stems for ending in (".rec", ".idx")]
     if not overwrite:
-        refuse_existing(folder, files)
+        refuse_existing(folder, [*files, *([stems[0] + RENUMBERED] if renumber else [])])
+    places = [Places(os.path.dirname(path), image_root) for path in lists]
     said = _standing_property(folder)
     target = Target(size or (said[1:] if said else DEFAULT_SIZE), suffix, quality)
-    with Intake(target, workers, check, GAPS[layout]) as intake:
-        surveys = [survey(path) for path in lists]
+    with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers get ready while lists are checked
+        surveys = [survey(path, renumber) for path in lists]
         classes = max(s.num_classes for s in surveys)
         wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
         with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
             reports = []
-            for path, stem, counted in zip(lists, stems, surveys):
-                report = PackReport(os.path.join(folder, stem + ".rec"), wanted, layout, lst_dialect(path))
-                _pack_one(path, stem, staging, report, intake, counted.lines, on_error, damaged)
+            for path, stem, found, where in zip(lists, stems, surveys, places):
+                report = PackReport(os.path.join(folder, stem + ".rec"), wanted, layout, found.dialect)
+                chunks = track(
+                    intake.chunks(entries_of_list(path, found), where), "packing", found.lines, "images", size=len
+                )
+                _pack_one(path, stem, staging, report, chunks, on_error, damaged)
+                _map_labels(stem, staging, report, found, overwrite)
                 reports.append(report)
             staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
     return reports
@@ -172,13 +144,20 @@ def _settle_property(folder, computed, said, files, overwrite) -> property.Prope
     )
 
 
-def _pack_one(path, stem, staging: Staging, report: PackReport, intake: Intake, total, on_error, damaged) -> None:
+def _map_labels(stem: str, staging: Staging, report: PackReport, found: Survey, overwrite: bool) -> None:
+    if found.numbers is not None:
+        report.map_path = str(staging.folder / (stem + RENUMBERED))
+        write_label_map(staging.path(stem + RENUMBERED), map(str, found.numbers))
+    elif overwrite:
+        staging.obsolete.append(stem + RENUMBERED)
+
+
+def _pack_one(path, stem, staging: Staging, report: PackReport, chunks, on_error, damaged) -> None:
     with ExitStack() as files:
         rec = files.enter_context(open(staging.path(stem + ".rec"), "wb", buffering=BUFFER_BYTES))
         idx = files.enter_context(open(staging.path(stem + ".idx"), "wb", buffering=BUFFER_BYTES))
         writer = SetWriter(RecordStream(rec, idx), report.layout)
-        chunks = intake.chunks(iter_lst(path), os.path.dirname(path))
-        for chunk in track(chunks, "packing", total, "images", size=len):
+        for chunk in chunks:
             if chunk.copied:
                 writer.write_copied(chunk)
                 report.verbatim += len(chunk)
@@ -187,8 +166,9 @@ def _pack_one(path, stem, staging: Staging, report: PackReport, intake: Intake, 
         report.images, report.labels = writer.images, len(writer.labels)
         if not report.images:
             name, _, reason = report.skipped[0]
+            remedy = "; give --image-root where paths begin elsewhere" if reason.startswith(MISSING) else ""
             raise InsightError(
-                f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}"
+                f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}{remedy}"
             )
         writer.write_identities()
         report.identities = len(writer.ranges)

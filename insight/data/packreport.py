@@ -11,6 +11,9 @@ from ..formats.lst import IM2REC
 from .prepare import RESIZED
 from .setwriter import INDEXED
 
+_SPARSE, _MANY = 2, 1000  # classes: twice as many as labels that have images, and more than so many
+_FC7_BYTES = 512 * 3 * 4  # of a class in training: weights, gradient and momentum in float32
+
 
 class PackReport:
     """What one list became.
@@ -29,6 +32,8 @@ class PackReport:
         Path, label and reason of files that were left out; of damaged ones that were packed.
     skipped_path, damaged_path : str or None
         The CSV of either.
+    map_path : str or None
+        The CSV of new labels, and those of the list.
     """
 
     def __init__(self, rec_path: str, property: property.Property, layout: str, dialect: str):
@@ -42,6 +47,7 @@ class PackReport:
         self.damaged: List[Tuple[str, int, str]] = []
         self.skipped_path: Optional[str] = None
         self.damaged_path: Optional[str] = None
+        self.map_path: Optional[str] = None
 
     def lines(self) -> List[str]:
         """The report in sentences, for a person."""
@@ -61,6 +67,8 @@ class PackReport:
             lines.append(
                 f"  warning: {len(self.damaged)} damaged images packed as they are ({kinds}); see {self.damaged_path}"
             )
+        if self.map_path:
+            lines.append(f"  labels were renumbered; {self.map_path} maps each to the label in the list")
         return lines + [f"  note: {note}" for note in self._notes()]
 
     def _notes(self) -> List[str]:
@@ -75,11 +83,16 @@ class PackReport:
                 f"{self.labels} labels stand in {self.identities} separate runs, and each run counts as an identity; "
                 f"sort the list by label"
             )
-        if self.labels < self.property.num_classes:
+        classes = self.property.num_classes
+        if classes > max(_SPARSE * self.labels, _MANY):
             notes.append(
-                f"{self.property.num_classes - self.labels} of {self.property.num_classes} labels have no image"
+                f"{self.labels} of {classes} labels have images: fc7 would have {classes} classes, "
+                f"{classes * _FC7_BYTES / 1e9:.1f} GB in training at --emb-size 512; --renumber-labels numbers "
+                f"labels 0, 1, 2, .."
             )
-        if self.property.num_classes < 2:
+        elif self.labels < classes:
+            notes.append(f"{classes - self.labels} of {classes} labels have no image")
+        if classes < 2:
             notes.append("one identity can be merged or embedded; training needs two or more")
         return notes
 

@@ -13,6 +13,7 @@ from ..formats.atomic import temporary_beside, write_beside
 from ..formats.commit import refuse_existing
 from ..formats.evalbin import write_bin
 from ..formats.lst import Entry, iter_lst
+from ..formats.places import Places
 from ..progress import track
 from .intake import prepare_all
 from .pack import write_skipped
@@ -96,7 +97,7 @@ def make_bin(
     pairs, folds, seed : int, optional
         For drawing; see :func:`insight.data.pairplan.plan_pairs`. 6000, 10 and 0.
     image_root : str, optional
-        For a file of pairs: where its paths begin; else the file's folder.
+        Where the paths in a .lst or a file of pairs begin. Those of a file of pairs else begin at the file's folder.
     size, suffix, quality, workers, on_error, check, damaged
         As in :func:`insight.data.pack.pack`. Unusable images are listed in ``<output>.skipped.csv``, damaged ones
         that were kept in ``<output>.damaged.csv``.
@@ -113,10 +114,12 @@ def make_bin(
     report = BinReport(output, skipped_path=stem + ".skipped.csv", damaged_path=stem + ".damaged.csv")
     for path in [output, *([pairs_output] if pairs_output else [])] if not overwrite else ():
         refuse_existing(os.path.dirname(path), [os.path.basename(path)])
-    images = _Images(Target(size or DEFAULT_SIZE, suffix, quality), source, workers, on_error, check, damaged)
-    if os.path.isdir(source) or source.endswith(".lst"):
-        if image_root is not None:
-            raise InsightError("--image-root: is for a file of pairs; leave it out")
+    is_folder, is_list = os.path.isdir(source), source.lower().endswith(".lst")
+    if is_folder and image_root is not None:
+        raise InsightError("--image-root: is for a list or a file of pairs; leave it out")
+    places = Places("" if is_folder else os.path.dirname(source), image_root if is_list else None)
+    images = _Images(Target(size or DEFAULT_SIZE, suffix, quality), places, workers, on_error, check, damaged)
+    if is_folder or is_list:
         people = _people_of(source)
         report.asked = DEFAULT_PAIRS if pairs is None else pairs
         chosen = _draw(people, images, report, DEFAULT_FOLDS if folds is None else folds, seed or DEFAULT_SEED)
@@ -145,10 +148,9 @@ def _people_of(source: str) -> List[List[Entry]]:
 class _Images:
     """Prepared images by entry, each read once; and those that cannot be used."""
 
-    def __init__(self, target: Target, source: str, workers: int, on_error: str, check: str, damaged: str):
-        self._target, self._workers, self._check = target, workers, check
+    def __init__(self, target: Target, places: Places, workers: int, on_error: str, check: str, damaged: str):
+        self._target, self._places, self._workers, self._check = target, places, workers, check
         self._policies = on_error, damaged
-        self._folder = os.path.dirname(source)
         self.ready: Dict[Entry, Prepared] = {}
         self.bad: Dict[Entry, Skip] = {}
 
@@ -157,7 +159,7 @@ class _Images:
 
     def load(self, entries: Iterable[Entry]) -> None:
         wanted = [e for e in dict.fromkeys(entries) if e not in self.ready and e not in self.bad]
-        outcomes = prepare_all(wanted, self._target, self._folder, self._workers, self._check)
+        outcomes = prepare_all(wanted, self._target, self._places, self._workers, self._check)
         for entry, outcome in track(outcomes, "reading", len(wanted), "images"):
             outcome = under_policy(outcome, self._policies[1])
             if not isinstance(outcome, Skip):

@@ -19,7 +19,7 @@ SKIP, KEEP, FAIL = "skip", "keep", "fail"  # what to do with images that decode 
 DECODE, HEADERS = "decode", "headers"  # how far images that are copied are checked
 _DEFAULT_QUALITY = {".jpg": 95, ".png": 3}
 RESIZED = "resized from"
-_READ_BYTES = 1 << 16
+MISSING = "no such file"
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe among the images must not hang the work
 
 
@@ -89,23 +89,6 @@ def stops(skip: Skip, on_error: str, damaged: str) -> str:
     return "--on-error skip" if on_error == FAIL else ""
 
 
-def read_file(path: str) -> bytes:
-    """The bytes of a file. Raises :class:`Skip` if it cannot be read."""
-    try:
-        descriptor = os.open(path, READ_FLAGS)
-        try:
-            data = os.read(descriptor, _READ_BYTES)
-            if len(data) == _READ_BYTES:
-                data += read_rest(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise unreadable(error) from None
-    if not data:
-        raise Skip("empty file")
-    return data
-
-
 def read_rest(descriptor: int) -> bytes:
     """What is left of an open file."""
     pieces = [os.read(descriptor, 1 << 22)]
@@ -116,7 +99,7 @@ def read_rest(descriptor: int) -> bytes:
 
 def unreadable(error: OSError) -> Skip:
     """The reason that an error of the operating system gives."""
-    return Skip("no such file" if isinstance(error, FileNotFoundError) else f"unreadable: {error.strerror}")
+    return Skip(MISSING if isinstance(error, FileNotFoundError) else f"unreadable: {error.strerror}")
 
 
 def verbatim(data: bytes, target: Target) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections import Counter
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import InsightError
-from ..formats.atomic import write_beside
 from ..formats.commit import refuse_existing
+from ..formats.labelmap import label_map_path, write_label_map
 from ..formats.lst import Entry, write_lst
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff"])
@@ -226,7 +225,7 @@ def folder_to_lists(
     for path, identities in parts:
         if label_map:
             report.maps.append(label_map_path(path))
-            write_label_map(label_map_path(path), identities)
+            write_label_map(label_map_path(path), [identity.name for identity in identities])
         report.written.append((path, write_lst(path, entries_of(identities)), len(identities)))
     return report
 
@@ -236,36 +235,3 @@ def default_val_output(output: str) -> str:
     stem, ending = os.path.splitext(output)
     head, name = os.path.split(stem)
     return os.path.join(head, ("val" if name == "train" else name + "_val") + ending)
-
-
-def label_map_path(lst_path: str) -> str:
-    """``train.labels.csv`` of ``train.lst``."""
-    return os.path.splitext(lst_path)[0] + ".labels.csv"
-
-
-def write_label_map(path: str, identities: Sequence[Identity]) -> None:
-    """CSV: label, name of the identity's folder."""
-    with write_beside(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
-        rows = csv.writer(out, lineterminator="\n")
-        rows.writerow(["label", "name"])
-        rows.writerows((label, identity.name) for label, identity in enumerate(identities))
-
-
-def read_label_map(path: str) -> dict[int, str]:
-    """Labels to names, as :func:`write_label_map` wrote them.
-
-    Raises
-    ------
-    InsightError
-        The file is missing or has other columns.
-    """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as source:
-            rows = csv.DictReader(source)
-            if not {"label", "name"} <= set(rows.fieldnames or ()):
-                raise KeyError("label, name")
-            return {int(row["label"]): row["name"] for row in rows}
-    except FileNotFoundError:
-        raise InsightError(f"{path}: no such file; want a label map, as dir2lst --label-map writes it") from None
-    except (KeyError, ValueError, TypeError):
-        raise InsightError(f"{path}: not a label map; want a CSV with the columns label, name") from None

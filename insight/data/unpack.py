@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass
 from typing import Iterator, List, Optional, Tuple
 
 from ..errors import InsightError
 from ..formats.commit import folder_beside
-from ..formats.evalbin import EvalBin, read_bin
+from ..formats.evalbin import EvalBin, is_bin, read_bin
 from ..formats.faceset import FaceSet
 from ..formats.imagehead import suffix_of
+from ..formats.labelmap import read_label_map
 from ..progress import track
-from .scan import read_label_map
 
 PAIRS_NAME = "pairs.csv"
 PAIRS_COLUMNS = ("image_a", "image_b", "same")
@@ -52,7 +51,7 @@ def unpack(source: str, output: str, label_map: Optional[str] = None) -> UnpackR
     InsightError
         The source is damaged, or something stands at ``output``.
     """
-    if os.path.isfile(source) and source.endswith(".bin"):
+    if is_bin(source):
         if label_map is not None:
             raise InsightError("--label-map: a verification .bin has no labels; leave it out")
         return _unpack_bin(read_bin(source), output)

@@ -1,7 +1,8 @@
 """Verification sets (.bin): a pickle ``(images, issame)``; pair i is images 2i and 2i+1.
 
 Entries are encoded images: byte strings in LFW's, uint8 arrays from ``cv2.imencode`` in AgeDB's
-and CFP's. They are read by ``pickles``, which cannot run anything. Written files have the
+and CFP's. Either part may be a list, a tuple or a NumPy array; issame holds zeros and ones, as booleans or numbers
+of any width. They are read by ``pickles``, which cannot run anything. Written files have the
 instructions that Python 2's pickle protocol 2 gives, as the official ones do, so InsightFace
 reads them on Python 2 as they are, and on Python 3 with ``encoding='bytes'``.
 """
@@ -10,17 +11,18 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import List, NamedTuple, Sequence, Union
+from typing import Any, List, NamedTuple, Sequence, Union
 
 import numpy as np
 
 from ..errors import InsightError
 from .atomic import write_beside
+from .framing import MAGIC_BYTES
 from .picklenames import BadPickle, settled
 from .pickles import load_plain
 
 _BATCH = 1000  # items per APPENDS, as pickle writes lists
-_MAX_BINSTRING = (1 << 31) - 1
+_NUMBERS, _STRINGS = "biuf", "S"  # kinds of NumPy's types
 
 
 class EvalBin(NamedTuple):
@@ -36,8 +38,8 @@ def read_bin(path: Union[str, os.PathLike[str]]) -> EvalBin:
     Raises
     ------
     InsightError
-        The file is missing, is no pickle of plain data (the global that it names is told), or
-        does not hold two images per pair.
+        The file is missing, is no pickle of plain data (the global that it names is reported), or
+        does not hold two images per pair; which part is wrong, and which item of it, is reported.
     """
     path = os.fspath(path)
     try:
@@ -48,13 +50,13 @@ def read_bin(path: Union[str, os.PathLike[str]]) -> EvalBin:
     except IsADirectoryError:
         raise InsightError(f"{path}: a folder, want a verification .bin") from None
     try:
-        value = load_plain(content)
+        value = settled(load_plain(content))
     except BadPickle as error:
         raise InsightError(f"{path}: {error}; want a verification set: (images, issame)") from None
     if type(value) not in (tuple, list) or len(value) != 2:
         raise InsightError(f"{path}: a pickled {type(value).__name__}, want a tuple of two: (images, issame)")
     try:
-        images, issame = _images(settled(value[0])), _issame(settled(value[1]))
+        images, issame = _images(_part(value[0], "images")), _issame(_part(value[1], "issame"))
     except BadPickle as error:
         raise InsightError(f"{path}: {error}") from None
     if len(images) != 2 * len(issame) or not images:
@@ -65,31 +67,76 @@ def read_bin(path: Union[str, os.PathLike[str]]) -> EvalBin:
     return EvalBin(images, issame)
 
 
-def _issame(value) -> np.ndarray:
+def is_bin(path: Union[str, os.PathLike[str]]) -> bool:
+    """Whether a path is a file and no .rec by name or content, so that it can only be a verification set."""
+    if not os.path.isfile(path) or os.fspath(path).lower().endswith(".rec"):
+        return False
+    with open(path, "rb") as opened:
+        return opened.read(len(MAGIC_BYTES)) != MAGIC_BYTES
+
+
+def _part(value: Any, what: str) -> Any:
+    """A list, tuple or array of a set, or an item of one; messages name what it is."""
+    try:
+        return settled(value)
+    except BadPickle as error:
+        raise BadPickle(f"{what}: {error}") from None
+
+
+def _issame(value: Any) -> np.ndarray:
     if isinstance(value, np.ndarray):
-        value = value.reshape(-1).tolist()
-    if type(value) not in (list, tuple):
+        flags = value.reshape(-1)
+    elif type(value) in (list, tuple):
+        flags = [_flag(_part(item, f"issame, item {i}"), i) for i, item in enumerate(value)]
+    else:
         raise BadPickle(f"issame is a {type(value).__name__}, want a list of booleans")
-    values = [settled(item) for item in value]
-    odd = [v for v in values if not isinstance(v, (bool, int, float)) or v not in (0, 1)]
-    if odd:
-        raise BadPickle(f"issame holds a {type(odd[0]).__name__} that is neither 0 nor 1, want booleans")
-    return np.array([bool(v) for v in values], np.bool_)
+    flags = np.asarray(flags) if len(flags) else np.zeros(0, np.bool_)
+    if flags.dtype.kind not in _NUMBERS:
+        raise BadPickle(f"issame is an array {flags.dtype}, want booleans, or numbers that are 0 or 1")
+    odd = np.flatnonzero((flags != 0) & (flags != 1))
+    if len(odd):
+        raise BadPickle(f"issame, item {odd[0]}: a number that is neither 0 nor 1, want booleans")
+    return flags != 0
 
 
-def _images(value) -> list:
-    if type(value) not in (list, tuple):
+def _flag(value: Any, i: int) -> Any:
+    """One item: a boolean, or a number that is 0 or 1."""
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in _NUMBERS:
+        value = value.item()
+    if not isinstance(value, (bool, int, float)) or value not in (0, 1):
+        odd = "number that is neither 0 nor 1" if isinstance(value, (int, float)) else type(value).__name__
+        raise BadPickle(f"issame, item {i}: a {odd}, want booleans")
+    return bool(value)
+
+
+def _images(value: Any) -> list:
+    if isinstance(value, np.ndarray):
+        value = _rows(value)
+    elif type(value) not in (list, tuple):
         raise BadPickle(f"images are a {type(value).__name__}, want a list of encoded images")
-    images = []
-    for i, item in enumerate(map(settled, value)):
-        if isinstance(item, np.ndarray):
-            if item.dtype != np.uint8 or max(item.shape, default=0) != item.size:
-                raise BadPickle(f"image {i} is an array {item.dtype} {item.shape}, want encoded bytes in one dimension")
-            item = item.reshape(-1).data
-        elif not isinstance(item, (bytes, memoryview)):
-            raise BadPickle(f"image {i} is a {type(item).__name__}, want encoded bytes")
-        images.append(item)
-    return images
+    return [_encoded(_part(item, f"image {i}"), i) for i, item in enumerate(value)]
+
+
+def _rows(images: np.ndarray) -> Sequence:
+    """The images of one array: a row each; or a byte string each, which NumPy fills up to the longest with zeros."""
+    if images.dtype.kind == _STRINGS and images.size:
+        rows = np.ascontiguousarray(images).view(np.uint8).reshape(images.size, -1)
+        return [row.tobytes().rstrip(b"\0") for row in rows]
+    if images.dtype == np.uint8 and images.ndim == 2 and images.size:
+        return np.ascontiguousarray(images)
+    raise BadPickle(f"images are an array {images.dtype} {images.shape}, want encoded images, a row of uint8 each")
+
+
+def _encoded(item: Any, i: int) -> Union[bytes, memoryview]:
+    if isinstance(item, np.ndarray) and item.dtype.kind == _STRINGS and item.size == 1:
+        return item.item()
+    if isinstance(item, np.ndarray):
+        if item.dtype != np.uint8 or max(item.shape, default=0) != item.size:
+            raise BadPickle(f"image {i} is an array {item.dtype} {item.shape}, want encoded bytes in one dimension")
+        return item.reshape(-1).data
+    if not isinstance(item, (bytes, memoryview)):
+        raise BadPickle(f"image {i} is a {type(item).__name__}, want encoded bytes")
+    return item
 
 
 def write_bin(path: Union[str, os.PathLike[str]], images: Sequence, issame: Sequence[bool]) -> None:

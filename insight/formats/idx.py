@@ -2,23 +2,28 @@
 
 Ten million lines are common (MS1M has six, Glint360K seventeen), so the text is parsed in
 blocks by NumPy. A block is taken only if it consists of nothing but digits, tabs and line
-ends in the right order; otherwise a slow reader goes over it and names the bad line.
+ends in the right order, those of Windows included; otherwise a slow reader goes over it,
+which takes blanks for tabs, blank lines and other spellings of an integer, and names the bad line.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 from bisect import bisect_right
-from typing import BinaryIO, Tuple
+from itertools import chain
+from typing import BinaryIO, Iterator, List, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
+from .text import BLANK, encoding_of, excerpt, split, whole
 
 BLOCK_BYTES = 1 << 20
 _BREAK_ROWS = 1 << 17
 _FEW_RUNS = 1 << 12
 _SHORTEST_LINE = len(b"0\t0\n")
+_LONGEST_LINE = 1 << 16
 _MAX_DIGITS = 18  # of a number that surely fits int64
 
 
@@ -33,13 +38,13 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InsightError
-        The file is missing, or a line is not two non-negative integers with a tab between.
+        The file is missing, or a line is not two non-negative integers with a tab or blanks between.
     """
     try:
         with open(path, "rb", buffering=0) as lines:
             most = os.fstat(lines.fileno()).st_size // _SHORTEST_LINE + 1
             keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages count once written
-            rows = _fill(lines, keys, offsets, path)
+            rows = _fill(_blocks(lines), keys, offsets, path)
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; an .idx stands beside each .rec, give both") from None
     except IsADirectoryError:
@@ -49,24 +54,46 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
     return keys, offsets
 
 
-def _fill(lines: BinaryIO, keys: np.ndarray, offsets: np.ndarray, path: str) -> int:
-    row, rest = 0, b""
-    while True:
-        block = lines.read(BLOCK_BYTES)
-        if not block and not rest:
-            return row
-        text = rest + block if block else rest + b"\n"
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """The file in parts that are not empty: ASCII where it is UTF-16 or 32, and lines end in LF."""
+    encoding, mark = encoding_of(file.read(4))
+    file.seek(mark)
+    decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)("replace")
+    held = b""  # a CR whose LF may be in the next block
+    block = b"\n"
+    while block:
+        block = text = file.read(BLOCK_BYTES)
+        if decoder is not None:
+            text = decoder.decode(block, not block).encode("utf-8", "backslashreplace")
+        text = held + text
+        held = b"\r" if block and text.endswith(b"\r") else b""
+        text = text[: len(text) - len(held)]
+        if text:
+            yield text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
+
+
+def _fill(blocks: Iterator[bytes], keys: np.ndarray, offsets: np.ndarray, path: str) -> int:
+    """Fill both arrays; returns how many lines there were."""
+    row, line, rest = 0, 1, b""
+    for block in chain(blocks, [b""]):
+        text = rest + block if block else rest + b"\n" * bool(rest)
         cut = text.rfind(b"\n") + 1
-        text, rest = text[:cut], text[cut:] if block else b""
+        text, rest = text[:cut], text[cut:]
+        if len(rest) > _LONGEST_LINE:
+            text, rest = text + rest[:_LONGEST_LINE] + b"\n", b""  # is refused
         if not text:
             continue
         pairs = _parse(text)
+        if pairs is None and b" " in text:
+            pairs = _parse(text.replace(b" ", b"\t"))
         if pairs is None:
-            pairs = _parse_slowly(text, row, path)
+            pairs = _parse_slowly(text, line, path)
+            line += text.count(b"\n") - len(pairs) // 2  # lines without a record
         end = row + len(pairs) // 2
         keys[row:end] = pairs[0::2]
         offsets[row:end] = pairs[1::2]
-        row = end
+        row, line = end, line + end - row
+    return row
 
 
 def _parse(text: bytes):
@@ -79,17 +106,22 @@ def _parse(text: bytes):
     return pairs
 
 
-def _parse_slowly(text: bytes, row: int, path: str) -> np.ndarray:
-    pairs = []
-    for line_number, line in enumerate(text.split(b"\n")[:-1], row + 1):
-        fields = line.strip().split(b"\t")
-        if len(fields) != 2 or not all(f.isdigit() and len(f) <= _MAX_DIGITS for f in fields):
-            shown = line[:60].decode("utf-8", "backslashreplace")
+def _parse_slowly(text: bytes, first_line: int, path: str) -> np.ndarray:
+    pairs: List[int] = []
+    for number, line in enumerate(text.split(b"\n")[:-1], first_line):
+        shown = line.decode("utf-8", "backslashreplace").strip(BLANK)
+        if not shown:
+            continue
+        try:
+            key, offset = map(whole, split(shown, None))
+            if not (0 <= key < 10**_MAX_DIGITS and 0 <= offset < 10**_MAX_DIGITS):
+                raise ValueError
+        except ValueError:
             raise InsightError(
-                f"{path}:{line_number}: want an integer key, a tab and a byte offset, found {shown!r}; "
+                f"{path}:{number}: want an integer key, a tab and a byte offset, found {excerpt(shown)}; "
                 f"write the set again (the .rec alone holds the records, not their keys)"
-            )
-        pairs += int(fields[0]), int(fields[1])
+            ) from None
+        pairs += key, offset
     return np.array(pairs, dtype=np.int64)
 
 

@@ -21,6 +21,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from ..errors import InsightError
 from .commit import Staging
+from .text import open_text
 
 PROPERTY = "lineage"  # of an ONNX file's metadata
 VERSION = 1
@@ -169,11 +170,10 @@ def _shipped(prefix: str, epoch: Optional[int]) -> Optional[List[Stage]]:
 
 def _document(prefix: str) -> Optional[Tuple[Optional[int], List[Stage]]]:
     """(epoch or None, stages) in ``PREFIX-lineage.json``; None where there is none."""
-    try:
-        text = path(prefix).read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
+    if not path(prefix).exists():
         return None
-    return _parsed(text, str(path(prefix)))
+    with open_text(path(prefix), "want a lineage", errors="replace") as source:
+        return _parsed(source.read(), str(path(prefix)))
 
 
 def _parsed(text: str, source: str) -> Tuple[Optional[int], List[Stage]]:
@@ -189,10 +189,10 @@ def _parsed(text: str, source: str) -> Tuple[Optional[int], List[Stage]]:
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("a name, log, fingerprint or version that is no text")
         return document["epoch"], [stage._replace(started=_time(stage.started)) for stage in found]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = f"{type(error).__name__}: {error}"[:120]
         raise InsightError(
-            f"{source}: not a lineage of version {VERSION} ({what}); remove it, or export the model again"
+            f"{source}: not a lineage of version {VERSION} ({what}), want one; remove it, or export the model again"
         ) from None
 
 
@@ -208,8 +208,8 @@ def _runs(prefix: str, epoch: Optional[int]) -> List[_Run]:
     log = Path(f"{prefix}-log.jsonl")
     runs: List[_Run] = []
     current: Optional[Stage] = None
-    try:
-        with open(log, encoding="utf-8", errors="replace") as lines:
+    if log.is_file():
+        with open_text(log, "want a log of train-softmax", errors="replace") as lines:
             for line in lines:
                 if '"start"' in line:
                     current = _started(line, prefix, log)
@@ -219,8 +219,6 @@ def _runs(prefix: str, epoch: Optional[int]) -> List[_Run]:
                     row = _row(line, "saved")
                     if row and epoch in (None, row.get("number")):
                         runs.append(_Run(current._replace(steps=int(row["step"])), float(row["time"])))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        pass
     return runs
 
 
@@ -242,7 +240,7 @@ def _row(line: str, kind: str) -> Optional[Dict]:
         if row["kind"] != kind:
             return None
         return {**row, "time": _time(row["time"]), "step": int(row["steps" if kind == "start" else "step"])}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

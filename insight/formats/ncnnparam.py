@@ -13,8 +13,10 @@ from typing import Dict, List, NamedTuple
 
 from ..errors import InsightError
 from .atomic import PathLike
+from .text import BLANK, excerpt, numbered_lines
 
 MAGIC = "7767517"
+_WANT = "want a .param of ncnn, as export-ncnn writes it"
 INPUT = "Input"  # the type of the layer that stands for an input; its parameters 0, 1, 2 are width, height, channels
 
 
@@ -48,20 +50,17 @@ def read(path: PathLike) -> List[Layer]:
     InsightError
         It is missing, is no such file, or is cut short.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, IsADirectoryError):
-        raise InsightError(f"{path}: no such file") from None
-    lines = text.splitlines()
-    if not lines or lines[0].strip() != MAGIC:
-        found = repr(lines[0][:20]) if lines else "nothing"
-        raise InsightError(f"{path}: no .param of ncnn in its text form (begins with {found}, want {MAGIC})")
-    body = [(number, line) for number, line in enumerate(lines[2:], 3) if line.strip()]
-    layers = [_layer(path, number, line) for number, line in body]
-    counts = " ".join(lines[1:2]).split()
+    lines = [(number, line.strip(BLANK)) for number, line in numbered_lines(path, _WANT)]
+    if not lines or lines[0][1] != MAGIC:
+        found = repr(lines[0][1][:20]) if lines else "nothing"
+        raise InsightError(f"{path}: no .param of ncnn in its text form (begins with {found}, want {MAGIC}); {_WANT}")
+    layers = [_layer(path, number, line) for number, line in lines[2:]]
+    counts = " ".join(line for _, line in lines[1:2]).split()
     if counts[:1] != [str(len(layers))]:
-        said = counts[0] if counts else "nothing"
-        raise InsightError(f"{path}: has {len(layers)} layers, and its second line says {said}; it is cut short")
+        count = counts[0][:20] if counts else "nothing"
+        raise InsightError(
+            f"{path}: has {len(layers)} layers, and its second line says {count}; it is cut short, {_WANT}"
+        )
     return layers
 
 
@@ -96,5 +95,8 @@ def _layer(path: PathLike, number: int, line: str) -> Layer:
         if min(reads, writes) < 0 or len(blobs) != reads + writes:
             raise ValueError
     except (IndexError, ValueError):
-        raise InsightError(f"{path}: line {number} is no layer ({line[:60]!r}); it is damaged or cut short") from None
+        raise InsightError(
+            f"{path}:{number}: want a layer: type, name, counts of blobs, blobs, number=value; found {excerpt(line)}; "
+            f"the file is damaged or cut short"
+        ) from None
     return Layer(kind, name, blobs[:reads], blobs[reads:], params)

@@ -1,13 +1,16 @@
 """What a pickle of plain data may name, and what each name stands for here.
 
 Nothing in this file imports or calls what a pickle names: a name is looked up in a table, and
-the table's functions build bytes and describe NumPy arrays of uint8 or bool. Array layouts are
-those that NumPy 1.x and 2.x wrote on Python 2.7 and 3, protocols 0 to 5.
+the table's functions build bytes and describe NumPy arrays of numbers, booleans, bytes and objects
+that are themselves plain data. Array layouts are those that NumPy 1.x and 2.x wrote on Python 2.7
+and 3, protocols 0 to 5.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, NamedTuple, Union
+import math
+import re
+from typing import Any, Callable, Dict, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -37,13 +40,29 @@ class ArrayInTheMaking:
 
 
 class ElementType:
-    """A NumPy dtype: only one-byte ones pass. BUILD's state (byte order) means nothing to those."""
+    """A NumPy dtype. ``kind`` is None for those that are no plain data: these fail where an array of them is used."""
 
     def __init__(self, code: str):
         self.code = code
+        plain = _PLAIN.fullmatch(code)
+        self.kind: Optional[np.dtype] = np.dtype(_OBJECTS if code.startswith(_OBJECTS) else code) if plain else None
+
+    def set_state(self, state: Any) -> None:
+        """BUILD's state: of all that it holds only the byte order matters to a plain type."""
+        order = _text(state[1])
+        if self.kind is not None and order in ("<", ">"):
+            self.kind = self.kind.newbyteorder(order)
 
 
-_TYPES = {"u1": np.uint8, "uint8": np.uint8, "b1": np.bool_, "bool": np.bool_, "?": np.bool_, "B": np.uint8}
+class OddArray(NamedTuple):
+    """An array of a type that is no plain data; :func:`settled` refuses it."""
+
+    code: str
+
+
+# booleans, integers, floats by their sizes in bytes; byte strings of one length; objects
+_OBJECTS = "O"
+_PLAIN = re.compile(r"[?Bb]|b1|[ui][1248]|f[248]|bool|u?int(?:8|16|32|64)|float(?:16|32|64)|S[1-9][0-9]{0,8}|O[48]?")
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 
@@ -68,25 +87,36 @@ def _raw(value: Any = b"", codec: Any = "latin-1") -> Bytes:
 
 
 def _type(code: Any, *_flags: Any) -> ElementType:
-    code = _text(code).lstrip("|<>=")
-    if code not in _TYPES:
-        raise BadPickle(f"an array of type {code[:20]!r}; want uint8 or bool")
-    return ElementType(code)
+    code = _text(code)
+    kind = ElementType(code.lstrip("|<>=")[:20])
+    if code[:1] in ("<", ">"):
+        kind.set_state((3, code[0]))
+    return kind
 
 
-def array_of(content: Any, kind: Any, shape: Any) -> np.ndarray:
-    """A view of the content as an array. Raises BadPickle, or NumPy's ValueError if the shape does not fit."""
+def array_of(content: Any, kind: Any, shape: Any, fortran: Any = False) -> Union[np.ndarray, list, OddArray]:
+    """A view of the content as an array; of an array of objects the list of them.
+
+    Raises BadPickle, or NumPy's ValueError if the shape does not fit.
+    """
     if not isinstance(kind, ElementType):
         raise BadPickle("an array without a type")
-    flat = np.frombuffer(_raw(content), dtype=np.uint8)
+    if kind.kind is None:
+        return OddArray(kind.code)
     shape = tuple(int(side) for side in shape)
     if any(side < 0 for side in shape) or len(shape) > 32:
         raise BadPickle("an array of no possible shape")
-    return flat.view(_TYPES[kind.code]).reshape(shape)
+    if kind.kind.kind != _OBJECTS:
+        flat = np.frombuffer(_raw(content), np.uint8).view(kind.kind)
+        return flat.reshape(shape, order="F" if fortran else "C")
+    if type(content) is not list or math.prod(shape) != len(content) or (fortran and sum(n > 1 for n in shape) > 1):
+        raise BadPickle("an array of objects without a list of them")
+    return content
 
 
 def _scalar(kind: Any, content: Any) -> Any:
-    return array_of(content, kind, ()).item()
+    value = array_of(content, kind, ())
+    return value.item() if isinstance(value, np.ndarray) else value
 
 
 def settled(value: Any) -> Any:
@@ -95,16 +125,18 @@ def settled(value: Any) -> Any:
     Raises
     ------
     BadPickle
-        The item is no data: the name of a global, or an array that never got its content.
+        The item is no data: the name of a global, an array of a type that is none, or without its content.
     """
     if isinstance(value, ArrayInTheMaking):
         value = value.value
     elif isinstance(value, (Name, ElementType)):
         value = None
-    else:
+    elif not isinstance(value, OddArray):
         return value
     if value is None:
         raise BadPickle("an array without content, or a name where data is due")
+    if isinstance(value, OddArray):
+        raise BadPickle(f"an array of type {value.code!r}; want numbers, booleans or encoded bytes")
     return value
 
 
@@ -118,5 +150,8 @@ REDUCERS: Dict[Name, Callable[..., Any]] = {
     Name("builtins", "bytearray"): _raw,
     **{Name(m, "_reconstruct"): lambda *_: ArrayInTheMaking() for m in _NUMPY},
     **{Name(m, "scalar"): _scalar for m in _NUMPY},
-    **{Name(m, "_frombuffer"): lambda content, kind, shape, _order: array_of(content, kind, shape) for m in _NUMERIC},
+    **{
+        Name(m, "_frombuffer"): lambda content, kind, shape, order: array_of(content, kind, shape, order == "F")
+        for m in _NUMERIC
+    },
 }

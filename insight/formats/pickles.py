@@ -2,7 +2,7 @@
 
 Verification sets are pickles, and ``pickle.load`` executes whatever a pickle names. This reader
 is a small machine of its own: it knows the instructions from which Python 2 and 3 build bytes,
-text, lists, tuples, booleans, numbers and NumPy arrays of bytes or booleans, and it *describes*
+text, lists, tuples, booleans, numbers and NumPy arrays of these, and it *describes*
 arrays instead of calling NumPy. Anything else is refused by name. What it allocates is in
 proportion to the file, whatever lengths the file claims; byte strings are views of its content.
 Messages show types, not values: a few bytes of pickle can hold a value of endless length.
@@ -32,8 +32,8 @@ def load_plain(content: bytes) -> Any:
     Returns
     -------
     object
-        Lists, tuples, bools, ints, floats, str, None; bytes as bytes-like views. Arrays (uint8 or
-        bool) are descriptions that :func:`.picklenames.settled` turns into arrays, item by item:
+        Lists, tuples, bools, ints, floats, str, None; bytes as bytes-like views. Arrays
+        are descriptions that :func:`.picklenames.settled` turns into arrays, item by item:
         a pickle can refer to one list a million times, so nothing here walks through all of it.
 
     Raises
@@ -143,9 +143,11 @@ class _Machine:
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]
         if isinstance(target, ArrayInTheMaking):
-            _, shape, kind, _fortran, content = state
-            target.value = array_of(content, kind, shape)
-        elif not isinstance(target, ElementType):
+            _, shape, kind, fortran, content = state
+            target.value = array_of(content, kind, shape, fortran)
+        elif isinstance(target, ElementType):
+            target.set_state(state)
+        else:
             raise BadPickle("state for something that has none")
 
 

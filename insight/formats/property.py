@@ -1,15 +1,20 @@
-"""The ``property`` file of a set: one line, ``num_classes,height,width``."""
+"""The ``property`` file of a set: ``num_classes,height,width`` on its first line.
+
+Further lines mean nothing here: rec_builder.py of InsightFace adds the number of records, rec2shufrec.py more.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Union
+from typing import NamedTuple, Optional, Union
 
 from ..errors import InsightError
 from .atomic import write_text
+from .text import BLANK, excerpt, open_text, ways, whole
 
 NAME = "property"
 _LARGEST_SIDE = 1 << 14
+_MOST_TEXT = 4096  # characters that are looked at
 
 
 class Property(NamedTuple):
@@ -30,28 +35,38 @@ def read_property(folder: Union[str, os.PathLike[str]]) -> Property:
     Raises
     ------
     InsightError
-        The file is missing or is not three positive integers on one line.
+        The file is missing, its first line is not three positive integers, or another line has three others.
     """
     path = os.fspath(folder)
     if os.path.isdir(path):
         path = os.path.join(path, NAME)
-    try:
-        with open(path, "rb") as source:
-            raw = source.read(4096)
-    except OSError as error:
-        raise InsightError(f"{path}: {error.strerror}; want one line: num_classes,height,width") from None
-    lines = [line for line in raw.decode("ascii", "backslashreplace").splitlines() if line.strip()]
-    only = len(lines) == 1 or lines[2:3] == ["shuffled"]  # rec2shufrec adds count, "shuffled" and date
-    fields = lines[0].split(",") if only else []
-    if len(fields) != 3 or not all(f.strip().isdigit() and len(f) < 12 for f in fields):
-        found = raw[:60].decode("ascii", "backslashreplace")
-        raise InsightError(f"{path}: want one line with three integers, num_classes,height,width; found {found!r}")
-    num_classes, height, width = (int(f) for f in fields)
-    if not num_classes or not 0 < height <= _LARGEST_SIDE or not 0 < width <= _LARGEST_SIDE:
+    want = "want num_classes,height,width on its first line"
+    with open_text(path, want) as source:
+        lines = [line.partition("#")[0].strip(BLANK) for line in source.read(_MOST_TEXT).split("\n")]
+    lines = [line for line in lines if line]
+    if len(lines) > 1 and not any(map(str.isdigit, lines[0])):
+        del lines[0]  # names of the columns
+    found = [value for value in map(_three, lines) if value is not None]
+    if not found or found[0] != _three(lines[0]):
+        raise InsightError(f"{path}: {want}, three integers; found {excerpt(' '.join(lines))}")
+    if set(found) != {found[0]}:
+        raise InsightError(f"{path}: has {found[0].text()} and {found[1].text()}; want one of them, {want[5:]}")
+    num_classes, height, width = found[0]
+    if num_classes < 1 or not 0 < height <= _LARGEST_SIDE or not 0 < width <= _LARGEST_SIDE:
         raise InsightError(
             f"{path}: {num_classes},{height},{width}: want at least one class and sides of 1..{_LARGEST_SIDE} pixels"
         )
-    return Property(num_classes, height, width)
+    return found[0]
+
+
+def _three(line: str) -> Optional[Property]:
+    """The three integers of a line; None where there are not exactly three."""
+    for fields in ways(line):
+        try:
+            return Property(*map(whole, fields)) if len(fields) == 3 else None
+        except ValueError:
+            continue
+    return None
 
 
 def write_property(folder: Union[str, os.PathLike[str]], value: Property) -> None:

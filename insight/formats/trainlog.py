@@ -1,20 +1,8 @@
 """Logs of training runs as curves: ``PREFIX-log.jsonl`` of train-softmax, and InsightFace's text.
 
 The JSONL has one object a line, of the kinds ``start``, ``step``, ``verification`` and ``saved``
-(insight/train/journal.py). The text is what ``train_softmax.py`` and its relatives print
-(deepinsight/insightface@4bc81321 and 9fc3cc9c), stdout and stderr together or apart, with anything in front of
-a line::
-
-    INFO:root:Epoch[0] Batch [20-40]	Speed: 229.50 samples/sec	acc=0.294286	lossvalue=11.522861
-    [2018-05-09 02:28:45]  lr-batch-epoch: 0.01 534 15
-    [lfw][112000]XNorm: 11.147283
-    [lfw][112000]Accuracy-Flip: 0.99517+-0.00450
-    saving 56
-
-Batches are counted within an epoch there, so a step needs the length of an epoch. Lines ``lr-batch-epoch`` stand
-1000 steps apart, and before the verification of their step; either gives it exactly. Where the log has no such
-line, it is the largest batch number of an epoch that ended, short of the truth by less than the interval of the
-lines.
+(insight/train/journal.py); of the text :mod:`.textlog` has the lines. Either kind may have anything in front of a
+line, such as the time stamps of Docker, and terminal colours; files are opened as :mod:`.text` says.
 
 Where a later line's step is not beyond that of an earlier one, a run was begun or resumed under the same name:
 what stands before it from that step on is replaced.
@@ -28,22 +16,20 @@ import os
 import re
 from bisect import bisect_left
 from collections import Counter
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from itertools import chain
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
+from .text import BLANK, open_text
+from .textlog import read_text_log
 
 CURVES = ("loss", "acc", "acc_free", "lr", "speed", "wait")
-LR_LINE_EVERY = 1000  # steps
-_NAMES = {"lossvalue": "loss", "Train-acc": "acc", "acc-nomargin": "acc_free"}
-_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
-_BATCH = re.compile(rf"Epoch\[(\d+)\] Batch \[(?:\d+-)?(\d+)\]\s+Speed: ({_NUMBER}) samples/sec(.*)")
-_METRIC = re.compile(rf"([A-Za-z][\w-]*)=({_NUMBER})(%?)")
-_RATE = re.compile(rf"lr-batch-epoch:[',\s]*({_NUMBER})[,\s]+(\d+)[,\s]+(\d+)")
-_VERIFIED = re.compile(rf"\[([^\[\]]+)\]\[(\d+)\](XNorm|Accuracy-Flip): ({_NUMBER})(?:\+-({_NUMBER}))?")
-_SAVING = re.compile(r"\bsaving[',\s]+(\d+)\b")
-_SHARDED = re.compile(rf"\{{fc7_acc\}}[',\s]*(\d+)[,\s]+({_NUMBER})")  # train_parall.py
+_JSON = re.compile(r'\{\s*"')
+_JSONL = re.compile(r'^\s*\{\s*"|\{\s*"kind"\s*:')  # a line of train-softmax's log, behind a time stamp too
+_COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")  # ECMA-48
+_LAST_STEP = 1 << 53
 _WANT = "want the PREFIX-log.jsonl of train-softmax, or the text that InsightFace's training printed"
 
 
@@ -185,15 +171,16 @@ def read_log(path, label: str = "") -> TrainLog:
         The file is missing, empty or no log of training, or a line of the JSONL is damaged.
     """
     log = TrainLog(label or os.path.basename(path))
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            start = next((line for line in file if line.strip()), None)
-            if start is None:
-                raise InsightError(f"{path}: empty; {_WANT}")
-            file.seek(0)
-            (_read_jsonl if start.startswith('{"') else _read_text)(file, log, os.fspath(path))
-    except OSError as error:
-        raise InsightError(f"{path}: {error.strerror}; {_WANT}") from None
+    with open_text(path, _WANT, errors="replace") as file:
+        lines = enumerate(map(_plain, file), 1)
+        first = next((pair for pair in lines if pair[1].strip(BLANK)), None)
+        if first is None:
+            raise InsightError(f"{path}: empty; {_WANT}")
+        lines = chain([first], lines)
+        if _JSONL.search(first[1]):
+            _read_jsonl(lines, log, os.fspath(path))
+        else:
+            read_text_log(lines, log)
     log.targets = {name: target for name, target in log.targets.items() if len(target.accuracy)}
     if not log.curves and not log.targets:
         raise InsightError(f"{path}: has no line of a training log; {_WANT}")
@@ -219,96 +206,43 @@ def read_logs(paths: Iterable[str]) -> List[TrainLog]:
     return [read_log(path, "/".join(part[-depth:])) for path, part in zip(paths, parts)]
 
 
-def _read_jsonl(lines: Iterable[str], log: TrainLog, path: str) -> None:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+def _plain(line: str) -> str:
+    """A line without terminal colours."""
+    return _COLOURS.sub("", line) if "\x1b" in line else line
+
+
+def _read_jsonl(lines: Iterable[Tuple[int, str]], log: TrainLog, path: str) -> None:
+    for number, line in lines:
+        if not line.strip(BLANK):
             continue
         try:
-            row = json.loads(line)
-            kind = row["kind"]
-            if kind == "start":
-                log.clear()
-            elif kind == "step":
-                for name in CURVES:
-                    if name in row:
-                        log.add(name, int(row["step"]), row[name])
-            elif kind == "verification":
-                for curve, name in zip(log.target(row["target"]), Target._fields):
-                    curve.add(int(row["step"]), row[name])
-            elif kind == "saved":
-                log.saved.add(int(row["step"]), int(row["number"]))
-        except (ValueError, KeyError, TypeError) as error:
+            begin = _JSON.search(line)
+            _take(json.loads(line[begin.start() :] if begin else line), log)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             if not line.endswith("\n"):  # the line that a running training is about to finish
                 return
-            raise InsightError(f"{path}:{number}: not a line of train-softmax's log ({error!r}); {_WANT}") from None
+            what = f"{type(error).__name__}: {error}"[:120]
+            raise InsightError(f"{path}:{number}: not a line of train-softmax's log ({what}); {_WANT}") from None
 
 
-def _read_text(lines: Iterable[str], log: TrainLog, path: str) -> None:
-    rates: List[Tuple[float, int, int]] = []  # lr, epoch, batch
-    batches: List[Tuple[int, int, dict]] = []  # epoch, batch, figures
-    sharded: List[Tuple[int, float]] = []  # step, accuracy
-    marks: List[int] = []  # lengths of an epoch by lines that name the same step in both ways
-    verified: Optional[int] = None
-    for line in lines:
-        for match in _VERIFIED.finditer(line):
-            name, step, what, value, std = match.groups()
-            verified = int(step)
-            if rates and rates[-1][1] and not verified % LR_LINE_EVERY:
-                length, rest = divmod(verified - rates[-1][2] - 1, rates[-1][1])
-                marks += [length] if not rest else []
-            if what == "XNorm":
-                log.target(name).xnorm.add(verified, float(value))
-            else:
-                log.target(name).accuracy.add(verified, float(value))
-                log.target(name).std.add(verified, float(std or "nan"))
-        match = _SAVING.search(line)
-        if match and verified is not None:
-            log.saved.add(verified, int(match.group(1)))
-        match = _SHARDED.search(line)
-        if match:
-            sharded.append((int(match.group(1)), float(match.group(2))))
-        match = _RATE.search(line)
-        if match:
-            rates.append((float(match.group(1)), int(match.group(3)), int(match.group(2))))
-        match = _BATCH.search(line)
-        if match:
-            batches.append((int(match.group(1)), int(match.group(2)), _figures(match)))
-    length = epoch_length([rate[1:] for rate in rates], [batch[:2] for batch in batches], marks)
-    _place(log, rates, batches, lambda epoch, batch: epoch * length + batch)
-    for step, accuracy in sharded if "acc" not in log.curves else ():
-        log.add("acc", step, accuracy)
+def _take(row: dict, log: TrainLog) -> None:
+    """One object of the JSONL."""
+    kind = row["kind"]
+    if kind == "start":
+        log.clear()
+    elif kind == "step":
+        for name in CURVES:
+            if name in row:
+                log.add(name, _step(row), row[name])
+    elif kind == "verification":
+        for curve, name in zip(log.target(str(row["target"])), Target._fields):
+            curve.add(_step(row), row[name])
+    elif kind == "saved":
+        log.saved.add(_step(row), int(row["number"]))
 
 
-def _figures(match: re.Match) -> dict:
-    """Speed and metrics of a batch line; a share may be written in per cent."""
-    found = {"speed": float(match.group(3))}
-    for name, value, percent in _METRIC.findall(match.group(4)):
-        found[_NAMES.get(name, name)] = float(value) / (100 if percent else 1)
-    return found
-
-
-def _place(log: TrainLog, rates: list, batches: list, step: Callable[[int, int], int]) -> None:
-    for rate, epoch, batch in rates:
-        log.add("lr", step(epoch, batch + 1), rate)  # batches are counted from 0 there
-    for epoch, batch, found in batches:
-        for name, value in found.items():
-            log.add(name, step(epoch, batch), value)
-
-
-def epoch_length(rates: List[Tuple[int, int]], batches: List[Tuple[int, int]], marks: Iterable[int] = ()) -> int:
-    """Batches in an epoch, from the (epoch, batch) of ``lr-batch-epoch`` lines and of batch lines, in order.
-
-    ``marks`` are lengths that were found otherwise. 0 where the log stays within one epoch, so that nothing
-    depends on it.
-    """
-    lengths = Counter(marks)
-    for (epoch, batch), (later, batch_later) in zip(rates, rates[1:]):
-        if later > epoch:
-            length, rest = divmod(LR_LINE_EVERY + batch - batch_later, later - epoch)
-            if not rest and length > max(batch, batch_later):
-                lengths[length] += 1
-    if lengths:
-        return lengths.most_common(1)[0][0]
-    ended = [batch for (epoch, batch), (later, _) in zip(batches, batches[1:]) if later > epoch]
-    known = [batch + 1 for _, batch in rates]
-    return max([*ended, *known], default=0)
+def _step(row: dict) -> int:
+    step = int(row["step"])
+    if not 0 <= step < _LAST_STEP:
+        raise ValueError(f"step {step}")
+    return step

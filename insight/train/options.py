@@ -12,6 +12,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from ..errors import InsightError
+from ..formats.text import between_commas
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
@@ -133,7 +134,7 @@ class TrainOptions:
     @property
     def targets(self) -> list:
         """Names in --target, in order."""
-        return [name.strip() for name in self.target.split(",") if name.strip()]
+        return between_commas(self.target)
 
     @property
     def network_versions(self) -> dict:

@@ -157,7 +157,7 @@ def _boundaries(options: TrainOptions, head_name: str, batch_size: int, in_steps
             f"say how long {options.lr_schedule} takes by --max-steps or --end-epoch"
         )
     try:
-        given = [float(part) for part in text.split(",")]
+        given = [float(part) for part in text.rstrip(", ").split(",")]
     except ValueError:
         raise InsightError(f"--lr-steps {text}: must be numbers with commas between, like 1000,1500") from None
     steps = [_in_steps(f"--lr-steps {text}:", value, options.lr_unit, in_steps) for value in given]

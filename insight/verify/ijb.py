@@ -10,11 +10,16 @@ Shapes: N images, T templates, E length of an embedding, P pairs.
 from __future__ import annotations
 
 import math
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+import warnings
+from array import array
+from contextlib import suppress
+from itertools import chain
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
+from ..formats.text import BLANK, excerpt, is_number, numbered_lines, open_text, ways, whole
 from .folds import normalise
 from .search import check_shapes, highest, score
 
@@ -55,42 +60,76 @@ class Identified(NamedTuple):
 
 def read_media(path) -> Tuple[np.ndarray, np.ndarray]:
     """(N,) templates and (N,) media of ``ijbc_face_tid_mid.txt``: lines ``image template medium``."""
-    rows = _columns(path, " ", (1, 2), "image template medium")
+    rows = _columns(path, (1, 2), "image template medium")
     return rows[:, 0], rows[:, 1]
 
 
 def read_pairs(path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(P,) templates, (P,) templates, (P,) bool same, of ``ijbc_template_pair_label.txt``: ``template template 1``."""
-    rows = _columns(path, " ", (0, 1, 2), "template template same")
+    want = "template template same"
+    rows = _columns(path, (0, 1, 2), want)
+    odd = np.flatnonzero((rows[:, 2] != 0) & (rows[:, 2] != 1))
+    if len(odd):
+        raise InsightError(f"{path}: pair {odd[0] + 1}: want lines {want!r}, same 1 or 0; found {rows[odd[0], 2]}")
     return rows[:, 0], rows[:, 1], rows[:, 2] == 1
 
 
 def read_subjects(path) -> Tuple[np.ndarray, np.ndarray]:
     """(T,) templates and (T,) subjects of ``ijbc_1N_gallery_G1.csv``: a heading, then ``template,subject,…``."""
-    rows = _columns(path, ",", (0, 1), "template,subject", skip=1)
+    rows = _columns(path, (0, 1), "template,subject")
     return rows[:, 0], rows[:, 1]
 
 
-def _columns(path, delimiter: str, columns: Tuple[int, ...], want: str, skip: int = 0) -> np.ndarray:
-    """(rows, columns) int64."""
-    try:
-        rows = np.loadtxt(
-            path,
-            np.int64,
-            delimiter=delimiter,
-            usecols=columns,
-            skiprows=skip,
-            ndmin=2,
-            encoding="utf-8",
-            comments=None,
-        )
-    except OSError:
-        raise InsightError(f"{path}: no such file; want lines {want!r}") from None
-    except (ValueError, IndexError) as error:
-        raise InsightError(f"{path}: want lines {want!r} ({error})") from None
-    if not len(rows):
-        raise InsightError(f"{path}: empty; want lines {want!r}")
-    return rows
+def _columns(path, columns: Tuple[int, ...], want: str) -> np.ndarray:
+    """(rows, columns) int64 of a table with blanks, tabs or commas between columns, with a heading or without.
+
+    NumPy reads millions of lines as the benchmark's authors wrote them; where it stops, a slower reader takes other
+    spellings of integers, and names the line that has none.
+    """
+    rule = f"want lines {want!r}"
+    with open_text(path, rule) as source:
+        first = source.readline()
+        lines = _ascii(source if _is_heading(first, columns) else chain([first], source))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # NumPy warns where it makes an integer of 1.5
+                delimiter = "," if "," in want else None
+                return np.loadtxt(lines, np.int64, None, delimiter, usecols=columns, ndmin=2)
+        except (ValueError, IndexError, OverflowError, Warning):
+            pass
+    values = array("q")
+    for number, line in numbered_lines(path, rule):
+        try:
+            values.extend(next(_integers(line, columns)))
+        except (StopIteration, OverflowError):
+            if values or not _is_heading(line, columns):
+                raise InsightError(f"{path}:{number}: {rule}, whole numbers; found {excerpt(line)}") from None
+    if not values:
+        raise InsightError(f"{path}: empty; {rule}")
+    return np.array(values, np.int64).reshape(-1, len(columns))
+
+
+def _ascii(lines: Iterable[str]) -> Iterator[str]:
+    """Lines up to the first that is no ASCII: a letter beyond Latin-1 in a number may end the process in NumPy 1.26."""
+    for line in lines:
+        if not line.isascii():
+            raise ValueError("no ASCII")
+        yield line
+
+
+def _integers(line: str, columns: Tuple[int, ...]) -> Iterator[Tuple[int, ...]]:
+    """The numbers in some columns of a line, by each separator that gives integers."""
+    for fields in ways(line):
+        with suppress(ValueError, IndexError):
+            yield tuple(whole(fields[column]) for column in columns)
+
+
+def _is_heading(line: str, columns: Tuple[int, ...]) -> bool:
+    """Whether a first line has words where the numbers should be."""
+    for fields in ways(line):
+        if len(fields) > max(columns) and not any(is_number(fields[column]) for column in columns):
+            return True
+    return not line.strip(BLANK)
 
 
 def image_features(

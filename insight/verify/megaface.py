@@ -10,11 +10,13 @@ Shapes: P probes, D distractors, E length of an embedding.
 
 from __future__ import annotations
 
+import re
 from typing import Dict, NamedTuple, Optional, Sequence, Set
 
 import numpy as np
 
 from ..errors import InsightError
+from ..formats.text import BLANK, numbered_lines
 from .folds import normalise
 from .identification import threshold_at
 from .search import STRANGER, directions, highest, score
@@ -22,6 +24,7 @@ from .search import STRANGER, directions, highest, score
 RANKS = (1, 10)
 FARS = (1e-6, 1e-5)
 NOISE = 1e-3  # a noisy probe is moved by as much, either way, in each number
+_NUMBERED = re.compile(r"^[0-9]+[ \t,;]+(?=\S)")
 FAR_AWAY = 100.0  # in the extra number of a noisy distractor, where a face has 0
 
 
@@ -48,25 +51,22 @@ def fuse(passes: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
 
 
 def read_noise_list(path) -> Set[str]:
-    """Names of noisy images, a line each; of ``number<TAB>name`` lines the name; lines with # are remarks.
+    """Names of noisy images, a line each; of lines that begin with a number the name behind it; # begins a remark.
 
     FaceScrub's list names files (``Adam_Sandler_2.png``), MegaFace's paths of three parts (``100/100@N0/1.jpg``).
+    Numbers and names have tabs, commas or blanks between them. A name with backslashes counts with slashes, too.
 
     Raises
     ------
     InsightError
         The file is missing or names nothing.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
-    except OSError as error:
-        raise InsightError(f"{path}: {error.strerror}; want a list of noisy images, a line each") from None
-    except UnicodeDecodeError:
-        raise InsightError(f"{path}: not a text; want a list of noisy images, a line each") from None
-    if not lines:
-        raise InsightError(f"{path}: names no image; leave the list out where nothing is noisy")
-    return {fields[1] if len(fields) > 1 else fields[0] for fields in (line.split("\t") for line in lines)}
+    want = "want a list of noisy images, a line each"
+    lines = [line.strip(BLANK) for _, line in numbered_lines(path, want)]
+    names = {_NUMBERED.sub("", line).strip('"') for line in lines if line and not line.startswith("#")}
+    if not names:
+        raise InsightError(f"{path}: names no image; {want}, or none where nothing is noisy")
+    return names | {name.replace("\\", "/") for name in names}
 
 
 def noisy(keys: Sequence[str], names: Set[str]) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats import evalbin
+from ..formats.places import spellings
 from ..progress import track
 from .embed import batches
 from .folds import FoldAccuracy, kfold_accuracy, normalise
@@ -82,8 +83,9 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     """
     issame = np.array([same for _, _, same in rows], bool)
     _both_kinds(path, issame)
+    spelled = {name: _spelled(root, name) for name in dict.fromkeys(name for row in rows for name in row[:2])}
     position: dict = {}
-    pairs = np.array([[position.setdefault(os.path.normpath(p), len(position)) for p in row[:2]] for row in rows])
+    pairs = np.array([[position.setdefault(spelled[name], len(position)) for name in row[:2]] for row in rows])
     missing = [name for name in position if not os.path.isfile(os.path.join(root, name))]
     if missing:
         raise InsightError(
@@ -99,6 +101,12 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
     return EvalSet(Path(path).stem, source, pairs, issame, os.fspath(path))
 
 
+def _spelled(root, name: str) -> str:
+    """A path under the root as the file is spelled there; as it is written where there is none."""
+    found = next((each for each in spellings(name) if os.path.isfile(os.path.join(root, each))), name)
+    return os.path.normpath(found)
+
+
 def _both_kinds(path, issame: np.ndarray) -> None:
     if issame.all() or not issame.any():
         kind = "same" if issame.all() else "different"
@@ -106,8 +114,8 @@ def _both_kinds(path, issame: np.ndarray) -> None:
 
 
 def find_sets(folder, names: list) -> tuple:
-    """(sets that exist, names that do not) for target names in a folder."""
-    paths = {name: Path(folder) / f"{name}.bin" for name in names}
+    """(sets that exist, names that do not) for target names, with ``.bin`` or without, in a folder."""
+    paths = {name: Path(folder) / f"{name.removesuffix('.bin')}.bin" for name in names}
     missing = [name for name, path in paths.items() if not path.is_file()]
     return [load_set(path) for name, path in paths.items() if name not in missing], missing
 

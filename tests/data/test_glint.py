@@ -50,11 +50,39 @@ def test_list_is_packed(glint):
 
 
 @pytest.mark.parametrize(
+    ("line", "name", "label"),
+    [
+        (f"a.png 3 {POINTS}", "a.png", 0),
+        (f"A b.JPEG 3 {POINTS}", "A b.JPEG", 0),
+        (f"a.jpg\t3\t{POINTS}", "a.jpg", 0),
+        (f"a.jpg  3   {POINTS}  ", "a.jpg", 0),
+        (f"a.jpg 3.0 {POINTS.replace('.5', '.50')}\t", "a.jpg", 0),
+        (f"m.01/a 3.jpg 003 {POINTS}", "m.01/a 3.jpg", 0),
+        (f"m.01/a 3.jpg {POINTS}", "m.01/a 3.jpg", -1),
+        (f"a 3 {POINTS}", "a", 0),
+        (f"a.b/c {POINTS}", "a.b/c", -1),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_plain_variations(glint, line, name, label, encoding, ending):
+    (glint / "v_lmk").write_bytes(f"{line}{ending}{ending}{line}".encode(encoding))
+    entries = list(glint_entries(str(glint), ["v"]))
+    assert entries == [Entry(f"{glint}/{name}", label, False, (0, 0, 0, 0), LANDMARKS)] * 2
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "a.jpg 1 2 3",
-        f"a.png 3 {POINTS}",
+        f"a b.jpg 3 4 {POINTS}",
         f"a.jpg x {POINTS}",
+        f"a b {POINTS}",
+        f"a b 3 {POINTS}",
+        f"3 {POINTS}",
+        POINTS,
+        f"a.jpg 3.5 {POINTS}",
+        f"a\0.jpg 3 {POINTS}",
         f"a.jpg 3 {POINTS} 4",
         f"a.jpg 3 {POINTS[:-4]}nan",
         f"a\tb.jpg 3 {POINTS}",
@@ -68,7 +96,7 @@ def test_bad_lines_are_named(glint, line):
 
 
 def test_command(glint, insight):
-    status, out, err = insight("glint2lst", ".", "one,two", "work/a.lst")
+    status, out, err = insight("glint2lst", ".", "one, two,", "work/a.lst")
     assert (status, out, err) == (0, "work/a.lst: 5 images\n", "")
     status, out, err = insight("glint2lst", ".", "one,two")
     assert (status, out) == (0, (glint / "work/a.lst").read_text(encoding="utf-8"))

@@ -265,7 +265,7 @@ def test_a_set_that_stands_there(two_lists, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1\ta.jpg\t-1\n", r"a\.lst: image 1 \(a\.jpg\) has label -1, which marks unlabelled test images"),
+        ("1\ta.jpg\t-1\n", r"a\.lst:1: a\.jpg has label -1, which marks unlabelled test images"),
         ("1\ta.jpg\t0\n1\tb.jpg\n", r"a\.lst:2: want aligned"),
         ("", r"a\.lst: holds no line"),
     ],

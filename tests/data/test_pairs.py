@@ -18,6 +18,7 @@ from insight.data.pairs import make_bin
 from insight.data.scan import folder_to_lists
 from insight.errors import InsightError
 from insight.formats.evalbin import read_bin
+from insight.verify.verification import pair_set
 
 
 def check_plan(counts, pairs, folds, seed=0):
@@ -224,6 +225,42 @@ def test_layouts_of_pair_files(rooted, tmp_path, text):
     assert [bytes(i) for i in images] == [(rooted / NAMES[i]).read_bytes() for i in (0, 1, 0, 2)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{0};{1};1\r{0};{2};0\r",
+        "{0},{1},1.0, 0.93\n{0},{2},+0,0.12,\n",
+        "{0}   {1}  1  \n{0}\t{2} 0\t\n",
+        "Image_A,IMAGE_B,Same,fold\n{0},{1},1,0\n{0},{2},0,9\n",
+        "same,fold,image_a,image_b\n1,0,{0},{1}\n0,9,{0},{2}\n",
+        "# two\none,another,label\n{0},{1},TRUE\n#\n{0},{2},FALSE\n",
+        "10 300\nAnn_Lee 0001  2\nAnn_Lee 1.0 Bo 3 \n",
+        "10\t300\nAnn_Lee\t\t1\t2\t\nAnn_Lee\t1\tBo\t3\t\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_plain_variations_of_pair_files(rooted, tmp_path, text, encoding):
+    (tmp_path / "pairs.txt").write_bytes(text.format(*NAMES).encode(encoding))
+    assert read_pairs(str(tmp_path / "pairs.txt"), str(rooted)) == [(*NAMES[:2], True), (NAMES[0], NAMES[2], False)]
+
+
+def test_images_of_lfw_are_no_labels(rooted, tmp_path):
+    (tmp_path / "p.txt").write_text("Ann_Lee 2 1\n")
+    assert read_pairs(str(tmp_path / "p.txt"), str(rooted)) == [(NAMES[1], NAMES[0], True)]
+
+
+def test_backslashes_in_pair_files(rooted, tmp_path):
+    (tmp_path / "p.csv").write_text("{0},{1},1\n{0},{2},0\n".format(*NAMES))
+    make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), image_root=str(rooted))
+    plain = pair_set(read_pairs(str(tmp_path / "p.csv"), ""), rooted, "p.csv")
+    (tmp_path / "p.csv").write_text("{0},{1},1\n{0},{2},0\n".format(*NAMES).replace("/", "\\"))
+    make_bin(str(tmp_path / "p.csv"), str(tmp_path / "b.bin"), image_root=str(rooted))
+    assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
+    windows = pair_set(read_pairs(str(tmp_path / "p.csv"), ""), rooted, "p.csv")
+    assert list(windows.source.keys) == list(plain.source.keys)
+    assert windows.source.labels.tolist() == plain.source.labels.tolist() == [0, 0, 1]
+
+
 def test_paths_with_spaces_and_other_suffixes(rooted, tmp_path):
     os.rename(rooted / "Bo/Bo_0003.jpg", rooted / "Bo/Bo_0003.png")
     (tmp_path / "p.txt").write_text("Ann_Lee 1 Bo 3\n")
@@ -246,6 +283,13 @@ def test_a_folder_is_no_list_of_pairs(tmp_path):
         ("a.jpg,b.jpg,1\na.jpg,b.jpg\n", r"p\.csv:2: want image_a,image_b,same rows .* found 'a.jpg,b.jpg'"),
         ("a.jpg,b.jpg,1\na.jpg,b.jpg,maybe\n", r"p\.csv:2: "),
         ("a.jpg,b.jpg,1\n,b.jpg,1\n", r"p\.csv:2: "),
+        ("a.jpg,b.jpg,2\n", r"p\.csv:1: "),
+        ("a.jpg,b.jpg,0.5\n", r"p\.csv:1: "),
+        ("a.jpg,b\0.jpg,1\n", r"p\.csv:1: "),
+        ("a.jpg,b.jpg,maybe\na.jpg,b.jpg,1\n", r"p\.csv:1: "),
+        ("one,other,same\none,other,same\n", r"p\.csv:2: "),
+        ("Ann 1 -2\n", r"p\.csv:1: "),
+        ("Ann 1 99999999\n", r"p\.csv:1: "),
         ("This is text\nof another kind, really\n", r"p\.csv:"),
     ],
 )
@@ -269,7 +313,7 @@ def test_pairs_of_missing_images_are_left_out_and_listed(rooted, tmp_path):
 
 
 def test_options_that_do_not_go_together(crowd, rooted, tmp_path):
-    with pytest.raises(InsightError, match="--image-root: is for a file of pairs"):
+    with pytest.raises(InsightError, match="--image-root: is for a list or a file of pairs"):
         make_bin(str(crowd), str(tmp_path / "a.bin"), image_root="x")
     (tmp_path / "p.csv").write_text("a,b,1\n")
     with pytest.raises(InsightError, match="--pairs, --folds and --seed are for drawing pairs"):
@@ -299,4 +343,4 @@ def test_command(crowd, insight):
     assert out == "a.bin: 40 pairs, 20 of one person and 20 of two, in 5 folds that share no person\n"
     status, out, err = insight("make-bin", "none", "b.bin")
     assert (status, out) == (2, "")
-    assert err.startswith("error: none: no such file or folder; want image_a,image_b,same rows")
+    assert err.startswith("error: none: no such file; want image_a,image_b,same rows")

@@ -10,10 +10,11 @@ from made_faces import encode, face
 
 from insight import executor
 from insight.data.intake import prepare_all
-from insight.data.prepare import Prepared, Skip, Target, read_file
+from insight.data.prepare import Prepared, Skip, Target
 from insight.errors import InsightError
 from insight.formats.imagehead import read_jpeg_head
 from insight.formats.lst import Entry
+from insight.formats.places import Places
 
 GOOD = encode(face(0))
 CHANNEL = np.full((112, 112, 1), 200, np.uint8)
@@ -131,7 +132,7 @@ def test_relative_paths_fall_back_to_the_list(tmp_path, monkeypatch):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/a.jpg").write_bytes(GOOD)
     monkeypatch.chdir(tmp_path)
-    [(_, outcome)] = prepare_all([Entry("a.jpg", 0)], Target(), folder="lists")
+    [(_, outcome)] = prepare_all([Entry("a.jpg", 0)], Target(), Places("lists"))
     assert outcome == Prepared(GOOD)
 
 
@@ -161,9 +162,3 @@ def test_verbatim_packing_loads_neither_opencv_nor_numpy(tmp_path):
         f"pack({str(tmp_path / 'a.lst')!r}); print([m for m in ('numpy', 'cv2', 'rich', 'mxnet') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
-
-
-def test_read_file_gives_all_bytes(tmp_path):
-    for size in (1, 65535, 65536, 65537, 9_000_000):
-        (tmp_path / "a").write_bytes(os.urandom(size))
-        assert read_file(str(tmp_path / "a")) == (tmp_path / "a").read_bytes()

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from insight.data.scan import default_val_output, folder_to_lists, read_label_map, scan_identities, split_identities
+from insight.data.scan import default_val_output, folder_to_lists, scan_identities, split_identities
 from insight.errors import InsightError
+from insight.formats.labelmap import read_label_map
 from insight.formats.lst import read_lst
 
 
@@ -151,15 +152,6 @@ def test_outputs_that_are_folders_or_below_files(people, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InsightError, match="file: a file, and a folder is needed there"):
         folder_to_lists(folder, str(tmp_path / "file/a.lst"))
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "label,name\nx,y\n"])
-def test_what_is_no_label_map(tmp_path, text):
-    (tmp_path / "m.csv").write_text(text)
-    with pytest.raises(InsightError, match=r"m\.csv: not a label map"):
-        read_label_map(str(tmp_path / "m.csv"))
-    with pytest.raises(InsightError, match="no such file"):
-        read_label_map(str(tmp_path / "none.csv"))
 
 
 def test_command(people, insight, tmp_path):

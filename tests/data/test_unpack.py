@@ -54,7 +54,8 @@ def test_names_from_the_label_map(packed):
     ("rows", "message"),
     [
         ("0,../up", "label 0 has the name '../up', which cannot be a folder's"),
-        ("0,", "label 0 has the name ''"),
+        ("0,", r"m\.csv:2: found '0,'; want a label map"),
+        ('0," "', r"m\.csv:2: found"),
         ("0,..", "label 0 has the name"),
         ("0,same\n1,same", "two labels share a name"),
         ("0,01", "two labels share a name, or one has another's number"),
@@ -112,6 +113,10 @@ def test_verification_bin_round_trip(tmp_path):
     write_bin(tmp_path / "a.bin", images, issame)
     make_bin(str(tmp_path / "out/pairs.csv"), str(tmp_path / "b.bin"), overwrite=True)
     assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
+    os.rename(tmp_path / "a.bin", tmp_path / "lfw")  # its content says what it is
+    unpack(str(tmp_path / "lfw"), str(tmp_path / "again"))
+    assert set(files(tmp_path / "again").values()) >= set(images)
+    os.rename(tmp_path / "lfw", tmp_path / "a.bin")
     with pytest.raises(InsightError, match="--label-map: a verification .bin has no labels"):
         unpack(str(tmp_path / "a.bin"), str(tmp_path / "c"), label_map="x.csv")
 

@@ -217,6 +217,9 @@ def deep(code, count=200_000):
         pickle.dumps(([b"a", "b"], [True])),
         pickle.dumps(([np.zeros((4, 4), np.uint8)] * 2, [True])),
         pickle.dumps(([np.zeros(4, np.float32)] * 2, [True])),
+        b"cnumpy\ndtype\nU\x05S9999\x85R.",
+        b"cnumpy\ndtype\nU\x00\x85R.",
+        b"(cnumpy.core.numeric\n_frombuffer\n(U\x04abcdcnumpy\ndtype\nU\x02i8\x85R(K\x01tU\x01CtR]t.",
         pickle.dumps({"images": [], "issame": []}),
         pickle.dumps((np.zeros((4, 128), np.float32), [True, False])),
         b"\xff\xd8\xff\xe0 a jpeg",
@@ -253,6 +256,115 @@ def test_missing_and_folder(tmp_path):
         read_bin(tmp_path / "none.bin")
     with pytest.raises(InsightError, match="a folder"):
         read_bin(tmp_path)
+
+
+def objects(items):
+    """A NumPy array of objects, which NumPy would not make of lists of one length by itself."""
+    made = np.empty(len(items), object)
+    for i, item in enumerate(items):
+        made[i] = item
+    return made
+
+
+EQUAL = [b"\xff\xd8ab", b"\xff\xd8cd", b"\xff\xd8ef", b"\xff\xd8gh"]  # of one length
+PLAIN_FLAGS = {
+    **{
+        f"array of {kind.str}": np.array(ISSAME).astype(kind)
+        for code in "?bBhHiIqQefd"
+        for kind in {np.dtype(code).newbyteorder(order) for order in "<>"}
+    },
+    "column": np.array([[1], [0]]),
+    "row": np.array([[1, 0]], np.float32),
+    "objects": objects([True, np.int64(0)]),
+    "arrays": [np.array(1), np.array([0], np.uint8)],
+    "floats": [1.0, 0.0],
+    "mixed": [True, 0],
+    "tuple": (1, False),
+}
+for name in [name for name in PLAIN_FLAGS if name.startswith("array of")]:
+    PLAIN_FLAGS[f"scalars, {name}"] = list(PLAIN_FLAGS[name])
+PLAIN_IMAGES = {
+    "tuple": tuple(EQUAL),
+    "objects": objects(EQUAL),
+    "objects, arrays": objects([array(image) for image in EQUAL]),
+    "pairs of objects": objects(EQUAL).reshape(2, 2),
+    "byte strings": np.array(EQUAL),
+    "byte scalars": [np.bytes_(image) for image in EQUAL],
+    "byte arrays": [np.array(image) for image in EQUAL],
+    "rows": np.stack([array(image) for image in EQUAL]),
+    "columns": np.asfortranarray(np.stack([array(image) for image in EQUAL])),
+    "row vectors": [array(image)[None] for image in EQUAL],
+}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_flags_of_every_width_are_plain(tmp_path, protocol):
+    for name, flags in PLAIN_FLAGS.items():
+        (tmp_path / "a.bin").write_bytes(pickle.dumps((EQUAL, flags), protocol=protocol))
+        found = read_bin(tmp_path / "a.bin").issame
+        assert (found.tolist(), found.dtype) == (ISSAME, np.bool_), name
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_images_in_every_container(tmp_path, protocol):
+    for name, images in PLAIN_IMAGES.items():
+        (tmp_path / "a.bin").write_bytes(pickle.dumps((images, ISSAME), protocol=protocol))
+        assert [bytes(image) for image in read_bin(tmp_path / "a.bin").images] == EQUAL, name
+    (tmp_path / "a.bin").write_bytes(pickle.dumps((np.array(IMAGES[:2]), [True]), protocol=protocol))
+    assert [bytes(image) for image in read_bin(tmp_path / "a.bin").images] == IMAGES[:2]  # padded by NumPy
+    (tmp_path / "a.bin").write_bytes(pickle.dumps(objects([EQUAL, ISSAME]), protocol=protocol))
+    assert read_bin(tmp_path / "a.bin").issame.tolist() == ISSAME
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+@pytest.mark.parametrize(
+    ("images", "flags", "message"),
+    [
+        (EQUAL, np.array([1, 2]), "issame, item 1: a number that is neither 0 nor 1"),
+        (EQUAL, np.array([np.nan, 1]), "issame, item 0: a number that is neither"),
+        (EQUAL, [True, np.int64(-1)], "issame, item 1: a number that is neither"),
+        (EQUAL, [1, 0.5], "issame, item 1: a number that is neither"),
+        (EQUAL, ["1", "0"], "issame, item 0: a str, want booleans"),
+        (EQUAL, [True, None], "issame, item 1: a NoneType"),
+        (EQUAL, [True, np.array([0, 1])], "issame, item 1: a ndarray"),
+        (EQUAL, np.array(["1", "0"]), "issame: an array of type 'U1'; want numbers, booleans or encoded bytes"),
+        (EQUAL, np.array([1j, 0]), "issame: an array of type 'c16'"),
+        (EQUAL, [True, np.complex64(0)], "issame, item 1: an array of type 'c8'"),
+        (EQUAL, np.array([b"1", b"0"]), "issame is an array .S1, want booleans"),
+        (EQUAL, "10", "issame is a str, want a list of booleans"),
+        ([*EQUAL[:3], np.zeros(4)], ISSAME, r"image 3 is an array float64 \(4,\), want encoded bytes"),
+        ([*EQUAL[:3], np.zeros((2, 2), np.uint8)], ISSAME, r"image 3 is an array uint8 \(2, 2\)"),
+        ([*EQUAL[:3], np.array(["a"])], ISSAME, "image 3: an array of type 'U1'"),
+        ([*EQUAL[:3], 7], ISSAME, "image 3 is a int"),
+        (np.zeros((4, 2, 2, 3), np.uint8), ISSAME, r"images are an array uint8 \(4, 2, 2, 3\), want encoded images"),
+        (np.zeros((4, 9), np.float32), ISSAME, r"images are an array float32 \(4, 9\)"),
+        (np.zeros((1 << 40, 0), np.uint8), ISSAME, "images are an array uint8"),
+        (np.array([["a"]]), ISSAME, "images: an array of type 'U1'"),
+        (b"\xff\xd8", ISSAME, "images are a memoryview|images are a bytes"),
+    ],
+)
+def test_the_part_that_is_wrong_is_named(tmp_path, images, flags, message, protocol):
+    (tmp_path / "a.bin").write_bytes(pickle.dumps((images, flags), protocol=protocol))
+    with pytest.raises(InsightError, match=rf"a\.bin: ({message})"):
+        read_bin(tmp_path / "a.bin")
+
+
+def test_an_array_of_objects_of_another_shape_than_it_says(tmp_path):
+    content = pickle.dumps((objects(EQUAL), ISSAME), protocol=2)
+    assert content.count(b"K\x04\x85") == 1
+    (tmp_path / "a.bin").write_bytes(content.replace(b"K\x04\x85", b"K\x05\x85"))
+    with pytest.raises(InsightError, match="an array of objects without a list of them"):
+        read_bin(tmp_path / "a.bin")
+
+
+def test_an_array_of_objects_runs_nothing(tmp_path):
+    ran = tmp_path / "ran"
+    for protocol in range(6):
+        evil = objects([Run(os.system, f"touch {ran}"), b""])
+        (tmp_path / "evil.bin").write_bytes(pickle.dumps((evil, [True]), protocol=protocol))
+        with pytest.raises(InsightError, match="nothing was run"):
+            read_bin(tmp_path / "evil.bin")
+    assert not ran.exists()
 
 
 def test_formats_load_neither_mxnet_nor_opencv():

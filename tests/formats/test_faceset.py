@@ -297,3 +297,13 @@ def test_rounded_headers_are_set_right(tmp_path, write, off, monkeypatch):
     assert faces.labels.tolist() == labels
     assert faces.identities.tolist() == [[0, 3], [3, 4], [4, 6], [6, 8]]
     assert not faces.notes
+
+
+def test_a_set_of_rec_builder_opens(tmp_path):
+    """Its property has a second line, the number of records; train.meta beside it is read by nothing."""
+    dataset_merge(tmp_path)
+    (tmp_path / "property").write_text(f"3,112,96\n{len(LABELS)}\n")
+    (tmp_path / "train.meta").write_bytes(b"\x80\x05]\x94.")
+    with FaceSet.open(str(tmp_path)) as faces:
+        assert (faces.num_classes, faces.image_size, faces.labels.tolist()) == (3, (112, 96), LABELS)
+        assert faces.notes == []

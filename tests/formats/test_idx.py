@@ -32,17 +32,67 @@ def test_reads_what_python_reads(tmp_path_factory, rows, block, last, ending):
 
 @pytest.mark.parametrize(
     "line",
-    ["1", "1\t2\t3", "1 2", "-1\t2", "1\t-2", "a\t2", "1\t", "\t1", "1\t2.5", "", "1\t" + "9" * 19, "1\t0x10", "1\t٣"],
+    [
+        "1",
+        "1\t2\t3",
+        "1,2",
+        "-1\t2",
+        "1\t-2",
+        "a\t2",
+        "1\t",
+        "\t1",
+        "1\t2.5",
+        "\0",
+        "1\t" + "9" * 19,
+        "1\t0x10",
+        "1\t٣",
+    ],
 )
 def test_a_bad_line_is_named(tmp_path, line):
     with pytest.raises(InsightError, match=r"a\.idx:2: want an integer key, a tab and a byte offset, found"):
         read(tmp_path, f"0\t0\n{line}\n5\t44\n".encode())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\t0\r\n2\t44\r\n0\t88\r\n",
+        "1\t0\r2\t44\r0\t88\r",
+        "1 0\n2  44\n0\t 88\n",
+        "1\t0 \n2\t44\t\n\n 0\t88\n\n",
+        "01\t+0\n2.0\t4.4e1\n0\t88.000\n",
+        "1\t0\n\ufeff2\t44\n0\t88\n\x1a",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("block", [1, 2, 5, 1 << 20])
+def test_plain_variations(tmp_path, monkeypatch, text, encoding, block):
+    monkeypatch.setattr(idx, "BLOCK_BYTES", block)
+    assert read(tmp_path, text.encode(encoding)) == [(1, 0), (2, 44), (0, 88)]
+
+
+def test_a_line_without_end_is_no_line(tmp_path, monkeypatch):
+    """A file of another kind is refused at its beginning, not when all of it is in memory."""
+    blocks, taken = idx._blocks, []
+    monkeypatch.setattr(idx, "_blocks", lambda file: (taken.append(block) or block for block in blocks(file)))
+    with pytest.raises(InsightError, match=r"a\.idx:2: want an integer key") as caught:
+        read(tmp_path, b"1\t0\n" + b"1" * (3 << 20))
+    assert len(taken) == 1
+    assert len(str(caught.value)) < 400
+
+
+def test_a_line_end_that_two_blocks_share_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "BLOCK_BYTES", 4)
+    with pytest.raises(InsightError, match=r"a\.idx:5: "):
+        read(tmp_path, b"1\t0\r\n" * 4 + b"x\r\n")
+
+
 def test_counts_of_lines_are_right_in_later_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(idx, "BLOCK_BYTES", 20)
     with pytest.raises(InsightError, match=r"a\.idx:31: "):
         read(tmp_path, b"".join(b"%d\t%d\n" % (i, i) for i in range(30)) + b"x\n")
+    with pytest.raises(InsightError, match=r"a\.idx:35: "):
+        read(tmp_path, b"\n\n\n\r\n" + b"".join(b"%d\t%d\n" % (i, i) for i in range(30)) + b"x\n")
 
 
 def test_missing_and_folder(tmp_path):

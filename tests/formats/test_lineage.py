@@ -53,6 +53,25 @@ def brief(stages):
 THREE = [("softmax/net", 100, "hash10"), ("arcface/net", 60, "hash20"), ("finetune/net", 100, "hash30")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_that_an_editor_saved(three, encoding):
+    for path in (three / "m/finetune/net-log.jsonl", three / "m/arcface/net-log.jsonl"):
+        path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    assert brief(lineage.stages(f"{three}/m/finetune/net", 3)) == THREE
+    write(f"{three}/s", 3, lineage.stages(f"{three}/m/finetune/net", 3))
+    (three / "s-lineage.json").write_bytes((three / "s-lineage.json").read_text().encode(encoding))
+    assert brief(lineage.stages(f"{three}/s", 3)) == THREE
+
+
+def test_numbers_that_no_calendar_or_step_has(three):
+    path = three / "m/finetune/net-log.jsonl"
+    path.write_text(path.read_text() + '{"kind": "saved", "time": 32, "step": Infinity, "number": 4}\n' + "[" * 100_000)
+    assert brief(lineage.stages(f"{three}/m/finetune/net", 3)) == THREE
+    (three / "s-lineage.json").write_text("[" * 100_000)
+    with pytest.raises(InsightError, match=r"s-lineage\.json: not a lineage of version 1"):
+        lineage.stages(f"{three}/s", 3)
+
+
 def test_stages_of_a_recipe_wherever_it_stands_now(three):
     found = lineage.stages(f"{three}/m/finetune/net", 3)
     assert brief(found) == THREE

@@ -35,6 +35,14 @@ def test_a_file(file):
     assert ncnnparam.text_of(layers) == TEXT
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\r\n", "\r", "  \n"])
+def test_other_encodings_and_line_ends(file, tmp_path, encoding, ending):
+    want = ncnnparam.read(file(TEXT))
+    (tmp_path / "m.param").write_bytes(TEXT.replace("\n", ending).encode(encoding))
+    assert ncnnparam.read(tmp_path / "m.param") == want
+
+
 def test_its_weights_stand_beside_it():
     assert ncnnparam.weights_path("a.b/m.ncnn.param").as_posix() == "a.b/m.ncnn.bin"
 
@@ -46,10 +54,10 @@ def test_its_weights_stand_beside_it():
         ('{"nodes": []}\n', "begins with '{\"nodes\": ..}'"),
         ("7767517\n", "has 0 layers, and its second line says nothing"),
         (TEXT[: TEXT.index("Convolution")], "has 3 layers, and its second line says 4; it is cut short"),
-        (TEXT[:-60], "line 6 is no layer .'Convolution"),
-        (TEXT.replace(" 2 1 a b c 0=0", " 2 -1 a b c"), "line 5 is no layer"),
-        (TEXT.replace(" 2 1 a b c 0=0", " two 1 a b c"), "line 5 is no layer"),
-        (TEXT.replace("0=0\n", "x=0\n"), "line 5 is no layer"),
+        (TEXT[:-60], "m.param:6: want a layer: .*found 'Convolution"),
+        (TEXT.replace(" 2 1 a b c 0=0", " 2 -1 a b c"), "m.param:5: want a layer"),
+        (TEXT.replace(" 2 1 a b c 0=0", " two 1 a b c"), "m.param:5: want a layer"),
+        (TEXT.replace("0=0\n", "x=0\n"), "m.param:5: want a layer"),
     ],
 )
 def test_what_is_none(file, text, message):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from insight.errors import InsightError
-from insight.formats.trainlog import Curve, epoch_length, read_log, read_logs
+from insight.formats.textlog import epoch_length
+from insight.formats.trainlog import Curve, read_log, read_logs
 
 # As printed in 2018: time stamps by a wrapper, Python 2, stdout only, cut out of the middle of a run.
 STAMPED = """\
@@ -204,7 +205,7 @@ def test_what_is_no_log_is_told(tmp_path, text, message):
 
 
 def test_a_missing_file_and_a_binary_one(tmp_path):
-    with pytest.raises(InsightError, match=r"nowhere: No such file or directory; want"):
+    with pytest.raises(InsightError, match=r"nowhere: no such file; want"):
         read_log("nowhere")
     (tmp_path / "b").write_bytes(bytes(range(256)) * 50)
     with pytest.raises(InsightError, match="no line of a training log"):
@@ -218,3 +219,69 @@ def test_a_curve_is_cut_where_it_goes_back():
     assert points(curve) == [(1, 10), (2, 23), (5, 52)]
     assert (curve.at(2), 2 in curve, 3 in curve) == (23, True, False)
     assert math.isnan(curve.at(4))
+
+
+def everything(log):
+    """All that a log holds, NaN made comparable."""
+    curves = [(name, points(curve)) for name, curve in log.curves.items()]
+    targets = [(name, [points(curve) for curve in target]) for name, target in log.targets.items()]
+    return repr((curves, targets, points(log.saved)))
+
+
+OWN = jsonl(
+    {"kind": "start", "options": {"lr": 0.1}},
+    step(5, 9.0),
+    step(10, None),
+    verified(10, "lfw", 0.9),
+    {"kind": "saved", "step": 10, "number": 1},
+)
+VARIATIONS = {
+    "byte-order mark": lambda text: text.encode("utf-8-sig"),
+    "PowerShell's >": lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+    "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
+    "CR": lambda text: text.replace("\n", "\r").encode(),
+    "blank lines": lambda text: text.replace("\n", "  \n \n").encode(),
+    "docker logs -t": lambda text: "".join(
+        f"2021-06-19T10:00:00.123456789Z {line}\n" for line in text.splitlines()
+    ).encode(),
+    "colours": lambda text: "".join(f"\x1b[32;1m{line}\x1b[0m\x1b[K\n" for line in text.splitlines()).encode(),
+    "colours inside": lambda text: (
+        text.replace("Speed", "\x1b[1mSpeed\x1b[m").replace('"step"', '\x1b[31m"step"\x1b[0m').encode()
+    ),
+    "a window's title": lambda text: ("\x1b]0;training\x07" + text).encode(),
+}
+
+
+@pytest.mark.parametrize("variation", VARIATIONS)
+@pytest.mark.parametrize("text", [OWN, STAMPED, MIXED, PYTHON_2], ids=["jsonl", "stamped", "mixed", "python 2"])
+def test_variations_read_as_the_original(tmp_path, text, variation):
+    want = everything(read_log(written(tmp_path, text)))
+    (tmp_path / "v.log").write_bytes(VARIATIONS[variation](text))
+    assert everything(read_log(tmp_path / "v.log")) == want
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '{"kind": "step", "step": Infinity, "loss": 1}',
+        '{"kind": "step", "step": 1e300, "loss": 1}',
+        '{"kind": "step", "step": -1, "loss": 1}',
+        '{"kind": "step", "step": 1, "loss": {}}',
+        '{"kind": "step", "step": 1, "loss": "' + "9" * 400 + 'x"}',
+        '{"kind": "step", "step": 1, "loss": ' + "9" * 400 + "}",
+        '{"kind": "verification", "target": "lfw", "step": 1}',
+        "[1]",
+        "7",
+    ],
+)
+def test_a_damaged_line_of_the_jsonl_is_named(tmp_path, line):
+    with pytest.raises(InsightError, match=r"t:6: not a line of train-softmax's log") as caught:
+        read_log(written(tmp_path, OWN + line + "\n", "t"))
+    assert len(str(caught.value)) < 400
+
+
+def test_numbers_that_are_no_steps_are_passed_over(tmp_path):
+    odd = f"[lfw][{'9' * 5000}]XNorm: 1.0\nlr-batch-epoch: 0.1 {'9' * 30} 1\n"
+    odd += f"Epoch[{'1' * 20}] Batch [20]\tSpeed: 1 samples/sec\n"
+    assert everything(read_log(written(tmp_path, odd + PYTHON_2))) == everything(read_log(written(tmp_path, PYTHON_2)))

@@ -119,7 +119,7 @@ def test_bad_input_is_one_line_and_no_file(logs, tmp_path, capsys, monkeypatch):
 
     before = sorted(tmp_path.iterdir())
     assert "the suffix says how to draw, want .png or .svg" in error_of("p.pdf", *logs)
-    assert "nowhere: No such file" in error_of("p.png", logs[0], "nowhere")
+    assert "nowhere: no such file" in error_of("p.png", logs[0], "nowhere")
     assert "--csv" in error_of("p.png", *logs, "--csv", logs[0]) and "would be replaced" in error_of(
         "p.png", *logs, "--csv", str(tmp_path / "p.png")
     )

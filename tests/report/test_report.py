@@ -286,7 +286,7 @@ class TestRefusals:
             (["--hardest", "101"], "--hardest 101: at most 100; every image becomes a part of the page"),
             (["--hardest", "-1"], "--hardest -1: must be at least 0"),
             (["--nfolds", "0"], "--nfolds 0: must be at least 1"),
-            (["--log", "{0}/none.jsonl"], "{0}/none.jsonl: No such file or directory; want the PREFIX-log.jsonl"),
+            (["--log", "{0}/none.jsonl"], "{0}/none.jsonl: no such file; want the PREFIX-log.jsonl"),
             (["--model", "{0}/none,1"], "{0}/none-0001.params: no such checkpoint"),
         ],
     )

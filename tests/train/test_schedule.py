@@ -17,6 +17,7 @@ def schedule(head="arcface", batch=512, per_epoch=1000, **options):
 
 def test_explicit_steps_are_taken_as_they_are():
     rates = schedule(lr=0.1, lr_steps="3,5", batch=64)
+    assert schedule(lr_steps=" 3, 5,", batch=64).boundaries == rates.boundaries == (3, 5)
     assert [rates(step) for step in range(7)] == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     assert rates.total_steps == 6  # a quarter past the last
 

@@ -95,7 +95,48 @@ def test_lists(tmp_path):
     assert [x.tolist() for x in ijb.read_media(tmp_path / "media")] == [[7, 8], [69544, -3]]
     assert [x.tolist() for x in ijb.read_pairs(tmp_path / "pairs")] == [[1, 1], [11065, 11066], [True, False]]
     assert [x.tolist() for x in ijb.read_subjects(tmp_path / "subjects")] == [[3], [201]]
-    with pytest.raises(InsightError, match="media: want lines 'template,subject'"):
+    with pytest.raises(
+        InsightError, match="media:1: want lines 'template,subject', whole numbers; found '1.jpg 7 69544'"
+    ):
         ijb.read_subjects(tmp_path / "media")
     with pytest.raises(InsightError, match="gone: no such file; want lines 'image template medium'"):
         ijb.read_media(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", " \n\n"])
+@pytest.mark.parametrize("separator", [" ", "\t", ",", "  "])
+def test_plain_variations_of_lists(tmp_path, encoding, ending, separator):
+    def written(*lines):
+        text = ending.join(line.replace(" ", separator) for line in lines) + ending
+        (tmp_path / "list").write_bytes(text.encode(encoding))
+        return tmp_path / "list"
+
+    want = [[7, 8], [69544, -3]]
+    for heading in ([], ["image template medium"]):
+        assert [x.tolist() for x in ijb.read_media(written(*heading, "1.jpg 7 69544", "2.jpg 8 -3"))] == want
+        assert [x.tolist() for x in ijb.read_media(written(*heading, "1.jpg 7.0 69544 x", "2.jpg 08 -3 y"))] == want
+    for heading in ([], ["first second same"]):
+        found = ijb.read_pairs(written(*heading, "1 11065 1", "1 11066 0"))
+        assert [x.tolist() for x in found] == [[1, 1], [11065, 11066], [True, False]]
+    for heading in ([], ["TEMPLATE_ID SUBJECT_ID FILENAME"]):
+        assert [x.tolist() for x in ijb.read_subjects(written(*heading, "3 201 img/1.jpg"))] == [[3], [201]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "list: empty; want lines 'template template same'"),
+        ("first second same\n", "list: empty"),
+        ("1 2 1\n1 2\n", "list:2: want lines 'template template same', whole numbers; found '1 2'"),
+        ("1 2 1\n1 2.5 1\n", "list:2: want lines"),
+        ("1 2 1\n1 two 1\n", "list:2: want lines"),
+        ("1 two 1\n1 2 1\n", "list:1: want lines"),
+        (f"1 2 1\n1 {10**30} 1\n", "list:2: want lines"),
+        ("1 2 1\n1 3 2\n", "list: pair 2: want lines 'template template same', same 1 or 0; found 2"),
+    ],
+)
+def test_what_is_no_list_of_pairs(tmp_path, text, message):
+    (tmp_path / "list").write_text(text)
+    with pytest.raises(InsightError, match=message):
+        ijb.read_pairs(tmp_path / "list")

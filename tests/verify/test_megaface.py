@@ -37,8 +37,14 @@ def test_noise_lists(tmp_path):
     names = megaface.read_noise_list(tmp_path / "mf")
     assert megaface.noisy(["root/100/100@N0/1.jpg", "100/100@N0/1.jpg", "1.jpg"], names).tolist() == [True, True, False]
     assert megaface.noisy(["x/Adam_Sandler_2.png", "Adam_Sandler_3.png"], {"Adam_Sandler_2.png"}).tolist() == [1, 0]
+    for text in ("1 100/100@N0/1.jpg \r\n", '\ufeff1,"100/100@N0/1.jpg"\r', "100\\100@N0\\1.jpg\n \n"):
+        (tmp_path / "mf").write_bytes(text.encode())
+        names = megaface.read_noise_list(tmp_path / "mf")
+        assert megaface.noisy(["root/100/100@N0/1.jpg", "1.jpg"], names).tolist() == [True, False]
+    (tmp_path / "mf").write_bytes("# Windows\r\nAdam_Sandler_2.png\r\n".encode("utf-16"))
+    assert megaface.read_noise_list(tmp_path / "mf") == {"Adam_Sandler_2.png"}
     (tmp_path / "empty").write_text("# nothing\n")
-    for name, message in (("empty", "names no image"), ("gone", "No such file")):
+    for name, message in (("empty", "names no image"), ("gone", "no such file")):
         with pytest.raises(InsightError, match=message):
             megaface.read_noise_list(tmp_path / name)
 

@@ -54,6 +54,12 @@ def test_shared_images_are_embedded_once_and_flips_are_summed(bin_path):
     assert result.pairs == 2
 
 
+def test_targets_are_named_with_their_suffix_or_without(bin_path):
+    sets, missing = verification.find_sets(bin_path.parent, ["val.bin", "other", "other.bin"])
+    assert ([each.name for each in sets], missing) == (["val"], ["other", "other.bin"])
+    assert len(verification.find_sets(bin_path.parent, ["val"])[0]) == 1
+
+
 @pytest.mark.parametrize("issame, message", [([True, True], "all 2 pairs are same"), ([True], "4 images for 1 pairs")])
 def test_sets_that_cannot_be_scored(tmp_path, issame, message):
     path = tmp_path / "bad.bin"

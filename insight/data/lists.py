@@ -1,0 +1,91 @@
+"""Lists before they are packed: which there are, whether every line is sound, and how labels are numbered."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Dict, Iterator, List, NamedTuple, Optional
+
+from ..errors import InsightError
+from ..formats.lst import Entry, Lines, iter_lst
+
+MAX_LABEL = 1 << 24  # integers up to here are exact in float32, which labels are in records
+
+
+class Survey(NamedTuple):
+    """What a first pass over a list finds. It reads every line, so packing meets no bad one.
+
+    ``numbers`` are the new labels by the list's own, in order of first appearance; None where these are kept.
+    """
+
+    lines: int
+    num_classes: int
+    dialect: str
+    numbers: Optional[Dict[int, int]] = None
+
+
+def survey(lst_path: str, renumber: bool = False) -> Survey:
+    """Check a list and count.
+
+    Parameters
+    ----------
+    lst_path : str
+    renumber : bool
+        Renumber labels: 0, 1, 2, .. in order of first appearance.
+
+    Raises
+    ------
+    InsightError
+        A line is bad, has the label -1 of an unlabelled image, or a label that float32 would round.
+    """
+    lines, top, images = Lines(lst_path), 0, 0
+    most = sys.maxsize if renumber else MAX_LABEL
+    numbers: Dict[int, int] = {}
+    for entry in lines:
+        images += 1
+        label = entry.label
+        if not 0 <= label <= most:
+            raise InsightError(f"{lst_path}:{lines.number}: {entry.path} has label {label}, {_why_no_label(label)}")
+        if renumber:
+            numbers.setdefault(label, len(numbers))
+        elif label > top:
+            top = label
+    return Survey(images, len(numbers) if renumber else top + 1, lines.dialect, numbers if renumber else None)
+
+
+def _why_no_label(label: int) -> str:
+    if label < 0:
+        return "which marks unlabelled test images; records need identities, labels >= 0"
+    return (
+        f"and records hold labels as float32, exact up to {MAX_LABEL}; "
+        f"give --renumber-labels, which numbers labels 0, 1, 2, .."
+    )
+
+
+def entries_of_list(lst_path: str, found: Survey) -> Iterator[Entry]:
+    """The entries of a list that was surveyed, with its new labels where it has some."""
+    numbers = found.numbers
+    if numbers is None:
+        return iter_lst(lst_path)
+    return (entry._replace(label=numbers[entry.label]) for entry in iter_lst(lst_path))
+
+
+def find_lists(source: str) -> List[str]:
+    """The lists that a .lst path, a folder, or a path prefix means (face2rec2's positional argument).
+
+    Raises
+    ------
+    InsightError
+        There is none.
+    """
+    if os.path.isfile(source):
+        return [source]
+    folder, start = (source, "") if os.path.isdir(source) else os.path.split(source)
+    names = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
+    found = [
+        os.path.join(folder, n) for n in names if n.startswith(start) and n.lower().endswith(".lst") and n[0] != "."
+    ]
+    if not found:
+        where = "holds no .lst" if os.path.isdir(source) else "no such list, folder, or beginning of a list's path"
+        raise InsightError(f"{source}: {where}; write a list with dir2lst or glint2lst")
+    return found

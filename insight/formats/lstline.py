@@ -1,0 +1,168 @@
+"""Lines of image lists: as the tools write them, in other spellings, and the message for those that cannot be read.
+
+Columns may be separated by tabs, commas or semicolons, fields may be quoted, or there are blanks between and the path
+may hold some: the columns beside it are numbers. Empty columns at the end mean nothing. Text behind the columns that a
+list has is passed over; a number there is not, since it may be what is left of a box or of landmarks.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+from .text import BLANK, excerpt, is_number, is_whole, split, ways, whole
+
+INSIGHTFACE, IM2REC = "insightface", "im2rec"
+FLAGS = {"0": False, "1": True}  # the first column of InsightFace's lists: whether the image is aligned
+BOX, POINTS = 4, 10
+COMMENT = "#"
+_LONG = 19  # digits of a number that may be too large
+_MOST = 1 << 63  # a label, beyond which no tool holds it
+_WORDS = re.compile(r"[^\t ]+")
+
+
+class Entry(NamedTuple):
+    """One image of a list.
+
+    ``aligned`` means that the file is a face crop already. ``bbox`` is 4 ints, in pixels.
+    ``landmarks`` is 10 floats in pixels, five x, then five y.
+    """
+
+    path: str
+    label: int
+    aligned: bool = True
+    bbox: Optional[Tuple[int, ...]] = None
+    landmarks: Optional[Tuple[float, ...]] = None
+
+
+def quick_insightface(line: str) -> Optional[Entry]:
+    """The entry of a line as dir2lst writes it; None of any other. Lists have millions of them."""
+    fields = line.split("\t")
+    if len(fields) == 3:
+        flag, path, label = fields
+        if flag in FLAGS and label.isdecimal() and len(label) < _LONG and label.isascii() and path and "\0" not in path:
+            return Entry(path, int(label), FLAGS[flag])
+    return None
+
+
+def quick_im2rec(line: str) -> Optional[Entry]:
+    """The entry of a line as im2rec writes it; None of any other."""
+    fields = line.split("\t")
+    if len(fields) == 3:
+        index, label, path = fields
+        label, _, fraction = label.partition(".")
+        if index.isdecimal() and label.isdecimal() and len(label) < _LONG and label.isascii():
+            if not fraction.strip("0") and path and "\0" not in path:
+                return Entry(path, int(label))
+    return None
+
+
+def parse(line: str, dialect: str) -> Entry:
+    """The entry of a line, by whichever separator gives one.
+
+    Raises
+    ------
+    ValueError
+        None does.
+    """
+    read = _im2rec if dialect == IM2REC else _insightface
+    for fields in chain([line.split("\t")], _ways(line, dialect)):
+        try:
+            return read(fields)
+        except (ValueError, IndexError, KeyError):
+            continue
+    raise ValueError("columns")
+
+
+def dialect_of(line: str) -> str:
+    """The column order of one line. A line that fits neither counts as InsightFace's."""
+    for fields in ways(line):
+        if len(fields) >= 3 and not (fields[0] in FLAGS and is_whole(fields[2])):
+            if is_whole(fields[0]) and is_number(fields[1]) and not is_number(fields[-1]):
+                return IM2REC
+    return INSIGHTFACE
+
+
+def is_heading(line: str) -> bool:
+    """Whether a first line names columns: three words or more, none of them a number or a path."""
+    return any(
+        len(fields) >= 3 and not any(is_number(f) or set(f) & set("./\\") for f in fields) for fields in ways(line)
+    )
+
+
+def label_of(text: str) -> int:
+    """A label: -1 of unlabelled images, or a whole number from 0 up."""
+    label = whole(text)
+    if not -1 <= label < _MOST:
+        raise ValueError("label")
+    return label
+
+
+def path_of(text: str) -> str:
+    """A path that a file can have."""
+    if not text or "\0" in text or "\t" in text:
+        raise ValueError("path")
+    return text
+
+
+def box_of(fields: List[str]) -> Tuple[int, ...]:
+    """Four whole numbers, in pixels."""
+    box = tuple(map(whole, fields))
+    if len(box) != BOX or not all(abs(v) < 1 << 31 for v in box):
+        raise ValueError("box")
+    return box
+
+
+def landmarks_of(fields: List[str]) -> Tuple[float, ...]:
+    """Ten numbers, in pixels."""
+    if "_" in "".join(fields):  # which Python's own numbers may have
+        raise ValueError("landmarks")
+    landmarks = tuple(map(float, fields))
+    if len(landmarks) != POINTS or not all(abs(v) < 1e6 for v in landmarks):
+        raise ValueError("landmarks")
+    return landmarks
+
+
+def complaint(line: str, dialect: str) -> str:
+    """What is wrong with a line, for a message that names file and number before it."""
+    columns = len(line.split("\t"))
+    if dialect == IM2REC:
+        return (
+            f"the first line has im2rec's columns (index, label, path), this one does not: {columns} columns, "
+            f"{excerpt(line)}; want one integer label per image"
+        )
+    return (
+        f"want aligned (0 or 1), path, label (a whole number, -1 or more), then nothing, 4 integers (box), or these "
+        f"and 10 numbers (landmarks), tabs between; found {columns} columns, {excerpt(line)}"
+    )
+
+
+def _ways(line: str, dialect: str) -> Iterator[List[str]]:
+    yield from ways(line, blanks=False)
+    line = line.strip(BLANK)
+    fields, words = split(line, None), [match.span() for match in _WORDS.finditer(line)]
+    last = len(words) - 1
+    if dialect == IM2REC and last >= 2 and not is_number(fields[2]):  # index, label, then the path to the end
+        yield [*fields[:2], line[words[2][0] :]]
+    if dialect == INSIGHTFACE and last >= 2:  # flag, then the path up to the numbers at the end
+        while last > 1 and is_number(fields[last]):
+            last -= 1
+        yield [fields[0], line[words[1][0] : words[last][1]], *fields[last + 1 :]]
+
+
+def _insightface(fields: List[str]) -> Entry:
+    aligned, path, label, rest = FLAGS[fields[0]], path_of(fields[1]), label_of(fields[2]), fields[3:]
+    if not rest or not is_number(rest[0]):
+        return Entry(path, label, aligned)
+    box, rest = box_of(rest[:BOX]), rest[BOX:]
+    if not rest or not is_number(rest[0]):
+        return Entry(path, label, aligned, box)
+    return Entry(path, label, aligned, box, landmarks_of(rest[:POINTS]))
+
+
+def _im2rec(fields: List[str]) -> Entry:
+    whole(fields[0])
+    if len(fields) > 3 and is_number(fields[2]):
+        raise ValueError("several labels")
+    return Entry(path_of(fields[2]), label_of(fields[1]))
