@@ -25,7 +25,7 @@ from .prepare import DECODE, MISSING, READ_FLAGS, Outcome, Prepared, Skip, Targe
 
 CHUNK = 64  # images that are handed over together, at most
 SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
-_LEAST_ROOM = 1 << 14  # a slot with less left is full
+_ROOM = 1 << 14, 1 << 17  # a slot with less left than the largest file so far is full; within these bounds
 _MOST_ASIDE = 1 << 26  # bytes of files that no slot had room for
 _ZEROS = (b"", b"\0\0\0", b"\0\0", b"\0")  # by size & 3: up to a multiple of 4
 _JPEG_END = b"\xff\xd9"
@@ -54,6 +54,7 @@ class Intake:
         self._memory = memoryview(self._map)
         self._free = list(range(SLOTS))
         self._aside = 0
+        self._largest = _ROOM[0]  # file so far
         self._heads: Set[bytes] = set()  # of JPEGs that fitted as they are, all of the same length
         self._head_length = 0
         self._workers: Optional[Workers] = None
@@ -112,6 +113,8 @@ class Intake:
             span = None
             try:
                 size, rest = _load(entry.path, places, memory[at:end])
+                if size > self._largest:
+                    self._largest = min(size + len(rest), _ROOM[1])
                 span = self._sort(image, entry, (at, size), rest, chunk, work)
             except OSError as error:
                 chunk.others[image] = unreadable(error)
@@ -124,7 +127,7 @@ class Intake:
                     at += 4 - (size & 3)
             chunk.entries.append(entry)
             chunk.spans.append(span)
-            if at + gap + _LEAST_ROOM > end:
+            if at + gap + self._largest > end:
                 break
         chunk.copied = None not in chunk.spans
         return work

@@ -175,6 +175,17 @@ def test_large_images_are_copied_too(tmp_path, monkeypatch):
     assert [outcome.payload for _, outcome in got] == files
 
 
+def test_most_chunks_of_middling_images_are_written_at_once(tmp_path):
+    """A file that does not fit behind the others goes to the next slot; only the first is met unprepared."""
+    data = made.jpeg(0, 200, 200, QUALITY=100)
+    assert 30_000 < len(data) < 100_000
+    (tmp_path / "a.jpg").write_bytes(data)
+    with Intake(Target((200, 200)), 1) as reader:
+        chunks = [(len(chunk), chunk.copied) for chunk in reader.chunks([Entry(str(tmp_path / "a.jpg"), 0)] * 100)]
+    assert sum(count for count, _ in chunks) == 100
+    assert [copied for _, copied in chunks].count(False) <= 1
+
+
 @pytest.mark.parametrize("check", ["decode", "headers"])
 def test_a_payload_with_recordio_s_magic_number_is_framed_in_parts(tmp_path, check):
     data = [made.jpeg(number) for number in range(3)]
