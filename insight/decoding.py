@@ -1,17 +1,16 @@
-"""Encoded images -> pixels, and what the decoder reports of the bytes.
+"""Encoded images -> pixels, and the warnings that decoders give about damaged data.
 
-A damaged picture often decodes: the decoder puts grey or noise where it lost its way, and reports so.
-Which decoder reads what, and how its reports are had:
+A damaged image often decodes: the decoder fills what it cannot read with grey or noise, and warns. OpenCV
+prints such warnings and does not return them, so each format is read in the way that yields them:
 
-- JPEG by ``simplejpeg`` (libjpeg-turbo), which gives the report and the pixels of OpenCV's decoder bit for
-  bit. Whatever it reports on is decoded again by OpenCV, overheard: whether such a picture is usable,
-  and with which pixels, is OpenCV's decision, as in every reader of records.
-- PNG by OpenCV, without the chunks that libpng may complain of, where checksums and compressed pixels are sound;
-  else overheard.
-- WebP by OpenCV; its decoder prints nothing, and refuses what is damaged.
-- Everything else by OpenCV, overheard.
+- JPEG: with ``simplejpeg`` (libjpeg-turbo), which has the pixels and the warnings of OpenCV's decoder. An image
+  with a warning is decoded again with OpenCV, its stderr captured: OpenCV decides whether it is usable and
+  gives the pixels, as in other readers of records.
+- PNG: with OpenCV. Checksums and compressed pixels are checked first; where they are wrong, stderr is captured.
+- WebP: with OpenCV, whose decoder prints nothing and rejects damaged files.
+- Other formats: with OpenCV, stderr captured.
 
-Reports are the decoders' own words (libjpeg's ``jerror.h``, libpng's messages).
+Warnings are in the words of libjpeg (``jerror.h``) and libpng. Nothing reaches the terminal.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from typing import NamedTuple, Optional
 import numpy as np
 from simplejpeg import decode_jpeg, decode_jpeg_header
 
+from .decoder_stderr import capture
 from .formats import pngfile
-from .overhear import overhear
 
 BGR, RGB, STORED = "BGR", "RGB", "stored"
 _JPEG, _PNG, _RIFF, _WEBP = b"\xff\xd8\xff", pngfile.SIGNATURE, b"RIFF", b"WEBP"
 _MOST_PIXELS = 1 << 30  # OpenCV's limit: a damaged header must not ask for all memory
 _CUT = "Premature end of JPEG file"
-# libpng on chunks beside the pixels: their content is of no account here, unless a checksum says that it is damaged
+# libpng about chunks that do not affect pixels, such as an odd colour profile: not damage, unless a checksum is wrong.
 _HARMLESS = re.compile(r"(?:libpng warning: )?[a-z][A-Za-z]{3}: (?!CRC error)")
-# what stands before the words themselves: OpenCV's log has a clock and a line number there
+# In front of a message: OpenCV's log has a time and a line number there.
 _PREFIX = re.compile(r"libpng (?:warning|error): |\[ ?\w+:\d+@[\d.]+\] global \S+ \w+ |imdecode_\('.*?'\): ")
 
 
 class Decoded(NamedTuple):
-    """uint8 or other pixels (H, W, 3) or as stored, None where there are none; and the decoder's words or ""."""
+    """Pixels, None for an image that does not decode; and the decoder's warning or error, "" for none."""
 
     pixels: Optional[np.ndarray]
-    report: str
+    warning: str
 
 
 def decode(data, order: str = BGR, checked: bool = False) -> Decoded:
-    """Decode an image; nothing is printed.
+    """Decode an image without printing anything.
 
     Parameters
     ----------
@@ -52,38 +51,38 @@ def decode(data, order: str = BGR, checked: bool = False) -> Decoded:
         ``BGR`` or ``RGB``: uint8 (H, W, 3). ``stored``: as :data:`cv2.IMREAD_UNCHANGED` gives it, which may have
         1, 2 or 4 channels and other types; JPEGs are BGR all the same. EXIF orientation is not applied.
     checked : bool
-        These bytes have been decoded before without a report: some checks need not be made a second time.
+        These bytes decoded without a warning before; skip the checks that this makes unnecessary.
     """
     if len(data) > 2 and data[0] == 0xFF and data[1] == 0xD8 and data[2] == 0xFF:
         return _jpeg(data, order, checked)
     start = bytes(memoryview(data)[:12])
     if start[:8] == _PNG:
         sound = pngfile.without_extras(bytes(data), not checked)
-        return _overheard(data, order) if sound is None else Decoded(_opencv(sound, order), "")
+        return _captured(data, order) if sound is None else Decoded(_opencv(sound, order), "")
     if start[:4] == _RIFF and start[8:] == _WEBP:
         return Decoded(_opencv(data, order), "")
-    return _overheard(data, order) if start else Decoded(None, "")
+    return _captured(data, order) if start else Decoded(None, "")
 
 
-def complaint(data) -> str:
-    """What the decoder reports of an image first or last, "" where nothing; quicker than :func:`decode`.
+def quick_warning(data) -> str:
+    """A warning or error of the decoder, "" for none; takes half the time of :func:`decode` for a JPEG.
 
-    A JPEG is decoded at an eighth of its size in grey: all of its data is read, and little is computed.
+    A JPEG is decoded to grey at 1/8 of its size: all of its data is read, and few pixels are computed.
     """
     if bytes(memoryview(data)[:3]) != _JPEG:
-        return decode(data).report
+        return decode(data).warning
     try:
         decode_jpeg(data, "GRAY", True, True, 1, 1)
     except ValueError as error:
-        return decode(data).report if _is_unsupported(error) else str(error)
+        return decode(data).warning if _is_unsupported(error) else str(error)
     return ""
 
 
 def opencv():
-    """The module cv2, loaded when it is needed: sound JPEGs do without, and it takes as long as the rest."""
+    """The module cv2, imported when it is needed: sound JPEGs do not need it, and it doubles the import time."""
     import cv2
 
-    cv2.setNumThreads(0)  # our loaders hand one image to one thread; OpenCV's own pool only gets in their way
+    cv2.setNumThreads(0)  # images are decoded in our threads; OpenCV's own pool would slow them down
     return cv2
 
 
@@ -91,16 +90,16 @@ def _jpeg(data, order: str, checked: bool) -> Decoded:
     colours = RGB if order == RGB else BGR
     try:
         if not checked and _is_enormous(data):
-            return _overheard(data, order)
+            return _captured(data, order)
         return Decoded(decode_jpeg(data, colours), "")
     except ValueError as error:
         if _is_unsupported(error):
-            return _overheard(data, order)
-        report = str(error)
-    pixels, printed = _overheard(data, order)
-    if pixels is not None and report == _CUT and not printed and not _same(pixels, data, colours):
-        pixels = None  # OpenCV before 4.11 hands out rows that it never wrote
-    return Decoded(pixels, printed or report)
+            return _captured(data, order)
+        warning = str(error)
+    pixels, printed = _captured(data, order)
+    if pixels is not None and warning == _CUT and not printed and not _same(pixels, data, colours):
+        pixels = None  # OpenCV before 4.11 returns rows that it never wrote
+    return Decoded(pixels, printed or warning)
 
 
 def _is_enormous(data) -> bool:
@@ -109,7 +108,7 @@ def _is_enormous(data) -> bool:
 
 
 def _is_unsupported(error: ValueError) -> bool:
-    """Whether TurboJPEG speaks for itself, of a kind of JPEG that it does not know; other words are libjpeg's."""
+    """Whether TurboJPEG does not support this kind of JPEG; its own messages begin with its function names."""
     return str(error).startswith("tj")
 
 
@@ -121,10 +120,10 @@ def _same(pixels: np.ndarray, data, colours: str) -> bool:
         return False
 
 
-def _overheard(data, order: str) -> Decoded:
-    pixels, lines = overhear(lambda: _opencv(data, order))
-    reports = [_PREFIX.sub("", line) for line in lines if not _HARMLESS.match(line)]
-    return Decoded(pixels, reports[0] if reports else "")
+def _captured(data, order: str) -> Decoded:
+    pixels, lines = capture(lambda: _opencv(data, order))
+    warnings = [_PREFIX.sub("", line) for line in lines if not _HARMLESS.match(line)]
+    return Decoded(pixels, warnings[0] if warnings else "")
 
 
 def _opencv(data, order: str) -> Optional[np.ndarray]:

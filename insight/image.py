@@ -13,10 +13,10 @@ from .formats.imagehead import exif_orientation, read_jpeg_head
 
 cv2 = decoding.opencv()
 
-Report = Callable[[str], None]
+OnWarning = Callable[[str], None]
 
 
-def decode_bgr(data, name: str, report: Optional[Report] = None, checked: bool = False) -> np.ndarray:
+def decode_bgr(data, name: str, on_warning: Optional[OnWarning] = None, checked: bool = False) -> np.ndarray:
     """Decode JPEG, PNG, BMP or WebP bytes as uint8 (H, W, 3), BGR, as OpenCV keeps it.
 
     Grey and alpha images become three channels; EXIF orientation is not applied (records
@@ -27,26 +27,26 @@ def decode_bgr(data, name: str, report: Optional[Report] = None, checked: bool =
     data : bytes-like
     name : str
         For messages.
-    report : callable, optional
-        Called with the decoder's words where it could read the image and reports damage, such as
-        ``Corrupt JPEG data: premature end of data segment``. Nothing is ever printed.
+    on_warning : callable, optional
+        Called with the decoder's warning if the image is damaged and decodes all the same, such as
+        ``Corrupt JPEG data: premature end of data segment``. Nothing is printed.
     checked : bool
-        These bytes were decoded before without a report; see :func:`insight.decoding.decode`.
+        These bytes decoded without a warning before; see :func:`insight.decoding.decode`.
 
     Raises
     ------
     InsightError
         The bytes are no image; ``name`` says which.
     """
-    return _decode(data, BGR, name, report, checked)
+    return _decode(data, BGR, name, on_warning, checked)
 
 
-def decode_rgb(data, name: str, report: Optional[Report] = None) -> np.ndarray:
+def decode_rgb(data, name: str, on_warning: Optional[OnWarning] = None) -> np.ndarray:
     """As :func:`decode_bgr`, in RGB."""
-    return _decode(data, RGB, name, report)
+    return _decode(data, RGB, name, on_warning)
 
 
-def upright_bgr(data, name: str, report: Optional[Report] = None) -> Tuple[np.ndarray, List[str]]:
+def upright_bgr(data, name: str, on_warning: Optional[OnWarning] = None) -> Tuple[np.ndarray, List[str]]:
     """Decode any image file as uint8 (H, W, 3), BGR, the way a person sees it.
 
     Grey is repeated, 16 bits are scaled to 8, transparent parts become black (the border of an
@@ -57,7 +57,7 @@ def upright_bgr(data, name: str, report: Optional[Report] = None) -> Tuple[np.nd
     data : bytes-like
     name : str
         For messages.
-    report : callable, optional
+    on_warning : callable, optional
         As for :func:`decode_bgr`.
 
     Returns
@@ -72,7 +72,7 @@ def upright_bgr(data, name: str, report: Optional[Report] = None) -> Tuple[np.nd
     InsightError
         The bytes are no image, or one of a kind that is not packed (floating point).
     """
-    stored = _decode(data, STORED, name, report)
+    stored = _decode(data, STORED, name, on_warning)
     head = read_jpeg_head(bytes(data))
     changes = []
     if stored.dtype == np.uint16:
@@ -97,14 +97,14 @@ def upright_bgr(data, name: str, report: Optional[Report] = None) -> Tuple[np.nd
     return _turn(stored, orientation), changes
 
 
-def _decode(data, order: str, name: str, report: Optional[Report], checked: bool = False) -> np.ndarray:
-    pixels, words = decoding.decode(data, order, checked)
+def _decode(data, order: str, name: str, on_warning: Optional[OnWarning], checked: bool = False) -> np.ndarray:
+    pixels, warning = decoding.decode(data, order, checked)
     if pixels is None:
         start = bytes(memoryview(data)[:8])
-        what = words or (f"it starts with {start!r}" if start else "it is empty")
+        what = warning or (f"it starts with {start!r}" if start else "it is empty")
         raise InsightError(f"{name}: not a readable image ({what}); remove it or replace it")
-    if words and report is not None:
-        report(words)
+    if warning and on_warning is not None:
+        on_warning(warning)
     return pixels
 
 

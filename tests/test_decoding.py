@@ -39,9 +39,9 @@ def others(tmp_path_factory):
 @pytest.mark.parametrize("order", [decoding.BGR, decoding.RGB, decoding.STORED])
 def test_sound_jpegs_have_opencv_s_pixels(order, capfd):
     for name, data in made.odd_jpegs().items():
-        pixels, report = decoding.decode(data, order)
+        pixels, warning = decoding.decode(data, order)
         expected = opencv(data)
-        assert report == "", name
+        assert warning == "", name
         assert np.array_equal(pixels, expected[:, :, ::-1] if order == decoding.RGB else expected), name
     assert capfd.readouterr() == ("", "")
 
@@ -53,25 +53,25 @@ def test_real_faces_have_opencv_s_pixels(real_data):
         members = [member for member in archive if member.isfile()][::40]
         for member in members:
             data = archive.extractfile(member).read()
-            pixels, report = decoding.decode(data)
-            assert report == ""
+            pixels, warning = decoding.decode(data)
+            assert warning == ""
             assert np.array_equal(pixels, opencv(data)), member.name
 
 
 def test_what_opencv_prints_of_a_jpeg_is_reported(jpegs, capfd):
-    """The oracle's line is the report."""
+    """The oracle's line is the warning."""
     files, verdicts = jpegs
     reported = 0
     for name, data in files.items():
-        report = decoding.decode(data).report
+        warning = decoding.decode(data).warning
         printed = verdicts[name].printed
-        assert bool(report) >= bool(printed), name
-        if report and not printed:  # OpenCV is silent where a file just ends, and where it refuses
-            assert report == "Premature end of JPEG file" or not verdicts[name].decodes, name
+        assert bool(warning) >= bool(printed), name
+        if warning and not printed:  # OpenCV is silent where a file just ends, and where it refuses
+            assert warning == "Premature end of JPEG file" or not verdicts[name].decodes, name
         if printed:
-            assert report == printed[0], name
-        reported += bool(report)
-        assert bool(decoding.complaint(data)) == bool(report), name
+            assert warning == printed[0], name
+        reported += bool(warning)
+        assert bool(decoding.quick_warning(data)) == bool(warning), name
     assert reported > len(files) // 2
     assert capfd.readouterr() == ("", "")
 
@@ -109,7 +109,7 @@ def test_other_formats(others, capfd):
     """Same pixels, same refusals, no line; what libpng warns of beside the pixels is reported where bits are wrong."""
     files, verdicts = others
     for name, data in files.items():
-        pixels, report = decoding.decode(data)
+        pixels, warning = decoding.decode(data)
         assert (pixels is not None) == verdicts[name].decodes, name
         if pixels is None:
             continue
@@ -118,7 +118,7 @@ def test_other_formats(others, capfd):
             stored = decoding.decode(data, decoding.STORED).pixels
             assert np.array_equal(stored, opencv(data, cv2.IMREAD_UNCHANGED)), name
         wrong = [line for line in verdicts[name].printed if "CRC error" in line]
-        assert report == (wrong[0].partition("warning: ")[2] if wrong else ""), name
+        assert warning == (wrong[0].partition("warning: ")[2] if wrong else ""), name
     assert capfd.readouterr() == ("", "")
     assert any(verdict.printed for verdict in verdicts.values())
 
@@ -152,13 +152,13 @@ def test_reports_go_to_who_asks():
 @pytest.mark.parametrize("first_chroma", [0x21, 0x12, 0x22, 0x41])
 def test_a_sampling_that_turbojpeg_has_no_name_for_is_no_damage(first_chroma, capfd):
     data = made.unusual_sampling(first_chroma=first_chroma)
-    pixels, report = decoding.decode(data)
-    assert (report, decoding.complaint(data)) == ("", "")
+    pixels, warning = decoding.decode(data)
+    assert (warning, decoding.quick_warning(data)) == ("", "")
     assert np.array_equal(pixels, opencv(data))
     harmed = made.cut_with_end(data, random.Random(0))
     assert (
-        decoding.decode(harmed).report
-        == decoding.complaint(harmed)
+        decoding.decode(harmed).warning
+        == decoding.quick_warning(harmed)
         == "Corrupt JPEG data: premature end of data segment"
     )
     assert capfd.readouterr() == ("", "")
@@ -216,8 +216,8 @@ class TestPng:
     def test_chunks_beside_the_pixels_are_left_out(self, name, content, capfd):
         data = made.with_chunk(self.plain, name, content)
         assert pngfile.without_extras(data) == self.plain
-        pixels, report = decoding.decode(data)
-        assert report == ""
+        pixels, warning = decoding.decode(data)
+        assert warning == ""
         assert np.array_equal(pixels, opencv(self.plain))
         assert capfd.readouterr() == ("", "")
 
@@ -263,20 +263,20 @@ class TestPng:
         expected = opencv(data)
         for at in range(8, len(with_text)):
             flipped = data[:at] + bytes([data[at] ^ 0x11]) + data[at + 1 :]
-            pixels, report = decoding.decode(flipped)
-            assert pixels is None or (report and np.array_equal(pixels, expected)), at
+            pixels, warning = decoding.decode(flipped)
+            assert pixels is None or (warning and np.array_equal(pixels, expected)), at
         assert capfd.readouterr() == ("", "")
 
 
 def test_threads_decode_side_by_side(jpegs, others, capfd):
-    """Damaged and sound files of all kinds in four threads: each has its own report, as alone."""
+    """Damaged and sound files of all kinds in four threads: each has its own warning, as alone."""
     files = {**jpegs[0], **others[0]}
-    alone = {name: decoding.decode(data).report for name, data in files.items()}
+    alone = {name: decoding.decode(data).warning for name, data in files.items()}
     together = {}
 
     def work(part):
         for name in sorted(files)[part::4] * 2:
-            together[name] = decoding.decode(files[name]).report
+            together[name] = decoding.decode(files[name]).warning
 
     threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
     for thread in threads:

@@ -8,9 +8,9 @@ An upright 3-channel JPEG of the right size is copied as it is. Grey, alpha, CMY
 and odd-sized images, and PNG, BMP and WebP files are converted. Unaligned entries (first column 0)
 are warped by the landmarks of their line. What cannot be used is listed in <set>.skipped.csv.
 
-Copied images are decoded too, by processes beside the one that reads: what the decoder complains of (a damaged
-JPEG decodes, with grey or noise in it) is listed with its words and left out; --damaged keep packs it and lists
-it in <set>.damaged.csv. --check-images headers leaves that out, which is faster with fewer than three cores.
+Copied images are decoded too, in other processes: a damaged JPEG often decodes, with a warning of the decoder.
+Such images are skipped and listed with the warning; --damaged keep packs them and lists them in
+<set>.damaged.csv. --check-images headers does not decode, which is faster on fewer than three cores.
 Paths are relative to --image-root if that is given, or else to the working directory, or else to the list.
 
   insight face2rec train.lst --output set --image-root faces          a list of im2rec, or from another machine
@@ -68,13 +68,13 @@ def add_image_arguments(parser):
         "--damaged",
         choices=["skip", "keep", "fail"],
         default="skip",
-        help="images that decode with a complaint of the decoder: list them as unusable, use and list them, or stop",
+        help="images that decode with a warning: skip and list them, use and list them, or stop",
     )
     parser.add_argument(
         "--check-images",
         choices=["decode", "headers"],
         default="decode",
-        help="have the decoder check images that are copied, or look at their headers only",
+        help="decode images that are copied, to find damaged ones, or look at their headers only",
     )
 
 

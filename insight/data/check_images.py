@@ -2,8 +2,8 @@
 
 Rules of ``deep``, for those who want them exactly:
 
-- An image is **damaged** if the decoder complains of its bytes and decodes it all the same: a JPEG whose scan
-  ends early, has bytes too many or codes that do not exist, a PNG with a wrong checksum beside its pixels.
+- An image is **damaged** if it decodes with a warning: a JPEG whose scan ends early, has extra bytes or invalid
+  codes, a PNG with a wrong checksum in a chunk other than its pixels.
 - The **perceptual hash** is that of the grey picture at 32 x 32 (area averaged): of its DCT, the
   8 x 8 lowest frequencies without the mean, and the one at (8, 0) in the mean's place; a bit is set
   where a coefficient is above their median.
@@ -58,13 +58,13 @@ def look(payload, deep: bool) -> Look:
     faults = list(_sniff(data, kind, size))
     if not deep or any(code in ("not-an-image", "truncated-image", "undecodable-image") for code, _ in faults):
         return Look(digest, kind, size, tuple(faults))
-    pixels, report = decoding.decode(data)
+    pixels, warning = decoding.decode(data)
     if pixels is None:
-        why = report or "the decoder refuses it"
+        why = warning or "the decoder rejects it"
         faults.append(("undecodable-image", f"{kind[1:]}, {len(data)} bytes: {why}"))
         return Look(digest, kind, size, tuple(faults))
-    if report:
-        faults.append(("damaged-image", report))
+    if warning:
+        faults.append(("damaged-image", warning))
     thumb = grey_thumb(pixels)
     if thumb.std() <= _BLANK_DEVIATION:
         faults.append(("blank-image", f"grey level {thumb.mean():.0f} all over"))

@@ -95,7 +95,7 @@ RULES: Dict[str, Rule] = {
     "not-an-image": Rule(ERROR, "a payload is a JPEG, PNG, BMP or WebP file", _DROP),
     "truncated-image": Rule(ERROR, "a payload is a whole file; the rest of a cut one decodes as grey", _DROP),
     "undecodable-image": Rule(ERROR, "a payload decodes", _DROP),
-    "damaged-image": Rule(ERROR, "a payload decodes without a complaint of the decoder", _DROP),
+    "damaged-image": Rule(ERROR, "a payload decodes without a warning of the decoder", _DROP),
     "image-size": Rule(
         ERROR,
         "all images have property's size; a batch cannot hold others",

@@ -1,9 +1,9 @@
 """The images of lists, read, checked and converted ahead of the writer.
 
-One thread reads files, in the order of the list, into shared memory. Workers, processes where that is safe,
-find in it what the decoder complains of, and convert what cannot be copied; only they load NumPy and OpenCV. The
-writer takes copied images from the same memory. Chunks come in the order of the list: results do not
-depend on the number of workers, and memory is bounded.
+One thread reads the files, in the order of the list, into shared memory. Workers (processes where a fork is safe)
+decode the images there to find damaged ones, and convert those that cannot be copied; only workers import NumPy
+and OpenCV. The writer takes copied images from the same memory. Chunks are yielded in the order of the
+list: results do not depend on the number of workers, and memory is bounded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Intake:
     workers : int
         Processes that check and convert; threads where this process has other threads.
     check : str
-        ``decode``: images that are copied are decoded too, for the decoder's complaint; ``headers``: they are not.
+        ``decode``: images that are copied are decoded too, to find damaged ones; ``headers``: they are not.
     gap : int
         Bytes to leave in front of each image that is copied.
     """
@@ -55,7 +55,7 @@ class Intake:
         self._free = list(range(SLOTS))
         self._aside = 0
         self._largest = _ROOM[0]  # file so far
-        self._heads: Set[bytes] = set()  # of JPEGs that fitted as they are, all of the same length
+        self._heads: Set[bytes] = set()  # of JPEGs that were copied, all of the same length
         self._head_length = 0
         self._workers: Optional[Workers] = None
         if self._check:
@@ -102,13 +102,13 @@ class Intake:
             self._free.append(chunk.slot)
 
     def _read(self, source: Iterator[Entry], chunk: Chunk, places: Places) -> Work:
-        """Read files into a chunk's slot; what workers are to do."""
+        """Read files into a chunk's slot; return the work for a worker."""
         work = Work([], [], [])
         memory, mapped, gap = self._memory, self._map, self._gap
         at = chunk.slot * SLOT_BYTES
         end = at + SLOT_BYTES - 3  # of the last file's zeros
         for image, entry in enumerate(islice(source, CHUNK)):
-            mapped[at : at + gap] = bytes(gap)  # of an earlier header, with its magic number, nothing may be left
+            mapped[at : at + gap] = bytes(gap)  # no magic number of an earlier header may be left
             at += gap
             span = None
             try:
@@ -133,11 +133,11 @@ class Intake:
         return work
 
     def _sort(self, image: int, entry: Entry, span: Span, rest: bytes, chunk: Chunk, work: Work) -> Optional[Span]:
-        """A file's span, or None where it has none; adds what a worker is to do."""
+        """The span of a file that is copied, otherwise None; adds the work for a worker."""
         mapped, (begin, size) = self._map, span
         end, length = begin + size, self._head_length
         if size > length and mapped[begin : begin + length] in self._heads and mapped[end - 2 : end] == _JPEG_END:
-            if entry.aligned and not rest:  # it begins as one that fitted, and is whole
+            if entry.aligned and not rest:  # same header as a file that was copied, and not cut
                 work.checks.append((image, begin, size))
                 return span
         data = mapped[begin:end] + rest
@@ -158,7 +158,7 @@ class Intake:
         return span
 
     def _learn(self, data: bytes) -> None:
-        """Remember the header of a JPEG that fits: files of one encoder begin with the same bytes, up to the scan."""
+        """Remember the header of a JPEG that is copied: files of one encoder have the same bytes up to the scan."""
         length = header_length(data)
         if length == self._head_length and len(self._heads) < CHUNK:
             self._heads.add(data[:length])

@@ -80,7 +80,7 @@ def pack(
         ``decode`` has the data of every image checked by the decoder; ``headers`` judges images that are copied by
         their headers, and is faster where fewer than three cores are free.
     damaged : str
-        What becomes of images that decode with a complaint: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
+        What to do with images that decode with a warning: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
         packs them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
 
     Raises

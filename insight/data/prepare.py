@@ -15,7 +15,7 @@ from ..formats.imagehead import is_plain_png, read_jpeg_head, suffix_of
 from ..formats.lst import Entry
 
 DEFAULT_SIZE = (112, 112)
-SKIP, KEEP, FAIL = "skip", "keep", "fail"  # what to do with images that decode with a complaint
+SKIP, KEEP, FAIL = "skip", "keep", "fail"  # what to do with images that decode with a warning
 DECODE, HEADERS = "decode", "headers"  # how far images that are copied are checked
 _DEFAULT_QUALITY = {".jpg": 95, ".png": 3}
 RESIZED = "resized from"
@@ -61,11 +61,11 @@ class Target:
 
 
 class Damaged(Skip):
-    """This image decodes with a complaint; the message is the decoder's."""
+    """This image decodes with a warning, which is the message."""
 
 
 class Prepared(NamedTuple):
-    """Encoded bytes; what was done to the file, nothing if they are its own; and the decoder's complaint, if any."""
+    """Encoded bytes; what was changed, empty if they are the file's own; and the decoder's warning, "" for none."""
 
     payload: bytes
     changes: Tuple[str, ...] = ()
@@ -76,14 +76,14 @@ Outcome = Union[Prepared, Skip]
 
 
 def under_policy(outcome: Outcome, damaged: str) -> Outcome:
-    """A damaged image is kept as it is, or becomes a :class:`Damaged`."""
+    """The outcome; a :class:`Damaged` if the image is damaged and such images are not kept."""
     if isinstance(outcome, Prepared) and outcome.damage and damaged != KEEP:
         return Damaged(outcome.damage)
     return outcome
 
 
 def stops(skip: Skip, on_error: str, damaged: str) -> str:
-    """The option by which an image that cannot be used ends the work, as text for a message; "" if it does not."""
+    """If an image that cannot be used ends the run: which option to give instead, for the message. Otherwise ""."""
     if isinstance(skip, Damaged):
         return "--damaged skip, or keep to pack it as it is" if damaged == FAIL else ""
     return "--on-error skip" if on_error == FAIL else ""
@@ -116,9 +116,9 @@ def convert(data: bytes, entry: Entry, target: Target) -> Prepared:
     """Decode, set upright, warp or scale, and encode. Raises :class:`Skip` if it is no image."""
     from .. import image
 
-    reports: list = []
+    warnings: list = []
     try:
-        pixels, changes = image.upright_bgr(data, "", reports.append)
+        pixels, changes = image.upright_bgr(data, "", warnings.append)
     except InsightError as error:
         raise _without_name(error) from None
     suffix = suffix_of(data)
@@ -136,23 +136,23 @@ def convert(data: bytes, entry: Entry, target: Target) -> Prepared:
         changes.append(f"{RESIZED} {pixels.shape[0]}x{pixels.shape[1]}")
         pixels = image.fit(pixels, target.size)
     payload = image.encode_bgr(pixels, target.suffix, target.quality)
-    return Prepared(payload, tuple(changes) or ("encoded again",), "".join(reports))
+    return Prepared(payload, tuple(changes) or ("encoded again",), "".join(warnings))
 
 
 def damage_of(data: bytes) -> str:
-    """The decoder's complaint about an image that is copied, or "". Raises :class:`Skip` if it does not decode."""
+    """The decoder's warning about an image that is copied, or "". Raises :class:`Skip` if it does not decode."""
     from .. import decoding
 
-    if not decoding.complaint(data):
+    if not decoding.quick_warning(data):
         return ""
     from .. import image
 
-    reports: list = []
+    warnings: list = []
     try:
-        image.decode_bgr(data, "", reports.append)
+        image.decode_bgr(data, "", warnings.append)
     except InsightError as error:
         raise _without_name(error) from None
-    return "".join(reports)
+    return "".join(warnings)
 
 
 def _without_name(error: InsightError) -> Skip:

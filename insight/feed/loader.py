@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a batch is to hold; and the rows that turned out to be damaged, with the decoder's words."""
+    """What a batch is to hold; and its damaged rows, with the decoder's warnings."""
 
     indices: np.ndarray
     changes: List[Change]
@@ -65,7 +65,7 @@ class Loader:
     dtype : str
         Of the pixels: ``float32``, or ``uint8``, a quarter of the bytes, for a device that converts them.
     on_damage : callable, optional
-        Called with the key of a damaged record and the decoder's words, once for each record, in the consumer's
+        Called with the key of a damaged record and the decoder's warning, once for each record, in the consumer's
         thread before it gets the batch.
 
     Attributes
@@ -76,7 +76,7 @@ class Loader:
     waited : float
         Seconds that the consumer has waited for data so far.
     damage : Damage
-        Images that decoded with a complaint, by position in the set. They are used as they decode.
+        Images that decoded with a warning, by position in the set. They are used as decoded.
 
     Raises
     ------
@@ -115,7 +115,7 @@ class Loader:
         self.waited = 0.0
         self.damage = Damage()
         self._on_damage = on_damage
-        self._sound = bytearray(len(faces))  # 1: decoded before, and well
+        self._sound = bytearray(len(faces))  # 1: decoded without a warning before
         self._label_dtype = "float32" if faces.num_classes <= EXACT_FLOAT32 else "int32"
 
     def batches(self, step: int = 0) -> Iterator[Batch]:
@@ -148,17 +148,17 @@ class Loader:
             write_planes(self._decode(int(plan.indices[row]), row, plan.damage), plan.changes[row], pixels[row])
 
     def _report(self, plan: _Plan) -> None:
-        """Tell of damaged records, in the order of the batch, whichever thread met them first."""
-        for row, words in sorted(plan.damage.items()):
+        """Report damaged records in the order of the batch, so that the order does not depend on the threads."""
+        for row, warning in sorted(plan.damage.items()):
             index = int(plan.indices[row])
-            if self.damage.add(index, words) and self._on_damage is not None:
-                self._on_damage(int(self.faces.images[index]), words)
+            if self.damage.add(index, warning) and self._on_damage is not None:
+                self._on_damage(int(self.faces.images[index]), warning)
 
     def _decode(self, index: int, row: int, damage: Dict[int, str]) -> np.ndarray:
         name = f"{self.faces.rec_path} record {self.faces.images[index]}"
 
-        def note(words: str) -> None:
-            damage[row] = words
+        def note(warning: str) -> None:
+            damage[row] = warning
 
         bgr = decode_bgr(self.faces.payload(index), name, note, bool(self._sound[index]))
         self._sound[index] = row not in damage

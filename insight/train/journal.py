@@ -132,17 +132,17 @@ class Journal:
         self.write("verification", target=target, step=step, accuracy=accuracy, std=std, xnorm=xnorm)
         self._curves.add(step, **{f"{target}/accuracy": accuracy, f"{target}/xnorm": xnorm})
 
-    def damaged(self, step: int, key: int, words: str, count: int) -> None:
-        """Note a record that decodes with a complaint, the ``count``-th of the run; the first ones by name."""
+    def damaged(self, step: int, key: int, warning: str, count: int) -> None:
+        """Log a record that decodes with a warning, the ``count``-th of the run; only the first ones are named."""
         if count <= DAMAGED_NAMED:
-            self.say(f"record {key} is damaged and used as it decodes: {words}")
-            self.write("damaged", step=step, key=key, words=words)
+            self.say(f"record {key} is damaged and used as decoded: {warning}")
+            self.write("damaged", step=step, key=key, warning=warning)
 
     def damage_in_all(self, count: int, data_dir: str) -> None:
-        """At the end of the run, say how many records were damaged, where more were than are named."""
+        """At the end of the run, log the number of damaged records if not all were named."""
         if count > DAMAGED_NAMED:
             self.say(
-                f"{count} damaged records were used as they decode; insight dataset-check {data_dir} --deep names them"
+                f"{count} damaged records were used as decoded; insight dataset-check {data_dir} --deep names them"
             )
             self.write("damage", count=count)
 

@@ -142,8 +142,8 @@ class Run:
             self.journal.damage_in_all(len(self.loader.damage), self.options.data_dir)
         return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
 
-    def _note_damage(self, key: int, words: str) -> None:
-        self.journal.damaged(self.step, key, words, len(self.loader.damage))
+    def _note_damage(self, key: int, warning: str) -> None:
+        self.journal.damaged(self.step, key, warning, len(self.loader.damage))
 
     def _one_step(self, batch) -> None:
         rate = self.schedule(self.step)

@@ -94,7 +94,7 @@ def stream(
 def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0) -> Iterator[np.ndarray]:
     """Decoded images (N, 3, H, W) uint8, RGB, in order from ``start``; threads decode a few batches ahead.
 
-    At the end damaged images are named on stderr, in one line.
+    At the end a warning on stderr names damaged images.
     """
     workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
 

@@ -44,7 +44,7 @@ class ImageSource:
     labels : numpy.ndarray
         (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
     damage : Damage
-        Images that decoded with a complaint so far.
+        Images that decoded with a warning so far.
     """
 
     def __init__(self, path: str, keys: Sequence[str], labels: np.ndarray, read: Callable[[int], bytes], what: str):
@@ -83,7 +83,7 @@ class ImageSource:
         InsightError
             It cannot be decoded, or is not of that (height, width).
         """
-        image = decode_rgb(self.read(i), self.name(i), lambda words: self.damage.add(i, words))
+        image = decode_rgb(self.read(i), self.name(i), lambda warning: self.damage.add(i, warning))
         if image.shape[:2] != tuple(size):
             raise InsightError(
                 f"{self.name(i)}: is {image.shape[0]}x{image.shape[1]} (height x width), the network takes "
@@ -92,7 +92,7 @@ class ImageSource:
         return image.transpose(2, 0, 1)
 
     def warn_of_damage(self) -> None:
-        """Say on stderr which images are damaged, where there are any of whom that was not said yet."""
+        """Print a warning that names damaged images, unless it was printed for all of them already."""
         if len(self.damage) > self._warned:
             self._warned = len(self.damage)
             warn(self.damage.line(self.path, len(self), self.short_name))

@@ -23,5 +23,5 @@ def usable(faces: Faces) -> Dict[str, bytes]:
 
 
 def damaged_keys(faces: Faces) -> Dict[int, str]:
-    """Key in ``record_set`` to the decoder's words."""
+    """Key in ``record_set`` to the decoder's warning."""
     return {key: faces.damaged[name] for key, name in enumerate(usable(faces)) if name in faces.damaged}

@@ -61,7 +61,7 @@ def run(capfd):
     return run
 
 
-def test_a_deep_check_names_every_key_and_the_decoder_s_words(faces, record_set, insight, tmp_path):
+def test_a_deep_check_names_every_key_and_the_decoder_s_warning(faces, record_set, insight, tmp_path):
     keys = damaged_keys(faces)
     status, out, err = insight("dataset-check", record_set, "--deep", "--json", "check.json", "--num-workers", 3)
     assert (status, err) == (1, "")
@@ -116,14 +116,14 @@ def test_training_names_damaged_records_once_and_counts_them(faces, record_set, 
     keys = damaged_keys(faces)
     train(options(record_set, tmp_path / "m", max_steps=13))  # two epochs
     out, err = capfd.readouterr()
-    named = re.findall(r"^record (\d+) is damaged and used as it decodes: (.+)$", out, re.M)
+    named = re.findall(r"^record (\d+) is damaged and used as decoded: (.+)$", out, re.M)
     assert len(named) == 3
     assert all(keys[int(key)] == words for key, words in named)
     rows = [json.loads(line) for line in open(tmp_path / "m-log.jsonl", encoding="utf-8")]
-    assert [(row["key"], row["words"]) for row in rows if row["kind"] == "damaged"] == [(int(k), w) for k, w in named]
+    assert [(row["key"], row["warning"]) for row in rows if row["kind"] == "damaged"] == [(int(k), w) for k, w in named]
     (in_all,) = (row["count"] for row in rows if row["kind"] == "damage")
     assert 3 < in_all <= len(keys)
-    assert f"{in_all} damaged records were used as they decode; insight dataset-check" in out
+    assert f"{in_all} damaged records were used as decoded; insight dataset-check" in out
     assert all(line.startswith("INFO:root:Epoch") for line in err.splitlines()), err
 
 
@@ -138,7 +138,7 @@ def test_a_resumed_run_does_not_name_them_again(record_set, tmp_path, capfd):
 def warning(source, keys, what, total):
     """The line that names the first five."""
     named = ", ".join(f"{what} {key} ({words})" for key, words in sorted(keys.items())[:5])
-    count = f"{len(keys)} of {total} images damaged, used as they decode"
+    count = f"{len(keys)} of {total} images damaged, used as decoded"
     return f"warning: {source}: {count}: {named}, and {len(keys) - 5} others"
 
 
@@ -155,7 +155,7 @@ def test_verification_and_its_report(faces, bin_path, model, run):
     arguments = ["--data-dir", bin_path.parent, "--target", "val", "--model", model]
     out, err = run("verification", *arguments)
     assert len(err.splitlines()) == 1
-    assert re.match(rf"warning: {bin_path}: \d+ of \d+ images damaged, used as they decode: image \d+ \(Corrupt", err)
+    assert re.match(rf"warning: {bin_path}: \d+ of \d+ images damaged, used as decoded: image \d+ \(Corrupt", err)
     assert "Accuracy-Flip" in out
 
 
