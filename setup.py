@@ -20,6 +20,7 @@ VERSION = next(
 CORE = [
     "numpy>=1.23,<2",  # MXNet 1.9.1 uses np.bool, which insight/_mxnet.py brings back, and np.PZERO, which 2.0 removed
     "opencv-python>=4.8,<4.12",  # 4.7 misreads exported networks (cv2.dnn); 4.12 asks for NumPy 2
+    "simplejpeg>=1.9,<2",  # returns the warnings of libjpeg-turbo, which OpenCV only prints
     "scikit-image>=0.19",  # the similarity transform of five-point alignment
     "onnx>=1.14,<1.19",  # 1.19 dropped onnx.mapping, which MXNet's exporter imports, and fails on NumPy 1.23
     "rich>=12",

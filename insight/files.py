@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import Tuple
 
 from .errors import InsightError
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_FIRST_BYTES = 1 << 16
+_FIRST_BYTES, _MORE_BYTES = 1 << 16, 1 << 22
 MISSING = "no such file"
 # Not this file's trouble: the next one would have it too, and a list of the rest would pass for the whole.
 _ERRNO_NAMES = "EMFILE ENFILE ENOMEM ESTALE ETIMEDOUT ENOTCONN EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH"
@@ -39,25 +40,40 @@ def read_file(path: str) -> bytes:
     InsightError
         The machine or the network fails: other files would have the same trouble.
     """
+    room = bytearray(_FIRST_BYTES)
+    size, rest = read_into(path, room)
+    return bytes(memoryview(room)[:size]) + rest
+
+
+def read_into(path: str, room) -> Tuple[int, bytes]:
+    """Read a file into a writable buffer: how many bytes are there, and those for which it has no room.
+
+    Raises
+    ------
+    Unreadable, InsightError
+        As :func:`read_file`.
+    """
     try:
         descriptor = os.open(path, _FLAGS)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise Unreadable(why_unreadable(path))
-            data = os.read(descriptor, _FIRST_BYTES)
-            if len(data) == _FIRST_BYTES:
-                pieces = [data]
-                while data:
-                    data = os.read(descriptor, 1 << 22)
-                    pieces.append(data)
-                data = b"".join(pieces)
+            size = os.readv(descriptor, (room,))
+            rest = _rest(descriptor) if size == len(room) else b""
         finally:
             os.close(descriptor)
     except OSError as error:
         raise Unreadable(why(path, error)) from None
-    if not data:
+    if not size:
         raise Unreadable("empty file")
-    return data
+    return size, rest
+
+
+def _rest(descriptor: int) -> bytes:
+    pieces = [os.read(descriptor, _MORE_BYTES)]
+    while pieces[-1]:
+        pieces.append(os.read(descriptor, _MORE_BYTES))
+    return b"".join(pieces)
 
 
 def why_unreadable(path: str) -> str:

@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Callable, List, Optional, Tuple
 
-import cv2
 import numpy as np
 
+from . import decoding
+from .decoding import BGR, RGB, STORED
 from .errors import InsightError
 from .formats.imagehead import exif_orientation, read_jpeg_head
 
-cv2.setNumThreads(0)  # our loaders hand one image to one thread; OpenCV's own pool only gets in their way
+cv2 = decoding.opencv()
+
+OnWarning = Callable[[str], None]
 
 
-def decode_bgr(data, name: str) -> np.ndarray:
+def decode_bgr(data, name: str, on_warning: Optional[OnWarning] = None, checked: bool = False) -> np.ndarray:
     """Decode the bytes of an image as uint8 (H, W, 3), BGR, as OpenCV keeps it.
 
     Grey and alpha images become three channels; EXIF orientation is not applied (records
     hold aligned faces; packing applies it once).
+
+    Parameters
+    ----------
+    data : bytes-like
+    name : str
+        For messages.
+    on_warning : callable, optional
+        Called with the decoder's warning if the image is damaged and decodes all the same, such as
+        ``Corrupt JPEG data: premature end of data segment``. Nothing is printed.
+    checked : bool
+        These bytes decoded without a warning before; see :func:`insight.decoding.decode`.
 
     Raises
     ------
     InsightError
         The bytes are no image; ``name`` says which.
     """
-    return _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, name)
+    return _decode(data, BGR, name, on_warning, checked)
 
 
-def decode_rgb(data, name: str) -> np.ndarray:
+def decode_rgb(data, name: str, on_warning: Optional[OnWarning] = None) -> np.ndarray:
     """As :func:`decode_bgr`, in RGB."""
-    return cv2.cvtColor(decode_bgr(data, name), cv2.COLOR_BGR2RGB)
+    return _decode(data, RGB, name, on_warning)
 
 
-def upright_bgr(data, name: str) -> Tuple[np.ndarray, List[str]]:
+def upright_bgr(data, name: str, on_warning: Optional[OnWarning] = None) -> Tuple[np.ndarray, List[str]]:
     """Decode any image file as uint8 (H, W, 3), BGR, the way a person sees it.
 
     Grey is repeated, 16 bits are scaled to 8, transparent parts become black (the border of an
     aligned face), CMYK is converted, and the Exif orientation is applied.
+
+    Parameters
+    ----------
+    data : bytes-like
+    name : str
+        For messages.
+    on_warning : callable, optional
+        As for :func:`decode_bgr`.
 
     Returns
     -------
@@ -50,7 +72,8 @@ def upright_bgr(data, name: str) -> Tuple[np.ndarray, List[str]]:
     InsightError
         The bytes are no image, or one of a kind that is not packed (floating point).
     """
-    stored = _decode(data, cv2.IMREAD_UNCHANGED, name)
+    stored = _decode(data, STORED, name, on_warning)
+    head = read_jpeg_head(bytes(data))
     changes = []
     if stored.dtype == np.uint16:
         changes.append("16-bit")
@@ -64,7 +87,8 @@ def upright_bgr(data, name: str) -> Tuple[np.ndarray, List[str]]:
         changes.append("alpha")
         opaque = stored[:, :, 3:].astype(np.uint16)
         stored = ((stored[:, :, :3] * opaque + 127) // 255).astype(np.uint8)
-    head = read_jpeg_head(bytes(data))
+    elif head and head.components == 1:
+        changes.append("grey")
     if head and head.components == 4:
         changes.append("cmyk")
     orientation = exif_orientation(bytes(data))
@@ -73,15 +97,14 @@ def upright_bgr(data, name: str) -> Tuple[np.ndarray, List[str]]:
     return _turn(stored, orientation), changes
 
 
-def _decode(data, how: int, name: str) -> np.ndarray:
-    buffer = np.frombuffer(data, dtype=np.uint8)
-    try:
-        pixels = cv2.imdecode(buffer, how) if buffer.size else None
-    except cv2.error:  # sides beyond OpenCV's limit
-        pixels = None
+def _decode(data, order: str, name: str, on_warning: Optional[OnWarning], checked: bool = False) -> np.ndarray:
+    pixels, warning = decoding.decode(data, order, checked)
     if pixels is None:
-        what = "it is empty" if not buffer.size else f"it starts with {bytes(buffer[:8])!r}"
+        start = bytes(memoryview(data)[:8])
+        what = warning or (f"it starts with {start!r}" if start else "it is empty")
         raise InsightError(f"{name}: not a readable image ({what}); remove it or replace it")
+    if warning and on_warning is not None:
+        on_warning(warning)
     return pixels
 
 

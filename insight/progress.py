@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import timedelta
-from typing import Any, Iterable, Iterator, Optional, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
 
@@ -13,7 +12,18 @@ PLAIN_SECONDS = 10.0  # between two plain lines, when stderr is no terminal
 BAR_SECONDS = 0.25  # between two drawings of a bar of steps
 
 
-def track(items: Iterable[T], what: str, total: Optional[int] = None, unit: str = "") -> Iterator[T]:
+def warn(text: str) -> None:
+    """A line on stderr, for what a person should know and what does not stop the work."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def _one(item: Any) -> int:
+    return 1
+
+
+def track(
+    items: Iterable[T], what: str, total: Optional[int] = None, unit: str = "", size: Callable[[T], int] = _one
+) -> Iterator[T]:
     """Yield the items and show on stderr how far the work is.
 
     Parameters
@@ -25,14 +35,16 @@ def track(items: Iterable[T], what: str, total: Optional[int] = None, unit: str 
         How many there will be; ``len(items)`` where that works.
     unit : str
         What is counted: ``images``.
+    size : callable
+        How many an item stands for.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     draw = _bar if sys.stderr.isatty() else _lines
-    yield from draw(items, what, total, unit)
+    yield from draw(items, what, total, unit, size)
 
 
-def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str) -> Iterator[T]:
+def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str, size: Callable[[T], int]) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -46,17 +58,21 @@ def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str) -> Iter
     start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total, rate="")
-        for done, item in enumerate(items, 1):
+        done = 0
+        for item in items:
             yield item
+            done += size(item)
             rate = done / max(time.monotonic() - start, 1e-9)
             progress.update(task, completed=done, rate=f"{rate:,.0f} {unit}/s".replace(" /s", "/s"))
 
 
-def _lines(items: Iterable[T], what: str, total: Optional[int], unit: str) -> Iterator[T]:
+def _lines(items: Iterable[T], what: str, total: Optional[int], unit: str, size: Callable[[T], int]) -> Iterator[T]:
     start = said = time.monotonic()
     of = f" of {total}" if total else ""
-    for done, item in enumerate(items, 1):
+    done = 0
+    for item in items:
         yield item
+        done += size(item)
         now = time.monotonic()
         if now - said >= PLAIN_SECONDS:
             said = now
@@ -150,4 +166,6 @@ class Steps:
 
 def _clock(seconds: float) -> str:
     """``2 days, 3:04:05 left``."""
+    from datetime import timedelta  # not worth loading for less than a long run
+
     return f"{timedelta(seconds=round(seconds))} left"

@@ -102,14 +102,14 @@ def test_exif_orientation_turns_as_opencv_does(orientation):
     [
         (b"", "it is empty"),
         (b"This is text.", "it starts with b'This is '"),
-        (encode(SMOOTH, ".png")[:40], r"it starts with b'\\x89PNG"),
-        (encode(SMOOTH, ".png")[:16] + struct.pack(">II", 2**31 - 1, 2**31 - 1) + encode(SMOOTH, ".png")[24:], "PNG"),
+        (encode(SMOOTH, ".png")[:40], "PNG input buffer is incomplete|it starts with"),
+        (encode(SMOOTH, ".png")[:16] + struct.pack(">II", 2**31 - 1, 2**31 - 1) + encode(SMOOTH, ".png")[24:], "IHDR"),
     ],
     ids=["empty", "text", "cut", "endless"],
 )
 def test_what_is_no_image_is_told(data, found):
     for decode in (image.decode_bgr, image.upright_bgr):
-        with pytest.raises(InsightError, match=f"folder/a.jpg: not a readable image .*{found}"):
+        with pytest.raises(InsightError, match=f"folder/a.jpg: not a readable image .*({found})"):
             decode(data, "folder/a.jpg")
 
 

@@ -5,8 +5,9 @@
 
 Looked at: header, .idx and identity records against the .rec; property against labels and
 images; label gaps and labels out of range; empty, cut and foreign payloads; odd sizes and
-encodings; exact duplicates. --deep decodes every image too: undecodable and blank images, near
-duplicates, the mean face. Each finding has a code, its rule, the first keys, and what to do.
+encodings; exact duplicates. --deep decodes every image too: undecodable, damaged (with the
+decoder's warning) and blank images, near duplicates, the mean face. Each finding has a code, its
+rule, the first keys, and what to do.
 
 Exit status: 0 without errors (there may be warnings and notes), 1 with errors, 2 if there is no
 set at SET.

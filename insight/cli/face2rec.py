@@ -7,6 +7,10 @@
 An upright 3-channel JPEG of the right size is copied as it is. Grey, alpha, CMYK, 16-bit, rotated
 and odd-sized images, and PNG, BMP and WebP files are converted. Unaligned entries (first column 0)
 are warped by the landmarks of their line. What cannot be used is listed in <set>.skipped.csv.
+
+Copied images are decoded too, in other processes: a damaged JPEG often decodes, with a warning of the decoder.
+Such images are skipped and listed with the warning; --damaged keep packs them and lists them in
+<set>.damaged.csv. --check-images headers does not decode, which is faster on fewer than three cores.
 Paths are relative to --image-root if that is given, or else to the working directory, or else to the list.
 
   insight face2rec train.lst --output set --image-root faces          a list of im2rec, or from another machine
@@ -43,13 +47,25 @@ def add_image_arguments(parser):
         "--num-thread",
         type=worker_count,
         default=len(os.sched_getaffinity(0)),
-        help="threads that convert images; the set does not depend on it",
+        help="processes that check and convert images; the result does not depend on it",
     )
     parser.add_argument(
         "--on-error",
         choices=["skip", "fail"],
         default="skip",
         help="list unusable files and go on, or stop",
+    )
+    parser.add_argument(
+        "--damaged",
+        choices=["skip", "keep", "fail"],
+        default="skip",
+        help="images that decode with a warning: skip and list them, use and list them, or stop",
+    )
+    parser.add_argument(
+        "--check-images",
+        choices=["decode", "headers"],
+        default="decode",
+        help="decode images that are copied, to find damaged ones, or look at their headers only",
     )
 
 
@@ -89,6 +105,8 @@ def run(args):
         image_root=args.image_root,
         renumber=args.renumber_labels,
         overwrite=args.overwrite,
+        check=args.check_images,
+        damaged=args.damaged,
     )
     for report in reports:
         print("\n".join(report.lines()))

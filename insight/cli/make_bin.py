@@ -7,8 +7,9 @@
   insight make-bin work/val.lst work/val.bin
   insight make-bin lfw/pairs.txt lfw.bin --image-root lfw_aligned
 
-Images go in as face2rec packs them. Those that cannot be used are listed in <output>.skipped.csv;
-where pairs are drawn, others take their place. The .bin is read by verification here and by InsightFace.
+Images go in as face2rec packs them. Those that cannot be used, and damaged ones, are listed in
+<output>.skipped.csv; where pairs are drawn, others take their place. The .bin is read by verification here
+and by InsightFace.
 """
 
 from .face2rec import add_image_arguments
@@ -45,5 +46,7 @@ def run(args):
         on_error=args.on_error,
         pairs_output=args.pairs_output,
         overwrite=args.overwrite,
+        check=args.check_images,
+        damaged=args.damaged,
     )
     print("\n".join(report.lines()))

@@ -2,9 +2,8 @@
 
 Rules of ``deep``, for those who want them exactly:
 
-- A JPEG is **truncated** if its scan ends before its last row. libjpeg fills the rest with grey
-  and only warns. So if the picture's last corner is flat mid-grey, it is decoded again with bytes
-  put in behind the scan: a whole scan ignores them, and one that ran out decodes them.
+- An image is **damaged** if it decodes with a warning: a JPEG whose scan ends early, has extra bytes or invalid
+  codes, a PNG with a wrong checksum in a chunk other than its pixels.
 - The **perceptual hash** is that of the grey picture at 32 x 32 (area averaged): of its DCT, the
   8 x 8 lowest frequencies without the mean, and the one at (8, 0) in the mean's place; a bit is set
   where a coefficient is above their median.
@@ -14,26 +13,23 @@ Rules of ``deep``, for those who want them exactly:
 from __future__ import annotations
 
 import hashlib
-import itertools
 import struct
-from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from .. import decoding
+from ..executor import in_order
 from ..formats.imagehead import image_size, is_plain_png, read_jpeg_head, suffix_of
 from ..formats.imagekind import DECODED_SUFFIXES
 from ..progress import track
+from .payloads import why_no_image
 
 CHUNK = 64  # images that one task takes
-_AHEAD = 4  # tasks per worker that may wait
 _SIDE = 32  # of the grey picture that is hashed and compared
 _BLANK_DEVIATION = 1.0
-_CORNER, _GREY = 8, 128
-_STUFFING = bytes(range(1, 128)) * 2  # no 0xFF: no marker
 
 
 class Look(NamedTuple):
@@ -63,15 +59,13 @@ def look(payload, deep: bool) -> Look:
     faults = list(_sniff(data, kind, size))
     if not deep or any(code in ("not-an-image", "truncated-image", "undecodable-image") for code, _ in faults):
         return Look(digest, kind, size, tuple(faults))
-    from ..image import decode_bgr
-
-    try:
-        pixels = decode_bgr(data, "")
-    except InsightError:
-        faults.append(("undecodable-image", f"{kind[1:]}, {len(data)} bytes: the decoder refuses it"))
+    pixels, warning = decoding.decode(data)
+    if pixels is None:
+        why = warning or "the decoder rejects it"
+        faults.append(("undecodable-image", f"{kind[1:]}, {len(data)} bytes: {why}"))
         return Look(digest, kind, size, tuple(faults))
-    if kind == ".jpg" and _scan_ran_out(data, pixels):
-        faults.append(("truncated-image", "the scan ends before the last row"))
+    if warning:
+        faults.append(("damaged-image", warning))
     thumb = grey_thumb(pixels)
     if thumb.std() <= _BLANK_DEVIATION:
         faults.append(("blank-image", f"grey level {thumb.mean():.0f} all over"))
@@ -82,8 +76,7 @@ def look(payload, deep: bool) -> Look:
 def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
     """Faults that the bytes show without decoding."""
     if kind not in DECODED_SUFFIXES:
-        what = "" if kind == ".bin" else f", {kind[1:]}, which OpenCV does not decode"
-        yield "not-an-image", f"begins with {data[:8]!r}{what}"
+        yield "not-an-image", why_no_image(data)
     elif kind == ".jpg":
         head = read_jpeg_head(data)
         if head is None:
@@ -107,32 +100,16 @@ def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[
         yield "unusual-encoding", kind[1:]
 
 
-def _scan_ran_out(data: bytes, pixels: np.ndarray) -> bool:
-    corner = pixels[-_CORNER // 2 :, -_CORNER // 2 :]
-    if (np.abs(corner.astype(np.int16) - _GREY) > 1).any():
-        return False
-    from ..image import decode_bgr
-
-    end = data.rfind(b"\xff\xd9")
-    try:
-        again = decode_bgr(data[:end] + _STUFFING + data[end:], "")
-    except InsightError:
-        return True
-    return not np.array_equal(again, pixels)
-
-
 def grey_thumb(pixels: np.ndarray) -> np.ndarray:
     """float32 (32, 32) grey levels 0..255 of uint8 (H, W, 3) BGR."""
-    import cv2
-
+    cv2 = decoding.opencv()
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def perceptual_hash(thumb: np.ndarray) -> int:
     """64-bit DCT hash of a grey picture (32, 32); see the top of this file."""
-    import cv2
-
+    cv2 = decoding.opencv()
     frequencies = cv2.dct(thumb)
     low = frequencies[:8, :8].copy()
     low[0, 0] = frequencies[8, 0]
@@ -189,7 +166,7 @@ def survey(
 ) -> Survey:
     """Look at payloads 0..count-1 in threads; ``report(i, look)`` is called in order, pixels left out.
 
-    At most ``workers * 4`` tasks of 64 images are ahead of the reports.
+    At most 4 tasks of 64 images per worker are ahead of the reports.
     """
     result = Survey.of(count)
 
@@ -204,7 +181,7 @@ def survey(
         return begin, seen, total, used
 
     def looks() -> Iterator[Tuple[int, Look]]:
-        for begin, seen, total, used in _in_order(task, range(0, count, CHUNK), workers):
+        for begin, seen, total, used in in_order(task, range(0, count, CHUNK), workers):
             if used:
                 result.mean_sum = total + (0.0 if result.mean_sum is None else result.mean_sum)
                 result.mean_count += used
@@ -214,23 +191,6 @@ def survey(
         result.add(i, seen)
         report(i, seen)
     return result
-
-
-def _in_order(task: Callable, jobs: range, workers: int) -> Iterator:
-    """Results of jobs in threads, in order, with a bounded number of them ahead; clean under Ctrl-C."""
-    pool = ThreadPoolExecutor(max(1, workers))
-    try:
-        waiting: deque = deque()
-        rest = iter(jobs)
-        for job in itertools.islice(rest, max(1, workers) * _AHEAD):
-            waiting.append(pool.submit(task, job))
-        while waiting:
-            done = waiting.popleft().result()
-            for job in itertools.islice(rest, 1):
-                waiting.append(pool.submit(task, job))
-            yield done
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def as_counts(counter: Counter, name: Callable[[Any], str]) -> Dict[str, int]:

@@ -131,6 +131,7 @@ RULES: Dict[str, Rule] = {
     "not-an-image": Rule(ERROR, "a payload is an image that OpenCV decodes", _DROP),
     "truncated-image": Rule(ERROR, "a payload is a whole file; the rest of a cut one decodes as grey", _DROP_DEEP),
     "undecodable-image": Rule(ERROR, "a payload decodes", _DROP_DEEP),
+    "damaged-image": Rule(ERROR, "a payload decodes without a warning of the decoder", _DROP_DEEP),
     "image-size": Rule(
         ERROR,
         "all images have property's size; a batch cannot hold others",

@@ -9,97 +9,26 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import List, Optional, Tuple
 
 from ..errors import InsightError
+from ..files import MISSING
 from ..formats import property
 from ..formats.commit import Staging, commit_together, refuse_existing
 from ..formats.labelmap import write_label_map
-from ..formats.lst import IM2REC, INSIGHTFACE
 from ..formats.places import Places
 from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
-from .lists import entries_of_list, find_lists, survey
-from .prepare import DEFAULT_SIZE, MISSING, RESIZED, Skip, Target, prepare_all
+from .chunk import Chunk
+from .intake import Intake
+from .lists import Survey, entries_of_list, find_lists, survey
+from .packreport import PackReport
+from .prepare import DECODE, DEFAULT_SIZE, SKIP, Skip, Target, stops, under_policy
+from .setwriter import GAPS, INDEXED, SetWriter
 
-SKIP, FAIL = "skip", "fail"
-INDEXED, PLAIN = "indexed", "plain"
 RENUMBERED = ".renumbered.csv"
 SET_NAME = "train"  # trainers look for train.rec
-_SPARSE, _MANY = 2, 1000  # classes: twice as many as labels that have images, and more than so many
-_FC7_BYTES = 512 * 3 * 4  # of a class in training: weights, gradient and momentum in float32
-
-
-@dataclass
-class PackReport:
-    """What one list became."""
-
-    rec_path: str
-    images: int = 0
-    identities: int = 0
-    verbatim: int = 0
-    changes: Counter = field(default_factory=Counter)
-    skipped: List[Tuple[str, int, str]] = field(default_factory=list)  # path, label, reason
-    skipped_path: Optional[str] = None
-    labels: int = 0  # distinct ones
-    property: Optional[property.Property] = None
-    layout: str = INDEXED
-    dialect: str = INSIGHTFACE
-    map_path: Optional[str] = None  # CSV: new labels, and those of the list
-
-    def lines(self) -> List[str]:
-        """The report in sentences, for a person."""
-        records = f"{self.images} images"
-        if self.layout == INDEXED:
-            total = self.images + self.identities + 1
-            records += f" + {self.identities} identity records + 1 header = {total} records"
-        lines = [f"{self.rec_path}: {records}; property {self.property.text()}"]
-        converted = self.images - self.verbatim
-        if converted:
-            lines.append(f"  {self.verbatim} images verbatim, {converted} converted ({_counts(self.changes)})")
-        if self.skipped:
-            reasons = Counter(reason for _, _, reason in self.skipped)
-            lines.append(f"  {len(self.skipped)} files skipped ({_counts(reasons)}); see {self.skipped_path}")
-        if self.map_path:
-            lines.append(f"  labels were renumbered; {self.map_path} maps each to the label in the list")
-        return lines + [f"  note: {note}" for note in self._notes()]
-
-    def _notes(self) -> List[str]:
-        notes = []
-        if self.dialect == IM2REC:
-            notes.append("the list has im2rec's columns (index, label, path); its images were taken as aligned")
-        resized = sum(n for change, n in self.changes.items() if change.startswith(RESIZED))
-        if 2 * resized > self.images:
-            notes.append(
-                "most images were resized; networks expect aligned faces: align them first, or pack a list with "
-                "landmarks (docs/data.md)"
-            )
-        if self.identities > self.labels:
-            notes.append(
-                f"{self.labels} labels stand in {self.identities} separate runs, and each run counts as an identity; "
-                f"sort the list by label"
-            )
-        classes = self.property.num_classes
-        if classes > max(_SPARSE * self.labels, _MANY):
-            notes.append(
-                f"{self.labels} of {classes} labels have images: fc7 would have {classes} classes, "
-                f"{classes * _FC7_BYTES / 1e9:.1f} GB with train-softmax --emb-size 512; --renumber-labels "
-                f"numbers labels 0, 1, 2, .."
-            )
-        elif self.labels < classes:
-            notes.append(f"{classes - self.labels} of {classes} labels have no image")
-        if classes < 2:
-            notes.append("one identity can be merged or embedded; training needs two or more")
-        return notes
-
-
-def _counts(counter: Counter, most: int = 6) -> str:
-    shown = [f"{n} {what}" for what, n in counter.most_common(most)]
-    rest = len(counter) - most
-    return ", ".join(shown) + (f", and {rest} other kinds" if rest > 0 else "")
 
 
 def pack(
@@ -114,6 +43,8 @@ def pack(
     image_root: Optional[str] = None,
     renumber: bool = False,
     overwrite: bool = False,
+    check: str = DECODE,
+    damaged: str = SKIP,
 ) -> List[PackReport]:
     """Pack lists into record sets; all of them appear together when all are whole.
 
@@ -132,7 +63,7 @@ def pack(
     quality : int, optional
         JPEG 1..100 (95), or PNG compression 0..9 (3).
     workers : int
-        Threads for conversion.
+        Processes that check and convert images; the set does not depend on it.
     on_error : str
         ``skip`` lists unusable files in ``<set>.skipped.csv``; ``fail`` stops at the first.
     layout : str
@@ -146,6 +77,12 @@ def pack(
         map, maps them to the labels of the list.
     overwrite : bool
         Replace a set of the same name.
+    check : str
+        ``decode`` has the data of every image checked by the decoder; ``headers`` judges images that are copied by
+        their headers, and is faster where fewer than three cores are free.
+    damaged : str
+        What to do with images that decode with a warning: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
+        packs them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
 
     Raises
     ------
@@ -163,27 +100,23 @@ def pack(
     if not overwrite:
         refuse_existing(folder, [*files, *([stems[0] + RENUMBERED] if renumber else [])])
     places = [Places(os.path.dirname(path), image_root) for path in lists]
-    surveys = [survey(path, renumber) for path in lists]
     said = _standing_property(folder)
     target = Target(size or (said[1:] if said else DEFAULT_SIZE), suffix, quality)
-    classes = max(s.num_classes for s in surveys)
-    wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
-    with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
-        reports = []
-        for path, stem, counted, where in zip(lists, stems, surveys, places):
-            report = PackReport(
-                os.path.join(folder, stem + ".rec"), property=wanted, layout=layout, dialect=counted.dialect
-            )
-            outcomes = prepare_all(entries_of_list(path, counted), target, where, workers)
-            outcomes = track(outcomes, "packing", counted.lines, "images")
-            _pack_one(path, stem, staging, report, outcomes, on_error)
-            if counted.numbers is not None:
-                report.map_path = str(staging.folder / (stem + RENUMBERED))
-                write_label_map(staging.path(stem + RENUMBERED), map(str, counted.numbers))
-            elif overwrite:
-                staging.obsolete.append(stem + RENUMBERED)
-            reports.append(report)
-        staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
+    with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers get ready while lists are checked
+        surveys = [survey(path, renumber) for path in lists]
+        classes = max(s.num_classes for s in surveys)
+        wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
+        with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
+            reports = []
+            for path, stem, found, where in zip(lists, stems, surveys, places):
+                report = PackReport(os.path.join(folder, stem + ".rec"), wanted, layout, found.dialect)
+                chunks = track(
+                    intake.chunks(entries_of_list(path, found), where), "packing", found.lines, "images", size=len
+                )
+                _pack_one(path, stem, staging, report, chunks, on_error, damaged)
+                _map_labels(stem, staging, report, found, overwrite)
+                reports.append(report)
+            staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
     return reports
 
 
@@ -212,68 +145,68 @@ def _settle_property(folder, computed, said, files, overwrite) -> property.Prope
     )
 
 
-def _pack_one(path, stem, staging: Staging, report: PackReport, outcomes, on_error) -> None:
+def _map_labels(stem: str, staging: Staging, report: PackReport, found: Survey, overwrite: bool) -> None:
+    if found.numbers is not None:
+        report.map_path = str(staging.folder / (stem + RENUMBERED))
+        write_label_map(staging.path(stem + RENUMBERED), map(str, found.numbers))
+    elif overwrite:
+        staging.obsolete.append(stem + RENUMBERED)
+
+
+def _pack_one(path, stem, staging: Staging, report: PackReport, chunks, on_error, damaged) -> None:
     with ExitStack() as files:
         rec = files.enter_context(open(staging.path(stem + ".rec"), "wb", buffering=BUFFER_BYTES))
         idx = files.enter_context(open(staging.path(stem + ".idx"), "wb", buffering=BUFFER_BYTES))
-        stream = RecordStream(rec, idx)
-        ranges = _write_images(outcomes, stream, report, path, on_error)
-        report.identities = len(ranges)
-        if report.layout == INDEXED:
-            _write_identities(stream, ranges, report.images)
-    if report.skipped:
-        name = stem + ".skipped.csv"
-        report.skipped_path = str(staging.folder / name)
-        write_skipped(staging.path(name), report.skipped)
-    else:
-        staging.obsolete.append(stem + ".skipped.csv")
+        writer = SetWriter(RecordStream(rec, idx), report.layout)
+        for chunk in chunks:
+            if chunk.copied:
+                writer.write_copied(chunk)
+                report.verbatim += len(chunk)
+            else:
+                _write_mixed(chunk, writer, report, path, on_error, damaged)
+        report.images, report.labels = writer.images, len(writer.labels)
+        if not report.images:
+            name, _, reason = report.skipped[0]
+            remedy = "; give --image-root where paths begin elsewhere" if reason.startswith(MISSING) else ""
+            raise InsightError(
+                f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}{remedy}"
+            )
+        writer.write_identities()
+        report.identities = len(writer.ranges)
+    report.skipped_path = _list(staging, stem + ".skipped.csv", report.skipped)
+    report.damaged_path = _list(staging, stem + ".damaged.csv", report.damaged)
 
 
-def _write_images(outcomes, stream, report, path, on_error) -> List[Tuple[int, int]]:
-    """Write the images; returns the key ranges (keys from 1) of runs of equal labels."""
-    ranges, key, begin, last = [], 0, 1, None
-    labels, plain = set(), report.layout == PLAIN
-    for entry, outcome in outcomes:
+def _write_mixed(chunk: Chunk, writer: SetWriter, report: PackReport, path, on_error, damaged) -> None:
+    """Write the images of a chunk one by one."""
+    for i, entry in enumerate(chunk.entries):
+        outcome = under_policy(chunk.outcome(i), damaged)
         if isinstance(outcome, Skip):
-            if on_error == FAIL:
-                raise InsightError(f"{entry.path} (from {path}): {outcome}; repair or remove it, or --on-error skip")
+            remedy = stops(outcome, on_error, damaged)
+            if remedy:
+                raise InsightError(f"{entry.path} (from {path}): {outcome}; repair or remove it, or {remedy}")
             report.skipped.append((entry.path, entry.label, str(outcome)))
             continue
-        key += 1
-        label = entry.label
-        if plain:
-            stream.write(key - 1, outcome.payload, label, key - 1)
-        else:
-            stream.write(key, outcome.payload, (label, entry.aligned), key)
+        writer.write(entry, outcome)
+        if outcome.damage:
+            report.damaged.append((entry.path, entry.label, outcome.damage))
         if outcome.changes:
             report.changes.update(outcome.changes)
         else:
             report.verbatim += 1
-        if label != last:
-            if last is not None:
-                ranges.append((begin, key))
-            labels.add(label)
-            begin, last = key, label
-    if not key:
-        name, _, reason = report.skipped[0]
-        remedy = "; give --image-root where paths begin elsewhere" if reason.startswith(MISSING) else ""
-        raise InsightError(
-            f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}{remedy}"
-        )
-    ranges.append((begin, key + 1))
-    report.images, report.labels = key, len(labels)
-    return ranges
 
 
-def _write_identities(stream: RecordStream, ranges: List[Tuple[int, int]], images: int) -> None:
-    first = images + 1
-    stream.write(0, b"", (first, first + len(ranges)), 0)
-    for key, edges in enumerate(ranges, first):
-        stream.write(key, b"", edges, key)
+def _list(staging: Staging, name: str, rows: List[Tuple[str, int, str]]) -> Optional[str]:
+    """Write a CSV of files beside the set, or see to it that an old one goes; the path that it will have."""
+    if not rows:
+        staging.obsolete.append(name)
+        return None
+    write_skipped(staging.path(name), rows)
+    return str(staging.folder / name)
 
 
 def write_skipped(path, skipped: List[Tuple[str, int, str]]) -> None:
-    """A CSV of the files that were not used, with the reason of each."""
+    """A CSV of files that were not used, or are damaged, with the reason of each."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         rows = csv.writer(out, lineterminator="\n")
         rows.writerow(["path", "label", "reason"])

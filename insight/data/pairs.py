@@ -15,10 +15,11 @@ from ..formats.evalbin import write_bin
 from ..formats.lst import Entry, iter_lst
 from ..formats.places import Places
 from ..progress import track
-from .pack import FAIL, SKIP, write_skipped
+from .intake import prepare_all
+from .pack import write_skipped
 from .pairfile import read_pairs
 from .pairplan import plan_pairs
-from .prepare import DEFAULT_SIZE, Prepared, Skip, Target, prepare_all
+from .prepare import DECODE, DEFAULT_SIZE, SKIP, Prepared, Skip, Target, stops, under_policy
 from .scan import entries_of, scan_identities
 from .unpack import PAIRS_COLUMNS
 
@@ -46,6 +47,8 @@ class BinReport:
     skipped: List[Tuple[str, int, str]] = field(default_factory=list)
     dropped: int = 0
     skipped_path: Optional[str] = None
+    damaged: List[Tuple[str, int, str]] = field(default_factory=list)  # used all the same
+    damaged_path: Optional[str] = None
     left_out: List[str] = field(default_factory=list)  # of the folder, before any image was decoded: lines
 
     def lines(self) -> List[str]:
@@ -59,6 +62,10 @@ class BinReport:
         if self.skipped:
             what = f"{self.dropped} pairs with them were left out" if self.dropped else "others were drawn instead"
             lines.append(f"  {len(self.skipped)} images cannot be used, {what}; see {self.skipped_path}")
+        if self.damaged:
+            lines.append(
+                f"  warning: {len(self.damaged)} damaged images were used as they are; see {self.damaged_path}"
+            )
         return lines + [f"  {line}" for line in self.left_out]
 
 
@@ -76,6 +83,8 @@ def make_bin(
     on_error: str = SKIP,
     pairs_output: Optional[str] = None,
     overwrite: bool = False,
+    check: str = DECODE,
+    damaged: str = SKIP,
 ) -> BinReport:
     """Write a verification set.
 
@@ -90,8 +99,9 @@ def make_bin(
         For drawing; see :func:`insight.data.pairplan.plan_pairs`. 6000, 10 and 0.
     image_root : str, optional
         Where the paths in a .lst or a file of pairs begin. Those of a file of pairs else begin at the file's folder.
-    size, suffix, quality, workers, on_error
-        As in :func:`insight.data.pack.pack`. Unusable images are listed in ``<output>.skipped.csv``.
+    size, suffix, quality, workers, on_error, check, damaged
+        As in :func:`insight.data.pack.pack`. Unusable images are listed in ``<output>.skipped.csv``, damaged ones
+        that were kept in ``<output>.damaged.csv``.
     pairs_output : str, optional
         Also write the pairs as CSV: image_a, image_b, same.
     overwrite : bool
@@ -102,14 +112,15 @@ def make_bin(
         The input is bad, has too few people or images, or pairs of one kind only, which verification
         refuses; or an output stands there.
     """
-    report = BinReport(output, skipped_path=os.path.splitext(output)[0] + ".skipped.csv")
+    stem = os.path.splitext(output)[0]
+    report = BinReport(output, skipped_path=stem + ".skipped.csv", damaged_path=stem + ".damaged.csv")
     for path in [output, *([pairs_output] if pairs_output else [])] if not overwrite else ():
         refuse_existing(os.path.dirname(path), [os.path.basename(path)])
     is_folder, is_list = os.path.isdir(source), source.lower().endswith(".lst")
     if is_folder and image_root is not None:
         raise InsightError("--image-root: is for a list or a file of pairs; leave it out")
     places = Places("" if is_folder else os.path.dirname(source), image_root if is_list else None)
-    images = _Images(Target(size or DEFAULT_SIZE, suffix, quality), places, workers, on_error)
+    images = _Images(Target(size or DEFAULT_SIZE, suffix, quality), places, workers, on_error, check, damaged)
     if is_folder or is_list:
         people = _people_of(source, report)
         report.asked = DEFAULT_PAIRS if pairs is None else pairs
@@ -160,8 +171,9 @@ def _people_of(source: str, report: BinReport) -> List[List[Entry]]:
 class _Images:
     """Prepared images by entry, each read once; and those that cannot be used."""
 
-    def __init__(self, target: Target, places: Places, workers: int, on_error: str):
-        self._target, self._places, self._workers, self._on_error = target, places, workers, on_error
+    def __init__(self, target: Target, places: Places, workers: int, on_error: str, check: str, damaged: str):
+        self._target, self._places, self._workers, self._check = target, places, workers, check
+        self._policies = on_error, damaged
         self.ready: Dict[Entry, Prepared] = {}
         self.bad: Dict[Entry, Skip] = {}
 
@@ -170,14 +182,16 @@ class _Images:
 
     def load(self, entries: Iterable[Entry]) -> None:
         wanted = [e for e in dict.fromkeys(entries) if e not in self.ready and e not in self.bad]
-        outcomes = prepare_all(wanted, self._target, self._places, self._workers)
+        outcomes = prepare_all(wanted, self._target, self._places, self._workers, self._check)
         for entry, outcome in track(outcomes, "reading", len(wanted), "images"):
+            outcome = under_policy(outcome, self._policies[1])
             if not isinstance(outcome, Skip):
                 self.ready[entry] = outcome
-            elif self._on_error == FAIL:
-                raise InsightError(f"{entry.path}: {outcome}; repair or remove it, or --on-error skip")
-            else:
-                self.bad[entry] = outcome
+                continue
+            remedy = stops(outcome, *self._policies)
+            if remedy:
+                raise InsightError(f"{entry.path}: {outcome}; repair or remove it, or {remedy}")
+            self.bad[entry] = outcome
 
 
 def _draw(people: List[List[Entry]], images: _Images, report: BinReport, folds: int, seed: int) -> List[Pair]:
@@ -219,9 +233,12 @@ def _write(chosen: Sequence[Pair], images: _Images, report: BinReport, pairs_out
     report.pairs, report.same = len(chosen), sum(p.same for p in chosen)
     report.converted = sum(bool(images.ready[e].changes) for e in used)
     report.skipped = [(e.path, e.label, str(reason)) for e, reason in images.bad.items()]
-    if report.skipped:
-        with temporary_beside(report.skipped_path) as path:
-            write_skipped(path, report.skipped)
+    report.damaged = [(e.path, e.label, images.ready[e].damage) for e in images.ready if e in used]
+    report.damaged = [row for row in report.damaged if row[2]]
+    for listed, rows in ((report.skipped_path, report.skipped), (report.damaged_path, report.damaged)):
+        if rows:
+            with temporary_beside(listed) as path:
+                write_skipped(path, rows)
     if pairs_output is not None:
         with write_beside(pairs_output, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
             rows = csv.writer(out, lineterminator="\n")

@@ -8,6 +8,7 @@ from ..errors import InsightError
 from ..formats import remedies
 from ..formats.faceset import FaceSet
 from ..formats.imagehead import suffix_of
+from ..formats.imagekind import DECODED_SUFFIXES
 
 EMPTY, FOREIGN = "empty-image", "not-an-image"  # as dataset-check calls them
 _JPEG = b"\xff\xd8\xff"
@@ -20,9 +21,18 @@ def why_unusable(payload) -> str:
         return ""
     if not len(payload):
         return f"{EMPTY}: no bytes"
-    if suffix_of(payload) == ".bin":
-        return f"{FOREIGN}: begins with {bytes(payload[:8])!r}"
-    return ""
+    what = why_no_image(payload)
+    return f"{FOREIGN}: {what}" if what else ""
+
+
+def why_no_image(payload) -> str:
+    """How a payload begins that is no image which OpenCV decodes; empty for one that is."""
+    suffix = suffix_of(payload)
+    if suffix in DECODED_SUFFIXES:
+        return ""
+    return f"begins with {bytes(payload[:8])!r}" + (
+        "" if suffix == ".bin" else f", {suffix[1:]}, which OpenCV does not decode"
+    )
 
 
 def unusable(faces: FaceSet) -> Iterator[Tuple[int, str]]:

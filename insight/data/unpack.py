@@ -81,7 +81,7 @@ def _unpack_set(faces: FaceSet, output: str, names: dict[int, str]) -> UnpackRep
 
 
 def _odd_notes(source: str, keys: List[int]) -> List[str]:
-    return [f"{source}: {no_images(keys)}; such files end in .bin, which dir2lst leaves out"] if keys else []
+    return [f"{source}: {no_images(keys)}; dir2lst leaves such files out"] if keys else []
 
 
 def _folder_names(faces: FaceSet, names: dict[int, str]) -> dict[int, str]:
@@ -108,7 +108,7 @@ def _unpack_bin(source: str, output: str) -> UnpackReport:
             table.writerow(PAIRS_COLUMNS)
             table.writerows(rows)
     odd = [row for row, image in enumerate(bins.images) if why_unusable(image)]
-    notes = [f"{source}: {no_images(odd)}; such files end in .bin, and make-bin leaves their pairs out"] if odd else []
+    notes = [f"{source}: {no_images(odd)}; make-bin leaves their pairs out"] if odd else []
     return UnpackReport(output, len(bins.images), 1, notes)
 
 

@@ -250,6 +250,7 @@ def _faces(source: ImageSource, count: int, others: int, size: Tuple[int, int]) 
     aside = np.zeros(len(chosen), bool)
     aside[np.linspace(0, len(chosen) - 1, others).round().astype(int)] = True
     seen, unseen = ([source.pixels(i, size) for i in part.tolist()] for part in (chosen[~aside], chosen[aside]))
+    source.warn_of_damage()
     return np.stack(seen), np.stack(unseen) if others else np.empty((0, 3, *size), np.uint8)
 
 

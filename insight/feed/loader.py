@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass
-from typing import Iterator, List, NamedTuple
+from dataclasses import dataclass, field
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 
 from .._mxnet import mx
+from ..damage import Damage
 from ..errors import InsightError
 from ..formats import remedies
 from ..image import decode_bgr
@@ -37,11 +38,12 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a batch is to hold."""
+    """What a batch is to hold; and its damaged rows, with the decoder's warnings."""
 
     indices: np.ndarray
     changes: List[Change]
     label: object
+    damage: Dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.changes)
@@ -63,6 +65,9 @@ class Loader:
         Leave out identities with fewer images than this (``--images-filter``). Labels stay as they are.
     dtype : str
         Of the pixels: ``float32``, or ``uint8``, a quarter of the bytes, for a device that converts them.
+    on_damage : callable, optional
+        Called with the key of a damaged record and the decoder's warning, once for each record, in the consumer's
+        thread before it gets the batch.
 
     Attributes
     ----------
@@ -71,6 +76,8 @@ class Loader:
         (M,) int64: which images of the set are used.
     waited : float
         Seconds that the consumer has waited for data so far.
+    damage : Damage
+        Images that decoded with a warning, by position in the set. They are used as decoded.
 
     Raises
     ------
@@ -88,6 +95,7 @@ class Loader:
         workers: int = 2,
         images_filter: int = 0,
         dtype: str = "float32",
+        on_damage: Optional[Callable[[int, str], None]] = None,
     ):
         if dtype not in DTYPES:
             raise InsightError(f"pixels as {dtype!r}: want one of {', '.join(DTYPES)}")
@@ -106,6 +114,9 @@ class Loader:
         self.dtype = dtype
         self.batches_per_epoch = len(self.positions) // batch_size
         self.waited = 0.0
+        self.damage = Damage()
+        self._on_damage = on_damage
+        self._sound = bytearray(len(faces))  # 1: decoded without a warning before
         self._label_dtype = "float32" if faces.num_classes <= EXACT_FLOAT32 else "int32"
 
     def batches(self, step: int = 0) -> Iterator[Batch]:
@@ -118,6 +129,7 @@ class Loader:
                 job = ring.get()
                 self.waited += time.perf_counter() - asked
                 indices = job.plan.indices
+                self._report(job.plan)
                 yield Batch(job.slot.data, job.plan.label, indices, self.faces.images[indices])
         finally:
             ring.close()
@@ -134,17 +146,28 @@ class Loader:
 
     def _fill(self, plan: _Plan, pixels: np.ndarray, begin: int, end: int) -> None:
         for row in range(begin, end):
-            write_planes(self._decode(int(plan.indices[row])), plan.changes[row], pixels[row])
+            write_planes(self._decode(int(plan.indices[row]), row, plan.damage), plan.changes[row], pixels[row])
 
-    def _decode(self, index: int) -> np.ndarray:
+    def _report(self, plan: _Plan) -> None:
+        """Report damaged records in the order of the batch, so that the order does not depend on the threads."""
+        for row, warning in sorted(plan.damage.items()):
+            index = int(plan.indices[row])
+            if self.damage.add(index, warning) and self._on_damage is not None:
+                self._on_damage(int(self.faces.images[index]), warning)
+
+    def _decode(self, index: int, row: int, damage: Dict[int, str]) -> np.ndarray:
         name = f"{self.faces.rec_path} record {self.faces.images[index]}"
-        payload = self.faces.payload(index)
+
+        def note(warning: str) -> None:
+            damage[row] = warning
+
         try:
-            bgr = decode_bgr(payload, name)
+            bgr = decode_bgr(self.faces.payload(index), name, note, bool(self._sound[index]))
         except InsightError as error:
             repair = remedies.into_new(self.faces.rec_path)
             reason = str(error).partition("; ")[0]
             raise InsightError(f"{reason}; `{repair} --deep` leaves out what cannot be decoded") from None
+        self._sound[index] = row not in damage
         if bgr.shape[:2] != self.faces.image_size:
             height, width = self.faces.image_size
             repair = remedies.into_new(self.faces.rec_path)

@@ -23,7 +23,8 @@ EXACT_FLOAT32 = 1 << 24  # integers up to here, as labels and ranges are, are ex
 
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
-_HEADED_FRAME = struct.Struct("<IIIfQQ")  # both at once: the common case in one call
+COPIED_FRAME = struct.Struct("<IIIfQQ")  # frame and header at once: of a scalar label,
+INDEXED_FRAME = struct.Struct("<IIIfQQff")  # and of a vector of two with it
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 Labels = Union[float, Sequence[float]]

@@ -75,6 +75,22 @@ def read_jpeg_head(data: bytes) -> Optional[JpegHead]:
     return None
 
 
+def header_length(data: bytes) -> int:
+    """How many bytes of a JPEG come before the data of its first scan; 0 where it has none."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif marker in _STANDALONE:
+            at += 2
+        else:
+            at += 2 + (data[at + 2] << 8 | data[at + 3])
+            if marker == _SOS:
+                return at
+    return 0
+
+
 def tiff_orientation(tiff: bytes) -> int:
     """The orientation tag (1..8) of an Exif block's TIFF part; 1 where it has none."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Optional, Sequence
 
 from ..errors import InsightError
 from .commit import commit_together
@@ -53,6 +53,13 @@ class RecordStream:
         self._write_idx(b"%d\t%d\n" % (key, self.offset))
         self.offset += len(framed)
         self.count += 1
+
+    def write_framed(self, records, lines: Sequence[bytes]) -> None:
+        """Append whole records that were framed elsewhere, and their lines of the .idx."""
+        self._write_rec(records)
+        self._write_idx(b"".join(lines))
+        self.offset += len(records)
+        self.count += len(lines)
 
 
 class RecordWriter:

@@ -17,14 +17,15 @@ from .curves import Curves
 
 LR_LINE_EVERY = 1000
 ADVICE_AFTER = 10.0  # seconds: where a run does not get its cores, its first log line may be minutes away
+DAMAGED_NAMED = 10  # records of a run
 TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
 
 
 class Journal:
     """Log lines on the terminal, ``PREFIX-log.jsonl`` beside the checkpoints, ``PREFIX-tensorboard/``.
 
-    The JSONL is appended to. Kinds of objects: ``start``, ``step``, ``verification``, ``saved``; a figure that is
-    not finite is null there.
+    The JSONL is appended to. Kinds of objects: ``start``, ``step``, ``verification``, ``saved``, and where records are
+    damaged ``damaged`` and ``damage``; a figure that is not finite is null there.
 
     Parameters
     ----------
@@ -150,6 +151,20 @@ class Journal:
         """Note a target's figures in JSONL and curves."""
         self.write("verification", target=target, step=step, accuracy=accuracy, std=std, xnorm=xnorm)
         self._curves.add(step, **{f"{target}/accuracy": accuracy, f"{target}/xnorm": xnorm})
+
+    def damaged(self, step: int, key: int, warning: str, count: int) -> None:
+        """Log a record that decodes with a warning, the ``count``-th of the run; only the first ones are named."""
+        if count <= DAMAGED_NAMED:
+            self.say(f"record {key} is damaged and used as decoded: {warning}")
+            self.write("damaged", step=step, key=key, warning=warning)
+
+    def damage_in_all(self, count: int, data_dir: str) -> None:
+        """At the end of the run, log the number of damaged records if not all were named."""
+        if count > DAMAGED_NAMED:
+            self.say(
+                f"{count} damaged records were used as decoded; insight dataset-check {data_dir} --deep names them"
+            )
+            self.write("damage", count=count)
 
     def restart_clock(self) -> None:
         """Speed and wait count from here."""

@@ -99,6 +99,7 @@ class Run:
             options.num_workers,
             options.images_filter,
             "uint8" if devices[0].device_type == "gpu" else "float32",
+            self._note_damage,
         )
         head = heads.get(options.loss_type).name
         self.schedule = schedules.from_options(options, head, self.batch_size, self.loader.batches_per_epoch)
@@ -193,7 +194,11 @@ class Run:
                     self._check()  # only behind a save: a signal that comes after it is answered a step later
                 self._verify_if_due()
             self.evaluation.conclude()
+            self.journal.damage_in_all(len(self.loader.damage), self.options.data_dir)
         return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
+
+    def _note_damage(self, key: int, warning: str) -> None:
+        self.journal.damaged(self.step, key, warning, len(self.loader.damage))
 
     def learn(self, batch, frozen: bool) -> tuple:
         """Forward, backward and, where the gradients are finite, the update; returns (figures, whether they were)."""
@@ -249,6 +254,7 @@ class Run:
                 "model": self.model.state(),
                 "journal": self.journal.state(),
                 "evaluation": self.evaluation.state(),
+                "damaged": [position for position, _ in self.loader.damage.items()],
             }
             arrays = self._arrays(momenta(self.trainer))
             resume.save(self.options.prefix, meta, {name: equal[0] for name, equal in arrays.items()})
@@ -262,6 +268,8 @@ class Run:
         self.model.restore(state.meta["model"])
         self.journal.restore(state.meta["journal"])
         self.evaluation.restore(state.meta["evaluation"])
+        for position in state.meta.get("damaged", ()):  # named before
+            self.loader.damage.add(position, "")
         threads = os.environ.get("OMP_NUM_THREADS")
         if threads != state.meta["threads"]:
             was = f"it ran on {state.meta['threads']} threads, now on {threads}"

@@ -6,21 +6,21 @@ import json
 import os
 import zipfile
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain, islice
-from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
+from ..executor import in_order
 from ..formats import atomic
 from ..progress import track
 from .sources import ImageSource
 
 FLIPS = ("none", "sum")
 AHEAD = 2  # batches that are decoded while the network works on one
-MOST_THREADS = 4  # decoding outruns any network on a CPU from there on
+MOST_THREADS = AHEAD + 1  # one a batch; decoding outruns any network on a CPU from there on
 
 
 class Embedded(NamedTuple):
@@ -97,38 +97,21 @@ def stream(
 
 
 def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0) -> Iterator[np.ndarray]:
-    """Decoded images (N, 3, H, W) uint8, RGB, in order from ``start``; threads decode a few batches ahead."""
+    """Decoded images (N, 3, H, W) uint8, RGB, in order from ``start``; threads decode a few batches ahead.
+
+    At the end a warning on stderr names damaged images.
+    """
     workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    waiting: deque = deque()
-    try:
-        for first in range(start, len(source), batch_size):
-            indices = range(first, min(first + batch_size, len(source)))
-            waiting.append(_begin(pool, source, image_size, indices, workers))
-            if len(waiting) > AHEAD:
-                yield _end(*waiting.popleft())
-        while waiting:
-            yield _end(*waiting.popleft())
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
+    def decode(first: int) -> np.ndarray:
+        indices = range(first, min(first + batch_size, len(source)))
+        images = np.empty((len(indices), 3, *image_size), np.uint8)
+        for row, i in enumerate(indices):
+            images[row] = source.pixels(i, image_size)
+        return images
 
-def _begin(pool, source: ImageSource, size: Tuple[int, int], indices: range, parts: int) -> tuple:
-    """Start to decode a batch; each task takes an interleaved part of it."""
-    images = np.empty((len(indices), 3, *size), np.uint8)
-
-    def decode(part: range) -> None:
-        for row in part:
-            images[row] = source.pixels(indices[row], size)
-
-    rows = range(len(indices))
-    return images, [pool.submit(decode, rows[part::parts]) for part in range(parts)]
-
-
-def _end(images: np.ndarray, tasks: Sequence[Future]) -> np.ndarray:
-    for task in tasks:
-        task.result()
-    return images
+    yield from in_order(decode, range(start, len(source), batch_size), workers, ahead=AHEAD + 1)
+    source.warn_of_damage()
 
 
 def save(path, embedded: Embedded) -> None:

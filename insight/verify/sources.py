@@ -15,10 +15,11 @@ from typing import Callable, Iterator, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from .. import files, folders
+from ..damage import Damage
 from ..errors import InsightError, printable
 from ..formats import evalbin, faceset, framing, remedies
 from ..image import decode_rgb
-from ..progress import track
+from ..progress import track, warn
 
 UNKNOWN = -1  # the label of an image whose identity the source does not tell
 _PICKLES = (pickle.PROTO, b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0
@@ -44,6 +45,8 @@ class ImageSource:
         (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
     notes : sequence of str
         Lines on what of a folder was left out, and why; a command that opens a source prints them.
+    damage : Damage
+        Images that decoded with a warning so far.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class ImageSource:
         self.keys = keys
         self.labels = labels
         self.notes = notes
+        self.damage = Damage()
+        self._warned = 0
         self._read = read
         self._what = what
         self._scaling = scaling  # commands that pack it anew in another size, the last with --image-size
@@ -93,7 +98,7 @@ class ImageSource:
             It cannot be decoded, or is not of that (height, width).
         """
         try:
-            image = decode_rgb(self.read(i), self.name(i))
+            image = decode_rgb(self.read(i), self.name(i), lambda warning: self.damage.add(i, warning))
         except InsightError as error:
             raise self._without_it(error) from None
         if image.shape[:2] != tuple(size):
@@ -118,6 +123,12 @@ class ImageSource:
             return error
         remedy = f"`{remedies.into_new(self.path)} --deep` leaves out what cannot be decoded"
         return InsightError(f"{str(error).partition('; ')[0]}; {remedy}")
+
+    def warn_of_damage(self) -> None:
+        """Print a warning that names damaged images, unless it was printed for all of them already."""
+        if len(self.damage) > self._warned:
+            self._warned = len(self.damage)
+            warn(self.damage.line(self.path, len(self), self.short_name))
 
     def digest(self) -> str:
         """What tells this source from another or a later one: keys, labels, and size and time of each file."""
@@ -154,7 +165,9 @@ class ImageSource:
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
         """Up to ``count`` images from all over the source, decoded: uint8 (N, 3, H, W), RGB."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
-        return np.stack([self.pixels(i, size) for i in chosen.tolist()])
+        images = np.stack([self.pixels(i, size) for i in chosen.tolist()])
+        self.warn_of_damage()
+        return images
 
 
 def image_source(path) -> ImageSource:

@@ -316,7 +316,7 @@ PAYLOADS = {
 }
 DEEP_PAYLOADS = {
     "undecodable-image": with_mad_tables(CLEAN[5]),
-    "truncated-image": without_half_its_scan(CLEAN[5]),
+    "damaged-image": without_half_its_scan(CLEAN[5]),
     "blank-image": encode(np.full((112, 112, 3), 128, np.uint8)),
 }
 

@@ -143,6 +143,7 @@ class TestPayloadsThatAreNoImages:
     """b: an empty one, one of another kind, an identity of nothing else."""
 
     GIF = b"GIF89a" + bytes(20)
+    REASON = f"not-an-image: begins with {GIF[:8]!r}, gif, which OpenCV does not decode"
 
     @pytest.fixture
     def odd(self, tmp_path):
@@ -157,9 +158,9 @@ class TestPayloadsThatAreNoImages:
         b = f"{tmp_path}/b"
         assert rows(tmp_path / "out/train.skipped.csv") == [
             {"set": b, "key": "1", "label": "0", "reason": "empty-image: no bytes"},
-            {"set": b, "key": "3", "label": "1", "reason": f"not-an-image: begins with {self.GIF[:8]!r}"},
+            {"set": b, "key": "3", "label": "1", "reason": self.REASON},
             {"set": b, "key": "4", "label": "1", "reason": "empty-image: no bytes"},
-            {"set": b, "key": "7", "label": "3", "reason": f"not-an-image: begins with {self.GIF[:8]!r}"},
+            {"set": b, "key": "7", "label": "3", "reason": self.REASON},
         ]
         table = rows(tmp_path / "out/merge.csv")
         assert [row["decision"] for row in table] == ["keep", "keep", "keep", "drop", "keep", "keep"]

@@ -342,6 +342,12 @@ def an_image_that_does_not_decode(made):
 
 
 @damage(checking, in_place=False, images=IMAGES - 1)
+def an_image_whose_scan_is_damaged(made):
+    at = len(CLEAN[5]) // 2
+    made.rows[5][1] = CLEAN[5][:at] + CLEAN[5][at + 40 :]
+
+
+@damage(checking, in_place=False, images=IMAGES - 1)
 def an_image_that_is_cut(made):
     made.rows[5][1] = CLEAN[5][:-40]
 

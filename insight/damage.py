@@ -1,0 +1,38 @@
+"""Images that decode with a warning: each is counted once, and all are summed up in one line."""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, Dict, List, Tuple
+
+NAMED = 5  # images in a line
+
+
+class Damage:
+    """Damaged images of a source, by position. Several threads may add to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._warnings: Dict[int, str] = {}
+
+    def add(self, position: int, warning: str) -> bool:
+        """Add an image and the decoder's warning; return whether it is new."""
+        with self._lock:
+            new = position not in self._warnings
+            self._warnings.setdefault(position, warning)
+        return new
+
+    def __len__(self) -> int:
+        return len(self._warnings)
+
+    def items(self) -> List[Tuple[int, str]]:
+        """Positions and warnings, in the order of the source."""
+        with self._lock:
+            return sorted(self._warnings.items())
+
+    def line(self, source: str, total: int, name: Callable[[int], str]) -> str:
+        """``lfw.bin: 2 of 12000 images damaged, used as decoded: image 3 (Corrupt JPEG data: …), …``."""
+        found = self.items()
+        named = ", ".join(f"{name(position)} ({warning})" for position, warning in found[:NAMED])
+        more = f", and {len(found) - NAMED} others" if len(found) > NAMED else ""
+        return f"{source}: {len(found)} of {total} images damaged, used as decoded: {named}{more}"

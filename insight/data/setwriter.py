@@ -1,0 +1,85 @@
+"""The records of one set, written as its images come: runs of equal labels, then what face2rec2 puts behind them."""
+
+from __future__ import annotations
+
+from typing import List, Optional, Tuple
+
+from ..formats.framing import COPIED_FRAME, INDEXED_FRAME, MAGIC
+from ..formats.lst import Entry
+from ..formats.recordwriter import RecordStream
+from .chunk import Chunk
+from .prepare import Prepared
+
+INDEXED, PLAIN = "indexed", "plain"
+GAPS = {INDEXED: INDEXED_FRAME.size, PLAIN: COPIED_FRAME.size}  # bytes of frame and header in front of an image
+
+
+class SetWriter:
+    """Writes images with keys 1..N (``plain``: 0..N-1) and keeps count.
+
+    Attributes
+    ----------
+    images : int
+        Written so far.
+    ranges : list of (int, int)
+        Keys from 1 of each run of equal labels that has ended: first, last + 1.
+    labels : set of int
+    """
+
+    def __init__(self, stream: RecordStream, layout: str):
+        self._stream = stream
+        self._plain = layout == PLAIN
+        self._gap = GAPS[layout]
+        self.images = 0
+        self.ranges: List[Tuple[int, int]] = []
+        self.labels: set = set()
+        self._begin, self._last = 1, None  # of the run that goes on
+
+    def write(self, entry: Entry, image: Prepared) -> None:
+        """Write one image."""
+        if entry.label != self._last:
+            self._begin_run(entry.label)
+        self.images += 1
+        key = self.images
+        if self._plain:
+            self._stream.write(key - 1, image.payload, entry.label, key - 1)
+        else:
+            self._stream.write(key, image.payload, (entry.label, entry.aligned), key)
+
+    def write_copied(self, chunk: Chunk) -> None:
+        """Write a chunk whose images are all copied, from where they lie in memory."""
+        memory, gap, plain = chunk.memory, self._gap, self._plain
+        first = chunk.spans[0][0] - gap
+        shift = self._stream.offset - first
+        lines = []
+        for entry, (begin, size) in zip(chunk.entries, chunk.spans):
+            label = entry.label
+            if label != self._last:
+                self._begin_run(label)
+            self.images += 1
+            key = self.images - plain
+            at = begin - gap
+            if plain:
+                COPIED_FRAME.pack_into(memory, at, MAGIC, 24 + size, 0, label, key, 0)
+            else:
+                INDEXED_FRAME.pack_into(memory, at, MAGIC, 32 + size, 2, 0.0, key, 0, label, entry.aligned)
+            lines.append(b"%d\t%d\n" % (key, shift + at))
+        self._stream.write_framed(memory[first : begin + size + (-size & 3)], lines)
+
+    def write_identities(self) -> None:
+        """Close the last run, and write header and identity records, which an indexed set has."""
+        self._begin_run(None)
+        if self._plain:
+            return
+        first = self.images + 1
+        self._stream.write(0, b"", (first, first + len(self.ranges)), 0)
+        for key, edges in enumerate(self.ranges, first):
+            self._stream.write(key, b"", edges, key)
+
+    def _begin_run(self, label: Optional[int]) -> None:
+        """The next image has another label than the last; None: there is no next."""
+        if self._last is not None:
+            self.ranges.append((self._begin, self.images + 1))
+        self._begin, self._last = self.images + 1, label
+        if label is not None:
+            self.labels.add(label)

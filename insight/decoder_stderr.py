@@ -1,0 +1,115 @@
+"""Capture what image decoders print on stderr.
+
+OpenCV's decoders print their warnings and do not return them. During a call, file descriptor 2 is a temporary
+file; lines that other code wrote meanwhile are written to the real stderr afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from typing import Callable, List, Tuple, TypeVar
+
+T = TypeVar("T")
+
+STDERR = 2
+_MOST_BYTES = 1 << 22  # of a temporary file, before another takes its place
+# How lines of libjpeg, libpng, OpenCV's own decoders and OpenCV's log begin.
+_DECODER_LINE = re.compile(
+    rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Inconsistent progression|Application transferred"
+    rb"|Warning: unknown JFIF|Unknown Adobe|Unsupported marker|Invalid component ID|libpng (?:warning|error)"
+    rb"|imdecode_\(|\[ ?(?:WARN|ERROR|INFO|DEBUG|FATAL):\d+@|OpenCV"
+)
+
+_lock = threading.Lock()
+_scratch: List[_Scratch] = []  # the temporary file, once it is needed
+
+
+def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
+    """Call a function and capture the lines that an image decoder prints.
+
+    Calls from several threads run one after the other, so this is for images that may be damaged.
+
+    Returns
+    -------
+    result
+        Of the function.
+    lines : list of str
+        The decoder's.
+    """
+    with _lock:
+        try:
+            saved = os.dup(STDERR)
+        except OSError:  # a daemon without stderr
+            return function(), []
+        scratch = _scratch_file()
+        lines: List[str] = []
+        try:
+            _write(scratch.read())  # of a thread that was about to write when the last call ended
+            os.dup2(scratch.fileno(), STDERR)
+            try:
+                result = function()
+            finally:
+                os.dup2(saved, STDERR)
+        finally:
+            os.close(saved)
+            lines, others = _split(scratch.read())
+            _write(others)
+        return result, lines
+
+
+class _Scratch:
+    """A temporary file that others write to; each byte is read once."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(buffering=0)
+        self._done = 0
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def read(self) -> bytes:
+        written = os.pread(self.fileno(), os.fstat(self.fileno()).st_size - self._done, self._done)
+        self._done += len(written)
+        return written
+
+    def is_large(self) -> bool:
+        return self._done > _MOST_BYTES
+
+
+def _scratch_file() -> _Scratch:
+    if not _scratch or _scratch[0].is_large():
+        _scratch[:] = [_Scratch()]
+    return _scratch[0]
+
+
+def _split(printed: bytes) -> Tuple[List[str], bytes]:
+    """The decoder's lines, and everything else."""
+    lines: List[str] = []
+    others: List[bytes] = []
+    for line in printed.splitlines(keepends=True):
+        if _DECODER_LINE.match(line):
+            lines.append(line.decode("utf-8", "replace").strip())
+        elif line.strip() or not lines:  # OpenCV's log leaves blank lines behind some of its own
+            others.append(line)
+    return lines, b"".join(others)
+
+
+def _write(data: bytes) -> None:
+    while data:
+        try:
+            data = data[os.write(STDERR, data) :]
+        except OSError:  # nobody reads it
+            return
+
+
+def _after_fork() -> None:
+    """A child process needs its own lock and file: a thread of the parent may be using the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    _scratch.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

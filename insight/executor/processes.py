@@ -1,0 +1,224 @@
+"""Worker processes, forked, each with a pipe for its tasks and one for its results.
+
+``concurrent.futures.ProcessPoolExecutor`` does the same for the general case; loading it, and starting its
+threads and processes, takes as long as packing some thousand images. The first process forks the others when
+it has loaded what all need. A process that finds the other end of a pipe closed ends, so none is left when
+the parent is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import struct
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Tuple
+
+from ..errors import InsightError
+from .ticket import Ticket
+
+_DEPTH = 2  # tasks that a process is given at a time: one to do, one to go on with
+_HEAD = struct.Struct("<Q")  # bytes of a result's pickle
+_DEFECT = 70
+
+Pipes = List[Tuple[int, int]]
+
+
+class Processes:
+    """See :class:`insight.executor.Workers`."""
+
+    def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None]):
+        tasks, results = ([os.pipe() for _ in range(count)] for _ in range(2))
+        self._first = os.fork()
+        if not self._first:
+            _live(task, prepare, tasks, results)
+        for (reads_task, _), (_, writes_result) in zip(tasks, results):
+            os.close(reads_task)
+            os.close(writes_result)
+        self._links = [_Link(tasks[k][1], results[k][0]) for k in range(count)]
+        self._readers = {link.results: link for link in self._links}
+        self._writers: Dict[int, _Link] = {}  # those whose pipe was full
+        self._poll = select.poll()
+        for descriptor in self._readers:
+            self._poll.register(descriptor, select.POLLIN)
+        self._backlog: Deque[Tuple[Ticket, bytes]] = deque()
+
+    def submit(self, item: Any) -> Ticket:
+        ticket = Ticket()
+        self._backlog.append((ticket, pickle.dumps(item, pickle.HIGHEST_PROTOCOL)))
+        return ticket
+
+    def take_in(self) -> None:
+        """Give out tasks, and take in results that are there."""
+        self._hand_out()
+        self._exchange(0)
+
+    def wait(self, ticket: Ticket) -> None:
+        self._hand_out()
+        while not ticket.done:
+            self._exchange(None)
+
+    def close(self, at_once: bool) -> None:
+        if not self._first:
+            return
+        if at_once:
+            os.kill(self._first, signal.SIGKILL)
+        for link in self._links:
+            os.close(link.tasks)
+            os.close(link.results)
+        os.waitpid(self._first, 0)
+        self._first = 0
+
+    def _exchange(self, milliseconds: Optional[int]) -> None:
+        for descriptor, _ in self._poll.poll(milliseconds):
+            if descriptor in self._readers:
+                self._readers[descriptor].receive()
+            elif self._writers[descriptor].flush():
+                self._poll.unregister(descriptor)
+                del self._writers[descriptor]
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._backlog:
+            link = min(self._links, key=_Link.load)
+            if link.load() >= _DEPTH:
+                return
+            ticket, data = self._backlog.popleft()
+            if not link.send(ticket, data) and link.tasks not in self._writers:
+                self._writers[link.tasks] = link
+                self._poll.register(link.tasks, select.POLLOUT)
+
+
+class _Link:
+    """The parent's ends of a process's two pipes."""
+
+    def __init__(self, tasks: int, results: int):
+        self.tasks = tasks
+        self.results = results
+        self._tickets: Deque[Ticket] = deque()
+        self._unsent = b""
+        self._rooms = self._results()
+        self._room = next(self._rooms)
+        os.set_blocking(tasks, False)  # a full pipe, whose reader waits for us to read, must not stop us
+
+    def load(self) -> int:
+        """Tasks that it has."""
+        return len(self._tickets)
+
+    def send(self, ticket: Ticket, data: bytes) -> bool:
+        """Give it a task; whether all of it fitted into the pipe."""
+        self._tickets.append(ticket)
+        self._unsent += data
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Write what is left; whether nothing is left now."""
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self.tasks, self._unsent) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            raise _died() from None
+        return not self._unsent
+
+    def receive(self) -> None:
+        """Read what is there; settle the ticket of a result that is whole."""
+        count = os.readv(self.results, [self._room])
+        if not count:
+            raise _died()
+        self._room = self._room[count:]
+        if not self._room:
+            self._room = next(self._rooms)
+
+    def _results(self) -> Iterator[memoryview]:
+        """Settle results for ever; yields what has to be filled before it can go on."""
+        while True:
+            head = bytearray(_HEAD.size)
+            yield memoryview(head)
+            body = bytearray(_HEAD.unpack(head)[0])
+            yield memoryview(body)
+            value, error, trace = pickle.loads(body)
+            if trace:
+                error.__cause__ = WorkerTraceback(trace)
+            self._tickets.popleft().settle(value, error)
+
+
+class WorkerTraceback(Exception):
+    """Where in a worker process an error came from, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _died() -> InsightError:
+    return InsightError(
+        "a worker process was killed; the machine may be short of memory: run again with fewer --num-workers"
+    )
+
+
+def _live(task: Callable, prepare: Callable, tasks: Pipes, results: Pipes) -> NoReturn:
+    """The life of the first process, and of those that it forks."""
+    status = _DEFECT
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of the terminal; the parent decides
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for (_, writes_task), (reads_result, _) in zip(tasks, results):
+            os.close(writes_task)
+            os.close(reads_result)
+        problem: Optional[BaseException] = None
+        try:
+            prepare()
+        except BaseException as error:  # every task has it
+            problem = error
+        number, others = 0, []
+        for k in range(1, len(tasks)):
+            child = os.fork()
+            if not child:
+                number, others = k, []
+                break
+            others.append(child)
+        for k in range(len(tasks)):
+            if k != number:
+                os.close(tasks[k][0])
+                os.close(results[k][1])
+        _serve(task, problem, tasks[number][0], results[number][1])
+        for child in others:
+            os.waitpid(child, 0)
+        status = 0
+    finally:
+        os._exit(status)  # nothing of the parent's is run or flushed here
+
+
+def _serve(task: Callable, problem: Optional[BaseException], tasks: int, results: int) -> None:
+    """Do tasks until the parent closes a pipe."""
+    with os.fdopen(tasks, "rb") as source:
+        while True:
+            try:
+                item = pickle.load(source)
+            except EOFError:
+                return
+            try:
+                if problem is not None:
+                    raise problem
+                answer = pickle.dumps((task(item), None, ""), pickle.HIGHEST_PROTOCOL)
+            except BaseException as error:
+                import traceback  # not worth loading before it is needed
+
+                answer = pickle.dumps((None, _portable(error), traceback.format_exc()), pickle.HIGHEST_PROTOCOL)
+            left = memoryview(_HEAD.pack(len(answer)) + answer)
+            try:
+                while left:
+                    left = left[os.write(results, left) :]
+            except BrokenPipeError:
+                return
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error, or one that says the same, where it does not go through a pipe."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

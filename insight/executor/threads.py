@@ -1,0 +1,87 @@
+"""Worker threads, started as tasks come."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any, Callable, Deque, List, Tuple
+
+from .ticket import Ticket
+
+
+class Threads:
+    """See :class:`insight.executor.Workers`."""
+
+    def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None]):
+        self._task = task
+        self._prepare = _Once(prepare)
+        self._count = count
+        self._change = threading.Condition()
+        self._queue: Deque[Tuple[Ticket, Any]] = deque()
+        self._threads: List[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, item: Any) -> Ticket:
+        ticket = Ticket()
+        with self._change:
+            self._queue.append((ticket, item))
+            if self._idle < len(self._queue) and len(self._threads) < self._count:
+                thread = threading.Thread(target=self._work, name="worker", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._change.notify_all()
+        return ticket
+
+    def take_in(self) -> None:
+        """Results are there when they are made."""
+
+    def wait(self, ticket: Ticket) -> None:
+        with self._change:
+            while not ticket.done:
+                self._change.wait()
+
+    def close(self, at_once: bool) -> None:
+        """``at_once`` or not: a thread cannot be stopped in the middle of its task."""
+        with self._change:
+            self._closed = True
+            self._queue.clear()
+            self._change.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                self._idle += 1
+                while not self._queue and not self._closed:
+                    self._change.wait()
+                self._idle -= 1
+                if self._closed:
+                    return
+                ticket, item = self._queue.popleft()
+            value, error = None, None
+            try:
+                self._prepare()
+                value = self._task(item)
+            except BaseException as raised:  # the reader gets it, whatever it is
+                error = raised
+            with self._change:
+                ticket.settle(value, error)
+                self._change.notify_all()
+
+
+class _Once:
+    """A function that is called by the first thread that comes; the others wait for its end."""
+
+    def __init__(self, function: Callable[[], None]):
+        self._function = function
+        self._lock = threading.Lock()
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done:
+            with self._lock:
+                if not self._done:
+                    self._function()
+                    self._done = True
