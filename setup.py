@@ -96,9 +96,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.9,<3.13",  # NumPy 1 has no wheels for 3.13
-    packages=[*find_packages(include=["insight", "insight.*"]), "insight.datasets"],
-    package_dir={"insight.datasets": "datasets"},
-    package_data={"insight.report": ["templates/*"]},
+    packages=find_packages(include=["insight", "insight.*"]),
+    package_data={"insight.pages": ["templates/*"]},
     install_requires=CORE,
     extras_require={
         "cpu": CPU,

@@ -16,8 +16,8 @@ import statistics
 import time
 
 from insight._mxnet import keep_freed_memory, mx
-from insight.engines.engine import cpu_threads
 from insight.feed.loader import Batch
+from insight.machine.cores import cpu_threads
 from insight.train import precision
 from insight.train.model import Model, build_network
 from insight.train.optimizer import make_trainer

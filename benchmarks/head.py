@@ -21,10 +21,10 @@ import time
 import numpy as np
 
 from insight._mxnet import keep_freed_memory, mx
-from insight.engines.engine import cpu_threads
-from insight.heads import heads
-from insight.heads.classifier import Classifier
-from insight.heads.margin import MarginOptions
+from insight.machine.cores import cpu_threads
+from insight.margins import heads
+from insight.margins.margin import MarginOptions
+from insight.objectives.classifier import Classifier
 
 S, M = 64.0, 0.5
 SGD = {"learning_rate": 0.01, "momentum": 0.9, "wd": 5e-4}

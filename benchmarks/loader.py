@@ -27,11 +27,12 @@ from typing import Callable, Dict, Iterable
 import cv2
 import numpy as np
 
-from insight._mxnet import mx, physical_cores
+from insight._mxnet import mx
 from insight.feed.loader import Loader
 from insight.formats.faceset import FaceSet
 from insight.formats.property import NAME as PROPERTY
 from insight.formats.recordio import RecordWriter
+from insight.machine.cores import physical_cores
 
 transforms = mx.gluon.data.vision.transforms
 LONGEST = 3.0  # seconds of a turn
@@ -39,9 +40,9 @@ LONGEST = 3.0  # seconds of a turn
 
 def made_up_set(folder: Path) -> Path:
     """Draw faces and pack them."""
-    from insight.data.pack import pack
-    from insight.data.scan import folder_to_lists
-    from insight.datasets.made_up import write_aligned
+    from insight.made_up.writer import write_aligned
+    from insight.sets.pack import pack
+    from insight.sets.scan import folder_to_lists
 
     write_aligned(str(folder / "faces"), identities=128, images=20)
     folder_to_lists(str(folder / "faces"), str(folder / "train.lst"))

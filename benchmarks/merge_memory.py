@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from insight.data.centres import normalise
-from insight.data.overlap import Rules, decide
+from insight.curate.centres import normalise
+from insight.curate.overlap import Rules, decide
 
 ROWS = 4096
 

@@ -22,12 +22,12 @@ import time
 
 from insight import nets
 from insight._mxnet import keep_freed_memory, mx
-from insight.engines.engine import cpu_threads
 from insight.errors import InsightError
-from insight.heads import heads
-from insight.heads.classifier import Classifier
-from insight.heads.margin import MarginOptions
+from insight.machine.cores import cpu_threads
+from insight.margins import heads
+from insight.margins.margin import MarginOptions
 from insight.nets.lresnet import PLAIN_CHANNELS, UNITS
+from insight.objectives.classifier import Classifier
 from insight.train.optimizer import make_trainer
 
 nd, nn = mx.nd, mx.gluon.nn

@@ -25,7 +25,7 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from insight._mxnet import physical_cores  # noqa: E402
+from insight.machine.cores import physical_cores  # noqa: E402
 
 WAYS = ("straightforward", "mxnet", "auto")
 PLAIN_BATCH = 32  # InsightFace's default
@@ -33,9 +33,9 @@ PLAIN_BATCH = 32  # InsightFace's default
 
 def straightforward(spec: str, path: str) -> tuple:
     """(accuracy, std, what ran)."""
-    from insight.benchmark.plain import PlainMXNet
     from insight.formats import evalbin
-    from insight.image import decode_rgb
+    from insight.images.pixels import decode_rgb
+    from insight.speed.plain import PlainMXNet
     from insight.verify.folds import kfold_accuracy, normalise
 
     images, issame = evalbin.read_bin(path)

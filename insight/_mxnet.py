@@ -7,7 +7,7 @@ MXNet 1.9.1 is the last release and predates today's Python and NumPy, so before
 - sets the engine's defaults, each unless the user has set it (``engine_defaults``);
 - loads NVIDIA's libraries from their wheels, where the cu112 build is installed.
 
-MXNet is imported when ``mx`` is first asked for: ``physical_cores`` and ``engine_defaults`` work without it.
+MXNet is imported when ``mx`` is first asked for: ``engine_defaults`` works without it.
 """
 
 from __future__ import annotations
@@ -21,43 +21,7 @@ from typing import Any
 
 from . import _cuda
 from .errors import InsightError
-
-_NO_LIMIT = 1 << 16  # cores: a CPU quota that never binds
-
-
-def physical_cores() -> int:
-    """Cores this process may use, hyper-threads counted once, capped by the container's CPU limit.
-
-    Two threads on one core share its vector units, and MXNet's kernels lose by it.
-    """
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in allowed:
-        try:
-            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as siblings:
-                cores.add(siblings.read().strip())
-        except OSError:
-            cores.add(cpu)
-    return max(1, min(len(cores), _cpu_quota()))
-
-
-def _cpu_quota() -> int:
-    """The container's CPU limit (cgroup v2, then v1) in whole cores."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as limit:
-            quota, period = limit.read().split()
-    except (OSError, ValueError):
-        try:
-            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as a, open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as b:
-                quota, period = a.read().strip(), b.read().strip()
-        except OSError:
-            return _NO_LIMIT
-    if quota in ("max", "-1"):
-        return _NO_LIMIT
-    return max(1, int(quota) // int(period))
+from .machine.cores import physical_cores
 
 
 def engine_defaults() -> dict[str, str]:

@@ -15,8 +15,8 @@ from typing import Iterator, NamedTuple
 
 from ._mxnet import mx
 from .errors import InsightError
-from .formats import atomic
-from .formats.text import open_text
+from .files import atomic
+from .files.text import open_text
 
 SAME_ARRAY = {"fc1_weight": "pre_fc1_weight", "pre_fc1_weight": "fc1_weight"}
 

@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 
 from . import engines
-from .data import alignment
 from .errors import InsightError
-from .image import upright_bgr
+from .faces import alignment
+from .images.pixels import upright_bgr
 
 Image = Union[np.ndarray, str, "os.PathLike[str]", bytes]
 

@@ -21,7 +21,7 @@ ruff format --check --quiet .
 
 # Most tests keep one core busy. So each core gets a worker, four at most and 3 GB for each, and the threads are shared
 # out: MXNet's threads wait for each other, and lose far more than they gain where two processes want the same cores.
-cores=$(python -c 'from insight._mxnet import physical_cores; print(physical_cores())')
+cores=$(python -c 'from insight.machine.cores import physical_cores; print(physical_cores())')
 workers=$(awk -v cores="$cores" '/^MemAvailable:/ { room = int($2 / 3000000) } END {
     n = cores < 4 ? cores : 4; n = n < room ? n : room; print n < 1 ? 1 : n }' /proc/meminfo 2>/dev/null || echo 1)
 ((workers > 1)) || exec python -m pytest

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from insight import _cuda, doctor
-from insight.doctor import attempt, child, gpus, machine, packages, trial
-from insight.doctor.report import FAIL, OK, WARN, Check, Report
+from insight.doctor import attempt, child, gpus, packages, trial
+from insight.doctor import hardware as machine
+from insight.doctor.findings import FAIL, OK, WARN, Check, Report
 from insight.machine.usage import Load, Process
 
 ROOT = Path(__file__).resolve().parent.parent

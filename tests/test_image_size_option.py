@@ -12,14 +12,14 @@ from onnx import TensorProto, helper, load, numpy_helper
 from small_networks import S, evaluate, far, filled, residual
 
 from insight import checkpoint, cli, engines
-from insight.benchmark import compare, worker
-from insight.benchmark.plain import PlainMXNet
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
 from insight.errors import InsightError
 from insight.export.parity import random_faces
 from insight.face_embedding import FaceEmbedding
 from insight.formats import evalbin
+from insight.speed import compare, worker
+from insight.speed.plain import PlainMXNet
 
 SIZE = (144, 144)  # not a usual one
 NEEDS_PNNX = pytest.mark.skipif(importlib.util.find_spec("pnnx") is None, reason="pnnx, which converts, is missing")

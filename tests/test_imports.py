@@ -17,57 +17,62 @@ MAY_IMPORT = {
     "registry": set(),
     "progress": set(),
     "_cuda": set(),
-    "_mxnet": {"_cuda"},
     "machine": set(),
-    "formats": set(),
-    "files": set(),
-    "folders": {"files", "formats", "progress"},
-    "damage": set(),
+    "_mxnet": {"_cuda", "machine"},
     "executor": set(),
-    "decoder_stderr": set(),
-    "decoding": {"formats", "decoder_stderr"},
-    "image": {"decoding", "formats"},
-    "checkpoint": {"_mxnet", "formats"},
-    "graph": {"_mxnet", "formats"},
-    "engines": {"_mxnet", "registry", "graph", "checkpoint", "formats"},
-    "htmlpage": {"formats"},
-    "data": {"files", "folders", "formats", "decoding", "image", "executor", "progress", "htmlpage", "plots"},
-    "feed": {"_mxnet", "damage", "formats", "image", "progress"},
-    "verify": {"damage", "executor", "files", "folders", "formats", "image", "progress"},
-    "plots": {"formats"},
-    "report": {"formats", "image", "htmlpage", "verify", "plots", "engines", "checkpoint"},
-    "nets": {"_mxnet", "registry"},
-    "heads": {"_mxnet", "registry"},
+    "files": set(),
+    "images": set(),
+    "formats": {"files", "images"},
+    "faces": {"progress", "executor", "files", "images", "formats"},
+    "sets": {"progress", "executor", "files", "images", "formats", "faces"},
+    "check": {"progress", "executor", "files", "images", "formats", "sets", "pages"},
+    "repair": {"progress", "files", "images", "formats", "sets", "check"},
+    "curate": {"progress", "files", "formats", "sets", "plots"},
+    "feed": {"_mxnet", "images", "formats"},
+    "nets": {"registry", "_mxnet"},
+    "margins": {"registry"},
+    "objectives": {"_mxnet", "margins"},
+    "graph": {"_mxnet"},
+    "checkpoint": {"_mxnet", "files"},
+    "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
+    "verify": {"progress", "files", "formats", "faces"},
+    "runs": {"progress", "machine", "files"},
+    "identify": {"progress", "files", "faces", "verify"},
+    "plots": {"files", "runs"},
+    "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "runs", "plots"},
     "train": {
-        "_mxnet",
         "machine",
-        "progress",
+        "_mxnet",
+        "files",
+        "images",
         "formats",
         "feed",
         "nets",
-        "heads",
-        "verify",
+        "margins",
+        "objectives",
         "graph",
-        "engines",
         "checkpoint",
+        "engines",
+        "verify",
+        "runs",
     },
-    "export": {"_mxnet", "progress", "formats", "image", "nets", "heads", "verify", "graph", "engines", "checkpoint"},
-    "doctor": {"_cuda", "_mxnet", "machine"},
-    "benchmark": {"_mxnet", "checkpoint", "doctor", "engines", "export", "formats", "graph", "progress", "verify"},
-    "face_embedding": {"data", "engines", "image"},
-    "datasets": {"_mxnet", "data", "formats", "image", "progress"},  # _mxnet: only for physical_cores
+    "export": {"progress", "files", "formats", "faces", "margins", "graph", "checkpoint", "engines", "verify", "runs"},
+    "doctor": {"_cuda", "machine", "_mxnet"},
+    "speed": {"progress", "machine", "_mxnet", "files", "faces", "graph", "checkpoint", "engines", "export", "doctor"},
+    "made_up": {"progress", "machine", "files", "faces"},
+    "face_embedding": {"images", "faces", "engines"},
     "cli": None,  # anything
 }
 # Third-party packages that only these rooms may import; formats, registry and errors get by with NumPy.
 ONLY_IN = {
     "gluoncv": {"nets"},
-    "jinja2": {"report"},
+    "jinja2": {"pages"},
     "mxnet": {"_mxnet"},
     "ncnn": {"engines"},
     "onnxruntime": {"engines"},
     "openvino": {"engines"},
     "rich": {"progress", "cli"},
-    "tensorboardX": {"train"},
+    "tensorboardX": {"runs"},
 }
 NUMPY_ONLY = {"formats", "registry", "errors"}
 # Where a package's name is not its module's.
@@ -75,19 +80,18 @@ IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimag
 
 
 def source_files():
-    return sorted([*(ROOT / "insight").rglob("*.py"), *(ROOT / "datasets").rglob("*.py")])
+    return sorted((ROOT / "insight").rglob("*.py"))
 
 
 def room_of(path):
-    """``insight/formats/idx.py`` -> formats; setup.py installs ``datasets/`` as ``insight.datasets``."""
+    """``insight/formats/idx.py`` -> formats; setup.py installs ``datasets/`` as ``insight.made_up``."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[0] if parts[0] == "datasets" else parts[1]
 
 
 def imported(path):
     """Dotted names that a file imports, relative ones resolved: ``insight.formats.idx.read``."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    package = (("insight", *parts) if parts[0] == "datasets" else parts)[:-1]
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".") for alias in node.names)
@@ -122,6 +126,14 @@ def test_imports_point_down(path):
     allowed = MAY_IMPORT.get(room, set())
     if allowed is not None:
         assert rooms_imported(path) - allowed - {room, "errors"} == set(), f"{ids(path)} knows too much"
+
+
+def test_the_table_permits_nothing_that_is_not_used():
+    used: dict = {}
+    for path in source_files():
+        used.setdefault(room_of(path), set()).update(rooms_imported(path))
+    unused = {room: may - used.get(room, set()) for room, may in MAY_IMPORT.items() if may is not None}
+    assert {room: may for room, may in unused.items() if may} == {}
 
 
 def test_the_table_has_no_circle():

@@ -315,7 +315,7 @@ def test_every_kind_of_text_is_read():
     names = {(str(text.path.relative_to(ROOT)), text.what) for text in all_texts()}
     for expected in [
         ("insight/formats/faceset.py", "string"),
-        ("insight/data/check_rules.py", "string"),
+        ("insight/check/rules.py", "string"),
         ("setup.py", "comment"),
         ("tools/face2rec.py", "string"),
         ("README.md", "document"),
@@ -328,5 +328,5 @@ def test_every_kind_of_text_is_read():
 def test_messages_are_traced_to_the_commands_that_print_them():
     assert printers()["insight.train.guards"] == {"train-softmax"}
     assert {"dataset-merge", "rec2image", "train-softmax", "embed"} <= printers()["insight.formats.faceset"]
-    assert "train-softmax" in printers()["insight.heads.arcface"]  # which only a registry imports
+    assert "train-softmax" in printers()["insight.margins.arcface"]  # which only a registry imports
     assert set().union(*printers().values()) == COMMANDS

@@ -6,7 +6,7 @@ def open_faces(path):
     import sys
 
     from ..errors import printable
-    from ..verify.sources import image_source
+    from ..faces.sources import image_source
 
     source = image_source(path)
     for note in source.notes:

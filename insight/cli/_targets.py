@@ -41,7 +41,7 @@ def find_sets(args):
     from os.path import dirname, isdir
 
     from ..errors import InsightError
-    from ..formats.text import between_commas
+    from ..files.text import between_commas
     from ..verify import verification
 
     if not args.data_dir and not args.pairs:
@@ -61,7 +61,7 @@ def find_sets(args):
         for name in missing:
             print(f"skipped: {name} (no {name}.bin in {args.data_dir})")
     if args.pairs:
-        from ..data.pairfile import read_pairs
+        from ..sets.pairfile import read_pairs
 
         root = args.image_root or dirname(args.pairs) or "."
         sets.append(verification.pair_set(read_pairs(args.pairs, root), root, args.pairs))

@@ -39,9 +39,9 @@ def add_arguments(parser):
 def run(args):
     from pathlib import Path
 
-    from ..benchmark.compare import benchmark
-    from ..benchmark.report import write_csv
     from ..errors import InsightError
+    from ..speed.compare import benchmark
+    from ..speed.table import write_csv
     from ._source import open_faces
 
     if args.csv and Path(args.csv).exists() and not args.overwrite:

@@ -46,8 +46,8 @@ def add_arguments(parser):
 def run(args):
     import sys
 
-    from insight.data.check import check
-    from insight.formats.text import between_commas
+    from insight.check.check import check
+    from insight.files.reading.text import between_commas
 
     report = check(
         args.set,

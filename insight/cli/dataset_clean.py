@@ -44,7 +44,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ..data.clean import CleanRules, clean
+    from ..curate.clean import CleanRules, clean
     from .dataset_merge import embedder
 
     report = clean(

@@ -12,7 +12,7 @@ How high a cosine two people reach depends on the model: look at --histogram, or
 cosine in the CSV, before trusting a threshold. A set is written whole or not at all.
 """
 
-from ..formats.text import between_commas
+from ..files.text import between_commas
 from ._model import add_image_size, print_notes
 
 HELP = "merge sets; drop or pool who is in several, exclude test people"
@@ -54,8 +54,8 @@ def embedder(model, batch_size, image_size=None):
     embeddings, batch by batch.
     """
     from ..engines import load
-    from ..verify.embed import stream
-    from ..verify.sources import image_source
+    from ..faces.embed import stream
+    from ..faces.sources import image_source
 
     engine = load(model, batch_size=batch_size, image_size=image_size)
     print_notes(model, engine.notes)
@@ -63,8 +63,8 @@ def embedder(model, batch_size, image_size=None):
 
 
 def run(args):
-    from ..data.merge import merge
-    from ..data.overlap import Rules
+    from ..curate.merge import merge
+    from ..curate.overlap import Rules
     from ..errors import InsightError
 
     if args.image_size and not args.model:

@@ -50,7 +50,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ..data.repair import repair
+    from ..repair.repair import repair
 
     report = repair(
         args.set,

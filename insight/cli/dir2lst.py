@@ -27,7 +27,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from insight.data.scan import folder_to_lists
+    from insight.sets.scan import folder_to_lists
 
     report = folder_to_lists(
         args.dir,

@@ -50,8 +50,8 @@ def run(args):
 
     from .. import engines
     from ..errors import InsightError
-    from ..formats import atomic
-    from ..verify.parts import about, embed_to
+    from ..faces.parts import about, embed_to
+    from ..files import atomic
     from ._source import open_faces
 
     inputs = [args.input, *engines.model_files(args.model), *filter(None, [args.compare])]

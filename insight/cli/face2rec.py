@@ -91,7 +91,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from insight.data.pack import pack
+    from insight.sets.pack import pack
 
     reports = pack(
         args.source,

@@ -17,8 +17,8 @@ def add_arguments(parser):
 
 
 def run(args):
-    from insight.data.glint import write_glint_list
-    from insight.formats.text import between_commas
+    from insight.files.reading.text import between_commas
+    from insight.sets.glint import write_glint_list
 
     count = write_glint_list(args.dir, between_commas(args.datasets), args.output, args.overwrite)
     if args.output:

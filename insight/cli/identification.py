@@ -33,8 +33,8 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ..formats import atomic
-    from ..verify import identification
+    from ..files import atomic
+    from ..identify import identification
 
     ranks = _numbers("--ranks", args.ranks, int)
     fpirs = _numbers("--fpir", args.fpir, float)
@@ -62,8 +62,9 @@ def _embeddings(args):
     import os
 
     from ..errors import InsightError
-    from ..verify import embed, identification
-    from ..verify.sources import UNKNOWN
+    from ..faces import embed
+    from ..faces.sources import UNKNOWN
+    from ..identify import identification
     from ._source import open_faces
 
     paths = (args.gallery, args.probes)
@@ -106,7 +107,7 @@ def _flip_of(files):
 
 def _embedded(model, engine, source, flip):
     from ..engines import model_files
-    from ..verify import embed, parts
+    from ..faces import embed, parts
 
     found = embed.embed(engine, source, engine.image_size, flip, engine.batch_size)
     return found._replace(about=parts.about(engine, flip, model_files(model)))

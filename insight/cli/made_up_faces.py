@@ -32,7 +32,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from insight.datasets.made_up import write_aligned, write_photos
+    from insight.made_up.writer import write_aligned, write_photos
 
     write, images = (write_photos, PHOTOS) if args.photos else (write_aligned, CROPS)
     written = write(args.output, args.identities, args.images or images, args.seed, workers=args.num_workers)

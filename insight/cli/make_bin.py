@@ -30,7 +30,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from insight.data.pairs import make_bin
+    from insight.sets.pairs import make_bin
 
     report = make_bin(
         args.source,

@@ -18,6 +18,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    from insight.data.unpack import unpack
+    from insight.sets.unpack import unpack
 
     print("\n".join(unpack(args.source, args.output, args.label_map).lines()))

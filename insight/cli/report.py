@@ -32,7 +32,7 @@ def run(args):
     import os
 
     from ..engines import load, model_files
-    from ..report.report import Settings, check_outputs, write_report
+    from ..pages.model_report import Settings, check_outputs, write_report
 
     check_counts(args, (*COUNTS, ("hardest", 0)))
     read = [*args.log, *model_files(args.model), *filter(None, [args.pairs])]

@@ -32,7 +32,7 @@ def add_arguments(parser):
 
 def run(args):
     from ..engines import load
-    from ..formats import atomic
+    from ..files import atomic
     from ..verify import lines
     from ..verify.figures import figures
     from ..verify.verification import verify

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, Callable, Iterator
 
 from .. import _cuda
+from .findings import WARN, Check, Report
 from .gpus import check_gpus, devices_to_try, nvidia_on_bus, query_gpus
-from .machine import check_machine, check_resources
+from .hardware import check_machine, check_resources
 from .packages import check_builds, check_libraries, check_packages, installed_builds, installed_version, requirements
-from .report import WARN, Check, Report
 from .trial import check_trial, probe, trains
 
 

@@ -7,7 +7,7 @@ from typing import Any, Iterator
 
 from .. import _cuda
 from .child import run_child
-from .report import FAIL, GIB, OK, WARN, Check
+from .findings import FAIL, GIB, OK, WARN, Check
 
 QUERY_SECONDS = 60.0  # for the driver to name its GPUs; without nvidia-persistenced a large machine needs half of that
 

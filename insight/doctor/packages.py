@@ -7,7 +7,7 @@ import re
 from typing import Callable, Iterator, Optional
 
 from .. import _cuda
-from .report import FAIL, OK, WARN, Check
+from .findings import FAIL, OK, WARN, Check
 
 # Debian's and Ubuntu's packages, for what the wheels of OpenCV and MXNet leave to the system.
 SYSTEM_LIBRARIES = {

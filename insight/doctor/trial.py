@@ -6,8 +6,8 @@ from typing import Any, Iterator
 
 from .. import _cuda
 from .child import run_child
+from .findings import FAIL, OK, Check
 from .packages import SYSTEM_LIBRARIES
-from .report import FAIL, OK, Check
 
 
 def probe(device: str, timeout: float) -> dict[str, Any]:

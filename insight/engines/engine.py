@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import abc
-import os
 from typing import ClassVar, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .._mxnet import physical_cores
 from ..errors import InsightError
 
 
@@ -48,12 +46,6 @@ def stated_or_given(
         )
     known = given if stated is None else stated
     return None if known is None else (known[0], known[1])
-
-
-def cpu_threads(threads: Optional[int]) -> int:
-    """How many threads a CPU runtime gets: as many as asked for, or as MXNet would take."""
-    chosen = os.environ.get("OMP_NUM_THREADS", "")
-    return threads or (int(chosen) if chosen.isdecimal() else 0) or physical_cores()
 
 
 class Engine(abc.ABC):

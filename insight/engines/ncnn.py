@@ -11,8 +11,9 @@ import numpy as np
 from ..errors import InsightError
 from ..formats import ncnnparam
 from ..formats.ncnnparam import Layer
+from ..machine.cores import cpu_threads
 from . import BATCH, ENGINES, ncnn_trial, parse_device
-from .engine import Engine, Settings, Unable, cpu_threads, stated_or_given
+from .engine import Engine, Settings, Unable, stated_or_given
 
 CONVENTION = (112, 112)  # height and width of InsightFace's networks
 LARGEST = 1024  # pixels, of an image's side

@@ -12,8 +12,9 @@ from typing import Optional, Tuple
 import numpy as np
 
 from ..errors import InsightError
+from ..machine.cores import cpu_threads
 from . import BATCH, ENGINES, metadata, onnx_engine, parse_device
-from .engine import Settings, Unable, cpu_threads, is_checkpoint
+from .engine import Settings, Unable, is_checkpoint
 from .onnx_engine import OnnxEngine, Value
 
 PRECISION = {"float32": "f32", "bfloat16": "bf16"}

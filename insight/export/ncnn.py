@@ -20,11 +20,12 @@ from onnx import ModelProto
 
 from ..engines.ncnn import NcnnEngine, normalises
 from ..errors import InsightError
-from ..formats import lineage, ncnnparam
-from ..formats.commit import commit_together, refuse_existing
+from ..files.commit import commit_together, refuse_existing
+from ..formats import ncnnparam
 from ..formats.ncnnparam import Layer
 from ..graph import cut
 from ..graph.onnx import to_onnx
+from ..runs import lineage
 from . import parity
 from .source import naming, open_source
 from .written import refuse_weights_of

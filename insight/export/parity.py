@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..errors import CheckFailed, InsightError
-from ..verify.embed import load
+from ..faces.embed import load
 
 FLOAT32_BOUND = 0.9999
 COUNT = 32  # faces that a gate looks at

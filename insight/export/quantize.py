@@ -20,11 +20,11 @@ from ..engines.onnx_engine import OnnxEngine
 from ..engines.onnxruntime import observe
 from ..engines.overflow import WEIGHT_MAX
 from ..errors import CheckFailed, InsightError, printable
+from ..faces.sources import ImageSource, image_source
 from ..graph import fold
 from ..graph.nodes import Model
 from ..graph.onnx import to_onnx
 from ..progress import track
-from ..verify.sources import ImageSource, image_source
 from ..verify.verification import load_set, verify
 from . import equalise, parity, qdq
 from .source import naming, open_source

@@ -9,9 +9,9 @@ from .. import checkpoint
 from ..checkpoint import Checkpoint
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
-from ..formats import lineage
-from ..formats.commit import commit_together, refuse_existing
+from ..files.commit import commit_together, refuse_existing
 from ..graph import cut, fold, shapes
+from ..runs import lineage
 from . import parity
 from .source import open_source
 

@@ -11,12 +11,12 @@ from .. import checkpoint
 from ..checkpoint import Checkpoint
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
-from ..formats import lineage
 from ..graph import cut
 from ..graph.nodes import Model
 from ..graph.opening import open_network
-from ..heads import heads
-from ..heads.margin import MarginOptions, flag
+from ..margins import heads
+from ..margins.margin import MarginOptions, flag
+from ..runs import lineage
 
 
 class Source(NamedTuple):
@@ -79,7 +79,7 @@ def provenance(stages: Sequence[lineage.Stage]) -> Dict[str, str]:
     """Metadata that says where a network comes from; nothing where that is not known.
 
     ``data_set`` is the hash of the last stage's training set, ``network`` and ``loss`` are its options, and
-    ``lineage`` is all stages, for :func:`insight.formats.lineage.from_metadata`.
+    ``lineage`` is all stages, for :func:`insight.runs.lineage.from_metadata`.
     """
     if not stages:
         return {}

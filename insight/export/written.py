@@ -16,8 +16,8 @@ from ..engines.onnx_engine import OnnxEngine
 from ..engines.onnxruntime import OnnxRuntimeEngine
 from ..engines.openvino import OpenVINOEngine
 from ..errors import InsightError
-from ..formats import atomic
-from ..formats.commit import commit_together, refuse_existing
+from ..files import atomic
+from ..files.commit import commit_together, refuse_existing
 
 SUFFIXES = (".onnx", ".xml")
 

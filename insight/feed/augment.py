@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from ..errors import InsightError
-from ..image import decode_bgr, encode_bgr
+from ..images.pixels import decode_bgr, encode_bgr
 from . import sampler
 
 JITTER = 0.125  # largest change of each of the three factors

@@ -14,10 +14,10 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 import numpy as np
 
 from .._mxnet import mx
-from ..damage import Damage
 from ..errors import InsightError
 from ..formats import remedies
-from ..image import decode_bgr
+from ..images.damage import Damage
+from ..images.pixels import decode_bgr
 from . import sampler
 from .augment import Augmentation, Change, write_planes
 from .ring import Ring

@@ -16,7 +16,7 @@ from typing import Any, List, NamedTuple, Sequence, Union
 import numpy as np
 
 from ..errors import InsightError
-from .atomic import write_beside
+from ..files.atomic import write_beside
 from .framing import MAGIC_BYTES
 from .picklenames import BadPickle, settled
 from .pickles import load_plain

@@ -18,8 +18,9 @@ from typing import List, Tuple
 import numpy as np
 
 from ..errors import InsightError
-from . import commit, identities, property, remedies
-from .imagehead import image_size
+from ..files import commit
+from ..images.header import image_size
+from . import identities, property, remedies
 from .recordio import RecordFile
 
 DEFAULT_NAME = "train.rec"

@@ -17,8 +17,8 @@ from typing import BinaryIO, Iterator, List, Tuple
 import numpy as np
 
 from ..errors import InsightError
+from ..files.text import BLANK, encoding_of, excerpt, split, whole
 from . import remedies
-from .text import BLANK, encoding_of, excerpt, split, whole
 
 BLOCK_BYTES = 1 << 20
 _BREAK_ROWS = 1 << 17

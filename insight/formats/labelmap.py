@@ -7,8 +7,8 @@ import os
 from typing import Dict, Iterable, Optional, Tuple, Union
 
 from ..errors import InsightError
-from .atomic import write_beside
-from .text import SEPARATORS, excerpt, is_whole, numbered_lines, split, whole
+from ..files.atomic import write_beside
+from ..files.text import SEPARATORS, excerpt, is_whole, numbered_lines, split, whole
 
 COLUMNS = ["label", "name"]
 _WANT = "want a label map, a CSV with the columns label, name, as dir2lst --label-map writes it"

@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Tuple
 
 from ..errors import InsightError
-from .atomic import write_beside
+from ..files.atomic import write_beside
+from ..files.text import BLANK, numbered_lines
 from .lstline import (
     COMMENT,
     IM2REC,
@@ -30,7 +31,6 @@ from .lstline import (
     quick_im2rec,
     quick_insightface,
 )
-from .text import BLANK, numbered_lines
 
 __all__ = ["IM2REC", "INSIGHTFACE", "Entry", "Lines", "format_entry", "iter_lst", "read_lst", "write_lst"]
 _WANT = "want a .lst, as dir2lst writes it"

@@ -11,7 +11,7 @@ import re
 from itertools import chain
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
-from .text import BLANK, excerpt, is_number, is_whole, split, ways, whole
+from ..files.text import BLANK, excerpt, is_number, is_whole, split, ways, whole
 
 INSIGHTFACE, IM2REC = "insightface", "im2rec"
 FLAGS = {"0": False, "1": True}  # the first column of InsightFace's lists: whether the image is aligned

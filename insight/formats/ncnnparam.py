@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple
 
 from ..errors import InsightError
-from .atomic import PathLike
-from .text import BLANK, excerpt, numbered_lines
+from ..files.atomic import PathLike
+from ..files.text import BLANK, excerpt, numbered_lines
 
 MAGIC = "7767517"
 _WANT = "want a .param of ncnn, as export-ncnn writes it"

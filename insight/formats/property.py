@@ -9,8 +9,8 @@ import os
 from typing import NamedTuple, Optional, Union
 
 from ..errors import InsightError
-from .atomic import write_text
-from .text import BLANK, excerpt, open_text, ways, whole
+from ..files.atomic import write_text
+from ..files.text import BLANK, excerpt, open_text, ways, whole
 
 NAME = "property"
 _LARGEST_SIDE = 1 << 14

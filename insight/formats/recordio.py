@@ -16,18 +16,7 @@ import numpy as np
 
 from ..errors import InsightError
 from . import remedies
-from .framing import (
-    FIRST,
-    FRAME,
-    HEADER,
-    LAST,
-    LENGTH_BITS,
-    LENGTH_MASK,
-    MAGIC,
-    MAGIC_BYTES,
-    MIDDLE,
-    WHOLE,
-)
+from .framing import FIRST, FRAME, HEADER, LAST, LENGTH_BITS, LENGTH_MASK, MAGIC, MAGIC_BYTES, MIDDLE, WHOLE
 from .idx import KeyTable, idx_path_of, read_idx
 from .recordcolumns import RecordColumns
 from .recordwriter import RecordWriter

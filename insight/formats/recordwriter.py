@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import BinaryIO, Optional, Sequence
 
 from ..errors import InsightError
-from .commit import commit_together
+from ..files.commit import commit_together
 from .framing import Labels, frame, record_data
 
 BUFFER_BYTES = 1 << 20

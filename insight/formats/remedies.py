@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from .commit import PathLike
+from ..files.commit import PathLike
 
 
 def in_place(path: PathLike, overwrite: bool = False) -> str:

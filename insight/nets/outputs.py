@@ -20,18 +20,7 @@ from __future__ import annotations
 from typing import Tuple
 
 from ..errors import InsightError
-from .layers import (
-    Convolution,
-    ConvUnit,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalPool,
-    HybridBlock,
-    Identity,
-    PReLU,
-    Style,
-)
+from .layers import Convolution, ConvUnit, Dense, Dropout, Flatten, GlobalPool, HybridBlock, Identity, PReLU, Style
 from .network import chain, forward_through, halved
 
 POOLED = ("GAP", "A", "AX", "B", "BX", "C", "CX")

@@ -6,7 +6,7 @@ from typing import Callable, List, NamedTuple, Sequence
 
 import numpy as np
 
-from ..formats.trainlog import Curve, TrainLog
+from ..runs.trainlog import Curve, TrainLog
 from .picture import save
 
 MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of as many parts, which keeps an SVG small

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InsightError
-from ..formats.atomic import temporary_beside
+from ..files.atomic import temporary_beside
 
 SUFFIXES = (".png", ".svg")
 

@@ -6,8 +6,8 @@ import csv
 import math
 from typing import Iterable, List, Sequence
 
-from ..formats import atomic
-from ..formats.trainlog import CURVES, Best, Target, TrainLog, read_logs
+from ..files import atomic
+from ..runs.trainlog import CURVES, Best, Target, TrainLog, read_logs
 from . import curves
 from .picture import require
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._mxnet import mx
 from ..engines.mxnet import MXNetEngine
-from . import cores
+from ..runs import core_share
 from .loop import Run, prepare
 from .options import TrainOptions
 
@@ -96,7 +96,7 @@ def _time_steps(run: Run, say: Callable[[str], None]) -> float:
     with closing(run.loader.batches(run.step)) as batches:
         while len(seconds) < 2 or (len(seconds) < STEPS and sum(seconds) < SECONDS):
             if len(seconds) < 2:  # from the second step on
-                watched, waited = cores.of_run(run.devices, run.options.num_workers), run.loader.waited
+                watched, waited = core_share.of_run(run.devices, run.options.num_workers), run.loader.waited
             start = time.perf_counter()
             run.learn(next(batches), frozen=False)
             mx.nd.waitall()

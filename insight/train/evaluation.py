@@ -54,7 +54,7 @@ class Evaluation:
     options : TrainOptions
     sets : list of verification.EvalSet
     model : insight.train.model.Model
-    journal : insight.train.journal.Journal
+    journal : insight.runs.journal.Journal
     check : callable
         Called before each batch of a verification; raises to stop it.
 

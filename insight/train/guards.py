@@ -9,9 +9,10 @@ import numpy as np
 from .. import checkpoint, nets
 from .._mxnet import mx
 from ..errors import InsightError
-from ..formats import atomic, remedies
-from ..formats.imagehead import image_size
+from ..files import atomic
+from ..formats import remedies
 from ..graph import nodes, shapes
+from ..images.header import image_size
 from .options import TrainOptions
 
 

@@ -17,13 +17,14 @@ from ..errors import InsightError
 from ..feed.augment import Augmentation
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
-from ..heads import heads
+from ..margins import heads
+from ..runs import core_share
+from ..runs.journal import Journal
 from ..verify import verification
-from . import cores, guards, memory, precision, resume
 from . import devices as device_lists
+from . import guards, memory, precision, resume
 from . import schedule as schedules
 from .evaluation import Evaluation
-from .journal import Journal
 from .model import Model, build_network
 from .optimizer import allocate_momenta, make_trainer, momenta
 from .options import TrainOptions
@@ -171,7 +172,7 @@ class Run:
             self.total,
             self.step,
             keep,
-            cores.of_run(self.devices, options.num_workers),
+            core_share.of_run(self.devices, options.num_workers),
         )
         self.evaluation = Evaluation(options, self.sets, self.model, self.journal, self._check)
         if state:

@@ -18,10 +18,10 @@ from .._mxnet import mx, release_freed_memory
 from ..engines import BATCH
 from ..errors import InsightError
 from ..feed.ring import SLOTS
-from ..heads.classifier import MAX_ELEMENTS
-from ..heads.projection import BLOCK
+from ..machine.available import available, resident
+from ..objectives.classifier import MAX_ELEMENTS
+from ..objectives.projection import BLOCK
 from . import planned
-from .available import available, resident
 
 FLOAT = 4  # bytes
 LEARNING = 3  # arrays per learned one: itself, its gradient, its momentum

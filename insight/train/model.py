@@ -10,9 +10,9 @@ from .. import checkpoint, nets
 from .._mxnet import mx, release_freed_memory
 from ..errors import InsightError
 from ..graph import nodes, shapes
-from ..heads import heads
-from ..heads.classifier import Classifier
-from ..heads.margin import MarginOptions
+from ..margins import heads
+from ..margins.margin import MarginOptions
+from ..objectives.classifier import Classifier
 from . import devices as device_lists
 from .options import TrainOptions
 from .precision import LossScale, lowered
@@ -22,7 +22,7 @@ LISTED = 4  # arrays of another shape in a note
 
 
 class Figures(NamedTuple):
-    """What a batch gave, (B,) float32 each, in its order; see :class:`insight.heads.classifier.StepResult`."""
+    """What a batch gave, (B,) float32 each, in its order; see :class:`insight.objectives.classifier.StepResult`."""
 
     loss_B: np.ndarray
     hit_B: np.ndarray

@@ -12,7 +12,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from ..errors import InsightError
-from ..formats.text import between_commas
+from ..files.text import between_commas
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 

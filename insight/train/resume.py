@@ -21,7 +21,7 @@ from typing import IO, Dict, Iterator, List, Optional
 import numpy as np
 
 from ..errors import InsightError
-from ..formats import atomic
+from ..files import atomic
 from .options import TrainOptions
 
 BLOCK = 1 << 20  # elements that are copied at once

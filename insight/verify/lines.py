@@ -7,7 +7,7 @@ from typing import List, NamedTuple, Optional
 
 import numpy as np
 
-from ..formats import atomic
+from ..files import atomic
 from .bootstrap import LEVEL, Interval
 from .figures import Figures
 from .folds import fold_slices

@@ -12,13 +12,13 @@ from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import InsightError, printable
-from ..files import why_unreadable
+from ..faces.embed import batches
+from ..faces.sources import UNKNOWN, ImageSource, file_reader, scaling_of_bin
+from ..files.places import spellings
+from ..files.reading import why_unreadable
 from ..formats import evalbin
-from ..formats.places import spellings
 from ..progress import track
-from .embed import batches
 from .folds import FoldAccuracy, kfold_accuracy, normalise
-from .sources import UNKNOWN, ImageSource, file_reader, scaling_of_bin
 
 
 class EvalSet(NamedTuple):

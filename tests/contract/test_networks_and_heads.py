@@ -19,9 +19,9 @@ from insight.engines.mxnet import MXNetEngine
 from insight.graph import cut
 from insight.graph.nodes import Model
 from insight.graph.onnx import to_onnx
-from insight.heads import heads
-from insight.heads.classifier import Classifier
+from insight.margins import heads
 from insight.nets.outputs import OUTPUTS
+from insight.objectives.classifier import Classifier
 from insight.train.optimizer import make_trainer
 
 CLASSES, SIZE, BATCH = 5, 24, 2

@@ -9,18 +9,18 @@ import pytest
 from damaged_faces import usable
 
 from insight import executor
-from insight.data import intake
-from insight.data.intake import Intake
-from insight.data.pack import pack
-from insight.data.pairs import make_bin
-from insight.data.prepare import Target
-from insight.data.scan import folder_to_lists
 from insight.errors import InsightError
 from insight.formats.evalbin import read_bin
 from insight.formats.faceset import FaceSet
 from insight.formats.framing import MAGIC_BYTES
 from insight.formats.lst import Entry
 from insight.formats.recordio import RecordWriter
+from insight.sets import intake
+from insight.sets.intake import Intake
+from insight.sets.pack import pack
+from insight.sets.pairs import make_bin
+from insight.sets.prepare import Target
+from insight.sets.scan import folder_to_lists
 
 
 @pytest.fixture(scope="module")

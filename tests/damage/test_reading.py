@@ -9,9 +9,9 @@ from damaged_faces import damaged_keys, usable
 from small_networks import S, filled
 
 from insight import checkpoint
+from insight.check.check import check
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
-from insight.data.check import check
 from insight.face_embedding import FaceEmbedding
 from insight.feed.loader import Loader
 from insight.formats.evalbin import write_bin
@@ -112,7 +112,7 @@ def options(record_set, prefix, **more):
 
 
 def test_training_names_damaged_records_once_and_counts_them(faces, record_set, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("insight.train.journal.DAMAGED_NAMED", 3)
+    monkeypatch.setattr("insight.runs.journal.DAMAGED_NAMED", 3)
     keys = damaged_keys(faces)
     train(options(record_set, tmp_path / "m", max_steps=13))  # two epochs
     out, err = capfd.readouterr()
@@ -209,8 +209,8 @@ def test_a_png_is_inflated_for_the_check_once_only(tmp_path, monkeypatch):
     """Records are decoded each epoch; what was sound stays sound."""
     import damaged_images as made
 
-    from insight.formats import pngfile
     from insight.formats.recordio import RecordWriter
+    from insight.images import png as pngfile
 
     with RecordWriter(str(tmp_path / "train.rec")) as writer:
         for key in range(6):

@@ -6,7 +6,7 @@ import pytest
 from whole_networks import BATCHES, ship, write_random
 
 from insight.export import parity
-from insight.verify.sources import image_source
+from insight.faces.sources import image_source
 
 
 def faces(request, count):

@@ -5,7 +5,7 @@ import pytest
 
 from insight.errors import CheckFailed, InsightError
 from insight.export.parity import compare_files, gate
-from insight.verify.embed import Embedded, load, save
+from insight.faces.embed import Embedded, load, save
 
 
 def write(path, embeddings, keys=("a", "b")):

@@ -18,7 +18,8 @@ from insight.export import parity
 from insight.export.ncnn import export_ncnn
 from insight.export.onnx import export_onnx
 from insight.export.slim import slim
-from insight.formats import lineage, ncnnparam
+from insight.formats import ncnnparam
+from insight.runs import lineage
 
 pytest.importorskip("ncnn")
 if importlib.util.find_spec("pnnx") is None:
@@ -228,7 +229,7 @@ def test_whole_networks(shipped, network, tmp_path):
 
 @pytest.mark.parametrize("dtype", exporting.BOUNDS)
 def test_the_real_network_on_real_faces(model_y1, real_data, tmp_path, dtype):
-    from insight.verify.sources import image_source
+    from insight.faces.sources import image_source
 
     spec = f"{model_y1[0]},{model_y1[1]}"
     faces = image_source(real_data / "data/lfw_dev.bin").spread

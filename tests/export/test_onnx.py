@@ -14,11 +14,11 @@ from insight.engines.onnxruntime import OnnxRuntimeEngine
 from insight.errors import InsightError
 from insight.export import parity
 from insight.export.onnx import export_onnx
-from insight.formats import lineage
 from insight.graph import cut
 from insight.graph.nodes import Model
 from insight.graph.onnx import to_onnx
 from insight.graph.onnx_input import is_routed_to_arcface
+from insight.runs import lineage
 
 NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training(mobile())}
 

@@ -16,12 +16,12 @@ from insight.cli import run_command
 from insight.errors import CheckFailed, InsightError
 from insight.export import equalise, parity, qdq, quantize
 from insight.export.onnx import export_onnx
+from insight.faces.sources import image_source
 from insight.formats.evalbin import write_bin
 from insight.graph import cut, fold
 from insight.graph.nodes import Model
 from insight.graph.onnx import to_onnx
-from insight.image import encode_bgr
-from insight.verify.sources import image_source
+from insight.images.pixels import encode_bgr
 
 SIZE = (112, 112)
 FACES = 28

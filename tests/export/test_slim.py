@@ -16,8 +16,8 @@ from insight.cli import run_command
 from insight.errors import CheckFailed, InsightError
 from insight.export import parity
 from insight.export.slim import slim
-from insight.formats import lineage
-from insight.formats.atomic import make_folder
+from insight.files.reading.atomic import make_folder
+from insight.runs import lineage
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from insight.engines import onnx_engine
 from insight.engines.onnxruntime import OnnxRuntimeEngine
 from insight.errors import CheckFailed, InsightError
 from insight.export import parity, quantize
+from insight.faces.sources import image_source
 from insight.graph import cut
 from insight.graph.nodes import Model
-from insight.verify.sources import image_source
 
 SIZE = (112, 112)
 IS_X86 = platform.machine() in ("x86_64", "AMD64")

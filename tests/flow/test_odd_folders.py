@@ -12,13 +12,14 @@ import odd_folders
 import pytest
 from small_networks import filled, mobile
 
-from insight import checkpoint, files
+from insight import checkpoint
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
-from insight.data.unpack import unpack
+from insight.files.reading import reading as files
 from insight.formats.evalbin import read_bin
 from insight.formats.faceset import FaceSet
 from insight.formats.lst import read_lst
+from insight.sets.unpack import unpack
 
 ROOT = Path(__file__).parents[2]
 

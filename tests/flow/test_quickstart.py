@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from insight.datasets.made_up import write_aligned
+from insight.made_up.writer import write_aligned
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"SOFTMAX_STEPS": "6", "ARCFACE_STEPS": "6", "BATCH_SIZE": "8", "PAIRS": "40", "VAL_RATIO": "0.4"}

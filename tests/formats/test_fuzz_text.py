@@ -11,16 +11,17 @@ import re
 import numpy as np
 import pytest
 
-from insight.data.glint import glint_entries
-from insight.data.pairfile import read_pairs
 from insight.errors import InsightError
-from insight.formats import lineage, ncnnparam
+from insight.formats import ncnnparam
 from insight.formats.idx import read_idx
 from insight.formats.labelmap import read_label_map
 from insight.formats.lst import read_lst
 from insight.formats.property import read_property
-from insight.formats.trainlog import read_log
-from insight.verify import ijb, megaface
+from insight.identify import ijb, megaface
+from insight.runs import lineage
+from insight.runs.trainlog import read_log
+from insight.sets.glint import glint_entries
+from insight.sets.pairfile import read_pairs
 
 COUNT = int(os.environ.get("INSIGHT_FUZZ_TEXT", "250"))
 POINTS = "38.5 51.7 73.5 51.5 56 71.7 41.5 92.4 70.7 92.2"

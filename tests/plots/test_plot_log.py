@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from insight.cli import run_command
-from insight.formats.trainlog import read_log
 from insight.plots import curves, trainreport
+from insight.runs.trainlog import read_log
 
 TEXT = """\
 INFO:root:Epoch[0] Batch [20]\tSpeed: 100.5 samples/sec\tacc=0.25\tlossvalue=11.5

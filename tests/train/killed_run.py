@@ -16,7 +16,7 @@ from insight.nets import networks
 from insight.nets.layers import ConvUnit, Style, forward_all
 from insight.nets.network import Network, normalise_pixels
 from insight.nets.outputs import Output
-from insight.train import journal
+from insight.runs import journal
 from insight.train.loop import train
 from insight.train.options import TrainOptions
 

@@ -11,9 +11,9 @@ import pytest
 from insight import checkpoint
 from insight.errors import InsightError
 from insight.formats import evalbin
+from insight.runs.journal import Journal
 from insight.train import evaluation as module
 from insight.train.evaluation import Evaluation, chance_bound
-from insight.train.journal import Journal
 from insight.train.options import TrainOptions
 from insight.verify import verification
 from insight.verify.folds import FoldAccuracy

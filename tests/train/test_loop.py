@@ -10,8 +10,8 @@ from insight import checkpoint
 from insight._mxnet import mx
 from insight.cli import run_command
 from insight.errors import InsightError
+from insight.machine.available import Available, resident
 from insight.train import memory, resume
-from insight.train.available import Available, resident
 from insight.train.loop import train
 from insight.train.options import TrainOptions
 

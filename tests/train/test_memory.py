@@ -11,8 +11,8 @@ import pytest
 from insight import nets
 from insight._mxnet import mx
 from insight.errors import InsightError
+from insight.machine.available import Available
 from insight.train import memory, precision
-from insight.train.available import Available
 from insight.train.memory import Prediction, predict, refuse_too_large, refuse_unaffordable
 
 GIB = 1 << 30

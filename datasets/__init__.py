@@ -1,1 +1,0 @@
-"""Public sets described (cards/), and a set of made-up faces drawn (:mod:`insight.datasets.made_up`)."""

@@ -1,0 +1,195 @@
+"""Images that occur twice in a set, or stand in a verification set too.
+
+Exact duplicates are found by a hash of the bytes and confirmed byte for byte. Near duplicates are
+found by the perceptual hash of ``check_images`` and confirmed on the 32 x 32 pictures, since the
+low frequencies of aligned faces are much alike. Two hashes that differ in at most 3 bits agree in
+one of their four 16-bit bands, so each band is sorted and only images of one band value are
+compared, in blocks: no pair within the bound is missed, and memory is 16 bytes an image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from ..formats.evalbin import is_bin, read_bin
+from ..formats.faceset import FaceSet
+from ..progress import track
+from .image_faults import Survey, grey_thumb, survey
+from .layout import Layout
+from .rules import NEAR_BITS, NEAR_RMS, Findings
+
+_BANDS, _BAND_BITS = 4, 16  # NEAR_BITS + 1 bands: one of them is equal
+_BLOCK = 1024
+_CACHED = 4096  # pictures of 4 KiB
+
+
+class Excluded(NamedTuple):
+    """A set that must share no image with the checked one."""
+
+    name: str
+    names: Callable[[int], str]  # of its images, for people
+    payload: Callable[[int], Any]
+    count: int
+
+
+def open_excluded(path: str) -> Excluded:
+    """A verification .bin, or a record set. Raises InsightError if it is neither."""
+    base = os.path.basename(os.path.normpath(path))
+    if is_bin(path):
+        images = read_bin(path).images
+        return Excluded(base, lambda i: f"{base} image {i}", images.__getitem__, len(images))
+    faces = FaceSet.open(path)
+    return Excluded(base, lambda i: f"{base} key {faces.images[i]}", faces.payload, len(faces))
+
+
+def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
+    """Report images with the bytes of an earlier one; returns which they are, (N,) bool."""
+    repeated = np.zeros(len(layout.rows), bool)
+    order = np.argsort(seen.digests, kind="stable")
+    equal = np.flatnonzero(seen.digests[order][1:] == seen.digests[order][:-1])
+    anchor = -1
+    for at in equal.tolist():
+        if anchor < 0 or seen.digests[anchor] != seen.digests[order[at]]:
+            anchor = int(order[at])
+        i = int(order[at + 1])
+        payload = layout.payload(i)
+        if not len(payload) or payload != layout.payload(anchor):
+            continue
+        repeated[i] = True
+        code = "duplicate-image" if layout.labels[i] == layout.labels[anchor] else "duplicate-across"
+        found = f"label {layout.labels[i]}: the bytes of key {layout.keys[anchor]}, label {layout.labels[anchor]}"
+        findings.add(code, int(layout.keys[i]), found, payload, layout.payload(anchor))
+    return repeated
+
+
+def find_near(layout: Layout, seen: Survey, repeated: np.ndarray, findings: Findings) -> None:
+    """Report images that are the picture of an earlier one, encoded anew or hardly changed."""
+    rows = np.flatnonzero(seen.hashed & ~repeated)
+    thumbs = _Thumbs(layout.payload)
+    marked = set()
+    pairs = near_pairs(seen.hashes[rows])
+    for a, b in track(pairs, "comparing near duplicates", unit="pairs"):
+        first, i = sorted((int(rows[a]), int(rows[b])))
+        if i in marked or not thumbs.alike(first, thumbs, i):
+            continue
+        marked.add(i)
+        code = "near-duplicate" if layout.labels[i] == layout.labels[first] else "near-duplicate-across"
+        found = f"label {layout.labels[i]}: the picture of key {layout.keys[first]}, label {layout.labels[first]}"
+        findings.add(code, int(layout.keys[i]), found, layout.payload(i), layout.payload(first))
+
+
+def find_overlap(
+    layout: Layout, seen: Survey, excluded: Excluded, deep: bool, workers: int, findings: Findings
+) -> None:
+    """Report images that stand in an excluded set too."""
+    theirs = survey(excluded.count, excluded.payload, deep, workers, f"reading {excluded.name}", lambda i, one: None)
+    order = np.argsort(theirs.digests, kind="stable")
+    place = np.minimum(np.searchsorted(theirs.digests[order], seen.digests), excluded.count - 1)
+    marked = set()
+
+    def tell(code: str, i: int, j: int) -> None:
+        marked.add(i)
+        found = f"label {layout.labels[i]}: {excluded.names(j)}"
+        findings.add(code, int(layout.keys[i]), found, layout.payload(i), excluded.payload(j))
+
+    for i in np.flatnonzero(theirs.digests[order][place] == seen.digests).tolist():
+        j = int(order[place[i]])
+        if bytes(layout.payload(i)) == bytes(excluded.payload(j)) != b"":
+            tell("test-overlap", i, j)
+    if not deep:
+        return
+    ours, others = np.flatnonzero(seen.hashed), np.flatnonzero(theirs.hashed)
+    thumbs, their_thumbs = _Thumbs(layout.payload), _Thumbs(excluded.payload)
+    pairs = near_pairs(seen.hashes[ours], theirs.hashes[others])
+    for a, b in track(pairs, f"comparing with {excluded.name}", unit="pairs"):
+        i, j = int(ours[a]), int(others[b])
+        if i not in marked and thumbs.alike(i, their_thumbs, j):
+            tell("test-near-overlap", i, j)
+
+
+def near_pairs(left: np.ndarray, right: Optional[np.ndarray] = None) -> Iterator[Tuple[int, int]]:
+    """Pairs of 64-bit hashes that differ in at most 3 bits, each pair once.
+
+    Parameters
+    ----------
+    left, right : np.ndarray
+        (N,), (M,) uint64. Without ``right``, pairs i < j inside ``left``.
+
+    Yields
+    ------
+    i, j
+        Positions in left and right.
+    """
+    within = right is None
+    right = left if right is None else right
+    for band in range(_BANDS):
+        left_rows, left_edges, left_values = _groups(left, band)
+        right_rows, right_edges, right_values = _groups(right, band)
+        _, in_left, in_right = np.intersect1d(left_values, right_values, assume_unique=True, return_indices=True)
+        for a, b in zip(in_left.tolist(), in_right.tolist()):
+            ours = left_rows[left_edges[a] : left_edges[a + 1]]
+            theirs = right_rows[right_edges[b] : right_edges[b + 1]]
+            if not within or len(ours) > 1:
+                yield from _compare(left, ours, right, theirs, band, within)
+
+
+def _groups(hashes: np.ndarray, band: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows ordered by a band's value, where each value begins, and the values."""
+    values = (hashes >> np.uint64(_BAND_BITS * band)).astype(np.uint16)
+    rows = np.argsort(values, kind="stable")
+    distinct, begins = np.unique(values[rows], return_index=True)
+    return rows, np.append(begins, len(rows)), distinct
+
+
+def _compare(left, ours, right, theirs, band: int, within: bool) -> Iterator[Tuple[int, int]]:
+    lower = [np.uint64(0xFFFF << _BAND_BITS * earlier) for earlier in range(band)]
+    for a in range(0, len(ours), _BLOCK):
+        for b in range(a if within else 0, len(theirs), _BLOCK):
+            these, those = ours[a : a + _BLOCK], theirs[b : b + _BLOCK]
+            differ = left[these][:, None] ^ right[those][None, :]
+            near = popcount(differ) <= NEAR_BITS
+            for mask in lower:  # an earlier band was equal: the pair came from there
+                near &= (differ & mask) != 0
+            if within:
+                near &= these[:, None] < those[None, :]
+            for i, j in np.argwhere(near).tolist():
+                yield int(these[i]), int(those[j])
+
+
+def popcount(words: np.ndarray) -> np.ndarray:
+    """How many bits are set in each uint64 (NumPy 1 has no such function)."""
+    ones, twos, fours = (np.uint64(mask) for mask in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F))
+    words = words - ((words >> np.uint64(1)) & ones)
+    words = (words & twos) + ((words >> np.uint64(2)) & twos)
+    words = (words + (words >> np.uint64(4))) & fours
+    return (words * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+class _Thumbs:
+    """Grey pictures of 32 x 32, decoded when asked for; the last ones are kept."""
+
+    def __init__(self, payload: Callable[[int], Any]):
+        self._payload = payload
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def of(self, i: int) -> np.ndarray:
+        from ..images.pixels import decode_bgr
+
+        if i not in self._kept:
+            self._kept[i] = grey_thumb(decode_bgr(self._payload(i), f"image {i}"))
+            if len(self._kept) > _CACHED:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(i)
+        return self._kept[i]
+
+    def alike(self, i: int, others: _Thumbs, j: int) -> bool:
+        return float(np.sqrt(np.mean((self.of(i) - others.of(j)) ** 2))) <= NEAR_RMS
+
+
+def open_all_excluded(paths: List[str]) -> List[Excluded]:
+    """Every excluded set, so that a wrong path shows before the long work."""
+    return [open_excluded(path) for path in paths]

@@ -1,0 +1,198 @@
+"""What is in the payloads: sniffed by their headers, or decoded, and hashed for duplicates.
+
+Rules of ``deep``, for those who want them exactly:
+
+- An image is **damaged** if it decodes with a warning: a JPEG whose scan ends early, has extra bytes or invalid
+  codes, a PNG with a wrong checksum in a chunk other than its pixels.
+- The **perceptual hash** is that of the grey picture at 32 x 32 (area averaged): of its DCT, the
+  8 x 8 lowest frequencies without the mean, and the one at (8, 0) in the mean's place; a bit is set
+  where a coefficient is above their median.
+- An image is **blank** if the 32 x 32 picture's standard deviation is 1 level or less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from ..executor import in_order
+from ..images import decoding
+from ..images.header import image_size, is_plain_png, read_jpeg_head, suffix_of
+from ..images.kind import DECODED_SUFFIXES
+from ..progress import track
+from ..sets.payloads import why_no_image
+
+CHUNK = 64  # images that one task takes
+_SIDE = 32  # of the grey picture that is hashed and compared
+_BLANK_DEVIATION = 1.0
+
+
+class Look(NamedTuple):
+    """One payload's facts. ``faults`` are (code, what was found)."""
+
+    digest: int  # 64 bits of BLAKE2b of the bytes
+    kind: str  # suffix, or "" of an empty payload
+    size: Optional[Tuple[int, int]]  # (height, width), where known
+    faults: Tuple[Tuple[str, str], ...]
+    hash: Optional[int] = None  # perceptual, where decoded and not blank
+    pixels: Optional[np.ndarray] = None  # BGR, where decoded
+
+
+def exact_digest(payload) -> int:
+    """64 bits of the BLAKE2b hash of bytes. Equal hashes are compared byte for byte where it matters."""
+    return struct.unpack("<Q", hashlib.blake2b(payload, digest_size=8).digest())[0]
+
+
+def look(payload, deep: bool) -> Look:
+    """Examine one payload."""
+    data = bytes(payload)
+    digest = exact_digest(data)
+    if not data:
+        return Look(digest, "", None, (("empty-image", "no bytes"),))
+    kind = suffix_of(data)
+    size = image_size(data)
+    faults = list(_sniff(data, kind, size))
+    if not deep or any(code in ("not-an-image", "truncated-image", "undecodable-image") for code, _ in faults):
+        return Look(digest, kind, size, tuple(faults))
+    pixels, warning = decoding.decode(data)
+    if pixels is None:
+        why = warning or "the decoder rejects it"
+        faults.append(("undecodable-image", f"{kind[1:]}, {len(data)} bytes: {why}"))
+        return Look(digest, kind, size, tuple(faults))
+    if warning:
+        faults.append(("damaged-image", warning))
+    thumb = grey_thumb(pixels)
+    if thumb.std() <= _BLANK_DEVIATION:
+        faults.append(("blank-image", f"grey level {thumb.mean():.0f} all over"))
+        return Look(digest, kind, pixels.shape[:2], tuple(faults), None, pixels)
+    return Look(digest, kind, pixels.shape[:2], tuple(faults), perceptual_hash(thumb), pixels)
+
+
+def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
+    """Faults that the bytes show without decoding."""
+    if kind not in DECODED_SUFFIXES:
+        yield "not-an-image", why_no_image(data)
+    elif kind == ".jpg":
+        head = read_jpeg_head(data)
+        if head is None:
+            yield "undecodable-image", "its JPEG markers end before the scan, or make no sense"
+        elif not head.complete:
+            yield "truncated-image", "a JPEG without its end marker"
+        elif head.components == 1:
+            yield "grey-jpeg", "one component"
+        elif head.components == 4:
+            yield "cmyk-jpeg", "four components"
+        elif head.orientation != 1:
+            yield "rotated-jpeg", f"Exif orientation {head.orientation}"
+        elif not head.plain:
+            yield "unusual-encoding", f"a JPEG of {head.components} components, not 8-bit Huffman-coded"
+    elif kind == ".png":
+        if len(data) < 45 or data[-8:-4] != b"IEND":
+            yield "truncated-image", "a PNG without its end chunk"
+        elif not is_plain_png(data, size):
+            yield "unusual-encoding", "a PNG that is not upright 8-bit RGB"
+    else:
+        yield "unusual-encoding", kind[1:]
+
+
+def grey_thumb(pixels: np.ndarray) -> np.ndarray:
+    """float32 (32, 32) grey levels 0..255 of uint8 (H, W, 3) BGR."""
+    cv2 = decoding.opencv()
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def perceptual_hash(thumb: np.ndarray) -> int:
+    """64-bit DCT hash of a grey picture (32, 32); see the top of this file."""
+    cv2 = decoding.opencv()
+    frequencies = cv2.dct(thumb)
+    low = frequencies[:8, :8].copy()
+    low[0, 0] = frequencies[8, 0]
+    bits = np.packbits(low.reshape(-1) > np.median(low))
+    return int.from_bytes(bits.tobytes(), "big")
+
+
+@dataclass
+class Survey:
+    """What a pass over all payloads collects: 16 bytes an image and a few sums.
+
+    Attributes
+    ----------
+    digests, hashes : np.ndarray
+        (N,) uint64.
+    hashed : np.ndarray
+        (N,) bool: has a perceptual hash.
+    mean_sum : np.ndarray or None
+        (H, W, 3) float64 BGR: sum of the ``mean_count`` decoded images of the wanted size.
+    """
+
+    digests: np.ndarray
+    hashes: np.ndarray
+    hashed: np.ndarray
+    kinds: Counter = field(default_factory=Counter)
+    sizes: Counter = field(default_factory=Counter)
+    mean_sum: Optional[np.ndarray] = None
+    mean_count: int = 0
+
+    @classmethod
+    def of(cls, count: int) -> Survey:
+        return cls(np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros(count, bool))
+
+    def add(self, i: int, seen: Look) -> None:
+        self.digests[i] = seen.digest
+        if seen.hash is not None:
+            self.hashes[i], self.hashed[i] = seen.hash, True
+        self.kinds[seen.kind] += 1
+        self.sizes[seen.size] += 1
+
+    def mean_face(self) -> Optional[np.ndarray]:
+        """uint8 (H, W, 3) BGR, or None if nothing was decoded."""
+        return np.rint(self.mean_sum / self.mean_count).astype(np.uint8) if self.mean_count else None
+
+
+def survey(
+    count: int,
+    payload: Callable[[int], Any],
+    deep: bool,
+    workers: int,
+    what: str,
+    report: Callable[[int, Look], None],
+    mean_size: Optional[Tuple[int, int]] = None,
+) -> Survey:
+    """Look at payloads 0..count-1 in threads; ``report(i, look)`` is called in order, pixels left out.
+
+    At most 4 tasks of 64 images per worker are ahead of the reports.
+    """
+    result = Survey.of(count)
+
+    def task(begin: int) -> Tuple[int, List[Look], Optional[np.ndarray], int]:
+        seen, total, used = [], None, 0
+        for i in range(begin, min(begin + CHUNK, count)):
+            one = look(payload(i), deep)
+            if one.pixels is not None and one.pixels.shape[:2] == mean_size:
+                total = one.pixels.astype(np.uint32) if total is None else np.add(total, one.pixels, out=total)
+                used += 1
+            seen.append(one._replace(pixels=None))
+        return begin, seen, total, used
+
+    def looks() -> Iterator[Tuple[int, Look]]:
+        for begin, seen, total, used in in_order(task, range(0, count, CHUNK), workers):
+            if used:
+                result.mean_sum = total + (0.0 if result.mean_sum is None else result.mean_sum)
+                result.mean_count += used
+            yield from enumerate(seen, begin)
+
+    for i, seen in track(looks(), what, count, "images"):
+        result.add(i, seen)
+        report(i, seen)
+    return result
+
+
+def as_counts(counter: Counter, name: Callable[[Any], str]) -> Dict[str, int]:
+    """A counter for the report, the commonest first."""
+    return {name(item): count for item, count in counter.most_common()}

@@ -1,0 +1,270 @@
+"""Several record sets -> one, in which each person stands once and nobody of the test sets.
+
+Decisions are InsightFace's (``src/data/dataset_merge.py`` @9fc3cc9c): identities are compared by
+their centres; the first set is kept whole; an identity of a later set is dropped, with all its
+images, if its cosine to any identity kept from the sets before it reaches ``param1``; then
+whoever reaches ``param2`` against an excluded image, or an excluded set's identity, goes.
+InsightFace meant the latter, and did not do it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+from ..files import atomic
+from ..formats import evalbin, property
+from ..formats.faceset import FaceSet
+from ..plots import histogram as histograms
+from ..plots import picture
+from ..progress import track
+from ..sets.pack import SET_NAME
+from ..sets.payloads import no_images, refuse_unusable
+from ..sets.rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
+from .centres import Embed, People, centres, directions
+from .merge_rows import Excluded, Rows
+from .overlap import Decisions, Rules, decide
+
+REPORT_NAME = "merge.csv"
+SKIPPED_NAME = SET_NAME + ".skipped.csv"
+DEFAULT_RULES = Rules()
+VERDICTS = {"kept": "keep", "dropped": "drop", "pooled": "pool", "excluded": "exclude"}
+
+
+def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
+    """Embed what is excluded: each image of a verification .bin, each identity's centre of a record set.
+
+    Raises
+    ------
+    InsightError
+        A path is neither.
+    """
+    rows, labels = [], []
+    for path in paths:
+        if evalbin.is_bin(path):
+            evalbin.read_bin(path)
+            rows.append(np.concatenate(list(directions(embed, path))))
+            labels.append(None)
+            continue
+        with FaceSet.open(path) as faces:
+            refuse_unusable(faces)
+            people = People.of(faces)
+            rows.append(centres(embed, faces.rec_path, people))
+            labels.append(people.labels)
+    begins = np.cumsum([0, *(len(block) for block in rows[:-1])])
+    return Excluded(np.concatenate(rows), list(paths), begins, labels)
+
+
+@dataclass
+class MergeReport:
+    """What became of the sets."""
+
+    output: str
+    written: bool
+    rows: List[Tuple[str, int, dict]]  # set, images, number of each decision
+    total: str  # counts of the new set's records
+    property: property.Property
+    report: Optional[str]
+    notes: List[str] = field(default_factory=list)
+
+    def lines(self) -> List[str]:
+        """The report in sentences, for a person."""
+        lines = [*self.notes]
+        for name, images, number in self.rows:
+            said = ", ".join(f"{n} {what}" for what, n in number.items() if n)
+            lines.append(f"{name}: {sum(number.values())} identities, {images} images: {said}")
+        verb = os.path.join(self.output, FILES[0]) if self.written else "dry run, no set is written"
+        lines.append(f"{verb}: {self.total}; property {self.property.text()}")
+        if self.report:
+            lines.append(f"each decision: {self.report}")
+        return lines
+
+
+def merge(
+    include: Sequence[str],
+    output: Optional[str],
+    exclude: Sequence[str] = (),
+    embed: Optional[Embed] = None,
+    rules: Rules = DEFAULT_RULES,
+    dry_run: bool = False,
+    report: Optional[str] = None,
+    histogram: Optional[str] = None,
+    overwrite: bool = False,
+) -> MergeReport:
+    """Merge record sets.
+
+    Parameters
+    ----------
+    include : sequence of str
+        Sets (folder, .rec or prefix) in the order of precedence.
+    output : str, optional
+        Folder of the new set; may be missing in a dry run.
+    exclude : sequence of str
+        Verification .bin files and record sets whose people must not be in the result.
+    embed : callable, optional
+        Path of a .rec or .bin -> embeddings of its images; see ``centres.Embed``. Without it
+        nothing can be compared, which ``rules.param1`` of 0 asks for.
+    rules : Rules
+    dry_run : bool
+        Decide and count; write no set, and a report or picture only where its path is given.
+    report : str, optional
+        CSV of every decision; else ``merge.csv`` in the output folder.
+    histogram : str, optional
+        Picture of the nearest cosines, .png or .svg.
+    overwrite : bool
+        Replace outputs that stand there.
+
+    Raises
+    ------
+    InsightError
+        A set is missing, damaged, given twice or of another image size; an option does not fit;
+        an output stands there; or nobody is left.
+    """
+    rules.check()
+    if embed is None and (rules.param1 or exclude or rules.within):
+        raise InsightError(
+            "--model: missing, and identities are to be compared; give one, or --param1 0 to append sets"
+        )
+    if output is None and not dry_run:
+        raise InsightError("--output: missing; give the folder of the merged set, or --dry-run")
+    if histogram is not None:
+        if embed is None:
+            raise InsightError("--histogram: without a model there are no cosines to draw; leave it out")
+        picture.require(histogram, "--histogram")
+    with ExitStack() as opened:
+        sets = _open_all(include, opened)
+        sources = [faces.rec_path for faces in sets]
+        skipped = None if dry_run else os.path.join(output, SKIPPED_NAME)
+        refuse_outputs(sources, None if dry_run else output, (report, histogram, skipped), overwrite)
+        compares = bool(rules.param1 or exclude)
+        for faces in sets if compares else ():
+            refuse_unusable(faces)
+        people = [People.of(faces) for faces in sets]
+        refused = read_excluded(exclude, embed) if exclude else None
+        every = _all_centres(sets, people, embed) if compares else None
+        decisions = decide([len(p) for p in people], every, rules, refused and refused.rows)
+        del every
+        rows = Rows(list(include), people, decisions, refused)
+        if histogram is not None:
+            histograms.draw(histogram, _spreads(decisions, rules, refused is not None))
+        if not dry_run:
+            _write(output, sets, rows, report is None, overwrite)
+        elif not compares:
+            _copy(sets, rows, None)
+        if report is not None:
+            with atomic.write_beside(report, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+                rows.write(out)
+        elif not dry_run:
+            report = os.path.join(output, REPORT_NAME)
+        return _summary(output or "", sets, rows, dry_run, report)
+
+
+def _open_all(include: Sequence[str], opened: ExitStack) -> List[FaceSet]:
+    if not include:
+        raise InsightError("--include: names no set; give one or more, with commas between")
+    sets: List[FaceSet] = []
+    for path in include:
+        faces = opened.enter_context(FaceSet.open(path))
+        for before, name in zip(sets, include):
+            if os.path.samefile(before.rec_path, faces.rec_path):
+                raise InsightError(f"--include: {name} and {path} are the same set ({faces.rec_path}); give it once")
+            if before.image_size != faces.image_size:
+                raise InsightError(
+                    f"--include: {path} has images of {_by(faces.image_size)} (height x width), {name} of "
+                    f"{_by(before.image_size)}; one set holds one size: rec2image, dir2lst and face2rec "
+                    f"--image-size make a set of another"
+                )
+        sets.append(faces)
+    return sets
+
+
+def _by(size: Tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _all_centres(sets: Sequence[FaceSet], people: Sequence[People], embed: Embed) -> np.ndarray:
+    """(K, E) float32, one set after the other."""
+    every, done = np.empty((0, 0), np.float32), 0
+    for faces, who in zip(sets, people):
+        block = centres(embed, faces.rec_path, who)
+        if not done:
+            every = np.empty((sum(map(len, people)), block.shape[1]), np.float32)
+        every[done : done + len(block)] = block
+        done += len(block)
+    return every
+
+
+def _spreads(decisions: Decisions, rules: Rules, excluding: bool) -> List[histograms.Spread]:
+    found = []
+    if (decisions.nearest >= 0).any() or not excluding:
+        found.append(histograms.Spread("nearest earlier identity", decisions.cosine, rules.param1))
+    if excluding:
+        found.append(histograms.Spread("nearest excluded face", decisions.excluder_cosine, rules.param2))
+    return found
+
+
+def _copy(sets: Sequence[FaceSet], rows: Rows, stream: Optional[SetStream]) -> None:
+    """Write the images of each new identity; without a stream only see which are none."""
+    emptied: List[int] = []
+    for members in track(rows.members(), "merging" if stream else "looking at images", unit="identities"):
+        payloads = [payload for row in members.tolist() for payload in rows.payloads(sets, row)]
+        if not payloads:
+            emptied += members.tolist()
+        elif stream:
+            stream.write(payloads)
+    if emptied:
+        rows.drop(emptied)
+    if rows.skipped and not rows.image_count():
+        name, key, _, reason = rows.skipped[0]
+        raise InsightError(f"{name}: no payload of these sets is an image; the first, key {key}: {reason}")
+
+
+def _write(output: str, sets: Sequence[FaceSet], rows: Rows, with_report: bool, overwrite: bool) -> None:
+    beside = [REPORT_NAME] if with_report else []
+    with new_set(output, sets[0].image_size, beside, overwrite) as (stream, staging):
+        _copy(sets, rows, stream)
+        if with_report:
+            with open(staging.path(REPORT_NAME), "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+                rows.write(out)
+        if rows.skipped:
+            with open(staging.path(SKIPPED_NAME), "w", encoding="utf-8", newline="") as out:
+                rows.write_skipped(out)
+        elif overwrite:
+            staging.obsolete.append(SKIPPED_NAME)
+
+
+def _summary(output: str, sets: Sequence[FaceSet], rows: Rows, dry_run: bool, report: Optional[str]) -> MergeReport:
+    verdicts = np.array(rows.decisions.names())
+    table, notes = [], [note for faces in sets for note in faces.notes]
+    for which, (name, faces, who) in enumerate(zip(rows.names, sets, rows.people)):
+        own = verdicts[rows.begins[which] : rows.begins[which + 1]]
+        table.append((name, len(faces), {word: int((own == past).sum()) for word, past in VERDICTS.items()}))
+        overlapping = int(np.isin(own, ("drop", "pool")).sum())
+        if 2 * overlapping > len(own):
+            notes.append(
+                f"{name}: {overlapping} of {len(own)} identities count as persons of other sets; if that is not so, "
+                f"--param1 is too low for this model: see the cosines in the report or --histogram"
+            )
+        if len(who) < len(faces.identities):
+            notes.append(
+                f"{name}: {len(faces.identities)} runs of {len(who)} labels; each label is taken as one identity"
+            )
+    notes += _skipped_notes(output, rows, dry_run)
+    identities = len(rows.members())
+    said = property.Property(identities, *sets[0].image_size)
+    return MergeReport(output, not dry_run, table, count_records(rows.image_count(), identities), said, report, notes)
+
+
+def _skipped_notes(output: str, rows: Rows, dry_run: bool) -> List[str]:
+    """A line for each set that has payloads which are no images."""
+    notes = []
+    for name in rows.names:
+        keys = [key for of, key, _, _ in rows.skipped if of == name]
+        verb = "would be left out" if dry_run else f"left out, listed in {os.path.join(output, SKIPPED_NAME)}"
+        notes += [f"{name}: {no_images(keys)}; {verb}"] if keys else []
+    return notes

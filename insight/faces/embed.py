@@ -1,0 +1,190 @@
+"""Images to embeddings, in order, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections import deque
+from contextlib import closing
+from itertools import chain, islice
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+from ..executor import in_order
+from ..files import atomic
+from ..progress import track
+from .sources import ImageSource
+
+FLIPS = ("none", "sum")
+AHEAD = 2  # batches that are decoded while the network works on one
+MOST_THREADS = AHEAD + 1  # one a batch; decoding outruns any network on a CPU from there on
+
+
+class Embedded(NamedTuple):
+    """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each.
+
+    ``about`` is what a file says of their making (:func:`insight.faces.parts.about`); None where it says nothing.
+    """
+
+    embeddings: np.ndarray
+    keys: np.ndarray
+    labels: np.ndarray
+    about: Optional[Dict[str, Any]] = None
+
+
+def embed(
+    network: Callable[[np.ndarray], np.ndarray],
+    source: ImageSource,
+    image_size: Tuple[int, int],
+    flip: str = "none",
+    batch_size: int = 32,
+) -> Embedded:
+    """Embed every image of a source.
+
+    Parameters
+    ----------
+    network : callable
+        Images (N, 3, H, W) uint8, RGB, 0..255, to raw embeddings (N, E) float32.
+    source : ImageSource
+    image_size : (int, int)
+        Height and width that the network takes; images must have it.
+    flip : str
+        ``none``, or ``sum``: embeddings of image and mirror image, added up as InsightFace's verification does.
+    batch_size : int
+        Images at a time.
+
+    Raises
+    ------
+    InsightError
+        An image cannot be decoded or is of another size.
+    """
+    embeddings = np.empty((0, 0), np.float32)
+    done = 0
+    for rows in stream(network, source, image_size, flip, batch_size):
+        if not done:
+            embeddings = np.empty((len(source), rows.shape[1]), np.float32)
+        embeddings[done : done + len(rows)] = rows
+        done += len(rows)
+    return Embedded(embeddings, np.array(list(source.keys)), np.asarray(source.labels, np.int64))
+
+
+def stream(
+    network: Callable[[np.ndarray], np.ndarray],
+    source: ImageSource,
+    image_size: Tuple[int, int],
+    flip: str = "none",
+    batch_size: int = 32,
+    start: int = 0,
+) -> Iterator[np.ndarray]:
+    """As :func:`embed`, batch by batch, (B, E) float32 in order: for sources whose embeddings fill no memory.
+
+    ``start`` is the first image's position.
+    """
+    if flip not in FLIPS:
+        raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
+    if batch_size < 1:
+        raise InsightError(f"--batch-size {batch_size}: must be at least 1")
+    with closing(track(range(start, len(source)), "embedding", unit="images")) as ticks:
+        for images in batches(source, image_size, batch_size, start):
+            rows = network(images)
+            if flip == "sum":
+                rows = rows + network(np.ascontiguousarray(images[..., ::-1]))
+            yield rows
+            deque(islice(ticks, len(rows)), maxlen=0)  # progress counts images, not batches
+
+
+def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0) -> Iterator[np.ndarray]:
+    """Decoded images (N, 3, H, W) uint8, RGB, in order from ``start``; threads decode a few batches ahead.
+
+    At the end a warning on stderr names damaged images.
+    """
+    workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
+
+    def decode(first: int) -> np.ndarray:
+        indices = range(first, min(first + batch_size, len(source)))
+        images = np.empty((len(indices), 3, *image_size), np.uint8)
+        for row, i in enumerate(indices):
+            images[row] = source.pixels(i, image_size)
+        return images
+
+    yield from in_order(decode, range(start, len(source), batch_size), workers, ahead=AHEAD + 1)
+    source.warn_of_damage()
+
+
+def save(path, embedded: Embedded) -> None:
+    """Write an .npz with ``embeddings``, ``keys`` and ``labels``, whole or not at all.
+
+    Where it is known how they were made, ``about`` says so: JSON, as an array () of one string.
+    """
+    save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels, embedded.about)
+
+
+def save_blocks(
+    path,
+    blocks: Iterable[np.ndarray],
+    keys: np.ndarray,
+    labels: np.ndarray,
+    about: Optional[Mapping[str, Any]] = None,
+) -> Tuple[int, int]:
+    """As :func:`save`, with the embeddings in blocks (B, E), of which one is in memory at a time.
+
+    Returns
+    -------
+    (int, int)
+        (N, E).
+    """
+    blocks = iter(blocks)
+    first = next(blocks, np.empty((0, 0), np.float32))
+    shape = (len(keys), first.shape[1])
+    others = {"keys": keys, "labels": labels}
+    if about is not None:
+        others["about"] = np.array(json.dumps(about))
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with atomic.write_beside(path) as out, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open("embeddings.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            for block in chain([first], blocks):
+                member.write(np.ascontiguousarray(block, "<f4").tobytes())
+        for name, array in others.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return shape
+
+
+def load(path) -> Embedded:
+    """Read what :func:`save` wrote.
+
+    Raises
+    ------
+    InsightError
+        The file is missing, or is no such .npz.
+    """
+    try:
+        with open(path, "rb") as opened:
+            if opened.read(2) != b"PK":  # np.load takes other kinds of files too
+                raise ValueError("no zip archive")
+        with np.load(path, allow_pickle=False) as arrays:
+            held = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], _about(arrays))
+    except FileNotFoundError:
+        raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise InsightError(f"{path}: not an .npz that embed wrote ({error})") from None
+    kinds = "".join(array.dtype.kind for array in held[:3])
+    if kinds != "fUi" or held.embeddings.ndim != 2:
+        raise InsightError(
+            f"{path}: not an .npz that embed wrote (embeddings {held.embeddings.dtype} {held.embeddings.shape}, "
+            f"keys {held.keys.dtype}, labels {held.labels.dtype}; want floats (N, E), strings, integers)"
+        )
+    return held
+
+
+def _about(arrays) -> Optional[Dict[str, Any]]:
+    """What an opened .npz says of its making; None where it says nothing that is ours."""
+    try:
+        found = json.loads(str(arrays["about"]))
+    except (KeyError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,280 @@
+"""Identity folders: a folder per person, images directly in it. The one reader that every command uses.
+
+A file with a usual suffix of images is listed unopened, because whoever decodes it reports what is wrong with it. Any
+other file is an image if its first bytes are of a kind that OpenCV decodes. The rest is left out and counted by reason:
+other files, broken links, pipes, what cannot be read.
+
+Nothing here waits: pipes, sockets and devices are recognised without opening them, and files are opened so that they do
+not block.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from ..errors import InsightError, printable
+from ..files import reading as files
+from ..images.kind import HEAD_BYTES, RAW, TIFF, kind_of
+from ..progress import track
+
+WANT = "want a folder that holds a folder of images per person"
+HIDDEN = "hidden"
+BESIDE = "images beside the identity folders"
+FILES_BESIDE = "files beside the identity folders"
+NESTED = "folders inside identity folders"
+NO_IMAGE = "files that are not images"
+BROKEN = "broken links"
+CIRCLE = "links in a circle"
+SPECIAL = "pipes, sockets or devices"
+EMPTY = "empty files"
+VANISHED = "files or folders that vanished meanwhile"
+UNLISTABLE = "paths with a tab or line end, which a list cannot hold"
+SAME_FOLDER = "links to a folder that is listed already"
+TO_ROOT = "links to the folder itself"
+BARE = "folders without images"
+
+NAMED = 3  # names that are given per reason
+SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .pgm .ppm .pbm .pnm .jp2".split())
+_FILE, _FOLDER = "file", "folder"
+# A TIFF under one of these suffixes is a camera's raw file: OpenCV would decode its thumbnail.
+_RAW_SUFFIXES = frozenset([".dng", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".pef", ".srw", ".erf", ".3fr", ".iiq"])
+
+
+class Identity(NamedTuple):
+    """A person: the path of the folder, its name, and the names of the images in it, sorted."""
+
+    folder: str
+    name: str
+    files: List[str]
+
+    @property
+    def paths(self) -> List[str]:
+        return [os.path.join(self.folder, file) for file in self.files]
+
+
+class Skipped(Counter):
+    """What was left out: how many by reason, and in ``names`` the first few of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Dict[str, List[str]] = {}
+
+    def note(self, reason: str, path: str) -> None:
+        self[reason] += 1
+        names = self.names.setdefault(reason, [])
+        if len(names) < NAMED:
+            names.append(path)
+
+    def lines(self) -> List[str]:
+        """A line a reason: how many, and the first few by name."""
+        return [f"left out: {count} {reason}: {self._named(reason, count)}" for reason, count in self.items()]
+
+    def _named(self, reason: str, count: int) -> str:
+        return ", ".join(map(printable, self.names[reason])) + (", …" if count > NAMED else "")
+
+
+@dataclass
+class IdentityFolders:
+    """Identities of a folder, sorted by name, and what was left out."""
+
+    folder: str
+    identities: List[Identity] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
+    notes: List[str] = field(default_factory=list)
+
+    def lines(self) -> List[str]:
+        """What a person should know of how the folder was read; empty where it is plain."""
+        return self.skipped.lines() + self.notes
+
+
+def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
+    """Read a folder of identity folders. Links are followed, but nothing is read below the identity folders.
+
+    Parameters
+    ----------
+    folder : str
+    for_list : bool
+        Leave out paths that a .lst cannot hold.
+
+    Returns
+    -------
+    IdentityFolders
+        Identities and their files in the order of code points, whatever order the file system has. A folder that is
+        there under several names is one identity: under its own name, else under that of the first link.
+
+    Raises
+    ------
+    InsightError
+        The folder is missing, cannot be read, or holds no image in a folder.
+    """
+    read = IdentityFolders(folder)
+    try:
+        entries = _entries(folder)
+    except FileNotFoundError:
+        raise InsightError(f"{folder}: no such folder; {WANT}") from None
+    except NotADirectoryError:
+        raise InsightError(f"{folder}: a file; {WANT}") from None
+    except OSError as error:
+        raise InsightError(f"{folder}: cannot be read ({error.strerror}); {WANT}") from None
+    people = _second_names_removed(folder, [e for e in entries if _is_person(e, read.skipped)], read.skipped)
+    for entry in track(people, "listing", unit="folders"):
+        images = _images_of(entry, for_list, read.skipped)
+        if images:
+            read.identities.append(Identity(entry.path, entry.name, images))
+    if not read.identities:
+        raise InsightError(f"{folder}: {_why_empty(read.skipped)}")
+    read.notes += _alike([identity.name for identity in read.identities])
+    return read
+
+
+def why_no_image(path: str) -> str:
+    """Why a file cannot be decoded, as far as its first bytes tell; empty where they are an image's."""
+    try:
+        head = files.read_head(path, HEAD_BYTES)
+    except OSError as error:
+        return files.why(path, error)
+    if not head:
+        return files.why_unreadable(path) or "empty file"
+    kind = kind_of(head)
+    if kind is None:
+        return f"not a readable image (it starts with {head[:8]!r})"
+    return "" if kind.decoded else f"{kind.name}, which OpenCV does not decode"
+
+
+def _entries(folder: str) -> List[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_person(entry: os.DirEntry, skipped: Skipped) -> bool:
+    """Whether an entry of the root is an identity folder; anything else is noted."""
+    if entry.name.startswith("."):
+        skipped.note(HIDDEN, entry.name)
+        return False
+    what = _what(entry)
+    if what == _FILE:
+        what = FILES_BESIDE if _why_no_image(entry) else BESIDE
+    if what != _FOLDER:
+        skipped.note(what, entry.name)
+    return what == _FOLDER
+
+
+def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skipped) -> List[os.DirEntry]:
+    """Leave out links to folders that are among the entries already, and to the root."""
+    if not any(entry.is_symlink() for entry in entries):
+        return entries
+    root = _place(os.stat(folder))
+    seen, kept = {root}, set()
+    for entry in sorted(entries, key=lambda entry: entry.is_symlink()):  # stable: names stay in order
+        try:
+            place = _place(entry.stat())
+        except OSError:
+            kept.add(entry.name)  # it vanished: reading it will tell
+            continue
+        if entry.is_symlink() and place in seen:
+            skipped.note(TO_ROOT if place == root else SAME_FOLDER, entry.name)
+        else:
+            seen.add(place)
+            kept.add(entry.name)
+    return [entry for entry in entries if entry.name in kept]
+
+
+def _place(status: os.stat_result) -> Tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _images_of(person: os.DirEntry, for_list: bool, skipped: Skipped) -> List[str]:
+    """The names of the images in an identity folder; anything else is noted."""
+    try:
+        entries = _entries(person.path)
+    except OSError as error:
+        skipped.note(_reason(person, error, "folders that cannot be read"), person.name)
+        return []
+    images = []
+    for entry in entries:
+        reason = _why_left_out(entry, for_list)
+        if reason is None:
+            images.append(entry.name)
+        else:
+            skipped.note(reason, f"{person.name}/{entry.name}")
+    if not images:
+        skipped.note(BARE, person.name)
+    return images
+
+
+def _why_left_out(entry: os.DirEntry, for_list: bool) -> Optional[str]:
+    if entry.name.startswith("."):
+        return HIDDEN
+    what = _what(entry)
+    if what != _FILE:
+        return NESTED if what == _FOLDER else what
+    reason = _why_no_image(entry)
+    if reason is None and for_list and any(c in entry.path for c in "\t\r\n"):
+        return UNLISTABLE
+    return reason
+
+
+def _what(entry: os.DirEntry) -> str:
+    """``file``, ``folder``, or the reason why an entry is neither. Links are followed; nothing is opened."""
+    try:
+        if entry.is_file():
+            return _FILE
+        if entry.is_dir():
+            return _FOLDER
+        entry.stat()
+        return SPECIAL
+    except OSError as error:
+        return _reason(entry, error, "links that cannot be followed")
+
+
+def _why_no_image(entry: os.DirEntry) -> Optional[str]:
+    """Why a file is left out; None where it is an image."""
+    suffix = os.path.splitext(entry.name)[1].lower()
+    if suffix in SUFFIXES:
+        return None
+    try:
+        head = files.read_head(entry.path, HEAD_BYTES)
+    except OSError as error:
+        return _reason(entry, error, "files that cannot be read")
+    if not head:
+        return EMPTY
+    kind = kind_of(head)
+    if kind is TIFF and suffix in _RAW_SUFFIXES:
+        kind = RAW
+    if kind is None or not kind.image:
+        return f"{NO_IMAGE} ({kind.name})" if kind else NO_IMAGE
+    if not kind.decoded:
+        return f"{kind.name} images, which OpenCV does not decode (convert them to JPEG or PNG)"
+    return None
+
+
+def _reason(entry: os.DirEntry, error: OSError, otherwise: str) -> str:
+    files.raise_if_not_its_own(entry.path, error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return BROKEN if entry.is_symlink() else VANISHED
+    return CIRCLE if error.errno == errno.ELOOP else f"{otherwise} ({error.strerror})"
+
+
+def _why_empty(skipped: Skipped) -> str:
+    if skipped[BESIDE]:
+        return f"its images are in the folder itself; {WANT}"
+    if skipped:
+        return f"holds no folder with images ({', '.join(f'{n} {what}' for what, n in skipped.items())}); {WANT}"
+    return f"is empty; {WANT}"
+
+
+def _alike(names: List[str]) -> List[str]:
+    """A note on names that differ only in case or in how accents are encoded."""
+    groups: Dict[str, List[str]] = {}
+    for name in names:
+        groups.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
+    alike = [", ".join(map(printable, group)) for group in groups.values() if len(group) > 1]
+    if not alike:
+        return []
+    shown = "; ".join(alike[:NAMED]) + ("; …" if len(alike) > NAMED else "")
+    return [f"note: names that differ only in case or in the encoding of accents are different identities: {shown}"]

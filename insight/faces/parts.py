@@ -1,0 +1,217 @@
+"""Embed a source into one .npz, in parts beside it, so that a run that was killed goes on where it stood.
+
+Every half minute what is done goes into ``F.npz.parts/part-<position of its first image>.npy``, beside
+``begun.json``, which says of what and how. At the end the parts are joined and removed. Parts end where batches end,
+so that a run that was killed gives the bytes that it would have given. A short run writes no part.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import sys
+import time
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+from ..files import atomic
+from .embed import save_blocks, stream
+from .sources import ImageSource
+
+PART_SECONDS = 30.0  # work that a kill may cost
+BEGUN = "begun.json"
+# What is compared by content: a digest tells a reader nothing.
+BY_CONTENT = ("--model", "--input")
+
+
+def embed_to(
+    path,
+    engine,
+    source: ImageSource,
+    flip: str,
+    model_files: Sequence[Path],
+    part_seconds: float = PART_SECONDS,
+    about: Optional[Mapping[str, Any]] = None,
+) -> Tuple[int, int]:
+    """Embed every image of a source into an .npz, or go on with it.
+
+    Parameters
+    ----------
+    path : path
+        The .npz: ``embeddings``, ``keys``, ``labels``, as :func:`insight.faces.embed.save` writes them.
+    engine : insight.engines.engine.Engine
+        Or what is like one: images to embeddings, with ``image_size``, ``batch_size`` and ``describe()``.
+    source : ImageSource
+    flip : str
+        As in :func:`insight.faces.embed.embed`.
+    model_files : sequence of path
+        The network's files.
+    part_seconds : float
+        Seconds between two parts.
+    about : mapping, optional
+        From :func:`about`; goes into the .npz.
+
+    Returns
+    -------
+    (int, int)
+        Number of embeddings and their length.
+
+    Raises
+    ------
+    InsightError
+        An image cannot be used; or parts are there of another model, input or option, or a run still writes them.
+    """
+
+    def begun() -> Dict[str, object]:
+        made_of = {"--model": digest(model_files), "--input": source.digest()}
+        return {**made_of, "--flip": flip, "--batch-size": engine.batch_size, "engine": engine.describe()}
+
+    path = Path(path)
+    with closing(Parts(path.with_name(f"{path.name}.parts"), begun)) as parts:
+        if parts.done:
+            print(f"{path}: going on behind {parts.done} of {len(source)} images", file=sys.stderr)
+        rows: List[np.ndarray] = []
+        last = time.monotonic()
+        for block in stream(engine, source, engine.image_size, flip, engine.batch_size, parts.done):
+            rows.append(block)
+            if time.monotonic() - last >= part_seconds:
+                parts.add(np.concatenate(rows))
+                rows, last = [], time.monotonic()
+        blocks = chain(parts.blocks(), rows)
+        shape = save_blocks(path, blocks, np.array(list(source.keys)), np.asarray(source.labels, np.int64), about)
+        parts.remove()
+    return shape
+
+
+def about(engine, flip: str, model_files: Sequence[Path]) -> Dict[str, Any]:
+    """What an .npz says of how its embeddings were made; files go by name, without the folders of the machine."""
+    return {
+        "model": [Path(file).name for file in model_files],
+        "model_sha256": digest(model_files),
+        "flip": flip,
+        "image_size": list(engine.image_size),
+        "engine": engine.describe(),
+    }
+
+
+def digest(files: Sequence[Path]) -> str:
+    """SHA-256 of the contents of files, in order."""
+    state = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as held:
+            while chunk := held.read(1 << 20):
+                state.update(chunk)
+    return state.hexdigest()
+
+
+class Parts:
+    """The folder of parts; made with the first of them. Close it: while it is open, no other process writes there.
+
+    Parameters
+    ----------
+    folder : Path
+    begun : callable
+        What the embeddings are made of and how; called where there are parts, or the first is written.
+
+    Attributes
+    ----------
+    done : int
+        Images whose embeddings are held.
+
+    Raises
+    ------
+    InsightError
+        The folder holds something else, or another process writes into it.
+    """
+
+    def __init__(self, folder: Path, begun: Callable[[], Dict[str, object]]):
+        self.folder = folder
+        self.done = 0
+        self._begun = begun
+        self._files: List[Path] = []
+        self._lock: Optional[IO] = None
+        if _holds_something(folder):
+            try:
+                self._resume()
+            except BaseException:
+                self.close()
+                raise
+
+    def add(self, rows: np.ndarray) -> None:
+        """Write one more part."""
+        if self._lock is None:
+            if _holds_something(self.folder):
+                raise InsightError(f"{self.folder}: another run has made it meanwhile; give another --output")
+            atomic.write_text(self.folder / BEGUN, json.dumps(self._begun(), indent=1) + "\n")
+            self._hold()
+        file = self._file()
+        with atomic.write_beside(file) as out:
+            np.save(out, rows, allow_pickle=False)
+        self._files.append(file)
+        self.done += len(rows)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The parts, in order."""
+        return (np.load(file, allow_pickle=False) for file in self._files)
+
+    def remove(self) -> None:
+        """Take the parts away, the last first, so that what is left at any time can be resumed."""
+        if self._lock is None:
+            return
+        for file in reversed(self._files):
+            file.unlink()
+        (self.folder / BEGUN).unlink()
+        self.folder.rmdir()
+
+    def close(self) -> None:
+        """Let others write."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def _file(self) -> Path:
+        return self.folder / f"part-{self.done:012d}.npy"
+
+    def _resume(self) -> None:
+        then = self._read()
+        self._hold()
+        for what, value in self._begun().items():
+            if then.get(what) != value:
+                found = f"another {what}" if what in BY_CONTENT else f"{what} {then.get(what)}, not {value}"
+                raise InsightError(
+                    f"{self.folder}: was begun with {found}; give what it was begun with to go on, or remove the folder"
+                )
+        while self._file().exists():
+            self._files.append(self._file())
+            self.done += len(np.load(self._files[-1], mmap_mode="r", allow_pickle=False))
+        atomic.sweep(self._file())  # what a kill left of the next one
+
+    def _read(self) -> Dict[str, object]:
+        try:
+            return dict(json.loads((self.folder / BEGUN).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise InsightError(
+                f"{self.folder}: is not of an embed that was cut off (no {BEGUN} of one); move it away or give "
+                "another --output"
+            ) from None
+
+    def _hold(self) -> None:
+        self._lock = open(self.folder / BEGUN, "rb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InsightError(
+                f"{self.folder}: another run writes it; wait for that, or give another --output"
+            ) from None
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is more than a kill leaves that came before the first part or after the last was removed."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not file.name.startswith(f".{BEGUN}.") for file in folder.iterdir())

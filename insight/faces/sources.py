@@ -1,0 +1,247 @@
+"""Face images from wherever they are kept: identity folders, a .rec, a verification .bin.
+
+Which of the three a path is, its content says, not its suffix. Everything that embeds faces
+(embed, parity of an export) reads them here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shlex
+from typing import Callable, Iterator, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import InsightError, printable
+from ..files import reading as files
+from ..formats import evalbin, faceset, framing, remedies
+from ..images.damage import Damage
+from ..images.pixels import decode_rgb
+from ..progress import track, warn
+from . import folders
+
+UNKNOWN = -1  # the label of an image whose identity the source does not tell
+_PICKLES = (pickle.PROTO, b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0
+
+
+class ImageItem(NamedTuple):
+    """One encoded image: its key and its label in the source, and its bytes."""
+
+    key: str
+    label: int
+    data: bytes
+
+
+class ImageSource:
+    """Encoded face images by position. Make one with :func:`image_source`.
+
+    Attributes
+    ----------
+    path : str
+    keys : sequence of str
+        (N,): path under the folder, key of the record, or position in the .bin.
+    labels : numpy.ndarray
+        (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
+    notes : sequence of str
+        Lines on what of a folder was left out, and why; a command that opens a source prints them.
+    damage : Damage
+        Images that decoded with a warning so far.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        keys: Sequence[str],
+        labels: np.ndarray,
+        read: Callable[[int], bytes],
+        what: str,
+        scaling: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ):
+        self.path = path
+        self.keys = keys
+        self.labels = labels
+        self.notes = notes
+        self.damage = Damage()
+        self._warned = 0
+        self._read = read
+        self._what = what
+        self._scaling = scaling  # commands that pack it anew in another size, the last with --image-size
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[ImageItem]:
+        for i in range(len(self)):
+            yield ImageItem(self.keys[i], int(self.labels[i]), self.read(i))
+
+    def read(self, i: int) -> bytes:
+        """The encoded bytes of the i-th image; safe to call from several threads."""
+        return self._read(i)
+
+    def name(self, i: int) -> str:
+        """The i-th image in messages: ``lfw.bin: image 17``."""
+        name = f"{self.path}: {self._what} {self.keys[i]}" if self._what else os.path.join(self.path, self.keys[i])
+        return printable(name)
+
+    def short_name(self, i: int) -> str:
+        """The i-th image within its source: ``Ann/Ann_0001.jpg``, ``image 17``."""
+        return printable(f"{self._what} {self.keys[i]}".lstrip())
+
+    def pixels(self, i: int, size: Tuple[int, int]) -> np.ndarray:
+        """The i-th image, decoded: uint8 (3, H, W), RGB.
+
+        Raises
+        ------
+        InsightError
+            It cannot be decoded, or is not of that (height, width).
+        """
+        try:
+            image = decode_rgb(self.read(i), self.name(i), lambda warning: self.damage.add(i, warning))
+        except InsightError as error:
+            raise self._without_it(error) from None
+        if image.shape[:2] != tuple(size):
+            raise InsightError(
+                f"{self.name(i)}: is {image.shape[0]}x{image.shape[1]} (height x width), the network takes "
+                f"{size[0]}x{size[1]}; give aligned faces of that size{self._or_scale(size)}"
+            )
+        return image.transpose(2, 0, 1)
+
+    def to_scale(self, size: Tuple[int, int]) -> str:
+        """What to do for images of that (height, width); empty where no command does it."""
+        commands = [f"insight {command}" for command in self._scaling]
+        return f"to scale them: {', then '.join(commands)} --image-size {size[0]},{size[1]}" if commands else ""
+
+    def _or_scale(self, size: Tuple[int, int]) -> str:
+        remedy = self.to_scale(size)
+        return f"; {remedy}" if remedy else ""
+
+    def _without_it(self, error: InsightError) -> InsightError:
+        """The error of an image of a set, which can be left out."""
+        if self._what != "record":
+            return error
+        remedy = f"`{remedies.into_new(self.path)} --deep` leaves out what cannot be decoded"
+        return InsightError(f"{str(error).partition('; ')[0]}; {remedy}")
+
+    def warn_of_damage(self) -> None:
+        """Print a warning that names damaged images, unless it was printed for all of them already."""
+        if len(self.damage) > self._warned:
+            self._warned = len(self.damage)
+            warn(self.damage.line(self.path, len(self), self.short_name))
+
+    def digest(self) -> str:
+        """What tells this source from another or a later one: keys, labels, and size and time of each file."""
+        state = hashlib.sha256()
+        in_files = not self._what
+        for key, label in zip(self.keys, self.labels.tolist()):
+            stat = _status(os.path.join(self.path, key)) if in_files else None
+            state.update(repr((key, label, stat and (stat.st_size, stat.st_mtime_ns))).encode())
+        if not in_files:
+            stat = _status(self.path)
+            state.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
+        return state.hexdigest()
+
+    def check(self) -> None:
+        """Look at the first bytes of every file of a folder: better now than after hours of embedding.
+
+        Raises
+        ------
+        InsightError
+            Some are no images; the first few are named.
+        """
+        paths = [] if self._what else [os.path.join(self.path, key) for key in self.keys]
+        found = []
+        for path in track(paths, "looking at files", unit="files"):
+            reason = folders.why_no_image(path)
+            if reason:
+                found.append((printable(path), reason))
+        if found:
+            others = ", ".join(name for name, _ in found[1 : folders.NAMED])
+            others = f"; {len(found) - 1} others cannot be used either: {others}" if others else ""
+            others += ", …" if len(found) > folders.NAMED else ""
+            raise InsightError(f"{found[0][0]}: {found[0][1]}; remove it or replace it{others}")
+
+    def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
+        """Up to ``count`` images from all over the source, decoded: uint8 (N, 3, H, W), RGB."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
+        images = np.stack([self.pixels(i, size) for i in chosen.tolist()])
+        self.warn_of_damage()
+        return images
+
+
+def image_source(path) -> ImageSource:
+    """Open an identity folder tree, a .rec file or a verification .bin.
+
+    Raises
+    ------
+    InsightError
+        The path is none of them, or holds no image.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return _folder(path)
+    reason = files.why_unreadable(path)
+    if reason:
+        reason = "no such file or folder" if reason == "no such file" else reason
+        raise InsightError(f"{path}: {reason}; want identity folders, a .rec or a verification .bin")
+    with open(path, "rb") as opened:
+        start = opened.read(4)
+    if start == framing.MAGIC_BYTES:
+        return _records(path)
+    if start[:1] in _PICKLES:
+        images = evalbin.read_bin(path).images
+        keys = [str(i) for i in range(len(images))]
+        labels = np.full(len(images), UNKNOWN, np.int64)
+        return ImageSource(path, keys, labels, images.__getitem__, "image", scaling_of_bin(path))
+    raise InsightError(f"{path}: neither a .rec nor a verification .bin (it starts with {start!r})")
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise InsightError(
+            f"{printable(path)}: {error.strerror}; it was there when the input was listed; run again"
+        ) from None
+
+
+def _records(path: str) -> ImageSource:
+    records = faceset.FaceSet.open(path)
+    keys = [str(key) for key in records.images.tolist()]
+    scaling = (f"rec2image {shlex.quote(path)} DIR", "dir2lst DIR F.lst", "face2rec F.lst")
+    return ImageSource(path, keys, np.asarray(records.labels, np.int64), records.payload, "record", scaling)
+
+
+def scaling_of_bin(path) -> Tuple[str, ...]:
+    """Commands that pack a verification .bin anew; see :class:`ImageSource`."""
+    return (f"rec2image {shlex.quote(os.fspath(path))} DIR", "make-bin DIR/pairs.csv NEW.bin")
+
+
+def _folder(path: str) -> ImageSource:
+    """One folder per identity, images directly in it, both sorted by name."""
+    read = folders.read_identities(path)
+    keys = [f"{identity.name}/{file}" for identity in read.identities for file in identity.files]
+    labels = np.repeat(np.arange(len(read.identities)), [len(identity.files) for identity in read.identities])
+    scaling = (f"dir2lst {shlex.quote(path)} F.lst", "face2rec F.lst")
+    return ImageSource(path, keys, labels.astype(np.int64), file_reader(path, keys), "", scaling, read.lines())
+
+
+def file_reader(root, names: Sequence[str]) -> Callable[[int], bytes]:
+    """What reads the i-th of files under a folder.
+
+    Raises
+    ------
+    InsightError
+        When it is called: the file is gone, cannot be read or is empty.
+    """
+
+    def read(i: int) -> bytes:
+        path = os.path.join(root, names[i])
+        try:
+            return files.read_file(path)
+        except files.Unreadable as error:
+            raise InsightError(f"{printable(path)}: {error}; remove it or replace it, then run again") from None
+
+    return read

@@ -1,0 +1,136 @@
+"""Encoded images -> pixels, and the warnings that decoders give about damaged data.
+
+A damaged image often decodes: the decoder fills what it cannot read with grey or noise, and warns. OpenCV
+prints such warnings and does not return them, so each format is read in the way that yields them:
+
+- JPEG: with ``simplejpeg`` (libjpeg-turbo), which has the pixels and the warnings of OpenCV's decoder. An image
+  with a warning is decoded again with OpenCV, its stderr captured: OpenCV decides whether it is usable and
+  gives the pixels, as in other readers of records.
+- PNG: with OpenCV. Checksums and compressed pixels are checked first; where they are wrong, stderr is captured.
+- WebP: with OpenCV, whose decoder prints nothing and rejects damaged files.
+- Other formats: with OpenCV, stderr captured.
+
+Warnings are in the words of libjpeg (``jerror.h``) and libpng. Nothing reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Optional
+
+import numpy as np
+from simplejpeg import decode_jpeg, decode_jpeg_header
+
+from . import png as pngfile
+from .decoder_stderr import capture
+
+BGR, RGB, STORED = "BGR", "RGB", "stored"
+_JPEG, _PNG, _RIFF, _WEBP = b"\xff\xd8\xff", pngfile.SIGNATURE, b"RIFF", b"WEBP"
+_MOST_PIXELS = 1 << 30  # OpenCV's limit: a damaged header must not ask for all memory
+_CUT = "Premature end of JPEG file"
+# libpng about chunks that do not affect pixels, such as an odd colour profile: not damage, unless a checksum is wrong.
+_HARMLESS = re.compile(r"(?:libpng warning: )?[a-z][A-Za-z]{3}: (?!CRC error)")
+# In front of a message: OpenCV's log has a time and a line number there.
+_PREFIX = re.compile(r"libpng (?:warning|error): |\[ ?\w+:\d+@[\d.]+\] global \S+ \w+ |imdecode_\('.*?'\): ")
+
+
+class Decoded(NamedTuple):
+    """Pixels, None for an image that does not decode; and the decoder's warning or error, "" for none."""
+
+    pixels: Optional[np.ndarray]
+    warning: str
+
+
+def decode(data, order: str = BGR, checked: bool = False) -> Decoded:
+    """Decode an image without printing anything.
+
+    Parameters
+    ----------
+    data : bytes-like
+    order : str
+        ``BGR`` or ``RGB``: uint8 (H, W, 3). ``stored``: as :data:`cv2.IMREAD_UNCHANGED` gives it, which may have
+        1, 2 or 4 channels and other types; JPEGs are BGR all the same. EXIF orientation is not applied.
+    checked : bool
+        These bytes decoded without a warning before; skip the checks that this makes unnecessary.
+    """
+    if len(data) > 2 and data[0] == 0xFF and data[1] == 0xD8 and data[2] == 0xFF:
+        return _jpeg(data, order, checked)
+    start = bytes(memoryview(data)[:12])
+    if start[:8] == _PNG:
+        sound = pngfile.without_extras(bytes(data), not checked)
+        return _captured(data, order) if sound is None else Decoded(_opencv(sound, order), "")
+    if start[:4] == _RIFF and start[8:] == _WEBP:
+        return Decoded(_opencv(data, order), "")
+    return _captured(data, order) if start else Decoded(None, "")
+
+
+def quick_warning(data) -> str:
+    """A warning or error of the decoder, "" for none; takes half the time of :func:`decode` for a JPEG.
+
+    A JPEG is decoded to grey at 1/8 of its size: all of its data is read, and few pixels are computed.
+    """
+    if bytes(memoryview(data)[:3]) != _JPEG:
+        return decode(data).warning
+    try:
+        decode_jpeg(data, "GRAY", True, True, 1, 1)
+    except ValueError as error:
+        return decode(data).warning if _is_unsupported(error) else str(error)
+    return ""
+
+
+def opencv():
+    """The module cv2, imported when it is needed: sound JPEGs do not need it, and it doubles the import time."""
+    import cv2
+
+    cv2.setNumThreads(0)  # images are decoded in our threads; OpenCV's own pool would slow them down
+    return cv2
+
+
+def _jpeg(data, order: str, checked: bool) -> Decoded:
+    colours = RGB if order == RGB else BGR
+    try:
+        if not checked and _is_enormous(data):
+            return _captured(data, order)
+        return Decoded(decode_jpeg(data, colours), "")
+    except ValueError as error:
+        if _is_unsupported(error):
+            return _captured(data, order)
+        warning = str(error)
+    pixels, printed = _captured(data, order)
+    if pixels is not None and warning == _CUT and not printed and not _same(pixels, data, colours):
+        pixels = None  # OpenCV before 4.11 returns rows that it never wrote
+    return Decoded(pixels, printed or warning)
+
+
+def _is_enormous(data) -> bool:
+    height, width, _, _ = decode_jpeg_header(data)
+    return height * width > _MOST_PIXELS
+
+
+def _is_unsupported(error: ValueError) -> bool:
+    """Whether TurboJPEG does not support this kind of JPEG; its own messages begin with its function names."""
+    return str(error).startswith("tj")
+
+
+def _same(pixels: np.ndarray, data, colours: str) -> bool:
+    """Whether the decoder that fills missing rows with grey gives these pixels."""
+    try:
+        return np.array_equal(decode_jpeg(data, colours, buffer=np.zeros(pixels.size, np.uint8), strict=False), pixels)
+    except ValueError:
+        return False
+
+
+def _captured(data, order: str) -> Decoded:
+    pixels, lines = capture(lambda: _opencv(data, order))
+    warnings = [_PREFIX.sub("", line) for line in lines if not _HARMLESS.match(line)]
+    return Decoded(pixels, warnings[0] if warnings else "")
+
+
+def _opencv(data, order: str) -> Optional[np.ndarray]:
+    cv2 = opencv()
+    how = cv2.IMREAD_UNCHANGED if order == STORED else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except cv2.error:  # sides beyond OpenCV's limit
+        return None
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if order == RGB and pixels is not None else pixels

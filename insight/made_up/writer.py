@@ -1,0 +1,258 @@
+"""A licence-free set of faces of people who do not exist, drawn from a seed.
+
+Two pictures of one person differ in pose, light, expression, sharpness, colour and background, while
+shape, features, skin, hair and marks stay. Each picture depends on (seed, identity, image) alone, not
+on how many are made or by how many workers, so a larger set contains every smaller one. Bytes are the
+same wherever NumPy's and OpenCV's arithmetic and OpenCV's JPEG are.
+
+    write_aligned("faces", identities=64, images=20)      faces/person_00000/0000.jpg, 112 x 112
+    write_photos("photos", identities=64, images=5)       photos/person_00000/0000.jpg and faces.csv
+    pixels, points = render_face(identity=3, image=7)
+
+Raises :class:`insight.errors.InsightError` for counts and folders that cannot be used.
+"""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, Iterator, List, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from ..errors import InsightError
+from ..files.commit import folder_beside
+from ..machine.cores import physical_cores
+from ..progress import track
+from .face_paint import Look, build_look
+from .face_render import render_aligned
+from .nuisance import Nuisance, draw_shot
+from .people import draw_identity
+from .photos import STRANGERS, Face, render_photo
+
+__all__ = ["Face", "Nuisance", "Written", "render_face", "render_photo", "write_aligned", "write_photos"]
+
+CHART = 320  # texels; 1.5 of them to a pixel of the crop
+QUALITY = 95  # of the JPEG files; what earlier compression did is part of Nuisance
+MOST_IMAGES = 10_000  # of a person: file names have four digits
+TRUTH_NAME = "faces.csv"
+TRUTH_COLUMNS = (
+    "image face identity subject x1 y1 x2 y2 left_eye_x left_eye_y right_eye_x right_eye_y nose_x nose_y "
+    "left_mouth_x left_mouth_y right_mouth_x right_mouth_y"
+).split()
+
+
+@dataclass
+class Written:
+    """What a set came to."""
+
+    folder: str
+    identities: int
+    images: int
+    faces: int
+    seconds: float
+
+    def lines(self) -> List[str]:
+        faces = f", {self.faces} faces ({TRUTH_NAME})" if self.faces != self.images else ""
+        return [f"{self.folder}: {self.images} images of {self.identities} people{faces}, {self.seconds:.1f} s"]
+
+
+def render_face(
+    identity: int, image: int, seed: int = 0, nuisance: Optional[Nuisance] = None
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Draw one aligned face.
+
+    Parameters
+    ----------
+    identity, image : int
+        Person and picture, from 0.
+    seed : int
+        The world; another seed has other people.
+    nuisance : Nuisance, optional
+        How strongly pictures of a person may differ; ``Nuisance()`` if left out.
+
+    Returns
+    -------
+    pixels : np.ndarray
+        (112, 112, 3) uint8 RGB.
+    points : np.ndarray
+        (5, 2) float64: where the eyes, the nose tip and the mouth corners are, x, y in pixels, image-left
+        first. The similarity that brings them nearest to InsightFace's template is the crop's jitter.
+    """
+    _check(identity + 1, image + 1, seed)
+    look = _look(seed, identity)
+    return render_aligned(look, draw_shot(seed, identity, image, nuisance or Nuisance()))
+
+
+def write_aligned(
+    out_dir: str,
+    identities: int = 64,
+    images: int = 20,
+    seed: int = 0,
+    nuisance: Optional[Nuisance] = None,
+    workers: Optional[int] = None,
+) -> Written:
+    """Write a folder of aligned 112 x 112 faces, ``person_<identity>/<image>.jpg``.
+
+    Parameters
+    ----------
+    out_dir : str
+        Must not exist or be empty. It appears when the set is whole; until then the set grows in a
+        hidden folder beside it, which goes on any error.
+    identities, images : int
+        How many people, and pictures of each.
+    seed, nuisance
+        As in :func:`render_face`.
+    workers : int, optional
+        Processes; all physical cores if left out. The set does not depend on it.
+
+    Raises
+    ------
+    InsightError
+        A count is out of range, or something stands at ``out_dir``.
+    OSError
+        The disk is full, or the folder cannot be written.
+    """
+    _check(identities, images, seed)
+    return _write(out_dir, _write_person, identities, images, seed, nuisance, workers)
+
+
+def write_photos(
+    out_dir: str,
+    identities: int = 64,
+    images: int = 5,
+    seed: int = 0,
+    nuisance: Optional[Nuisance] = None,
+    workers: Optional[int] = None,
+) -> Written:
+    """Write a folder of photographs, 540 x 720 to 960 x 720, of the same people as :func:`write_aligned`.
+
+    The person of a folder has the largest face, nearest to the middle; up to two bystanders belong to no
+    folder. ``faces.csv`` beside the folders has a row per face: image, face (0 is the subject), identity,
+    subject (1 or 0), box (x1, y1, x2, y2: hairline to chin, cheek to cheek) and five points, in pixels.
+    Parameters and errors are those of :func:`write_aligned`.
+    """
+    _check(identities, images, seed)
+    return _write(out_dir, _write_album, identities, images, seed, nuisance, workers)
+
+
+def _check(identities: int, images: int, seed: int) -> None:
+    for name, value, most in (("identities", identities, STRANGERS), ("images", images, MOST_IMAGES)):
+        if not 1 <= value <= most:
+            raise InsightError(f"--{name} {value}: want 1 to {most}")
+    if not 0 <= seed < 2**32:
+        raise InsightError(f"--seed {seed}: want 0 to 4294967295")
+
+
+# ------------------------------------------------------------------------- what one worker does
+
+
+@lru_cache(maxsize=4)
+def _look(seed: int, identity: int) -> Look:
+    return build_look(draw_identity(seed, identity), CHART)
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    path.write_bytes(coded.tobytes())  # not cv2.imwrite, which keeps a full disk to itself
+
+
+def _write_person(root: Path, identity: int, images: int, seed: int, nuisance: Nuisance) -> List[list]:
+    folder = root / f"person_{identity:05d}"
+    folder.mkdir()
+    look = build_look(draw_identity(seed, identity), CHART)
+    for image in range(images):
+        _save(render_aligned(look, draw_shot(seed, identity, image, nuisance))[0], folder / f"{image:04d}.jpg")
+    return []
+
+
+def _write_album(root: Path, identity: int, images: int, seed: int, nuisance: Nuisance) -> List[list]:
+    folder = root / f"person_{identity:05d}"
+    folder.mkdir()
+    rows = []
+    for image in range(images):
+        path = folder / f"{image:04d}.jpg"
+        pixels, faces = render_photo(seed, identity, image, nuisance)
+        _save(pixels, path)
+        for number, face in enumerate(faces):
+            numbers = [f"{v:.2f}" for v in (*face.box, *face.points.ravel())]
+            rows.append([str(path.relative_to(root)), number, face.identity, int(face.subject), *numbers])
+    return rows
+
+
+# ----------------------------------------------------------------------------- many workers, one set
+
+
+def _write(out_dir, write_one: Callable, identities, images, seed, nuisance, workers) -> Written:
+    start = time.monotonic()
+    workers = physical_cores() if workers is None else workers
+    if workers < 1:
+        raise InsightError(f"--num-workers {workers}: want 1 or more")
+    jobs = [(identity, images, seed, nuisance or Nuisance()) for identity in range(identities)]
+    with folder_beside(out_dir) as root:
+        done = _in_processes if min(workers, identities) > 1 else _in_this_process
+        rows: List[list] = []
+        for found in track(done(write_one, root, jobs, workers), "drawing", identities, "people"):
+            rows += found
+        if rows:
+            rows.sort(key=lambda row: (row[0], row[1]))
+            with open(root / TRUTH_NAME, "w", encoding="ascii", newline="") as out:
+                csv.writer(out, lineterminator="\n").writerows([TRUTH_COLUMNS, *rows])
+    pictures = identities * images
+    return Written(str(out_dir), identities, pictures, len(rows) or pictures, time.monotonic() - start)
+
+
+def _in_this_process(write_one: Callable, root: Path, jobs: list, workers: int) -> Iterator[List[list]]:
+    for job in jobs:
+        yield write_one(root, *job)
+
+
+def _in_processes(write_one: Callable, root: Path, jobs: list, workers: int) -> Iterator[List[list]]:
+    """Results as they come. No worker writes any more when this ends, however it ends."""
+    # spawn: a fork of a process in which MXNet or OpenCV run threads may hang
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin_worker)
+    try:
+        with _interrupt_held_back():  # workers inherit this, so that Ctrl-C is the parent's alone to answer
+            futures = [pool.submit(write_one, root, *job) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool:
+        raise InsightError(
+            "--num-workers: a worker process died; memory may be short, or a script that calls this lacks "
+            "`if __name__ == '__main__':`; use 1 worker"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker() -> None:
+    """One core to each worker, and none left behind when the parent is killed."""
+    cv2.setNumThreads(0)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,146 @@
+"""Evaluate a model on sets and write what was found: the page, and the card with the same facts."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Sequence
+
+from .. import __version__
+from ..engines.engine import Engine
+from ..errors import InsightError
+from ..files import atomic
+from ..runs.trainlog import read_logs
+from ..verify.figures import figures
+from ..verify.verification import EvalSet, verify
+from . import origin, render
+from .sections import Fact, Target, Training, target_section, training_section
+
+MOST_PAIRS = 100  # of each kind, whose images go into the page
+
+
+class Settings(NamedTuple):
+    """How to evaluate, and how many of the hardest pairs of each kind to show."""
+
+    batch_size: int = 32
+    folds: int = 10
+    resamples: int = 1000
+    seed: int = 0
+    hardest: int = 8
+
+
+class Report(NamedTuple):
+    """All that the page and the card say."""
+
+    title: str
+    evaluated: str  # when, by what
+    facts: List[Fact]
+    targets: List[Target]
+    training: Optional[Training]
+    origin: origin.Origin
+    limits: List[str]
+
+
+def check_outputs(
+    output: str, card: str = "", overwrite: bool = False, hardest: int = 0, inputs: Sequence[atomic.PathLike] = ()
+) -> None:
+    """Say before any work what cannot be written.
+
+    Raises
+    ------
+    InsightError
+        A file is there already, cannot be written or is one of ``inputs``; both outputs are one file, too many pairs
+        are to be shown, or matplotlib or Jinja is not installed.
+    """
+    if hardest > MOST_PAIRS:
+        raise InsightError(f"--hardest {hardest}: at most {MOST_PAIRS}; every image becomes a part of the page")
+    if card and os.path.realpath(card) == os.path.realpath(output):
+        raise InsightError(f"--card {card}: is --output too; give another name")
+    for option, path in (("--output", output), ("--card", card)):
+        if path and os.path.isfile(path) and not overwrite:
+            raise InsightError(f"{path}: is there already; give another name, or --overwrite")
+        if path:
+            atomic.check_output(path, option, inputs)
+    render.require()
+
+
+def write_report(
+    engine: Engine,
+    sets: Sequence[EvalSet],
+    output: str,
+    card: str = "",
+    logs: Sequence[str] = (),
+    title: str = "",
+    overwrite: bool = False,
+    settings: Optional[Settings] = None,
+) -> Report:
+    """Evaluate, then write the page and, where one is asked for, the card; neither where anything fails.
+
+    Parameters
+    ----------
+    engine : Engine
+        The network.
+    sets : sequence of EvalSet
+        What to verify on.
+    output, card : str
+        The HTML file and the Markdown file.
+    logs : sequence of path
+        Of training runs, whose curves are drawn.
+    title : str
+        Heading; the last two parts of the model's path where empty.
+    overwrite : bool
+        Replace files that are there.
+    settings : Settings, optional
+
+    Raises
+    ------
+    InsightError
+        As :func:`check_outputs`, :func:`insight.verify.verification.verify`, and
+        :func:`insight.runs.trainlog.read_logs` raise it; or the model's lineage is damaged.
+    """
+    settings = settings or Settings()
+    check_outputs(output, card, overwrite, settings.hardest)
+    runs = read_logs(logs)
+    source = origin.find(engine.spec, sets)
+    targets = []
+    for number, eval_set in enumerate(sets, 1):
+        result = verify(engine, eval_set, engine.image_size, settings.batch_size, settings.folds, show_progress=True)
+        found = figures(result, settings.resamples, settings.seed)
+        targets.append(target_section(number, eval_set, result, found, engine.image_size, settings.hardest))
+    report = Report(
+        title or _name(engine.spec),
+        _evaluated(engine),
+        _facts(engine, source),
+        targets,
+        training_section(runs) if runs else None,
+        source,
+        [f"The model {note}." for note in engine.notes] + [limit for t in targets for limit in t.limits],
+    )
+    texts = {output: render.page(report), **({card: render.card(report)} if card else {})}
+    with ExitStack() as both:  # they appear together, at its end
+        for path, text in texts.items():
+            both.enter_context(atomic.write_beside(path, "w", encoding="utf-8", errors="backslashreplace")).write(text)
+    return report
+
+
+def _name(spec: str) -> str:
+    """The model without the folders of the machine: its last two parts."""
+    return "/".join(Path(spec).parts[-2:])
+
+
+def _evaluated(engine: Engine) -> str:
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return f"Evaluated {now} by insight {__version__}, {engine.describe()}."
+
+
+def _facts(engine: Engine, source: origin.Origin) -> List[Fact]:
+    height, width = engine.image_size
+    size = sum(file.size for file in source.files)
+    return [
+        Fact("Model", _name(engine.spec)),
+        Fact("Input", f"{height} x {width} RGB, 0..255, aligned face"),
+        Fact("Embedding", f"{engine.dimension} numbers"),
+        Fact("Size", f"{size / 1e6:.2f} MB"),
+    ]

@@ -1,0 +1,61 @@
+"""Facts into text by the templates in ``templates/``. Needs Jinja and matplotlib (the extra ``plots``)."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from ..errors import InsightError
+from ..verify.lines import COLUMNS
+from .htmlpage import STYLE
+
+REMEDY = "run: pip install -e '.[plots]'"
+_MARKDOWN = re.compile(r"([\\`*\[\]<|]|(?<!\w)_|_(?!\w))")  # within a word, an underscore is one
+
+
+def require() -> None:
+    """Raise one line where a library is missing."""
+    for package, module in (("Jinja", "jinja2"), ("matplotlib", "matplotlib.figure")):
+        try:
+            __import__(module)
+        except ImportError as error:
+            raise InsightError(f"{package} is not installed, or does not load ({error}); {REMEDY}") from None
+
+
+def page(report) -> str:
+    """The HTML page of a :class:`~insight.pages.model_report.Report`."""
+    return _environment(True).get_template("page.html").render(report=report, style=STYLE, columns=COLUMNS)
+
+
+def card(report) -> str:
+    """Its model card, Markdown."""
+    text = _environment(False).get_template("card.md").render(report=report, columns=COLUMNS)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _environment(html: bool):
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("insight.pages"),
+        autoescape=html,
+        finalize=None if html else _escaped,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _breakable(name: str) -> str:
+    """A name as HTML that may go on in the next line behind a folder or an underscore."""
+    return re.sub("([/_])", r"\1<wbr>", escape(name))
+
+
+def _escaped(value: object) -> object:
+    """Text as Markdown shows it literally, on one line; a table's cell too."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):  # a number, or marked as safe
+        return value
+    return _MARKDOWN.sub(r"\\\1", " ".join(value.split()))

@@ -1,0 +1,199 @@
+"""What is said of one target and of training: words, rows, drawings and pictures, ready for the templates."""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..images.pixels import decode_bgr, encode_bgr, fit
+from ..runs.trainlog import TrainLog
+from ..verify import lines
+from ..verify.figures import Figures
+from ..verify.hardest import HardPair, hardest_pairs
+from ..verify.verification import EvalSet, Verification
+from . import charts
+from .charts import Chart
+from .htmlpage import data_uri
+
+LARGEST_PICTURE = 24 << 10  # bytes; a larger one is packed anew
+JPEG_QUALITY = 90
+
+
+class Fact(NamedTuple):
+    """A name and what it is."""
+
+    name: str
+    value: str
+
+
+class TableRow(NamedTuple):
+    """A row under :data:`insight.verify.lines.COLUMNS`: fields, or why there are none."""
+
+    what: str
+    cells: List[str]
+    missing: str
+
+
+class Picture(NamedTuple):
+    """An image as a data URI, and its name in the set."""
+
+    uri: str
+    name: str
+
+
+class Tile(NamedTuple):
+    """A pair that is shown: its cosine, its two pictures, and whether the threshold judges it wrongly."""
+
+    cosine: str
+    pictures: List[Picture]
+    wrong: bool
+
+
+class Tiles(NamedTuple):
+    """Pairs of one kind, the hardest first; ``error`` is what a wrong one is called."""
+
+    heading: str
+    error: str
+    summary: str
+    tiles: List[Tile]
+
+
+class Target(NamedTuple):
+    """Everything about the model on one set."""
+
+    id: str
+    name: str
+    verdict: str
+    facts: List[Fact]
+    notes: List[str]
+    rows: List[TableRow]
+    charts: List[Chart]
+    hardest: List[Tiles]
+    limits: List[str]
+
+
+class Training(NamedTuple):
+    """Curves of the runs whose logs are given, and the best checkpoint of each in words."""
+
+    runs: List[Tuple[str, str]]  # colour and name
+    summary: str
+    charts: List[Chart]
+
+
+def target_section(
+    number: int, eval_set: EvalSet, result: Verification, found: Figures, image_size: Tuple[int, int], hardest: int
+) -> Target:
+    """The section of one set, the ``number``-th of the page, with up to ``hardest`` pairs of each kind."""
+    name = f"target-{number}"
+    table = [
+        TableRow(row.what, [], lines.not_measurable(row, found.different))
+        if row.needed
+        else TableRow(row.what, lines.cells(row, found.different), "")
+        for row in lines.rows(result, found)
+    ]
+    return Target(
+        name,
+        result.name,
+        _verdict(result, found),
+        _target_facts(result, found),
+        lines.about(result, found)[1:],  # the pairs are among the facts
+        table,
+        charts.of_target(name, result, found),
+        _hardest(eval_set, result, found, image_size, hardest) if hardest else [],
+        _limits(result, found),
+    )
+
+
+def training_section(runs: Sequence[TrainLog]) -> Training:
+    """Curves of all runs, a chart for each quantity."""
+    from ..plots.trainreport import summary
+
+    return Training(charts.run_legend(runs), summary(runs), charts.of_training(runs))
+
+
+def _lowest(found: Figures) -> Optional[float]:
+    """The lowest FAR that the set can show."""
+    return min((far for far, point in found.at_far.items() if point), default=None)
+
+
+def _verdict(result: Verification, found: Figures) -> str:
+    folds = len(result.folds.per_fold)
+    accuracy = f"accuracy {result.folds.accuracy:.5f} ± {result.folds.std:.5f} over {folds} folds"
+    far = _lowest(found)
+    if far is None:
+        return f"{accuracy}; no TAR at a FAR: {found.different} impostor pairs are too few"
+    return f"{accuracy}; TAR {found.at_far[far].tar:.5f} at FAR {lines.power(far)}, by {found.different} impostor pairs"
+
+
+def _target_facts(result: Verification, found: Figures) -> List[Fact]:
+    return [
+        Fact("Accuracy over folds", f"{result.folds.accuracy:.5f}"),
+        Fact("Deviation over folds", f"{result.folds.std:.5f}"),
+        Fact("Same pairs", str(found.same)),
+        Fact("Impostor pairs", str(found.different)),
+        Fact("Distinct images", str(result.images)),
+        Fact("AUC", f"{found.auc:.5f}"),
+        Fact("EER", f"{found.eer:.5f}"),
+        Fact("XNorm", f"{result.xnorm:.4f}"),
+        Fact("Decoding and network", f"{result.seconds:.1f} s"),
+    ]
+
+
+def _hardest(eval_set: EvalSet, result: Verification, found: Figures, size: Tuple[int, int], count: int) -> List[Tiles]:
+    point = found.at_best_accuracy
+    different, same = hardest_pairs(result, point.squared_l2, count)
+    rejects = round((1 - point.tar) * found.same)
+    where = f"at cosine {lines.decimal(point.cosine)}, the threshold of best accuracy"
+
+    def tiles(pairs: List[HardPair], wrong: bool) -> List[Tile]:
+        return [_tile(eval_set, pair, pair.accepted is wrong, size) for pair in pairs]
+
+    return [
+        Tiles(
+            "Most similar pairs of different people",
+            "false accept",
+            f"{point.false_accepts} of {found.different} are accepted {where}.",
+            tiles(different, True),
+        ),
+        Tiles(
+            "Least similar pairs of one person",
+            "false reject",
+            f"{rejects} of {found.same} are rejected {where}.",
+            tiles(same, False),
+        ),
+    ]
+
+
+def _tile(eval_set: EvalSet, pair: HardPair, wrong: bool, size: Tuple[int, int]) -> Tile:
+    images = eval_set.pairs[pair.pair].tolist()
+    source = eval_set.source
+    pictures = [Picture(_picture(source.read(i), source.name(i), size), source.short_name(i)) for i in images]
+    return Tile(f"{pair.cosine:.4f}", pictures, wrong)
+
+
+def _picture(data: bytes, name: str, size: Tuple[int, int]) -> str:
+    uri = data_uri(data) if len(data) <= LARGEST_PICTURE else None
+    return uri or str(data_uri(encode_bgr(fit(decode_bgr(data, name), size), ".jpg", JPEG_QUALITY)))
+
+
+def _limits(result: Verification, found: Figures) -> List[str]:
+    limits = [f"{result.name}: {found.different} impostor pairs show no FAR below 1 in {found.different}."]
+    far = _lowest(found)
+    if far is not None:
+        accepts = found.at_far[far].false_accepts
+        limits[0] += f" The threshold for FAR {lines.power(far)} rests on {accepts} false accept{'s'[: accepts != 1]}."
+    between = found.intervals
+    if between and between.accuracy:
+        low, high = between.accuracy
+        limits.append(
+            f"{result.name}: the accuracy's 95 % interval is {low:.5f}-{high:.5f}, by resamples over {between.over}."
+        )
+        if between.over == "pairs":
+            limits.append(
+                f"{result.name}: it is not known who is in the pairs. Pairs that share a person are not independent, "
+                "so the intervals are too narrow."
+            )
+    if found.at_best_accuracy.accuracy == 1 and np.ptp(result.folds.per_fold) == 0:
+        limits.append(f"{result.name}: no pair is judged wrongly, so the set does not show where the model fails.")
+    return limits

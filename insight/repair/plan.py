@@ -1,0 +1,238 @@
+"""What is wrong with a set, and what of it can be kept: the first half of dataset-repair.
+
+:class:`Records` walks the .rec, :class:`Layout` judges its header and identity records. Here
+follows from both which keys the records should have, whether the .rec itself can stay as it is,
+and which images go into a new one.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from ..check.layout import INDEXED, PLAIN, Layout
+from ..check.records import Records
+from ..check.rules import Findings
+from ..errors import InsightError
+from ..formats.idx import idx_path_of
+from .sizes import Pictures, Size, by
+
+FITS, PARTIAL, WRONG, MISSING = "fits", "partial", "wrong", "missing"
+_WRONG = ("idx-unreadable", "idx-duplicate-key", "idx-foreign", "idx-offset", "idx-shared-offset")
+_MARKS = ("header-missing", "header-range", "identity-record", "identity-range", "key-gap", "stray-key")
+_LARGEST_LABEL = 1 << 31  # what readers of sets take
+
+
+class Diagnosis(NamedTuple):
+    """What a .rec and the .idx beside it are.
+
+    Attributes
+    ----------
+    index : str
+        ``fits``; ``partial``: right, and without keys for some records; ``wrong``; or ``missing``.
+    why : str
+        What is wrong with the .idx.
+    keys : np.ndarray
+        (M,) int64: the key of each record: from the .idx where that can stay, else from the .rec;
+        -1 where a partial .idx names none.
+    told : bool
+        These are the keys that the set had.
+    layout : Layout
+        The images by these keys.
+    faults : list of str
+        What only a new .rec can mend: damage, wrong header and identity records.
+    """
+
+    index: str
+    why: str
+    keys: np.ndarray
+    told: bool
+    layout: Layout
+    faults: List[str]
+
+
+def diagnose(records: Records, findings: Findings, complete: bool = False) -> Diagnosis:
+    """Judge a set by its records and its .idx.
+
+    Parameters
+    ----------
+    records : Records
+    findings : Findings
+        What reading them has found.
+    complete : bool
+        An .idx that leaves out records is wrong.
+
+    Raises
+    ------
+    InsightError
+        The .rec holds no record.
+    """
+    if not len(records.offsets):
+        what = findings.first("not-recordio", "truncated-tail", "damaged-record")[0]
+        raise InsightError(f"{records.rec_path}: holds no record that can be read ({what}); give the .rec of a set")
+    index, why = _judge_index(records, findings)
+    out_of_step = (records.keys < 0) & (records.offsets & 3 != 0)  # which no .idx names, whatever was meant
+    if index == PARTIAL and (complete or out_of_step.any()):
+        index = WRONG
+    kept = index in (FITS, PARTIAL) or _names_all(records, findings)
+    keys = records.keys if kept else records.own_keys()
+    layout, marks = _lay_out(records, keys)
+    if index in (FITS, PARTIAL) and marks and not records.damage:
+        other, own_marks = _lay_out(records, records.own_keys())
+        if not own_marks:  # the records' own numbers are right, so these keys are of another set
+            index, why = WRONG, f"its keys do not fit the records: {marks[0]}"
+            kept, keys, layout, marks = False, other.records.keys, other, own_marks
+    faults = [f"offset {d.offset}: {d.reason}" for d in records.damage]
+    if marks or records.damage:
+        layout = Layout(records.with_keys(keys, sound=False), Findings())
+    return Diagnosis(index, why, keys, kept or records.tells_keys(), layout, faults + marks)
+
+
+def _judge_index(records: Records, findings: Findings) -> Tuple[str, str]:
+    if records.index is None and "idx-missing" in findings:
+        return MISSING, "it was missing"
+    wrong = findings.first(*_WRONG)
+    if wrong:
+        return WRONG, without_path(wrong[0], idx_path_of(records.rec_path))
+    stray = ~np.isin(records.index[1], records.offsets)
+    if stray.any():
+        return WRONG, f"{int(stray.sum())} of its {len(stray)} keys name no whole record"
+    unnamed = int((records.keys < 0).sum())
+    return (PARTIAL, f"it names {len(stray)} of {len(records.keys)} records") if unnamed else (FITS, "")
+
+
+def _names_all(records: Records, findings: Findings) -> bool:
+    """Whether an .idx gives every whole record its key, whatever it names besides."""
+    return records.index is not None and not findings.any_of(*_WRONG) and bool((records.keys >= 0).all())
+
+
+def _lay_out(records: Records, keys: np.ndarray) -> Tuple[Layout, List[str]]:
+    """The layout that keys give, and what is wrong with header and identity records then."""
+    found = Findings()
+    layout = Layout(records.with_keys(keys, sound=True), found)
+    return layout, [f"{code}: {what}" for code in _MARKS for what in found.first(code)]
+
+
+def without_path(message: str, path: str) -> str:
+    """What a message says of a file, without the file's name in front and the remedy behind."""
+    message = message.partition("; ")[0]
+    if not message.startswith(path):
+        return message
+    rest = message[len(path) :]
+    return "line " + rest[1:] if rest[1:2].isdigit() else rest.lstrip(": ")
+
+
+def float_labels(layout: Layout) -> np.ndarray:
+    """(N,) float64 labels of the images as the records have them."""
+    return layout.records.first[layout.rows].astype(np.float64)
+
+
+def whole_labels(labels: np.ndarray) -> np.ndarray:
+    """(N,) bool: which labels can mean an identity, however large they are."""
+    return np.isfinite(labels) & (labels == np.floor(labels)) & (labels >= 0)
+
+
+def usable_labels(labels: np.ndarray) -> np.ndarray:
+    """(N,) bool: which labels readers of sets take."""
+    return whole_labels(labels) & (labels < _LARGEST_LABEL)
+
+
+class Selection(NamedTuple):
+    """The images of a new set, in its order, and why the others are left out.
+
+    Attributes
+    ----------
+    at : np.ndarray
+        (N,) int64: positions in the layout.
+    labels : np.ndarray
+        (N,) int64: new labels.
+    old : np.ndarray or None
+        (C,) float64: old label of each new one; None where labels stay.
+    size : (int, int)
+        Height and width of all of them.
+    left_out : dict
+        Position in the layout -> reason.
+    """
+
+    at: np.ndarray
+    labels: np.ndarray
+    old: Optional[np.ndarray]
+    size: Size
+    left_out: Dict[int, str]
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+
+def select(
+    layout: Layout, seen: Pictures, size: Optional[Size] = None, keep_labels: bool = False, group: bool = False
+) -> Selection:
+    """Choose the images that can be trained on together, and number their labels.
+
+    Parameters
+    ----------
+    layout : Layout
+    seen : Pictures
+    size : (int, int), optional
+        Height and width of the images to keep; else the commonest.
+    keep_labels : bool
+        Do not number labels anew, whatever gaps they have.
+    group : bool
+        Put the images of each label together, by ascending label.
+
+    Raises
+    ------
+    InsightError
+        No image is left, most are of other sizes, or a label is too large to be kept.
+    """
+    rec_path = layout.records.rec_path
+    left_out = dict(seen.faults)
+    labels = float_labels(layout)
+    for i in np.flatnonzero(~whole_labels(labels)).tolist():
+        code = "label-negative" if labels[i] < 0 else "label-not-integer"
+        left_out.setdefault(i, f"{code}: label {labels[i]:.10g}")
+    chosen = _one_size(rec_path, seen, size)
+    for i in seen.others(chosen).tolist() if chosen else ():
+        left_out.setdefault(i, f"image-size: {by(seen.size_of(i))}, the set has {by(chosen)}")
+    keep = np.ones(len(labels), bool)
+    keep[list(left_out)] = False
+    at = np.flatnonzero(keep)
+    if not len(at) or chosen is None:
+        why = f"; the first, key {layout.keys[min(left_out)]}: {left_out[min(left_out)]}" if left_out else ""
+        raise InsightError(f"{rec_path}: none of its {len(labels)} images can be used{why}")
+    if group:
+        at = at[np.argsort(labels[at], kind="stable")]
+    old, new = np.unique(labels[at], return_inverse=True)
+    if keep_labels and old[-1] >= _LARGEST_LABEL:
+        raise InsightError(f"--keep-labels: {rec_path} has label {old[-1]:.0f}, want labels below 2^31; leave it out")
+    if keep_labels or old[-1] == len(old) - 1:
+        return Selection(at, labels[at].astype(np.int64), None, chosen, left_out)
+    return Selection(at, new.astype(np.int64), old, chosen, left_out)
+
+
+def _one_size(rec_path: str, seen: Pictures, size: Optional[Size]) -> Optional[Size]:
+    chosen = size or seen.commonest()
+    if size is None and chosen is not None and 2 * len(seen.others(chosen)) > seen.known():
+        raise InsightError(
+            f"{rec_path}: its images have different sizes (height x width: {seen.listed()}), and a set has one; give "
+            f"the one to keep with --image-size, or scale them: rec2image, dir2lst, face2rec --image-size"
+        )
+    return chosen
+
+
+def layout_name(found: Diagnosis) -> str:
+    """The layout of a new set: that of the old one, also where its header and identity records were lost.
+
+    face2rec's image labels are [identity, aligned] and its keys begin with 1. A damaged set whose
+    keys begin with 1 has lost them, too; im2rec's begin with 0.
+    """
+    records, rows = found.layout.records, found.layout.rows
+    if found.layout.name == INDEXED or records.ranges().any():
+        return INDEXED
+    if not len(rows) or found.layout.keys[0] != 1:
+        return PLAIN
+    second = records.second[rows]
+    aligned = (records.flags[rows] == 2) & ((second == 0) | (second == 1))
+    return INDEXED if records.damage or aligned.all() else PLAIN

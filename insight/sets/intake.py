@@ -1,0 +1,226 @@
+"""The images of lists, read, checked and converted ahead of the writer.
+
+One thread reads the files, in the order of the list, into shared memory. Workers (processes where a fork is safe)
+decode the images there to find damaged ones, and convert those that cannot be copied; only workers import NumPy
+and OpenCV. The writer takes copied images from the same memory. Chunks are yielded in the order of the
+list: results do not depend on the number of workers, and memory is bounded.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections import deque
+from itertools import islice
+from typing import Deque, Iterable, Iterator, Optional, Set, Tuple
+
+from ..executor import PROCESSES, Workers
+from ..executor.ticket import Ticket
+from ..files import reading as files
+from ..files.places import Places
+from ..formats.framing import MAGIC_BYTES
+from ..formats.lst import Entry
+from ..images.header import header_length
+from .chunk import Chunk, Span, Work, Worker, region
+from .prepare import DECODE, Outcome, Prepared, Skip, Target, verbatim
+
+CHUNK = 64  # images that are handed over together, at most
+SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
+_ROOM = 1 << 14, 1 << 17  # a slot with less left than the largest file so far is full; within these bounds
+_MOST_ASIDE = 1 << 26  # bytes of files that no slot had room for
+_ZEROS = (b"", b"\0\0\0", b"\0\0", b"\0")  # by size & 3: up to a multiple of 4
+_JPEG_END = b"\xff\xd9"
+
+
+class Intake:
+    """Reads lists of images ahead. A context manager: its workers end with the block.
+
+    Parameters
+    ----------
+    target : Target
+    workers : int
+        Processes that check and convert; threads where this process has other threads.
+    check : str
+        ``decode``: images that are copied are decoded too, to find damaged ones; ``headers``: they are not.
+    gap : int
+        Bytes to leave in front of each image that is copied.
+    """
+
+    def __init__(self, target: Target, workers: int = 1, check: str = DECODE, gap: int = 0):
+        self._target = target
+        self._check = check == DECODE
+        self._gap = gap
+        self._count = workers
+        self._map = mmap.mmap(-1, SLOTS * SLOT_BYTES)
+        self._memory = memoryview(self._map)
+        self._free = list(range(SLOTS))
+        self._aside = 0
+        self._largest = _ROOM[0]  # file so far
+        self._heads: Set[bytes] = set()  # of JPEGs that were copied, all of the same length
+        self._head_length = 0
+        self._workers: Optional[Workers] = None
+        if self._check:
+            self._start()
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if self._workers is not None:
+            self._workers.close(at_once=error is not None)
+
+    def chunks(self, entries: Iterable[Entry], places: Optional[Places] = None) -> Iterator[Chunk]:
+        """Yield the images of a list in its order, chunk by chunk.
+
+        Parameters
+        ----------
+        entries : iterable of Entry
+        places : Places, optional
+            Where the files are looked for; else in the working directory.
+        """
+        places = places or Places()
+        waiting: Deque[Tuple[Chunk, Optional[Ticket]]] = deque()
+        source: Optional[Iterator[Entry]] = iter(entries)
+        while True:
+            while source is not None and self._free and self._aside < _MOST_ASIDE:
+                if waiting and (waiting[0][1] is None or waiting[0][1].done):
+                    break
+                chunk = Chunk(self._free.pop(), self._memory)
+                work = self._read(source, chunk, places)
+                if not chunk.entries:
+                    source = None
+                    self._free.append(chunk.slot)
+                    break
+                self._aside += chunk.aside
+                waiting.append((chunk, self._give(chunk, work)))
+            if not waiting:
+                return
+            chunk, ticket = waiting.popleft()
+            if ticket is not None:
+                chunk.settle(self._workers.wait(ticket))
+            self._aside -= chunk.aside
+            yield chunk
+            self._free.append(chunk.slot)
+
+    def _read(self, source: Iterator[Entry], chunk: Chunk, places: Places) -> Work:
+        """Read files into a chunk's slot; return the work for a worker."""
+        work = Work([], [], [])
+        memory, mapped, gap = self._memory, self._map, self._gap
+        at = chunk.slot * SLOT_BYTES
+        end = at + SLOT_BYTES - 3  # of the last file's zeros
+        for image, entry in enumerate(islice(source, CHUNK)):
+            mapped[at : at + gap] = bytes(gap)  # no magic number of an earlier header may be left
+            at += gap
+            span = None
+            try:
+                size, rest = _load(entry.path, places, memory[at:end])
+                if size > self._largest:
+                    self._largest = min(size + len(rest), _ROOM[1])
+                span = self._sort(image, entry, (at, size), rest, chunk, work)
+            except files.Unreadable as error:
+                chunk.others[image] = Skip(str(error))
+            except Skip as skip:
+                chunk.others[image] = skip
+            else:
+                at += size
+                if size & 3:
+                    mapped[at : at + 4 - (size & 3)] = _ZEROS[size & 3]
+                    at += 4 - (size & 3)
+            chunk.entries.append(entry)
+            chunk.spans.append(span)
+            if at + gap + self._largest > end:
+                break
+        chunk.copied = None not in chunk.spans
+        return work
+
+    def _sort(self, image: int, entry: Entry, span: Span, rest: bytes, chunk: Chunk, work: Work) -> Optional[Span]:
+        """The span of a file that is copied, otherwise None; adds the work for a worker."""
+        mapped, (begin, size) = self._map, span
+        end, length = begin + size, self._head_length
+        if size > length and mapped[begin : begin + length] in self._heads and mapped[end - 2 : end] == _JPEG_END:
+            if entry.aligned and not rest:  # same header as a file that was copied, and not cut
+                work.checks.append((image, begin, size))
+                return span
+        data = mapped[begin:end] + rest
+        if not data:
+            raise Skip("empty file")
+        if not entry.aligned and entry.landmarks is None:
+            raise Skip("not aligned, and the list has no landmarks for it")
+        chunk.aside += len(data) if rest else 0
+        if not entry.aligned or not verbatim(data, self._target):
+            work.files.append((image, data if rest else span, entry))
+            return None
+        self._learn(data)
+        if rest:
+            chunk.others[image] = Prepared(data)
+            work.checks_aside.append((image, data))
+            return None
+        work.checks.append((image, begin, size))
+        return span
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the header of a JPEG that is copied: files of one encoder have the same bytes up to the scan."""
+        length = header_length(data)
+        if length == self._head_length and len(self._heads) < CHUNK:
+            self._heads.add(data[:length])
+        elif length:
+            self._head_length = length
+            self._heads = {data[:length]}
+
+    def _give(self, chunk: Chunk, work: Work) -> Optional[Ticket]:
+        """Give a chunk's work to a worker; None where there is none."""
+        if not self._check:
+            work.checks.clear()
+            work.checks_aside.clear()
+            chunk.copied = chunk.copied and self._map.find(MAGIC_BYTES, *region(chunk.spans)) < 0
+        if not any(work):
+            return None
+        if self._workers is None:
+            self._start()
+        return self._workers.submit(work)
+
+    def _start(self) -> None:
+        worker = Worker(self._map, self._target)
+        self._workers = Workers(worker.work, self._count, PROCESSES, worker.load)
+
+
+def prepare_all(
+    entries: Iterable[Entry],
+    target: Target,
+    places: Optional[Places] = None,
+    workers: int = 1,
+    check: str = DECODE,
+) -> Iterator[Tuple[Entry, Outcome]]:
+    """Prepare the images of a list, in its order; see :class:`Intake` for the parameters.
+
+    Yields
+    ------
+    entry, outcome
+        ``outcome`` is a Prepared, or the Skip that says why there is none.
+    """
+    with Intake(target, workers, check) as intake:
+        for chunk in intake.chunks(entries, places):
+            for i, entry in enumerate(chunk.entries):
+                yield entry, chunk.outcome(i)
+
+
+def _load(name: str, places: Places, room: memoryview) -> Tuple[int, bytes]:
+    """Read a listed file, from the first place that has it; bytes in the room, and those for which it has none.
+
+    Raises
+    ------
+    files.Unreadable
+        No place has it, or it cannot be read.
+    InsightError
+        The machine or the network fails.
+    """
+    try:
+        return files.read_into(places.first(name), room)
+    except files.Unreadable as error:
+        others = islice(places.paths(name), 1, None)
+        found = next(filter(os.path.isfile, others), None)
+        if found is None:
+            if str(error) == files.MISSING and not os.path.isabs(name):
+                raise files.Unreadable(f"{error} {places.describe()}") from None
+            raise
+    return files.read_into(found, room)

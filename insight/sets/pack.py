@@ -1,0 +1,213 @@
+"""Lists -> record sets: .rec, .idx and property, as InsightFace's face2rec2 lays them out.
+
+Images have keys 1..N with the label vector ``[identity, aligned]``; key 0, behind them, says
+where the identity records stand; then comes an empty record per run of equal labels, with its
+range of keys. Source: InsightFace ``src/data/face2rec2.py`` @9fc3cc9c.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from contextlib import ExitStack
+from typing import List, Optional, Tuple
+
+from ..errors import InsightError
+from ..files.commit import Staging, commit_together, refuse_existing
+from ..files.places import Places
+from ..files.reading import MISSING
+from ..formats import property
+from ..formats.labelmap import write_label_map
+from ..formats.recordwriter import BUFFER_BYTES, RecordStream
+from ..progress import track
+from .chunk import Chunk
+from .intake import Intake
+from .lists import Survey, entries_of_list, find_lists, survey
+from .packreport import PackReport
+from .prepare import DECODE, DEFAULT_SIZE, SKIP, Skip, Target, stops, under_policy
+from .setwriter import GAPS, INDEXED, SetWriter
+
+RENUMBERED = ".renumbered.csv"
+SET_NAME = "train"  # trainers look for train.rec
+
+
+def pack(
+    source: str,
+    output: Optional[str] = None,
+    size: Optional[Tuple[int, int]] = None,
+    suffix: str = ".jpg",
+    quality: Optional[int] = None,
+    workers: int = 1,
+    on_error: str = SKIP,
+    layout: str = INDEXED,
+    image_root: Optional[str] = None,
+    renumber: bool = False,
+    overwrite: bool = False,
+    check: str = DECODE,
+    damaged: str = SKIP,
+) -> List[PackReport]:
+    """Pack lists into record sets; all of them appear together when all are whole.
+
+    Parameters
+    ----------
+    source : str
+        A .lst, a folder of lists, or the beginning of their paths.
+    output : str, optional
+        A folder for one set, ``train.rec``. Without it, each set stands beside its list under
+        the list's name.
+    size : (int, int), optional
+        (height, width) of the images; else what ``property`` in the output folder says, else
+        112 x 112.
+    suffix : str
+        ``.jpg`` or ``.png``, for images that are converted.
+    quality : int, optional
+        JPEG 1..100 (95), or PNG compression 0..9 (3).
+    workers : int
+        Processes that check and convert images; the set does not depend on it.
+    on_error : str
+        ``skip`` lists unusable files in ``<set>.skipped.csv``; ``fail`` stops at the first.
+    layout : str
+        ``indexed``, as face2rec2 writes it; or ``plain``, as im2rec does: scalar labels, keys
+        0..N-1, nothing but images, which is what ``mx.io.ImageRecordIter`` can read.
+    image_root : str, optional
+        Where the lists' paths begin. Files that are not there are looked for from the working directory, then beside
+        the list.
+    renumber : bool
+        Renumber the labels of one list, 0, 1, 2, .. in order of first appearance. ``<set>.renumbered.csv``, a label
+        map, maps them to the labels of the list.
+    overwrite : bool
+        Replace a set of the same name.
+    check : str
+        ``decode`` has the data of every image checked by the decoder; ``headers`` judges images that are copied by
+        their headers, and is faster where fewer than three cores are free.
+    damaged : str
+        What to do with images that decode with a warning: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
+        packs them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
+
+    Raises
+    ------
+    InsightError
+        The input is bad, a set stands there already, or no image could be used.
+    """
+    lists = find_lists(source)
+    if output is not None and len(lists) > 1:
+        raise InsightError(f"{source}: means {len(lists)} lists, and --output takes one set; give one .lst")
+    if renumber and len(lists) > 1:
+        raise InsightError(f"--renumber-labels: {source} means {len(lists)} lists, and labels are one list's; give one")
+    folder = output if output is not None else os.path.dirname(lists[0]) or "."
+    stems = [SET_NAME] if output is not None else [_stem(path) for path in lists]
+    files = [stem + ending for stem in stems for ending in (".rec", ".idx")]
+    if not overwrite:
+        refuse_existing(folder, [*files, *([stems[0] + RENUMBERED] if renumber else [])])
+    places = [Places(os.path.dirname(path), image_root) for path in lists]
+    said = _standing_property(folder)
+    target = Target(size or (said[1:] if said else DEFAULT_SIZE), suffix, quality)
+    with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers get ready while lists are checked
+        surveys = [survey(path, renumber) for path in lists]
+        classes = max(s.num_classes for s in surveys)
+        wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
+        with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
+            reports = []
+            for path, stem, found, where in zip(lists, stems, surveys, places):
+                report = PackReport(os.path.join(folder, stem + ".rec"), wanted, layout, found.dialect)
+                chunks = track(
+                    intake.chunks(entries_of_list(path, found), where), "packing", found.lines, "images", size=len
+                )
+                _pack_one(path, stem, staging, report, chunks, on_error, damaged)
+                _map_labels(stem, staging, report, found, overwrite)
+                reports.append(report)
+            staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
+    return reports
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _standing_property(folder: str) -> Optional[property.Property]:
+    if not os.path.exists(os.path.join(folder, property.NAME)):
+        return None
+    return property.read_property(folder)
+
+
+def _settle_property(folder, computed, said, files, overwrite) -> property.Property:
+    """The property to write. One that stands there is the user's, unless its set is being replaced."""
+    if said is None or said == computed:
+        return computed
+    standing = {n for n in os.listdir(folder) if n.endswith(".rec") and n[0] != "."}
+    if overwrite and standing and standing <= set(files):
+        return computed
+    if said[1:] == computed[1:] and said.num_classes >= computed.num_classes:
+        return said
+    raise InsightError(
+        f"{os.path.join(folder, property.NAME)}: says {said.text()}, these lists need {computed.text()}; "
+        f"correct it, remove it, or give another --output"
+    )
+
+
+def _map_labels(stem: str, staging: Staging, report: PackReport, found: Survey, overwrite: bool) -> None:
+    if found.numbers is not None:
+        report.map_path = str(staging.folder / (stem + RENUMBERED))
+        write_label_map(staging.path(stem + RENUMBERED), map(str, found.numbers))
+    elif overwrite:
+        staging.obsolete.append(stem + RENUMBERED)
+
+
+def _pack_one(path, stem, staging: Staging, report: PackReport, chunks, on_error, damaged) -> None:
+    with ExitStack() as files:
+        rec = files.enter_context(open(staging.path(stem + ".rec"), "wb", buffering=BUFFER_BYTES))
+        idx = files.enter_context(open(staging.path(stem + ".idx"), "wb", buffering=BUFFER_BYTES))
+        writer = SetWriter(RecordStream(rec, idx), report.layout)
+        for chunk in chunks:
+            if chunk.copied:
+                writer.write_copied(chunk)
+                report.verbatim += len(chunk)
+            else:
+                _write_mixed(chunk, writer, report, path, on_error, damaged)
+        report.images, report.labels = writer.images, len(writer.labels)
+        if not report.images:
+            name, _, reason = report.skipped[0]
+            remedy = "; give --image-root where paths begin elsewhere" if reason.startswith(MISSING) else ""
+            raise InsightError(
+                f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}{remedy}"
+            )
+        writer.write_identities()
+        report.identities = len(writer.ranges)
+    report.skipped_path = _list(staging, stem + ".skipped.csv", report.skipped)
+    report.damaged_path = _list(staging, stem + ".damaged.csv", report.damaged)
+
+
+def _write_mixed(chunk: Chunk, writer: SetWriter, report: PackReport, path, on_error, damaged) -> None:
+    """Write the images of a chunk one by one."""
+    for i, entry in enumerate(chunk.entries):
+        outcome = under_policy(chunk.outcome(i), damaged)
+        if isinstance(outcome, Skip):
+            remedy = stops(outcome, on_error, damaged)
+            if remedy:
+                raise InsightError(f"{entry.path} (from {path}): {outcome}; repair or remove it, or {remedy}")
+            report.skipped.append((entry.path, entry.label, str(outcome)))
+            continue
+        writer.write(entry, outcome)
+        if outcome.damage:
+            report.damaged.append((entry.path, entry.label, outcome.damage))
+        if outcome.changes:
+            report.changes.update(outcome.changes)
+        else:
+            report.verbatim += 1
+
+
+def _list(staging: Staging, name: str, rows: List[Tuple[str, int, str]]) -> Optional[str]:
+    """Write a CSV of files beside the set, or see to it that an old one goes; the path that it will have."""
+    if not rows:
+        staging.obsolete.append(name)
+        return None
+    write_skipped(staging.path(name), rows)
+    return str(staging.folder / name)
+
+
+def write_skipped(path, skipped: List[Tuple[str, int, str]]) -> None:
+    """A CSV of files that were not used, or are damaged, with the reason of each."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+        rows = csv.writer(out, lineterminator="\n")
+        rows.writerow(["path", "label", "reason"])
+        rows.writerows(skipped)

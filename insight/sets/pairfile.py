@@ -1,0 +1,112 @@
+"""Lists of pairs, in the layouts that the field uses.
+
+- ``image_a,image_b,same`` rows, split by commas, semicolons, tabs or blanks, with or without a heading; columns
+  behind these three are passed over;
+- LFW's ``pairs.txt``: a heading of counts, then ``name 1 4`` and ``name 1 other 2``, which mean
+  ``name/name_0001.jpg`` and so on.
+
+A heading may name the three columns in another order. Lines that begin with ``#`` are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List, Optional, Tuple
+
+from ..errors import InsightError
+from ..files.text import BLANK, excerpt, is_whole, numbered_lines, ways, whole
+from ..formats.lstline import is_heading
+
+Row = Tuple[str, str, bool]
+COLUMNS = ("image_a", "image_b", "same")
+_WORDS = {"true": True, "false": False}
+_SAME = {1: True, 0: False, -1: False}
+_WANT = "want image_a,image_b,same rows (same: 1 or 0), or LFW's pairs.txt"
+_SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")
+_LONGEST_NUMBER = 1_000_000  # of an image in LFW's layout
+
+
+def read_pairs(path: str, root: str) -> List[Row]:
+    """Pairs of paths relative to ``root``, and whether both show one person.
+
+    Raises
+    ------
+    InsightError
+        The file is missing, empty, or a line fits neither layout.
+    """
+    want = f"{_WANT}, a .lst, or a folder of identity folders"
+    rows: List[Row] = []
+    heading: Optional[str] = None
+    order = (0, 1, 2)
+    for number, line in numbered_lines(path, want):
+        if line.strip(BLANK).startswith("#"):
+            continue
+        row = _row(line, order, root)
+        if row is not None:
+            rows.append(row)
+        elif heading is None and not rows and _is_heading(line):
+            heading, order = line, _order(line)
+        else:
+            raise InsightError(f"{path}:{number}: {_WANT}; found {excerpt(line)}")
+    if not rows:
+        raise InsightError(f"{path}: holds {'a heading and ' if heading else ''}no pair; {_WANT}")
+    return rows
+
+
+def _row(line: str, order: Tuple[int, ...], root: str) -> Optional[Row]:
+    for fields in ways(line):
+        row = _labelled(fields, order) or _lfw(fields, root)
+        if row is not None and "\0" not in row[0] + row[1]:
+            return row
+    return None
+
+
+def _is_heading(line: str) -> bool:
+    """Counts, as LFW's first line has them, or names of columns."""
+    return is_heading(line) or any(len(fields) <= 2 and all(map(is_whole, fields)) for fields in ways(line))
+
+
+def _order(line: str) -> Tuple[int, ...]:
+    """Where a heading puts the three columns; the usual places where it does not name them."""
+    for fields in ways(line.lower()):
+        if all(name in fields for name in COLUMNS):
+            return tuple(map(fields.index, COLUMNS))
+    return (0, 1, 2)
+
+
+def _labelled(fields: List[str], order: Tuple[int, ...]) -> Optional[Row]:
+    if len(fields) <= max(order):
+        return None
+    first, second, same = (fields[at] for at in order)
+    if not first or not second or is_whole(second):
+        return None
+    known = _WORDS.get(same.lower())
+    if known is None and is_whole(same):
+        known = _SAME.get(whole(same))
+    return None if known is None else (first, second, known)
+
+
+def _lfw(fields: List[str], root: str) -> Optional[Row]:
+    if len(fields) == 3 and _are_images(fields[1:]):
+        return _lfw_path(fields[0], fields[1], root), _lfw_path(fields[0], fields[2], root), True
+    if len(fields) == 4 and _are_images(fields[1::2]):
+        return _lfw_path(fields[0], fields[1], root), _lfw_path(fields[2], fields[3], root), False
+    return None
+
+
+def _are_images(numbers: List[str]) -> bool:
+    return all(is_whole(number) and 0 <= whole(number) < _LONGEST_NUMBER for number in numbers)
+
+
+def _lfw_path(name: str, number: str, root: str) -> str:
+    stem = os.path.join(name, f"{name}_{whole(number):04d}")
+    usual = next((s for s in _SUFFIXES if os.path.exists(os.path.join(root, stem + s))), None)
+    return stem + (_other_suffix(os.path.join(root, stem)) if usual is None else usual)
+
+
+def _other_suffix(stem: str) -> str:
+    """The suffix, perhaps empty, of the first file whose path without its suffix is this; ``.jpg`` where none is."""
+    folder, start = os.path.split(stem)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    found = (name for name in names if name == start or os.path.splitext(name)[0] == start)
+    return next(found, start + _SUFFIXES[0])[len(start) :]

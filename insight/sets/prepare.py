@@ -1,0 +1,148 @@
+"""From an image file to the bytes that go into a record or a verification set.
+
+A valid upright 3-channel JPEG of the right size goes in byte for byte; that is decided by its
+markers, and whether its data is sound by the decoder. Everything else that is an image is decoded, set
+right and encoded again, and what was done to it is reported.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple, Union
+
+from ..errors import InsightError
+from ..formats.lst import Entry
+from ..images.header import is_plain_png, read_jpeg_head, suffix_of
+from ..images.kind import HEAD_BYTES, kind_of
+
+DEFAULT_SIZE = (112, 112)
+SKIP, KEEP, FAIL = "skip", "keep", "fail"  # what to do with images that decode with a warning
+DECODE, HEADERS = "decode", "headers"  # how far images that are copied are checked
+_DEFAULT_QUALITY = {".jpg": 95, ".png": 3}
+RESIZED = "resized from"
+
+
+class Skip(InsightError):
+    """This image cannot be used; the message is the reason, without the path."""
+
+
+class Target:
+    """What images are made to be, and how those that change are encoded.
+
+    (A plain class: ``dataclasses`` takes longer to load than a small set to pack.)
+
+    Attributes
+    ----------
+    size : (int, int)
+        (height, width).
+    suffix : str
+        ``.jpg`` or ``.png``.
+    quality : int
+        JPEG 1..100, 95 if not given; PNG compression 0..9, 3 if not given.
+
+    Raises
+    ------
+    InsightError
+        One of them is out of range.
+    """
+
+    def __init__(self, size: Tuple[int, int] = DEFAULT_SIZE, suffix: str = ".jpg", quality: Optional[int] = None):
+        if suffix not in _DEFAULT_QUALITY:
+            raise InsightError(f"--encoding {suffix}: want {' or '.join(_DEFAULT_QUALITY)}")
+        if not all(8 <= side <= 4096 for side in size):
+            raise InsightError(f"--image-size {size[0]},{size[1]}: want height,width of 8..4096 pixels each")
+        low, high = (0, 9) if suffix == ".png" else (1, 100)
+        if quality is not None and not low <= quality <= high:
+            raise InsightError(f"--quality {quality}: want {low}..{high} for {suffix}")
+        self.size = size
+        self.suffix = suffix
+        self.quality = _DEFAULT_QUALITY[suffix] if quality is None else quality
+
+
+class Damaged(Skip):
+    """This image decodes with a warning, which is the message."""
+
+
+class Prepared(NamedTuple):
+    """Encoded bytes; what was changed, empty if they are the file's own; and the decoder's warning, "" for none."""
+
+    payload: bytes
+    changes: Tuple[str, ...] = ()
+    damage: str = ""
+
+
+Outcome = Union[Prepared, Skip]
+
+
+def under_policy(outcome: Outcome, damaged: str) -> Outcome:
+    """The outcome; a :class:`Damaged` if the image is damaged and such images are not kept."""
+    if isinstance(outcome, Prepared) and outcome.damage and damaged != KEEP:
+        return Damaged(outcome.damage)
+    return outcome
+
+
+def stops(skip: Skip, on_error: str, damaged: str) -> str:
+    """If an image that cannot be used ends the run: which option to give instead, for the message. Otherwise ""."""
+    if isinstance(skip, Damaged):
+        return "--damaged skip, or keep to pack it as it is" if damaged == FAIL else ""
+    return "--on-error skip" if on_error == FAIL else ""
+
+
+def verbatim(data: bytes, target: Target) -> bool:
+    """Whether a file's bytes can stand in a record as they are."""
+    head = read_jpeg_head(data)
+    if head is None:
+        return target.suffix == ".png" and is_plain_png(data, target.size)
+    if not head.complete:
+        raise Skip("JPEG without its end marker: the file was cut")
+    return head.plain and (head.height, head.width) == target.size
+
+
+def convert(data: bytes, entry: Entry, target: Target) -> Prepared:
+    """Decode, set upright, warp or scale, and encode. Raises :class:`Skip` if it is no image."""
+    from ..images import pixels as image
+
+    warnings: list = []
+    try:
+        pixels, changes = image.upright_bgr(data, "", warnings.append)
+    except InsightError as error:
+        kind = kind_of(data[:HEAD_BYTES])
+        if kind and not kind.decoded:
+            raise Skip(f"{kind.name}, which OpenCV does not decode: convert it to JPEG or PNG") from None
+        raise _without_name(error) from None
+    suffix = suffix_of(data)
+    if suffix != ".jpg" and suffix != target.suffix:
+        changes.insert(0, suffix[1:])
+    if not entry.aligned:
+        from ..faces.alignment import warp
+
+        try:
+            pixels = warp(pixels, entry.landmarks, target.size)
+        except InsightError as error:
+            raise _without_name(error) from None
+        changes.append("aligned by landmarks")
+    elif pixels.shape[:2] != target.size:
+        changes.append(f"{RESIZED} {pixels.shape[0]}x{pixels.shape[1]}")
+        pixels = image.fit(pixels, target.size)
+    payload = image.encode_bgr(pixels, target.suffix, target.quality)
+    return Prepared(payload, tuple(changes) or ("encoded again",), "".join(warnings))
+
+
+def damage_of(data: bytes) -> str:
+    """The decoder's warning about an image that is copied, or "". Raises :class:`Skip` if it does not decode."""
+    from ..images import decoding
+
+    if not decoding.quick_warning(data):
+        return ""
+    from ..images import pixels as image
+
+    warnings: list = []
+    try:
+        image.decode_bgr(data, "", warnings.append)
+    except InsightError as error:
+        raise _without_name(error) from None
+    return "".join(warnings)
+
+
+def _without_name(error: InsightError) -> Skip:
+    """The rule that was broken, without the name in front and the remedy behind."""
+    return Skip(str(error).lstrip(": ").partition(";")[0])

@@ -1,0 +1,191 @@
+"""Identity folders -> .lst: one folder per person, one level deep; nothing is moved or deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import Iterator, List, Optional, Sequence, Tuple
+
+from ..errors import InsightError
+from ..faces.folders import Identity, Skipped, read_identities
+from ..files.commit import refuse_existing
+from ..formats.labelmap import label_map_path, write_label_map
+from ..formats.lst import Entry, write_lst
+
+MIN_IDENTITIES = 2  # of each side of a split: one class cannot be trained, one person gives no impostor pair
+
+
+@dataclass
+class Scan:
+    """Identities of a folder, sorted by name, and what was left out, by reason."""
+
+    folder: str
+    identities: List[Identity] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
+    notes: List[str] = field(default_factory=list)
+    dropped_identities: int = 0  # below min_images
+    dropped_images: int = 0
+
+    @property
+    def images(self) -> int:
+        return sum(len(identity.files) for identity in self.identities)
+
+
+def scan_identities(folder: str, min_images: int = 1) -> Scan:
+    """List the images of a folder of identity folders, as :func:`insight.faces.folders.read_identities` reads it.
+
+    Parameters
+    ----------
+    folder : str
+    min_images : int
+        Identities with fewer images are left out (their files stay where they are).
+
+    Raises
+    ------
+    InsightError
+        The folder is missing or has no identity with enough images.
+    """
+    if min_images < 1:
+        raise InsightError(f"--min-images {min_images}: want 1 or more")
+    read = read_identities(folder, for_list=True)
+    scan = Scan(folder, skipped=read.skipped, notes=read.notes)
+    for identity in read.identities:
+        if len(identity.files) >= min_images:
+            scan.identities.append(identity)
+        else:
+            scan.dropped_identities += 1
+            scan.dropped_images += len(identity.files)
+    if not scan.identities:
+        raise InsightError(
+            f"{folder}: none of its {scan.dropped_identities} identities has {min_images} images; lower --min-images"
+        )
+    return scan
+
+
+def split_identities(
+    identities: Sequence[Identity], ratio: float, seed: int = 0
+) -> Tuple[List[Identity], List[Identity]]:
+    """Split people, not images, into training and held-out.
+
+    Each person's place is drawn from the seed and the name alone, so adding people moves few
+    of the others to the other side.
+
+    Returns
+    -------
+    training, held_out : list of Identity
+        In the given order; ``round(ratio * len(identities))`` are held out.
+
+    Raises
+    ------
+    InsightError
+        The ratio is not between 0 and 1, or a side would have fewer than two people.
+    """
+    if not 0 < ratio < 1:
+        raise InsightError(f"--val-ratio {ratio:g}: want more than 0 and less than 1")
+    count = round(ratio * len(identities))
+    if min(count, len(identities) - count) < MIN_IDENTITIES:
+        raise InsightError(
+            f"--val-ratio {ratio:g} of {len(identities)} identities holds {count} out and trains on "
+            f"{len(identities) - count}: both sides need {MIN_IDENTITIES} or more; add people or change the ratio"
+        )
+    drawn = sorted(range(len(identities)), key=lambda i: _draw(seed, identities[i].name))
+    held = set(drawn[:count])
+    return (
+        [identity for i, identity in enumerate(identities) if i not in held],
+        [identity for i, identity in enumerate(identities) if i in held],
+    )
+
+
+def _draw(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
+
+
+def entries_of(identities: Sequence[Identity]) -> Iterator[Entry]:
+    """Aligned list entries, labels 0, 1, 2, .. in the order of the identities."""
+    for label, identity in enumerate(identities):
+        for path in identity.paths:
+            yield Entry(path, label)
+
+
+@dataclass
+class ListReport:
+    """What ``dir2lst`` wrote: (path, images, identities) per list."""
+
+    scan: Scan
+    written: List[Tuple[str, int, int]] = field(default_factory=list)
+    maps: List[str] = field(default_factory=list)
+
+    def lines(self) -> List[str]:
+        lines = [f"{path}: {images} images of {people} identities" for path, images, people in self.written]
+        lines += [f"{path}: label map" for path in self.maps]
+        if self.scan.dropped_identities:
+            lines.append(
+                f"left out: {self.scan.dropped_identities} identities below --min-images, "
+                f"with {self.scan.dropped_images} images"
+            )
+        lines += self.scan.skipped.lines() + self.scan.notes
+        if not self.maps and sum(people for _, _, people in self.written) == 1:
+            lines.append("note: one identity can be merged or embedded; training needs two or more")
+        return lines
+
+
+def folder_to_lists(
+    folder: str,
+    output: str,
+    min_images: int = 1,
+    val_ratio: float = 0.0,
+    val_output: Optional[str] = None,
+    seed: int = 0,
+    label_map: bool = False,
+    overwrite: bool = False,
+) -> ListReport:
+    """Write the list of a folder of identity folders, or two that share no person.
+
+    Parameters
+    ----------
+    folder, output : str
+        Identity folders; the .lst to write.
+    min_images : int
+    val_ratio : float
+        Share of the identities to hold out; 0 for none.
+    val_output : str, optional
+        Their list; ``val.lst`` beside ``train.lst``, else ``<name>_val.lst`` beside ``<name>.lst``.
+    seed : int
+    label_map : bool
+        Also write ``<list>.labels.csv`` beside each list: label, folder name.
+    overwrite : bool
+        Replace lists and maps that stand there.
+
+    Raises
+    ------
+    InsightError
+        See :func:`scan_identities` and :func:`split_identities`.
+    """
+    if val_output is not None and not val_ratio:
+        raise InsightError("--val-output: nothing is held out; give --val-ratio too")
+    scan = scan_identities(folder, min_images)
+    parts = [(output, scan.identities)]
+    if val_ratio:
+        try:
+            training, held_out = split_identities(scan.identities, val_ratio, seed)
+        except InsightError as error:
+            raise InsightError(f"{folder}: {error}") from None
+        parts = [(output, training), (val_output or default_val_output(output), held_out)]
+    report = ListReport(scan)
+    for path, _ in parts if not overwrite else ():
+        for output in [path, label_map_path(path)] if label_map else [path]:
+            refuse_existing(os.path.dirname(output), [os.path.basename(output)])
+    for path, identities in parts:
+        if label_map:
+            report.maps.append(label_map_path(path))
+            write_label_map(label_map_path(path), [identity.name for identity in identities])
+        report.written.append((path, write_lst(path, entries_of(identities)), len(identities)))
+    return report
+
+
+def default_val_output(output: str) -> str:
+    """Where the held-out list goes if nobody says."""
+    stem, ending = os.path.splitext(output)
+    head, name = os.path.split(stem)
+    return os.path.join(head, ("val" if name == "train" else name + "_val") + ending)

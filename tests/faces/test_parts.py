@@ -1,0 +1,210 @@
+"""An embed that was killed goes on, and ends with the same bytes; with anything else than before it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from test_embed import SIZE, network, picture
+
+from insight.errors import InsightError
+from insight.faces.embed import embed, load, save
+from insight.faces.parts import Parts, embed_to
+from insight.faces.sources import image_source
+from insight.formats import evalbin
+
+COUNT = 42
+
+
+class Stand:
+    """What an engine is, around a function."""
+
+    image_size, batch_size = SIZE, 4
+
+    def __init__(self, run=network, name="stand-in 1"):
+        self.seen = 0
+        self._run = run
+        self._name = name
+
+    def __call__(self, images):
+        self.seen += len(images)
+        return self._run(images)
+
+    def describe(self):
+        return self._name
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A .bin, and a model's file."""
+    evalbin.write_bin(tmp_path / "p.bin", [picture(i) for i in range(COUNT)], [True] * (COUNT // 2))
+    (tmp_path / "model").write_bytes(b"weights")
+    return tmp_path
+
+
+def run(work, engine=None, output="e.npz", flip="none", part_seconds=0.0):
+    source = image_source(work / "p.bin")
+    return embed_to(work / output, engine or Stand(), source, flip, [work / "model"], part_seconds)
+
+
+def stopped(work, after=3):
+    """Embed, and fail in the batch behind ``after`` others; returns the folder of parts."""
+
+    def failing(images):
+        if engine.seen > 4 * after:
+            raise KeyboardInterrupt
+        return network(images)
+
+    engine = Stand(failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(work, engine)
+    return work / "e.npz.parts"
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_it_is_the_file_that_save_writes(work):
+    assert run(work, part_seconds=0.0) == (COUNT, 4)
+    save(work / "whole.npz", embed(network, image_source(work / "p.bin"), SIZE, "none", 4))
+    assert (work / "e.npz").read_bytes() == (work / "whole.npz").read_bytes()
+    with np.load(work / "e.npz", allow_pickle=False) as held:
+        assert {name: (held[name].dtype.kind, held[name].shape) for name in held.files} == {
+            "embeddings": ("f", (COUNT, 4)),
+            "keys": ("U", (COUNT,)),
+            "labels": ("i", (COUNT,)),
+        }
+    assert names(work) == ["e.npz", "model", "p.bin", "whole.npz"]
+
+
+def test_a_short_run_writes_no_part(work, monkeypatch):
+    monkeypatch.setattr(Parts, "add", None)
+    assert run(work, part_seconds=30.0) == (COUNT, 4)
+
+
+def test_a_killed_run_goes_on(work):
+    run(work, output="straight.npz")
+    child = f"""
+        import sys, time
+        sys.path[:0] = {[os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]!r}
+        from pathlib import Path
+        import test_parts
+        def slow(images):
+            time.sleep(0.03)
+            return test_parts.network(images)
+        test_parts.run(Path({str(work)!r}), test_parts.Stand(slow))
+    """
+    process = subprocess.Popen([sys.executable, "-c", dedent(child)])
+    parts, deadline = work / "e.npz.parts", time.monotonic() + 60
+    while not (parts / "part-000000000008.npy").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (work / "e.npz").exists()
+    held = len([name for name in names(parts) if name.startswith("part-")])
+    engine = Stand()
+    run(work, engine)
+    assert engine.seen == COUNT - 4 * held
+    assert (work / "e.npz").read_bytes() == (work / "straight.npz").read_bytes()
+    assert not parts.exists()
+
+
+def test_a_stopped_run_says_where_it_goes_on(work, capsys):
+    parts = stopped(work)
+    assert names(parts) == ["begun.json", *(f"part-{i:012d}.npy" for i in (0, 4, 8))]
+    (parts / ".part-000000000012.npy.999999999.partial").write_bytes(b"half")  # as a kill leaves it
+    run(work, part_seconds=30.0)
+    assert f"e.npz: going on behind 12 of {COUNT} images" in capsys.readouterr().err
+    assert load(work / "e.npz").embeddings.shape == (COUNT, 4)
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize("left", [(), (".begun.json.999999999.partial",)])
+def test_what_a_kill_leaves_before_the_first_part_is_nothing(work, left):
+    (work / "e.npz.parts").mkdir()
+    for name in left:
+        (work / "e.npz.parts" / name).touch()
+    assert run(work) == (COUNT, 4)
+    assert not (work / "e.npz.parts").exists()
+
+
+def test_a_kill_while_parts_are_removed_costs_nothing_but_time(work):
+    parts = stopped(work)
+    (parts / "part-000000000008.npy").unlink()
+    engine = Stand()
+    run(work, engine)
+    assert engine.seen == COUNT - 8
+
+
+def changed_model(work):
+    (work / "model").write_bytes(b"other weights")
+
+
+def changed_input(work):
+    pictures = [picture(i) for i in range(1, COUNT + 1)]
+    evalbin.write_bin(work / "p.bin", pictures, [True] * (COUNT // 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (changed_model, {}, "was begun with another --model;"),
+        (changed_input, {}, "was begun with another --input;"),
+        (None, {"flip": "sum"}, "was begun with --flip none, not sum;"),
+        (None, {"engine": Stand(name="stand-in 2")}, "was begun with engine stand-in 1, not stand-in 2;"),
+    ],
+)
+def test_it_refuses_to_go_on_with_anything_else(work, change, options, message):
+    parts = stopped(work)
+    before = names(parts)
+    if change:
+        change(work)
+    with pytest.raises(InsightError, match=f"e.npz.parts: {message} give what it was begun with .* or remove the fold"):
+        run(work, **options)
+    assert names(parts) == before
+    assert not (work / "e.npz").exists()
+
+
+def test_another_batch_size_is_refused(work):
+    stopped(work)
+    engine = Stand()
+    engine.batch_size = 5
+    with pytest.raises(InsightError, match="was begun with --batch-size 4, not 5"):
+        run(work, engine)
+
+
+def test_a_folder_of_someone_elses_is_left_alone(work):
+    (work / "e.npz.parts").mkdir()
+    (work / "e.npz.parts/mine.txt").write_text("x")
+    with pytest.raises(InsightError, match=r"e.npz.parts: is not of an embed that was cut off"):
+        run(work)
+    assert names(work / "e.npz.parts") == ["mine.txt"]
+
+
+def test_two_runs_do_not_write_the_same_parts(work):
+    stopped(work)
+
+    def meanwhile(images):
+        with pytest.raises(InsightError, match="another run writes it"):
+            run(work)
+        return network(images)
+
+    run(work, Stand(meanwhile))
+
+
+def test_a_folder_counts_as_changed_with_any_image(tmp_path):
+    for name in ("a/1.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(picture(3))
+    before = image_source(tmp_path).digest()
+    assert image_source(tmp_path).digest() == before
+    os.utime(tmp_path / "b/1.png", (1, 1))
+    touched = image_source(tmp_path).digest()
+    (tmp_path / "b/1.png").rename(tmp_path / "b/2.png")
+    assert len({before, touched, image_source(tmp_path).digest()}) == 3

@@ -1,0 +1,142 @@
+"""IJB's templates, 1:1 and 1:N, worked out by hand and against plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+
+from insight.errors import InsightError
+from insight.identify import ijb
+
+
+def test_pooling():
+    """Template 7: a photo (medium 1) and a video of two frames (medium 5); template 3: one photo, of medium 1 too."""
+    features = np.array([[4.0, 0.0], [0.0, 2.0], [9.0, 9.0], [0.0, 4.0]])
+    pooled = ijb.pool(features, [7, 7, 3, 7], [1, 5, 1, 5])
+    assert pooled.numbers.tolist() == [3, 7]
+    # 7: (4, 0) + ((0, 2) + (0, 4)) / 2 = (4, 3)
+    np.testing.assert_allclose(pooled.features, [[0.5**0.5, 0.5**0.5], [0.8, 0.6]])
+    assert ijb.compare(pooled, [7, 3], [3, 3]) == pytest.approx([1.4 * 0.5**0.5, 1.0])
+    with pytest.raises(InsightError, match="template 4: has no image"):
+        ijb.compare(pooled, [7], [4])
+    with pytest.raises(InsightError, match="4 features, 1 templates and 4 media"):
+        ijb.pool(features, [7], [1, 5, 5, 5])
+
+
+def test_image_features():
+    plain, mirrored = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 4.0], [0.0, 1.0]])
+    assert ijb.image_features(plain).tolist() == plain.tolist()
+    assert ijb.image_features(plain, mirrored, [0.5, 1]).tolist() == [[1.5, 2.0], [0.0, 2.0]]
+    np.testing.assert_allclose(ijb.image_features(plain, mirrored, [0.5, 1], unit=True), [[0.3, 0.4], [0, 1]])
+    assert plain[0, 0] == 2  # not changed
+
+
+def test_tpr_by_hand():
+    """Falling: same, other, same, same, other, same; FPR 0, 1/2 and 1."""
+    cosines, same = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [1, 0, 1, 1, 0, 1]
+    found = ijb.tpr_at_fpr(cosines, same, (0.001, 0.4, 0.8))
+    assert found == {0.001: (0.25, 0.0), 0.4: (0.75, 0.5), 0.8: (1.0, 1.0)}
+    assert ijb.tpr_at_fpr([0.5, 0.5, 0.1], [1, 0, 0], (0.3,)) == {0.3: (1.0, 0.5)}  # a tie goes as a whole
+    with pytest.raises(InsightError, match="all 2 pairs are of one kind"):
+        ijb.tpr_at_fpr([0.1, 0.2], [True, True])
+
+
+def test_tpr_is_read_at_the_corners_only():
+    """Two impostors in a row: the point between them lies on the line and is no candidate."""
+    cosines, same = [0.9, 0.8, 0.7, 0.6], [1, 0, 0, 1]
+    assert ijb.tpr_at_fpr(cosines, same, (0.45, 0.55)) == {0.45: (0.5, 0.0), 0.55: (1.0, 1.0)}
+
+
+def reference(gallery, gallery_ids, probes, subjects, fpirs):
+    """IJB_1N's figures by loops, for any number of probes whose subject is in the gallery."""
+    before, own, others = [], [], []
+    for probe, subject in zip(probes, subjects):
+        scores = {who: float(face @ probe) for who, face in zip(gallery_ids, gallery)}
+        if subject in scores:
+            own.append(scores.pop(subject))
+            before.append(sum(score >= own[-1] for score in scores.values()))
+        others += scores.values()
+    others.sort(reverse=True)
+    tpir = {f: np.mean([score > others[math.ceil(f * len(own)) - 1] for score in own]) for f in fpirs}
+    return {rank: np.mean([b < rank for b in before]) for rank in (1, 5, 10)}, tpir
+
+
+def test_identification():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(30, 8))
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    gallery, ids = unit(centres + 0.6 * rng.normal(size=(30, 8))), rng.permutation(100)[:30]
+    who = rng.integers(0, 30, 70)
+    probes, subjects = unit(centres[who] + 0.8 * rng.normal(size=(70, 8))), ids[who]
+    found = ijb.identify([(gallery, ids)], probes, subjects)
+    want = reference(gallery, ids, probes, subjects, (0.01, 0.1))
+    assert (found.ranks, found.tpir) == (pytest.approx(want[0]), pytest.approx(want[1]))
+    assert 0.3 < found.ranks[1] < 1 and found.tpir[0.01] < found.tpir[0.1]
+    halves = [(gallery[:15], ids[:15]), (gallery[15:], ids[15:])]
+    both = [reference(*half, probes, subjects, (0.01, 0.1)) for half in halves]
+    found = ijb.identify(halves, probes, subjects)
+    for rank in (1, 5, 10):
+        assert found.ranks[rank] == pytest.approx((both[0][0][rank] + both[1][0][rank]) / 2)
+    assert found.tpir[0.1] == pytest.approx((both[0][1][0.1] + both[1][1][0.1]) / 2)
+
+
+def test_identification_refuses():
+    axes = np.eye(3)
+    with pytest.raises(InsightError, match="gallery: subject 5 has 2 templates; want one each"):
+        ijb.identify([(axes, [5, 5, 6])], axes, [5, 6, 6])
+    with pytest.raises(InsightError, match="gallery: holds none of the probes' subjects"):
+        ijb.identify([(axes, [1, 2, 3])], axes, [5, 6, 6])
+
+
+def test_lists(tmp_path):
+    (tmp_path / "media").write_text("1.jpg 7 69544\n2.jpg 8 -3\n")
+    (tmp_path / "pairs").write_text("1 11065 1\n1 11066 0\n")
+    (tmp_path / "subjects").write_text("TEMPLATE_ID,SUBJECT_ID,FILENAME\n3,201,img/1.jpg\n")
+    assert [x.tolist() for x in ijb.read_media(tmp_path / "media")] == [[7, 8], [69544, -3]]
+    assert [x.tolist() for x in ijb.read_pairs(tmp_path / "pairs")] == [[1, 1], [11065, 11066], [True, False]]
+    assert [x.tolist() for x in ijb.read_subjects(tmp_path / "subjects")] == [[3], [201]]
+    with pytest.raises(
+        InsightError, match="media:1: want lines 'template,subject', whole numbers; found '1.jpg 7 69544'"
+    ):
+        ijb.read_subjects(tmp_path / "media")
+    with pytest.raises(InsightError, match="gone: no such file; want lines 'image template medium'"):
+        ijb.read_media(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", " \n\n"])
+@pytest.mark.parametrize("separator", [" ", "\t", ",", "  "])
+def test_plain_variations_of_lists(tmp_path, encoding, ending, separator):
+    def written(*lines):
+        text = ending.join(line.replace(" ", separator) for line in lines) + ending
+        (tmp_path / "list").write_bytes(text.encode(encoding))
+        return tmp_path / "list"
+
+    want = [[7, 8], [69544, -3]]
+    for heading in ([], ["image template medium"]):
+        assert [x.tolist() for x in ijb.read_media(written(*heading, "1.jpg 7 69544", "2.jpg 8 -3"))] == want
+        assert [x.tolist() for x in ijb.read_media(written(*heading, "1.jpg 7.0 69544 x", "2.jpg 08 -3 y"))] == want
+    for heading in ([], ["first second same"]):
+        found = ijb.read_pairs(written(*heading, "1 11065 1", "1 11066 0"))
+        assert [x.tolist() for x in found] == [[1, 1], [11065, 11066], [True, False]]
+    for heading in ([], ["TEMPLATE_ID SUBJECT_ID FILENAME"]):
+        assert [x.tolist() for x in ijb.read_subjects(written(*heading, "3 201 img/1.jpg"))] == [[3], [201]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "list: empty; want lines 'template template same'"),
+        ("first second same\n", "list: empty"),
+        ("1 2 1\n1 2\n", "list:2: want lines 'template template same', whole numbers; found '1 2'"),
+        ("1 2 1\n1 2.5 1\n", "list:2: want lines"),
+        ("1 2 1\n1 two 1\n", "list:2: want lines"),
+        ("1 two 1\n1 2 1\n", "list:1: want lines"),
+        (f"1 2 1\n1 {10**30} 1\n", "list:2: want lines"),
+        ("1 2 1\n1 3 2\n", "list: pair 2: want lines 'template template same', same 1 or 0; found 2"),
+    ],
+)
+def test_what_is_no_list_of_pairs(tmp_path, text, message):
+    (tmp_path / "list").write_text(text)
+    with pytest.raises(InsightError, match=message):
+        ijb.read_pairs(tmp_path / "list")
