@@ -47,7 +47,7 @@ def run(args):
     import sys
 
     from insight.check.check import check
-    from insight.files.reading.text import between_commas
+    from insight.files.text import between_commas
 
     report = check(
         args.set,

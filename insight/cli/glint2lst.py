@@ -17,7 +17,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from insight.files.reading.text import between_commas
+    from insight.files.text import between_commas
     from insight.sets.glint import write_glint_list
 
     count = write_glint_list(args.dir, between_commas(args.datasets), args.output, args.overwrite)

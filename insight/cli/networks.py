@@ -35,7 +35,7 @@ def run(args):
     from pathlib import Path
 
     from insight.errors import InsightError
-    from insight.files.reading import atomic
+    from insight.files import atomic
     from insight.nets import summary
 
     options = {name: getattr(args, name) for name in VERSIONS if getattr(args, name) is not None}

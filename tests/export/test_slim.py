@@ -16,7 +16,7 @@ from insight.cli import run_command
 from insight.errors import CheckFailed, InsightError
 from insight.export import parity
 from insight.export.slim import slim
-from insight.files.reading.atomic import make_folder
+from insight.files.atomic import make_folder
 from insight.runs import lineage
 
 

@@ -15,7 +15,7 @@ from odd_folders import picture
 from insight.errors import InsightError, printable
 from insight.faces.folders import read_identities
 from insight.faces.sources import image_source
-from insight.files.reading import reading as files
+from insight.files import reading as files
 from insight.sets.scan import scan_identities
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from insight.errors import InsightError
-from insight.files.reading.atomic import check_output, make_folder, sweep, temporary_beside, write_beside, write_text
+from insight.files.atomic import check_output, make_folder, sweep, temporary_beside, write_beside, write_text
 
 
 def test_the_new_file_appears_when_it_is_whole(tmp_path):

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from insight.errors import InsightError
-from insight.files.reading import commit
-from insight.files.reading.commit import commit_together, folder_beside, unfinished
+from insight.files import commit
+from insight.files.commit import commit_together, folder_beside, unfinished
 
 NAMES = ["train.rec", "train.idx", "property"]
 

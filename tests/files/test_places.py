@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from insight.errors import InsightError
-from insight.files.reading.places import Places, spellings
+from insight.files.places import Places, spellings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight.errors import InsightError
-from insight.files.reading.text import between_commas, numbered_lines, open_text, split, ways, whole
+from insight.files.text import between_commas, numbered_lines, open_text, split, ways, whole
 
 TEXT = "eins\nzwei drei\tvier\n\n日本 é\n"
 MARKED = {

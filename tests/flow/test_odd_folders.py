@@ -15,7 +15,7 @@ from small_networks import filled, mobile
 from insight import checkpoint
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
-from insight.files.reading import reading as files
+from insight.files import reading as files
 from insight.formats.evalbin import read_bin
 from insight.formats.faceset import FaceSet
 from insight.formats.lst import read_lst

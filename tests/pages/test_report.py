@@ -14,7 +14,7 @@ import pytest
 from insight.cli import run_command
 from insight.engines import openvino
 from insight.engines.onnx_engine import convert
-from insight.files.reading import atomic
+from insight.files import atomic
 from insight.pages import origin
 from insight.runs import lineage
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from insight.errors import InsightError
-from insight.files.reading.commit import commit_together
+from insight.files.commit import commit_together
 from insight.runs import lineage
 
 

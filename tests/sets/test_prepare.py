@@ -10,7 +10,7 @@ from made_faces import encode, face
 
 from insight import executor
 from insight.errors import InsightError
-from insight.files.reading.places import Places
+from insight.files.places import Places
 from insight.formats.lst import Entry
 from insight.images.header import read_jpeg_head
 from insight.sets.intake import prepare_all
