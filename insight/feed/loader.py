@@ -24,14 +24,13 @@ from .ring import Ring
 
 MIRROR_ONLY = Augmentation()
 DTYPES = ("float32", "uint8")
-EXACT_FLOAT32 = 1 << 24  # integers up to here have a float32 each
 
 
 class Batch(NamedTuple):
     """One batch; ``data`` is valid until the loader is asked for the next but one."""
 
     data: object  # NDArray (B, 3, H, W) of the loader's dtype, RGB, 0..255, on the CPU
-    label: object  # NDArray (B,) float32; int32 where the set has more classes than float32 tells apart
+    label: object  # NDArray (B,) float32
     indices: np.ndarray  # (B,) int64 positions in the face set
     keys: np.ndarray  # (B,) int64 keys of the records
 
@@ -76,6 +75,8 @@ class Loader:
         (M,) int64: which images of the set are used.
     waited : float
         Seconds that the consumer has waited for data so far.
+    on_damage : callable or None
+        As the parameter; may be set later.
     damage : Damage
         Images that decoded with a warning, by position in the set. They are used as decoded.
 
@@ -115,9 +116,8 @@ class Loader:
         self.batches_per_epoch = len(self.positions) // batch_size
         self.waited = 0.0
         self.damage = Damage()
-        self._on_damage = on_damage
+        self.on_damage = on_damage
         self._sound = bytearray(len(faces))  # 1: decoded without a warning before
-        self._label_dtype = "float32" if faces.num_classes <= EXACT_FLOAT32 else "int32"
 
     def batches(self, step: int = 0) -> Iterator[Batch]:
         """Batches from global step ``step`` (0-based) on, without end."""
@@ -141,7 +141,7 @@ class Loader:
             for batch in range(first_batch if epoch == first_epoch else 0, self.batches_per_epoch):
                 indices = self.positions[order[batch * self.batch_size : (batch + 1) * self.batch_size]]
                 changes = self.augmentation.draw(self.seed, epoch, indices, self.faces.image_size)
-                label = mx.nd.array(self.faces.labels[indices], dtype=self._label_dtype)
+                label = mx.nd.array(self.faces.labels[indices], dtype="float32")
                 yield _Plan(indices, changes, label)
 
     def _fill(self, plan: _Plan, pixels: np.ndarray, begin: int, end: int) -> None:
@@ -152,8 +152,8 @@ class Loader:
         """Report damaged records in the order of the batch, so that the order does not depend on the threads."""
         for row, warning in sorted(plan.damage.items()):
             index = int(plan.indices[row])
-            if self.damage.add(index, warning) and self._on_damage is not None:
-                self._on_damage(int(self.faces.images[index]), warning)
+            if self.damage.add(index, warning) and self.on_damage is not None:
+                self.on_damage(int(self.faces.images[index]), warning)
 
     def _decode(self, index: int, row: int, damage: Dict[int, str]) -> np.ndarray:
         name = f"{self.faces.rec_path} record {self.faces.images[index]}"

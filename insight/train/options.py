@@ -1,6 +1,7 @@
 """Every option of ``train-softmax``: one field, its default, its meaning and unit.
 
-The command line is made from these fields, so help, names and checks cannot drift apart.
+The command line is made from these fields, so help, names and checks cannot drift apart. Options of margins and
+objectives are declared in their own files (:mod:`insight.option`) and become fields here.
 Flags that InsightFace had keep their names, defaults and meaning
 (train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c).
 """
@@ -11,20 +12,23 @@ import argparse
 import dataclasses
 from dataclasses import dataclass
 
+from .. import objectives
 from ..errors import InsightError
 from ..files.text import between_commas
+from ..option import flag
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
 
-def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = ()):
-    metadata = {"help": text, "resume": resume, "type": kind or type(default), "choices": choices}
+def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = (), declared: bool = False):
+    about = {"help": text, "resume": resume, "type": kind or type(default), "choices": choices}
+    metadata = {**about, "declared": declared}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass
-class TrainOptions:
-    """Options of one training stage; see each field's help."""
+class _Common:
+    """The options that every run has."""
 
     # data
     data_dir: str = _option(
@@ -54,20 +58,9 @@ class TrainOptions:
     )
     # loss
     loss_type: str = _option(
-        "4", "head, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …"
+        "4",
+        "margin, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …; or an objective's name",
     )
-    margin_s: float = _option(64.0, "scale of the cosine logits")
-    margin_m: float = _option(0.5, "margin: radians for arcface, cosine for cosface")
-    margin_a: float = _option(1.0, "combined: factor of the angle")
-    margin_b: float = _option(0.0, "combined: margin on the cosine; 6 and 7: their second margin")
-    easy_margin: int = _option(0, "arcface: 1 applies the margin only where the target cosine is positive")
-    margin: int = _option(4, "sphereface: factor of the angle, a whole number")
-    beta: float = _option(1000.0, "sphereface: weight of the plain logit at the start")
-    beta_min: float = _option(5.0, "sphereface: its least weight")
-    beta_freeze: int = _option(0, "sphereface: steps before the weight falls")
-    gamma: float = _option(0.12, "sphereface: how fast it falls")
-    power: float = _option(1.0, "sphereface: exponent of its fall")
-    fc7_no_bias: bool = _option(False, "softmax without a bias in fc7, as MobileFaceNet's recipe has it")
     # rate and length
     lr: float = _option(0.1, "learning rate at the start")
     lr_schedule: str = _option("step", "how the rate falls", choices=("step", "cosine", "poly"))
@@ -81,7 +74,6 @@ class TrainOptions:
     wd: float = _option(5e-4, "weight decay")
     mom: float = _option(0.9, "momentum of SGD")
     fc7_wd_mult: float = _option(1.0, "weight decay of fc7 and of the embedding's FC, as a multiple of --wd")
-    fc7_lr_mult: float = _option(1.0, "learning rate of fc7, as a multiple of the rate")
     freeze_backbone_steps: int = _option(0, "for so many steps train fc7 only")
     seed: int = _option(0, "seed of weights, order and augmentation")
     devices: str = _option("", "such as 0,1 (GPUs), cpu, or cpu,cpu; none: all GPUs that MXNet sees, else the CPU")
@@ -113,9 +105,8 @@ class TrainOptions:
             "freeze_backbone_steps",
             "images_filter",
             "cutoff",
-            "beta_freeze",
         )
-        for name in (*at_least_0, "wd", "fc7_wd_mult", "fc7_lr_mult", "warmup"):
+        for name in (*at_least_0, "wd", "fc7_wd_mult", "warmup"):
             self._require(name, getattr(self, name) >= 0, "must be 0 or more")
         self._require("ckpt", self.ckpt in (0, 1, 2, 3), "must be 0, 1, 2 or 3")
         self._require("color", self.color in (0, 1, 2), "must be 0, 1 or 2")
@@ -147,16 +138,21 @@ class TrainOptions:
         fixed = [field.name for field in dataclasses.fields(self) if field.metadata["resume"] == FIXED]
         if self.lr_schedule != "step":
             fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        before = {name: earlier.get(name, defaults[name]) for name in fixed}  # an option of a later release had none
         return [
-            f"{flag(name)} {getattr(self, name)} (was {earlier.get(name)})"
+            f"{flag(name)} {getattr(self, name)} (was {before[name]})"
             for name in fixed
-            if getattr(self, name) != earlier.get(name)
+            if getattr(self, name) != before[name]
         ]
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """One flag a field; a False default makes a switch."""
-        for field in dataclasses.fields(cls):
+        """One flag a field; a False default makes a switch. Options of margins and objectives follow --loss-type."""
+        fields = dataclasses.fields(cls)
+        common = [field for field in fields if not field.metadata["declared"]]
+        place = 1 + [field.name for field in common].index("loss_type")
+        for field in (*common[:place], *fields[len(common) :], *common[place:]):
             about = field.metadata
             if field.default is False:
                 parser.add_argument(flag(field.name), action="store_true", help=about["help"])
@@ -167,11 +163,32 @@ class TrainOptions:
                 )
 
     @classmethod
-    def from_args(cls, args: argparse.Namespace) -> TrainOptions:
+    def from_args(cls, args: argparse.Namespace) -> _Common:
         """The options that a parsed command line holds."""
         return cls(**{field.name: getattr(args, field.name) for field in dataclasses.fields(cls)})
 
 
-def flag(name: str) -> str:
-    """A field's name as it is typed."""
-    return "--" + name.replace("_", "-")
+def _fields(options: list) -> list:
+    """Fields of declared options, for :func:`dataclasses.make_dataclass`.
+
+    Raises
+    ------
+    ValueError
+        One has the name of an option that every run has.
+    """
+    taken = {field.name for field in dataclasses.fields(_Common)}
+    clashes = [option.flag for option in options if option.name in taken]
+    if clashes:
+        raise ValueError(f"{', '.join(clashes)}: declared by a margin or an objective, and an option of every run")
+    return [
+        (option.name, option.type, _option(option.default, option.help, kind=option.type, declared=True))
+        for option in options
+    ]
+
+
+TrainOptions = dataclasses.make_dataclass(
+    "TrainOptions",
+    _fields(objectives.options()),
+    bases=(_Common,),
+    namespace={"__doc__": "Options of one training stage; see each field's help.", "__module__": __name__},
+)
