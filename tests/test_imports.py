@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "errors": set(),
     "registry": set(),
+    "options": set(),
     "progress": set(),
     "_cuda": set(),
     "machine": set(),
@@ -74,7 +75,7 @@ ONLY_IN = {
     "rich": {"progress", "cli"},
     "tensorboardX": {"runs"},
 }
-NUMPY_ONLY = {"formats", "registry", "errors"}
+NUMPY_ONLY = {"formats", "registry", "options", "errors"}
 # Where a package's name is not its module's.
 IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
 
