@@ -38,6 +38,9 @@ class Option:
         What reads the flag's text: ``int``, ``float``, ``str``; the default's type where missing.
     choices : tuple
         The values that the component takes; empty where it checks them itself.
+    holds : callable, optional
+        Value -> bool, whether the component takes a value, and ``rule`` in words for the message.
+    rule : str
     """
 
     name: str
@@ -45,6 +48,8 @@ class Option:
     help: str
     type: Optional[Callable[[str], Any]] = None
     choices: Tuple[Any, ...] = ()
+    holds: Optional[Callable[[Any], bool]] = None
+    rule: str = ""
 
     @property
     def flag(self) -> str:
@@ -138,7 +143,7 @@ def settle(
     Raises
     ------
     InsightError
-        A value is for an option that the component does not declare, or is not one of its choices.
+        A value is for an option that the component does not declare, is not one of its choices, or breaks its rule.
     """
     by_name = {option.name: option for option in own}
     settled = {option.name: option.default for option in own}
@@ -156,6 +161,9 @@ def settle(
             takes = ", ".join(map(str, choices))
             raise InsightError(f"{_flag(name)} {shown(value)}: {reason}; {user} takes {takes}")
         settled[name] = value
+    for option in own:
+        if option.holds is not None and not option.holds(settled[option.name]):
+            raise InsightError(f"{option.flag} {shown(settled[option.name])}: {option.rule}")
     return settled
 
 

@@ -4,9 +4,9 @@ import math
 from types import SimpleNamespace
 
 from insight.margins import margins
-from insight.option import declared
+from insight.options import declared
 
-DEFAULTS = {option.name: option.default for option in declared(margins.get(name) for name in margins)}
+DEFAULTS = {option.name: option.default for option in declared((name, margins.get(name).OPTIONS) for name in margins)}
 CASES = [
     ("softmax", {}),
     ("sphereface", dict(beta=0.0, beta_min=0.0)),

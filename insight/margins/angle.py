@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
-from ..option import Option
+from ..options import Option
 from .margin import TargetLogit, clip_cosine
 
-ANGLE_HELP = "margin, an angle added to the target's, radians"
-ANGLE = Option(
-    "margin_m", 0.5, ANGLE_HELP, holds=lambda m: 0 <= m < math.pi, rule="an angle in radians, 0 <= m < pi"
-)
+ANGLE_HELP = "margin: an angle added to the target's, radians"
+ANGLE = Option("margin_m", 0.5, ANGLE_HELP, holds=lambda m: 0 <= m < math.pi, rule="an angle in radians, 0 <= m < pi")
 
 
 def turned(F, cos_B, a: float, m: float) -> TargetLogit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..option import Option
+from ..options import Option
 from . import margins
 from .angle import ANGLE_HELP
 from .margin import SCALE, Margin, TargetLogit, clip_cosine
@@ -36,7 +36,9 @@ class ArcFace(Margin):
             holds=lambda m: 0 <= m < math.pi / 2,
             rule="ArcFace takes an angle in radians, 0 <= m < pi/2",
         ),
-        Option("easy_margin", 0, "1 applies the margin only where the target cosine is positive", choices=(0, 1)),
+        Option(
+            "easy_margin", 0, "arcface: 1 applies the margin only where the target cosine is positive", choices=(0, 1)
+        ),
     )
 
     def target_logit(self, targets):

@@ -7,7 +7,7 @@ assert that it is positive.
 
 from __future__ import annotations
 
-from ..option import Option
+from ..options import Option
 from . import margins
 from .angle import ANGLE, turned
 from .margin import SCALE, Margin
@@ -30,7 +30,7 @@ class ArcFaceInter(Margin):
         Option(
             "margin_b",
             0.0,
-            "weight of the centres' loss",
+            "arcface_inter: weight of the centres' loss",
             holds=lambda b: b > 0,
             rule="the weight of the centres' loss must be above 0 (without it: arcface)",
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..option import Option
+from ..options import Option
 from . import margins
 from .angle import ANGLE, turned
 from .margin import SCALE, Margin, OwnLoss, clip_cosine
@@ -31,7 +31,7 @@ class ArcFaceIntra(Margin):
         Option(
             "margin_b",
             0.0,
-            "weight of the angle's loss",
+            "arcface_intra: weight of the angle's loss",
             holds=lambda b: b > 0,
             rule="the weight of the angle's loss must be above 0 (without it: arcface)",
         ),

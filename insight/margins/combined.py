@@ -6,7 +6,7 @@ train_softmax.py of deepinsight/insightface@4bc81321, which ignores a negative m
 
 from __future__ import annotations
 
-from ..option import Option
+from ..options import Option
 from . import margins
 from .angle import ANGLE, turned
 from .margin import SCALE, Margin, TargetLogit
@@ -30,7 +30,7 @@ class Combined(Margin):
         Option(
             "margin_a",
             1.0,
-            "factor of the angle",
+            "combined: factor of the angle",
             holds=lambda a: a > 0,
             rule="the factor of the angle must be above 0 (1 leaves it)",
         ),
@@ -38,7 +38,7 @@ class Combined(Margin):
         Option(
             "margin_b",
             0.0,
-            "margin, taken off the cosine",
+            "combined: taken off the cosine",
             holds=lambda b: b >= 0,
             rule="what is taken off the cosine must be 0 or more",
         ),

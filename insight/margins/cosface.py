@@ -7,7 +7,7 @@ deepinsight/insightface@4bc81321.
 
 from __future__ import annotations
 
-from ..option import Option
+from ..options import Option
 from . import margins
 from .margin import SCALE, Margin, TargetLogit
 
@@ -28,7 +28,7 @@ class CosFace(Margin):
         Option(
             "margin_m",
             0.5,
-            "margin, taken off the target's cosine",
+            "cosface: taken off the target's cosine",
             holds=lambda m: m > 0,
             rule="CosFace takes a cosine above 0, such as 0.35",
         ),

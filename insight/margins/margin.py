@@ -7,17 +7,16 @@ classes are whole, sharded or sampled.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..option import Configured, Option
+from ..options import Option, settle
 from .targets import Targets
 
 SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: below that angle float32 cosines carry no angle any more
-SCALE = Option(
-    "margin_s", 64.0, "scale of the cosine logits", holds=lambda s: s > 0, rule="the scale must be above 0"
-)
+SCALE = Option("margin_s", 64.0, "scale of the cosine logits", holds=lambda s: s > 0, rule="the scale must be above 0")
 
 
 class TargetLogit(NamedTuple):
@@ -40,11 +39,22 @@ class OwnLoss(NamedTuple):
     length_slope_B: Any = None  # d loss / d length; None: 0
 
 
-class Margin(Configured):
+class Margin:
     """Base of the margins. Subclasses define :meth:`target_logit`, and declare their options.
+
+    Parameters
+    ----------
+    **values
+        Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
 
     Attributes
     ----------
+    name : str
+        The registered name.
+    OPTIONS : tuple of Option
+        All that act.
+    options : SimpleNamespace
+        Each option's value.
     cosine : bool
         True: weight rows are L2-normalised and there is no bias. False: plain inner products.
     unit_embedding : bool
@@ -59,10 +69,14 @@ class Margin(Configured):
         Steps at which the rate falls by default, at a batch of 512.
     example : dict
         Options that the margin takes, for tests over all margins.
+
+    Raises
+    ------
+    InsightError
+        An option that does nothing here, or a value that it does not take.
     """
 
-    kind = "margin"
-    selector = "--loss-type"
+    name: ClassVar[str] = ""
     OPTIONS: ClassVar[Tuple[Option, ...]] = (SCALE,)
     cosine: ClassVar[bool] = True
     unit_embedding: ClassVar[bool] = True
@@ -70,6 +84,9 @@ class Margin(Configured):
     modulates: ClassVar[bool] = False
     lr_steps: ClassVar[Tuple[int, ...]] = (100_000, 140_000, 160_000)
     example: ClassVar[Dict[str, Any]] = {}
+
+    def __init__(self, **values):
+        self.options = SimpleNamespace(**settle(self.OPTIONS, values, f"--loss-type {self.name}"))
 
     @property
     def scale(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ..errors import InsightError
-from ..option import Option
+from ..options import Option
 from . import margins
 from .margin import Margin, TargetLogit
 
@@ -37,15 +37,15 @@ class SphereFace(Margin):
         Option(
             "margin",
             4,
-            "factor of the angle, a whole number",
+            "sphereface: factor of the angle, a whole number",
             holds=lambda margin: margin >= 1 and margin == int(margin),
             rule="SphereFace takes a whole number, 1 or more",
         ),
-        _weight("beta", 1000.0, "weight of the plain logit at the start"),
-        _weight("beta_min", 5.0, "its least weight"),
-        _weight("beta_freeze", 0, "steps before the weight falls"),
-        _weight("gamma", 0.12, "how fast it falls"),
-        _weight("power", 1.0, "exponent of its fall"),
+        _weight("beta", 1000.0, "sphereface: weight of the plain logit at the start"),
+        _weight("beta_min", 5.0, "sphereface: its least weight"),
+        _weight("beta_freeze", 0, "sphereface: steps before the weight falls"),
+        _weight("gamma", 0.12, "sphereface: how fast it falls"),
+        _weight("power", 1.0, "sphereface: exponent of its fall"),
     )
     unit_embedding = False
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Type
+from typing import TYPE_CHECKING, Any, Dict, Tuple, Type
 
 from ..errors import InsightError
 from ..margins import margins
-from ..option import Option, declared, selected
+from ..options import Option, declared, given
 from ..registry import Registry
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 objectives = Registry("objective", __name__)
 
 
-def options() -> List[Option]:
+def options() -> Tuple[Option, ...]:
     """Options of all objectives and margins."""
-    components = [objectives.get(name) for name in objectives] + [margins.get(name) for name in margins]
-    return declared(components)
+    registries = (objectives, margins)
+    return declared((name, registry.get(name).OPTIONS) for registry in registries for name in registry)
 
 
 def kind(loss_type: str) -> Type[Objective]:
@@ -61,6 +61,6 @@ def create(run_options: Any, num_classes: int) -> Objective:
     return kind(run_options.loss_type).from_options(run_options, num_classes)
 
 
-def own_options(component: type, run_options: Any) -> dict:
-    """Keyword arguments that create a margin or an objective from a run's options; see :func:`selected`."""
-    return selected(component, run_options, options())
+def values(run_options: Any) -> Dict[str, Any]:
+    """What a run's options set of the options of objectives and margins; what they leave at the default is missing."""
+    return given(options(), vars(run_options))

@@ -18,8 +18,8 @@ from ..errors import InsightError
 from ..margins import margins
 from ..margins.margin import Margin
 from ..margins.targets import Targets
-from ..option import Option
-from . import objectives, own_options, projection, softmax
+from ..options import Option
+from . import objectives, projection, softmax, values
 from .entry import enter
 from .objective import Multipliers, Need, Objective, StepResult, shares
 
@@ -105,10 +105,9 @@ class Classification(Objective):
         """With the margin that ``--loss-type`` names."""
         if run_options.loss_type not in margins:
             raise InsightError(f"--loss-type {run_options.loss_type}: name its margin instead: {', '.join(margins)}")
-        kind = margins.get(run_options.loss_type)
         own = {option.name for option in cls.OPTIONS}
-        given = {name: value for name, value in own_options(kind, run_options).items() if name not in own}
-        margin = kind(**given)
+        of_margin = {name: value for name, value in values(run_options).items() if name not in own}
+        margin = margins.get(run_options.loss_type)(**of_margin)
         rate, decay = run_options.fc7_lr_mult, run_options.fc7_wd_mult
         return cls(
             margin,

@@ -6,10 +6,11 @@ figures by name, which log, TensorBoard and curves show under these names.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Tuple
+from types import SimpleNamespace
+from typing import Any, ClassVar, Dict, List, NamedTuple, Tuple
 
 from .._mxnet import mx
-from ..option import Configured
+from ..options import Option, settle
 
 
 class StepResult(NamedTuple):
@@ -53,14 +54,25 @@ class Need(NamedTuple):
     names: Tuple[str, ...] = ()
 
 
-class Objective(Configured):
+class Objective:
     """Base of the objectives. Subclasses define :meth:`learn`, and the rest where they differ.
 
     An objective with parameters keeps them in :attr:`params`, writes their gradients itself (of the sum over its
     device's samples), and gives what it keeps between steps by :meth:`arrays` and :meth:`state`.
 
+    Parameters
+    ----------
+    **values
+        Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
+
     Attributes
     ----------
+    name : str
+        The registered name.
+    OPTIONS : tuple of Option
+        All that act.
+    options : SimpleNamespace
+        Each option's value.
     params : mxnet.gluon.ParameterDict
         Its learned arrays, with the names that a checkpoint gives them.
     lr_steps : tuple of int
@@ -69,13 +81,13 @@ class Objective(Configured):
         Steps by which all falls of the rate are moved back.
     """
 
-    kind = "objective"
-    selector = "--loss-type"
+    name: ClassVar[str] = ""
+    OPTIONS: ClassVar[Tuple[Option, ...]] = ()
     lr_steps: Tuple[int, ...] = (100_000, 140_000, 160_000)
     lr_delay: int = 0
 
-    def __init__(self, **given):
-        super().__init__(**given)
+    def __init__(self, **values):
+        self.options = SimpleNamespace(**settle(self.OPTIONS, values, f"--loss-type {self.name}"))
         self.params = mx.gluon.ParameterDict()
 
     @classmethod
@@ -93,9 +105,9 @@ class Objective(Configured):
         InsightError
             A value that it does not take, or an option that does nothing with it.
         """
-        from . import own_options
+        from . import values
 
-        return cls(**own_options(cls, run_options))
+        return cls(**values(run_options))
 
     def describe(self) -> str:
         """For the log, such as ``arcface s=64 m=0.5``: name and options."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
+from typing import Iterable
 
 from .. import objectives
 from ..errors import InsightError
 from ..files.text import between_commas
-from ..option import flag
+from ..options import Option
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
@@ -168,7 +169,7 @@ class _Common:
         return cls(**{field.name: getattr(args, field.name) for field in dataclasses.fields(cls)})
 
 
-def _fields(options: list) -> list:
+def _fields(options: Iterable[Option]) -> list:
     """Fields of declared options, for :func:`dataclasses.make_dataclass`.
 
     Raises
@@ -181,9 +182,14 @@ def _fields(options: list) -> list:
     if clashes:
         raise ValueError(f"{', '.join(clashes)}: declared by a margin or an objective, and an option of every run")
     return [
-        (option.name, option.type, _option(option.default, option.help, kind=option.type, declared=True))
+        (option.name, option.value_type, _option(option.default, option.help, kind=option.value_type, declared=True))
         for option in options
     ]
+
+
+def flag(name: str) -> str:
+    """A field's name as it is typed."""
+    return "--" + name.replace("_", "-")
 
 
 TrainOptions = dataclasses.make_dataclass(

@@ -19,7 +19,7 @@ from insight.margins import margins
 from insight.margins.margin import Margin, OwnLoss, TargetLogit
 from insight.objectives import projection
 from insight.objectives.classification import Classification
-from insight.option import Option
+from insight.options import Option
 
 
 def losses(name, options, embedding, weight, bias, label):
