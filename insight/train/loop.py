@@ -216,7 +216,8 @@ class Run:
         if not usable and not self.model.may_skip:
             raise self._non_finite(batch, figures)
         self.step += 1
-        self.journal.step(self.step, *figures.means(), rate, self.loader.waited, skipped=int(not usable))
+        means = dict(zip(("loss", "acc", "acc_free"), figures.means()))
+        self.journal.step(self.step, means, rate, self.loader.waited, skipped=int(not usable))
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
