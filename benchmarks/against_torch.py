@@ -38,7 +38,6 @@ def our_step(batch_size: int, dtype: str):
     keep_freed_memory()
     from insight.feed.loader import Batch
     from insight.objectives import create
-    from insight.objectives import create
     from insight.train.model import Model, build_network
     from insight.train.optimizer import make_trainer
     from insight.train.options import TrainOptions

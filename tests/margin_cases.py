@@ -9,18 +9,18 @@ from insight.options import declared
 DEFAULTS = {option.name: option.default for option in declared((name, margins.get(name).OPTIONS) for name in margins)}
 CASES = [
     ("softmax", {}),
-    ("sphereface", dict(beta=0.0, beta_min=0.0)),
-    ("sphereface", dict(margin=3, beta=5.0)),
-    ("cosface", dict(margin_s=8.0, margin_m=0.35)),
-    ("arcface", dict(margin_s=8.0, margin_m=0.4)),
-    ("arcface", dict(margin_s=8.0, margin_m=1.2)),  # most of the targets take the fallback
-    ("arcface", dict(margin_s=8.0, margin_m=0.5, easy_margin=1)),
-    ("combined", dict(margin_s=8.0, margin_m=0.3, margin_b=0.2)),
-    ("combined", dict(margin_s=8.0, margin_a=0.9, margin_m=0.4, margin_b=0.15)),
-    ("combined", dict(margin_s=8.0, margin_a=1.35, margin_m=0.0)),
-    ("combined", dict(margin_s=8.0, margin_m=0.0, margin_b=0.35)),
-    ("arcface_intra", dict(margin_s=8.0, margin_m=0.5, margin_b=3.0)),
-    ("arcface_inter", dict(margin_s=8.0, margin_m=0.5, margin_b=30.0)),
+    ("sphereface", {"beta": 0.0, "beta_min": 0.0}),
+    ("sphereface", {"margin": 3, "beta": 5.0}),
+    ("cosface", {"margin_s": 8.0, "margin_m": 0.35}),
+    ("arcface", {"margin_s": 8.0, "margin_m": 0.4}),
+    ("arcface", {"margin_s": 8.0, "margin_m": 1.2}),  # most of the targets take the fallback
+    ("arcface", {"margin_s": 8.0, "margin_m": 0.5, "easy_margin": 1}),
+    ("combined", {"margin_s": 8.0, "margin_m": 0.3, "margin_b": 0.2}),
+    ("combined", {"margin_s": 8.0, "margin_a": 0.9, "margin_m": 0.4, "margin_b": 0.15}),
+    ("combined", {"margin_s": 8.0, "margin_a": 1.35, "margin_m": 0.0}),
+    ("combined", {"margin_s": 8.0, "margin_m": 0.0, "margin_b": 0.35}),
+    ("arcface_intra", {"margin_s": 8.0, "margin_m": 0.5, "margin_b": 3.0}),
+    ("arcface_inter", {"margin_s": 8.0, "margin_m": 0.5, "margin_b": 30.0}),
 ]
 
 

@@ -7,6 +7,8 @@ assert that it is positive.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..options import Option
 from . import margins
 from .angle import ANGLE, turned
@@ -35,7 +37,7 @@ class ArcFaceInter(Margin):
             rule="the weight of the centres' loss must be above 0 (without it: arcface)",
         ),
     )
-    example = {"margin_b": 0.5}
+    example: ClassVar = {"margin_b": 0.5}
 
     @property
     def centre_spread(self):

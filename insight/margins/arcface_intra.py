@@ -7,6 +7,7 @@ the intra-loss of Deng et al., "ArcFace", arXiv:1801.07698, Eq. 5, as that file 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from ..options import Option
 from . import margins
@@ -36,7 +37,7 @@ class ArcFaceIntra(Margin):
             rule="the weight of the angle's loss must be above 0 (without it: arcface)",
         ),
     )
-    example = {"margin_b": 0.5}
+    example: ClassVar = {"margin_b": 0.5}
 
     def target_logit(self, targets):
         return turned(targets.F, targets.cos_B, 1.0, self.options.margin_m)

@@ -26,6 +26,7 @@ from .objective import Multipliers, Need, Objective, StepResult, shares
 nd = mx.nd
 MAX_CLASSES = 1 << 24  # MXNet's operators take class indices as float32
 FLOAT = 4  # bytes
+AS_IT_IS, WITHOUT_DECAY = Multipliers(), Multipliers(decay=0.0)
 
 
 class _Share(NamedTuple):
@@ -84,8 +85,8 @@ class Classification(Objective):
         embedding_size: int,
         use_bias: bool = False,
         seed: int = 0,
-        weight: Multipliers = Multipliers(),
-        bias: Multipliers = Multipliers(decay=0.0),
+        weight: Multipliers = AS_IT_IS,
+        bias: Multipliers = WITHOUT_DECAY,
     ):
         super().__init__()
         if use_bias and margin.cosine:

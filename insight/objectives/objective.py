@@ -164,11 +164,14 @@ class Objective:
         raise NotImplementedError
 
     def symbol(self, embedding):
-        """The graph that a checkpoint saves, from that of the embedding; its arguments are the network's and ``params``."""
+        """The graph that a checkpoint saves, from that of the embedding.
+
+        Its arguments are the network's, ``params``, and inputs that the trainer does not save.
+        """
         return embedding
 
     def arrays(self) -> Dict[str, list]:
-        """State beside ``params``: name to the arrays, equal ones one a device, that are saved and restored in place."""
+        """State beside ``params``: name to the arrays, one or equal ones of all devices, to be restored in place."""
         return {}
 
     def state(self) -> dict:

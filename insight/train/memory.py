@@ -1,6 +1,6 @@
 """How much memory a run will take, predicted before anything large is allocated; refusals of what cannot fit.
 
-Counted exactly: parameters, gradients, momentum, what the objective says it needs, the loader's ring. Planned as MXNet plans it:
+Counted exactly: parameters, gradients, momentum, the objective's arrays, the loader's ring. Planned as MXNet plans it:
 the network's inner arrays, in training (:mod:`insight.train.planned`) and in verification. Fitted: operators' scratch
 memory, as one array as large as the graph's largest, and ``RUNTIME``.
 

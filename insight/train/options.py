@@ -60,7 +60,7 @@ class _Common:
     # loss
     loss_type: str = _option(
         "4",
-        "margin, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …; or an objective's name",
+        "margin, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …; or an objective",
     )
     # rate and length
     lr: float = _option(0.1, "learning rate at the start")

@@ -16,10 +16,8 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
 from insight.margins import margins
-from insight.margins.margin import Margin, OwnLoss, TargetLogit
 from insight.objectives import projection
 from insight.objectives.classification import Classification
-from insight.options import Option
 
 
 def losses(name, options, embedding, weight, bias, label):
@@ -128,7 +126,7 @@ def test_zero_rows_learn_as_through_l2_normalization():
     weight, embedding = draw.normal(size=(5, 4)), draw.normal(size=(3, 4))
     weight[1], embedding[2] = 1e-5 * weight[1], 1e-6 * embedding[2]
     label = mx.nd.array([1, 1, 4])
-    classifier = made("cosface", dict(margin_s=4.0, margin_m=0.2), weight)
+    classifier = made("cosface", {"margin_s": 4.0, "margin_m": 0.2}, weight)
     result = learn(classifier, mx.nd.array(embedding), label)
     w, e = mx.nd.array(weight), mx.nd.array(embedding)
     w.attach_grad(), e.attach_grad()
@@ -145,7 +143,7 @@ def test_zero_rows_learn_as_through_l2_normalization():
 
 def test_loss_is_exact_where_the_probability_underflows():
     weight = np.array([[1.0, 0.0], [0.0, 1.0]])
-    classifier = made("cosface", dict(margin_s=128.0, margin_m=0.35), weight)
+    classifier = made("cosface", {"margin_s": 128.0, "margin_m": 0.35}, weight)
     result = learn(classifier, mx.nd.array([[0.0, 1.0]]), mx.nd.array([0]))
     assert result.loss_B.asscalar() == pytest.approx(128 * 1.35)
 
@@ -195,7 +193,7 @@ def test_a_trainer_takes_the_gradients_and_labels_may_be_whole_numbers():
 def test_two_devices_share_a_batch():
     draw = np.random.default_rng(8)
     weight, embedding, label = draw.normal(size=(7, 4)), draw.normal(size=(6, 4)), np.array([0, 1, 2, 3, 3, 6])
-    whole = made("combined", dict(margin_m=0.3, margin_b=0.2), weight)
+    whole = made("combined", {"margin_m": 0.3, "margin_b": 0.2}, weight)
     alone = learn(whole, mx.nd.array(embedding), mx.nd.array(label))
     devices = [mx.cpu(0), mx.cpu(1)]
     shared = classifier_of(whole.margin, weight, devices=devices)

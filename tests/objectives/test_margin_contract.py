@@ -3,8 +3,6 @@
 Each is a margin of these tests, against double precision and finite differences.
 """
 
-import math
-
 import numpy as np
 import pytest
 from test_classification import classifier_of, learn, slopes
@@ -12,7 +10,7 @@ from test_classification import classifier_of, learn, slopes
 from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
-from insight.margins.margin import Margin, OwnLoss, TargetLogit, clip_cosine
+from insight.margins.margin import Margin, OwnLoss, TargetLogit
 from insight.objectives import projection
 from insight.options import Option
 

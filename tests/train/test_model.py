@@ -120,7 +120,8 @@ COPIES = """
     keep_freed_memory()
     devices = [mx.cpu(0), mx.cpu(1)]
     options = TrainOptions(data_dir="d", network="y1", emb_size=128)
-    model = Model(options, build_network(options, devices), create(options, 400_000), devices)  # fc7: 195 MiB, four times
+    objective = create(options, 400_000)  # fc7: 195 MiB, four times
+    model = Model(options, build_network(options, devices), objective, devices)
     held = [mx.nd.ones((1 << 20, 64)), mx.nd.zeros((1,))]  # what initialising took is given back; take it again
     mx.nd.waitall()
     start = peak()
