@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from ..registry import Registry
 
-heads = Registry("head", __name__)
+heads = Registry("head", __name__, "insight.margins")
