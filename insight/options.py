@@ -70,13 +70,16 @@ class Option:
             parser.add_argument(self.flag, type=kind, default=self.default, metavar="X", help=self.help)
 
 
-def declared(components: Iterable[Tuple[str, Sequence[Option]]]) -> Tuple[Option, ...]:
+def declared(components: Iterable[Tuple[str, Sequence[Option]]], defaults: bool = True) -> Tuple[Option, ...]:
     """All options of some components, one a name, in the order of their first declaration.
 
     Parameters
     ----------
     components : iterable of (str, sequence of Option)
         A component's name, for messages, and what it declares: ``((name, networks.get(name).OPTIONS) for name in …)``.
+    defaults : bool
+        False: the default of each is None, so that a value that equals the default counts as set; switches stay
+        False.
 
     Returns
     -------
@@ -98,12 +101,12 @@ def declared(components: Iterable[Tuple[str, Sequence[Option]]]) -> Tuple[Option
                     f"{option.flag}: {same[0][0]} and {component} declare it with different types; rename one of them"
                 )
             same.append((component, option))
-    return tuple(_merged([option for _, option in same]) for same in found.values())
+    return tuple(_merged([option for _, option in same], defaults) for same in found.values())
 
 
-def _merged(options: List[Option]) -> Option:
+def _merged(options: List[Option], defaults: bool) -> Option:
     first = options[0]
-    alike = all(option.default == first.default for option in options)
+    alike = first.default is False or (defaults and all(option.default == first.default for option in options))
     texts = dict.fromkeys(option.help for option in options)
     choices = dict.fromkeys(choice for option in options for choice in option.choices)
     default = first.default if alike else None

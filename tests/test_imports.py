@@ -14,9 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Room -> the rooms that it may import. Every room may import errors.
 MAY_IMPORT = {
     "errors": set(),
-    "registry": set(),
     "options": set(),
+    "plugins": set(),
     "progress": set(),
+    "registry": {"options", "plugins", "progress"},
     "_cuda": set(),
     "machine": set(),
     "_mxnet": {"_cuda", "machine"},
@@ -30,9 +31,9 @@ MAY_IMPORT = {
     "repair": {"progress", "files", "images", "formats", "sets", "check"},
     "curate": {"progress", "files", "formats", "sets", "plots"},
     "feed": {"_mxnet", "images", "formats"},
-    "nets": {"registry", "_mxnet"},
-    "margins": {"registry", "options"},
-    "objectives": {"registry", "options", "_mxnet", "margins"},
+    "nets": {"options", "registry", "_mxnet"},
+    "margins": {"options", "registry"},
+    "objectives": {"options", "registry", "_mxnet", "margins"},
     "graph": {"_mxnet"},
     "checkpoint": {"_mxnet", "files"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
@@ -75,7 +76,7 @@ ONLY_IN = {
     "rich": {"progress", "cli"},
     "tensorboardX": {"runs"},
 }
-NUMPY_ONLY = {"formats", "registry", "options", "errors"}
+NUMPY_ONLY = {"formats", "registry", "options", "plugins", "errors"}
 # Where a package's name is not its module's.
 IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
 

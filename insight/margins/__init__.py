@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from ..registry import Registry
 
-margins = Registry("margin", __name__)
+margins = Registry("margin", __name__, "insight.margins")

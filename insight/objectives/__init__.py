@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Tuple, Type
 
 from ..errors import InsightError
 from ..margins import margins
-from ..options import Option, declared, given
+from ..options import Option, given
 from ..registry import Registry
 
 if TYPE_CHECKING:
     from .objective import Objective
 
-objectives = Registry("objective", __name__)
+objectives = Registry("objective", __name__, "insight.objectives")
 
 
-def options() -> Tuple[Option, ...]:
-    """Options of all objectives and margins."""
-    registries = (objectives, margins)
-    return declared((name, registry.get(name).OPTIONS) for registry in registries for name in registry)
+def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
+    """What objectives and margins declare, for a command's flags.
+
+    Parameters
+    ----------
+    taken : iterable of str
+        As in :meth:`insight.registry.Registry.options`.
+    """
+    own = objectives.options(taken)
+    return (*own, *margins.options((*taken, *(option.name for option in own))))
 
 
 def kind(loss_type: str) -> Type[Objective]:

@@ -206,7 +206,7 @@ def build_network(options: TrainOptions, devices: list, image_size: tuple = (112
     on_cpu = family.fastest_prelu_bfloat16 if options.dtype == "bfloat16" else family.fastest_prelu
     prelu = on_cpu if devices[0].device_type == "cpu" else "plain"
     common = {"prelu": prelu, "image_size": image_size, "batchnorm_momentum": options.bn_mom}
-    return nets.create(options.network, options.emb_size, **common, **options.network_versions)
+    return nets.create(options.network, options.emb_size, **common, **options.network_options)
 
 
 def _on_host(figure: Any) -> np.ndarray:

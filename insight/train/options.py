@@ -1,7 +1,7 @@
 """Every option of ``train-softmax``: one field, its default, its meaning and unit.
 
-The command line is made from these fields, so help, names and checks cannot drift apart. Options of margins and
-objectives are declared in their own files (:mod:`insight.option`) and become fields here.
+The command line is made from these fields, so help, names and checks cannot drift apart. Options of networks, margins
+and objectives are declared in their own files (:mod:`insight.options`) and become fields here.
 Flags that InsightFace had keep their names, defaults and meaning
 (train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c).
 """
@@ -13,17 +13,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Iterable
 
-from .. import objectives
+from .. import nets, objectives
 from ..errors import InsightError
 from ..files.text import between_commas
-from ..options import Option
+from ..options import differences, given
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
 
-def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = (), declared: bool = False):
-    about = {"help": text, "resume": resume, "type": kind or type(default), "choices": choices}
-    metadata = {**about, "declared": declared}
+def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = ()):
+    metadata = {"help": text, "resume": resume, "type": kind or type(default), "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -46,11 +45,6 @@ class _Common:
     # network
     network: str = _option("r50", "network, by its registered name (insight networks), or gluoncv:NAME")
     emb_size: int = _option(512, "embedding length E")
-    version_input: int = _option(None, "LResNet's first layers: 0 7x7, 1 3x3 without stride; none: 1", kind=int)
-    version_output: str = _option("", "what stands between features and embedding: E, GDC, …; none: the network's own")
-    version_unit: int = _option(None, "LResNet's unit: 1, 2 or 3; none: 3", kind=int)
-    version_act: str = _option("", "LResNet's activation: prelu or relu; none: prelu")
-    version_se: int = _option(None, "LResNet: 1 puts squeeze-and-excitation into each unit; none: 0", kind=int)
     bn_mom: float = _option(0.9, "share of the running statistics that a step keeps")
     dtype: str = _option(
         "float32",
@@ -115,7 +109,7 @@ class _Common:
             self._require(name, getattr(self, name) > 0, "must be above 0")
         self._require("mom", 0 <= self.mom < 1, "must be in 0 <= mom < 1")
         self._require("bn_mom", 0 <= self.bn_mom < 1, "must be in 0 <= bn-mom < 1")
-        for field in dataclasses.fields(self):
+        for field in dataclasses.fields(_Common):
             known = field.metadata["choices"]
             self._require(field.name, not known or getattr(self, field.name) in known, f"must be {' or '.join(known)}")
 
@@ -129,31 +123,26 @@ class _Common:
         return between_commas(self.target)
 
     @property
-    def network_versions(self) -> dict:
-        """The --version-… options that were given, by the networks' own names for them."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in given.items() if name.startswith("version_") and value not in (None, "")}
+    def network_options(self) -> dict:
+        """The networks' own options that were given, by name."""
+        return given(OF_NETWORKS, vars(self))
 
     def differences(self, earlier: dict) -> list:
         """Flags whose value a resumed run may not change and that differ from the earlier run's."""
-        fixed = [field.name for field in dataclasses.fields(self) if field.metadata["resume"] == FIXED]
+        fixed = [field.name for field in dataclasses.fields(_Common) if field.metadata["resume"] == FIXED]
         if self.lr_schedule != "step":
             fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        before = {name: earlier.get(name, defaults[name]) for name in fixed}  # an option of a later release had none
-        return [
-            f"{flag(name)} {getattr(self, name)} (was {before[name]})"
+        common = [
+            f"{flag(name)} {getattr(self, name)} (was {earlier.get(name)})"
             for name in fixed
-            if getattr(self, name) != before[name]
+            if getattr(self, name) != earlier.get(name)
         ]
+        return common + differences((*OF_NETWORKS, *OF_OBJECTIVES), vars(self), earlier)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """One flag a field; a False default makes a switch. Options of margins and objectives follow --loss-type."""
-        fields = dataclasses.fields(cls)
-        common = [field for field in fields if not field.metadata["declared"]]
-        place = 1 + [field.name for field in common].index("loss_type")
-        for field in (*common[:place], *fields[len(common) :], *common[place:]):
+        """One flag a field; a False default makes a switch. Those of components follow what selects them."""
+        for field in dataclasses.fields(_Common):
             about = field.metadata
             if field.default is False:
                 parser.add_argument(flag(field.name), action="store_true", help=about["help"])
@@ -162,6 +151,8 @@ class _Common:
                 parser.add_argument(
                     flag(field.name), type=about["type"], default=field.default, help=about["help"], **more
                 )
+            for option in {"emb_size": OF_NETWORKS, "loss_type": OF_OBJECTIVES}.get(field.name, ()):
+                option.add_to(parser)
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> _Common:
@@ -169,32 +160,20 @@ class _Common:
         return cls(**{field.name: getattr(args, field.name) for field in dataclasses.fields(cls)})
 
 
-def _fields(options: Iterable[Option]) -> list:
-    """Fields of declared options, for :func:`dataclasses.make_dataclass`.
-
-    Raises
-    ------
-    ValueError
-        One has the name of an option that every run has.
-    """
-    taken = {field.name for field in dataclasses.fields(_Common)}
-    clashes = [option.flag for option in options if option.name in taken]
-    if clashes:
-        raise ValueError(f"{', '.join(clashes)}: declared by a margin or an objective, and an option of every run")
-    return [
-        (option.name, option.value_type, _option(option.default, option.help, kind=option.value_type, declared=True))
-        for option in options
-    ]
-
-
 def flag(name: str) -> str:
     """A field's name as it is typed."""
     return "--" + name.replace("_", "-")
 
 
+def _names(fields: Iterable) -> tuple:
+    return tuple(field.name for field in fields)
+
+
+OF_NETWORKS = nets.options(_names(dataclasses.fields(_Common)))
+OF_OBJECTIVES = objectives.options((*_names(dataclasses.fields(_Common)), *_names(OF_NETWORKS)))
 TrainOptions = dataclasses.make_dataclass(
     "TrainOptions",
-    _fields(objectives.options()),
+    [(option.name, option.value_type, option.default) for option in (*OF_NETWORKS, *OF_OBJECTIVES)],
     bases=(_Common,),
     namespace={"__doc__": "Options of one training stage; see each field's help.", "__module__": __name__},
 )

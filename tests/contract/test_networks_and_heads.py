@@ -40,9 +40,9 @@ def _cases():
     cases = {name: (name, SIZE, {}) for name in nets.networks if name not in depths}
     cases["gluoncv"] = ("gluoncv:mobilenet0.25", SIZE, SMALL)
     cases.update({name: (name, SIZE, SMALL) for name in (depths if FULL else ("r18", "r50"))})
-    for option, values in nets.family("r18").OPTIONS.items():
-        for value in values[1:] if option != "version_output" else ():
-            cases[f"r18 {option} {value}"] = ("r18", SIZE, {**SMALL, option: value})
+    for option in nets.family("r18").OPTIONS:
+        for value in option.choices[1:] if option.name != "version_output" else ():
+            cases[f"r18 {option.name} {value}"] = ("r18", SIZE, {**SMALL, option.name: value})
     for output in (one for one in OUTPUTS if one not in SAME):
         small = SMALL if output in WHOLE_MAP else {}
         cases[f"y1 {output}"] = ("y1", 512 if output in ("A", "AX") else SIZE, {"version_output": output, **small})
