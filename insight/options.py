@@ -38,6 +38,9 @@ class Option:
         What reads the flag's text: ``int``, ``float``, ``str``; the default's type where missing.
     choices : tuple
         The values that the component takes; empty where it checks them itself.
+    holds : callable, optional
+        Value -> bool, whether the component takes a value, and ``rule`` in words for the message.
+    rule : str
     """
 
     name: str
@@ -45,6 +48,8 @@ class Option:
     help: str
     type: Optional[Callable[[str], Any]] = None
     choices: Tuple[Any, ...] = ()
+    holds: Optional[Callable[[Any], bool]] = None
+    rule: str = ""
 
     @property
     def flag(self) -> str:
@@ -118,8 +123,8 @@ def given(options: Iterable[Option], values: Mapping[str, Any]) -> Dict[str, Any
     values : mapping
         A run's options, by name; others beside them are ignored, and one that is missing was not set.
     """
-    taken = ((option, values.get(option.name)) for option in options)
-    return {option.name: value for option, value in taken if value is not None and value != option.default}
+    pairs = ((option, values.get(option.name)) for option in options)
+    return {option.name: value for option, value in pairs if value not in (option.default, *_unset(option))}
 
 
 def settle(
@@ -141,7 +146,7 @@ def settle(
     Raises
     ------
     InsightError
-        A value is for an option that the component does not declare, or is not one of its choices.
+        A value is for an option that the component does not declare, is not one of its choices, or breaks its rule.
     """
     by_name = {option.name: option for option in own}
     settled = {option.name: option.default for option in own}
@@ -159,6 +164,9 @@ def settle(
             takes = ", ".join(map(str, choices))
             raise InsightError(f"{_flag(name)} {shown(value)}: {reason}; {user} takes {takes}")
         settled[name] = value
+    for option in own:
+        if option.holds is not None and not option.holds(settled[option.name]):
+            raise InsightError(f"{option.flag} {shown(settled[option.name])}: {option.rule}")
     return settled
 
 
@@ -188,9 +196,14 @@ def differences(options: Iterable[Option], values: Mapping[str, Any], earlier: M
 
 
 def _recorded(option: Option, record: Mapping[str, Any]) -> Any:
-    """An option's value in a record. Earlier versions wrote an empty string for the component's own."""
+    """An option's value in a record."""
     value = record.get(option.name, option.default)
-    return option.default if value is None or value == "" else value
+    return option.default if value in _unset(option) else value
+
+
+def _unset(option: Option) -> tuple:
+    """Values that stand for the component's own; an empty text is how earlier versions wrote that."""
+    return (None, "") if option.default is None else (None,)
 
 
 def _flag(name: str) -> str:

@@ -8,16 +8,19 @@ import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Iterator, Optional
+from typing import IO, Dict, Iterator, Optional
 
 from ..files import atomic
 from ..progress import Steps
 from .core_share import Cores, Found
 from .curves import Curves
+from .figures import check_names, means
 
 LR_LINE_EVERY = 1000
 ADVICE_AFTER = 10.0  # seconds: where a run does not get its cores, its first log line may be minutes away
 DAMAGED_NAMED = 10  # records of a run
+_TEXT = {"acc": ("acc", ".6f"), "loss": ("loss", ".4f"), "acc_free": ("acc-nomargin", ".6f")}
+_TAGS = {"acc_free": "acc_nomargin"}  # of TensorBoard
 TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
 
 
@@ -67,7 +70,7 @@ class Journal:
         self._frequent = frequent
         self._cores = cores or Cores()
         self._advised = self._looked = False
-        self._pending: list = []  # of the window: (loss, acc, acc_free, skipped) a step
+        self._pending: list = []  # (figures, skipped) of each step of the window
         self._waited = 0.0  # the caller's count when the clock was started
         self._last_waited = 0.0
         self.restart_clock()
@@ -89,25 +92,30 @@ class Journal:
         """A line for people, on stdout, at once."""
         self._bar.say(line)
 
-    def step(
-        self, step: int, loss: float, acc: float, acc_free: float, lr: float, waited: float, skipped: int = 0
-    ) -> None:
-        """Take note of a finished step; every ``frequent`` steps, log their mean.
+    def step(self, step: int, figures: Dict[str, float], lr: float, waited: float, skipped: int = 0) -> None:
+        """Record a finished step; every ``frequent`` steps, log the means.
 
         Parameters
         ----------
         step : int
             Steps done, this one included.
-        loss, acc, acc_free : float
-            The batch's mean loss, accuracy with the margin, and accuracy without.
+        figures : dict of str to float
+            Name to the batch's mean, in the order in which they are logged. A figure that some steps lack is the
+            mean over the others.
         lr : float
-            Its learning rate.
+            Learning rate of the step.
         waited : float
-            Seconds that training has waited for data since it began, all in all.
+            Seconds that training has waited for data since the run began.
         skipped : int
-            1 where its update was left out (float16: a gradient overflowed).
+            1 if the update was skipped (float16: a gradient overflowed).
+
+        Raises
+        ------
+        ValueError
+            A figure has the name of a column of the log, or a name that the log cannot hold.
         """
-        self._pending.append((float(loss), float(acc), float(acc_free), int(skipped)))
+        check_names(figures)
+        self._pending.append(({name: float(value) for name, value in figures.items()}, int(skipped)))
         self._timed += 1
         self._last_waited = waited
         seconds = max(time.perf_counter() - self._mark, 1e-9)
@@ -115,27 +123,27 @@ class Journal:
         epoch, batch = divmod(step - 1, self._batches)
         if step % LR_LINE_EVERY == 0:
             self.say(f"lr-batch-epoch: {lr:g} {batch} {epoch}")
-        self._bar.update(step, f"loss {loss:.3f} {speed:,.0f} images/s")
+        main = [f"{name} {figures[name]:.3f}" for name in ("loss", *figures) if name in figures][:1]
+        self._bar.update(step, " ".join([*main, f"{speed:,.0f} images/s"]))
         wait = (waited - self._waited) / seconds
         if step % self._frequent:
             if not self._looked and seconds >= ADVICE_AFTER:
                 self._advise(self._cores.measure(wait))
             return
-        loss, acc, acc_free, skips = (_in_order(column) for column in zip(*self._pending))
-        count = len(self._pending)
-        loss, acc, acc_free = loss / count, acc / count, acc_free / count
+        mean, skips = means([figures for figures, _ in self._pending]), sum(skip for _, skip in self._pending)
         found = self._cores.measure(wait)
-        left_out = {"skipped": int(skips)} if skips else {}
+        left_out = {"skipped": skips} if skips else {}
         self._bar.log(
-            f"INFO:root:Epoch[{epoch}] Batch [{batch + 1}]\tSpeed: {speed:.2f} samples/sec\tacc={acc:.6f}"
-            f"\tloss={loss:.4f}\tacc-nomargin={acc_free:.6f}\twait={wait:.1%}{found.text}"
+            f"INFO:root:Epoch[{epoch}] Batch [{batch + 1}]\tSpeed: {speed:.2f} samples/sec"
+            + "".join(f"\t{name}={value:{spec}}" for name, value, spec in _in_text(mean))
+            + f"\twait={wait:.1%}{found.text}"
             + "".join(f"\t{name}={number}" for name, number in left_out.items())
         )
-        means = {"loss": loss, "acc": acc, "lr": lr, "speed": speed, "wait": wait}
+        columns = {"lr": lr, "speed": speed, "wait": wait}
         if found.share is not None:
-            means["cpu"] = found.share
-        self.write("step", step=step, epoch=epoch, acc_free=acc_free, **means, **left_out)
-        self._curves.add(step, acc_nomargin=acc_free, **means)
+            columns["cpu"] = found.share
+        self.write("step", step=step, epoch=epoch, **mean, **columns, **left_out)
+        self._curves.add(step, **{_TAGS.get(name, name): value for name, value in mean.items()}, **columns)
         self._advise(found)
         self._pending = []
         self.restart_clock()
@@ -187,19 +195,26 @@ class Journal:
         """What :meth:`restore` and ``keep_bytes`` need, for JSON; the JSONL is on the disk by then."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return {"pending": [list(figures) for figures in self._pending], "bytes": os.fstat(self._file.fileno()).st_size}
+        return {"pending": self._pending, "bytes": os.fstat(self._file.fileno()).st_size}
 
     def restore(self, state: dict) -> None:
         """Go on within the window that :meth:`state` was taken in."""
-        self._pending = [tuple(figures) for figures in state["pending"]]
+        self._pending = [_step_of_state(row) for row in state["pending"]]
 
 
-def _in_order(figures: tuple) -> float:
-    """Their sum from left to right; the built-in's order of rounding depends on Python's version."""
-    total = 0.0
-    for figure in figures:
-        total += figure
-    return total
+def _step_of_state(row: list) -> tuple:
+    """(figures, skipped) of a step, as saved; before figures had names, they were loss, acc and acc_free."""
+    *values, skipped = row
+    figures = values[0] if isinstance(values[0], dict) else dict(zip(("loss", "acc", "acc_free"), values))
+    return figures, skipped
+
+
+def _in_text(mean: dict) -> Iterator[tuple]:
+    """(name, value, format) in the order of InsightFace's lines, other figures at the end."""
+    known = [name for name in _TEXT if name in mean]
+    for name in known + [name for name in mean if name not in _TEXT]:
+        text, spec = _TEXT.get(name, (name, ".6g"))
+        yield text, mean[name], spec
 
 
 def _or_null(value):

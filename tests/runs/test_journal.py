@@ -19,6 +19,8 @@ from insight.runs.core_share import Found
 from insight.runs.journal import Journal
 from insight.runs.trainlog import read_log
 
+NAMES = ("loss", "acc", "acc_free")
+
 
 def journal(folder, frequent=4, step=0, **more):
     return Journal(str(folder / "model"), 8, 3, frequent, 20, step, **more)
@@ -26,12 +28,12 @@ def journal(folder, frequent=4, step=0, **more):
 
 def figures(step):
     """Some floats that no sum is exact for."""
-    return tuple(float(x) for x in np.random.default_rng(step).random(3))
+    return dict(zip(NAMES, map(float, np.random.default_rng(step).random(3))))
 
 
 def run(to, log, start=0, rate=0.1):
     for step in range(start + 1, to + 1):
-        log.step(step, *figures(step), rate, 0.0)
+        log.step(step, figures(step), rate, 0.0)
 
 
 def rows(folder, kind="step"):
@@ -60,7 +62,7 @@ def scalars(folder):
 def test_lines_are_insightface_s(tmp_path, capfd):
     log = Journal(str(tmp_path / "deep/er/model"), 8, 30, 20, 2000, 980)
     for step in range(981, 1001):
-        log.step(step, 2.5, 0.25, 0.5, 0.01, 0.0)
+        log.step(step, {"loss": 2.5, "acc": 0.25, "acc_free": 0.5}, 0.01, 0.0)
     log.close()
     out, err = capfd.readouterr()
     assert out == "lr-batch-epoch: 0.01 9 33\n"
@@ -76,8 +78,8 @@ def test_a_window_is_the_mean_of_its_steps(tmp_path, capfd):
     run(8, log, rate=0.25)
     log.close()
     for row, first in zip(rows(tmp_path), (1, 5)):
-        mean = np.mean([figures(step) for step in range(first, first + 4)], axis=0)
-        assert [row["loss"], row["acc"], row["acc_free"]] == pytest.approx(mean, rel=1e-12)
+        mean = np.mean([list(figures(step).values()) for step in range(first, first + 4)], axis=0)
+        assert [row[name] for name in NAMES] == pytest.approx(mean, rel=1e-12)
         assert (row["step"], row["epoch"], row["lr"]) == (first + 3, (first + 2) // 3, 0.25)
     assert "skipped" not in row
 
@@ -85,7 +87,7 @@ def test_a_window_is_the_mean_of_its_steps(tmp_path, capfd):
 def test_a_window_is_summed_in_order(tmp_path, capfd):
     log = journal(tmp_path, frequent=4)
     for step, loss in enumerate((1e16, 1.0, -1e16, 1.0), 1):  # a sum with compensation, as Python 3.12's, gives 2
-        log.step(step, loss, 0.0, 0.0, 0.1, 0.0)
+        log.step(step, {"loss": loss}, 0.1, 0.0)
     log.close()
     assert rows(tmp_path)[0]["loss"] == 0.25
 
@@ -93,7 +95,7 @@ def test_a_window_is_summed_in_order(tmp_path, capfd):
 def test_skipped_updates_are_counted(tmp_path, capfd):
     log = journal(tmp_path, frequent=3)
     for step, skipped in enumerate((1, 0, 1, 0, 0, 0), 1):
-        log.step(step, 1.0, 0.0, 0.0, 0.1, 0.0, skipped=skipped)
+        log.step(step, {"loss": 1.0}, 0.1, 0.0, skipped=skipped)
     log.close()
     assert [row.get("skipped") for row in rows(tmp_path)] == [2, None]
     assert capfd.readouterr().err.count("\tskipped=2\n") == 1
@@ -105,7 +107,7 @@ def test_speed_leaves_pauses_out(tmp_path, capfd, monkeypatch):
     log = journal(tmp_path, frequent=2)
     for step in range(1, 5):
         now[0] += 0.5
-        log.step(step, 1.0, 0.0, 0.0, 0.1, 0.1 * step)
+        log.step(step, {"loss": 1.0}, 0.1, 0.1 * step)
         with log.pause():
             now[0] += 1000
     log.close()
@@ -142,7 +144,7 @@ def test_a_speed_after_a_resume_counts_only_steps_since(tmp_path, capfd, monkeyp
     log = journal(tmp_path, step=3, keep_bytes=0)
     log.restore({"pending": [[1.0, 0.0, 0.0, 0]] * 3, "bytes": 0})
     now[0] += 2
-    log.step(4, 1.0, 0.0, 0.0, 0.1, 0.0)
+    log.step(4, figures(4), 0.1, 0.0)
     assert rows(tmp_path)[0]["speed"] == pytest.approx(4)
 
 
@@ -160,7 +162,7 @@ def test_a_shorter_file_stays_and_half_a_line_goes(tmp_path, capfd):
 
 def test_what_is_not_finite_is_null(tmp_path, capfd):
     log = journal(tmp_path, frequent=1)
-    log.step(1, float("inf"), 0.5, float("nan"), 0.1, 0.0)
+    log.step(1, {"loss": float("inf"), "acc": 0.5, "acc_free": float("nan")}, 0.1, 0.0)
     log.close()
     assert "NaN" not in log.path.read_text() and "Infinity" not in log.path.read_text()
     assert [rows(tmp_path)[0][name] for name in ("loss", "acc", "acc_free")] == [None, 0.5, None]
