@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Dict, Tuple
 
 from .. import nets, objectives
 from ..errors import InsightError
@@ -22,9 +22,8 @@ from ..options import Option, differences, given
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
 
-def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = (), behind: str = ""):
-    about = {"help": text, "resume": resume, "type": kind or type(default), "choices": choices}
-    metadata = {**about, "behind": behind}  # of a declared option: the field that it follows in --help
+def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = ()):
+    metadata = {"help": text, "resume": resume, "type": kind or type(default), "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -112,7 +111,7 @@ class _Common:
             self._require(name, getattr(self, name) > 0, "must be above 0")
         self._require("mom", 0 <= self.mom < 1, "must be in 0 <= mom < 1")
         self._require("bn_mom", 0 <= self.bn_mom < 1, "must be in 0 <= bn-mom < 1")
-        for field in dataclasses.fields(self):
+        for field in dataclasses.fields(_Common):
             known = field.metadata["choices"]
             self._require(field.name, not known or getattr(self, field.name) in known, f"must be {' or '.join(known)}")
 
@@ -127,28 +126,21 @@ class _Common:
 
     @property
     def network_options(self) -> dict:
-        """The options of networks that were set."""
-        return given(nets.options(), vars(self))
+        """The networks' own options that were given, by name."""
+        return given(DECLARED_BEHIND["emb_size"], vars(self))
 
     def differences(self, earlier: dict) -> list:
         """Flags whose value a resumed run may not change and that differ from the earlier run's."""
-        fixed = [field.name for field in dataclasses.fields(self) if field.metadata["resume"] == FIXED]
+        fixed = [field.name for field in dataclasses.fields(_Common) if field.metadata["resume"] == FIXED]
         if self.lr_schedule != "step":
             fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
-        options = [Option(field.name, field.default, "") for field in dataclasses.fields(self) if field.name in fixed]
-        return differences(options, vars(self), earlier)
+        common = [Option(field.name, field.default, "") for field in dataclasses.fields(_Common) if field.name in fixed]
+        return differences((*common, *DECLARED), vars(self), earlier)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """One flag a field; a False default makes a switch. Declared options follow what chooses their component."""
-        fields = dataclasses.fields(cls)
-        common = [field for field in fields if not field.metadata["behind"]]
-        ordered = [
-            field
-            for first in common
-            for field in (first, *(one for one in fields if one.metadata["behind"] == first.name))
-        ]
-        for field in ordered:
+        """One flag a field; a False default makes a switch. Those of components follow what selects them."""
+        for field in dataclasses.fields(_Common):
             about = field.metadata
             if field.default is False:
                 parser.add_argument(flag(field.name), action="store_true", help=about["help"])
@@ -157,6 +149,8 @@ class _Common:
                 parser.add_argument(
                     flag(field.name), type=about["type"], default=field.default, help=about["help"], **more
                 )
+            for option in DECLARED_BEHIND.get(field.name, ()):
+                option.add_to(parser)
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> _Common:
@@ -164,27 +158,26 @@ class _Common:
         return cls(**{field.name: getattr(args, field.name) for field in dataclasses.fields(cls)})
 
 
-def _fields() -> Iterator[tuple]:
-    """Fields of declared options, for :func:`dataclasses.make_dataclass`."""
-    taken = {field.name for field in dataclasses.fields(_Common)} | {"estimate", "help"}  # the command's own
-    for options, behind in (
-        (samplers.options, "sampler"),
-        (nets.options, "emb_size"),
-        (objectives.options, "loss_type"),
-    ):
-        for one in options(taken):
-            taken.add(one.name)
-            yield one.name, one.value_type, _option(one.default, one.help, kind=one.value_type, behind=behind)
-
-
 def flag(name: str) -> str:
     """A field's name as it is typed."""
     return "--" + name.replace("_", "-")
 
 
+def _declared() -> Dict[str, Tuple[Option, ...]]:
+    """The options of components, by the option that they follow in --help."""
+    taken = {field.name for field in dataclasses.fields(_Common)} | {"estimate", "help"}  # the command's own
+    declared = {}
+    for behind, of in (("sampler", samplers), ("emb_size", nets), ("loss_type", objectives)):
+        declared[behind] = of.options(taken)
+        taken |= {option.name for option in declared[behind]}
+    return declared
+
+
+DECLARED_BEHIND = _declared()
+DECLARED = tuple(option for options in DECLARED_BEHIND.values() for option in options)
 TrainOptions = dataclasses.make_dataclass(
     "TrainOptions",
-    list(_fields()),
+    [(option.name, option.value_type, option.default) for option in DECLARED],
     bases=(_Common,),
     namespace={"__doc__": "Options of one training stage; see each field's help.", "__module__": __name__},
 )
