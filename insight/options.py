@@ -123,8 +123,8 @@ def given(options: Iterable[Option], values: Mapping[str, Any]) -> Dict[str, Any
     values : mapping
         A run's options, by name; others beside them are ignored, and one that is missing was not set.
     """
-    taken = ((option, values.get(option.name)) for option in options)
-    return {option.name: value for option, value in taken if value is not None and value != option.default}
+    pairs = ((option, values.get(option.name)) for option in options)
+    return {option.name: value for option, value in pairs if value not in (option.default, *_unset(option))}
 
 
 def settle(
@@ -196,9 +196,14 @@ def differences(options: Iterable[Option], values: Mapping[str, Any], earlier: M
 
 
 def _recorded(option: Option, record: Mapping[str, Any]) -> Any:
-    """An option's value in a record. Earlier versions wrote an empty string for the component's own."""
+    """An option's value in a record."""
     value = record.get(option.name, option.default)
-    return option.default if value is None or value == "" else value
+    return option.default if value in _unset(option) else value
+
+
+def _unset(option: Option) -> tuple:
+    """Values that stand for the component's own; an empty text is how earlier versions wrote that."""
+    return (None, "") if option.default is None else (None,)
 
 
 def _flag(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from .errors import InsightError
 from .options import Option, declared
@@ -116,7 +116,7 @@ class Registry:
             try:
                 found.append((name, self.get(name)))
             except InsightError as error:
-                self._reject(name, error)
+                self._fail(name, error)
         return found
 
     def is_plugin(self, name: str) -> bool:
@@ -124,33 +124,46 @@ class Registry:
         self._load()
         return normalise(name) in self._plugins
 
-    def options(self, taken: Iterable[str] = (), defaults: bool = True) -> Tuple[Option, ...]:
-        """What the components declare in their ``OPTIONS``, one option a name; see :func:`insight.options.declared`.
+    def reject(self, name: str, error: InsightError) -> None:
+        """Report a plugin that proved useless, once; :meth:`get` raises the error from now on.
 
-        Parameters
-        ----------
-        taken : iterable of str
-            Names that a command has for itself: a plugin that declares one of them is rejected with a warning.
-        defaults : bool
-            As in :func:`insight.options.declared`.
+        Raises
+        ------
+        ValueError
+            The component is ours: a defect.
         """
-        fitting: List[Tuple[str, Tuple[Option, ...]]] = []
-        ours_first = sorted(self.components(), key=lambda pair: self.is_plugin(pair[0]))
-        for name, component in ours_first:
-            try:
-                for option in component.OPTIONS:
-                    if option.name in taken:
-                        raise InsightError(f"{option.flag} exists already; rename the option of {self.kind} {name}")
-                declared([*fitting, (name, component.OPTIONS)])
-            except InsightError as error:
-                if not self.is_plugin(name):
-                    raise ValueError(str(error)) from None
-                self._reject(name, InsightError(f"{self._plugins[name]}: {error}"))
-            else:
-                fitting.append((name, component.OPTIONS))
-        return declared(fitting, defaults)
+        if not self.is_plugin(name):
+            raise ValueError(str(error))
+        self._fail(name, InsightError(f"{self._plugins[name]}: {error}"))
 
-    def _reject(self, name: str, error: InsightError) -> None:
-        """Report a plugin once; whoever asks for it by its name gets the error."""
+    def _fail(self, name: str, error: InsightError) -> None:
         self._failures[name] = error
         warn(f"{error}; {self.kind} {name!r} is ignored")
+
+
+def declared_options(*registries: Registry, taken: Iterable[str] = (), defaults: bool = True) -> Tuple[Option, ...]:
+    """What all components declare in their ``OPTIONS``, one option a name; see :func:`insight.options.declared`.
+
+    Parameters
+    ----------
+    *registries : Registry
+    taken : iterable of str
+        Names that a command has for itself. A plugin that declares one of them, or an option of another component
+        with another type, is rejected.
+    defaults : bool
+        As in :func:`insight.options.declared`.
+    """
+    named = [(registry, name, component) for registry in registries for name, component in registry.components()]
+    named.sort(key=lambda one: one[0].is_plugin(one[1]))  # ours first: a conflict is the plugin's
+    fitting: List[Tuple[str, Sequence[Option]]] = []
+    for registry, name, component in named:
+        try:
+            for option in component.OPTIONS:
+                if option.name in taken:
+                    raise InsightError(f"{option.flag} exists already; rename the option")
+            declared([*fitting, (name, component.OPTIONS)])
+        except InsightError as error:
+            registry.reject(name, error)
+        else:
+            fitting.append((name, component.OPTIONS))
+    return declared(fitting, defaults)

@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Iterable, Tuple, Type
 
 from ..options import Option
-from ..registry import Registry
+from ..registry import Registry, declared_options
 
 if TYPE_CHECKING:
     from .network import Network
@@ -47,12 +47,12 @@ def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
     Parameters
     ----------
     taken : iterable of str
-        As in :meth:`insight.registry.Registry.options`.
+        As in :func:`insight.registry.declared_options`.
     """
     own = "; the network's own where missing"
     return tuple(
         option if option.default is False else dataclasses.replace(option, help=option.help + own)
-        for option in networks.options(taken, defaults=False)
+        for option in declared_options(networks, taken=taken, defaults=False)
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Tuple, Type
 from ..errors import InsightError
 from ..margins import margins
 from ..options import Option, given
-from ..registry import Registry
+from ..registry import Registry, declared_options
 
 if TYPE_CHECKING:
     from .objective import Objective
@@ -16,15 +16,14 @@ objectives = Registry("objective", __name__, "insight.objectives")
 
 
 def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
-    """What objectives and margins declare, for a command's flags.
+    """Options of all objectives and margins.
 
     Parameters
     ----------
     taken : iterable of str
-        As in :meth:`insight.registry.Registry.options`.
+        As in :func:`insight.registry.declared_options`.
     """
-    own = objectives.options(taken)
-    return (*own, *margins.options((*taken, *(option.name for option in own))))
+    return declared_options(objectives, margins, taken=taken)
 
 
 def kind(loss_type: str) -> Type[Objective]:

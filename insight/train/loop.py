@@ -155,6 +155,7 @@ class Run:
                 "model": self.model.state(),
                 "journal": self.journal.state(),
                 "evaluation": self.evaluation.state(),
+                "sampler": self.loader.state(),
                 "damaged": [position for position, _ in self.loader.damage.items()],
             }
             arrays = self.learner.arrays()

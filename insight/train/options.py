@@ -1,7 +1,7 @@
 """Every option of ``train-softmax``: one field, its default, its meaning and unit.
 
-The command line is made from these fields, so help, names and checks cannot drift apart. Options of networks, margins
-and objectives are declared in their own files (:mod:`insight.options`) and become fields here.
+The command line is made from these fields, so help, names and checks cannot drift apart. Options of samplers,
+networks, margins and objectives are declared in their own files (:mod:`insight.options`) and become fields here.
 Flags that InsightFace had keep their names, defaults and meaning
 (train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c).
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
-from typing import Iterable
+from typing import Dict, Tuple
 
 from .. import nets, objectives
 from ..errors import InsightError
+from ..feed import samplers
 from ..files.text import between_commas
-from ..options import differences, given
+from ..options import Option, differences, given
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
@@ -42,6 +43,7 @@ class _Common:
     )
     cutoff: int = _option(0, "side of a square that is greyed out in half of the images, pixels")
     num_workers: int = _option(2, "threads that decode images", FREE)
+    sampler: str = _option("shuffled", "which images each batch holds; shuffled: each image once an epoch")
     # network
     network: str = _option("r50", "network, by its registered name (insight networks), or gluoncv:NAME")
     emb_size: int = _option(512, "embedding length E")
@@ -125,19 +127,15 @@ class _Common:
     @property
     def network_options(self) -> dict:
         """The networks' own options that were given, by name."""
-        return given(OF_NETWORKS, vars(self))
+        return given(DECLARED_BEHIND["emb_size"], vars(self))
 
     def differences(self, earlier: dict) -> list:
         """Flags whose value a resumed run may not change and that differ from the earlier run's."""
         fixed = [field.name for field in dataclasses.fields(_Common) if field.metadata["resume"] == FIXED]
         if self.lr_schedule != "step":
             fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
-        common = [
-            f"{flag(name)} {getattr(self, name)} (was {earlier.get(name)})"
-            for name in fixed
-            if getattr(self, name) != earlier.get(name)
-        ]
-        return common + differences((*OF_NETWORKS, *OF_OBJECTIVES), vars(self), earlier)
+        common = [Option(field.name, field.default, "") for field in dataclasses.fields(_Common) if field.name in fixed]
+        return differences((*common, *DECLARED), vars(self), earlier)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -151,7 +149,7 @@ class _Common:
                 parser.add_argument(
                     flag(field.name), type=about["type"], default=field.default, help=about["help"], **more
                 )
-            for option in {"emb_size": OF_NETWORKS, "loss_type": OF_OBJECTIVES}.get(field.name, ()):
+            for option in DECLARED_BEHIND.get(field.name, ()):
                 option.add_to(parser)
 
     @classmethod
@@ -165,15 +163,21 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _names(fields: Iterable) -> tuple:
-    return tuple(field.name for field in fields)
+def _declared() -> Dict[str, Tuple[Option, ...]]:
+    """The options of components, by the option that they follow in --help."""
+    taken = {field.name for field in dataclasses.fields(_Common)} | {"estimate", "help"}  # the command's own
+    declared = {}
+    for behind, of in (("sampler", samplers), ("emb_size", nets), ("loss_type", objectives)):
+        declared[behind] = of.options(taken)
+        taken |= {option.name for option in declared[behind]}
+    return declared
 
 
-OF_NETWORKS = nets.options(_names(dataclasses.fields(_Common)))
-OF_OBJECTIVES = objectives.options((*_names(dataclasses.fields(_Common)), *_names(OF_NETWORKS)))
+DECLARED_BEHIND = _declared()
+DECLARED = tuple(option for options in DECLARED_BEHIND.values() for option in options)
 TrainOptions = dataclasses.make_dataclass(
     "TrainOptions",
-    [(option.name, option.value_type, option.default) for option in (*OF_NETWORKS, *OF_OBJECTIVES)],
+    [(option.name, option.value_type, option.default) for option in DECLARED],
     bases=(_Common,),
     namespace={"__doc__": "Options of one training stage; see each field's help.", "__module__": __name__},
 )

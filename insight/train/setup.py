@@ -7,6 +7,7 @@ from typing import List, Optional
 
 from .. import objectives
 from .._mxnet import keep_freed_memory
+from ..feed import samplers
 from ..feed.augment import Augmentation
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
@@ -93,7 +94,10 @@ def prepare(options: TrainOptions) -> Setup:
         options.num_workers,
         options.images_filter,
         "uint8" if devices[0].device_type == "gpu" else "float32",
+        sampler=samplers.chosen(options.sampler, vars(options)),
     )
+    if state:
+        loader.restore(state.meta.get("sampler", {}))
     objective = objectives.create(options, faces.num_classes)
     schedule = schedules.from_options(options, objective, loader.batch_size, loader.batches_per_epoch)
     return Setup(options, devices, faces, fingerprint, objective, loader, schedule, state, notes)

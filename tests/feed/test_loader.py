@@ -9,9 +9,9 @@ import pytest
 
 from insight._mxnet import mx
 from insight.errors import InsightError
-from insight.feed import sampler
+from insight.feed import draws
 from insight.feed.augment import Augmentation
-from insight.feed.loader import Loader
+from insight.feed.loader import Loader, enough_images
 
 
 class FakeFaces:
@@ -47,7 +47,7 @@ def take(loader, count, step=0):
 def expected_batch(faces, seed, step, size):
     per_epoch = len(faces) // size
     epoch, batch = divmod(step, per_epoch)
-    indices = sampler.epoch_order(seed, epoch, len(faces))[batch * size : (batch + 1) * size]
+    indices = draws.epoch_order(seed, epoch, len(faces))[batch * size : (batch + 1) * size]
     changes = Augmentation().draw(seed, epoch, indices, faces.image_size)
     images = []
     for i, change in zip(indices, changes):
@@ -161,7 +161,7 @@ def test_errors_name_the_record():
 
 def test_an_error_comes_in_its_turn_and_is_the_first_of_its_batch():
     faces = FakeFaces(96)
-    order = sampler.epoch_order(0, 0, 96)
+    order = draws.epoch_order(0, 0, 96)
     faces.damaged = tuple(order[[90, 60, 95]])
     for workers in (1, 4):
         batches = Loader(faces, 48, seed=0, workers=workers).batches()
@@ -188,3 +188,9 @@ def test_threads_end_with_the_iteration():
     assert not feed_threads()
     next(loader.batches())  # dropped without close
     assert not feed_threads()
+
+
+@pytest.mark.parametrize("least, want", [(0, range(8)), (1, range(8)), (2, [0, 2, 3, 4, 7]), (3, [0, 4, 7]), (4, [])])
+def test_enough_images(least, want):
+    labels = np.array([5, 2, 9, 9, 5, 1, 7, 5])  # the fives do not stand together
+    assert enough_images(labels, least).tolist() == list(want)
