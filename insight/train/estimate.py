@@ -13,6 +13,7 @@ import numpy as np
 from .._mxnet import mx
 from ..engines.mxnet import MXNetEngine
 from ..runs import core_share
+from ..runs.insightface_lines import format_values
 from .loop import Run, prepare
 from .options import TrainOptions
 
@@ -103,9 +104,10 @@ def _time_steps(run: Run, say: Callable[[str], None]) -> float:
             seconds.append(time.perf_counter() - start)
     wait = (run.loader.waited - waited) / sum(seconds[1:])
     found = watched.measure(wait)
+    fields = format_values({"wait": wait, **found.low})
     timed = seconds[WARM_UP:] or seconds[-1:]
     counted = f"{len(timed)} step{'s' * (len(timed) > 1)} of {run.batch_size} images"
-    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, wait={wait:.1%}{found.text}")
+    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, {fields}")
     if found.advice:
         say(f"note: {found.advice}")
     return statistics.median(timed)

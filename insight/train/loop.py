@@ -20,6 +20,8 @@ from ..formats.faceset import FaceSet
 from ..margins import heads
 from ..runs import core_share
 from ..runs.journal import Journal
+from ..runs.jsonl import StartRow
+from ..runs.stepfigures import CLASSIFICATION
 from ..verify import verification
 from . import devices as device_lists
 from . import guards, memory, precision, resume
@@ -178,8 +180,7 @@ class Run:
         if state:
             self._restore(state)
         else:
-            given = {"options": dataclasses.asdict(options), "set": self.fingerprint, "steps": self.total}
-            self.journal.write("start", **given, versions=_versions())
+            self.journal.write(StartRow(dataclasses.asdict(options), self.fingerprint, self.total, _versions()))
         self._announce()
 
     def train(self) -> TrainResult:
@@ -216,7 +217,7 @@ class Run:
         if not usable and not self.model.may_skip:
             raise self._non_finite(batch, figures)
         self.step += 1
-        means = dict(zip(("loss", "acc", "acc_free"), figures.means()))
+        means = dict(zip(CLASSIFICATION, figures.means()))
         self.journal.step(self.step, means, rate, self.loader.waited, skipped=int(not usable))
 
     def _due(self, every: int) -> bool:
