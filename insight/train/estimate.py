@@ -13,6 +13,7 @@ import numpy as np
 from .._mxnet import mx
 from ..engines.mxnet import MXNetEngine
 from ..runs import core_share
+from ..runs.insightface_lines import format_values
 from .learner import Learner
 from .options import TrainOptions
 from .setup import Setup, prepare
@@ -105,9 +106,10 @@ def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
             seconds.append(time.perf_counter() - start)
     wait = (loader.waited - waited) / sum(seconds[1:])
     found = watched.measure(wait)
+    fields = format_values({"wait": wait, **found.low})
     timed = seconds[WARM_UP:] or seconds[-1:]
     counted = f"{len(timed)} step{'s' * (len(timed) > 1)} of {setup.batch_size} images"
-    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, wait={wait:.1%}{found.text}")
+    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, {fields}")
     if found.advice:
         say(f"note: {found.advice}")
     return statistics.median(timed)

@@ -15,6 +15,7 @@ from .._mxnet import mx
 from ..errors import InsightError
 from ..runs import core_share
 from ..runs.journal import Journal
+from ..runs.jsonl import StartRow
 from . import guards, resume
 from .evaluation import Evaluation
 from .learner import Learner
@@ -85,8 +86,7 @@ class Run:
         if state:
             self._restore(state)
         else:
-            given = {"options": dataclasses.asdict(options), "set": setup.fingerprint, "steps": self.total}
-            self.journal.write("start", **given, versions=_versions())
+            self.journal.write(StartRow(dataclasses.asdict(options), setup.fingerprint, self.total, _versions()))
         self._announce()
 
     def train(self) -> TrainResult:
