@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..options import Option, settle
+from ..options import Option, settle, shown
 from .targets import Targets
 
 SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: below that angle float32 cosines carry no angle any more
@@ -106,7 +106,7 @@ class Margin:
             if option.choices == (0, 1):
                 parts += [key] * bool(value)
             else:
-                parts.append(f"{key}={value:g}" if isinstance(value, (int, float)) else f"{key}={value}")
+                parts.append(f"{key}={shown(value)}")
         return " ".join(parts)
 
     def target_logit(self, targets: Targets) -> TargetLogit:

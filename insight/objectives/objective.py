@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Dict, List, NamedTuple, Tuple
 
 from .._mxnet import mx
-from ..options import Option, settle
+from ..options import Option, settle, shown
 
 
 class StepResult(NamedTuple):
@@ -112,7 +112,7 @@ class Objective:
     def describe(self) -> str:
         """For the log, such as ``arcface s=64 m=0.5``: name and options."""
         values = vars(self.options).items()
-        return " ".join([self.name, *(f"{name}={value}" for name, value in values)])
+        return " ".join([self.name, *(f"{name}={shown(value)}" for name, value in values)])
 
     def check(self, batch_per_device: int, remedy: str = "") -> None:
         """Refuse sizes that it cannot work with, before anything large is allocated.
