@@ -24,7 +24,7 @@ OBJECTIVE = ("--loss-type", "to_mean", "--mean-weight", 2)
 def site(tmp_path_factory):
     """The folder that the document's package is installed into."""
     folder = tmp_path_factory.mktemp("site")
-    install(folder, "my-faces", *of_document(ROOT / "docs/extending.md"))
+    install(folder, "my-package", *of_document(ROOT / "docs/extending.md"))
     return folder
 
 
@@ -138,14 +138,19 @@ def test_a_command(site, set_dir, tmp_path):
 
 
 def test_nothing_of_ours_names_the_package():
-    files = subprocess.run(["git", "grep", "-l", "my_faces"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    files = subprocess.run(["git", "grep", "-l", "my_package"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert [name for name in files if name.startswith(("insight/", "tools/", "deploy/", "setup.py"))] == []
 
 
-BAD = "bad-faces 2.0 (entry point insight."
-FLAG = (
-    '"""A network."""\nfrom my_faces.network import Small\nfrom insight.options import Option\n\n\nclass Net(Small):\n'
-)
+BAD = "bad-package 2.0 (entry point insight."
+FLAG = """
+from my_package.network import Small
+from insight.options import Option
+
+
+class Net(Small):
+    OPTIONS = (Option("lr", 1.0, "no"),)
+"""
 
 
 class TestBadPackage:
@@ -155,32 +160,32 @@ class TestBadPackage:
     def bad(self, tmp_path_factory):
         folder = tmp_path_factory.mktemp("bad")
         files, points = of_document(ROOT / "docs/extending.md")
-        install(folder, "my-faces", files, points)
+        install(folder, "my-package", files, points)
         files = {
-            "bad_faces/net.py": FLAG + '    OPTIONS = (Option("lr", 1.0, "no"),)\n',
-            "bad_faces/fails.py": "1 / 0\n",
+            "bad_package/net.py": FLAG,
+            "bad_package/fails.py": "1 / 0\n",
         }
-        networks = {"y1": "bad_faces.net:Net", "greedy": "bad_faces.net:Net", "gone": "bad_faces.missing:Net"}
+        networks = {"y1": "bad_package.net:Net", "greedy": "bad_package.net:Net", "gone": "bad_package.missing:Net"}
         points = {
-            "insight.networks": {**networks, "small": "bad_faces.net:Net"},
-            "insight.commands": {"doctor": "bad_faces.net", "hello": "bad_faces.fails"},
-            "insight.engines": {"gone": "bad_faces.missing:Engine"},
+            "insight.networks": {**networks, "small": "bad_package.net:Net"},
+            "insight.commands": {"doctor": "bad_package.net", "hello": "bad_package.fails"},
+            "insight.engines": {"gone": "bad_package.missing:Engine"},
         }
-        install(folder, "bad-faces", files, points, "2.0")
+        install(folder, "bad-package", files, points, "2.0")
         return folder
 
     def test_commands_list_what_works(self, bad, tmp_path):
         listed = insight(bad, tmp_path, "--help")
         assert "count-people" in done(listed) and "hello" not in listed.stdout
         assert listed.stderr.splitlines() == [
-            f"warning: {BAD}commands: doctor = bad_faces.net): command 'doctor' exists already in insight; ignored",
-            f"warning: {BAD}commands: hello = bad_faces.fails): cannot be imported (ZeroDivisionError: division by "
+            f"warning: {BAD}commands: doctor = bad_package.net): command 'doctor' exists already in insight; ignored",
+            f"warning: {BAD}commands: hello = bad_package.fails): cannot be imported (ZeroDivisionError: division by "
             "zero); repair or uninstall the package",
         ]
         asked = insight(bad, tmp_path, "hello")
         assert asked.returncode == 2
         assert asked.stderr.splitlines()[-1].startswith(
-            f"error: {BAD}commands: hello = bad_faces.fails): cannot be imported"
+            f"error: {BAD}commands: hello = bad_package.fails): cannot be imported"
         )
 
     def test_what_needs_none_of_it_is_silent(self, bad, set_dir, tmp_path):
@@ -193,11 +198,12 @@ class TestBadPackage:
         done(process)
         first, second, third, fourth = process.stderr.splitlines()
         assert (
-            first == f"warning: {BAD}networks: y1 = bad_faces.net:Net): network 'y1' exists already in insight; ignored"
+            first
+            == f"warning: {BAD}networks: y1 = bad_package.net:Net): network 'y1' exists already in insight; ignored"
         )
-        assert second.endswith("network 'small' exists already in bad-faces 2.0; ignored")
+        assert second.endswith("network 'small' exists already in bad-package 2.0; ignored")
         assert third.startswith(
-            f"warning: {BAD}networks: gone = bad_faces.missing:Net): cannot be imported (ModuleNotFound"
+            f"warning: {BAD}networks: gone = bad_package.missing:Net): cannot be imported (ModuleNotFound"
         )
         assert fourth == ""
 
@@ -207,10 +213,10 @@ class TestBadPackage:
         greedy = insight(bad, tmp_path, "train-softmax", "--data-dir", set_dir, "--network", "greedy")
         assert greedy.returncode == 2
         assert greedy.stderr.splitlines()[-1] == (
-            f"error: {BAD}networks: greedy = bad_faces.net:Net): --lr exists already; rename the option"
+            f"error: {BAD}networks: greedy = bad_package.net:Net): --lr exists already; rename the option"
         )
         engine = insight(
             bad, tmp_path, "embed", "--model", "m,1", "--input", set_dir, "--output", "e.npz", "--engine", "gone"
         )
         assert engine.returncode == 2
-        assert engine.stderr.startswith(f"error: {BAD}engines: gone = bad_faces.missing:Engine): cannot be imported")
+        assert engine.stderr.startswith(f"error: {BAD}engines: gone = bad_package.missing:Engine): cannot be imported")
