@@ -1,7 +1,7 @@
 """Components of other packages: entry points, by which an installed package adds a network, a command, a sampler.
 
     [project.entry-points."insight.networks"]
-    y9 = "my_faces.nets:Y9"
+    y9 = "my_package.nets:Y9"
 
 The name is the component's, the value is what a file of ours would register: a class, or a command's module.
 Nothing is imported before a component is needed, and a package that cannot be imported stops only what needs it.
@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
-from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from .errors import InsightError
 
@@ -23,8 +21,7 @@ METADATA = (".dist-info", ".egg-info")
 ENTRY_POINTS = "entry_points.txt"
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One entry point of an installed package.
 
     Attributes
@@ -32,7 +29,7 @@ class Plugin:
     name : str
         The component's.
     distribution : str
-        The package and its version, ``my-faces 1.0``.
+        The package and its version, ``my-package 1.0``.
     entry_point : importlib.metadata.EntryPoint
     """
 
@@ -76,6 +73,7 @@ def _all_groups(path: Tuple[str, ...]) -> Dict[str, List[Plugin]]:
     groups: Dict[str, List[Plugin]] = {}
     if not any(map(_may_have_some, path)):
         return groups
+    import re
     from importlib import metadata  # takes a third of the time of `insight --help`: only where it is needed
 
     seen = set()

@@ -14,7 +14,7 @@ import importlib
 import os
 import pkgutil
 import sys
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..errors import InsightError
@@ -26,9 +26,10 @@ from ._sigint import never_lose
 GROUP = "insight.commands"
 
 
-def command_names() -> list[str]:
+@functools.lru_cache(maxsize=1)
+def command_names() -> Tuple[str, ...]:
     """The names of our own commands, with dashes, sorted."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_"))
 
 
 @functools.lru_cache(maxsize=1)

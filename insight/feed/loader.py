@@ -164,9 +164,10 @@ class Loader:
         indices = np.asarray(self.sampler.batch(step))
         whole = indices.shape == (self.batch_size,) and indices.dtype.kind in "iu"
         if not whole or indices.min() < 0 or indices.max() >= len(self.faces):
+            span = f" from {indices.min()} to {indices.max()}" if indices.size else ""
             raise InsightError(
-                f"--sampler {self.sampler.name}: its batch of step {step} is {indices.dtype} {indices.shape}; "
-                f"want {self.batch_size} positions in 0..{len(self.faces) - 1}"
+                f"--sampler {self.sampler.name}: step {step}: want {self.batch_size} positions in "
+                f"0..{len(self.faces) - 1}, got {indices.dtype} {indices.shape}{span}"
             )
         return indices.astype(np.int64, copy=False)
 
