@@ -1,4 +1,4 @@
-"""A margin with a state and an objective that is no classifier, of another package, through whole runs."""
+"""A margin with a state and an objective that is no classifier (``other_components.py``) through whole runs."""
 
 import os
 import re
@@ -16,8 +16,7 @@ from insight.cli import run_command
 from insight.export.source import loss
 from insight.runs import lineage
 
-PACKAGE = Path(__file__).parents[1] / "contract/example_plugin"
-MODULES = "example_plugin.leaning,example_plugin.gather"
+MODULE = "other_components"
 CASES = {
     "margin": {"loss_type": "leaning", "lean": 0.3},
     "margin-two-devices": {"loss_type": "leaning", "devices": "cpu,cpu", "per_batch_size": 3},
@@ -27,9 +26,9 @@ CASES = {
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]))
-    monkeypatch.setenv("KILLED_RUN_IMPORTS", MODULES)
+def imported(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("KILLED_RUN_IMPORTS", MODULE)
 
 
 def arrays(folder):
@@ -55,8 +54,8 @@ def test_killed_and_resumed_is_never_stopped(set_dir, tmp_path, case):
 
 
 def command(*arguments):
-    """A command in a process in which the package is imported."""
-    script = f"import sys, {MODULES}; from insight.cli import main; sys.exit(main(sys.argv[1:]))"
+    """A command in a process in which the module is imported."""
+    script = f"import sys, {MODULE}; from insight.cli import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=240)
 
 

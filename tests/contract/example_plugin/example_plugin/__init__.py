@@ -1,1 +1,0 @@
-"""Components as a package beside insight adds them, for tests. Nothing of insight's names them."""
