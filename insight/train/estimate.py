@@ -16,7 +16,7 @@ from ..runs import core_share
 from ..runs.insightface_lines import format_values
 from .learner import Learner
 from .options import TrainOptions
-from .setup import Setup, prepare
+from .start import Setup, prepare
 
 WARM_UP = 2  # steps that do not count: they allocate and choose kernels
 STEPS = 12  # at most, the warm-up included,

@@ -11,7 +11,7 @@ from ..verify import verification
 from . import guards, memory, precision
 from .model import Model, build_network
 from .optimizer import allocate_momenta, make_trainer, momenta
-from .setup import Setup
+from .start import Setup
 
 PARAMETER, MOMENTUM, OBJECTIVE = "parameter/", "momentum/", "objective/"  # of the names in a state's file
 

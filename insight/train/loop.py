@@ -20,7 +20,7 @@ from . import guards, resume
 from .evaluation import Evaluation
 from .learner import Learner
 from .options import TrainOptions
-from .setup import prepare
+from .start import prepare
 from .stop import StopRequest
 
 
