@@ -61,31 +61,42 @@ def rows(folder, *kinds):
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines if line["kind"] in kinds]
 
 
-@pytest.mark.parametrize("loss", [MARGIN, OBJECTIVE], ids=lambda loss: loss[1])
-def test_a_run_of_its_parts_is_saved_killed_and_resumed(site, set_dir, tmp_path, loss):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    out = done(train(site, set_dir, whole, *loss))
-    assert f"{loss[1]} " in out
-    assert train(site, set_dir, killed, *loss, kill_at=KILLED).returncode == -9
+@pytest.fixture(params=[MARGIN, OBJECTIVE], ids=lambda loss: loss[1], scope="module")
+def runs(request, site, set_dir, tmp_path_factory):
+    """(loss, folder of a run, folder of the same run killed and resumed)."""
+    folder = tmp_path_factory.mktemp("runs")
+    whole, killed = folder / "whole", folder / "killed"
+    assert f"{request.param[1]} " in done(train(site, set_dir, whole, *request.param))
+    assert train(site, set_dir, killed, *request.param, kill_at=KILLED).returncode == -9
     assert rows(killed, "step")[-1]["step"] < STEPS
-    assert "resumed at step" in done(train(site, set_dir, killed, *loss, "--resume"))
+    assert "resumed at step" in done(train(site, set_dir, killed, *request.param, "--resume"))
+    return request.param, whole, killed
+
+
+def test_a_run_resumes_to_the_same_bits(runs):
+    _, whole, killed = runs
     same(whole, killed)
 
+
+def test_a_run_records_the_options_and_resumes_with_no_others(runs, site, set_dir):
+    loss, whole, killed = runs
     start = rows(whole, "start")[0]["options"]
     assert (start["sampler"], start["images_each"], start["small_width"]) == ("grouped", 3, 16)
+    assert start[loss[2][2:].replace("-", "_")] == loss[3]
     refused = train(site, set_dir, killed, *loss, "--resume", "--images-each", 2)
     assert refused.returncode == 2 and "--images-each 2 (was 3)" in refused.stderr
 
-    picture = insight(site, tmp_path, "plot-log", whole / "model-log.jsonl", "--output", "p.png", "--csv", "p.csv")
-    done(picture)
+
+def test_a_run_is_drawn_and_verified(runs, site, set_dir, tmp_path):
+    loss, whole, _ = runs
+    done(insight(site, tmp_path, "plot-log", whole / "model-log.jsonl", "--output", "p.png", "--csv", "p.csv"))
     assert (tmp_path / "p.png").stat().st_size > 1000
-    if loss is OBJECTIVE:
-        assert {"loss", "identities"} <= set(rows(whole, "step")[0])
-        assert "identities" in (tmp_path / "p.csv").read_text().splitlines()[0]
-    verified = insight(
-        site, tmp_path, "verification", "--model", f"{whole}/model,1", "--data-dir", set_dir, "--target", "val"
-    )
-    assert "[val]" in done(verified)
+    figures = ("loss", "identities") if loss is OBJECTIVE else ("loss", "acc")
+    for step in rows(whole, "step"):
+        assert set(figures) <= set(step)
+    assert set(figures) <= set((tmp_path / "p.csv").read_text().splitlines()[0].split(","))
+    model = ("--model", f"{whole}/model,1", "--data-dir", set_dir, "--target", "val")
+    assert "[val]" in done(insight(site, tmp_path, "verification", *model))
 
 
 def same(a: Path, b: Path):
