@@ -202,7 +202,7 @@ def test_a_draw_is_new_in_each_step_and_the_same_again(arrays):
 
 
 def test_a_margin_declares_its_options():
-    class Other(Margin):
+    class Other(Drawn):
         name = "other"
         OPTIONS = (
             Option("margin_m", 0.2, "m", holds=lambda m: m > 0, rule="above 0"),
