@@ -180,7 +180,7 @@ class Objective(abc.ABC):
         return {}
 
     def restore(self, state: dict) -> None:  # noqa: B027 (most objectives keep nothing)
-        """Take back what :meth:`state` gave; empty for a run of before the objective had a state."""
+        """Take back what :meth:`state` gave; empty if the run was saved before the objective had a state."""
 
 
 def shares(label_B, embeddings: list) -> list:
