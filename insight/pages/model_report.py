@@ -12,11 +12,11 @@ from .. import __version__
 from ..engines.engine import Engine
 from ..errors import InsightError
 from ..files import atomic
-from ..runs.trainlog import read_logs
+from ..runs.logfiles import read_logs
 from ..verify.figures import figures
 from ..verify.verification import EvalSet, verify
 from . import origin, render
-from .sections import Fact, Target, Training, target_section, training_section
+from .sections import Fact, TargetSection, TrainingSection, target_section, training_section
 
 MOST_PAIRS = 100  # of each kind, whose images go into the page
 
@@ -37,8 +37,8 @@ class Report(NamedTuple):
     title: str
     evaluated: str  # when, by what
     facts: List[Fact]
-    targets: List[Target]
-    training: Optional[Training]
+    targets: List[TargetSection]
+    training: Optional[TrainingSection]
     origin: origin.Origin
     limits: List[str]
 
@@ -98,7 +98,7 @@ def write_report(
     ------
     InsightError
         As :func:`check_outputs`, :func:`insight.verify.verification.verify`, and
-        :func:`insight.runs.trainlog.read_logs` raise it; or the model's lineage is damaged.
+        :func:`insight.runs.logfiles.read_logs` raise it; or the model's lineage is damaged.
     """
     settings = settings or Settings()
     check_outputs(output, card, overwrite, settings.hardest)
