@@ -150,6 +150,13 @@ def test_nothing_imports_the_command_line():
             assert "cli" not in rooms_imported(path), ids(path)
 
 
+def test_no_command_imports_another():
+    commands = {path.stem for path in (ROOT / "insight/cli").glob("[a-z]*.py")}
+    for path in (ROOT / "insight/cli").glob("*.py"):
+        siblings = {name[2] for name in imported(path) if name[:2] == ["insight", "cli"] and len(name) > 2}
+        assert siblings & commands == set(), ids(path)
+
+
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 has no list of its standard library")
 class TestThirdParty:
     @pytest.mark.parametrize("path", source_files(), ids=ids)

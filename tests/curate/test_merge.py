@@ -10,7 +10,7 @@ import pytest
 from small_sets import at, image, payloads_of, read_vectors, with_cosine, write_set
 
 from insight._mxnet import mx
-from insight.cli.dataset_merge import embedder
+from insight.cli._model import embedder
 from insight.curate import centres
 from insight.curate.centres import match_earlier, nearest
 from insight.curate.merge import merge
