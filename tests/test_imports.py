@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "sets": {"progress", "executor", "files", "images", "formats", "faces"},
     "check": {"progress", "executor", "files", "images", "formats", "sets", "pages"},
     "repair": {"progress", "files", "images", "formats", "sets", "check"},
-    "curate": {"progress", "files", "formats", "sets", "plots"},
+    "curate": {"progress", "files", "formats", "faces", "sets", "plots"},
     "feed": {"_mxnet", "images", "formats"},
     "nets": {"registry", "_mxnet"},
     "margins": {"registry"},
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
     "verify": {"progress", "files", "formats", "faces"},
     "runs": {"progress", "machine", "files"},
-    "identify": {"progress", "files", "faces", "verify"},
+    "identify": {"progress", "files", "faces"},
     "plots": {"files", "runs"},
     "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "runs", "plots"},
     "train": {

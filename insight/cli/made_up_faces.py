@@ -19,7 +19,9 @@ CROPS = 20
 def add_arguments(parser):
     parser.add_argument("output", metavar="OUT", help="folder to make; must not exist or be empty")
     parser.add_argument("--identities", type=positive, default=64, metavar="N", help="people")
-    parser.add_argument("--images", type=positive, metavar="N", help=f"of each person ({CROPS}; {PHOTOS} with --photos)")
+    parser.add_argument(
+        "--images", type=positive, metavar="N", help=f"of each person ({CROPS}; {PHOTOS} with --photos)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed, other people")
     parser.add_argument("--photos", action="store_true", help="photographs with one to three faces, not aligned crops")
     parser.add_argument("--num-workers", type=positive, metavar="N", help="processes (all physical cores)")

@@ -375,7 +375,7 @@ class TestBadInput:
             yield np.ones((1, 4), np.float32)
             yield np.array([[1, 1, 1, 1], [value] * 4], np.float32)
 
-        with pytest.raises(InsightError, match=r"a/train\.rec: image 2 \(from 0\) has an embedding that is zero"):
+        with pytest.raises(InsightError, match=r"a/train\.rec: the embedding of image 2 \(from 0\) is zero"):
             merged(tmp_path, embed=embed)
 
 
