@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import checkpoint
-from ..checkpoint import Checkpoint
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..graph import cut
@@ -61,7 +60,7 @@ def open_source(spec: str, layer: str = cut.EMBEDDING, image_size: Optional[Tupl
     with naming(spec):
         opened = open_network(held, image_size, layer)
     stages = lineage.stages(prefix, epoch)
-    network = MXNetEngine(Checkpoint(*opened.model.to_mxnet()), spec, graph="plain")
+    network = MXNetEngine(opened, spec, graph="plain")
     properties = {"source": f"{Path(prefix).name},{epoch}", **provenance(stages)}
     return Source(opened.model, network, stages, properties, opened.known, opened.notes)
 

@@ -15,11 +15,11 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..doctor.child import run_child
 from ..doctor.hardware import processor
 from ..doctor.packages import installed_builds, installed_version
 from ..errors import InsightError
 from ..export import parity
+from ..machine.child import run_child
 from ..machine.cores import physical_cores
 from ..progress import track
 from .rows import PLAIN, Row, file_of, rows
@@ -217,9 +217,9 @@ def _median(by_round: List[List[float]]) -> float:
 def _child(job: dict, threads: int) -> Tuple[List[dict], str]:
     """The facts that a worker told, and why it failed, or nothing."""
     code = f"from insight.speed.worker import main; main({job!r})"
-    facts, death = run_child(code, None, {"OMP_NUM_THREADS": str(threads)})
-    errors = [fact["error"] for fact in facts if "error" in fact]
-    return facts, errors[0] if errors else death
+    child = run_child(code, environment={"OMP_NUM_THREADS": str(threads)})
+    errors = [fact["error"] for fact in child.facts if "error" in fact]
+    return child.facts, errors[0] if errors else child.death
 
 
 def machine() -> str:
