@@ -23,9 +23,8 @@ import numpy as np
 from ..executor import in_order
 from ..images import decoding
 from ..images.header import image_size, is_plain_png, read_jpeg_head, suffix_of
-from ..images.kind import DECODED_SUFFIXES
 from ..progress import track
-from ..sets.payloads import why_no_image
+from ..sets.payloads import fault
 
 CHUNK = 64  # images that one task takes
 _SIDE = 32  # of the grey picture that is hashed and compared
@@ -52,12 +51,11 @@ def look(payload, deep: bool) -> Look:
     """Examine one payload."""
     data = bytes(payload)
     digest = exact_digest(data)
-    if not data:
-        return Look(digest, "", None, (("empty-image", "no bytes"),))
-    kind = suffix_of(data)
-    size = image_size(data)
-    faults = list(_sniff(data, kind, size))
-    if not deep or any(code in ("not-an-image", "truncated-image", "undecodable-image") for code, _ in faults):
+    kind = suffix_of(data) if data else ""
+    size = image_size(data) if data else None
+    unusable = fault(data)
+    faults = [unusable] if unusable else list(_sniff(data, kind, size))
+    if unusable or not deep or any(code in ("truncated-image", "undecodable-image") for code, _ in faults):
         return Look(digest, kind, size, tuple(faults))
     pixels, warning = decoding.decode(data)
     if pixels is None:
@@ -75,9 +73,7 @@ def look(payload, deep: bool) -> Look:
 
 def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
     """Faults that the bytes show without decoding."""
-    if kind not in DECODED_SUFFIXES:
-        yield "not-an-image", why_no_image(data)
-    elif kind == ".jpg":
+    if kind == ".jpg":
         head = read_jpeg_head(data)
         if head is None:
             yield "undecodable-image", "its JPEG markers end before the scan, or make no sense"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Dict, List, NamedTuple, Tuple
 
 from . import create, networks, symbol
@@ -103,12 +102,7 @@ def summarize(name: str, embedding_size: int = 0, **options) -> Summary:
 
 def overview() -> List[Summary]:
     """Every registered network with its own options, by family and depth."""
-    return [summarize(name) for name in sorted(networks, key=_by_number)]
-
-
-def _by_number(name: str) -> list:
-    """Sort key of a name: its letters as text and its digits as numbers, so that r100 comes after r50."""
-    return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", name)]
+    return [summarize(name) for name in sorted(networks, key=lambda name: (name[0], int(name[1:])))]
 
 
 def _latest(totals: dict, titles: List[str]) -> str:

@@ -65,9 +65,3 @@ def test_the_table_has_every_network(capsys):
     assert run_command("networks", []) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert {row[0] for row in rows if row} >= set(nets.networks)
-
-
-def test_names_of_any_form_are_sorted_by_their_numbers(monkeypatch):
-    monkeypatch.setattr(summary, "networks", ["r100", "y1", "mbv3", "r50", "plain", "mbv3_small0.5"])
-    monkeypatch.setattr(summary, "summarize", lambda name: name)
-    assert summary.overview() == ["mbv3", "mbv3_small0.5", "plain", "r50", "r100", "y1"]
