@@ -135,14 +135,16 @@ def convert(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None)
         The checkpoint holds something that has no translation.
     """
     from .. import checkpoint
-    from ..graph import onnx, onnx_ops, opening
+    from ..graph import opening
+    from ..graph.onnx_model import to_onnx
+    from ..graph.onnx_writer import NoTranslation
 
     held = checkpoint.load(*checkpoint.parse_spec(spec))
     try:
         network = opening.open_network(held, image_size)
         assumed = {metadata.ASSUMED: "\n".join(network.notes)} if network.notes else None
-        return onnx.to_onnx(network.model, graph, assumed).SerializeToString()
-    except onnx_ops.NoTranslation as error:
+        return to_onnx(network.model, graph, assumed).SerializeToString()
+    except NoTranslation as error:
         raise Unable(f"{spec}: {error}; --engine mxnet evaluates it as it is") from None
     except InsightError as error:
         raise InsightError(f"{spec}: {error}") from None

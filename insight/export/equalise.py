@@ -15,11 +15,11 @@ from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
-from ..graph import layers
+from ..graph import linear
 from ..graph.nodes import Graph, Model, Node
 from ..graph.onnx_ops import ELEMENTWISE
 
-PASSING = ("Pooling", *layers.FLATTEN, *ELEMENTWISE["Add"], *ELEMENTWISE["Sum"])
+PASSING = ("Pooling", *linear.FLATTEN, *ELEMENTWISE["Add"], *ELEMENTWISE["Sum"])
 LEAST = 1e-4  # of the largest channel: a narrower one is taken for that wide
 
 
@@ -51,7 +51,7 @@ def groups(model: Model) -> List[List[Node]]:
     fixed = [ref.node for ref in model.graph.outputs]
     for node in leader:
         below = [ref.node for ref in node.inputs if not ref.node.is_variable]
-        if layers.is_linear(model, node):
+        if linear.is_linear(model, node):
             continue  # takes factors at its input and gives others
         if not below or not _passes(model.graph, node):
             fixed += [node, *below]
@@ -76,7 +76,7 @@ def _passes(graph: Graph, node: Node) -> bool:
 
 def _equalise(model: Model, group: List[Node], peaks: Mapping[str, np.ndarray]) -> None:
     uses = model.graph.consumers()
-    makers = [node for node in group if layers.is_linear(model, node)]
+    makers = [node for node in group if linear.is_linear(model, node)]
     readers = [use.node for node in group for use in uses[node] if use.node not in group or use.node in makers]
     widths = {len(model.array(node.inputs[1])) for node in makers}
     if len(widths) != 1 or not readers:
@@ -86,11 +86,11 @@ def _equalise(model: Model, group: List[Node], peaks: Mapping[str, np.ndarray]) 
     if factor is None:
         return
     for node in makers:
-        weight, bias = layers.weight_and_bias(model, node)
-        layers.assign(model, node, weight / factor.reshape(-1, *[1] * (weight.ndim - 1)), bias / factor)
+        weight, bias = linear.weight_and_bias(model, node)
+        linear.assign(model, node, weight / factor.reshape(-1, *[1] * (weight.ndim - 1)), bias / factor)
     for node in readers:
-        weight, bias = layers.weight_and_bias(model, node)
-        layers.assign(model, node, weight * layers.input_factor(node, weight, factor), bias)
+        weight, bias = linear.weight_and_bias(model, node)
+        linear.assign(model, node, weight * linear.input_factor(node, weight, factor), bias)
 
 
 def _factor(model: Model, width: int, peaks: List[np.ndarray], readers: List[Node]) -> Optional[np.ndarray]:
@@ -98,8 +98,8 @@ def _factor(model: Model, width: int, peaks: List[np.ndarray], readers: List[Nod
     wide = np.max([_at_least(peak.astype(np.float64)) for peak in peaks if len(peak) == width], axis=0)
     heavy = np.zeros(width)
     for node in readers:
-        weight, _ = layers.weight_and_bias(model, node)
-        if layers.input_factor(node, weight, wide) is None:
+        weight, _ = linear.weight_and_bias(model, node)
+        if linear.input_factor(node, weight, wide) is None:
             return None
         if len(weight) == width == node.number("num_group", 1):
             continue  # depthwise: a scale of its own for each channel

@@ -24,7 +24,7 @@ from ..files.commit import commit_together, refuse_existing
 from ..formats import ncnnparam
 from ..formats.ncnnparam import Layer
 from ..graph import cut
-from ..graph.onnx import to_onnx
+from ..graph.onnx_model import to_onnx
 from ..runs import lineage
 from . import parity
 from .source import naming, open_source

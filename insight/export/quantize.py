@@ -23,7 +23,7 @@ from ..errors import CheckFailed, InsightError, printable
 from ..faces.sources import ImageSource, image_source
 from ..graph import fold
 from ..graph.nodes import Model
-from ..graph.onnx import to_onnx
+from ..graph.onnx_model import to_onnx
 from ..progress import track
 from ..verify.verification import load_set, verify
 from . import equalise, parity, qdq

@@ -7,7 +7,7 @@ from typing import List, NamedTuple, Optional
 from . import shapes
 from .cut import CASTS, EMBEDDING, INPUT, cut
 from .fold import IDENTITY
-from .layers import FLATTEN, LINEAR
+from .linear import FLATTEN, LINEAR
 from .nodes import Model
 
 # Operators that leave the values of pixels as they are, or average them.

@@ -19,7 +19,7 @@ from typing import List, Optional
 
 import numpy as np
 
-from . import layers, shapes
+from . import linear, shapes
 from .nodes import Model, Node, Ref, Use
 
 
@@ -49,7 +49,7 @@ def _is_prelu(model: Model, node: Node) -> bool:
 
 
 def _is_depthwise(model: Model, node: Node) -> bool:
-    if node.op != "Convolution" or not layers.is_linear(model, node):
+    if node.op != "Convolution" or not linear.is_linear(model, node):
         return False
     return node.number("num_group", 1) == node.number("num_filter") > 1
 
@@ -75,11 +75,11 @@ def _split_back(model: Model, prelu: Node, slope: np.ndarray) -> bool:
     layer = prelu.inputs[0].node
     sign = np.where(slope > 1, -1.0, 1.0)
     uses = model.graph.consumers()
-    if not _is_depthwise(model, layer) or layers.only_use(model.graph, layer, uses) is None:
+    if not _is_depthwise(model, layer) or linear.only_use(model.graph, layer, uses) is None:
         return False
     if (sign < 0).any() and not _give_sign(model, uses[prelu], sign):
         return False
-    weight, bias = layers.weight_and_bias(model, layer)
+    weight, bias = linear.weight_and_bias(model, layer)
 
     def scaled(kind: str, factor: np.ndarray) -> Ref:
         return _layer(model, layer, f"{layer.name}_{kind}", layer.inputs[0], weight * _rows(factor), bias * factor)
@@ -93,15 +93,15 @@ def _give_sign(model: Model, uses: List[Use], sign: np.ndarray) -> bool:
     """Multiply the input channels of the layers that read; False, and nothing done, if one cannot take it."""
     factors = []
     for use in uses:
-        if use.slot != 0 or not layers.is_linear(model, use.node):
+        if use.slot != 0 or not linear.is_linear(model, use.node):
             return False
-        weight, bias = layers.weight_and_bias(model, use.node)
-        factor = layers.input_factor(use.node, weight, sign)
+        weight, bias = linear.weight_and_bias(model, use.node)
+        factor = linear.input_factor(use.node, weight, sign)
         if factor is None:
             return False
         factors.append((use.node, weight * factor, bias))
     for layer, weight, bias in factors:
-        layers.assign(model, layer, weight, bias)
+        linear.assign(model, layer, weight, bias)
     return bool(uses)
 
 
@@ -112,7 +112,7 @@ def _split_ahead(model: Model, prelu: Node, slope: np.ndarray) -> bool:
     below = prelu.inputs[0]
     positive = _relu(prelu.name, below)
     for layer in [use.node for use in uses]:
-        weight, bias = layers.weight_and_bias(model, layer)
+        weight, bias = linear.weight_and_bias(model, layer)
         left = _layer(model, layer, f"{layer.name}_linear", below, weight * _rows(slope), None)
         right = _layer(model, layer, f"{layer.name}_positive", positive, weight * _rows(1 - slope), bias)
         model.graph.replace(Ref(layer), _sum(layer.name, left, right))

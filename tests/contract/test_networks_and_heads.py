@@ -18,7 +18,7 @@ from insight._mxnet import mx
 from insight.engines.mxnet import MXNetEngine
 from insight.graph import cut
 from insight.graph.nodes import Model
-from insight.graph.onnx import to_onnx
+from insight.graph.onnx_model import to_onnx
 from insight.margins import heads
 from insight.nets.outputs import OUTPUTS
 from insight.objectives.classifier import Classifier

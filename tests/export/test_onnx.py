@@ -16,8 +16,8 @@ from insight.export import parity
 from insight.export.onnx import export_onnx
 from insight.graph import cut
 from insight.graph.nodes import Model
-from insight.graph.onnx import to_onnx
 from insight.graph.onnx_input import is_routed_to_arcface
+from insight.graph.onnx_model import to_onnx
 from insight.runs import lineage
 
 NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training(mobile())}

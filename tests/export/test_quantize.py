@@ -20,7 +20,7 @@ from insight.faces.sources import image_source
 from insight.formats.evalbin import write_bin
 from insight.graph import cut, fold
 from insight.graph.nodes import Model
-from insight.graph.onnx import to_onnx
+from insight.graph.onnx_model import to_onnx
 from insight.images.pixels import encode_bgr
 
 SIZE = (112, 112)

@@ -5,7 +5,7 @@ import pytest
 from small_networks import S, evaluate, far, filled, images, mobile, residual
 
 from insight._mxnet import mx
-from insight.graph import cut, fold, layers, split
+from insight.graph import cut, fold, linear, split
 from insight.graph.nodes import Model
 
 
@@ -63,10 +63,10 @@ def test_weights_are_scaled_in_parts_as_whole(rows, shape):
     weight = draw.normal(size=(rows, *shape)).astype(np.float32)
     for factor in (draw.normal(size=(rows, *[1] * len(shape))), draw.normal(size=(1, *shape))):
         product = weight.astype(np.float64) * factor
-        found = layers.scaled(weight, factor)
+        found = linear.scaled(weight, factor)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, product.astype(np.float32))
-        np.testing.assert_array_equal(layers.weighted_sums(weight, factor), product.reshape(rows, -1).sum(axis=1))
+        np.testing.assert_array_equal(linear.weighted_sums(weight, factor), product.reshape(rows, -1).sum(axis=1))
 
 
 def test_fold_against_arithmetic_by_hand():

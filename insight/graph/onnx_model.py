@@ -15,7 +15,8 @@ from .. import __version__
 from . import cut, fold, shapes, split
 from .nodes import Model, Node, Ref
 from .onnx_input import LOOK_AT
-from .onnx_ops import Writer, translate
+from .onnx_ops import translate
+from .onnx_writer import Writer
 
 OPSET = 13
 IR_VERSION = 7  # that of opset 13; every reader of the last years takes it
