@@ -163,20 +163,13 @@ def _look_at_all(
             if one.size != measure[0]:
                 odd.add("image-size", int(layout.keys[i]), _size_text(one.size), layout.payload(i))
 
-    first = want or (_first_size(layout) if deep else None)
+    first = want or (layout.first_size() if deep else None)
     seen = survey(len(layout.rows), layout.payload, deep, workers, "looking at images", report, first)
     if "image-size" in odd:
         known = [size for size in seen.sizes if size is not None]
         whole_set = want is not None and len(known) == 1
         findings.adopt("property-size" if whole_set else "image-size", odd.sorted()[0])
     return seen, measure[0]
-
-
-def _first_size(layout: Layout) -> Optional[Tuple[int, int]]:
-    from ..images.header import image_size
-
-    sizes = (image_size(bytes(layout.payload(i))) for i in range(len(layout.rows)))
-    return next((size for size in sizes if size is not None), None)
 
 
 def _size_text(size: Optional[Tuple[int, int]]) -> str:

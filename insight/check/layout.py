@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats import identities, property
+from ..images.header import image_size
 from .records import Records
 from .rules import MAX_SAMPLES, Findings
 
@@ -55,6 +56,11 @@ class Layout:
 
     def payload(self, i: int) -> memoryview:
         return self.records.payload(int(self.rows[i]))
+
+    def first_size(self, most: Optional[int] = None) -> Optional[Tuple[int, int]]:
+        """(height, width) of the first image whose header states it, among the first ``most``; None if none does."""
+        sizes = (image_size(bytes(self.payload(i))) for i in range(len(self.rows))[:most])
+        return next((size for size in sizes if size is not None), None)
 
     def _split_indexed(self, rows: np.ndarray, keys: np.ndarray, empty: np.ndarray) -> np.ndarray:
         """Check header and identity records; returns which rows are images, (R,) bool."""
