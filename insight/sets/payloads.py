@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Tuple
+from typing import Iterator, Optional, Tuple
 
 from ..errors import InsightError
 from ..formats import remedies
@@ -15,24 +15,22 @@ _JPEG = b"\xff\xd8\xff"
 _SHOWN = 8  # keys in a message
 
 
-def why_unusable(payload) -> str:
-    """Why no decoder takes a payload: ``empty-image: no bytes``; empty where it begins like an image."""
+def fault(payload) -> Optional[Tuple[str, str]]:
+    """The rule that a payload breaks which no decoder takes, and what it is; None if it begins as an image."""
     if payload[:3] == _JPEG:  # nearly all are
-        return ""
+        return None
     if not len(payload):
-        return f"{EMPTY}: no bytes"
-    what = why_no_image(payload)
-    return f"{FOREIGN}: {what}" if what else ""
-
-
-def why_no_image(payload) -> str:
-    """How a payload begins that is no image which OpenCV decodes; empty for one that is."""
+        return EMPTY, "no bytes"
     suffix = suffix_of(payload)
     if suffix in DECODED_SUFFIXES:
-        return ""
-    return f"begins with {bytes(payload[:8])!r}" + (
-        "" if suffix == ".bin" else f", {suffix[1:]}, which OpenCV does not decode"
-    )
+        return None
+    what = "" if suffix == ".bin" else f", {suffix[1:]}, which OpenCV does not decode"
+    return FOREIGN, f"begins with {bytes(payload[:8])!r}{what}"
+
+
+def why_unusable(payload) -> str:
+    """:func:`fault` as text: ``empty-image: no bytes``; empty if it begins as an image."""
+    return ": ".join(fault(payload) or ())
 
 
 def unusable(faces: FaceSet) -> Iterator[Tuple[int, str]]:
