@@ -40,7 +40,7 @@ def our_step(batch_size: int, dtype: str):
     from insight.objectives import create
     from insight.train.model import Model, build_network
     from insight.train.optimizer import make_trainer
-    from insight.train.options import TrainOptions
+    from insight.train.train_options import TrainOptions
 
     options = TrainOptions(data_dir="-", network="y1", emb_size=EMBEDDING, dtype=dtype, margin_s=S, margin_m=M)
     devices = [mx.cpu(0)]

@@ -22,7 +22,7 @@ from insight.objectives import create
 from insight.train import precision
 from insight.train.model import Model, build_network
 from insight.train.optimizer import make_trainer
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 
 
 def step_in(dtype: str, network: str, batch: Batch, classes: int):

@@ -33,7 +33,7 @@ def trains_in_bfloat16() -> None:
     from insight._mxnet import mx
     from insight.train import precision
     from insight.train.model import build_network
-    from insight.train.options import TrainOptions
+    from insight.train.train_options import TrainOptions
 
     options = TrainOptions(data_dir="-", network="y1", emb_size=8, version_output="E", dtype="bfloat16")
     try:

@@ -9,7 +9,7 @@ HELP = "train a network with a softmax-type loss (softmax, ArcFace)"
 
 
 def add_arguments(parser):
-    from ..train.options import TrainOptions
+    from ..train.train_options import TrainOptions
 
     TrainOptions.add_arguments(parser)
     parser.add_argument(
@@ -20,7 +20,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ..train.options import TrainOptions
+    from ..train.train_options import TrainOptions
 
     options = TrainOptions.from_args(args)
     if args.estimate:

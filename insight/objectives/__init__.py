@@ -54,7 +54,7 @@ def create(run_options: Any, num_classes: int) -> Objective:
 
     Parameters
     ----------
-    run_options : insight.train.options.TrainOptions
+    run_options : insight.train.train_options.TrainOptions
     num_classes : int
         Identities of the training set.
 

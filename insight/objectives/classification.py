@@ -19,7 +19,7 @@ from ..margins import margins
 from ..margins.margin import Margin
 from ..margins.targets import Targets
 from ..options import Option
-from . import objectives, projection, softmax, values
+from . import cross_entropy, objectives, projection, values
 from .entry import enter
 from .objective import Multipliers, Need, Objective, StepResult, shares
 
@@ -34,7 +34,7 @@ class _Share(NamedTuple):
 
     device: Any
     entry: Any
-    logits: softmax.Logits
+    logits: cross_entropy.Logits
     inverse_C: Any  # 1 / |w|; None without cosines
 
     @property
@@ -153,7 +153,7 @@ class Classification(Objective):
         widest = min(projection.BLOCK, self.num_classes)
         scratch = widest * (2 * self.embedding_size + batch_per_device) + 4 * self.num_classes  # blocks; norms and sums
         if self.margin.modulates:
-            scratch += softmax.BLOCKS_OF_MODULATION * widest * batch_per_device
+            scratch += cross_entropy.BLOCKS_OF_MODULATION * widest * batch_per_device
         logits = batch_per_device * self.num_classes
         weights = sum(int(np.prod(parameter.shape)) for parameter in self.params.values())
         return Need(weights, FLOAT * (logits + scratch), ("classes", "logits"))
@@ -217,7 +217,7 @@ class Classification(Objective):
         entry = enter(embedding_BE, self.margin)
         logits_BC = self._buffer(device, label_B.shape[0])
         projection.forward(entry.x_BE, weight_CE, bias_C, inverse_C, out=logits_BC)
-        return _Share(device, entry, softmax.Logits(logits_BC, label_B), inverse_C)
+        return _Share(device, entry, cross_entropy.Logits(logits_BC, label_B), inverse_C)
 
     def _update(self, parts: list, step: int) -> None:
         """Let the margin's state see the targets of all devices, on the first one."""
@@ -236,12 +236,12 @@ class Classification(Objective):
         for name, array in self._state.items():
             array[:] = state[name]
 
-    def _backward(self, part: _Share, step: int, first: int) -> Tuple[softmax.Loss, Any]:
+    def _backward(self, part: _Share, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
         """Loss, and the gradient of the embeddings; those of ``params`` are written to this device's copies."""
         device, entry, logits, inverse_C = part
         state = {name: array.as_in_context(device) for name, array in self._state.items()}
         targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state)
-        loss = softmax.learn(logits, targets, entry, self.margin)
+        loss = cross_entropy.learn(logits, targets, entry, self.margin)
         weight_CE, label_B = self.weight.data(device), logits.label_B
         x_BE, rows_2C = entry.x_BE, None
         if self.margin.centre_spread:

@@ -97,7 +97,7 @@ class Objective(abc.ABC):
 
         Parameters
         ----------
-        run_options : insight.train.options.TrainOptions
+        run_options : insight.train.train_options.TrainOptions
         num_classes : int
             Identities of the training set.
 

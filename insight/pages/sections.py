@@ -27,7 +27,7 @@ class Fact(NamedTuple):
     value: str
 
 
-class TableRow(NamedTuple):
+class FigureRow(NamedTuple):
     """A row under :data:`insight.verify.lines.COLUMNS`: fields, or the reason why there are none."""
 
     what: str
@@ -67,7 +67,7 @@ class TargetSection(NamedTuple):
     verdict: str
     facts: List[Fact]
     notes: List[str]
-    rows: List[TableRow]
+    rows: List[FigureRow]
     charts: List[Chart]
     hardest: List[Tiles]
     limits: List[str]
@@ -87,9 +87,9 @@ def target_section(
     """The section of one set, the ``number``-th of the page, with up to ``hardest`` pairs of each kind."""
     name = f"target-{number}"
     table = [
-        TableRow(row.what, [], lines.not_measurable(row, found.different))
+        FigureRow(row.what, [], lines.not_measurable(row, found.different))
         if row.needed
-        else TableRow(row.what, lines.cells(row, found.different), "")
+        else FigureRow(row.what, lines.cells(row, found.different), "")
         for row in lines.rows(result, found)
     ]
     return TargetSection(

@@ -15,8 +15,8 @@ from ..engines.mxnet import MXNetEngine
 from ..runs import core_share
 from ..runs.insightface_lines import format_values
 from .learner import Learner
-from .options import TrainOptions
 from .start import Setup, prepare
+from .train_options import TrainOptions
 
 WARM_UP = 2  # steps that do not count: they allocate and choose kernels
 STEPS = 12  # at most, the warm-up included,

@@ -16,7 +16,7 @@ from ..runs import insightface_lines
 from ..runs.insightface_lines import AccuracyLine, SavingLine, XNormLine
 from ..runs.jsonl import SavedRow
 from ..verify import verification
-from .options import TrainOptions
+from .train_options import TrainOptions
 
 NEVER, WHEN_BEST, ALWAYS, WHEN_BEST_OVER_ONE = range(4)  # --ckpt
 RULE_WITHOUT_TARGETS = {

@@ -13,7 +13,7 @@ from ..files import atomic
 from ..formats import remedies
 from ..graph import nodes, shapes
 from ..images.header import image_size
-from .options import TrainOptions
+from .train_options import TrainOptions
 
 
 def check_set(faces, options: TrainOptions) -> list:

@@ -19,9 +19,9 @@ from ..runs.jsonl import StartRow
 from . import guards, resume
 from .evaluation import Evaluation
 from .learner import Learner
-from .options import TrainOptions
 from .start import prepare
 from .stop import StopRequest
+from .train_options import TrainOptions
 
 
 class TrainResult(NamedTuple):

@@ -12,8 +12,8 @@ from ..errors import InsightError
 from ..graph import nodes, shapes
 from ..objectives.objective import Objective
 from . import devices as device_lists
-from .options import TrainOptions
 from .precision import LossScale, lowered
+from .train_options import TrainOptions
 
 AT_ONCE = 200  # arrays that one multi_all_finite takes
 LISTED = 4  # arrays of another shape in a note

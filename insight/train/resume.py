@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..files import atomic
-from .options import TrainOptions
+from .train_options import TrainOptions
 
 BLOCK = 1 << 20  # elements that are copied at once
 META = "meta"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import InsightError
 from ..objectives.objective import Objective
-from .options import TrainOptions
+from .train_options import TrainOptions
 
 FACTOR = 0.1
 REFERENCE_BATCH = 512  # the batch that the original's default steps were found with

@@ -15,8 +15,8 @@ from ..objectives.objective import Objective
 from . import devices as device_lists
 from . import guards, resume
 from . import schedule as schedules
-from .options import TrainOptions
 from .schedule import Schedule
+from .train_options import TrainOptions
 
 
 @dataclass(frozen=True)

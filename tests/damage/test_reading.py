@@ -17,7 +17,7 @@ from insight.feed.loader import Loader
 from insight.formats.evalbin import write_bin
 from insight.formats.faceset import FaceSet
 from insight.train.loop import train
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from insight._mxnet import mx
 from insight.checkpoint import Checkpoint
 from insight.export.onnx import export_onnx
 from insight.export.slim import slim
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 
 BATCHES = {"r50": (1, 3)}  # of others 1, 3 and 64
 

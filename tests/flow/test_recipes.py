@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from insight.cli import build_parser
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"

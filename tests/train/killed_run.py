@@ -23,7 +23,7 @@ for module in filter(None, os.environ.get("KILLED_RUN_IMPORTS", "").split(",")):
     importlib.import_module(module)
 
 from insight.train.loop import train  # noqa: E402  after what adds options
-from insight.train.options import TrainOptions  # noqa: E402
+from insight.train.train_options import TrainOptions  # noqa: E402
 
 
 @networks.register("tiny")

@@ -9,7 +9,7 @@ from insight.cli import run_command
 from insight.train import estimate as module
 from insight.train.estimate import Estimate, estimate
 from insight.train.loop import train
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 
 ESTIMATE = r"estimate: [\d.]+ images/s; (\d+) steps(?: in [\d:]+, (\d+) verifications in [\d:]+)?; [\d:]+, (\d+) s"
 

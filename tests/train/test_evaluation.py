@@ -14,7 +14,7 @@ from insight.formats import evalbin
 from insight.runs.journal import Journal
 from insight.train import evaluation as module
 from insight.train.evaluation import Evaluation, chance_bound
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 from insight.verify import verification
 from insight.verify.folds import FoldAccuracy
 

@@ -13,7 +13,7 @@ from insight.errors import InsightError
 from insight.machine.available import Available, resident
 from insight.train import memory, resume
 from insight.train.loop import train
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 
 
 def options(set_dir, prefix, **more):

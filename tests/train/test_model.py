@@ -14,8 +14,8 @@ from insight.objectives import create
 from insight.train import devices
 from insight.train.model import Model, all_finite, build_network
 from insight.train.optimizer import make_trainer
-from insight.train.options import TrainOptions
 from insight.train.precision import LossScale
+from insight.train.train_options import TrainOptions
 
 CLASSES = 6
 
@@ -111,7 +111,7 @@ COPIES = """
     from insight.engines.mxnet import MXNetEngine
     from insight.objectives import create
     from insight.train.model import Model, build_network
-    from insight.train.options import TrainOptions
+    from insight.train.train_options import TrainOptions
 
     def peak():
         with open("/proc/self/status") as lines:

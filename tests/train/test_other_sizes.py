@@ -20,7 +20,7 @@ from insight.nets.network import Network, halved, normalise_pixels
 from insight.nets.outputs import Output
 from insight.registry import normalise
 from insight.train.loop import train
-from insight.train.options import TrainOptions
+from insight.train.train_options import TrainOptions
 
 SIZES = [(100, 100), (96, 80), (144, 144), (104, 111)]
 NAME = "tiny-for-tests"

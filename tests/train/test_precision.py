@@ -11,8 +11,8 @@ import pytest
 from insight._mxnet import mx
 from insight.train import precision
 from insight.train.model import build_network
-from insight.train.options import TrainOptions
 from insight.train.precision import Trial
+from insight.train.train_options import TrainOptions
 
 X86 = platform.machine() == "x86_64"
 

@@ -18,8 +18,8 @@ from insight.errors import InsightError
 from insight.formats.faceset import FaceSet
 from insight.train import resume
 from insight.train.loop import Run, train
-from insight.train.options import TrainOptions
 from insight.train.stop import Stopped
+from insight.train.train_options import TrainOptions
 
 RUN = Path(__file__).parent / "killed_run.py"
 TIMES = ("time", "speed", "wait", "cpu", "path")  # what may differ between two runs

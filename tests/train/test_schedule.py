@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from insight.errors import InsightError
 from insight.margins import margins
 from insight.objectives.classification import Classification
-from insight.train.options import TrainOptions
 from insight.train.schedule import from_options
+from insight.train.train_options import TrainOptions
 
 
 def schedule(head="arcface", batch=512, per_epoch=1000, **options):
