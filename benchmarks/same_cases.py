@@ -33,6 +33,7 @@ class Case:
 TRAIN = "train-softmax --seed 0 --num-workers 1 --frequent 5 --ckpt 2 --lr 0.05 --emb-size 64"
 Y1 = f"{TRAIN} --network y1 --data-dir set --target val --per-batch-size 4 --max-steps 40 --verbose 20"
 ARCFACE = f"{Y1} --loss-type 4 --pretrained softmax/model,2"
+TWO = f"{ARCFACE} --devices cpu,cpu --per-batch-size 2 --max-steps 20"
 SMALL = f"{TRAIN} --data-dir small --target '' --verbose 100"
 MARGIN = f"{SMALL} --network y1 --version-output E --per-batch-size 6 --max-steps 10"
 RUN = "{0}/model-*.params {0}/model-symbol.json {0}/model-log.jsonl"
@@ -70,17 +71,13 @@ CASES = [
         RUN.format("softmax"),
     ),
     Case("train y1, ArcFace from its checkpoint, 40 steps", f"{ARCFACE} --prefix arcface/model", RUN.format("arcface")),
+    Case("train y1, ArcFace on cpu,cpu, 20 steps", f"{TWO} --prefix two/model", RUN.format("two")),
     Case(
-        "train y1, ArcFace, killed and resumed",
-        f"{ARCFACE} --prefix resumed/model --save-every 7",
+        "the same, killed and resumed",
+        f"{TWO} --save-every 7 --prefix resumed/model",
         "resumed/model-*.params",
         killed_after="resumed/model-resume.npz",
-        like="arcface",
-    ),
-    Case(
-        "train y1, ArcFace on cpu,cpu, 20 steps",
-        f"{Y1} --loss-type 4 --devices cpu,cpu --per-batch-size 2 --max-steps 20 --prefix two/model",
-        RUN.format("two"),
+        like="two",
     ),
     Case(
         "train r18 with dropout (E), SphereFace, 40 steps",
