@@ -1,12 +1,13 @@
 """Does the same come out? Runs the same commands in two checkouts on the same inputs and compares what they write.
 
-    python benchmarks/same_results.py OLD_CHECKOUT [NEW_CHECKOUT] [--keep DIR]
+    python benchmarks/same_results.py OLD_CHECKOUT [NEW_CHECKOUT] [--only int8,ncnn] [--keep DIR]
 
 The new checkout is the one of this file unless it is given. Each command runs in both, one after the other, as
 ``insight COMMAND`` in the Python environment of this script with that checkout's own package, on a single thread
 (OMP_NUM_THREADS chooses another number). A line for each says ``same``, or in which file, where, and by how much at
-most the results differ; the exit status is 1 if any differs. ``differences.py`` has what equal means for each kind of
-file, and ``same_inputs.py`` the inputs; INSIGHT_TEST_DATA adds real faces and a trained network.
+most the results differ; the exit status is 1 if any differs. ``same_cases.py`` has the commands, ``same_inputs.py`` the
+inputs, and ``differences.py`` what equal means for each kind of file. INSIGHT_TEST_DATA adds real faces and a trained
+network. All takes some minutes.
 
 A command or option that only the new checkout has cannot be compared: the line says so, and that is no difference.
 """
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Dict, List
 
@@ -119,21 +122,37 @@ def _compare_within(name: str, folder: Path, patterns: List[str], like: str) -> 
     return found
 
 
+def select(cases: List[Case], words: List[str]) -> List[Case]:
+    """The cases whose names contain one of the words, and those that write what they read."""
+    selected: List[Case] = []
+    for case in reversed(cases):
+        written = [pattern.split("/")[0] for pattern in case.outputs.split()]
+        read = {name for later in selected for name in re.split(r"[\s,/]+", f"{later.command} {later.like}")}
+        if any(word in case.name for word in words) or any(fnmatch(name, own) for name in read for own in written):
+            selected.insert(0, case)
+    return selected
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path, metavar="OLD_CHECKOUT")
     parser.add_argument("new", type=Path, metavar="NEW_CHECKOUT", nargs="?", default=ROOT)
+    parser.add_argument("--only", default="", metavar="WORD,..", help="cases with such names, and those they depend on")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="a new folder for inputs and results; else temporary")
     args = parser.parse_args()
     if args.keep and args.keep.exists():
         parser.error(f"--keep {args.keep}: already exists; name a new folder")
+    words = args.only.split(",")
+    if not select(CASES + REAL_CASES, words):
+        parser.error(f"--only {args.only}: no case has such a name; same_cases.py has them all")
     with tempfile.TemporaryDirectory() as temporary:
         work = (args.keep or Path(temporary) / "work").resolve()
         inputs = Checkout(args.new, work / "inputs")
         old, new = Checkout(args.old, work / "old"), Checkout(args.new, work / "new")
         same_inputs.make(inputs.folder, inputs.run_or_stop)
         counts = {SAME: 0, DIFFERENT: 0, SKIPPED: 0}
-        for case in CASES + (REAL_CASES if (inputs.folder / "real").exists() else []):
+        cases = CASES + (REAL_CASES if (inputs.folder / "real").exists() else [])
+        for case in select(cases, words):
             start = time.perf_counter()
             outcome, text = compare(case, old, new)
             counts[outcome] += 1

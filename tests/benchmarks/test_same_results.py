@@ -9,7 +9,7 @@ import pytest
 import same_results
 from differences import Comparison, compare_files, compare_folders
 from same_cases import CASES, REAL_CASES, Case
-from same_results import DIFFERENT, SAME, SKIPPED, Checkout, compare
+from same_results import DIFFERENT, SAME, SKIPPED, Checkout, compare, select
 
 from insight._mxnet import mx
 
@@ -228,6 +228,19 @@ def test_like_another_case_of_the_same_checkout(checkouts):
 def test_what_is_no_checkout(tmp_path):
     with pytest.raises(SystemExit, match="not a checkout of insight"):
         Checkout(tmp_path, tmp_path / "work")
+
+
+def test_a_selected_case_brings_what_it_reads():
+    assert select(CASES + REAL_CASES, [""]) == CASES + REAL_CASES
+    assert [case.name for case in select(CASES, ["killed"])] == [
+        "dir2lst",
+        "face2rec, indexed",
+        "make-bin",
+        "train y1, softmax, 40 steps",
+        "train y1, ArcFace on cpu,cpu, 20 steps",
+        "the same, killed and resumed",
+    ]
+    assert select(CASES, ["no such name"]) == []
 
 
 def test_commands_parse():
