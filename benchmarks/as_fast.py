@@ -142,6 +142,10 @@ def main() -> int:
     old, new = args.old.resolve(), args.new.resolve()
     sys.path[0] = str(old / "benchmarks")
     if args.measure or args.make_set:
+        import insight
+
+        if Path(insight.__file__).parents[1] != old:
+            raise SystemExit(f"imported {insight.__file__}")
         print(measure(args.measure, args.set) if args.measure else make_set(args.make_set))
         return 0
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ class Case:
     like: str = ""
 
 
-TRAIN = "train-softmax --seed 0 --num-workers 1 --frequent 5 --ckpt 2 --lr 0.05 --emb-size 64"
+TRAIN = "train-softmax --seed 0 --num-workers 1 --frequent 5 --ckpt 2 --lr 0.01 --emb-size 64"
 Y1 = f"{TRAIN} --network y1 --data-dir set --target val --per-batch-size 4 --max-steps 40 --verbose 20"
 ARCFACE = f"{Y1} --loss-type 4 --pretrained softmax/model,2"
 TWO = f"{ARCFACE} --devices cpu,cpu --per-batch-size 2 --max-steps 20"
