@@ -1,4 +1,4 @@
-"""Comparing files, and two checkouts: made-up packages whose only command writes what it is told to."""
+"""Comparing files, and two checkouts: fake packages with one command."""
 
 import json
 from dataclasses import replace
