@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from made_faces import encode, face
 from planted_set import CLEAN, EACH, IMAGES, PEOPLE, Rec
+from written_files import names, rows
 
 from insight import cli
 from insight.check.check import check
@@ -40,15 +40,6 @@ def plain(tmp_path):
 def into(made, **options):
     """Repair into ``out`` beside the set; returns the report."""
     return repair(str(made.folder), str(made.folder.parent / "out"), **options)
-
-
-def rows(path):
-    with open(path, newline="") as source:
-        return list(csv.DictReader(source))
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def images_of(folder):
@@ -91,7 +82,7 @@ class TestInPlace:
         assert images_of(made.folder) == sound(made)
 
     def test_nothing_wrong_is_replaced_unasked_and_nothing_is_half_done(self, made):
-        made.said = None
+        made.declared = None
         made.write()
         made.idx.write_text("1\tmany\n")
         with pytest.raises(InsightError, match=r"train\.idx: does not fit the set \(line 1: want an integer key"):
@@ -107,7 +98,7 @@ class TestInPlace:
         assert names(made.folder) == ["property", "train.rec"]
 
     def test_classes_that_are_kept_for_others_stay(self, made):
-        made.said = Property(PEOPLE + 5, 112, 112)
+        made.declared = Property(PEOPLE + 5, 112, 112)
         made.write()
         assert repair(str(made.folder)).lines()[-1] == f"{made.folder}/property: kept"
         repair(str(made.folder), overwrite=True)
@@ -140,7 +131,7 @@ class TestInPlace:
         assert len(images_of(made.folder.parent / "out")) >= IMAGES - 1
 
     def test_a_size_that_most_images_have(self, made):
-        made.said = None
+        made.declared = None
         made.rows[1][1] = encode(face(1, 96, 112))
         made.write()
         report = repair(str(made.folder))
@@ -148,7 +139,7 @@ class TestInPlace:
         assert report.remains[0] == "faults of the .rec itself: 1 images are not 112x112 (key 2)"
 
     def test_the_property_of_several_sets(self, made):
-        made.said = None
+        made.declared = None
         made.write()
         with RecordWriter(str(made.folder / "other.rec")) as out:
             out.write(0, CLEAN[0], 0, 0)
@@ -351,7 +342,7 @@ class TestIntoAFolder:
     def test_kinds_whose_head_tells_no_size_are_decoded(self, plain, tmp_path):
         for i, row in enumerate(plain.rows):
             row[1] = encode(face(i), ".bmp" if i % 2 else ".webp")
-        plain.said = None
+        plain.declared = None
         plain.rows[0][1] = GIF
         plain.write()
         into(plain)
