@@ -13,13 +13,8 @@ from insight.errors import InsightError
 from insight.formats import evalbin
 from insight.runs.journal import Journal
 from insight.train import evaluation as module
-<<<<<<< HEAD
-from insight.train.evaluation import Evaluation, chance_bound
-from insight.train.train_options import TrainOptions
-=======
 from insight.train.evaluation import COLLAPSED_VERIFICATIONS, Evaluation, chance_bound
-from insight.train.options import TrainOptions
->>>>>>> same-results
+from insight.train.train_options import TrainOptions
 from insight.verify import verification
 from insight.verify.folds import FoldAccuracy
 
