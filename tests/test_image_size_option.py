@@ -151,7 +151,7 @@ def test_a_wrong_one_is_a_line(command, work, tmp_path, capsys):
 def test_without_a_model_it_means_nothing(work, tmp_path, capsys):
     merge = ["--include", f"{work}/set", "--param1", "0", "--dry-run", "--image-size", "144"]
     assert run_command("dataset-merge", merge) == 2
-    assert "--image-size: is about the network; give --model too" in capsys.readouterr().err
+    assert "--image-size: applies to --model only; add --model" in capsys.readouterr().err
     for name in ("gallery", "probes"):
         words = ["--model", f"{work}/ours/m,1", "--input", f"{work}/{name}", "--output", f"{tmp_path}/{name}.npz"]
         assert run_command("embed", words) == 0
@@ -159,7 +159,7 @@ def test_without_a_model_it_means_nothing(work, tmp_path, capsys):
     assert run_command("identification", files) == 0
     capsys.readouterr()
     assert run_command("identification", [*files, "--image-size", "144"]) == 2
-    assert "--image-size: is about the network, and both files" in capsys.readouterr().err
+    assert "--image-size: applies to images only, and both inputs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

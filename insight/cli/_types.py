@@ -1,10 +1,10 @@
-"""Types of options that several commands have."""
+"""Option types that several commands use."""
 
 import argparse
 
 
 def image_size(text: str) -> tuple:
-    """``112,112`` (height, width), ``112x112`` as messages have it, or ``112``."""
+    """Parse ``112,112`` (height, width), ``112x112`` as messages write it, or ``112``."""
     try:
         sides = tuple(int(side) for side in text.lower().replace("x", ",").split(","))
     except ValueError:

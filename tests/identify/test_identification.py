@@ -189,7 +189,7 @@ def test_the_command(tmp_path, capsys):
         (["--ranks", "0"], "--ranks 0: want whole numbers from 1"),
         (["--fpir", "1"], "--fpir 1.0: a rate between 0 and 1"),
         (["--fpir", "nan"], "--fpir nan"),
-        (["--probes", str(tmp_path / "p.bin")], "p.bin: does not say who anyone is"),
+        (["--probes", str(tmp_path / "p.bin")], "p.bin: has no identities"),
         (["--json", str(tmp_path)], f"--json {tmp_path}: a folder"),
         (["--json", str(tmp_path / "g.npz")], "g.npz: is read, too"),
     ):

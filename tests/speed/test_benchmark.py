@@ -287,12 +287,12 @@ class TestOutput:
     def test_a_csv_that_is_there_stays(self, tmp_path, capsys):
         (tmp_path / "b.csv").write_text("mine")
         assert cli.main(["benchmark", "--model", "a/net,3", "--csv", str(tmp_path / "b.csv")]) == 2
-        assert "is there already" in capsys.readouterr().err
+        assert "already exists" in capsys.readouterr().err
         assert (tmp_path / "b.csv").read_text() == "mine"
 
     def test_numbers_are_numbers(self, capsys):
         assert cli.main(["benchmark", "--model", "a/net,3", "--threads", "all"]) == 2
-        assert "want whole numbers with commas between, as 1,2" in capsys.readouterr().err
+        assert "want comma-separated whole numbers, like 1,2" in capsys.readouterr().err
 
 
 class TestForReal:
