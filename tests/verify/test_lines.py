@@ -67,12 +67,12 @@ def test_what_is_printed_gives_its_rates():
 @pytest.mark.parametrize(
     "distance, issame, folds, message",
     [
-        ([0.5, 1.0, 0.5], [1, 0, 1], 3, "Folds: 3 of one pair each; the set has no pairs for longer ones"),
+        ([0.5, 1.0, 0.5], [1, 0, 1], 3, "Folds: 3 of one pair each; the set has too few pairs for longer ones"),
         (
             [0.5, 0.6, 1.0, 1.1],
             [1, 1, 0, 0],
             2,
-            "Folds: 2 of 2 hold one kind of pairs only, so the deviation says little",
+            "Folds: 2 of 2 have one kind of pairs only, so the deviation means little",
         ),
     ],
 )

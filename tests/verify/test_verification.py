@@ -82,7 +82,7 @@ def test_a_broken_network_is_told(bin_path):
         return np.where(images[:, :1, 0, 0] == 30, np.nan, halves(images))
 
     with pytest.raises(
-        InsightError, match=r"val\.bin: image 3: its embedding holds NaN or infinity, as do 0 others of 3"
+        InsightError, match=r"val\.bin: image 3: its embedding contains NaN or infinity, as do 0 others of 3"
     ):
         verification.verify(broken, verification.load_set(bin_path), (4, 4))
 
