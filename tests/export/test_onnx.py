@@ -208,7 +208,7 @@ def test_the_command(exported, tmp_path, capsys):
     assert "fast graph" in said
     assert "over 2 faces" in said
     assert run_command("export-onnx", arguments) == 2
-    assert "is there already; give another --output, or --overwrite" in capsys.readouterr().err
+    assert "already exists; give another --output, or --overwrite" in capsys.readouterr().err
     assert run_command("export-onnx", [*arguments, "--overwrite"]) == 0
 
 
@@ -225,7 +225,7 @@ def test_the_command_compares_with_given_faces(exported, tmp_path, capsys):
 def test_more_faces_than_memory_holds_is_a_line(exported, tmp_path, capsys):
     arguments = ["--model", exported[1], "--output", str(tmp_path / "m.onnx"), "--num-faces", str(10**12)]
     assert run_command("export-onnx", arguments) == 2
-    assert f"--num-faces {10**12}: are more than memory holds" in capsys.readouterr().err
+    assert f"--num-faces {10**12}: do not fit in memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.xml"])
@@ -243,7 +243,7 @@ def test_below_the_bound_there_is_no_file(exported, tmp_path, capsys):
     _, spec, _ = exported
     arguments = ["--model", spec, "--output", str(tmp_path / "m.onnx"), "--bound", "1.5", "--num-faces", "2"]
     assert run_command("export-onnx", arguments) == 1
-    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert "its embeddings differ from MXNet's" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -263,7 +263,7 @@ def test_a_file_that_is_damaged_before_the_gate_does_not_stay(exported, tmp_path
     monkeypatch.setattr(written, "OnnxRuntimeEngine", nudged)
     arguments = ["--model", exported[1], "--output", str(tmp_path / "m.onnx"), "--graph", graph]
     assert run_command("export-onnx", arguments) == 1
-    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert "its embeddings differ from MXNet's" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

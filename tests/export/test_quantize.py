@@ -246,7 +246,7 @@ class TestFiles:
     @pytest.mark.parametrize("standing", ["m.xml", "m.bin"])
     def test_neither_file_is_replaced_unasked(self, folder, tmp_path, standing):
         (tmp_path / standing).write_text("mine")
-        with pytest.raises(InsightError, match=f"{standing}: is there already; give another --output, or --overwrite"):
+        with pytest.raises(InsightError, match=f"{standing}: already exists; give another --output, or --overwrite"):
             export(folder, tmp_path / "m.xml")
         assert (tmp_path / standing).read_text() == "mine"
         export(folder, tmp_path / "m.xml", overwrite=True)
@@ -254,7 +254,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["m.onnx", "m.xml"])
     def test_below_the_bound_there_is_no_file(self, folder, tmp_path, name):
-        with pytest.raises(CheckFailed, match="embeds unlike MXNet .* the mean must be 1.5"):
+        with pytest.raises(CheckFailed, match="its embeddings differ from MXNet's .* the mean must be 1.5"):
             export(folder, tmp_path / name, bound=1.5)
         with pytest.raises(CheckFailed):
             export_onnx(f"{folder}/net,3", str(tmp_path / name), bound=1.5, count=2)
@@ -295,10 +295,10 @@ class TestCommand:
         [
             ("m.tflite", [], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
             ("m.tflite", ["--int8", "--calibrate", "FACES"], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
-            ("m.onnx", ["--calibrate", "FACES"], "--calibrate: is for --int8; add it, or leave this out"),
-            ("m.onnx", ["--num-calibrate", "9"], "--num-calibrate: is for --int8; add it, or leave this out"),
-            ("m.onnx", ["--weight-bits", "8"], "--weight-bits: is for --int8; add it, or leave this out"),
-            ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: is for --int8; add it, or leave this out"),
+            ("m.onnx", ["--calibrate", "FACES"], "--calibrate: needs --int8; add it, or leave this out"),
+            ("m.onnx", ["--num-calibrate", "9"], "--num-calibrate: needs --int8; add it, or leave this out"),
+            ("m.onnx", ["--weight-bits", "8"], "--weight-bits: needs --int8; add it, or leave this out"),
+            ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: needs --int8; add it, or leave this out"),
             ("m.onnx", ["--int8"], "--int8: needs --calibrate PATH"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY"], "want a folder that holds a folder of images per person"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY/no"], "no: no such file or folder"),

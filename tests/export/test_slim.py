@@ -98,7 +98,7 @@ def test_the_source_is_known_by_any_spelling(trained, tmp_path, spelling, epoch)
 
 
 def test_a_folder_is_no_prefix(trained, tmp_path):
-    with pytest.raises(InsightError, match="new/: a folder, and a prefix is wanted; for example .*new/model"):
+    with pytest.raises(InsightError, match="new/: is a folder; want a prefix, for example .*new/model"):
         slim(trained[0], f"{tmp_path}/new/")
 
 
@@ -113,7 +113,7 @@ def test_a_fold_that_is_wrong_is_not_written(trained, tmp_path, monkeypatch):
     from insight.graph import fold
 
     monkeypatch.setattr(fold, "BATCH_NORM_EPS", 0.5)
-    with pytest.raises(CheckFailed, match="embeds unlike MXNet"):
+    with pytest.raises(CheckFailed, match="its embeddings differ from MXNet's"):
         slim(trained[0], str(tmp_path / "out/f"), fold_bn=True)
     assert not (tmp_path / "out").exists()
 
@@ -131,7 +131,7 @@ def test_a_file_that_is_damaged_before_the_gate_does_not_stay(trained, tmp_path,
 
     monkeypatch.setattr(checkpoint, "read", nudged)
     assert run_command("model-slim", ["--model", trained[0], "--output", str(tmp_path / "out/f"), *options]) == 1
-    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert "its embeddings differ from MXNet's" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
