@@ -194,7 +194,7 @@ class TestRefusals:
             faces.embed_many(BGR[:3])
 
     def test_of_models(self, tmp_path):
-        with pytest.raises(InsightError, match="no kind of model"):
+        with pytest.raises(InsightError, match="unknown kind of model"):
             FaceEmbedding("model.h5")
         with pytest.raises(InsightError, match=r"gone.onnx: no such file"):
             FaceEmbedding(tmp_path / "gone.onnx")

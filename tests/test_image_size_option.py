@@ -305,7 +305,7 @@ def test_what_the_metadata_say_is_done(runtime, normalise, metadata, inside, bgr
 
 def test_another_colour_order_is_refused(tmp_path):
     onnx_model(tmp_path / "m.onnx", ["n", 3, 8, 8], {"color_order": "GRB"})
-    with pytest.raises(InsightError, match="m.onnx: its metadata say color_order 'GRB'; want RGB or BGR"):
+    with pytest.raises(InsightError, match="m.onnx: its metadata states color_order 'GRB'; want RGB or BGR"):
         engines.load(str(tmp_path / "m.onnx"))
 
 

@@ -61,7 +61,7 @@ def rows(models: Sequence[str], runtimes: Optional[Sequence[str]] = None) -> Lis
         if not chosen:
             known = "; ".join(ENGINES.get(name).SPEC for name in ENGINES)
             takes = ", ".join(dict.fromkeys(runtime for runtime, _ in ways))
-            why = f"these run it: {takes}" if ways else f"no kind of model that is known; known: {known}"
+            why = f"these run it: {takes}" if ways else f"unknown kind of model; known: {known}"
             raise InsightError(f"--model {model}: {why}")
         found += [Row(model, *way, dtype) for way in chosen for dtype in ENGINES.get(way[0]).DTYPES]
     return found

@@ -139,20 +139,24 @@ def bad_size(lines):
 
 CONV = "Convolution c 1 1 data flat 0=5 1=1 6={} 5=0"
 DAMAGE = {
-    "no weights file": (None, None, "m.bin: no such file; the weights of m.param belong there"),
+    "no weights file": (None, None, "m.bin: no such file; want the weights of m.param in it"),
     "empty weights": (
         None,
         b"",
-        "ncnn does not load m.bin beside it, damaged or of another network: .*failed",
+        "ncnn does not load m.bin, which is damaged or of another network: .*failed",
     ),
-    "truncated weights": (None, STORED[:-4], "ncnn does not load m.bin beside it.*failed"),
+    "truncated weights": (None, STORED[:-4], "ncnn does not load m.bin, which is damaged.*failed"),
     "too many weights": (
         None,
         bytes(2000),
-        "m.bin beside it holds 2000 bytes, and the network takes 964; are they of one",
+        "m.bin has 2000 bytes, but the network reads 964; are both from the same export",
     ),
     "unknown layer": (lambda lines: [*lines[:1], "FooLU f 1 1 data flat", FC], ..., "layer FooLU not exists"),
-    "images of another size": (bad_size, ..., "no network for 5x4 RGB images: layer fc takes 48 values, and gets 60"),
+    "images of another size": (
+        bad_size,
+        ...,
+        "not a network for 5x4 RGB images: layer fc takes 48 values, but gets 60",
+    ),
     "images of a size that is none": (
         lambda lines: [INPUT.replace("=4", "=99999"), *lines[1:]],
         ...,
@@ -161,17 +165,17 @@ DAMAGE = {
     "more memory than there is": (
         lambda lines: [INPUT, "Interp i 1 1 data big 0=1 3=22400 4=22400", "Flatten f 1 1 big flat", FC],
         ...,
-        r"what layer fc takes cannot be computed \(status -100\)",
+        r"the input of layer fc cannot be computed \(status -100\)",
     ),
     "grey images": (
         lambda lines: [INPUT, CONV.format(5)],
         FLOAT32 + bytes(20),
-        "no network for 4x4 RGB images: layer c takes 1 channels, and gets 3",
+        "not a network for 4x4 RGB images: layer c takes 1 channels, but gets 3",
     ),
     "a feature map": (
         lambda lines: [INPUT, CONV.format(15)],
         FLOAT32 + bytes(60),
-        r"gives one vector, and this one gives \(5, 1, 4, 4\)",
+        r"gives one vector, but this one gives \(5, 1, 4, 4\)",
     ),
     "two inputs": (
         lambda lines: [INPUT, "Input b 0 1 b", "BinaryOp p 2 1 data b flat", FC],

@@ -34,7 +34,7 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(InsightError, match="m.xml: no such file"):
         engines.load(str(tmp_path / "m.xml"))
     (tmp_path / "m.xml").write_text("<net>")
-    with pytest.raises(InsightError, match="m.bin: no such file; the weights of m.xml belong there"):
+    with pytest.raises(InsightError, match="m.bin: no such file; want the weights of m.xml in it"):
         engines.load(str(tmp_path / "m.xml"))
     (tmp_path / "m.bin").write_bytes(b"")
     with pytest.raises(InsightError, match="m.xml: OpenVINO does not load it: .*[a-z]"):

@@ -57,7 +57,7 @@ class TestRows:
     @pytest.mark.parametrize(
         ("model", "runtimes", "says"),
         [
-            ("m.tflite", None, "--model m.tflite: no kind of model that is known; known: prefix,epoch"),
+            ("m.tflite", None, "--model m.tflite: unknown kind of model; known: prefix,epoch"),
             ("m.xml", ["mxnet"], "--model m.xml: these run it: openvino"),
             ("m.xml", ["tpu"], "--engine 'tpu' is not known; known: auto, mxnet"),
         ],
