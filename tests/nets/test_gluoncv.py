@@ -40,12 +40,12 @@ def test_the_last_feature_map_goes_into_the_output(name, channels):
 
 
 def test_unknown_names_those_near_it():
-    with pytest.raises(InsightError, match=r"gluoncv has no network 'mobilnet0.25'; near it: mobilenet0\.25, "):
+    with pytest.raises(InsightError, match=r"gluoncv has no network 'mobilnet0.25'; similar names: mobilenet0\.25, "):
         nets.family("gluoncv:mobilnet0.25")
 
 
 def test_a_detector_is_no_backbone():
-    with pytest.raises(InsightError, match="ssd_512_resnet50_v1_voc is no image classifier"):
+    with pytest.raises(InsightError, match="ssd_512_resnet50_v1_voc is not an image classifier"):
         nets.create("gluoncv:ssd_512_resnet50_v1_voc")
 
 
