@@ -70,7 +70,7 @@ def test_what_is_not_alike_is_noted(work, capsys):
     ]
     assert notes(work, capsys, "gallery.npz", "others.npz") == [
         f"note: {work}/gallery.npz was embedded by one-symbol.json, one-0000.params, {work}/others.npz by "
-        "other-symbol.json, other-0000.params: cosines mean something only if both hold one network"
+        "other-symbol.json, other-0000.params: cosines are meaningful only if both are the same network"
     ]
 
 

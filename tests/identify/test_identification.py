@@ -178,7 +178,7 @@ def test_the_command(tmp_path, capsys):
     found = identify(gallery, gallery_ids, probes, probe_ids, (1, 3))
     assert out == report(found) + "\n"
     assert f"rank-3: {found.ranks[3]:.5f}\n" in out
-    assert f"not measurable, {found.unmated} probes outside the gallery; 1000 are the least" in out
+    assert f"not measurable, {found.unmated} probes outside the gallery; at least 1000 are needed" in out
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["ranks"]["1"] == found.ranks[1]
     assert figures["open_set"][0]["tpir"] == found.open_set[0].tpir
@@ -186,7 +186,7 @@ def test_the_command(tmp_path, capsys):
         (["--probes", str(tmp_path / "g.npz")], "is the gallery itself"),
         (["--probes", str(tmp_path)], "holds no folder with images"),
         (["--ranks", "one"], "--ranks one: want numbers"),
-        (["--ranks", "0"], "--ranks 0: want whole numbers from 1"),
+        (["--ranks", "0"], "--ranks 0: want whole numbers, 1 or more"),
         (["--fpir", "1"], "--fpir 1.0: a rate between 0 and 1"),
         (["--fpir", "nan"], "--fpir nan"),
         (["--probes", str(tmp_path / "p.bin")], "p.bin: has no identities"),
@@ -211,7 +211,7 @@ def test_a_rank_beyond_the_gallery_takes_no_memory():
         ({"probes": np.ones((0, 3)), "probe_ids": []}, r"probes: want embeddings \(N, E\), at least one"),
         ({"probe_ids": [1]}, "probes: 2 embeddings and 1 identities"),
         ({"gallery_ids": [0, -2]}, "gallery: identity -2; want numbers from 0, or -1"),
-        ({"probe_ids": [-1, 9]}, "none of them is of an identity that the gallery holds"),
+        ({"probe_ids": [-1, 9]}, "none of them has an identity of the gallery"),
     ],
 )
 def test_bad_input(change, message):

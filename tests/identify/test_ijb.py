@@ -84,7 +84,7 @@ def test_identification_refuses():
     axes = np.eye(3)
     with pytest.raises(InsightError, match="gallery: subject 5 has 2 templates; want one each"):
         ijb.identify([(axes, [5, 5, 6])], axes, [5, 6, 6])
-    with pytest.raises(InsightError, match="gallery: holds none of the probes' subjects"):
+    with pytest.raises(InsightError, match="gallery: has none of the probes' subjects; want the gallery"):
         ijb.identify([(axes, [1, 2, 3])], axes, [5, 6, 6])
 
 

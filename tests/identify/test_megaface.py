@@ -64,7 +64,7 @@ def test_noisy_probes_become_their_identity(size):
     assert (cleaned != megaface.clean_probes(features, identities, [0, 0, 1, 0], seed=1)).any()
     both = megaface.clean_probes(features, identities, [0, 1, 1, 0])
     assert (both[1] != both[2]).any()  # not the same noise twice
-    with pytest.raises(InsightError, match=r"probe 3 \(from 0\): every image of its identity 1 is noisy"):
+    with pytest.raises(InsightError, match=r"probe 3 \(from 0\): all images of its identity 1 are noisy"):
         megaface.clean_probes(features, identities, [0, 0, 0, 1])
 
 

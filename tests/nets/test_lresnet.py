@@ -138,7 +138,9 @@ def test_r50_computes_what_it_says():
 
 
 def test_what_insightface_did_not_define():
-    with pytest.raises(InsightError, match="--version-unit 4: InsightFace accepts it but does not define it; .*3, 1, 2"):
+    with pytest.raises(
+        InsightError, match="--version-unit 4: InsightFace accepts it but does not define it; .*3, 1, 2"
+    ):
         nets.create("r50", version_unit=4)
     with pytest.raises(InsightError, match="--bottleneck 1: is not known; LResNet50 takes 0"):
         nets.create("r50", bottleneck=1)
