@@ -1,4 +1,4 @@
-"""Curves of training runs side by side, one panel a figure."""
+"""Curves of training runs in one picture, one panel per quantity."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from ..runs.trainlog import Curve, TrainLog
 from .picture import save
 
-MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of as many parts, which keeps an SVG small
-_LABELLED_RUNS = 8  # more make the legend of a panel larger than its curves
+MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of 200 parts, which keeps an SVG small
+_LABELLED_RUNS = 8  # with more, the legend of a panel would be larger than its curves
 
 
 class Panel(NamedTuple):
-    """One figure over the steps: its name, and the curves of a run (the second, if any, is dashed)."""
+    """One quantity over the steps: its name, and the curves of a run (the second, if any, is dashed)."""
 
     title: str
     curves: Callable[[TrainLog], List[Curve]]
@@ -22,7 +22,7 @@ class Panel(NamedTuple):
 
 
 def panels(runs: Sequence[TrainLog]) -> List[Panel]:
-    """The panels that the runs have something for: loss, training accuracy, learning rate, a panel a target."""
+    """The panels for which the runs have data: loss, training accuracy, learning rate, and one per target."""
 
     def named(*names: str) -> Callable[[TrainLog], List[Curve]]:
         return lambda run: [run.curves.get(name, Curve()) for name in names]
@@ -36,33 +36,33 @@ def panels(runs: Sequence[TrainLog]) -> List[Panel]:
         Panel("learning rate", named("lr")),
     ]
     targets = dict.fromkeys(target for run in runs for target in run.targets)
-    every = [*fixed, *(Panel(f"verification accuracy: {t}", accuracy(t), t) for t in targets)]
-    return [panel for panel in every if any(len(curve) for run in runs for curve in panel.curves(run))]
+    candidates = [*fixed, *(Panel(f"verification accuracy: {t}", accuracy(t), t) for t in targets)]
+    return [panel for panel in candidates if any(len(curve) for run in runs for curve in panel.curves(run))]
 
 
 def draw(runs: Sequence[TrainLog], path) -> None:
-    """Draw all runs into one picture; the suffix, .png or .svg, says the format."""
+    """Draw all runs into one picture; the suffix, .png or .svg, determines the format."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    wanted = panels(runs)
-    columns = 1 if len(wanted) == 1 else 2 if len(wanted) <= 4 else 3
-    rows = -(-len(wanted) // columns)
+    drawn = panels(runs)
+    columns = 1 if len(drawn) == 1 else 2 if len(drawn) <= 4 else 3
+    rows = -(-len(drawn) // columns)
     style = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
     with rc_context(style):
         figure = Figure(figsize=(1.2 + 4.6 * columns, 0.5 + 3.1 * rows), layout="constrained")
-        every_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
         colours = run_colours(len(runs))
-        for axes, panel in zip(every_axes, wanted):
+        for axes, panel in zip(all_axes, drawn):
             draw_panel(axes, panel, runs, colours)
-        for axes in every_axes[len(wanted) :]:
+        for axes in all_axes[len(drawn) :]:
             axes.set_visible(False)
         _name_runs(figure, runs, colours)
         save(figure, path, dpi=130)
 
 
 def run_colours(count: int) -> list:
-    """A colour for each run, the same in every panel."""
+    """A colour for each run, the same in all panels."""
     from matplotlib import colormaps
 
     if count <= 10:
@@ -78,7 +78,7 @@ def _name_runs(figure, runs: Sequence[TrainLog], colours: list) -> None:
     columns = max(1, min(len(runs), 110 // (widest + 6)))
     numbers = [str(number) for number in range(len(runs))]
     legend = figure.legend(handles, numbers, loc="outside upper center", ncols=columns, frameon=False)
-    for text, run in zip(legend.get_texts(), runs):  # put in afterwards: a legend leaves out a name like _a.log
+    for text, run in zip(legend.get_texts(), runs):  # set afterwards, because a legend skips names like _a.log
         text.set_parse_math(False)
         text.set_text(run.label)
 
@@ -92,7 +92,7 @@ def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> N
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     last = max(1, *(run.last_step() for run in runs))
-    axes.set_xlim(-0.02 * last, 1.03 * last)  # the same in every panel
+    axes.set_xlim(-0.02 * last, 1.03 * last)  # the same in all panels
     axes.grid(True, linewidth=0.5, alpha=0.35)
     axes.spines[["top", "right"]].set_visible(False)
     for run, colour in zip(runs, colours):
@@ -110,7 +110,7 @@ def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> N
 
 
 def _draw_curve(axes, curve: Curve, colour, line: str, marked: bool) -> None:
-    """A line; a long one as the means of equal parts, over a band from their lowest to their highest."""
+    """Draw a line; a long one as the means of equal parts, with a band from their lowest to their highest value."""
     steps, values = curve.arrays()
     values[~np.isfinite(values)] = np.nan  # a gap
     if len(steps) > MOST_POINTS:
@@ -129,7 +129,7 @@ def _mark_best(axes, run: TrainLog, target: str, colour) -> None:
 
 
 def _name_best(axes, runs: Sequence[TrainLog], target: str) -> None:
-    """The circles' figures, in the order and the colours of the runs."""
+    """A legend with the values of the circles, in the order and the colours of the runs."""
     bests = [run.best_of(target) for run in runs if target in run.targets]
     if len(bests) > _LABELLED_RUNS:
         return
@@ -146,9 +146,9 @@ def _name_margins(axes) -> None:
 
 
 def _scale_rate(axes, runs: Sequence[TrainLog]) -> None:
-    """A logarithmic axis where the rate falls in steps of ten; a rate that ends at zero would pull it down for ever."""
-    every = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
-    if np.isfinite(every).all() and every.min() > 0 and 20 < every.max() / every.min() <= 1e5:
+    """Use a logarithmic axis if the rate falls by factors of ten; it cannot show a rate that ends at zero."""
+    values = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
+    if np.isfinite(values).all() and values.min() > 0 and 20 < values.max() / values.min() <= 1e5:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)

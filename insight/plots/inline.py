@@ -1,4 +1,4 @@
-"""A figure as SVG to stand inside an HTML page: real text, and ids that no other figure of the page has."""
+"""A figure as SVG for an HTML page: with real text, and ids that are unique in the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from html import escape
 
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
-_NOT_NEEDED = re.compile(r"\s*<metadata>.*?</metadata>|\s*<style\b.*?</style>", re.S)  # a style acts on the whole page
+_NOT_NEEDED = re.compile(
+    r"\s*<metadata>.*?</metadata>|\s*<style\b.*?</style>", re.S
+)  # a style would apply to the whole page
 _ATTRIBUTE = re.compile(r'\s(?:width|height|version|xmlns(?::xlink)?)="[^"]*"')
 
 
@@ -18,14 +20,14 @@ def svg(figure, name: str, title: str) -> str:
     ----------
     figure : matplotlib.figure.Figure
     name : str
-        Begins every id in the drawing: letters, digits, dashes; no other figure of the page may have it.
+        Prefix of all ids in the SVG: letters, digits, dashes; unique in the page.
     title : str
-        What the figure shows, for those who do not see it.
+        Description for screen readers.
 
     Returns
     -------
     str
-        An ``svg`` element that is as wide as its box. The same figure gives the same text.
+        An ``svg`` element with the width of its container. The same figure gives the same text.
     """
     from matplotlib import rc_context
 
@@ -33,8 +35,8 @@ def svg(figure, name: str, title: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "insight"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     document = out.getvalue()
-    drawn = document[document.index("<svg") + len("<svg") :]  # what stands before is of a file of its own
-    attributes, _, content = _ID.sub(rf"\g<1>{name}-", _NOT_NEEDED.sub("", drawn)).partition(">")
+    element = document[document.index("<svg") + len("<svg") :]  # without the header of a separate file
+    attributes, _, content = _ID.sub(rf"\g<1>{name}-", _NOT_NEEDED.sub("", element)).partition(">")
     attributes = _ATTRIBUTE.sub("", attributes)
     return (
         f'<svg{attributes} role="img" aria-labelledby="{name}-title"><title id="{name}-title">{escape(title)}</title>'

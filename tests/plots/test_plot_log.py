@@ -41,7 +41,7 @@ def test_the_summary(logs):
         "  agedb_30  0.95000+-0.01000 at step 2000, no checkpoint in the log",
         "  best checkpoint: no checkpoint in the log, step 2000, lfw 0.98500, agedb_30 0.95000",
         "two.jsonl: 20 steps",
-        "  best checkpoint: unknown, no verification is in the log",
+        "  best checkpoint: unknown, the log has no verification",
     ]
 
 
@@ -118,7 +118,7 @@ def test_bad_input_is_one_line_and_no_file(logs, tmp_path, capsys, monkeypatch):
         return lines[0]
 
     before = sorted(tmp_path.iterdir())
-    assert "the suffix says how to draw, want .png or .svg" in error_of("p.pdf", *logs)
+    assert "the suffix determines the format; want .png or .svg" in error_of("p.pdf", *logs)
     assert "nowhere: no such file" in error_of("p.png", logs[0], "nowhere")
     assert "--csv" in error_of("p.png", *logs, "--csv", logs[0]) and "would be replaced" in error_of(
         "p.png", *logs, "--csv", str(tmp_path / "p.png")
