@@ -98,7 +98,7 @@ def clean_probes(features: np.ndarray, identities: np.ndarray, noisy_P: np.ndarr
 
 
 def devkit_features(features: np.ndarray, noisy_N: Optional[np.ndarray] = None) -> np.ndarray:
-    """(N, E + 1) float32 for MegaFace's own programs: 0 is appended, or 100 to noisy ones, which moves them far away."""
+    """(N, E + 1) float32 for MegaFace's own programs: 0 is appended, or 100 to noisy ones to move them far away."""
     extra = np.zeros((len(features), 1), np.float32)
     if noisy_N is not None:
         extra[np.asarray(noisy_N, bool)] = FAR_AWAY
