@@ -1,8 +1,7 @@
 """Named components: networks, heads, engines.
 
-A component registers itself where it is defined; its package imports its own
-sibling files in sorted order (never a string that came from a user), so one new
-file adds one new name.
+A component registers itself where it is defined; the registry imports all modules of its package in sorted order (never
+a name given by a user), so one new file adds one new name.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from .errors import InsightError
 
 
 def normalise(name: str) -> str:
-    """One spelling per name: ``CosFace`` -> ``cosface``, ``multi-step`` -> ``multi_step``."""
+    """Normalise a name: ``CosFace`` -> ``cosface``, ``multi-step`` -> ``multi_step``."""
     return str(name).strip().lower().replace("-", "_")
 
 
@@ -25,9 +24,9 @@ class Registry:
     Parameters
     ----------
     kind : str
-        What the components are, for messages: ``network``, ``head``.
+        Kind of the components, for messages: ``network``, ``head``.
     package : str
-        The package whose sibling files define them; imported on first use.
+        The package whose modules define them; imported on first use.
     """
 
     def __init__(self, kind: str, package: str):
@@ -38,7 +37,7 @@ class Registry:
         self._loaded = False
 
     def register(self, name: str, *aliases: str) -> Callable[[Any], Any]:
-        """Decorator: file a component under a name, and under other names for it."""
+        """Decorator: register a component under a name and its aliases."""
 
         def add(component: Any) -> Any:
             for key in map(normalise, (name, *aliases)):
@@ -59,7 +58,7 @@ class Registry:
             importlib.import_module(f"{self.package}.{module}")
 
     def names(self) -> list[str]:
-        """Primary names, sorted; aliases are left out."""
+        """Primary names, sorted, without aliases."""
         self._load()
         return sorted(self._primary)
 
