@@ -45,7 +45,7 @@ def path(tmp_path):
     return tmp_path / "m.param"
 
 
-def test_raw_pixels_where_it_normalises_inside(path):
+def test_raw_pixels_for_a_network_that_normalises(path):
     engine = engines.load(linear(path, MINUS, TIMES), threads=1)
     x = pixels(5, SIDE)
     assert (engine.name, engine.image_size, engine.dimension, engine.normalises) == ("ncnn", (4, 4), 5, True)
@@ -67,11 +67,11 @@ def test_raw_pixels_where_it_normalises_inside(path):
         ("ReLU a 1 1 data m", False),
     ],
 )
-def test_what_tells_that_it_normalises(path, line, inside):
+def test_layers_that_normalise_are_recognised(path, line, inside):
     assert engines.load(linear(path, line)).normalises == inside
 
 
-def test_a_batch_norm_in_front_normalises_and_one_behind_the_weights_does_not(path):
+def test_a_batch_norm_before_the_weights_normalises_and_one_after_them_does_not(path):
     norm = "BatchNorm bn 1 1 {} {} 0={}"
     floats = [np.float32([a] * 3) for a in (1, 0, 1, 0)]  # slope, mean, variance, bias
     weights = b"".join(f.tobytes() for f in floats) + STORED
@@ -82,14 +82,14 @@ def test_a_batch_norm_in_front_normalises_and_one_behind_the_weights_does_not(pa
     assert not engines.load(write(path, *lines, weights=weights)).normalises
 
 
-def test_what_insightface_feeds_where_it_does_not(path):
+def test_normalised_pixels_as_in_insightface_for_other_networks(path):
     engine = engines.load(linear(path))
     x = pixels(3, SIDE)
     assert "normalisation (x - 127.5) / 127.5 outside" in engine.describe()
     assert far((x.reshape(3, -1) - 127.5) / 127.5 @ WEIGHT.T, engine(x)) < 1e-6
 
 
-def test_size_is_112_where_the_file_leaves_it_open(path):
+def test_size_is_112_if_the_file_leaves_it_open(path):
     weight = np.ones((1, 3 * 112 * 112), np.float32)
     lines = ["Input in0 0 1 in0", MINUS.replace("data", "in0"), "Flatten f 1 1 m flat", FC]
     lines[3] = f"InnerProduct fc 1 1 flat out0 0=1 1=0 2={weight.size}"
@@ -109,7 +109,7 @@ def test_float16_weights_and_bfloat16_arithmetic(path):
     assert 1e-4 < far(want, rough(x)) < 2e-2
 
 
-def test_nothing_below_float32_where_float32_is_asked_for(path):
+def test_float32_uses_nothing_below_float32(path):
     options = engines.load(linear(path))._net.opt
     assert not any((options.use_fp16_packed, options.use_fp16_storage, options.use_fp16_arithmetic))
     assert not options.use_bf16_storage
@@ -200,14 +200,14 @@ def test_damaged_and_foreign_files(path, case):
 
 
 def test_a_file_that_ncnn_crashes_on(path, monkeypatch):
-    """As the release of October 2026 does on a BinaryOp without its second operand; what is read there is anything."""
+    """The release of October 2026 crashes on a BinaryOp without its second operand, which it reads from any memory."""
     monkeypatch.setattr(ncnn_trial, "CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     with pytest.raises(InsightError, match=r"m.param: ncnn crashes on it \(SIGSEGV\); it is damaged, or not for 4x4"):
         engines.load(linear(path))
 
 
-def test_a_file_whose_text_is_no_text(path):
-    """ncnn quotes the name of the layer as it stands."""
+def test_a_file_with_a_name_that_is_not_utf8(path):
+    """ncnn quotes the bytes of the layer's name."""
     linear(path)
     path.write_bytes(path.read_bytes().replace(b"Flatten", b"Fl\xff\xfeten"))
     with pytest.raises(InsightError, match="m.param: ncnn does not load it: layer Fl.*ten not exists"):
@@ -220,7 +220,7 @@ def test_a_file_that_never_ends(path, monkeypatch):
         engines.load(linear(path))
 
 
-def test_without_ncnn_the_remedy_is_told(path, monkeypatch):
+def test_without_ncnn_the_error_has_the_remedy(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ncnn", None)
     with pytest.raises(InsightError, match=r"ncnn is not installed.*pip install -e '\.\[deploy\]'"):
         engines.load(linear(path))

@@ -1,4 +1,4 @@
-"""Comparing embeddings: two files of them, and at the gate of an export."""
+"""Comparison of embeddings: of two files, and in the gate of an export."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_other_images_and_foreign_files(tmp_path):
 
 
 def test_one_face_below_the_bound_is_enough_for_a_gate():
-    """Of eight, whose mean is above it."""
+    """One of eight faces, with a mean above the bound."""
     good = np.ones((8, 2), np.float32)
     bad = good.copy()
     bad[5] = [1, 0.9]

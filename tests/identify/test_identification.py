@@ -1,4 +1,4 @@
-"""1:N search against a slow reference, at the limits of blocks, and with known answers."""
+"""1:N search against a slow reference, at block boundaries, and on known cases."""
 
 import json
 import tracemalloc
@@ -22,14 +22,14 @@ def unit(rows):
 
 
 def slow(gallery, gallery_ids, probes, probe_ids, ranks, fpirs):
-    """Every definition by loops: ({rank: share}, {fpir: (threshold, false positives, tpir)})."""
+    """All definitions by loops: ({rank: share}, {fpir: (threshold, false positives, tpir)})."""
     places, best_other_of_unmated, mates = [], [], []
-    for probe, who in zip(unit(probes), probe_ids):
+    for probe, identity in zip(unit(probes), probe_ids):
         per_identity = {}
         for number, (face, of) in enumerate(zip(unit(gallery), gallery_ids)):
             name = ("distractor", number) if of == -1 else of
             per_identity[name] = max(per_identity.get(name, -9), float(face @ probe))
-        mate = None if who == -1 else per_identity.pop(who, None)
+        mate = None if identity == -1 else per_identity.pop(identity, None)
         if mate is None:
             best_other_of_unmated.append(max(per_identity.values()))
         else:
@@ -79,7 +79,7 @@ def test_against_loops_in_blocks_of_any_size(seed, faces, identities, probes, ro
         assert measured[fpir].tpir == pytest.approx(tpir)
     names = set(sets[1].tolist()) - {-1}
     assert found.identities == len(names) + (sets[1] == -1).sum()
-    assert found.mated == sum(who in names for who in sets[3].tolist())
+    assert found.mated == sum(identity in names for identity in sets[3].tolist())
 
 
 def test_a_known_case():
@@ -124,7 +124,7 @@ def test_the_highest_of_all_pairs(monkeypatch):
 
 
 def test_memory_is_that_of_a_block(monkeypatch):
-    """A gallery four times as large takes no more, whatever order its identities are in."""
+    """A gallery four times as large takes no more, for any order of its identities."""
     monkeypatch.setattr(search, "GALLERY_ROWS", 256)
     monkeypatch.setattr(search, "PROBE_ROWS", 128)
     rng = np.random.default_rng(0)
@@ -159,8 +159,8 @@ def test_identities_are_folders_or_labels():
         match_identities(gallery, records)
 
 
-def test_names_match_however_their_accents_are_encoded():
-    """A tree that was copied from a Mac has accents as letters of their own; some names are not UTF-8 at all."""
+def test_names_match_in_any_unicode_form():
+    """In a tree copied from a Mac accents are separate characters; some names are not UTF-8."""
     gallery = embedded(np.eye(2), ["Jos\u00e9/1.jpg", "J\udce9r/1.jpg"], [0, 1])
     probes = embedded(np.eye(3), ["J\udce9r/2.jpg", "Jose/1.jpg", "Jose\u0301/1.jpg"], [0, 1, 2])
     ids = match_identities(gallery, probes)

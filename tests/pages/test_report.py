@@ -1,4 +1,4 @@
-"""What the page and the card say, against what verification says and what is in the files."""
+"""Content of the page and the card, against the output of verification and the files."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 
 def card_tables(text):
-    """Tables of Markdown, likewise; escaped characters as they are meant."""
+    """Tables of Markdown, likewise, with escapes resolved."""
     tables, inside = [], False
     for line in text.splitlines():
         if line.startswith("|"):
@@ -86,7 +86,7 @@ def expected(result):
 
 
 def read(rows):
-    """Thresholds as numbers, which must be all digits of JSON's; the rest as text."""
+    """Thresholds as numbers, which must have all digits of the JSON; the rest as text."""
     rows = [[row[0], row[1]] if row[1].startswith("not") else row for row in rows]
     return [row[:3] + [float(cell) if cell else "" for cell in row[3:5]] + row[5:] for row in rows]
 
@@ -141,12 +141,12 @@ class TestPage:
     def test_headings_of_tables_have_a_scope(self, made):
         assert Page(made.page).unscoped == []
 
-    def test_text_of_others_is_no_markup(self, made):
+    def test_text_from_files_is_escaped(self, made):
         assert "<h1>&lt;i&gt;Our&lt;/i&gt; y1 | &amp;c</h1>" in made.page
         assert r"# \<i>Our\</i> y1 \| &c" in made.card
         assert "va<l" not in made.page  # the name of a target in the log
 
-    def test_every_figure_says_what_it_is(self, made):
+    def test_all_figures_have_a_title(self, made):
         titles = re.findall(r"<svg[^>]*role=\"img\"[^>]*><title[^>]*>([^<]+)</title>", made.page)
         kinds = ["ROC", "DET", "Scores", "Rates over the threshold"]
         of = ["120 same and 120 different pairs of a_set", "20 same and 20 different pairs of pairs"]
@@ -216,7 +216,7 @@ class TestOrigin:
         assert "the band is" not in page and "95 % interval is" not in page  # --bootstrap 0
 
     def test_of_openvino(self, world, tmp_path):
-        """Its .xml keeps the metadata of the ONNX that it is made of."""
+        """Its .xml keeps the metadata of the ONNX that it is converted from."""
         model = onnx.load_model_from_string(convert(f"{world}/small,1", "plain"))
         stage = lineage.Stage("soft/model", "model-log.jsonl", 1e9, "f" * 64, {"network": 'r18 <"&'}, 77, {})
         onnx.helper.set_model_props(model, {lineage.PROPERTY: lineage.to_json([stage])})
