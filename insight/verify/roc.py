@@ -56,7 +56,7 @@ class OperatingPoint(NamedTuple):
 
 
 def roc_curve(distance_P: np.ndarray, issame_P: np.ndarray) -> Roc:
-    """Rates at all thresholds that accept different pairs.
+    """Rates at all thresholds that give distinct sets of accepted pairs.
 
     Parameters
     ----------
@@ -91,13 +91,13 @@ def _accepted(level_P, issame_P, levels: int, weight_P: Optional[np.ndarray] = N
 
 
 def auc(roc: Roc) -> float:
-    """Area under the curve: share of (same, different) pairs of pairs with the same one nearer; ties count half."""
+    """Area under the ROC: probability that a same pair is nearer than a different one; ties count half."""
     nearer = (roc.true_accepts_C[1:] + roc.true_accepts_C[:-1]) / 2
     return float((nearer * np.diff(roc.false_accepts_C)).sum() / (roc.true_accepts_C[-1] * roc.false_accepts_C[-1]))
 
 
 def measurable(different: int, far: float) -> bool:
-    """Whether ``different`` impostor pairs can measure a FAR: one false accept must not exceed it."""
+    """Whether a FAR is measurable with that many different pairs: one false accept must not exceed it."""
     return different * far >= 1 - _ROUNDING
 
 
