@@ -185,7 +185,7 @@ def test_the_command(tmp_path, capsys):
     for options, message in (
         (["--probes", str(tmp_path / "g.npz")], "is the gallery itself"),
         (["--probes", str(tmp_path)], "holds no folder with images"),
-        (["--ranks", "one"], "--ranks one: want numbers"),
+        (["--ranks", "one"], "--ranks one: want comma-separated numbers"),
         (["--ranks", "0"], "--ranks 0: want whole numbers, 1 or more"),
         (["--fpir", "1"], "--fpir 1.0: a rate between 0 and 1"),
         (["--fpir", "nan"], "--fpir nan"),
@@ -207,7 +207,7 @@ def test_a_rank_beyond_the_gallery_takes_no_memory():
     [
         ({"gallery": np.zeros((2, 3))}, r"gallery: embedding 0 \(from 0\) is zero or not finite"),
         ({"probes": [[1, 0, 0], [np.nan, 0, 0]]}, r"probes: embedding 1 \(from 0\)"),
-        ({"probes": np.ones((2, 4))}, "gallery: embeddings of 3 numbers, and 4 in the probes"),
+        ({"probes": np.ones((2, 4))}, "gallery: embeddings of 3 numbers, but 4 in the probes"),
         ({"probes": np.ones((0, 3)), "probe_ids": []}, r"probes: want embeddings \(N, E\), at least one"),
         ({"probe_ids": [1]}, "probes: 2 embeddings and 1 identities"),
         ({"gallery_ids": [0, -2]}, "gallery: identity -2; want numbers from 0, or -1"),
