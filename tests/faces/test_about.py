@@ -102,7 +102,7 @@ def test_sums_are_not_compared_with_single_images(work, tmp_path, capsys):
     assert run_command("embed", [*words, "--compare", f"{work}/silent.npz"]) == 0
     capsys.readouterr()
     assert run_command("embed", [*words, "--compare", f"{work}/summed.npz"]) == 2
-    assert f"{work}/summed.npz: was embedded with --flip sum, {tmp_path}/e.npz with none; embed both" in (
+    assert f"{work}/summed.npz: was embedded with --flip sum, {tmp_path}/e.npz with none; use one of them for both" in (
         capsys.readouterr().err
     )
 
