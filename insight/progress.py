@@ -1,4 +1,4 @@
-"""Progress of long operations: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
 
-PLAIN_SECONDS = 10.0  # between two plain lines, if stderr is not a terminal
-BAR_SECONDS = 0.25  # between two updates of a bar of steps
+PLAIN_SECONDS = 10.0  # between two plain lines, when stderr is no terminal
+BAR_SECONDS = 0.25  # between two drawings of a bar of steps
 
 
 def warn(text: str) -> None:
-    """Print a warning on stderr."""
+    """A line on stderr, for what a person should know and what does not stop the work."""
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
@@ -24,19 +24,19 @@ def _one(item: Any) -> int:
 def track(
     items: Iterable[T], what: str, total: Optional[int] = None, unit: str = "", size: Callable[[T], int] = _one
 ) -> Iterator[T]:
-    """Yield the items and show the progress on stderr.
+    """Yield the items and show on stderr how far the work is.
 
     Parameters
     ----------
     items : iterable
     what : str
-        Title of the operation: ``packing``.
+        The work, as a person would say it: ``packing``.
     total : int, optional
-        Total number; by default ``len(items)`` if defined.
+        How many there will be; ``len(items)`` where that works.
     unit : str
-        Unit of the number: ``images``.
+        What is counted: ``images``.
     size : callable
-        Number of units in an item; by default 1.
+        How many an item stands for.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
@@ -67,31 +67,31 @@ def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str, size: C
 
 
 def _lines(items: Iterable[T], what: str, total: Optional[int], unit: str, size: Callable[[T], int]) -> Iterator[T]:
-    start = last = time.monotonic()
+    start = said = time.monotonic()
     of = f" of {total}" if total else ""
     done = 0
     for item in items:
         yield item
         done += size(item)
         now = time.monotonic()
-        if now - last >= PLAIN_SECONDS:
-            last = now
+        if now - said >= PLAIN_SECONDS:
+            said = now
             rate = done / (now - start)
             left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
             print(f"{what}: {done}{of} {unit}, {rate:.0f}/s{left}", file=sys.stderr, flush=True)
 
 
 class Steps:
-    """Progress of a long run of steps that also prints lines: a bar below them on a terminal, nothing elsewhere.
+    """Progress of a long run of steps that also writes lines: a bar below them on a terminal, nothing elsewhere.
 
     Parameters
     ----------
     what : str
-        Title of the operation: ``training``.
+        The work: ``training``.
     total : int
-        Total number of steps.
+        Steps in all.
     done : int
-        Number of steps done before.
+        Steps that were done before.
     """
 
     def __init__(self, what: str, total: int, done: int = 0):
@@ -102,15 +102,15 @@ class Steps:
         self._drawn = 0.0
         self._progress: Any = None
         self._wanted = sys.stderr.isatty()
-        # If stdout is a file, its lines do not disturb the bar and must go to the file.
+        # When stdout goes to a file, its lines do not disturb the bar, and belong into the file.
         self._above = sys.stdout.isatty()
 
     def update(self, done: int, text: str) -> None:
-        """Set the number of steps done; ``text`` is shown beside the bar."""
+        """So many steps are done; ``text`` stands beside the bar."""
         if not self._wanted:
             return
         now = time.monotonic()
-        if self._start is None:  # the first step is a warm-up and not representative
+        if self._start is None:  # the first step warms up: it tells nothing of the others
             self._start, self._done = now, done
             self._open()
         elif now - self._drawn < BAR_SECONDS and done < self._total:
@@ -121,21 +121,21 @@ class Steps:
         self._progress.update(self._task, completed=done, text=text, left=left, refresh=True)
 
     def say(self, line: str) -> None:
-        """Print a line on stdout."""
+        """A line on stdout."""
         if self._progress and self._above:
             self._progress.console.out(line, highlight=False)
         else:
             print(line, flush=True)
 
     def log(self, line: str) -> None:
-        """Print a line on stderr."""
+        """A line on stderr."""
         if self._progress:
             self._progress.console.out(line, highlight=False)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Remove the bar."""
+        """Take the bar away."""
         if self._progress:
             self._progress.stop()
             self._progress = None
@@ -147,12 +147,12 @@ class Steps:
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),  # the line fits into 80 characters
+            BarColumn(bar_width=16),  # all fits into 80 characters
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[text]}"),
         )
-        # Without rich's refresh thread, which would compete with the decoding threads for the interpreter.
+        # No thread of rich's redraws it: it would take the interpreter from the threads that decode.
         self._progress = Progress(
             *columns,
             console=Console(stderr=True),
@@ -166,6 +166,6 @@ class Steps:
 
 def _clock(seconds: float) -> str:
     """``2 days, 3:04:05 left``."""
-    from datetime import timedelta  # needed in long runs only
+    from datetime import timedelta  # not worth loading for less than a long run
 
     return f"{timedelta(seconds=round(seconds))} left"
