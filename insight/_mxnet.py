@@ -16,8 +16,11 @@ import ctypes
 import importlib
 import importlib.util
 import os
+import sys
+import types
 import warnings
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from . import _cuda
 from .errors import InsightError
@@ -111,6 +114,27 @@ def _hush_scipy(mxnet: Any) -> None:
         sparse.csr.csr_matrix = sparse.csr_matrix
 
 
+class _Deferred(types.ModuleType):
+    """Placeholder of a module, which is imported when one of its attributes is first accessed."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def _deferring(name: str) -> Iterator[None]:
+    """Imports in the block get a :class:`_Deferred` of this module; later imports get the module itself."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = _Deferred(name)
+    try:
+        yield
+    finally:
+        if isinstance(sys.modules.get(name), _Deferred):
+            del sys.modules[name]
+
+
 def _import() -> Any:
     spec = importlib.util.find_spec("mxnet")
     if spec is None or spec.origin is None:  # not installed, or a folder left over from uninstalling one of two builds
@@ -121,7 +145,8 @@ def _import() -> Any:
     _shim_distutils()
     _cuda.load()
     try:
-        with warnings.catch_warnings():
+        # Only MXNet's quantisation and tests need scipy.stats, which takes a third of the import time.
+        with warnings.catch_warnings(), _deferring("scipy.stats"):
             warnings.simplefilter("ignore")  # distutils' version classes, invalid escapes
             import mxnet
     except OSError as error:  # libmxnet.so needs a library that is missing
