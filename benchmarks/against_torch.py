@@ -1,16 +1,17 @@
-"""One MobileFaceNet training step with ArcFace: this project against PyTorch, each in processes of its own, in turn.
+"""One MobileFaceNet training step with ArcFace: this project against PyTorch, in separate processes, alternating.
 
     python3 -m venv torch-env && torch-env/bin/pip install torch==2.13.0 numpy
     python benchmarks/against_torch.py --torch-python torch-env/bin/python [--batch-size 64] [--rounds 3]
 
-PyTorch runs as one would write it first (``eager``), and as its documentation advises for speed (``compiled``:
+PyTorch runs without optimisations (``eager``), and as its documentation recommends for speed (``compiled``:
 torch.compile and channels_last; it needs a C++ compiler), the latter in float32 and under bfloat16 autocast. Ours
 runs in float32 and in bfloat16. All have the same network, per-channel PReLU, 10,000 classes, SGD with momentum,
-threads and memory settings. Each round runs every one once; a process gives the median of its steps, and the ratios
-are of the medians over the rounds.
+threads and memory settings. Each round runs each of them once; a process gives the median of its steps, and the ratios
+are those of the medians over the rounds.
 
-A processor without instructions for bfloat16 does not compute in it, or takes longer than in float32. Each side tries
-that first and is left out where it does not pay, with the reason; so is what takes longer than --timeout.
+A processor without bfloat16 instructions does not compute in it, or is slower than in float32. Each side tests that
+first and is skipped with the reason if bfloat16 is not faster. Contenders that take longer than --timeout are skipped
+too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import sys
 import time
 
 CLASSES, EMBEDDING, S, M = 10_000, 128, 64.0, 0.5
-# MobileFaceNet: (residual units, their width, channels out), each behind a strided unit of the width given first
+# MobileFaceNet: (width of the strided unit, residual units after it, their width, output channels)
 STAGES = ((128, 4, 128, 64), (256, 6, 256, 128), (512, 2, 256, 128))
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -62,7 +63,7 @@ def our_step(batch_size: int, dtype: str):
 
 
 class LeftOut(Exception):
-    """Why a contender does not run here."""
+    """The reason why a contender is skipped."""
 
 
 def _try_out(options, devices: list) -> None:
@@ -151,7 +152,7 @@ def torch_step(batch_size: int, compiled: bool, dtype: str = "float32"):
 
 
 def _try_torch() -> None:
-    """Leave bfloat16 out where a convolution takes longer in it than in float32."""
+    """Raise LeftOut if a convolution is slower in bfloat16 than in float32."""
     import torch
 
     seconds = {}
@@ -178,7 +179,7 @@ CONTENDERS = {
 
 
 def measure(name: str, batch_size: int, steps: int) -> None:
-    """Print the median seconds of a step, its first two runs left out, or why it cannot run, as JSON."""
+    """Print as JSON the median seconds of a step, without the first two, or the reason why it is skipped."""
     try:
         step, seconds = CONTENDERS[name](batch_size), []
     except LeftOut as reason:
@@ -192,7 +193,7 @@ def measure(name: str, batch_size: int, steps: int) -> None:
 
 
 def run(name: str, args: argparse.Namespace):
-    """Measure a contender in a process of its own: the median seconds of a step, or why it is left out."""
+    """Measure a contender in a separate process: the median seconds of a step, or the reason why it is skipped."""
     huge_pages = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
     environment = {**os.environ, **huge_pages, "OMP_NUM_THREADS": str(args.threads)}
     python = args.torch_python if name.startswith("torch") else sys.executable
@@ -206,7 +207,7 @@ def run(name: str, args: argparse.Namespace):
 
 
 def report(seconds: dict, left_out: dict, batch_size: int) -> None:
-    """Print the medians, then the ratios, then what was left out."""
+    """Print the medians, the ratios, and the skipped contenders."""
     median = {name: statistics.median(times) for name, times in seconds.items() if name not in left_out}
     for name in median:
         runs = ", ".join(f"{t:.3f}" for t in seconds[name])
@@ -215,17 +216,17 @@ def report(seconds: dict, left_out: dict, batch_size: int) -> None:
         for theirs in (name for name in median if name.startswith("torch")):
             print(f"{theirs} / {ours}: {median[theirs] / median[ours]:.2f}")
     for name, reason in left_out.items():
-        print(f"{name}: left out: {reason}")
+        print(f"{name}: skipped: {reason}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch-python", required=True, help="the Python that has PyTorch")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=6, help="timed steps a process")
+    parser.add_argument("--steps", type=int, default=6, help="timed steps per process")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds that a process may take")
+    parser.add_argument("--timeout", type=float, default=600.0, help="time limit of a process in seconds")
     parser.add_argument("--measure", choices=sorted(CONTENDERS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
@@ -235,11 +236,11 @@ def main() -> None:
     for _ in range(args.rounds):
         for name in CONTENDERS:
             if name not in left_out:
-                found = run(name, args)
-                if isinstance(found, str):
-                    left_out[name] = found
+                result = run(name, args)
+                if isinstance(result, str):
+                    left_out[name] = result
                 else:
-                    seconds[name].append(found)
+                    seconds[name].append(result)
     report(seconds, left_out, args.batch_size)
 
 

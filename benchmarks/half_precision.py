@@ -1,12 +1,12 @@
-"""One training step in bfloat16 against float32, in turn, in one process.
+"""One training step in bfloat16 against float32, alternating, in one process.
 
     python benchmarks/half_precision.py [--network y1] [--batch-size 64] [--rounds 5]
     python benchmarks/half_precision.py --network r50 --batch-size 16
 
-Both are the trainer's own steps: forward, ArcFace head, backward, the check for numbers that are not finite, update.
-Weights, head and update are float32 in both. Rounds run A B A B; the medians' ratio is the figure: below 1 on a
-processor with AVX-512 that lacks instructions for bfloat16. One without AVX-512 does not compute in it: there bfloat16
-is left out.
+Both are the trainer's steps: forward, ArcFace head, backward, the check for values that are not finite, update.
+Weights, head and update are float32 in both. Rounds run A B A B; the result is the ratio of the medians: below 1 on a
+processor with AVX-512 but without bfloat16 instructions. Without AVX-512 the processor does not compute in bfloat16,
+which is skipped there.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def main() -> None:
     try:
         steps["bfloat16"] = step_in("bfloat16", args.network, batch, args.classes)
     except precision.Unsupported as error:
-        print(f"bfloat16: left out: {error}")
+        print(f"bfloat16: skipped: {error}")
     seconds: dict = {name: [] for name in steps}
     for round_number in range(args.rounds + 2):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
-            if round_number > 1:  # the first ones compile
+            if round_number > 1:  # the first two compile
                 seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(times) for name, times in seconds.items()}
     for name, times in seconds.items():

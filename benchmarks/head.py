@@ -1,12 +1,12 @@
-"""One step of the ArcFace head: ours against MXNet's stock operators, in turn, and the peak memory of each.
+"""One step of the ArcFace head: ours against MXNet's stock operators, alternating, and the peak memory of each.
 
     python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5]
 
 A step is logits, margin, softmax, the gradients of embedding and class weights, and SGD with momentum. There are two
-stock forms, hybridised with static memory: InsightFace's graph (a one-hot margin and SoftmaxOutput), and
-SoftmaxCrossEntropyLoss in its place. Neither counts hits, which ours does. Rounds run A B C A B C in one process; the
-figures are the ratios of the medians, since absolute times drift on a shared machine. Peak memory is that of a process
-of its own that takes three steps, less what it held before: weights, gradient and momentum are in it.
+stock forms, hybridised with static memory: InsightFace's graph (a one-hot margin and SoftmaxOutput), and the same with
+SoftmaxCrossEntropyLoss. Unlike ours, neither counts hits. Rounds run A B C A B C in one process; the results are the
+ratios of the medians, because absolute times drift on a shared machine. Peak memory is that of a separate process
+during three steps, minus its memory before them: it includes weights, gradient and momentum.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SGD = {"learning_rate": 0.01, "momentum": 0.9, "wd": 5e-4}
 
 
 class StockHead(mx.gluon.HybridBlock):
-    """ArcFace with a one-hot margin over the (B, C) logits, as InsightFace's symbol has it."""
+    """ArcFace with a one-hot margin over the (B, C) logits, as in InsightFace's symbol."""
 
     def __init__(self, classes: int, embedding_size: int, softmax_output: bool):
         super().__init__()
@@ -48,13 +48,13 @@ class StockHead(mx.gluon.HybridBlock):
         new = F.where(cos > -math.cos(M), (cos * math.cos(M) - sin * math.sin(M)) * S, zy - S * M * math.sin(M))
         one_hot = F.one_hot(label, depth=self.classes)
         fc7 = fc7 + F.broadcast_mul(one_hot, F.expand_dims(new - zy, 1))
-        if self.softmax_output:  # its gradient is of the sum, as the loss's below
+        if self.softmax_output:  # its gradient is that of the sum, as with the loss below
             return F.SoftmaxOutput(fc7, label)
         return -F.pick(F.log_softmax(fc7), label)  # SoftmaxCrossEntropyLoss
 
 
 def stock_step(weight: np.ndarray, softmax_output: bool):
-    """A function that takes one stock step and waits for it; and the weights' parameter."""
+    """A function that runs one stock step and waits for it, and the parameter of the weights."""
     head = StockHead(*weight.shape, softmax_output)
     head.weight.initialize(mx.init.Zero())
     head.weight.set_data(mx.nd.array(weight))
@@ -73,7 +73,7 @@ def stock_step(weight: np.ndarray, softmax_output: bool):
 
 
 def our_step(weight: np.ndarray):
-    """A function that takes one step of this project's classifier and waits for it; and the weights' parameter."""
+    """A function that runs one step of this project's classifier and waits for it, and the parameter of the weights."""
     classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), *weight.shape)
     classifier.initialize(mx.init.Zero(), [mx.cpu()])
     classifier.weight.set_data(mx.nd.array(weight))
@@ -95,7 +95,7 @@ STEPS = {
 
 
 def made_up(args) -> tuple:
-    """(embedding, label, weight): the same in every process."""
+    """(embedding, label, weight): the same in all processes."""
     draw = np.random.default_rng(0)
     embedding = mx.nd.array(draw.standard_normal((args.batch_size, args.emb_size), np.float32))
     label = mx.nd.array(draw.integers(0, args.classes, args.batch_size))
@@ -103,13 +103,13 @@ def made_up(args) -> tuple:
 
 
 def resident(kind: str) -> int:
-    """MB that this process holds (VmRSS) or has held at most (VmHWM; ru_maxrss would begin at the parent's)."""
+    """Resident memory of this process in MB: current (VmRSS) or peak (VmHWM; ru_maxrss would include the parent's)."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) // 1024 for line in status if line.startswith(kind))
 
 
 def measure_peak(name: str, args) -> None:
-    """Print the peak of three steps over what the process held before the weights were handed over."""
+    """Print the peak memory of three steps, minus the memory before the head was built."""
     embedding, label, weight = made_up(args)
     mx.nd.waitall()
     before = resident("VmRSS")
@@ -120,7 +120,7 @@ def measure_peak(name: str, args) -> None:
 
 
 def measure_times(args) -> dict:
-    """Name to the seconds of each round."""
+    """Seconds of each round, by name."""
     embedding, label, weight = made_up(args)
     steps, weights = {}, {}
     for name, build in STEPS.items():
@@ -133,20 +133,20 @@ def measure_times(args) -> dict:
             if round_number:  # the first compiles
                 seconds[name].append(time.perf_counter() - start)
     ours = weights["ours"].data()
-    for name in STEPS:  # the same step, or the times say nothing
+    for name in STEPS:  # times are comparable only if the steps are the same
         moved = mx.nd.abs(weights[name].data() - ours).max().asscalar() / np.abs(ours.asnumpy() - weight).max()
         if not moved < 1e-3:
-            raise SystemExit(f"{name}: its weights went elsewhere (by {moved:.2g} of their way)")
+            raise SystemExit(f"{name}: its weights differ from ours (by {moved:.2g} of the update)")
     return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--classes", type=int, default=85742, help="85,742: MS1M as InsightFace cleaned it")
+    parser.add_argument("--classes", type=int, default=85742, help="85,742: InsightFace's cleaned MS1M")
     parser.add_argument("--emb-size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peak-of", choices=STEPS, help=argparse.SUPPRESS)  # how this file calls itself
+    parser.add_argument("--peak-of", choices=STEPS, help=argparse.SUPPRESS)  # used by the child process
     args = parser.parse_args()
     keep_freed_memory()
     if args.peak_of:
@@ -161,7 +161,7 @@ def main() -> None:
     for name, times in seconds.items():
         print(
             f"{name:21} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; "
-            f"peak {peaks[name]} MB over the start"
+            f"peak {peaks[name]} MB above the start"
         )
     print(f"threads {cpu_threads(None)}, batch {args.batch_size}, {args.classes} classes of {args.emb_size}")
     for name in STEPS:

@@ -1,9 +1,9 @@
-"""How fast, and in how much memory, an .idx of ten million lines opens: RecordFile and MXIndexedRecordIO.
+"""Time and memory for opening an .idx of ten million lines: RecordFile and MXIndexedRecordIO.
 
     python benchmarks/idx.py [--lines 10000000] [--rounds 3]
 
-Each opening is a process of its own, the two in turn; memory is the growth of the peak.
-The .rec is a sparse file of the right length, since neither reads records when it opens.
+Each measurement is a separate process, alternating; memory is the growth of the peak.
+The .rec is a sparse file of the right length, because neither reads records on opening.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-RECORD_BYTES = 9340  # of an image of MS1M, about
+RECORD_BYTES = 9340  # about the size of an image of MS1M
 
 OPEN_OURS = "RecordFile(sys.argv[1], sys.argv[2])"
 OPEN_MXNET = "mx.recordio.MXIndexedRecordIO(sys.argv[2], sys.argv[1], 'r')"
@@ -34,7 +34,7 @@ print(time.perf_counter() - start, peak() - before, len(opened.keys))
 
 
 def write_set(folder: Path, lines: int) -> None:
-    """Keys 1..lines in the order of face2rec2: images, then key 0."""
+    """Write keys in the order of face2rec2: images 1..lines - 1, then key 0."""
     with open(folder / "train.idx", "w") as idx:
         for key in range(1, lines):
             idx.write(f"{key}\t{(key - 1) * RECORD_BYTES}\n")

@@ -1,14 +1,13 @@
-"""Images a second of our loader, mx.io.ImageRecordIter and gluon's DataLoader, over the same records.
+"""Images per second of our loader, mx.io.ImageRecordIter and gluon's DataLoader, over the same records.
 
     python benchmarks/loader.py [--data SET] [--batch-size 128] [--rounds 5]
 
-SET is a folder with a .rec; without it 2,560 made-up faces are drawn into a temporary folder first,
-which takes a minute. The records are read from a plain copy (scalar labels, images only), the one
-layout that all of them know. Each makes shuffled, mirrored float32 NCHW batches on as many cores;
-they run in turn, and the ratio of the medians is the figure. The DataLoader has two data sets:
-gluon's ImageRecordDataset with gluon's transforms, and a faster one that a user could write with
-OpenCV; it runs them without workers, in threads (ImageRecordDataset cannot: its threads share a file
-position) and in processes, and the fastest of these counts.
+SET is a folder with a .rec; without it 2,560 made-up faces are drawn into a temporary folder first, which takes a
+minute. The records are read from a plain copy (scalar labels, images only), the only layout that all of them support.
+Each makes shuffled, mirrored float32 NCHW batches on the same number of cores; they alternate, and the result is the
+ratio of the medians. The DataLoader has two data sets: gluon's ImageRecordDataset with gluon's transforms, and a faster
+one that a user could write with OpenCV; it runs them without workers, in threads (not ImageRecordDataset, whose threads
+would share a file position) and in processes, and the fastest of these is compared.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ from insight.formats.recordio import RecordWriter
 from insight.machine.cores import physical_cores
 
 transforms = mx.gluon.data.vision.transforms
-LONGEST = 3.0  # seconds of a turn
+LONGEST = 3.0  # seconds per measurement
 
 
 def made_up_set(folder: Path) -> Path:
-    """Draw faces and pack them."""
+    """Draw faces and pack them; returns the folder of the set."""
     from insight.made_up.writer import write_aligned
     from insight.sets.pack import pack
     from insight.sets.scan import folder_to_lists
@@ -51,7 +50,7 @@ def made_up_set(folder: Path) -> Path:
 
 
 def plain_copy(source: str, folder: Path) -> str:
-    """The images of a set as im2rec would write them; the path of the .rec."""
+    """Write the images of a set in the layout of im2rec; returns the path of the .rec."""
     rec_path = str(folder / "train.rec")
     with FaceSet.open(source) as faces, RecordWriter(rec_path) as records:
         for i in range(len(faces)):
@@ -94,7 +93,7 @@ def record_iter(rec_path: str, batch_size: int, cores: int) -> Callable[[], Iter
 
 
 class OpenCVDataset(mx.gluon.data.Dataset):
-    """Mirrored float32 (3, H, W) arrays and labels; a reader per thread, since readers have a position."""
+    """Mirrored float32 (3, H, W) arrays and labels; one reader per thread, because readers have a position."""
 
     def __init__(self, rec_path: str):
         self._paths = rec_path[:-4] + ".idx", rec_path
@@ -118,7 +117,7 @@ class OpenCVDataset(mx.gluon.data.Dataset):
 
 
 def gluon_dataset(rec_path: str):
-    """ImageRecordDataset as gluon's own examples use it."""
+    """ImageRecordDataset as in gluon's examples."""
     change = transforms.Compose([transforms.RandomFlipLeftRight(), transforms.ToTensor()])
     return mx.gluon.data.vision.ImageRecordDataset(rec_path).transform_first(change)
 
@@ -131,7 +130,7 @@ def data_loader(dataset, batch_size: int, workers: int, threads: bool = False) -
 
 
 def images_per_second(epoch: Callable[[], Iterable], batch_size: int) -> float:
-    """Over one epoch, or the part of it that fits ``LONGEST``."""
+    """Rate over one epoch, or over ``LONGEST`` seconds if that is shorter."""
     start, images = time.perf_counter(), 0
     for data in epoch():
         data.wait_to_read()
@@ -143,7 +142,7 @@ def images_per_second(epoch: Callable[[], Iterable], batch_size: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="a set to read instead of made-up faces")
+    parser.add_argument("--data", help="set to read instead of made-up faces")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
@@ -152,7 +151,7 @@ def main() -> None:
     try:
         rec_path = plain_copy(args.data or str(made_up_set(folder)), folder)
         size = args.batch_size
-        sides: Dict[str, Callable[[], Iterable]] = {  # processes are forked first, before any thread runs
+        sides: Dict[str, Callable[[], Iterable]] = {  # processes are forked first, before any thread is started
             "DataLoader, gluon, processes": data_loader(gluon_dataset(rec_path), size, cores),
             "DataLoader, gluon": data_loader(gluon_dataset(rec_path), size, 0),
             "DataLoader, OpenCV, processes": data_loader(OpenCVDataset(rec_path), size, cores),

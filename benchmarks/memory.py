@@ -1,13 +1,13 @@
-"""Predicted against measured memory of training runs, each a process of its own: saves and verification included.
+"""Predicted against measured memory of training runs in separate processes, including saves and verification.
 
     python benchmarks/memory.py [--networks y1,r18,r50] [--classes 10000,300000,1100000] [--batch-sizes 8]
     python benchmarks/memory.py --networks r50 --classes 10000 --batch-sizes 8,16 --dtype bfloat16
     python benchmarks/memory.py --networks y1 --classes 300000 --devices cpu,cpu --no-verification
 
-A run trains a few steps on a small made-up set whose property names that many classes, verifies before the first step
-and after the last, saves a checkpoint and several states. Predicted is what it logs at its start, measured the peak of
-its resident memory (VmHWM). With --resume, each run is begun again from its state for one more step, and the larger
-peak counts. The largest default case takes 9 GB of memory and 8 GB of disk.
+A run trains a few steps on a small made-up set whose property has the given number of classes, verifies before the
+first and after the last step, and saves a checkpoint and several states. The prediction is logged at its start; the
+measurement is the peak of its resident memory (VmHWM). With --resume, each run is resumed for one more step, and the
+larger peak is used. The largest default case needs 9 GB of memory and 8 GB of disk.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PREDICTED = re.compile(r"predicted memory: ([\d.]+) GB: (.*)")
 
 
 def made_up_set(folder: Path, classes: int, images: int, pairs: int) -> None:
-    """Noise as JPEGs, two images of each of a few identities among ``classes``, and val.bin."""
+    """Write a set of noise as JPEGs, two images of each of a few identities among ``classes``, and val.bin."""
     draw = np.random.default_rng(0)
 
     def image() -> bytes:
@@ -57,7 +57,7 @@ def made_up_set(folder: Path, classes: int, images: int, pairs: int) -> None:
 
 
 def train(folder: Path, network: str, batch_size: int, more: list) -> tuple:
-    """(predicted bytes, its parts, peak bytes) of a run; the error instead of the parts where it was refused."""
+    """(predicted bytes, its parts, peak bytes) of a run; if it fails, the error instead of the parts."""
     size = nets.family(network).default_embedding_size
     options = {
         "--data-dir": folder,
@@ -80,7 +80,7 @@ def train(folder: Path, network: str, batch_size: int, more: list) -> tuple:
 
 
 def measure(args, network: str, classes: int, batch_size: int) -> tuple:
-    """One case: as :func:`train`."""
+    """Result of one case, as from :func:`train`."""
     count = len(args.devices.split(","))
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         made_up_set(Path(folder), classes, max(64, batch_size * count), args.pairs)
@@ -93,7 +93,7 @@ def measure(args, network: str, classes: int, batch_size: int) -> tuple:
 
 
 def numbers(text: str) -> list:
-    """``8,16``."""
+    """Parse ``8,16``."""
     return [int(word) for word in text.split(",")]
 
 
@@ -101,14 +101,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default="y1,r18,r50")
     parser.add_argument("--classes", type=numbers, default=[10_000, 300_000, 1_100_000])
-    parser.add_argument("--batch-sizes", type=numbers, default=[8], help="images a device")
+    parser.add_argument("--batch-sizes", type=numbers, default=[8], help="images per device")
     parser.add_argument("--devices", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--no-verification", dest="verification", action="store_false")
-    parser.add_argument("--pairs", type=int, default=20, help="of the verification set")
-    parser.add_argument("--steps", type=int, default=4, help="from 3 on, all that training allocates is there")
-    parser.add_argument("--resume", action="store_true", help="measure a resumed run too")
-    parser.add_argument("--folder", help="where sets and runs are written, and deleted again; else the system's own")
+    parser.add_argument("--pairs", type=int, default=20, help="pairs of the verification set")
+    parser.add_argument("--steps", type=int, default=4, help="from 3 steps, training has allocated all its memory")
+    parser.add_argument("--resume", action="store_true", help="also measure a resumed run")
+    parser.add_argument("--folder", help="folder for temporary sets and runs; by default the system's")
     args = parser.parse_args()
     table = Table("network", "classes", "batch", "predicted GB", "measured GB", "ratio", "parts of the prediction")
     for case in itertools.product(args.networks.split(","), args.classes, args.batch_sizes):

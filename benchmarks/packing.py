@@ -1,10 +1,9 @@
-"""How long face2rec takes, against tar of the same files: whole processes, warm cache, in turn.
+"""Time of face2rec against tar of the same files: whole processes, warm cache, alternating.
 
     python benchmarks/packing.py [--images DIR] [--rounds 7]
 
-DIR holds identity folders of aligned JPEGs; without it, 10,000 made-up ones are written to a
-temporary folder first. The figure is the ratio of the medians: with every image checked by the
-decoder, and by headers alone.
+DIR contains identity folders of aligned JPEGs; without it, 10,000 made-up ones are written to a temporary folder first.
+The result is the ratio of the medians: with all images checked by the decoder, and by their headers only.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ INSIGHT = [sys.executable, "-c", "import sys; from insight.cli import main; sys.
 
 
 def make_faces(folder: Path, identities: int = 2000, images: int = 5) -> None:
-    """Identity folders of 112 x 112 JPEGs of about the size that faces have."""
+    """Write identity folders of 112 x 112 JPEGs with about the file size of faces."""
     import cv2
     import numpy as np
 
@@ -65,13 +64,13 @@ def main() -> None:
         times = {name: [] for name in commands}
         for round_number in range(args.rounds + 1):
             for name, command in commands.items():
-                took = seconds(command)
-                if round_number:  # the first warms up
-                    times[name].append(took)
-    medians = {name: statistics.median(took) for name, took in times.items()}
+                duration = seconds(command)
+                if round_number:  # the first is a warm-up
+                    times[name].append(duration)
+    medians = {name: statistics.median(durations) for name, durations in times.items()}
     tar_time = medians.pop("tar")
-    for name, took in medians.items():
-        print(f"tar {tar_time:.3f} s, {name} {took:.3f} s: {took / tar_time:.2f} times tar ({args.rounds} rounds)")
+    for name, median in medians.items():
+        print(f"tar {tar_time:.3f} s, {name} {median:.3f} s: {median / tar_time:.2f} times tar ({args.rounds} rounds)")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""One training step of a network with ArcFace: ours against MXNet's stock operators, in turn, in one process.
+"""One training step of a network with ArcFace: ours against MXNet's stock operators, alternating, in one process.
 
     python benchmarks/train_step.py [--network y1] [--batch-size 64] [--classes 10000] [--rounds 5]
     python benchmarks/train_step.py --network r50 --batch-size 16
-    python benchmarks/train_step.py --forms     # ours in every exact form of PReLU, against one another
+    python benchmarks/train_step.py --forms     # ours, comparing all exact forms of PReLU
 
-The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a
-one-hot (B, C) margin for ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes,
-batch norm, optimizer, threads and engine settings. Rounds run A B A B; the medians' ratio is
-the figure, since absolute times drift on a shared machine.
+The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a one-hot (B, C) margin for
+ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes, batch norm, optimizer, threads and engine settings.
+Rounds run A B A B; the result is the ratio of the medians, because absolute times drift on a shared machine.
 
-``--forms`` shows whether the form that the trainer takes, ``fastest_prelu`` of the family, is the fastest on this
-processor too. DNNL_MAX_CPU_ISA=AVX2 in the environment holds MXNet to the kernels of an older one.
+``--forms`` checks that the form that the trainer uses, ``fastest_prelu`` of the family, is the fastest on this
+processor. DNNL_MAX_CPU_ISA=AVX2 in the environment limits MXNet to the kernels of an older processor.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ S, M = 64.0, 0.5
 
 
 class Residual(mx.gluon.HybridBlock):
-    """body(x) + shortcut(x), the identity where there is none."""
+    """body(x) + shortcut(x); without a shortcut, body(x) + x."""
 
     def __init__(self, body, shortcut=None):
         super().__init__()
@@ -47,14 +46,14 @@ class Residual(mx.gluon.HybridBlock):
 
 
 def sequential(*layers):
-    """Layers one behind another."""
+    """A sequence of layers."""
     net = nn.HybridSequential()
     net.add(*layers)
     return net
 
 
 def stock_mobilefacenet(family) -> list:
-    """MobileFaceNet's layers up to the FC; the widths taken from ours."""
+    """MobileFaceNet's layers up to the FC, with the widths of ours."""
 
     def unit(in_channels, channels, kernel=1, stride=1, pad=0, groups=1, act=True):
         layers = [nn.Conv2D(channels, kernel, stride, pad, groups=groups, use_bias=False, in_channels=in_channels)]
@@ -107,7 +106,7 @@ def stock_network(name: str, embedding_size: int):
     elif getattr(family, "depth", None) and not family.OPTIONS["bottleneck"][0]:
         layers, units = stock_lresnet(family.depth), PLAIN_CHANNELS[-1] * 7 * 7
     else:
-        raise InsightError(f"--network {name}: compared here are y1, y2 and LResNet without bottlenecks")
+        raise InsightError(f"--network {name}: want y1, y2 or an LResNet without bottlenecks")
     net = sequential(nn.HybridLambda(lambda F, x: (x - 127.5) * 0.0078125), *layers)
     net.add(nn.Dense(embedding_size, in_units=units))
     net.add(nn.BatchNorm(epsilon=2e-5, scale=False, in_channels=embedding_size))
@@ -154,7 +153,9 @@ def stock_step(name: str, batch: int, classes: int, embedding_size: int):
 
 
 def our_step(name: str, batch: int, classes: int, embedding_size: int, form: str = ""):
-    """A function that runs one step of this project's trainer and waits for it; PReLU in a form, or the fastest."""
+    """A function that runs one step of this project's trainer and waits for it; ``form`` is of PReLU, by default the
+    fastest.
+    """
     network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu)
     classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), classes, embedding_size)
     network.initialize(mx.init.Xavier())
@@ -178,7 +179,7 @@ def main() -> None:
     parser.add_argument("--network", default="y1", help="y1, y2, or r18 to r160")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--classes", type=int, default=10000)
-    parser.add_argument("--emb-size", type=int, default=0, help="0: the network's own")
+    parser.add_argument("--emb-size", type=int, default=0, help="0: the network's default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--forms", action="store_true", help="compare the forms of PReLU instead")
     args = parser.parse_args()
@@ -203,11 +204,11 @@ def main() -> None:
     for name, times in seconds.items():
         rate = args.batch_size / median[name]
         print(f"{name:16} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
-    what = f"{args.network}, threads {cpu_threads(None)}, batch {args.batch_size}"
+    case = f"{args.network}, threads {cpu_threads(None)}, batch {args.batch_size}"
     if args.forms:
-        print(f"{what}, fastest {min(median, key=median.get)}; the trainer takes {family.fastest_prelu}")
+        print(f"{case}, fastest {min(median, key=median.get)}; the trainer uses {family.fastest_prelu}")
     else:
-        print(f"{what}, ratio stock/ours {median['stock'] / median['ours']:.2f}")
+        print(f"{case}, ratio stock/ours {median['stock'] / median['ours']:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Verification of a .bin from its file to its accuracy: the straightforward way against ours.
+"""Verification of a .bin, from the file to the accuracy: the straightforward way against ours.
 
     python benchmarks/verification.py --model models/y1,1 --bin lfw.bin [--pairs 1000] [--rounds 2]
 
-``straightforward`` decodes every image of every pair and its mirror image into float arrays, as InsightFace's load_bin
-does, and embeds all of them with the checkpoint's symbol as it is. ``mxnet`` and ``auto`` are ours: distinct images
-only, decoded ahead in batches, on MXNet alone or on the fastest runtime that is installed. Each round runs every one
-once, in a process of its own; opening the model counts, importing does not.
+``straightforward`` decodes all images of all pairs and their mirror images into float arrays, as InsightFace's load_bin
+does, and embeds all of them with the checkpoint's unchanged symbol. ``mxnet`` and ``auto`` are ours: only distinct
+images, decoded ahead in batches, with MXNet or with the fastest installed runtime. Each round runs each way once, in a
+separate process; the time includes opening the model, but not imports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLAIN_BATCH = 32  # InsightFace's default
 
 
 def straightforward(spec: str, path: str) -> tuple:
-    """(accuracy, std, what ran)."""
+    """(accuracy, std, description of the runtime)."""
     from insight.faces.unit import unit_rows
     from insight.formats import evalbin
     from insight.images.pixels import decode_rgb
@@ -49,11 +49,11 @@ def straightforward(spec: str, path: str) -> tuple:
     unit = unit_rows((passes[0] + passes[1]).astype(np.float64))
     distance = np.square(unit[0::2] - unit[1::2]).sum(axis=1)
     folds = kfold_accuracy(distance, np.asarray(issame, bool), 10)
-    return folds.accuracy, folds.std, "MXNet, the symbol as it is"
+    return folds.accuracy, folds.std, "MXNet, unchanged symbol"
 
 
 def ours(spec: str, path: str, engine: str, threads: int) -> tuple:
-    """(accuracy, std, what ran)."""
+    """(accuracy, std, description of the runtime)."""
     from insight import engines
     from insight.verify import verification
 
@@ -63,16 +63,16 @@ def ours(spec: str, path: str, engine: str, threads: int) -> tuple:
 
 
 def measure(args) -> None:
-    """Run one way; prints its figures as JSON."""
+    """Run one way and print its figures as JSON."""
     from insight._mxnet import mx
 
     mx.nd.zeros(1).wait_to_read()
     start = time.perf_counter()
     plain = args.measure == WAYS[0]
-    found = straightforward(args.model, args.bin) if plain else ours(args.model, args.bin, args.measure, args.threads)
+    result = straightforward(args.model, args.bin) if plain else ours(args.model, args.bin, args.measure, args.threads)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([seconds, peak, *found]))
+    print(json.dumps([seconds, peak, *result]))
 
 
 def run_child(args, name: str, path: str) -> list:
@@ -84,7 +84,7 @@ def run_child(args, name: str, path: str) -> list:
 
 
 def some_pairs(path: str, count: int, folder: str) -> str:
-    """A .bin of pairs from all over another."""
+    """Write a .bin of ``count`` pairs spread over another; returns its path."""
     from insight.formats import evalbin
 
     images, issame = evalbin.read_bin(path)
@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="prefix,epoch")
     parser.add_argument("--bin", required=True, help="verification set, faces of 112x112")
-    parser.add_argument("--pairs", type=int, help="so many of its pairs only")
+    parser.add_argument("--pairs", type=int, help="number of its pairs to use; by default all")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)
@@ -111,12 +111,12 @@ def main() -> None:
         for _ in range(args.rounds):
             for name in WAYS:
                 runs[name].append(run_child(args, name, path))
-    median = {name: statistics.median(run[0] for run in found) for name, found in runs.items()}
-    for name, found in runs.items():
-        _, peak, accuracy, std, how = found[-1]
+    median = {name: statistics.median(run[0] for run in results) for name, results in runs.items()}
+    for name, results in runs.items():
+        _, peak, accuracy, std, runtime = results[-1]
         print(
             f"{name:15} {median[name]:7.2f} s, ratio {median[WAYS[0]] / median[name]:5.2f}, peak {peak:5.0f} MB, "
-            f"{accuracy:.5f}+-{std:.5f}; {how}"
+            f"{accuracy:.5f}+-{std:.5f}; {runtime}"
         )
 
 

@@ -1,4 +1,4 @@
-"""How fast a model is in each runtime: the command `insight benchmark`."""
+"""Measure the speed of a model in each runtime: the command `insight benchmark`."""
 
 from insight.cli import script
 

@@ -1,11 +1,11 @@
-r"""Are two photos of one person? An example of ``FaceEmbedding``, the class that a service imports.
+r"""Compare two photos: do they show one person? An example of ``FaceEmbedding``, the class for use in services.
 
     python deploy/face_embedding.py --model models/y1s,0 a.jpg b.jpg --threshold 0.29
     python deploy/face_embedding.py --model y1.onnx raw.jpg aligned.jpg \
         --landmarks 98,110,150,108,124,141,104,171,147,169 -
 
-Photos are aligned faces of the network's size, or come with five landmarks: x1,y1,...,x5,y5 of left eye, right eye,
-nose, left and right mouth corner. The threshold is a cosine of `insight verification` for that model.
+Photos are aligned faces of the network's size, or are given with five landmarks: x1,y1,...,x5,y5 of left eye, right
+eye, nose, left and right mouth corner. The threshold is a cosine from `insight verification` for that model.
 """
 
 import argparse
@@ -19,7 +19,7 @@ __all__ = ["FaceEmbedding"]
 
 
 def points(text):
-    """(5, 2) of ``x1,y1,...,x5,y5``; None of ``-``."""
+    """Parse ``x1,y1,...,x5,y5`` to (5, 2); ``-`` to None."""
     numbers = [] if text == "-" else [float(number) for number in text.split(",")]
     if len(numbers) not in (0, 10):
         raise ValueError
@@ -30,12 +30,12 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="prefix,epoch, or a file that `insight embed` takes")
     parser.add_argument("photos", nargs=2, metavar="PHOTO")
-    parser.add_argument("--landmarks", nargs=2, type=points, metavar="X,Y", help="of each photo; - where it is aligned")
-    parser.add_argument("--threshold", type=float, help="the least cosine of one person")
+    parser.add_argument("--landmarks", nargs=2, type=points, metavar="X,Y", help="of each photo; - if aligned")
+    parser.add_argument("--threshold", type=float, help="cosine above which the photos show one person")
     parser.add_argument(
-        "--image-size", type=image_size, metavar="H,W", help="height,width of aligned faces, where the model is silent"
+        "--image-size", type=image_size, metavar="H,W", help="height,width of aligned faces, if the model has none"
     )
-    parser.add_argument("--engine", default="auto", help="the runtime; else the fastest that is installed")
+    parser.add_argument("--engine", default="auto", help="the runtime; by default the fastest installed one")
     args = parser.parse_args(argv)
     try:
         faces = FaceEmbedding(args.model, engine=args.engine, image_size=args.image_size)

@@ -1,4 +1,4 @@
-"""Cut a checkpoint down to what ships: the command `insight model-slim`."""
+"""Reduce a checkpoint to the layers needed for inference: the command `insight model-slim`."""
 
 from insight.cli import script
 

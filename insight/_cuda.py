@@ -1,14 +1,14 @@
-"""What the cu112 build of MXNet needs from NVIDIA: libraries, a driver, a GPU that its code fits.
+"""NVIDIA's requirements of MXNet's cu112 build: libraries, a driver, and a GPU that its code supports.
 
-``libmxnet.so`` of mxnet-cu112 1.9.1 asks for CUDA 11 by soname and ships none of it. The extra
-``cu112`` installs NVIDIA's wheels, whose libraries lie in ``site-packages/nvidia/*/lib``, where the
-dynamic linker does not look. ``load`` opens them by path before MXNet is imported; the linker then finds
-each soname already in the process. Nothing is set in the environment and no CUDA toolkit is needed.
+``libmxnet.so`` of mxnet-cu112 1.9.1 needs the CUDA 11 libraries by soname and does not include them. The extra
+``cu112`` installs NVIDIA's wheels, whose libraries are in ``site-packages/nvidia/*/lib``, where the dynamic linker does
+not search. ``load`` opens them by path before MXNet is imported, so that the linker finds each soname already loaded in
+the process. No environment variable is set and no CUDA toolkit is needed.
 
-Only the driver comes from the machine: ``libcuda.so.1`` is tied to the kernel module.
+Only the driver must be installed on the machine, because ``libcuda.so.1`` is tied to the kernel module.
 
-Nothing here imports MXNet. Facts about the build were read off the wheel with ``readelf -d`` (sonames)
-and from the headers of its ``.nv_fatbin`` section (GPU code).
+This module does not import MXNet. Facts about the build were read from the wheel with ``readelf -d`` (sonames) and from
+the headers of its ``.nv_fatbin`` section (GPU code).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ DRIVER = "libcuda.so.1"
 
 @dataclass(frozen=True)
 class Library:
-    """A shared library and the wheel that brings it, as ``nvidia/<folder>/lib/<soname>``."""
+    """A shared library and the wheel that contains it, as ``nvidia/<folder>/lib/<soname>``."""
 
     soname: str
     wheel: str
     folder: str
 
     def path(self) -> Optional[Path]:
-        """Where the wheel has put it; None without the wheel."""
+        """Path of the library in the wheel; None if the wheel is not installed."""
         try:
             path = importlib.metadata.distribution(self.wheel).locate_file(f"nvidia/{self.folder}/lib/{self.soname}")
         except importlib.metadata.PackageNotFoundError:
@@ -45,8 +45,8 @@ class Library:
 
 _CUDNN = ("ops_infer", "ops_train", "cnn_infer", "cnn_train", "adv_infer", "adv_train")
 
-# Each after those that it needs. libcudnn.so.8 opens its six parts by soname at the first convolution, and
-# libnvrtc.so.11.2 finds its built-ins beside itself. cuSPARSE is asked for by none of them.
+# Each library comes after those that it needs. libcudnn.so.8 opens its six parts by soname at the first convolution,
+# and libnvrtc.so.11.2 finds its built-ins in its own folder. None of them needs cuSPARSE.
 LIBRARIES = (
     Library("libcudart.so.11.0", "nvidia-cuda-runtime-cu11", "cuda_runtime"),
     Library("libcublasLt.so.11", "nvidia-cublas-cu11", "cublas"),
@@ -66,7 +66,7 @@ USE_CPU_BUILD = "or train on the CPU: pip uninstall -y mxnet-cu112, then pip ins
 
 
 def is_installed() -> bool:
-    """Whether the CUDA build is the MXNet of this environment."""
+    """Whether MXNet's CUDA build is installed in this environment."""
     try:
         importlib.metadata.version(BUILD)
     except importlib.metadata.PackageNotFoundError:
@@ -75,16 +75,16 @@ def is_installed() -> bool:
 
 
 def load() -> None:
-    """Open NVIDIA's libraries from their wheels, before MXNet is imported. No-op with the CPU build.
+    """Open NVIDIA's libraries from their wheels. Call it before MXNet is imported; no-op with the CPU build.
 
-    A library without a wheel is left to the dynamic linker, so that a system-wide CUDA 11 works too. They are
-    opened RTLD_LOCAL, as MXNet opens itself: each names what it needs, and another CUDA in the process (PyTorch's)
-    stays untouched.
+    A library without a wheel is left to the dynamic linker, so that a system-wide CUDA 11 works too. The libraries are
+    opened with RTLD_LOCAL, like MXNet itself: each names its own dependencies, and another CUDA in the process
+    (PyTorch's) is not affected.
 
     Raises
     ------
     InsightError
-        A wheel's library does not load.
+        A library of a wheel does not load.
     """
     if not is_installed():
         return
@@ -108,41 +108,41 @@ def opens(soname: str) -> bool:
 
 
 def missing(system: Callable[[str], bool] = opens) -> Iterator[Library]:
-    """NVIDIA's libraries that neither a wheel nor the system has.
+    """NVIDIA's libraries that are neither in a wheel nor on the system.
 
     Parameters
     ----------
     system : callable soname -> bool
-        Whether the dynamic linker finds it.
+        Whether the dynamic linker finds a library.
     """
     return (library for library in LIBRARIES if library.path() is None and not system(library.soname))
 
 
 def soname_in(error: str) -> Optional[str]:
-    """The library that a linker's message misses: ``libx.so.1: cannot open shared object file``."""
-    found = re.search(r"(lib[^\s:/]+\.so[.\d]*): cannot open shared object", error)
-    return found.group(1) if found else None
+    """The missing library in a linker's message: ``libx.so.1: cannot open shared object file``."""
+    match = re.search(r"(lib[^\s:/]+\.so[.\d]*): cannot open shared object", error)
+    return match.group(1) if match else None
 
 
 def remedy(error: str) -> str:
-    """What to do about a linker's error message."""
+    """The remedy for a linker's error message."""
     soname = soname_in(error)
     if soname == DRIVER:
         return f"{INSTALL_DRIVER}, {USE_CPU_BUILD}"
     for library in LIBRARIES:
         if library.soname == soname:
-            return f"run: pip install -e '.[cu112]', which brings {library.wheel}"
+            return f"run: pip install -e '.[cu112]', which installs {library.wheel}"
     return "run: insight doctor"
 
 
 # --- the driver and its GPUs ---------------------------------------------------------------------
 
-# libmxnet.so holds machine code for these compute capabilities and no PTX. Code for x.y runs on every
-# x.z with z >= y, and on no other x.
+# libmxnet.so contains machine code for these compute capabilities and no PTX. Code for x.y runs on all x.z with z >= y,
+# and on no other x.
 CODE_FOR = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
 
-# CUDA 11 libraries run on any driver from 11.0 on (450.80.02); code that their run-time compiler makes, as
-# MXNet's pointwise fusion does, needs a driver of their own version, 11.8 (520.61.05).
+# CUDA 11 libraries run on any driver from 11.0 (450.80.02); code from their run-time compiler, which MXNet's pointwise
+# fusion uses, needs a driver of the same version, 11.8 (520.61.05).
 OLDEST_DRIVER, FULL_DRIVER = (11, 0), (11, 8)
 
 _NAME_BYTES = 128
@@ -150,30 +150,31 @@ _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 
 
 def runs_on(capability: tuple[int, int]) -> bool:
-    """Whether the wheel holds code that a GPU of this compute capability runs."""
+    """Whether the wheel contains code for a GPU of this compute capability."""
     return any(major == capability[0] and minor <= capability[1] for major, minor in CODE_FOR)
 
 
 def why_not(capability: tuple[int, int]) -> str:
-    """What to do with a GPU that the wheel has no code for."""
+    """Why the wheel does not support a GPU, and what to do."""
     if capability < CODE_FOR[0]:
-        return "too old: the last MXNet holds GPU code for 5.0 (Maxwell, GTX 900) and newer; train on the CPU"
+        return "too old: the last MXNet has GPU code for 5.0 (Maxwell, GTX 900) and newer; train on the CPU"
     return (
-        "too new: the last MXNet holds GPU code for capability 5.0 to 8.9 and none that a driver could translate"
+        "too new: the last MXNet has GPU code for capability 5.0 to 8.9 and none that a driver could translate"
         " (H100, B200 and RTX 50 are 9.0 and newer); train on an A100, A10, L4, RTX 20, 30 or 40, or on the CPU"
     )
 
 
 def query_driver() -> dict[str, Any]:
-    """Ask the driver itself, as MXNet will, so that CUDA_VISIBLE_DEVICES and containers count.
+    """Query the driver directly, as MXNet does, so that CUDA_VISIBLE_DEVICES and containers are respected.
 
-    May hang on a broken driver: call it in a child process.
+    May hang with a broken driver: call it in a child process.
 
     Returns
     -------
     dict
-        ``driver``: its version, "535.129.03", or None; ``cuda``: the newest CUDA that it knows, [12, 2]; ``gpus``: list
-        of ``name``, ``capability`` [8, 6] and ``memory`` in bytes, in MXNet's order. Or ``error``.
+        ``driver``: its version, "535.129.03", or None; ``cuda``: the newest CUDA that it supports, [12, 2]; ``gpus``:
+        list of ``name``, ``capability`` [8, 6] and ``memory`` in bytes, in MXNet's order. On failure ``error``, and no
+        GPUs.
     """
     try:
         cuda = ctypes.CDLL(DRIVER)
@@ -197,8 +198,8 @@ def _driver_version() -> Optional[str]:
         text = Path("/proc/driver/nvidia/version").read_text()
     except OSError:
         return None
-    found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", text)
-    return found.group(1) if found else None
+    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", text)
+    return match.group(1) if match else None
 
 
 def _query_gpu(cuda: ctypes.CDLL, index: int) -> dict[str, Any]:

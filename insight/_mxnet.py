@@ -1,13 +1,13 @@
-"""The only file that imports mxnet. Everyone else writes ``from insight._mxnet import mx``.
+"""The only module that imports mxnet. All others use ``from insight._mxnet import mx``.
 
-MXNet 1.9.1 is the last release and predates today's Python and NumPy, so before the import this file
+MXNet 1.9.1 is the last release and older than current Python and NumPy, so before the import this module
 
-- brings back what it needs: ``np.bool`` and ``np.int`` (gone since NumPy 1.24) and ``distutils`` (gone since
-  Python 3.12, kept alive by setuptools);
-- sets the engine's defaults, each unless the user has set it (``engine_defaults``);
-- loads NVIDIA's libraries from their wheels, where the cu112 build is installed.
+- restores names that it needs: ``np.bool`` and ``np.int`` (removed in NumPy 1.24) and ``distutils`` (removed in
+  Python 3.12, still in setuptools);
+- sets environment variables of the engine unless the user has set them (``engine_defaults``);
+- loads NVIDIA's libraries from their wheels if the cu112 build is installed.
 
-MXNet is imported when ``mx`` is first asked for: ``engine_defaults`` works without it.
+MXNet is imported when ``mx`` is first accessed: ``engine_defaults`` works without it.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ MAX_ELEMENTS = (1 << 31) - 1  # of one array: MXNet 1.9.1's builds count them in
 
 
 def engine_defaults() -> dict[str, str]:
-    """Environment that MXNet reads once, at import; each is set only where the user has not."""
+    """Environment variables that MXNet reads once, at import; they are set unless the user has set them."""
     return {
-        # Unset, MXNet 1.9.1 keeps a core for itself: on two cores it trains on one.
+        # By default MXNet 1.9.1 reserves a core: on two cores it would train on one.
         "OMP_NUM_THREADS": str(physical_cores()),
-        # The fused oneDNN subgraph dies with "Check failed: !IsMKLDNNData()" on real
+        # The fused oneDNN subgraph fails with "Check failed: !IsMKLDNNData()" on real
         # MobileFaceNet checkpoints. insight.graph.fold does the same fusion exactly.
         "MXNET_SUBGRAPH_BACKEND": "NONE",
-        # Scratch memory of operators. MXNet's default of four spaces, used in turn, lets operators overlap, which on
-        # the CPU they do not: its one worker thread runs one after the other.
+        # Scratch memory of operators. MXNet's default of four alternating buffers lets operators overlap, which they
+        # do not on the CPU: its only worker thread runs them one after the other.
         "MXNET_CPU_TEMP_COPY": "1",
         # cuDNN's algorithm search hangs on Ampere cards with this build.
         "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
-        # Built against cuDNN 8.1.0, it warns of every other 8.x; 8.x keeps one binary interface.
+        # Built against cuDNN 8.1.0, it warns about any other 8.x; all 8.x are binary compatible.
         "MXNET_CUDNN_LIB_CHECKING": "0",
     }
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep what MXNet frees and hand it out again. Call it before the first operator.
+    """Make glibc keep the memory that MXNet frees and reuse it. Call it before the first operator.
 
-    Imperative code frees and asks for the same large buffers at each step. By default glibc gives them back to the
-    kernel, and each step pays for zeroed pages again. One arena, because the heaps of MXNet's worker threads are
-    unmapped when they empty, whatever the threshold; threads that allocated before the call keep theirs. The
-    process never shrinks below its peak, so this is for trainers, not for programs that import insight.
+    Imperative code frees and allocates the same large buffers in each step. By default glibc returns them to the
+    kernel, and each step pays for zeroed pages again. One arena is used, because the heaps of MXNet's worker threads
+    are unmapped when they are empty, whatever the threshold; threads that allocated before the call keep their arenas.
+    The process never shrinks below its peak, so this is for trainers, not for programs that import insight.
 
     Returns
     -------
     bool
-        Whether it took effect: False off glibc, where nothing is done.
+        Whether it took effect; always False without glibc.
     """
     mmap_max, trim_threshold, arena_max = -4, -1, -8  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX of <malloc.h>
     try:
@@ -71,8 +71,9 @@ def keep_freed_memory() -> bool:
 
 
 def release_freed_memory() -> None:
-    """Give the kernel back what :func:`keep_freed_memory` has kept. Call it where much was freed that is not asked for
-    again soon; does nothing off glibc.
+    """Return memory kept by :func:`keep_freed_memory` to the kernel; no-op without glibc.
+
+    Call it after freeing much memory that will not be needed again soon.
     """
     try:
         ctypes.CDLL(None).malloc_trim(0)
@@ -103,20 +104,20 @@ def _shim_distutils() -> None:
         importlib.import_module("distutils.version")
     except ImportError as error:
         raise InsightError(
-            "MXNet needs distutils, which Python 3.12 dropped and setuptools brings back;"
+            "MXNet needs distutils, which was removed in Python 3.12 and is provided by setuptools;"
             " run: pip install setuptools, and unset SETUPTOOLS_USE_DISTUTILS"
         ) from error
 
 
 def _hush_scipy(mxnet: Any) -> None:
-    """``nd.array`` looks up ``scipy.sparse.csr.csr_matrix``, which warns at each call; give it the present one."""
+    """Replace ``scipy.sparse.csr.csr_matrix``, which ``nd.array`` uses and which warns, by the current class."""
     sparse = getattr(mxnet.ndarray.utils, "spsp", None)
     if hasattr(sparse, "csr") and hasattr(sparse, "csr_matrix"):
         sparse.csr.csr_matrix = sparse.csr_matrix
 
 
 class _Deferred(types.ModuleType):
-    """Stands for a module, which is imported when an attribute of it is first asked for."""
+    """Placeholder of a module, which is imported when one of its attributes is first accessed."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(self.__name__), name)
@@ -124,7 +125,7 @@ class _Deferred(types.ModuleType):
 
 @contextmanager
 def _deferring(name: str) -> Iterator[None]:
-    """What is imported within gets a :class:`_Deferred` of this module; later imports get the module itself."""
+    """Imports in the block get a :class:`_Deferred` of this module; later imports get the module itself."""
     if name in sys.modules:
         yield
         return
@@ -138,7 +139,7 @@ def _deferring(name: str) -> Iterator[None]:
 
 def _import() -> Any:
     spec = importlib.util.find_spec("mxnet")
-    if spec is None or spec.origin is None:  # not there, or a folder that uninstalling one of two builds left behind
+    if spec is None or spec.origin is None:  # not installed, or a folder left over from uninstalling one of two builds
         raise InsightError("MXNet is not installed; run: pip install -e '.[cpu]' (or '.[cu112]' for NVIDIA GPUs)")
     for name, value in engine_defaults().items():
         os.environ.setdefault(name, value)
@@ -146,11 +147,11 @@ def _import() -> Any:
     _shim_distutils()
     _cuda.load()
     try:
-        # scipy.stats is for MXNet's quantisation and tests alone, and takes a third of the time.
+        # Only MXNet's quantisation and tests need scipy.stats, which takes a third of the import time.
         with warnings.catch_warnings(), _deferring("scipy.stats"):
             warnings.simplefilter("ignore")  # distutils' version classes, invalid escapes
             import mxnet
-    except OSError as error:  # libmxnet.so asks for a library that the machine lacks
+    except OSError as error:  # libmxnet.so needs a library that is missing
         raise InsightError(f"MXNet does not load: {error}; {_cuda.remedy(str(error))}") from error
     except (ImportError, AttributeError, RuntimeError) as error:
         raise InsightError(f"MXNet does not load: {type(error).__name__}: {error}; run: insight doctor") from error

@@ -1,7 +1,7 @@
-"""Checkpoints in MXNet's layout: ``prefix-symbol.json`` beside ``prefix-%04d.params``.
+"""Checkpoints in MXNet's layout: ``prefix-symbol.json`` and ``prefix-%04d.params``.
 
-The params file maps ``arg:<name>`` (learned) and ``aux:<name>`` (running statistics) to
-arrays, as ``mx.model.load_checkpoint`` and InsightFace read it.
+The params file maps ``arg:<name>`` (learned) and ``aux:<name>`` (running statistics) to arrays, in the format of
+``mx.model.load_checkpoint`` and InsightFace.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ class Checkpoint(NamedTuple):
 
 
 def parse_spec(spec: str, option: str = "--model") -> tuple:
-    """``prefix,epoch`` -> (prefix, epoch). The prefix may hold commas; the epoch may not."""
+    """Parse ``prefix,epoch`` to (prefix, epoch). The prefix may contain commas."""
     prefix, comma, epoch = str(spec).rpartition(",")
     if not comma or not prefix or not epoch.strip().isdecimal():
-        raise InsightError(f"{option} {spec}: a checkpoint is named prefix,epoch; for example models/y1,1")
+        raise InsightError(f"{option} {spec}: want prefix,epoch of a checkpoint, for example models/y1,1")
     return prefix, int(epoch)
 
 
 def symbol_path(prefix: str) -> Path:
-    """Where the graph of a prefix stands."""
+    """Path of the graph of a prefix."""
     return Path(f"{prefix}-symbol.json")
 
 
 def params_path(prefix: str, epoch: int) -> Path:
-    """Where the arrays of a prefix and epoch stand."""
+    """Path of the arrays of a prefix and epoch."""
     return Path(f"{prefix}-{epoch:04d}.params")
 
 
 def epochs(prefix: str) -> list:
-    """Numbers of the checkpoints that a prefix holds, ascending."""
+    """Numbers of the existing checkpoints of a prefix, ascending."""
     folder = Path(prefix).parent
     pattern = re.compile(re.escape(Path(prefix).name) + r"-(\d{4,})\.params")
-    found = (pattern.fullmatch(entry.name) for entry in folder.iterdir()) if folder.is_dir() else ()
-    return sorted(int(match.group(1)) for match in found if match)
+    matches = (pattern.fullmatch(entry.name) for entry in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(match.group(1)) for match in matches if match)
 
 
 def load_params(prefix: str, epoch: int) -> tuple:
@@ -61,18 +61,18 @@ def load_params(prefix: str, epoch: int) -> tuple:
     Raises
     ------
     InsightError
-        The file is missing (the message lists the epochs that exist) or is no params file.
+        The file is missing (the message lists the existing epochs) or is not a params file.
     """
     return _read_params(_existing(prefix, epoch))
 
 
 def size(prefix: str, epoch: int) -> int:
-    """Bytes of a checkpoint's arrays.
+    """Size of a checkpoint's params file in bytes.
 
     Raises
     ------
     InsightError
-        The file is missing (the message lists the epochs that exist).
+        The file is missing (the message lists the existing epochs).
     """
     return _existing(prefix, epoch).stat().st_size
 
@@ -81,8 +81,10 @@ def _existing(prefix: str, epoch: int) -> Path:
     path = params_path(prefix, epoch)
     if not path.is_file():
         known = epochs(prefix)
-        have = f"epochs there: {', '.join(map(str, known))}" if known else f"no checkpoint {prefix}-*.params exists"
-        raise InsightError(f"{path}: no such checkpoint; {have}")
+        others = (
+            f"existing epochs: {', '.join(map(str, known))}" if known else f"no checkpoint {prefix}-*.params exists"
+        )
+        raise InsightError(f"{path}: no such checkpoint; {others}")
     return path
 
 
@@ -92,11 +94,11 @@ def load_symbol(prefix: str) -> mx.sym.Symbol:
     Raises
     ------
     InsightError
-        The file is missing or is no symbol.
+        The file is missing or is not a symbol.
     """
     path = symbol_path(prefix)
     if not path.is_file():
-        raise InsightError(f"{path}: no such file; it belongs beside {prefix}-*.params")
+        raise InsightError(f"{path}: no such file; want the symbol of {prefix}-*.params")
     return _read_symbol(path)
 
 
@@ -106,19 +108,19 @@ def load(prefix: str, epoch: int) -> Checkpoint:
     Raises
     ------
     InsightError
-        A file is missing or is not what its name says.
+        A file is missing, damaged or of another format.
     """
     arg_params, aux_params = load_params(prefix, epoch)
     return Checkpoint(load_symbol(prefix), arg_params, aux_params)
 
 
 def read(symbol: Path, params: Path) -> Checkpoint:
-    """Read two files, whatever their names are.
+    """Read a checkpoint from two files of any names.
 
     Raises
     ------
     InsightError
-        One is not what it should be.
+        A file is damaged or of another format.
     """
     return Checkpoint(_read_symbol(symbol), *_read_params(params))
 
@@ -129,7 +131,7 @@ def _read_params(path: Path) -> tuple:
     except mx.MXNetError as error:
         raise InsightError(f"{path}: not an MXNet params file, or cut short ({_first_line(error)})") from None
     if not isinstance(arrays, dict) or not all(name[:4] in ("arg:", "aux:") for name in arrays):
-        raise InsightError(f"{path}: its arrays are not named arg:… and aux:…; it is no Module checkpoint")
+        raise InsightError(f"{path}: its arrays are not named arg:… and aux:…; want the params of a Module checkpoint")
     parts: dict = {"arg:": {}, "aux:": {}}
     for name, array in arrays.items():
         parts[name[:4]][name[4:]] = array
@@ -143,12 +145,12 @@ def _read_symbol(path: Path) -> mx.sym.Symbol:
             return mx.sym.load_json(source.read())
     except mx.MXNetError as error:
         raise InsightError(f"{path}: not an MXNet symbol, or cut short ({_first_line(error)})") from None
-    except UnicodeDecodeError:  # MXNet's message quotes memory behind the end of the text
+    except UnicodeDecodeError:  # MXNet's message quotes memory beyond the end of the text
         raise InsightError(f"{path}: not an MXNet symbol, or cut short") from None
 
 
 def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
-    """Write both files or neither; returns the path of the params."""
+    """Write a checkpoint's two files, both or neither; returns the path of the params."""
     path = params_path(prefix, epoch)
     with atomic.temporary_beside(path) as params, atomic.temporary_beside(symbol_path(prefix)) as symbol:
         write(symbol, params, checkpoint)  # renamed from right to left
@@ -156,52 +158,57 @@ def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
 
 
 def write(symbol: Path, params: Path, checkpoint: Checkpoint) -> None:
-    """Write two files under any names, in place; :func:`save` is the careful way."""
+    """Write a checkpoint to two files of any names, not atomically; see :func:`save`."""
     arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
     arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
     for path, save_as in ((symbol, checkpoint.symbol.save), (params, lambda name: mx.nd.save(name, arrays))):
-        path.touch()  # MXNet's word for a folder that may not be written is a stack trace
+        path.touch()  # MXNet reports a read-only folder with a stack trace, this as an OSError
         try:
             save_as(str(path))
         except mx.MXNetError as error:
             if "incomplete" not in str(error):
                 raise
-            # MXNet's word for a full disk
+            # MXNet reports a full disk as an incomplete write
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 def assign(parameters: dict, arrays: dict) -> list:
-    """Copy arrays into Gluon parameters of the same name and shape; returns the names left as they were.
+    """Copy arrays into Gluon parameters of the same name and shape; returns the names of the other parameters.
 
-    ``fc1_weight`` and ``pre_fc1_weight`` are two names that InsightFace gave the same array.
+    ``fc1_weight`` and ``pre_fc1_weight`` are two names of the same array in InsightFace.
 
     Parameters
     ----------
     parameters : dict
         Name to initialised Gluon parameter.
     arrays : dict
-        Name to NDArray, as a checkpoint holds them.
+        Name to NDArray, as in a checkpoint.
+
+    Raises
+    ------
+    InsightError
+        No array fits any parameter.
     """
-    fresh = []
+    unchanged = []
     for name, parameter in sorted(parameters.items()):
         array = _array_for(name, arrays)
         if array is not None and array.shape == parameter.shape:
             parameter.set_data(array)
         else:
-            fresh.append(name)
-    if len(fresh) == len(parameters):
+            unchanged.append(name)
+    if len(unchanged) == len(parameters):
         raise InsightError("no array of the checkpoint fits the network by name and shape; is it another --network?")
-    return fresh
+    return unchanged
 
 
 def of_another_shape(parameters: dict, arrays: dict) -> dict:
-    """What :func:`assign` leaves as it was although there is an array of its name: {name: shape of that array}."""
-    found = {name: _array_for(name, arrays) for name in sorted(parameters)}
-    return {name: a.shape for name, a in found.items() if a is not None and a.shape != parameters[name].shape}
+    """Parameters that :func:`assign` skips because their array has another shape: {name: shape of the array}."""
+    namesakes = {name: _array_for(name, arrays) for name in sorted(parameters)}
+    return {name: a.shape for name, a in namesakes.items() if a is not None and a.shape != parameters[name].shape}
 
 
 def _array_for(name: str, arrays: dict):
-    """The array of a parameter, under either of its names; None where there is none."""
+    """The array of a parameter, under either of its names; None if there is none."""
     return arrays.get(name, arrays.get(SAME_ARRAY.get(name, "")))
 
 

@@ -1,4 +1,4 @@
-"""Face pictures -> unit embeddings: the class that a service imports.
+"""Images of faces -> unit embeddings: the class for use in services.
 
     from insight.face_embedding import FaceEmbedding
 
@@ -6,8 +6,8 @@
     one, other = faces.embed("a.jpg", landmarks=five_points), faces.embed(aligned_bgr)
     same = faces.similarity(one, other) > threshold       # of `insight verification`, for that model
 
-Embeddings are those of verification: picture and mirror picture are embedded, added and normalised, so its
-thresholds hold here.
+Embeddings are those of verification: image and mirror image are embedded, added and normalised, so its thresholds
+apply here.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from .images.pixels import upright_bgr
 
 Image = Union[np.ndarray, str, "os.PathLike[str]", bytes]
 
-AT_ONCE = 64  # pictures that are held decoded
+AT_ONCE = 64  # images that are decoded at a time
 
 
 class FaceEmbedding:
-    """A network with everything around it: decoding, alignment, colour order, mirror image, unit length.
+    """A network with its pre- and postprocessing: decoding, alignment, colour order, mirror image, unit length.
 
-    Safe to call from several threads; make one for each process. Opened before a fork, it must not be used after it.
+    Thread-safe; create one per process. An instance that was created before a fork must not be used after it.
 
     Parameters
     ----------
     model : str
         ``prefix,epoch`` of a checkpoint, or a file that an engine takes: .onnx, OpenVINO's .xml, ncnn's .param.
     engine : str
-        The runtime; ``auto`` is the fastest that is installed and takes the model.
+        The runtime; ``auto`` is the fastest installed one that reads the model.
     threads : int, optional
-        CPU threads; the runtime's own choice where missing.
+        CPU threads; by default the runtime's own choice.
     dtype : str
-        ``float32``, or ``bfloat16`` where the runtime and the CPU compute in it.
+        ``float32``, or ``bfloat16`` if the runtime and the CPU support it.
     flip : bool
-        Add the embedding of the mirror image, as verification does. Without it a call takes half the time, and
-        thresholds are others.
+        Add the embedding of the mirror image, as in verification. Without it a call takes half the time, and thresholds
+        are different.
     image_size : (int, int), optional
-        Height and width that the network takes, where its file does not state them.
+        Height and width of the images, if the model's file does not state them.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class FaceEmbedding:
     dimension : int
         Length E of an embedding.
     notes : list of str
-        What the file does not say and had to be assumed, such as the size of the images; empty where it says all.
+        What was assumed because the file does not state it, such as the size of the images.
 
     Raises
     ------
@@ -93,12 +93,12 @@ class FaceEmbedding:
         Parameters
         ----------
         image : np.ndarray, path or bytes
-            Pixels, uint8 (H, W, 3) in BGR, as ``cv2.imread`` gives them, or (H, W) grey; or an image file, by its
-            path or its content, which is turned as its Exif orientation says.
+            Pixels, uint8 (H, W, 3) in BGR, as from ``cv2.imread``, or (H, W) grey; or an image file, by its path or its
+            content, which is rotated by its Exif orientation.
         landmarks : array_like, optional
-            (5, 2) x, y in pixels of the upright image: left eye, right eye, nose, left and right mouth corner, as
-            the viewer sees them. With them, the face is cut out of the image. Without, the image is an aligned face
-            of the network's size.
+            (5, 2) x, y in pixels of the upright image: left eye, right eye, nose, left and right mouth corner, from the
+            viewer's perspective. The face is aligned by them. Without landmarks, the image must be an aligned face of
+            the network's size.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class FaceEmbedding:
         Raises
         ------
         InsightError
-            The image is missing, damaged, of another kind or another size; landmarks are wrong; or the embedding is
+            The image is missing, damaged, of another kind or another size; landmarks are invalid; or the embedding is
             zero or not finite.
         """
         return self.embed_many([image], [landmarks])[0]
@@ -119,14 +119,15 @@ class FaceEmbedding:
         Parameters
         ----------
         images : iterable
-            May be a generator: so many pictures as go through the network are held at a time.
+            May be a generator: only one batch of images is in memory at a time.
         landmarks : iterable, optional
-            For each image (5, 2), or None.
+            (5, 2) or None for each image.
         """
         if isinstance(images, (str, os.PathLike, bytes)):
             raise InsightError(f"embed_many wants a list of images, got a {type(images).__name__}; embed takes one")
         points = repeat(None) if landmarks is None else landmarks
-        faces = (self._face(image, each, _name(image, i)) for i, (image, each) in enumerate(_pairs(images, points)))
+        pairs = enumerate(_pairs(images, points))
+        faces = (self._face(image, image_points, _name(image, i)) for i, (image, image_points) in pairs)
         blocks = [np.empty((0, self.dimension), np.float32)]
         while chunk := list(islice(faces, AT_ONCE)):
             names, pixels = zip(*chunk)
@@ -135,7 +136,7 @@ class FaceEmbedding:
 
     @staticmethod
     def similarity(a, b) -> Union[float, np.ndarray]:
-        """Cosine of embeddings: -1 to 1, the higher the more alike.
+        """Cosine of embeddings: -1 to 1, higher is more similar.
 
         Parameters
         ----------
@@ -155,26 +156,26 @@ class FaceEmbedding:
         return float(cosine) if cosine.ndim == 0 else cosine
 
     def _embed(self, names: Sequence[str], images: np.ndarray) -> np.ndarray:
-        """(N, E) of (N, 3, H, W) uint8, RGB."""
+        """Unit embeddings (N, E) of images (N, 3, H, W) uint8, RGB."""
         rows = np.add(*both_passes(self._network, images, together=True)) if self._flip else self._network(images)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        bad = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
-        if bad.size:
+        invalid = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
+        if invalid.size:
             raise InsightError(
-                f"{names[bad[0]]}: {self._network.spec} gives an embedding of length {lengths[bad[0], 0]}; want one "
-                "above 0 and finite: the model is damaged, or overflows"
+                f"{names[invalid[0]]}: {self._network.spec} gives an embedding of length {lengths[invalid[0], 0]}; "
+                "want a finite one above 0: the model is damaged, or overflows"
             )
         return rows / lengths
 
     def _face(self, image: Image, landmarks, name: str) -> Tuple[str, np.ndarray]:
-        """The name, and (3, H, W) uint8, RGB, of the network's size."""
+        """The name, and the aligned face (3, H, W) uint8, RGB, of the network's size."""
         pixels = _pixels(image, name)
         if landmarks is not None:
             pixels = self._aligned(pixels, landmarks, name)
         elif pixels.shape[:2] != tuple(self.image_size):
             raise InsightError(
                 f"{name}: is {_by(pixels.shape)} (height x width), the network takes {_by(self.image_size)}; give the "
-                "five landmarks, or a face that is aligned to that size"
+                "five landmarks, or a face aligned to that size"
             )
         return name, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
 
@@ -182,7 +183,7 @@ class FaceEmbedding:
         if tuple(self.image_size) not in alignment.SIZES:
             known = " and ".join(map(_by, alignment.SIZES))
             raise InsightError(
-                f"{name}: the network takes {_by(self.image_size)}, and alignment by landmarks is defined for {known}; "
+                f"{name}: the network takes {_by(self.image_size)}, but alignment by landmarks is defined for {known}; "
                 "give an aligned face"
             )
         try:
@@ -192,7 +193,7 @@ class FaceEmbedding:
         if points.shape != (5, 2) or not np.isfinite(points).all():
             raise InsightError(f"{name}: landmarks must be five x, y in pixels, (5, 2); got {points.shape}")
         if points.min() >= 0 and points.max() <= 1 and np.ptp(points, axis=0).any():
-            raise InsightError(f"{name}: landmarks are all from 0 to 1; want pixels, not parts of width and height")
+            raise InsightError(f"{name}: landmarks are all from 0 to 1; want pixels, not fractions of width and height")
         try:
             return alignment.warp(pixels, points.T.ravel(), self.image_size)
         except InsightError as error:
@@ -220,14 +221,14 @@ def _pixels(image: Image, name: str) -> np.ndarray:
 
 
 def _pairs(images: Iterable, points: Iterable) -> Iterator[tuple]:
-    """zip, with a word on lists of different lengths."""
+    """zip that raises InsightError if the lengths differ."""
     end = object()
     points = iter(points)
     for image in images:
-        each = next(points, end)
-        if each is end:
+        landmarks = next(points, end)
+        if landmarks is end:
             raise InsightError("fewer landmarks than images; give (5, 2) or None for each")
-        yield image, each
+        yield image, landmarks
     if not isinstance(points, repeat) and next(points, end) is not end:
         raise InsightError("more landmarks than images; give (5, 2) or None for each")
 

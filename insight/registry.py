@@ -1,8 +1,8 @@
 """Named components: networks, margins, samplers, engines.
 
-A component registers itself where it is defined; its package imports its own sibling files in sorted order (never a
-string that came from a user), so one new file adds one new name. Packages installed beside ours add theirs by entry
-points (:mod:`insight.plugins`).
+A component registers itself where it is defined; the registry imports all modules of its package in sorted order (never
+a name given by a user), so one new file adds one new name. Packages installed beside ours add theirs by entry points
+(:mod:`insight.plugins`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .progress import warn
 
 
 def normalise(name: str) -> str:
-    """One spelling per name: ``CosFace`` -> ``cosface``, ``multi-step`` -> ``multi_step``."""
+    """Normalise a name: ``CosFace`` -> ``cosface``, ``multi-step`` -> ``multi_step``."""
     return str(name).strip().lower().replace("-", "_")
 
 
@@ -31,9 +31,9 @@ class Registry:
     Parameters
     ----------
     kind : str
-        What the components are, for messages: ``network``, ``margin``.
+        Kind of the components, for messages: ``network``, ``margin``.
     package : str
-        The package whose sibling files define them; imported on first use.
+        The package whose modules define them; imported on first use.
     group : str
         The entry points' group: ``insight.networks``.
     """
@@ -49,7 +49,7 @@ class Registry:
         self._loaded = False
 
     def register(self, name: str, *aliases: str) -> Callable[[Any], Any]:
-        """Decorator: file a component under a name, and under other names for it."""
+        """Decorator: register a component under a name and its aliases."""
 
         def add(component: Any) -> Any:
             for key in map(normalise, (name, *aliases)):
@@ -77,7 +77,7 @@ class Registry:
                 self._plugins[name] = plugin
 
     def names(self) -> List[str]:
-        """Primary names, sorted; aliases are left out, and plugins that proved useless."""
+        """Primary names, sorted, without aliases and without plugins that failed."""
         self._load()
         return sorted({*self._primary, *self._plugins} - set(self._failures))
 

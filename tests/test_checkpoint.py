@@ -1,4 +1,4 @@
-"""Checkpoints: files that MXNet reads, errors that say which file and why."""
+"""Checkpoints: files that MXNet reads, errors with the file and the reason."""
 
 import numpy as np
 import pytest
@@ -45,10 +45,10 @@ def test_a_save_that_fails_leaves_neither_file(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_takes_no_file_is_an_error_that_names_it(tmp_path):
-    held = checkpoint.Checkpoint(mx.sym.Variable("data") * 2, {}, {})
+def test_the_error_of_an_unwritable_folder_names_it(tmp_path):
+    small = checkpoint.Checkpoint(mx.sym.Variable("data") * 2, {}, {})
     with pytest.raises(FileNotFoundError, match="no/m-symbol.json"):
-        checkpoint.write(tmp_path / "no/m-symbol.json", tmp_path / "no/m-0000.params", held)
+        checkpoint.write(tmp_path / "no/m-symbol.json", tmp_path / "no/m-0000.params", small)
 
 
 @pytest.mark.parametrize("spec", ["model", "model,", ",3", "model,x", "model,-1", "model,²"])
@@ -57,12 +57,12 @@ def test_spec_must_name_an_epoch(spec):
         checkpoint.parse_spec(spec)
 
 
-def test_spec_may_hold_commas():
+def test_spec_may_contain_commas():
     assert checkpoint.parse_spec("a,b/model,12") == ("a,b/model", 12)
 
 
-def test_missing_epoch_lists_those_there(saved):
-    with pytest.raises(InsightError, match=r"model-0004\.params: no such checkpoint; epochs there: 3, 12"):
+def test_missing_epoch_lists_existing_ones(saved):
+    with pytest.raises(InsightError, match=r"model-0004\.params: no such checkpoint; existing epochs: 3, 12"):
         checkpoint.load(str(saved / "model"), 4)
     with pytest.raises(InsightError, match="no checkpoint .* exists"):
         checkpoint.load(str(saved / "other/model"), 4)
@@ -76,7 +76,7 @@ def test_damaged_files(saved, capfd):
         with pytest.raises(InsightError, match=r"model-0003\.params: "):
             checkpoint.load(str(saved / "model"), 3)
     mx.nd.save(str(params), {"weight": mx.nd.ones(1)})
-    with pytest.raises(InsightError, match="no Module checkpoint"):
+    with pytest.raises(InsightError, match="want the params of a Module checkpoint"):
         checkpoint.load(str(saved / "model"), 3)
     params.write_bytes(whole)
     (saved / "model-symbol.json").write_text("{ no symbol")
@@ -99,7 +99,7 @@ def test_a_symbol_that_an_editor_saved(saved, encoding):
         checkpoint.load(str(saved / "model"), 3)
 
 
-def test_loading_an_old_symbol_says_nothing(model_y1, capfd):
+def test_loading_an_old_symbol_prints_nothing(model_y1, capfd):
     checkpoint.load(*model_y1)
     assert capfd.readouterr().err == ""
 

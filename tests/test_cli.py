@@ -1,4 +1,4 @@
-"""The command line as a whole: every command is reachable, helpful, and fails with one line."""
+"""The command line: all commands exist, have help, and fail with one line."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ class TestHelp:
         assert module.HELP in out
 
     @pytest.mark.parametrize("name", COMMANDS)
-    def test_says_what_each_option_is(self, name):
+    def test_each_option_has_a_help_text(self, name):
         silent = [action.dest for action in cli.build_parser(name)._actions if not action.help]
         assert silent == []
 
@@ -70,7 +70,7 @@ class TestFailures:
 
     @pytest.fixture
     def command(self, monkeypatch):
-        """Make the command ``doctor`` do what a test says."""
+        """Replace the run function of the command ``doctor``."""
 
         def make(run):
             module = types.SimpleNamespace(HELP="", __doc__="", add_arguments=lambda parser: None, run=run)
@@ -92,7 +92,7 @@ class TestFailures:
         assert "frobnicate" in line
         assert all(name in line for name in COMMANDS)
 
-    def test_a_path_is_no_command(self, capsys):
+    def test_a_path_is_not_a_command(self, capsys):
         assert cli.main(["../cli/doctor"]) == 2
         self.line(capsys)
 
@@ -116,7 +116,7 @@ class TestFailures:
             (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "long"), 2, "long: File name too long"),
         ],
     )
-    def test_expected_trouble(self, command, capsys, error, status, says):
+    def test_expected_failures(self, command, capsys, error, status, says):
         def run(args):
             raise error
 
@@ -140,7 +140,7 @@ class TestFailures:
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
     )
-    def test_what_the_system_refuses(self, command, capsys, error, says):
+    def test_refusals_of_the_system(self, command, capsys, error, says):
         def run(args):
             raise error
 
@@ -236,7 +236,7 @@ class TestFailures:
 
     # Less and more than a pipe and Python's buffer hold: the work was done by then, or was cut short.
     @pytest.mark.parametrize("lines, status, says", [(1, 0, b""), (100000, 2, CUT_SHORT)])
-    def test_reader_that_went_away(self, lines, status, says):
+    def test_closed_stdout(self, lines, status, says):
         reader, writer = os.pipe()
         os.close(reader)
         done = subprocess.run(
@@ -250,7 +250,7 @@ class TestFailures:
         assert (done.returncode, done.stderr) == (status, says)
 
     @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["doctor", "--help"]])
-    def test_reader_of_help_that_went_away(self, argv):
+    def test_closed_stdout_of_help(self, argv):
         reader, writer = os.pipe()
         os.close(reader)
         code = f"import sys; from insight.cli import main; sys.exit(main({argv}))"
@@ -280,10 +280,10 @@ class TestThinScripts:
     CLASS = ROOT / "deploy/face_embedding.py"  # an example of a class, and no command
     PATHS = sorted({*(ROOT / "tools").glob("*.py"), *(ROOT / "deploy").glob("*.py")} - {CLASS})
 
-    def test_one_for_each_command_and_no_other(self):
+    def test_there_is_one_for_each_command_and_no_other(self):
         assert [path.stem.replace("_", "-") for path in sorted(self.PATHS, key=lambda p: p.stem)] == sorted(COMMANDS)
 
-    def test_what_ships_models_is_in_deploy(self):
+    def test_exports_are_in_deploy(self):
         shipping = {"model_slim", "export_onnx", "export_ncnn", "benchmark"}
         deployed = {path.stem for path in (ROOT / "deploy").glob("*.py")} - {self.CLASS.stem}
         assert deployed == shipping & {path.stem for path in self.PATHS}

@@ -1,4 +1,4 @@
-"""NVIDIA's side of the cu112 build, without NVIDIA: which cards its code runs on, the driver's answers, the wheels."""
+"""NVIDIA's side of the cu112 build, without a GPU: supported cards, queries of the driver, the wheels."""
 
 import ast
 import ctypes
@@ -38,7 +38,7 @@ def card(name, *capability):
 
 class TestQueryDriver:
     class Driver:
-        """Stands for libcuda.so.1."""
+        """Fake libcuda.so.1."""
 
         def __init__(self, status=0, cards=((b"A10", 8, 6), (b"L4", 8, 9))):
             self.status, self.cards = status, cards
@@ -109,7 +109,7 @@ class TestCudaLibraries:
 
     @pytest.fixture
     def wheels(self, monkeypatch, tmp_path):
-        """All wheels but NCCL's, installed under tmp_path; CDLL notes what it is given."""
+        """All wheels except NCCL's, installed under tmp_path; CDLL records its arguments."""
         for library in _cuda.LIBRARIES:
             path = tmp_path / f"nvidia/{library.folder}/lib/{library.soname}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ class TestCudaLibraries:
         assert [lib.soname for lib in _cuda.missing(lambda soname: False)] == ["libnccl.so.2"]
         assert list(_cuda.missing(lambda soname: True)) == []
 
-    def test_one_that_does_not_load_is_named(self, wheels, monkeypatch):
+    def test_the_error_names_a_library_that_does_not_load(self, wheels, monkeypatch):
         def broken(path, mode=None):
             raise OSError("libz.so.1: cannot open shared object file")
 

@@ -1,4 +1,4 @@
-"""What the documents and recipes say is there: commands, flags, files, links."""
+"""Names in the documents and recipes exist: commands, flags, files, links."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "dat
 
 
 def commands_in(text):
-    """Lines that begin with ``insight NAME``, continuation lines joined, as lists of words."""
+    """Lines that start with ``insight NAME``, with continuation lines joined, as lists of words."""
     text = text.replace("\\\n", " ")
     for line in re.findall(r"^ {4,}(?:\.venv/bin/)?insight ([a-z].*)$", text, re.M):
         yield shlex.split(line, comments=True)
@@ -44,26 +44,26 @@ def test_links_and_commands(page):
         parse(words)
 
 
-def test_every_command_is_in_the_readme():
+def test_all_commands_are_in_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [name for name in command_names() if f"`{name}`" not in readme]
     assert not missing
 
 
-def test_every_benchmark_is_in_the_readme():
+def test_all_benchmarks_are_in_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for script in (ROOT / "benchmarks").glob("*.py"):
         assert f"benchmarks/{script.name}" in readme
 
 
-def test_quickstart_calls_what_exists():
+def test_quickstart_calls_existing_commands():
     commands = quickstart_commands()
     assert len(commands) == 12  # the stages, and the estimate before the training
     for words in commands:
         parse(words)
 
 
-def test_a_wrong_flag_would_be_seen():
+def test_a_wrong_flag_is_found():
     from insight.errors import InsightError
 
     with pytest.raises(InsightError, match="--no-such-flag"):

@@ -1,4 +1,4 @@
-"""The class that a service imports, and the example that compares two photos."""
+"""The class for services, and the example that compares two photos."""
 
 import importlib.util
 import subprocess
@@ -68,7 +68,7 @@ class TestEmbedding:
         assert found.shape == (6,)
         np.testing.assert_allclose(found, want[0], atol=1e-5)
 
-    def test_however_the_image_comes(self, faces, tmp_path):
+    def test_all_kinds_of_images(self, faces, tmp_path):
         want = faces.embed(BGR[0])
         path = tmp_path / "Zoë 张伟.png"
         path.write_bytes(png(BGR[0]))
@@ -79,7 +79,7 @@ class TestEmbedding:
         for same in (grey, grey[..., None], png(grey)):
             assert (faces.embed(same) == want).all()
 
-    def test_a_photo_stands_upright(self, faces, tmp_path):
+    def test_a_photo_is_rotated_upright(self, faces, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6  # the camera was turned to the left
         turned = np.rot90(BGR[0][..., ::-1])
@@ -93,7 +93,7 @@ class TestEmbedding:
         np.testing.assert_allclose(faces.embed_many(image for image in BGR), want, atol=1e-6)
         assert faces.embed_many([]).shape == (0, 6)
 
-    def test_pictures_are_not_all_held(self, faces, monkeypatch):
+    def test_images_are_not_all_in_memory(self, faces, monkeypatch):
         monkeypatch.setattr(face_embedding, "AT_ONCE", 2)
         read, passes = [], []
 
@@ -110,7 +110,7 @@ class TestEmbedding:
 
 class TestLandmarks:
     @pytest.mark.parametrize(("scale", "degrees", "shift"), [(2.0, 0, (60, 40)), (1.5, 30, (150, 60)), (1, 0, (0, 0))])
-    def test_cut_the_face_out(self, faces, scale, degrees, shift):
+    def test_align_the_face(self, faces, scale, degrees, shift):
         turn = np.deg2rad(degrees)
         matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         matrix = np.hstack([matrix, np.array(shift, float)[:, None]])
@@ -120,7 +120,7 @@ class TestLandmarks:
         assert faces.similarity(faces.embed(photo, landmarks), faces.embed(smooth)) > 0.999
         assert faces.similarity(faces.embed(photo, landmarks + 25), faces.embed(smooth)) < 0.99
 
-    def test_are_each_images_own(self, faces):
+    def test_apply_to_their_image(self, faces):
         photo = np.zeros((300, 300, 3), np.uint8)
         photo[100:212, 50:162] = BGR[1]
         found = faces.embed_many([BGR[0], photo], [None, (TEMPLATE + np.array([50, 100])).tolist()])
@@ -138,7 +138,7 @@ class TestLandmarks:
             (TEMPLATE / 112, "landmarks are all from 0 to 1; want pixels"),
         ],
     )
-    def test_wrong_ones(self, faces, landmarks, says):
+    def test_invalid_ones(self, faces, landmarks, says):
         with pytest.raises(InsightError, match=says):
             faces.embed(BGR[0], landmarks)
 
@@ -149,7 +149,7 @@ class TestLandmarks:
 
     def test_for_a_size_without_template(self, faces, monkeypatch):
         monkeypatch.setattr(faces, "image_size", (128, 128))
-        with pytest.raises(InsightError, match="128x128, and alignment by landmarks is defined for 112x112 and 112x96"):
+        with pytest.raises(InsightError, match="128x128, but alignment by landmarks is defined for 112x112 and 112x96"):
             faces.embed(BGR[0], TEMPLATE)
 
 
@@ -182,7 +182,7 @@ class TestRefusals:
             faces.embed_many("a.jpg")
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, 0])
-    def test_of_what_a_damaged_network_gives(self, faces, monkeypatch, value):
+    def test_of_embeddings_of_a_damaged_network(self, faces, monkeypatch, value):
         def network(images):
             rows = np.ones((len(images), 6), np.float32)
             rows[len(images) // 2 - 1] = rows[-1] = value
@@ -194,7 +194,7 @@ class TestRefusals:
             faces.embed_many(BGR[:3])
 
     def test_of_models(self, tmp_path):
-        with pytest.raises(InsightError, match="no kind of model"):
+        with pytest.raises(InsightError, match="unknown kind of model"):
             FaceEmbedding("model.h5")
         with pytest.raises(InsightError, match=r"gone.onnx: no such file"):
             FaceEmbedding(tmp_path / "gone.onnx")
@@ -274,7 +274,7 @@ class TestScript:
 
 
 def test_two_real_people(script, real_data, model_y1, tmp_path, capsys):
-    """The first pair of one person and the first of two, at the threshold of FAR 1e-3 on the whole list of pairs."""
+    """The first same and the first different pair, at the threshold of FAR 1e-3 on the whole list of pairs."""
     photos, issame = evalbin.read_bin(real_data / "data/lfw_dev.bin")
     for same, word in ((True, "same person"), (False, "different people")):
         pair = list(issame).index(same)

@@ -151,7 +151,7 @@ def test_a_wrong_one_is_a_line(command, work, tmp_path, capsys):
 def test_without_a_model_it_means_nothing(work, tmp_path, capsys):
     merge = ["--include", f"{work}/set", "--param1", "0", "--dry-run", "--image-size", "144"]
     assert run_command("dataset-merge", merge) == 2
-    assert "--image-size: is about the network; give --model too" in capsys.readouterr().err
+    assert "--image-size: applies to --model only; add --model" in capsys.readouterr().err
     for name in ("gallery", "probes"):
         words = ["--model", f"{work}/ours/m,1", "--input", f"{work}/{name}", "--output", f"{tmp_path}/{name}.npz"]
         assert run_command("embed", words) == 0
@@ -159,7 +159,7 @@ def test_without_a_model_it_means_nothing(work, tmp_path, capsys):
     assert run_command("identification", files) == 0
     capsys.readouterr()
     assert run_command("identification", [*files, "--image-size", "144"]) == 2
-    assert "--image-size: is about the network, and both files" in capsys.readouterr().err
+    assert "--image-size: applies to images only, and both inputs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_what_the_metadata_say_is_done(runtime, normalise, metadata, inside, bgr
 
 def test_another_colour_order_is_refused(tmp_path):
     onnx_model(tmp_path / "m.onnx", ["n", 3, 8, 8], {"color_order": "GRB"})
-    with pytest.raises(InsightError, match="m.onnx: its metadata say color_order 'GRB'; want RGB or BGR"):
+    with pytest.raises(InsightError, match="m.onnx: its metadata states color_order 'GRB'; want RGB or BGR"):
         engines.load(str(tmp_path / "m.onnx"))
 
 

@@ -1,8 +1,8 @@
-"""Whatever a message, a help text or a document names exists: commands, options, files, extras.
+"""All names in messages, help texts and documents exist: commands, options, files, extras.
 
-Python's string literals are read as syntax trees (f-strings with a hole for each expression) and
-comments as tokens, documents and shell scripts as they are. A name that is nobody's is a fault,
-unless it is in a list of other people's names below.
+Python's string literals are read from syntax trees (f-strings with a hole for each expression) and comments from
+tokens; documents and shell scripts are read as text. An unknown name is a fault, unless it is in one of the lists of
+foreign names below.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ FOREIGN_OPTIONS = {
     "--no-input": "pip",
     "--query-gpu": "nvidia-smi",
 }
-# Options of InsightFace's scripts that ours do not have, as documents tell.
+# Options of InsightFace's scripts that ours do not have, named in documents.
 INSIGHTFACE_OPTIONS = {
     *("--ce-loss", "--extra-model-name", "--fp16-scale", "--kvstore", "--scale"),
     *("--use-deformable", "--version-multiplier", "--worker-id"),
 }
-# Names that look like commands of ours.
+# Names that look like our commands.
 FOREIGN_COMMANDS = {
     "face2rec2": "InsightFace's script",
     "im2rec": "MXNet's script",
@@ -49,7 +49,7 @@ FOREIGN_COMMANDS = {
     "rec2shufrec": "InsightFace's script",
     "softmax-type": "an adjective",
 }
-# Files of other projects, under folders that ours has too.
+# Files of other projects, in folders with names of ours.
 FOREIGN_FILES = {
     "docs/developer-guide/param-and-model-file-structure.md": "ncnn",
     "tools/im2rec.py": "MXNet",
@@ -114,7 +114,7 @@ def module_of(path: Path) -> str:
 
 @functools.lru_cache(None)
 def imports():
-    """Module -> modules of the project that it imports, at the top or in a function, or by a registry."""
+    """Module -> modules of the project that it imports, at the top, in a function, or through a registry."""
     paths = {module_of(path): path for path in (ROOT / "insight").rglob("*.py")}
     graph = {}
     for module, path in paths.items():
@@ -136,7 +136,7 @@ def imports():
 
 @functools.lru_cache(None)
 def printers():
-    """Module -> the commands that can print its messages: those that come to import it."""
+    """Module -> the commands that can print its messages: those that import it, directly or not."""
     found = {}
     for command in COMMANDS:
         waiting, seen = [f"insight.cli.{command.replace('-', '_')}"], set()
@@ -157,7 +157,7 @@ def options_of(command: str):
 
 @functools.lru_cache(None)
 def options_of_scripts():
-    """Script -> its own options: what argparse is given, or a shell's ``case`` matches."""
+    """Script -> its own options: those of argparse, or of a shell's ``case``."""
     found = {}
     for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "deploy").glob("*.py")]:
         found[path] = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', path.read_text(encoding="utf-8")))
@@ -190,7 +190,7 @@ EXTRAS = re.compile(r"(?:\.|\binsight)\[([a-z0-9_, ]+)\]|extras? `([a-z0-9]+)`")
 
 
 def wrong_commands(text: Text):
-    """``insight NAME`` with no such NAME, and words that are built like commands and are none."""
+    """``insight NAME`` with an unknown NAME, and words that look like commands but are not."""
     plain = r"|(?:\A|^ {2,}|[:(] ?|\$ )insight ([a-z][a-z0-9-]*)" * (ROOT / "benchmarks" not in text.path.parents)
     for groups in re.finditer("`insight ([a-z][a-z0-9-]*)" + plain, text.text, re.M):
         name = next(filter(None, groups.groups()))
@@ -203,7 +203,7 @@ def wrong_commands(text: Text):
 
 
 def wrong_options(text: Text):
-    """Options that nothing has which could say so; behind a command's name, those that this command has not."""
+    """Options that none of the possible commands has; after a command's name, those that this command does not have."""
     if "var(--" in text.text:  # style sheets
         return
     for match in OPTION.finditer(text.text):
@@ -254,7 +254,7 @@ CHECKS = [wrong_commands, wrong_options, wrong_files, wrong_extras]
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_what_is_named_exists(check):
+def test_names_exist(check):
     assert [f"{text}: {fault}" for text in all_texts() for fault in check(text)] == []
 
 
@@ -303,7 +303,7 @@ def test_a_wrong_name_in_a_document_is_found(line, fault):
     assert fault in faults(line, "docs/data.md", "document")
 
 
-def test_what_is_there_is_no_fault():
+def test_existing_names_are_not_faults():
     assert (
         faults('f"{path}: `insight dataset-repair {path} --output {out}` (docs/data.md); lower --per-batch-size"') == []
     )
@@ -311,7 +311,7 @@ def test_what_is_there_is_no_fault():
     assert faults("see `dataset-merge --param1 0`, face2rec2 and im2rec", "docs/data.md", "document") == []
 
 
-def test_every_kind_of_text_is_read():
+def test_all_kinds_of_text_are_read():
     names = {(str(text.path.relative_to(ROOT)), text.what) for text in all_texts()}
     for expected in [
         ("insight/formats/faceset.py", "string"),

@@ -1,4 +1,4 @@
-"""MXNet 1.9.1 on today's Python and NumPy: what is mended before the import, and what is said where it cannot be."""
+"""MXNet 1.9.1 on current Python and NumPy: the changes before the import, and the errors if it fails."""
 
 import builtins
 import ctypes
@@ -54,7 +54,7 @@ class TestImport:
         """
         assert python(code) == "False False"
 
-    def test_scipy_stats_comes_when_it_is_used(self):
+    def test_scipy_stats_is_imported_on_first_use(self):
         code = """
             import sys
             from insight._mxnet import mx
@@ -66,7 +66,7 @@ class TestImport:
         """
         assert python(code) == "False 0.6931 True scipy.stats"
 
-    def test_leaves_what_the_user_has_set(self):
+    def test_keeps_the_users_settings(self):
         code = """
             import os
             from insight._mxnet import mx
@@ -85,7 +85,7 @@ class TestRefusals:
         with pytest.raises(InsightError, match=r"MXNet is not installed; run: pip install -e '\.\[cpu\]'"):
             _mxnet._import()
 
-    def test_a_folder_that_uninstalling_left_behind(self, monkeypatch, tmp_path):
+    def test_a_folder_left_over_from_uninstalling(self, monkeypatch, tmp_path):
         (tmp_path / "mxnet").mkdir()
         monkeypatch.syspath_prepend(tmp_path)
         namespace = importlib.machinery.ModuleSpec("mxnet", None, is_package=True)
@@ -106,7 +106,7 @@ class TestRefusals:
                 OSError("libquadmath.so.0: cannot open shared object file: No such file or directory"),
                 "run: insight doctor",
             ),
-            (OSError("libcudnn.so.8: cannot open shared object file"), "which brings nvidia-cudnn-cu11"),
+            (OSError("libcudnn.so.8: cannot open shared object file"), "which installs nvidia-cudnn-cu11"),
             (OSError("libcuda.so.1: cannot open shared object file"), "install NVIDIA's driver"),
             (AttributeError("module 'numpy' has no attribute 'PZERO'"), "AttributeError: module 'numpy'"),
             (RuntimeError("Cannot find the MXNet library"), "RuntimeError: Cannot find"),
@@ -171,21 +171,21 @@ class TestKeepFreedMemory:
             with open("/proc/self/statm") as file:
                 return int(file.read().split()[1]) >> 8  # MiB
         keep_freed_memory()
-        held = [np.ones(8 << 20) for _ in range(3)]  # 64 MiB each
-        below, last = held[:2], held[2]
+        buffers = [np.ones(8 << 20) for _ in range(3)]  # 64 MiB each
+        below, last = buffers[:2], buffers[2]
         start = resident()
-        del held, below
+        del buffers, below
         kept = resident()
         release_freed_memory()
         print(start - kept < 8, 120 < start - resident() < 140, last[0])
     """
 
     @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="not glibc")
-    def test_what_is_kept_can_be_given_back(self):
-        """Even from below what is still in use."""
+    def test_kept_memory_can_be_released(self):
+        """Even from below memory that is still in use."""
         assert python(self.RELEASE) == "True True 1.0"
 
-    def test_elsewhere_nothing_is_done(self, monkeypatch):
+    def test_without_glibc_nothing_is_done(self, monkeypatch):
         monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
         assert _mxnet.keep_freed_memory() is False
         _mxnet.release_freed_memory()

@@ -1,4 +1,4 @@
-"""Mend a record set: the command `insight dataset-repair`."""
+"""Repair a record set: the command `insight dataset-repair`."""
 
 from insight.cli import script
 

@@ -1,4 +1,4 @@
-"""What this machine can run: the command `insight doctor`."""
+"""Report what this machine can run: the command `insight doctor`."""
 
 from insight.cli import script
 

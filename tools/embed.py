@@ -1,4 +1,4 @@
-"""Raw embeddings as .npz: the command `insight embed`."""
+"""Write raw embeddings as .npz: the command `insight embed`."""
 
 from insight.cli import script
 

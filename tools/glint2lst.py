@@ -1,4 +1,4 @@
-"""Turn Glint landmark lists into a .lst: the command `insight glint2lst`."""
+"""Convert Glint landmark lists to a .lst: the command `insight glint2lst`."""
 
 from insight.cli import script
 

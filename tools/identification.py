@@ -1,4 +1,4 @@
-"""1:N identification: the command `insight identification`."""
+"""Evaluate 1:N identification: the command `insight identification`."""
 
 from insight.cli import script
 

@@ -1,4 +1,4 @@
-"""Curves of training runs: the command `insight plot-log`."""
+"""Draw curves of training runs: the command `insight plot-log`."""
 
 from insight.cli import script
 

@@ -1,4 +1,4 @@
-"""A page on a model and its model card: the command `insight report`."""
+"""Write an HTML page on a model and its model card: the command `insight report`."""
 
 from insight.cli import script
 

@@ -1,4 +1,4 @@
-"""Accuracy of a model on verification sets: the command `insight verification`."""
+"""Evaluate a model on verification sets: the command `insight verification`."""
 
 from insight.cli import script
 

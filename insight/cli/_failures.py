@@ -34,7 +34,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SHOW_TRACEBACK = "INSIGHT_TRACEBACK"
 LONGEST = 300  # characters of an unknown exception's message that are shown
 
-# What an OSError says when our own code misused a descriptor or an argument. All others are the system's refusals.
+# Error numbers of an OSError after misuse of a descriptor or an argument by our own code. All others are refusals of
+# the system.
 _OUR_MISTAKES = {errno.EBADF, errno.EINVAL, errno.EFAULT, errno.ENOTTY, errno.ESPIPE}
 # Phrases in the messages of libraries' own exception classes: (class name, phrase, what it means).
 _LIBRARY_REFUSALS = (
@@ -80,7 +81,7 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", INTERRUPTED)
     if isinstance(error, BrokenProcessPool):
-        return Failure("a worker process was killed, often for want of memory; use fewer workers", USAGE)
+        return Failure("a worker process was killed, often for lack of memory; use fewer workers", USAGE)
     if isinstance(error, MemoryError):
         return Failure("out of memory; use a smaller --batch-size or fewer workers", USAGE)
     if isinstance(error, BrokenPipeError) and _reader_left():
@@ -98,14 +99,14 @@ def describe(error: BaseException) -> Failure:
 
 
 def _reader_left() -> bool:
-    """Whether stdout is a pipe that nobody reads any more."""
+    """Whether stdout is a pipe whose reader has closed it."""
     poll = select.poll()
     poll.register(1, 0)
     return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _describe_refusal(error: OSError) -> str:
-    """File and reason; of a rename, both files."""
+    """File and reason; for a rename, both files."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
     work = "writing" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EPIPE) else "reading or writing"
     return f"{' -> '.join(names) or work}: {error.strerror or str(error) or type(error).__name__}"
@@ -137,7 +138,7 @@ def _report_of(error: BaseException, message: str, argv: Sequence[str]) -> str:
 
 
 def _print(text: str) -> None:
-    """A line on stderr, or nowhere if stderr is closed: a failure to report must not hide the status."""
+    """Print a line on stderr; do nothing if stderr is closed, because a failure to report must not hide the status."""
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):

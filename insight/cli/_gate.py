@@ -11,14 +11,14 @@ def add_gate(parser, bound, default=None):
 
 
 def faces(args):
-    """What gives the gate its images."""
+    """The function that gives the gate its images."""
     from ..export.parity import random_faces
     from ._source import open_faces
 
     return open_faces(args.faces).spread if args.faces else random_faces
 
 
-def say_lineage(stages, where):
-    """One line, if anything is known."""
+def print_lineage(stages, where):
+    """Print the number of training stages and where they are recorded; nothing if no stage is known."""
     if stages:
         print(f"lineage: {stages} training stage{'s' * (stages > 1)}, {where}")

@@ -1,4 +1,4 @@
-"""What the commands that open a model have in common: the size of its images, and what had to be assumed."""
+"""Shared by the commands that open a model: the option for the image size, and the notes on what was assumed."""
 
 from ._types import positive_size
 
@@ -16,8 +16,7 @@ def add_image_size(parser):
 def print_notes(model, notes, file=None):
     """A line for each note on a model.
 
-    On stdout where the work comes after it, since the one line on stderr is that of an error; on stderr where the work
-    is done.
+    Print to stdout before the work, because stderr is reserved for the one line of an error; to stderr after the work.
     """
     for note in notes:
         print(f"note: {model}: {note}", file=file)

@@ -1,19 +1,19 @@
-"""Ctrl-C that is never lost.
+"""A SIGINT handler that does not lose Ctrl-C.
 
-Python turns SIGINT into KeyboardInterrupt wherever the main thread happens to be, and an exception in a
-``__del__`` is printed and dropped. MXNet's arrays have one and die by the hundred each second, so a training
-run would now and then go on as if nothing had been pressed.
+Python raises KeyboardInterrupt wherever the main thread is at that moment, and prints and drops an exception raised
+in a ``__del__``. MXNet's arrays have a ``__del__``, and hundreds are deleted each second, so a training run would
+occasionally ignore Ctrl-C.
 """
 
 import os
 import signal
 import threading
 
-AGAIN = 0.01  # seconds; a destructor is over long before
+AGAIN = 0.01  # seconds until the signal is sent again; longer than a destructor takes
 
 
 def never_lose() -> None:
-    """Install the handler, unless the program that started us chose another, or none (``nohup``, background shells)."""
+    """Install the handler, unless the parent process set another one or ignores SIGINT (``nohup``, background jobs)."""
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _interrupt)

@@ -1,8 +1,8 @@
-"""Opening the faces that a command was given."""
+"""Open the faces named on the command line."""
 
 
 def open_faces(path):
-    """The image source at a path; what of its folder was left out is listed on stderr."""
+    """The image source at a path. Files of its folder that are skipped are listed on stderr."""
     import sys
 
     from ..errors import printable

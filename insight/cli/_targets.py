@@ -1,10 +1,10 @@
-"""What the commands that verify have in common: the options that name sets, and the sets that they name."""
+"""Shared by the commands that verify: the options that name verification sets, and the function that opens them."""
 
 COUNTS = (("nfolds", 1), ("batch_size", 1), ("bootstrap", 0), ("seed", 0))
 
 
 def add_sets(parser):
-    """Options that say on what."""
+    """Options that name the verification sets."""
     parser.add_argument("--data-dir", help="folder that holds the .bin files")
     parser.add_argument(
         "--target",
@@ -14,12 +14,14 @@ def add_sets(parser):
     parser.add_argument(
         "--pairs", metavar="FILE", help="image_a,image_b,same rows, or LFW's pairs.txt: one more target"
     )
-    parser.add_argument("--image-root", metavar="DIR", help="where the paths in --pairs begin; else its folder")
+    parser.add_argument(
+        "--image-root", metavar="DIR", help="folder that the paths in --pairs are relative to; else its own"
+    )
 
 
 def add_evaluation(parser):
-    """Options that say how."""
-    parser.add_argument("--nfolds", type=int, default=10, help="folds; 1 takes the same pairs for training and test")
+    """Options of the evaluation."""
+    parser.add_argument("--nfolds", type=int, default=10, help="folds; 1 uses the same pairs for training and test")
     parser.add_argument("--batch-size", type=int, default=32, help="images at a time")
     parser.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
@@ -28,7 +30,7 @@ def add_evaluation(parser):
 
 
 def check_counts(args, counts=COUNTS):
-    """Refuse numbers that are too small."""
+    """Raise InsightError for a number below its minimum."""
     from ..errors import InsightError
 
     for option, least in counts:
@@ -37,7 +39,13 @@ def check_counts(args, counts=COUNTS):
 
 
 def find_sets(args):
-    """Every target that exists."""
+    """All targets that exist; missing ones are printed.
+
+    Raises
+    ------
+    InsightError
+        No target is named or exists, a folder is missing, or ``--image-root`` comes without ``--pairs``.
+    """
     from os.path import dirname, isdir
 
     from ..errors import InsightError
@@ -47,17 +55,17 @@ def find_sets(args):
     if not args.data_dir and not args.pairs:
         raise InsightError("nothing to verify on; give --data-dir with .bin files, or --pairs")
     if args.image_root and not args.pairs:
-        raise InsightError(f"--image-root {args.image_root}: is for --pairs only")
+        raise InsightError(f"--image-root {args.image_root}: applies to --pairs only; add --pairs, or leave it out")
     sets = []
     if args.data_dir:
         names = between_commas(args.target)
         if not names:
-            raise InsightError(f"--target {args.target!r}: names no set; want names of .bin files, commas between")
+            raise InsightError(f"--target {args.target!r}: names no set; want comma-separated names of .bin files")
         if not isdir(args.data_dir):
             raise InsightError(f"--data-dir {args.data_dir}: no such folder; want the one that holds the .bin files")
         sets, missing = verification.find_sets(args.data_dir, names)
         if not sets:
-            raise InsightError(f"--data-dir {args.data_dir}: holds none of {', '.join(n + '.bin' for n in names)}")
+            raise InsightError(f"--data-dir {args.data_dir}: contains none of {', '.join(n + '.bin' for n in names)}")
         for name in missing:
             print(f"skipped: {name} (no {name}.bin in {args.data_dir})")
     if args.pairs:

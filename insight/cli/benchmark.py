@@ -1,21 +1,22 @@
-"""A checkpoint runs in plain MXNet (its symbol as it is), in MXNet as our engine rewrites it, and converted in each
-other runtime that is installed, as the plain and the fast graph; a file in every runtime that takes it. In each type
-that the runtime computes in. All on the CPU, each measurement in a process of its own, rounds interleaved.
+"""A checkpoint is measured in plain MXNet (its symbol unchanged), in MXNet as our engine rewrites it, and converted to
+the plain and the fast graph in each other installed runtime; a model file in every runtime that reads it. Each runtime
+is measured in every data type that it computes in. All run on the CPU, each measurement in a separate process, in
+interleaved rounds.
 
   insight benchmark --model models/y1,40
   insight benchmark --model models/y1,40 y1-int8.onnx --threads 1 --batch 1,8,64 --input lfw.bin --csv y1.csv
 
-median and p99 are of a call with so many images, in milliseconds. Plain MXNet takes them at once; the others are our
-engines, which cut them into batches as they do for `embed`. ratio says how many times as fast as the first plain MXNet
-row (else the first row) a row is, by the median; cosine is to that row's embeddings, over 32 faces: of --input, else
-made up.
+median and p99 are milliseconds per call with that number of images. Plain MXNet computes them as one batch; our
+engines split them into batches as for `embed`. ratio is the speed by the median relative to the first plain MXNet row,
+or to the first row if there is none; cosine is to that row's embeddings, over 32 faces from --input, or made-up faces
+without it.
 """
 
 from ._model import add_image_size
 from ._types import numbers
 
-WIDTH = 200  # a narrow terminal breaks the lines, which is better than figures cut short
-HELP = "how fast a model is in each runtime, and how near to plain MXNet"
+WIDTH = 200  # a narrow terminal wraps the lines, which is better than truncated figures
+HELP = "speed of a model in each runtime, and its agreement with plain MXNet"
 
 
 def add_arguments(parser):
@@ -26,13 +27,15 @@ def add_arguments(parser):
     parser.add_argument("--batch", type=numbers, default="1,64", metavar="1,64", help="images per call")
     parser.add_argument("--input", metavar="PATH", help="faces: identity folders, a .rec or a .bin; else made-up ones")
     add_image_size(parser)
-    parser.add_argument("--engine", metavar="A,B", help="only these: mxnet, onnxruntime, openvino, ...; else all")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each row is measured")
     parser.add_argument(
-        "--seconds", type=float, default=0.5, help="per row, threads, batch and round; 3 calls at least"
+        "--engine", metavar="A,B", help="runtimes to measure: mxnet, onnxruntime, openvino, ...; else all"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often each row is measured")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="per row, threads, batch and round; at least 3 calls"
     )
     parser.add_argument("--csv", metavar="F", help="write all figures to this file too")
-    parser.add_argument("--overwrite", action="store_true", help="replace a --csv that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace the --csv file if it exists")
 
 
 def run(args):
@@ -44,9 +47,9 @@ def run(args):
     from ._source import open_faces
 
     if args.csv and Path(args.csv).exists() and not args.overwrite:
-        raise InsightError(f"--csv {args.csv}: is there already; give another, or --overwrite")
+        raise InsightError(f"--csv {args.csv}: already exists; give another path, or --overwrite")
     if args.input:
-        open_faces(args.input)  # what is left out of a folder is listed once, not by every measurement
+        open_faces(args.input)  # lists the skipped files of a folder once, not for each measurement
     runtimes = args.engine.split(",") if args.engine else None
     measured = (args.rounds, args.seconds, args.image_size)
     report = benchmark(args.model, args.threads, args.batch, args.input, runtimes, *measured)
@@ -94,7 +97,7 @@ def _figures(line):
 
 
 def _names(models):
-    """{model: how the table calls it}: without its folder, where that tells them apart."""
+    """{model: its name in the table}: without the folder if the names stay distinct."""
     from os.path import basename
 
     distinct = list(dict.fromkeys(models))

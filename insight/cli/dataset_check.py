@@ -1,16 +1,16 @@
-"""SET is a folder, .rec file or prefix; it may be damaged. Nothing of it is changed.
+"""SET is a folder, .rec file or prefix; it may be damaged. It is not modified.
 
   insight dataset-check work/set
   insight dataset-check work/set --deep --exclude lfw.bin,agedb_30.bin --html check.html
 
-Looked at: header, .idx and identity records against the .rec; property against labels and
-images; label gaps and labels out of range; empty, cut and foreign payloads; odd sizes and
-encodings; exact duplicates. --deep decodes every image too: undecodable, damaged (with the
+Checks: header, .idx and identity records against the .rec; property against labels and
+images; label gaps and labels out of range; empty, truncated and foreign payloads; unusual sizes
+and encodings; exact duplicates. --deep also decodes every image: undecodable, damaged (with the
 decoder's warning) and blank images, near duplicates, the mean face. Each finding has a code, its
 rule, the first keys, and what to do.
 
-Exit status: 0 without errors (there may be warnings and notes), 1 with errors, 2 if there is no
-set at SET.
+Exit status: 0 without errors (there may be warnings and notes), 1 with errors, 2 if SET is not
+a set.
 """
 
 from ._images import add_workers
@@ -28,8 +28,8 @@ def add_arguments(parser):
         "--exclude",
         default="",
         metavar="X,..",
-        help="verification .bin files and sets, comma-separated, that must share no image with this one "
-        "(with --deep: no near duplicate either)",
+        help="comma-separated verification .bin files and sets that must share no image with this one "
+        "(with --deep: nor a near duplicate)",
     )
     parser.add_argument("--json", metavar="F.json", help="write the report for programs")
     parser.add_argument("--html", metavar="F.html", help="write the report as one page, with samples of what is wrong")
@@ -58,7 +58,7 @@ def run(args):
 
 
 def _facts(summary):
-    """What the set is, in a few lines."""
+    """Summary of the set in a few lines."""
     if not summary["images"]:
         yield f"{summary['records']} records, no images"
         return
@@ -77,7 +77,7 @@ def _facts(summary):
 
 
 def _details(finding):
-    """Where it was found: keys, and what the first one is."""
+    """Keys of a finding, and what was found at the first one."""
     keys = [str(sample.key) for sample in finding.samples if sample.key is not None]
     first = finding.samples[0].found
     if not keys:
@@ -87,7 +87,7 @@ def _details(finding):
 
 
 def _lines(report):
-    """Plain text: aligned columns; rule, place and remedy on lines of their own."""
+    """Plain text: aligned columns; rule, place and remedy on separate lines."""
     width = max(len(finding.code) for finding in report.findings)
     for finding in report.findings:
         yield f"{finding.severity:<7}  {finding.code:<{width}}  {finding.count}"
@@ -97,7 +97,7 @@ def _lines(report):
 
 
 def _print_table(report):
-    """A table on a terminal; False where rich is missing."""
+    """Print a table on a terminal; False if rich is not installed."""
     try:
         from rich.console import Console
         from rich.table import Table
@@ -108,10 +108,10 @@ def _print_table(report):
     for title in ("", "code", "count", "found"):
         table.add_column(title, no_wrap=title != "found", justify="right" if title == "count" else "left")
     for finding in report.findings:
-        found = Text(_details(finding))
-        found.append(f"\nrule: {finding.rule.rule}", style="dim")
-        found.append(f"\n→ {finding.remedy}", style="bold")
+        details = Text(_details(finding))
+        details.append(f"\nrule: {finding.rule.rule}", style="dim")
+        details.append(f"\n→ {finding.remedy}", style="bold")
         mark = Text(finding.severity, style=COLOURS[finding.severity])
-        table.add_row(mark, finding.code, str(finding.count), found)
+        table.add_row(mark, finding.code, str(finding.count), details)
     Console().print(table)
     return True

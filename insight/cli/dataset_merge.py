@@ -1,21 +1,21 @@
-"""The first set is kept whole. An identity of a later set is dropped, with all its images, if its centre
-(normalised mean of the normalised embeddings) reaches --param1, a cosine, against any identity kept from the
-sets before. Then whoever reaches --param2 against an image of an excluded .bin, or an identity of an excluded
-set, goes, from the first set as well. Labels are numbered anew; images are copied byte for byte.
+"""The first set is kept whole. An identity of a later set is dropped, with all its images, if the cosine of its centre
+(normalised mean of the normalised embeddings) to any identity kept from the earlier sets is --param1 or more. Then
+every identity, also of the first set, is dropped whose cosine to an image of an excluded .bin, or to an identity of an
+excluded set, is --param2 or more. Labels are renumbered; images are copied byte for byte.
 
   insight dataset-merge --include emore,private --exclude lfw.bin --output both --model models/r50s,0
   insight dataset-merge --include a,b --output c --model y1.onnx --on-overlap pool --within
   insight dataset-merge --include a,b --model y1.onnx --dry-run --report what.csv --histogram what.png
   insight dataset-merge --include a,b --output c --param1 0                      append, without comparing
 
-How high a cosine two people reach depends on the model: look at --histogram, or at the nearest identity and the
-cosine in the CSV, before trusting a threshold. A set is written whole or not at all.
+Good thresholds depend on the model: check --histogram, or the nearest identity and the cosine in the CSV, before
+trusting one. A set is written whole or not at all.
 """
 
 from ..files.text import between_commas
 from ._model import add_image_size, embedder
 
-HELP = "merge sets; drop or pool who is in several, exclude test people"
+HELP = "merge sets; drop or pool identities in several of them, exclude test people"
 
 
 def add_arguments(parser):
@@ -31,10 +31,12 @@ def add_arguments(parser):
     )
     parser.add_argument("--output", metavar="DIR", help="folder of the merged set: train.rec, train.idx, property")
     parser.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; not needed with --param1 0")
-    parser.add_argument("--batch-size", type=int, help="images at a time; else what suits the device")
+    parser.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
     add_image_size(parser)
-    parser.add_argument("--param1", type=float, default=0.3, help="cosine of one person in two sets; 0: do not compare")
-    parser.add_argument("--param2", type=float, default=0.4, help="cosine of an excluded person")
+    parser.add_argument(
+        "--param1", type=float, default=0.3, help="cosine for one person in two sets; 0: do not compare"
+    )
+    parser.add_argument("--param2", type=float, default=0.4, help="cosine for an excluded person")
     parser.add_argument(
         "--on-overlap",
         choices=["drop", "pool"],
@@ -46,7 +48,7 @@ def add_arguments(parser):
     parser.add_argument("--test", type=int, default=0, metavar="N", help="InsightFace's name: above 0 is --dry-run")
     parser.add_argument("--report", metavar="CSV", help="every decision; else merge.csv in the output folder")
     parser.add_argument("--histogram", metavar="F.png", help="picture of the nearest cosines, .png or .svg")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that stand there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
 
 
 def run(args):
@@ -55,7 +57,7 @@ def run(args):
     from ..errors import InsightError
 
     if args.image_size and not args.model:
-        raise InsightError("--image-size: is about the network; give --model too, or leave it out")
+        raise InsightError("--image-size: applies to --model only; add --model, or leave it out")
     report = merge(
         args.include,
         args.output,

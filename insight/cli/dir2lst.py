@@ -1,11 +1,11 @@
-"""DIR holds a folder of images per person; labels are numbers in the order of the folders' names.
+"""DIR contains a folder of images per person; labels are numbered in the order of the folders' names.
 
   insight dir2lst faces work/train.lst
   insight dir2lst faces work/train.lst --val-ratio 0.1 --seed 0     and work/val.lst, other people
 
-Nothing is moved or deleted. Files with a usual suffix of images are listed unopened, others if their first bytes are an
-image's; what is left out is counted by reason. InsightFace's script left out people with a single image: that is
---min-images 2.
+Nothing is moved or deleted. Files with a usual image suffix are listed without opening them, others if their first
+bytes are those of an image; skipped files are counted by reason. InsightFace's script skips people with a single
+image: use --min-images 2 for that.
 """
 
 HELP = "list the images of identity folders in a .lst"
@@ -14,7 +14,7 @@ HELP = "list the images of identity folders in a .lst"
 def add_arguments(parser):
     parser.add_argument("dir", help="folder of identity folders")
     parser.add_argument("output", help="the .lst to write")
-    parser.add_argument("--min-images", type=int, default=1, metavar="N", help="leave out people with fewer images")
+    parser.add_argument("--min-images", type=int, default=1, metavar="N", help="skip people with fewer images")
     parser.add_argument("--val-ratio", type=float, default=0.0, metavar="R", help="share of the people to hold out")
     parser.add_argument(
         "--val-output",
@@ -22,7 +22,7 @@ def add_arguments(parser):
         help="list of the held-out people; else val.lst (beside train.lst) or NAME_val.lst",
     )
     parser.add_argument("--seed", type=int, default=0, help="which people are held out")
-    parser.add_argument("--overwrite", action="store_true", help="replace lists that stand there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing lists")
     parser.add_argument("--label-map", action="store_true", help="also write NAME.labels.csv: label, folder name")
 
 

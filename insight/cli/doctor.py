@@ -1,10 +1,10 @@
 """Versions, shared libraries, GPUs, and a trial: each device computes and takes real training steps
-in a process of its own, with a time limit. Every problem comes with its remedy.
+in a separate process, with a time limit. Each problem is printed with its remedy.
 
 Exit status: 0 when training can run on at least one device, else 1.
 """
 
-HELP = "what this machine can run, and what to do about the rest"
+HELP = "report what this machine can run, and what to do about the rest"
 
 MARKS = {"ok": "ok", "warn": "WARN", "fail": "FAIL"}
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -13,7 +13,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def add_arguments(parser):
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
-        "--timeout", type=float, default=300.0, metavar="S", help="seconds that trying one device may take"
+        "--timeout", type=float, default=300.0, metavar="S", help="time limit in seconds for trying one device"
     )
 
 
@@ -25,9 +25,9 @@ def run(args):
     from ..errors import InsightError
 
     if not args.timeout > 0:
-        raise InsightError(f"--timeout {args.timeout}: give seconds above 0")
-    say = (lambda text: print(text, file=sys.stderr)) if sys.stderr.isatty() else (lambda text: None)
-    report = examine(args.timeout, say)
+        raise InsightError(f"--timeout {args.timeout}: must be above 0, in seconds")
+    log = (lambda text: print(text, file=sys.stderr)) if sys.stderr.isatty() else (lambda text: None)
+    report = examine(args.timeout, log)
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     elif not (sys.stdout.isatty() and _print_table(report)):
@@ -40,7 +40,7 @@ def _verdict(report):
 
 
 def _lines(report):
-    """Plain text: aligned columns, the remedy on a line of its own."""
+    """Plain text: aligned columns, the remedy on a separate line."""
     width = max((len(check.name) for check in report.checks), default=0)
     for check in report.checks:
         yield f"{MARKS[check.status]:<4}  {check.section:<9}  {check.name:<{width}}  {check.found}"
@@ -50,7 +50,7 @@ def _lines(report):
 
 
 def _print_table(report):
-    """A table on a terminal; False where rich is missing."""
+    """Print a table on a terminal; False if rich is not installed."""
     try:
         from rich.console import Console
         from rich.table import Table
@@ -62,11 +62,11 @@ def _print_table(report):
         table.add_column(title, no_wrap=not title)
     section = None
     for check in report.checks:
-        found = Text(check.found)
+        details = Text(check.found)
         if check.remedy:
-            found.append(f"\n→ {check.remedy}", style="bold")
+            details.append(f"\n→ {check.remedy}", style="bold")
         mark = Text(MARKS[check.status], style=COLOURS[check.status])
-        table.add_row(mark, Text(check.section if check.section != section else "", style="dim"), check.name, found)
+        table.add_row(mark, Text(check.section if check.section != section else "", style="dim"), check.name, details)
         section = check.section
     console = Console()
     console.print(table)

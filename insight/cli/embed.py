@@ -1,12 +1,12 @@
-"""The file holds ``embeddings`` (N, E) float32 as the network gives them, not normalised; ``keys`` (N,),
+"""The file contains ``embeddings`` (N, E) float32 as the network gives them, not normalised; ``keys`` (N,),
 strings: path under the folder, key of the record, or position in the .bin; and ``labels`` (N,) int64:
-position of the identity's folder among the sorted ones, label of the record, or -1. ``about``, JSON, says by which
-model they were made and how: ``identification`` and --compare read it.
+position of the identity's folder among the sorted folders, label of the record, or -1. ``about``, JSON, records the
+model and the options: ``identification`` and --compare read it.
 
-Images are faces aligned to the network's size; RGB and normalisation are taken care of.
+Images are faces aligned to the network's size; they are converted to RGB and normalised as the network needs.
 
-A run that was killed goes on when the same command is given again, to the same bytes. Until it is done, what it
-has stands in F.npz.parts/; with another model, input or option it refuses to go on.
+A run that was killed resumes when the same command is given again, and gives the same bytes. Until it is done, its
+parts are in F.npz.parts/; with another model, input or option it does not resume and reports an error.
 
   insight embed --model models/y1s,0 --input lfw.bin --output lfw.npz --flip sum
   insight embed --model y1.onnx --input photos/ --output photos.npz --dtype bfloat16
@@ -22,7 +22,7 @@ def add_arguments(parser):
         "--model", required=True, help="prefix,epoch of a checkpoint, a .onnx file, OpenVINO's .xml or ncnn's .param"
     )
     parser.add_argument("--input", required=True, help="folder of identity folders, .rec file or verification .bin")
-    parser.add_argument("--output", required=True, metavar="F.npz", help="file to write; replaced if it is there")
+    parser.add_argument("--output", required=True, metavar="F.npz", help="file to write; replaced if it exists")
     parser.add_argument(
         "--flip", choices=["sum", "none"], default="none", help="sum: add the embedding of the mirror image"
     )
@@ -32,16 +32,18 @@ def add_arguments(parser):
     parser.add_argument(
         "--engine",
         default="auto",
-        help="mxnet, onnxruntime, openvino, ncnn, or auto: the fastest that is installed and takes the model; "
+        help="mxnet, onnxruntime, openvino, ncnn, or auto: the fastest installed one that reads the model; "
         "a checkpoint is converted to ONNX in memory",
     )
     parser.add_argument(
         "--dtype",
         default="float32",
-        help="float32; or bfloat16, faster on a CPU that has it with OpenVINO or ncnn, at cosines of about 0.9999",
+        help="float32; or bfloat16, faster with OpenVINO or ncnn on a CPU that supports it, at cosines of about 0.9999",
     )
     add_image_size(parser)
-    parser.add_argument("--compare", metavar="F.npz", help="of the same input by another model: print cosines")
+    parser.add_argument(
+        "--compare", metavar="F.npz", help="embeddings of the same input by another model: print cosines"
+    )
     parser.add_argument("--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower")
 
 
@@ -63,8 +65,8 @@ def run(args):
     print_notes(args.model, engine.notes)
     source, files = open_faces(args.input), engines.model_files(args.model)
     source.check()
-    made = about(engine, args.flip, files)
-    count, dimension = embed_to(args.output, engine, source, args.flip, files, about=made)
+    provenance = about(engine, args.flip, files)
+    count, dimension = embed_to(args.output, engine, source, args.flip, files, about=provenance)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
     if args.compare:
         from ..export.parity import compare_files

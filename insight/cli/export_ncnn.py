@@ -1,5 +1,6 @@
-"""PREFIX.param and PREFIX.bin take raw RGB pixels 0..255 in the blob data, and give raw embeddings in fc1; the
-normalisation is inside. Before they are kept, ncnn embeds faces with them, and each must agree with MXNet.
+"""PREFIX.param and PREFIX.bin take raw RGB pixels 0..255 in the blob data, and give raw embeddings in fc1;
+normalisation is part of the network. The files are kept only if faces embedded with ncnn agree with MXNet, each of
+them.
 
   insight export-ncnn --model models/y1,40 --output y1
   insight export-ncnn --model models/y1,40 --output y1-half --dtype float16 --faces lfw.bin
@@ -7,7 +8,7 @@ normalisation is inside. Before they are kept, ncnn embeds faces with them, and 
 
 import sys
 
-from ._gate import add_gate, faces, say_lineage
+from ._gate import add_gate, faces, print_lineage
 from ._model import add_image_size, print_notes
 
 HELP = "write a checkpoint for ncnn, as .param and .bin"
@@ -15,16 +16,16 @@ HELP = "write a checkpoint for ncnn, as .param and .bin"
 
 def add_arguments(parser):
     parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, slimmed or not")
-    parser.add_argument("--output", required=True, metavar="PREFIX", help="of PREFIX.param and PREFIX.bin")
+    parser.add_argument("--output", required=True, metavar="PREFIX", help="writes PREFIX.param and PREFIX.bin")
     parser.add_argument(
         "--dtype",
         choices=["float32", "float16"],
         default="float32",
-        help="of the stored weights; float16 halves the .bin",
+        help="type of the stored weights; float16 halves the .bin",
     )
     add_image_size(parser)
-    add_gate(parser, "least cosine to MXNet, for every face; else 0.9999, and 0.999 for float16")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    add_gate(parser, "lowest cosine to MXNet, for every face; else 0.9999, and 0.999 for float16")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def run(args):
@@ -37,4 +38,4 @@ def run(args):
     print(f"{result.param}, {result.weights.name}: {result.size / 1e6:.2f} MB, {args.dtype} weights")
     print(f"input data: {height}x{width} RGB, 0..255; output fc1: {result.dimension}")
     print(f"parity with MXNet: {result.parity}")
-    say_lineage(result.stages, f"{result.param.with_suffix('')}-lineage.json")
+    print_lineage(result.stages, f"{result.param.with_suffix('')}-lineage.json")

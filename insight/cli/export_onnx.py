@@ -1,7 +1,7 @@
 """The file takes raw RGB pixels 0..255, (batch, 3, H, W) of the size that the network was trained on, and gives raw
-embeddings; the normalisation is inside.
-ONNX Runtime, cv2.dnn and insightface.model_zoo.get_model read it. Its metadata says how the network was trained,
-where a log tells. Before it is kept, ONNX Runtime embeds faces with it, and each must agree with MXNet.
+embeddings; normalisation is part of the network.
+ONNX Runtime, cv2.dnn and insightface.model_zoo.get_model read it. Its metadata records how the network was trained, if
+a training log exists. The file is kept only if faces embedded with ONNX Runtime agree with MXNet, each of them.
 
   insight export-onnx --model models/y1,40 --output y1.onnx
   insight export-onnx --model models/y1,40 --output y1-fast.onnx --graph fast --faces lfw.bin
@@ -11,7 +11,7 @@ where a log tells. Before it is kept, ONNX Runtime embeds faces with it, and eac
 
 import sys
 
-from ._gate import add_gate, faces, say_lineage
+from ._gate import add_gate, faces, print_lineage
 from ._model import add_image_size, print_notes
 
 HELP = "write a checkpoint as ONNX"
@@ -29,25 +29,25 @@ def add_arguments(parser):
         "else plain, and fast for 8-bit ONNX",
     )
     add_image_size(parser)
-    add_gate(parser, "least cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    add_gate(parser, "lowest cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
     eight = parser.add_argument_group("8 bits")
     eight.add_argument("--int8", action="store_true", help="int8 weights, uint8 feature maps; needs --calibrate")
     eight.add_argument(
         "--calibrate",
         metavar="PATH",
-        help="faces to find ranges on: identity folders, a .rec or a .bin; not your test set",
+        help="faces to measure ranges on: identity folders, a .rec or a .bin; not your test set",
     )
     eight.add_argument("--num-calibrate", type=int, metavar="N", help="how many of them; else 200")
     eight.add_argument(
         "--weight-bits",
         type=int,
         choices=(7, 8),
-        help="7 (default): sums are exact on every processor; 8: a little nearer to float32, for processors with VNNI, "
+        help="7 (default): sums are exact on every processor; 8: slightly closer to float32, for processors with VNNI; "
         "wrong on x86 without it",
     )
-    eight.add_argument("--target-bin", metavar="F.bin", help="verification set: print the accuracy that is lost")
+    eight.add_argument("--target-bin", metavar="F.bin", help="verification set: print the loss of accuracy")
 
 
 def run(args):
@@ -55,7 +55,7 @@ def run(args):
 
     for option in ("calibrate", "num_calibrate", "weight_bits", "target_bin"):
         if getattr(args, option) is not None and not args.int8:
-            raise InsightError(f"--{option.replace('_', '-')}: is for --int8; add it, or leave this out")
+            raise InsightError(f"--{option.replace('_', '-')}: needs --int8; add it, or leave this out")
     if args.int8:
         _run_int8(args)
     else:
@@ -94,7 +94,7 @@ def _run_int8(args):
     if result.weight_bits > 7:
         here = "also on this one" if result.overflows else "not on this one"
         print(
-            f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; look with `insight embed --compare`"
+            f"8-bit weights: sums overflow on x86 processors without VNNI, {here}; check with `insight embed --compare`"
         )
     if result.accuracy:
         before, after = result.accuracy
@@ -116,7 +116,7 @@ def _run_float32(args):
     if result.path.suffix.lower() == ".xml":
         print("for OpenVINO; its weights are in the .bin beside it")
     elif is_routed_to_arcface(result.image_size):
-        print("drop-in: insightface.model_zoo.get_model opens it as it is, as do ONNX Runtime and cv2.dnn")
+        print("drop-in: insightface.model_zoo.get_model opens it unchanged, as do ONNX Runtime and cv2.dnn")
     else:
         print(f"for ONNX Runtime and cv2.dnn; insightface.model_zoo.get_model opens no {height}x{width} networks")
-    say_lineage(result.stages, "in the metadata")
+    print_lineage(result.stages, "in the metadata")

@@ -1,17 +1,17 @@
-"""The set is laid out as InsightFace's face2rec2 does it, byte for byte, with its property file.
+"""The set has the layout of InsightFace's face2rec2, byte for byte, with its property file.
 
   insight face2rec work/train.lst --output work/set    work/set/train.rec, train.idx, property
-  insight face2rec work                                every list in the folder, beside itself
-  insight face2rec work/tr                             every list whose path begins so
+  insight face2rec work                                all lists in the folder, each set beside its list
+  insight face2rec work/tr                             all lists whose path starts with this
 
-An upright 3-channel JPEG of the right size is copied as it is. Grey, alpha, CMYK, 16-bit, rotated
+An upright 3-channel JPEG of the right size is copied unchanged. Grey, alpha, CMYK, 16-bit, rotated
 and odd-sized images, and PNG, BMP and WebP files are converted. Unaligned entries (first column 0)
-are warped by the landmarks of their line. What cannot be used is listed in <set>.skipped.csv.
+are warped by the landmarks of their line. Unusable files are listed in <set>.skipped.csv.
 
-Copied images are decoded too, in other processes: a damaged JPEG often decodes, with a warning of the decoder.
+Copied images are also decoded, in worker processes: a damaged JPEG often decodes, with a warning of the decoder.
 Such images are skipped and listed with the warning; --damaged keep packs them and lists them in
 <set>.damaged.csv. --check-images headers does not decode, which is faster on fewer than three cores.
-Paths are relative to --image-root if that is given, or else to the working directory, or else to the list.
+Paths are relative to --image-root if given, or else to the working directory, or else to the list.
 
   insight face2rec train.lst --output set --image-root faces          a list of im2rec, or from another machine
   insight face2rec phones.lst --output set --renumber-labels          labels of any size: 0, 1, 2, .. in the set
@@ -23,18 +23,18 @@ HELP = "pack image lists into .rec, .idx and property"
 
 
 def add_arguments(parser):
-    parser.add_argument("source", help="a .lst, a folder of lists, or the beginning of their paths")
+    parser.add_argument("source", help="a .lst, a folder of lists, or the prefix of their paths")
     parser.add_argument(
-        "--output", metavar="DIR", help="folder of the set, train.rec; else beside the list, named as it"
+        "--output", metavar="DIR", help="folder of the set, train.rec; else beside the list, with its name"
     )
     add_image_arguments(parser)
     parser.add_argument(
         "--layout",
         choices=["indexed", "plain"],
         default="indexed",
-        help="as face2rec2 writes it, or as im2rec: scalar labels, images only, for mx.io.ImageRecordIter",
+        help="layout of face2rec2, or of im2rec: scalar labels, images only, for mx.io.ImageRecordIter",
     )
-    parser.add_argument("--image-root", metavar="DIR", help="where the paths in the lists begin")
+    parser.add_argument("--image-root", metavar="DIR", help="folder that the paths in the lists are relative to")
     parser.add_argument(
         "--renumber-labels",
         action="store_true",

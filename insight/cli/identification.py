@@ -1,10 +1,10 @@
-"""Every probe is searched in the gallery. Closed set: the share of probes whose own identity is among the first
-1 or 5. Open set: a candidate must also exceed a threshold, chosen so that of the probes who are not in the gallery
-only a share (FPIR) is taken for someone; TPIR is the share of the others who are then found, first and above it.
+"""Each probe is searched in the gallery. Closed set: the share of probes whose own identity is among the first 1 or 5
+results. Open set: the first result must also exceed a threshold. FPIR is the share of the probes whose identity is not
+in the gallery that exceed it; TPIR is the share of the other probes whose own identity is first and exceeds it.
 
-Gallery and probes are two folder trees, a folder an identity, two .rec sets with common labels, or two files that
-`embed` wrote. Identities are matched by folder name, or by label where there are no folders. The search is exact and
-goes by blocks: beside the embeddings it needs some 200 MB, however large the gallery is.
+Gallery and probes are two folder trees with a folder per identity, two .rec sets with common labels, or two files that
+`embed` wrote. Identities are matched by folder name, or by label if there are no folders. The search is exact and runs
+in blocks: it needs about 200 MB in addition to the embeddings, whatever the size of the gallery.
 
   insight identification --model y1.onnx --gallery enrolled/ --probes seen/
   insight identification --gallery gallery.npz --probes probes.npz --fpir 0.01,0.001
@@ -16,16 +16,16 @@ HELP = "1:N search: rank-1/5, and TPIR at FPIR"
 
 
 def add_arguments(parser):
-    parser.add_argument("--gallery", required=True, help="folder, .rec, or .npz that `embed` wrote: who is known")
-    parser.add_argument("--probes", required=True, help="likewise: whom to search")
-    parser.add_argument("--model", help="what `embed` takes; not needed where both are .npz")
+    parser.add_argument("--gallery", required=True, help="known identities: folder, .rec, or .npz that `embed` wrote")
+    parser.add_argument("--probes", required=True, help="faces to search for: likewise")
+    parser.add_argument("--model", help="what `embed` takes; not needed if both are .npz")
     parser.add_argument(
         "--flip",
         choices=["sum", "none"],
-        help="sum: add the mirror image's embedding; else as an .npz beside the images was made, or sum",
+        help="sum: add the embedding of the mirror image; else as recorded in the other input, if an .npz, or sum",
     )
-    parser.add_argument("--engine", default="auto", help="what evaluates the model, as `embed` has it")
-    parser.add_argument("--batch-size", type=int, help="images at a time; else as `embed` has it")
+    parser.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
+    parser.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
     add_image_size(parser)
     parser.add_argument("--ranks", default="1,5", help="ranks of the closed set")
     parser.add_argument("--fpir", default="0.1,0.01,0.001", help="false positive identification rates of the open set")
@@ -43,10 +43,10 @@ def run(args):
         atomic.check_output(args.json, "--json", [args.gallery, args.probes])
     gallery, probes = _embeddings(args)
     ids = identification.match_identities(gallery, probes)
-    found = identification.identify(
+    result = identification.identify(
         gallery.embeddings, ids[0], probes.embeddings, ids[1], ranks, fpirs, what="searching"
     )
-    print(identification.report(found, args.json))
+    print(identification.report(result, args.json))
 
 
 def _numbers(option, text, kind):
@@ -55,7 +55,7 @@ def _numbers(option, text, kind):
     try:
         return [kind(field) for field in text.rstrip(", ").split(",")]
     except ValueError:
-        raise InsightError(f"{option} {text}: want numbers with commas between") from None
+        raise InsightError(f"{option} {text}: want comma-separated numbers") from None
 
 
 def _embeddings(args):
@@ -70,20 +70,20 @@ def _embeddings(args):
     paths = (args.gallery, args.probes)
     if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
         raise InsightError(
-            f"--probes {paths[1]}: is the gallery itself, where each face finds itself; give other images"
+            f"--probes {paths[1]}: is the gallery itself, so each face would match itself; give other images"
         )
     images = {path: open_faces(path) for path in paths if os.path.isdir(path) or not path.lower().endswith(".npz")}
     for option, path in zip(("--gallery", "--probes"), paths):
-        if path in images and (images[path].labels == UNKNOWN).all():  # told before hours of embedding
+        if path in images and (images[path].labels == UNKNOWN).all():  # reported before hours of embedding
             raise InsightError(
-                f"{option} {path}: does not say who anyone is, as no verification .bin does; "
+                f"{option} {path}: has no identities, like any verification .bin; "
                 "give a folder per identity, a .rec with labels, or an .npz of either"
             )
         if path in images:
             images[path].check()
     engine = None
     if args.image_size and not images:
-        raise InsightError("--image-size: is about the network, and both files are embedded already; leave it out")
+        raise InsightError("--image-size: applies to images only, and both inputs are embeddings; leave it out")
     if images:
         from ..engines import load
 
@@ -91,17 +91,17 @@ def _embeddings(args):
             raise InsightError(f"--model: missing; the images of {next(iter(images))} must be embedded")
         engine = load(args.model, batch_size=args.batch_size, engine=args.engine, image_size=args.image_size)
         print_notes(args.model, engine.notes)
-    held = {path: embed.load(path) for path in paths if path not in images}
-    flip = args.flip or _flip_of(held.values())
+    embeddings = {path: embed.load(path) for path in paths if path not in images}
+    flip = args.flip or _flip_of(embeddings.values())
     for path, source in images.items():
-        held[path] = _embedded(args.model, engine, source, flip)
-    for note in identification.differences(*((path, held[path].about) for path in paths)):
+        embeddings[path] = _embedded(args.model, engine, source, flip)
+    for note in identification.differences(*((path, embeddings[path].about) for path in paths)):
         print(f"note: {note}")
-    return [held[path] for path in paths]
+    return [embeddings[path] for path in paths]
 
 
 def _flip_of(files):
-    """What an .npz beside the images says, or the default."""
+    """The flip mode recorded in an .npz input, or the default."""
     return next((file.about["flip"] for file in files if file.about and file.about.get("flip")), "sum")
 
 
@@ -109,5 +109,5 @@ def _embedded(model, engine, source, flip):
     from ..engines import model_files
     from ..faces import embed, parts
 
-    found = embed.embed(engine, source, engine.image_size, flip, engine.batch_size)
-    return found._replace(about=parts.about(engine, flip, model_files(model)))
+    embeddings = embed.embed(engine, source, engine.image_size, flip, engine.batch_size)
+    return embeddings._replace(about=parts.about(engine, flip, model_files(model)))

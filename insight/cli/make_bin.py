@@ -1,15 +1,14 @@
 """SOURCE is one of
 
-  a folder of identity folders, or a .lst (say, of held-out people): pairs are drawn, half of them of
-  one person, in folds that share no person; the same seed gives the same pairs;
-  a file of pairs: image_a,image_b,same rows, or LFW's pairs.txt; taken as it is, in its order.
+  a folder of identity folders, or a .lst (of held-out people, for example): pairs are drawn, half of
+  them of one person, in folds that share no person; the same seed gives the same pairs;
+  a file of pairs: image_a,image_b,same rows, or LFW's pairs.txt; used unchanged, in its order.
 
   insight make-bin work/val.lst work/val.bin
   insight make-bin lfw/pairs.txt lfw.bin --image-root lfw_aligned
 
-Images go in as face2rec packs them. Those that cannot be used, and damaged ones, are listed in
-<output>.skipped.csv; where pairs are drawn, others take their place. The .bin is read by verification here
-and by InsightFace.
+Images are encoded as by face2rec. Unusable and damaged ones are listed in <output>.skipped.csv; if pairs
+are drawn, others replace them. The .bin is read by `verification` and by InsightFace.
 """
 
 from ._images import add_image_arguments
@@ -20,13 +19,15 @@ HELP = "make a verification .bin from people's images or a list of pairs"
 def add_arguments(parser):
     parser.add_argument("source", help="folder of identity folders, .lst, or file of pairs")
     parser.add_argument("output", help="the .bin to write")
-    parser.add_argument("--pairs", type=int, metavar="N", help="pairs to draw at most (6000)")
-    parser.add_argument("--folds", type=int, metavar="N", help="folds to draw them in at most (10)")
-    parser.add_argument("--seed", type=int, help="which pairs are drawn (0)")
-    parser.add_argument("--image-root", metavar="DIR", help="where the paths in a .lst or a file of pairs begin")
+    parser.add_argument("--pairs", type=int, metavar="N", help="maximum number of pairs to draw (6000)")
+    parser.add_argument("--folds", type=int, metavar="N", help="maximum number of folds to draw (10)")
+    parser.add_argument("--seed", type=int, help="seed of the drawn pairs (0)")
+    parser.add_argument(
+        "--image-root", metavar="DIR", help="folder that the paths in a .lst or a file of pairs are relative to"
+    )
     parser.add_argument("--pairs-output", metavar="CSV", help="also write the pairs: image_a,image_b,same")
     add_image_arguments(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace files that stand there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def run(args):

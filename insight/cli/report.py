@@ -1,12 +1,11 @@
-"""Evaluates the model on the targets as `verification` does, and writes one HTML page that needs nothing beside it: ROC
-and DET with confidence bands, scores, the threshold for each FAR, the pairs that the model finds hardest, training
-curves where logs are given, training stages and options, files with their hashes. --card writes the same facts as
-a Markdown model card.
+"""Evaluates the model on the targets as `verification` does, and writes one self-contained HTML page: ROC and DET with
+confidence bands, scores, the threshold for each FAR, the hardest pairs for the model, training curves if logs are
+given, training stages and options, files with their hashes. --card writes the same facts as a Markdown model card.
 
   insight report --model models/y1,40 --data-dir sets --target lfw,cfp_fp --output y1.html --card y1.md
   insight report --model y1.onnx --pairs pairs.txt --image-root lfw_aligned --log models/y1-log.jsonl --output y1.html
 
-The page holds faces of the sets; --hardest 0 leaves them out.
+The page contains faces of the sets; --hardest 0 leaves them out.
 """
 
 from ._model import add_image_size, print_notes
@@ -20,12 +19,14 @@ def add_arguments(parser):
     add_sets(parser)
     add_evaluation(parser)
     add_image_size(parser)
-    parser.add_argument("--log", nargs="+", default=[], metavar="LOG", help="logs that `plot-log` takes: their curves")
-    parser.add_argument("--hardest", type=int, default=8, metavar="N", help="hardest pairs of each kind to show")
+    parser.add_argument(
+        "--log", nargs="+", default=[], metavar="LOG", help="logs that `plot-log` takes, for training curves"
+    )
+    parser.add_argument("--hardest", type=int, default=8, metavar="N", help="number of hardest pairs of each kind")
     parser.add_argument("--title", default="", help="heading; else the last two parts of the model's path")
     parser.add_argument("--output", required=True, metavar="F.html", help="page to write (extra plots)")
-    parser.add_argument("--card", default="", metavar="F.md", help="model card to write too")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--card", default="", metavar="F.md", help="also write a model card to this file")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def run(args):

@@ -1,8 +1,8 @@
 """Flags of InsightFace's train_softmax.py keep their names, defaults and meaning; --wd,
 --fc7-wd-mult and --lr-steps act as documented (in the original the first two were partly inert).
 
-Log lines are InsightFace's, on stdout and stderr; PREFIX-log.jsonl holds the same for programs.
-Trains on the first GPU where the MXNet build and the machine have one, else on the CPU.
+Log lines are InsightFace's, on stdout and stderr; PREFIX-log.jsonl contains the same for programs.
+Trains on all GPUs that MXNet sees, or on the CPU if it sees none; --devices and CUDA_VISIBLE_DEVICES choose others.
 """
 
 HELP = "train a network with a softmax-type loss (softmax, ArcFace)"
@@ -15,7 +15,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--estimate",
         action="store_true",
-        help="take a few steps and print how long the run would take; write nothing",
+        help="take a few steps and print the estimated duration of the run; write nothing",
     )
 
 

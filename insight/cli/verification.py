@@ -1,13 +1,13 @@
-"""The protocol is InsightFace's: embeddings of an image and its mirror image are summed and
-normalised, and in each fold the threshold is the one that was best on the other folds.
+"""The protocol is InsightFace's: embeddings of an image and its mirror image are summed and normalised, and each fold
+uses the threshold that is best on the other folds.
 
   insight verification --data-dir sets --target lfw,cfp_fp --model models/y1,40
   insight verification --data-dir sets --target lfw --model models/y1 --max 0,5      # the newest five
   insight verification --pairs pairs.txt --image-root lfw_aligned --model y1.onnx
 
-InsightFace's lines come first, then a table. Accept a pair as one person where the cosine of the two embeddings
-is above the threshold of a row, or their squared L2 distance below: the row says what FAR and TAR that gives on
-this set. TAR at a FAR is not measurable with fewer than 1 / FAR pairs of different people.
+InsightFace's lines are printed first, then a table. Accept a pair as one person if the cosine of the two embeddings is
+above the threshold of a row, or their squared L2 distance below: the row gives the resulting FAR and TAR on this set.
+TAR at a FAR is not measurable with fewer than 1 / FAR pairs of different people.
 """
 
 from ._model import add_image_size, print_notes
@@ -23,11 +23,13 @@ def add_arguments(parser):
         help="prefix,epoch of a checkpoint; prefix,1|2 for several; prefix alone for all, newest first; "
         "or a file that `embed` takes",
     )
-    parser.add_argument("--max", metavar="A,B", help="of all epochs of a prefix, newest first, those from A to B - 1")
+    parser.add_argument(
+        "--max", metavar="A,B", help="evaluate epochs A to B - 1 of a prefix, newest first, counted from 0"
+    )
     add_sets(parser)
     add_evaluation(parser)
     add_image_size(parser)
-    parser.add_argument("--json", metavar="F", help="write all figures to this file too")
+    parser.add_argument("--json", metavar="F", help="also write all figures to this file")
 
 
 def run(args):
@@ -41,19 +43,19 @@ def run(args):
     specs, sets = _models(args.model, args.max), find_sets(args)
     if args.json:
         atomic.check_output(args.json, "--json", [eval_set.path for eval_set in sets])
-    records, said = [], set()
+    records, printed_notes = [], set()
     for spec in specs:
         engine = load(spec, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
         print("loading", *spec.rsplit(",", 1))
         print(engine.describe())
-        print_notes(spec, [note for note in engine.notes if note not in said])
-        said.update(engine.notes)
+        print_notes(spec, [note for note in engine.notes if note not in printed_notes])
+        printed_notes.update(engine.notes)
         for eval_set in sets:
             result = verify(engine, eval_set, engine.image_size, args.batch_size, args.nfolds, show_progress=True)
-            found = figures(result, args.bootstrap, args.seed)
-            print("\n".join(lines.text(result, found)), flush=True)
-            records.append(lines.record(result, found, spec, engine.describe()))
-        if args.json:  # after each model: what is done is kept, whatever becomes of the others
+            set_figures = figures(result, args.bootstrap, args.seed)
+            print("\n".join(lines.text(result, set_figures)), flush=True)
+            records.append(lines.record(result, set_figures, spec, engine.describe()))
+        if args.json:  # after each model, so that finished results are kept if a later model fails
             lines.write_json(args.json, args.model, records)
     for eval_set in sets if len(specs) > 1 else ():
         best = max((r for r in records if r["target"] == eval_set.name), key=lambda r: r["accuracy"])
@@ -61,7 +63,7 @@ def run(args):
 
 
 def _models(spec, newest):
-    """What a specification stands for, in the order in which it is evaluated."""
+    """Models that a specification names, in the order of evaluation."""
     import re
 
     from ..engines import engines_for
@@ -71,18 +73,20 @@ def _models(spec, newest):
     listed = prefix and re.fullmatch(r"\d+(\|\d+)+", numbers)
     single = bool(engines_for(spec))
     if newest and (listed or single):
-        raise InsightError(f"--max {newest}: chooses among all epochs of a prefix, and --model {spec} names its own")
+        raise InsightError(
+            f"--max {newest}: chooses among all epochs of a prefix, but --model {spec} names its own; leave one out"
+        )
     if single:
         return [spec]
 
     from .. import checkpoint
 
     if listed:
-        have = checkpoint.epochs(prefix)
-        missing = [number for number in numbers.split("|") if int(number) not in have]
+        saved = checkpoint.epochs(prefix)
+        missing = [number for number in numbers.split("|") if int(number) not in saved]
         if missing:
-            known = ", ".join(map(str, have)) or "none"
-            raise InsightError(f"--model {spec}: no epoch {', '.join(missing)}; epochs there: {known}")
+            known = ", ".join(map(str, saved)) or "none"
+            raise InsightError(f"--model {spec}: no epoch {', '.join(missing)}; existing epochs: {known}")
         return [f"{prefix},{number}" for number in numbers.split("|")]
     epochs = checkpoint.epochs(spec)[::-1]
     if not epochs:
@@ -91,6 +95,6 @@ def _models(spec, newest):
         match = re.fullmatch(r"(\d+),(\d+)", newest)
         chosen = epochs[int(match.group(1)) : int(match.group(2))] if match else []
         if not chosen:
-            raise InsightError(f"--max {newest}: want A,B, 0 and up, A below B and below {len(epochs)}, as 0,5")
+            raise InsightError(f"--max {newest}: want A,B, 0 and up, A below B and below {len(epochs)}, like 0,5")
         epochs = chosen
     return [f"{spec},{number}" for number in epochs]

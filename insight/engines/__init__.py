@@ -1,8 +1,8 @@
 """Model specification -> callable that turns images into embeddings; one runtime per file.
 
-A runtime's file registers a loader class under the runtime's name. The class says which specifications
-it takes (``takes``), how they look (``SPEC``), and opens one. A missing runtime is an error only when
-it is asked for.
+Each file registers an engine class under the runtime's name. The class checks whether it reads a specification
+(``takes``), describes the ones it reads (``SPEC``), and opens one (``open``). A missing runtime is an error only if it
+is needed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ ENGINES = Registry("engine", __name__, "insight.engines")
 GRAPHS = ("fast", "plain")
 DTYPES = ("float32", "bfloat16")
 AUTO = "auto"
-# On a CPU, by `insight benchmark`. The last that takes a specification is the one that it was made for.
+# On a CPU, measured by `insight benchmark`. The last one that takes a specification is its native runtime.
 FASTEST_FIRST = ("openvino", "onnxruntime", "mxnet")
-# Images at once: the feature maps of more do not stay in a CPU's caches, and a GPU is not filled by fewer.
+# Images per batch: feature maps of more do not fit in a CPU's caches, and fewer do not use all of a GPU.
 BATCH = {"cpu": 8, "gpu": 64}
 
 
@@ -43,33 +43,32 @@ def load(
     spec : str
         ``prefix,epoch`` (MXNet checkpoint), ``model.onnx``, OpenVINO's ``model.xml`` or ncnn's ``model.param``.
     threads : int, optional
-        CPU threads; the runtime's own choice where missing. MXNet takes the number when a process first uses it,
-        and keeps it.
+        CPU threads; by default the runtime's own choice. MXNet reads the number once per process, when it is imported.
     device : str or mxnet.Context, optional
         ``cpu`` (default), ``gpu`` or ``gpu(1)``.
     graph : str
-        ``fast`` evaluates the folded and split graph, which computes the same; ``plain`` the graph as it is.
-        A file that is a finished product (ONNX) is evaluated as it is in either case, and OpenVINO always gets the
-        plain graph, since it folds by itself.
+        ``fast`` evaluates the folded and split graph, which computes the same; ``plain`` the unchanged graph.
+        An exported file (ONNX) is evaluated unchanged in either case, and OpenVINO always gets the plain graph,
+        because it folds by itself.
     batch_size : int, optional
-        Most images that the network sees at once, which bounds memory; 8 on a CPU and 64 on a GPU where missing.
+        Maximum number of images per batch, which limits memory; by default 8 on a CPU and 64 on a GPU.
     option : str
-        What to call the specification in messages.
+        Name of the specification in messages.
     engine : str, optional
-        The runtime. Where missing, the one that the specification was made for: MXNet for a checkpoint, ONNX Runtime
-        for ONNX. ``auto`` is the fastest that is installed and takes the model: on a CPU OpenVINO, ONNX Runtime, MXNet
-        in this order, to which a checkpoint is handed as ONNX, in memory.
+        The runtime. By default the native one: MXNet for a checkpoint, ONNX Runtime for ONNX. ``auto`` is the fastest
+        installed one that reads the model: on a CPU OpenVINO, ONNX Runtime, MXNet in this order; the first two get a
+        checkpoint as ONNX, converted in memory.
     dtype : str
-        What the network computes in: ``float32``; or ``bfloat16``, with OpenVINO on a CPU that has it, or ncnn.
+        Type of the computation: ``float32``; or ``bfloat16``, with ncnn, or with OpenVINO on a CPU that supports it.
     image_size : (int, int), optional
-        Height and width that the network takes, where its file does not state them. Where missing, a checkpoint gets
-        the size that :func:`insight.graph.shapes.settle` finds.
+        Height and width of the images, if the file does not state them. By default a checkpoint gets the size of
+        :func:`insight.graph.shapes.settle`.
 
     Raises
     ------
     InsightError
         The specification is of no known kind, a file is missing or damaged, the runtime is not installed, or the
-        size of images is not known, does not fit the network or is not the one that its file states.
+        image size is not known, does not fit the network or differs from the one that the file states.
     """
     if engine is not None and engine not in choices():
         raise InsightError(f"--engine {engine!r} is not known; known: {', '.join(choices())}")
@@ -80,19 +79,19 @@ def load(
         if value is not None and value < 1:
             raise InsightError(f"{name} {value}: must be at least 1")
     if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
-        raise InsightError(f"--image-size {image_size}: want height and width in pixels, as 112,112")
+        raise InsightError(f"--image-size {image_size}: want height and width in pixels, like 112,112")
     settings = Settings(threads, device, graph, batch_size, dtype, image_size)
     loaders = _loaders(str(spec), engine, dtype, parse_device(device)[0], option)
     for loader in loaders[:-1]:
         try:
             return loader.open(str(spec), settings)
-        except Unable:  # the next one may be able
+        except Unable:  # the next one may work
             pass
     return loaders[-1].open(str(spec), settings)
 
 
 def choices() -> List[str]:
-    """What ``--engine`` takes."""
+    """Values of ``--engine``."""
     return [AUTO, *ENGINES]
 
 
@@ -129,27 +128,27 @@ def model_files(spec: str) -> List[Path]:
 
 
 def _loaders(spec: str, engine: Optional[str], dtype: str, device: str, option: str) -> list:
-    """Loader classes in the order in which to try them; all but the last may be :class:`Unable`."""
-    able_to_take = engines_for(spec, engine)
-    if not able_to_take:
-        raise InsightError(f"{option} {spec}: no kind of model that is known; known: {known_specs()}")
-    taking = fit = list(able_to_take)
+    """Engine classes in the order in which to try them; all but the last may raise :class:`Unable`."""
+    compatible = engines_for(spec, engine)
+    if not compatible:
+        raise InsightError(f"{option} {spec}: unknown kind of model; known: {known_specs()}")
+    candidates = list(compatible)
     if engine not in (None, AUTO):
-        if engine not in taking:
-            raise InsightError(f"--engine {engine}: does not take {option} {spec}; these do: {', '.join(taking)}")
-        taking = [engine]
-    able = [name for name in taking if dtype in able_to_take[name].DTYPES]
-    if not able:
-        others = ", ".join(name for name in fit if dtype in able_to_take[name].DTYPES)
-        raise InsightError(f"--dtype {dtype}: {', '.join(taking)} does not compute in it; these do: {others}")
-    loaders = [able_to_take[name] for name in able]
-    if engine != AUTO or device != "cpu":  # the order is that of CPUs
+        if engine not in compatible:
+            raise InsightError(f"--engine {engine}: does not take {option} {spec}; these do: {', '.join(compatible)}")
+        candidates = [engine]
+    capable = [name for name in candidates if dtype in compatible[name].DTYPES]
+    if not capable:
+        others = ", ".join(name for name in compatible if dtype in compatible[name].DTYPES)
+        raise InsightError(f"--dtype {dtype}: {', '.join(candidates)} does not compute in it; these do: {others}")
+    loaders = [compatible[name] for name in capable]
+    if engine != AUTO or device != "cpu":  # the order by speed is for CPUs only
         return loaders[-1:]
     return [loader for loader in loaders if loader.installed()] or loaders[:1]
 
 
 def parse_device(device) -> Tuple[str, int]:
-    """(``cpu`` or ``gpu``, number) of ``None``, ``gpu``, ``gpu:1``, ``gpu(1)`` or an mxnet.Context."""
+    """Parse ``None``, ``gpu``, ``gpu:1``, ``gpu(1)`` or an mxnet.Context to (``cpu`` or ``gpu``, number)."""
     match = re.fullmatch(r"(cpu|gpu)[:(]?(\d*)\)?", str(device or "cpu"))
     if match is None:
         raise InsightError(f"device {device}: want cpu, gpu or gpu:NUMBER")

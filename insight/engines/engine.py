@@ -1,4 +1,4 @@
-"""What every engine is: images in, embeddings out."""
+"""Interface of an engine: images in, embeddings out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..errors import InsightError
 
 
 class Unable(InsightError):
-    """This runtime cannot evaluate that network; another may."""
+    """This runtime cannot evaluate the network; another one may."""
 
 
 class Settings(NamedTuple):
-    """How to evaluate; see :func:`insight.engines.load`."""
+    """Options of an engine; see :func:`insight.engines.load`."""
 
     threads: Optional[int] = None
     device: object = None
@@ -33,12 +33,12 @@ def is_checkpoint(spec: str) -> bool:
 def stated_or_given(
     spec: str, stated: Optional[Tuple[int, int]], given: Optional[Tuple[int, int]]
 ) -> Optional[Tuple[int, int]]:
-    """The size of images, (height, width), that a file states or else the user gave; None where neither is known.
+    """Image size (height, width) that the file states, or else the user's; None if neither is known.
 
     Raises
     ------
     InsightError
-        They differ.
+        The two differ.
     """
     if stated is not None and given is not None and tuple(stated) != tuple(given):
         raise InsightError(
@@ -49,27 +49,27 @@ def stated_or_given(
 
 
 class Engine(abc.ABC):
-    """A network in a runtime; call it with images.
+    """A network loaded in a runtime; call it with images.
 
     Attributes
     ----------
     name : str
         The runtime: ``mxnet``, ``ncnn``, ``onnxruntime``, ``openvino``.
     spec : str
-        The model as the user named it.
+        The user's specification of the model.
     image_size : (int, int)
-        Height and width that the network takes.
+        Height and width of the images.
     dimension : int
         Length E of an embedding.
     batch_size : int
-        Most images that go through the network at once.
+        Maximum number of images per batch.
     notes : list of str
-        What the file does not say and had to be assumed, for a command to print; empty where it says all.
+        What was assumed because the file does not state it, for a command to print.
     """
 
     name: ClassVar[str]
-    SPEC: ClassVar[str]  # what it takes, for people
-    DTYPES: ClassVar[Tuple[str, ...]] = ("float32",)  # what it computes in
+    SPEC: ClassVar[str]  # description of the specifications that it takes
+    DTYPES: ClassVar[Tuple[str, ...]] = ("float32",)  # types that it computes in
 
     def __init__(
         self, spec: str, image_size: Tuple[int, int], dimension: int, batch_size: int, notes: Sequence[str] = ()
@@ -86,7 +86,7 @@ class Engine(abc.ABC):
         Parameters
         ----------
         images : numpy.ndarray
-            (N, 3, H, W), RGB, 0..255, uint8 or float32; N may be anything.
+            (N, 3, H, W), RGB, 0..255, uint8 or float32, for any N.
 
         Returns
         -------
@@ -96,12 +96,12 @@ class Engine(abc.ABC):
         Raises
         ------
         InsightError
-            The array is not of that kind.
+            The array has another shape or type.
         """
-        want = (3, *self.image_size)
-        if images.ndim != 4 or images.shape[1:] != want or images.dtype not in (np.uint8, np.float32):
+        shape = (3, *self.image_size)
+        if images.ndim != 4 or images.shape[1:] != shape or images.dtype not in (np.uint8, np.float32):
             raise InsightError(
-                f"{self.spec}: takes uint8 or float32 images (N, {', '.join(map(str, want))}), "
+                f"{self.spec}: takes uint8 or float32 images (N, {', '.join(map(str, shape))}), "
                 f"got {images.dtype} {images.shape}"
             )
         embeddings = np.empty((len(images), self.dimension), np.float32)
@@ -113,31 +113,31 @@ class Engine(abc.ABC):
         return embeddings
 
     def _next(self, left: int) -> int:
-        """How many of the images that are left go next."""
+        """Size of the next batch, with ``left`` images left."""
         return min(left, self.batch_size)
 
     @abc.abstractmethod
     def _run(self, images: np.ndarray) -> np.ndarray:
-        """Embed what :meth:`_next` allowed; float32 in and out."""
+        """Embed a batch of the size of :meth:`_next`; float32 in and out."""
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """One line for people: runtime, version, device, graph. Two that say the same give the same embeddings."""
+        """One line: runtime, version, device, graph. Engines with the same description give the same embeddings."""
 
     @staticmethod
     @abc.abstractmethod
     def takes(spec: str) -> bool:
-        """Whether a specification is of a kind that this runtime evaluates."""
+        """Whether this runtime evaluates a specification of this kind."""
 
     @staticmethod
     @abc.abstractmethod
     def installed() -> bool:
-        """Whether the runtime is there."""
+        """Whether the runtime is installed."""
 
     @classmethod
     @abc.abstractmethod
     def open(cls, spec: str, settings: Settings) -> Engine:
-        """Load a model that it takes.
+        """Load a model of a specification that it takes.
 
         Raises
         ------

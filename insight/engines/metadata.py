@@ -1,6 +1,6 @@
-"""What a finished file says of its network beside the graph: the metadata that exports write, read back.
+"""Read the metadata of an exported file: facts about its network that are not in the graph.
 
-An ONNX file has it as metadata properties, OpenVINO's .xml under ``rt_info``.
+ONNX files store it as metadata properties, OpenVINO's .xml under ``rt_info``.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from ..errors import InsightError
 
 ORDERS = ("RGB", "BGR")
 QUANTISATION, WEIGHT_BITS = "quantisation", "weight_bits"  # of 8-bit files
-ASSUMED = "assumed"  # the property of a conversion in memory; files that ship do not have it
+ASSUMED = "assumed"  # property of conversions in memory; exported files do not have it
 
 
 class Facts(NamedTuple):
-    """What metadata says; None where it says nothing.
+    """Facts from metadata; None if not stated.
 
     Attributes
     ----------
     normalises : bool or None
-        Whether the network takes pixels as they are, 0..255, and normalises them inside.
+        Whether the network takes raw pixels, 0..255, and normalises them itself.
     image_size : (int, int) or None
         Height and width.
     color_order : str
-        ``RGB``, unless it says ``BGR``.
+        ``RGB`` by default, or ``BGR``.
     weight_bits : int or None
         7 or 8, of the int8 weights of a file that ``export-onnx --int8`` wrote; None for other files.
     notes : tuple of str
@@ -41,7 +41,7 @@ class Facts(NamedTuple):
 
 
 def read(path: str) -> Dict[str, str]:
-    """The metadata of a .onnx or .xml file; nothing of other files."""
+    """The metadata of a .onnx or .xml file; empty for other files."""
     if path.lower().endswith(".xml"):
         return _rt_info(path)
     if not path.lower().endswith(".onnx"):
@@ -57,7 +57,7 @@ def of_onnx(model) -> Dict[str, str]:
 
 
 def facts(spec: str, metadata: Mapping[str, str]) -> Facts:
-    """What metadata says about the images that a network takes.
+    """Facts that metadata states about the images of a network.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def facts(spec: str, metadata: Mapping[str, str]) -> Facts:
     """
     order = metadata.get("color_order", ORDERS[0]).strip().upper()
     if order not in ORDERS:
-        raise InsightError(f"{spec}: its metadata say color_order {order!r}; want {' or '.join(ORDERS)}")
+        raise InsightError(f"{spec}: its metadata states color_order {order!r}; want {' or '.join(ORDERS)}")
     inside = {"inside": True, "outside": False}.get(metadata.get("normalisation", ""))
     size = re.fullmatch(r"\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*", metadata.get("input_size", ""))
     notes = tuple(metadata[ASSUMED].split("\n")) if ASSUMED in metadata else ()
@@ -75,7 +75,7 @@ def facts(spec: str, metadata: Mapping[str, str]) -> Facts:
 
 
 def _weight_bits(metadata: Mapping[str, str]) -> Optional[int]:
-    """Files that were written before the entry existed have weights of 8 bits."""
+    """Bits of the weights; 8 for quantised files without the entry, which older releases wrote."""
     if QUANTISATION not in metadata:
         return None
     return {"7": 7, "8": 8}.get(metadata.get(WEIGHT_BITS, "8"))
@@ -84,6 +84,6 @@ def _weight_bits(metadata: Mapping[str, str]) -> Optional[int]:
 def _rt_info(path: str) -> Dict[str, str]:
     try:
         entries = ElementTree.parse(path).iterfind("rt_info//*[@value]")
-    except (ElementTree.ParseError, OSError):  # OpenVINO's own reader takes more, and says what is wrong
+    except (ElementTree.ParseError, OSError):  # OpenVINO's own reader accepts more, and reports errors
         return {}
     return {entry.tag: entry.attrib["value"] for entry in entries}

@@ -14,30 +14,30 @@ from ..errors import InsightError
 from . import BATCH, ENGINES, parse_device
 from .engine import Engine, Settings, is_checkpoint
 
-# insight._mxnet, and what needs it, is imported when a checkpoint is opened: other engines run without MXNet.
+# insight._mxnet and modules that need it are imported when a checkpoint is opened: other engines run without MXNet.
 
 
 @ENGINES.register("mxnet")
 class MXNetEngine(Engine):
-    """A checkpoint, evaluated by MXNet itself; safe to call from several threads, one at a time inside.
+    """A checkpoint, evaluated by MXNet; thread-safe, calls are serialised.
 
-    A batch is cut into powers of two, and the graph is planned once for each, with its buffers allocated
-    once: a short last batch plans nothing anew, and nothing is padded.
+    A batch is split into powers of two, and the graph is planned and its buffers are allocated once for each size: a
+    short last batch needs no new plan, and nothing is padded.
 
     Parameters
     ----------
     checkpoint : insight.checkpoint.Checkpoint or insight.graph.opening.OpenNetwork
         As trained or slimmed; it is cut at the embedding. A network that is open already stays as it is.
     spec : str
-        Its name in messages.
+        Name in messages.
     threads, device, graph, batch_size, image_size
         As in :func:`insight.engines.load`.
 
     Raises
     ------
     InsightError
-        It has no embedding layer, lacks arrays, or holds arrays of the wrong shape; or the size of its images is not
-        known.
+        The checkpoint has no embedding layer, arrays are missing or have the wrong shape, or the size of its images is
+        not known.
     """
 
     name = "mxnet"
@@ -53,7 +53,7 @@ class MXNetEngine(Engine):
         batch_size: Optional[int] = None,
         image_size: Optional[Tuple[int, int]] = None,
     ):
-        _hold_to(threads)
+        _set_threads(threads)
         from .._mxnet import mx
         from ..graph import fold, opening, shapes, split
 
@@ -79,7 +79,7 @@ class MXNetEngine(Engine):
         self._lock = threading.Lock()
 
     def _moved(self, params: dict, name: str):
-        """An array of the model as MXNet's own, None for the images; taken out, so that it is not held twice."""
+        """A parameter as MXNet's array, None for the images; removed from ``params``, so that one copy is kept."""
         array = params.pop(name, None)
         return None if array is None else self._mx.nd.array(array, ctx=self._context, dtype=array.dtype)
 
@@ -87,18 +87,18 @@ class MXNetEngine(Engine):
 
     @staticmethod
     def installed() -> bool:
-        """Whether MXNet is there."""
+        """Whether MXNet is installed."""
         return importlib.util.find_spec("mxnet") is not None
 
     @classmethod
     def open(cls, spec: str, settings: Settings) -> MXNetEngine:
         """Load a checkpoint; see :meth:`Engine.open`."""
-        _hold_to(settings.threads)
+        _set_threads(settings.threads)
         from .. import checkpoint
 
-        held = checkpoint.load(*checkpoint.parse_spec(spec))
+        saved = checkpoint.load(*checkpoint.parse_spec(spec))
         options = (settings.threads, settings.device, settings.graph, settings.batch_size, settings.image_size)
-        return cls(held, spec, *options)
+        return cls(saved, spec, *options)
 
     def describe(self) -> str:
         """One line: ``MXNet 1.9.1 on cpu(0), fast graph``."""
@@ -115,7 +115,7 @@ class MXNetEngine(Engine):
             return run(*[data if array is None else array for array in self._inputs]).asnumpy()
 
     def _plan(self, count: int):
-        """The graph for that many images, which keeps its buffers between calls."""
+        """The graph for ``count`` images, which keeps its buffers between calls."""
         data = [i for i, array in enumerate(self._inputs) if array is None]
         fixed = [i for i, array in enumerate(self._inputs) if array is not None]
         flags = {"static_alloc": True, "static_shape": True, "data_indices": data, "param_indices": fixed}
@@ -123,13 +123,13 @@ class MXNetEngine(Engine):
         return self._planned[count]
 
 
-def _hold_to(threads: Optional[int]) -> None:
-    """Let MXNet have so many threads: it reads the number once, when it is imported.
+def _set_threads(threads: Optional[int]) -> None:
+    """Set MXNet's number of threads, which it reads once, when it is imported.
 
     Raises
     ------
     InsightError
-        It has been imported with another number.
+        MXNet has been imported with another number.
     """
     if threads is None or os.environ.get("OMP_NUM_THREADS") == str(threads):
         return

@@ -16,35 +16,39 @@ from . import BATCH, ENGINES, ncnn_trial, parse_device
 from .engine import Engine, Settings, Unable, stated_or_given
 
 CONVENTION = (112, 112)  # height and width of InsightFace's networks
-LARGEST = 1024  # pixels, of an image's side
+LARGEST = 1024  # largest side of an image, in pixels
 REMEDY = "run: pip install -e '.[deploy]'"
-ADDING = {"BinaryOp": (0, 1, 7), "BatchNorm": None, "Scale": None, "Bias": None}  # of BinaryOp: add, subtract, from
+ADDING = {
+    "BinaryOp": (0, 1, 7),
+    "BatchNorm": None,
+    "Scale": None,
+    "Bias": None,
+}  # BinaryOp: add, subtract, subtract from
 LINEAR = ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise", "InnerProduct", "Gemm")
 
 
 @ENGINES.register("ncnn")
 class NcnnEngine(Engine):
-    """A network in ncnn's text form; safe to call from several threads.
+    """A network in ncnn's text form; thread-safe.
 
-    ncnn takes one image at a time, and spreads it over its threads. A network that normalises inside (ours, and what
-    mxnet2ncnn makes of InsightFace's) gets pixels as they are; any other (x - 127.5) / 127.5.
+    ncnn takes one image at a time, and distributes its computation over threads. A network that normalises its input
+    (ours, and InsightFace's converted by mxnet2ncnn) gets raw pixels; any other (x - 127.5) / 127.5.
 
     Parameters
     ----------
     spec : str
-        The .param file. Its Input layer may state the size of images (0=WIDTH 1=HEIGHT); where it does not, and none
-        is given, it is assumed to be 112x112.
+        The .param file. Its Input layer may state the image size (0=WIDTH 1=HEIGHT); if it does not, and none is given,
+        112x112 is assumed.
     threads : int, optional
-        Where missing as many as MXNet would take: OMP_NUM_THREADS, or the physical cores.
+        By default as many as MXNet would use: OMP_NUM_THREADS, or the physical cores.
     device, batch_size, dtype, image_size
-        As in :func:`insight.engines.load`. In bfloat16, ncnn stores weights and feature maps in it; float32 is float32
-        throughout, on CPUs too where ncnn would take float16 by itself. Weights that a file holds in float16 are
-        widened.
+        As in :func:`insight.engines.load`. With bfloat16, ncnn stores weights and feature maps in it; float32 is used
+        throughout, also on CPUs where ncnn's default is float16. Weights stored as float16 are widened.
 
     Raises
     ------
     InsightError
-        A file is missing, damaged or of another kind of network.
+        A file is missing, damaged or of another kind of network, or the device is not the CPU.
     Unable
         ncnn is not installed.
     """
@@ -69,7 +73,7 @@ class NcnnEngine(Engine):
         layers = _one_in_one_out(spec, ncnnparam.read(spec))
         weights = ncnnparam.weights_path(spec)
         if not weights.is_file():
-            raise InsightError(f"{weights}: no such file; the weights of {Path(spec).name} belong there")
+            raise InsightError(f"{weights}: no such file; want the weights of {Path(spec).name} in it")
         images = ncnnparam.inputs(layers)[0]
         size, notes = _image_size(spec, images, image_size)
         self._input, self._output = images.tops[0], ncnnparam.outputs(layers)[0]
@@ -88,7 +92,7 @@ class NcnnEngine(Engine):
 
     @staticmethod
     def installed() -> bool:
-        """Whether ncnn is there."""
+        """Whether ncnn is installed."""
         return importlib.util.find_spec("ncnn") is not None
 
     @classmethod
@@ -109,17 +113,17 @@ class NcnnEngine(Engine):
 
     def _embed(self, image: np.ndarray) -> np.ndarray:
         extractor = self._net.create_extractor()
-        # A Mat borrows the array's memory, which releases of ncnn have written into or crashed on: it gets its own,
-        # made while the array is there.
+        # A Mat shares the array's memory, which some releases of ncnn write into or crash on. Clone it while the array
+        # exists.
         extractor.input(self._input, self._runtime.Mat(image).clone())
         status, embedding = extractor.extract(self._output)
         if status:
-            raise InsightError(f"{self.spec}: ncnn could not evaluate it (status {status}); is memory short?")
+            raise InsightError(f"{self.spec}: ncnn could not evaluate it (status {status}); is there enough memory?")
         return np.array(embedding).reshape(self.dimension)
 
 
 def _image_size(spec: str, images: NcnnLayer, given: Optional[Tuple[int, int]]) -> Tuple[Tuple[int, int], List[str]]:
-    """(height, width), and a note where it is assumed."""
+    """(height, width), and a note if it is assumed."""
     sides = (images.number(1), images.number(0))
     if any(sides) and not all(0 < side <= LARGEST for side in sides):
         raise InsightError(f"{spec}: its Input layer states {sides[0]}x{sides[1]} images; is it damaged?")
@@ -131,7 +135,7 @@ def _image_size(spec: str, images: NcnnLayer, given: Optional[Tuple[int, int]]) 
 
 
 def normalises(layers: List[NcnnLayer]) -> bool:
-    """Whether anything is added or subtracted before the first weights; a scale may be folded into these."""
+    """Whether anything is added or subtracted before the first weights; a scale may be folded into the weights."""
     for layer in layers:
         if layer.kind in LINEAR:
             return False
@@ -149,23 +153,23 @@ def _import():
 
 
 def _one_in_one_out(spec: str, layers: List[NcnnLayer]) -> List[NcnnLayer]:
-    taken = [blob for layer in ncnnparam.inputs(layers) for blob in layer.tops]
-    given = ncnnparam.outputs(layers)
-    if len(taken) != 1 or len(given) != 1:
+    inputs = [blob for layer in ncnnparam.inputs(layers) for blob in layer.tops]
+    outputs = ncnnparam.outputs(layers)
+    if len(inputs) != 1 or len(outputs) != 1:
         raise InsightError(
             f"{spec}: a face-embedding network takes images and gives one vector each; this one takes "
-            f"{_said(taken)} and gives {_said(given)}"
+            f"{_names(inputs)} and gives {_names(outputs)}"
         )
     return layers
 
 
-def _said(blobs: List[str]) -> str:
+def _names(blobs: List[str]) -> str:
     return ", ".join([*blobs[:4], "…"] if len(blobs) > 4 else blobs) or "nothing"
 
 
 def _set_options(options, threads: Optional[int], dtype: str) -> None:
     options.num_threads = cpu_threads(threads)
     options.use_vulkan_compute = False
-    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):  # on by default, where a CPU has it
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):  # on by default on CPUs that support it
         setattr(options, name, False)
     options.use_bf16_storage = dtype == "bfloat16"

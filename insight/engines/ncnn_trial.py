@@ -1,8 +1,9 @@
-"""Whether ncnn can evaluate a file, tried in a process of its own.
+"""Check whether ncnn can evaluate a file, in a child process.
 
-ncnn checks little: a layer without its parameter, weights of another network or images of another size are read past
-their end, and give numbers or a crash. So before a file is used, a child loads it, counts how much of the weights is
-read, embeds one image and compares what each layer gets with what its weights are for. Needs ncnn; no MXNet.
+ncnn checks little: with a missing parameter, weights of another network or images of another size it reads past the end
+of its buffers, and returns arbitrary numbers or crashes. So before a file is used, a child process loads it, counts how
+many bytes of the weights are read, embeds one image and compares the input of each layer with the shape of its weights.
+Needs ncnn, but not MXNet.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from ..formats import ncnnparam
 from ..formats.ncnnparam import NcnnLayer
 from ..machine.child import run_child
 
-SECONDS = 300  # for one image; a damaged file may ask for any amount of work,
-MEMORY = 4 << 30  # and of memory: bytes, beside a multiple of its weights
-LOGGED = "{logged}"  # where the last line that ncnn logged goes, which only the parent sees
+SECONDS = 300  # time limit for one image; a damaged file may need any amount of work
+MEMORY = 4 << 30  # memory limit in bytes, in addition to a multiple of the weights
+LOGGED = "{logged}"  # placeholder for the last line of ncnn's log, which only the parent process sees
 CHILD = "import sys; from insight.engines.ncnn_trial import child; child(*sys.argv[1:])"
 
 
 def dimension(path: str, size: Tuple[int, int]) -> int:
-    """Length E of the embedding that a file gives of an image (3, H, W).
+    """Length E of the embedding of an image (3, H, W).
 
     Parameters
     ----------
@@ -40,38 +41,39 @@ def dimension(path: str, size: Tuple[int, int]) -> int:
     Raises
     ------
     InsightError
-        ncnn does not load it, the weights are not those of the network, or it takes or gives something else.
+        ncnn does not load the file, the weights are not those of the network, or inputs or outputs differ from a
+        face-embedding network's.
     """
     ended = run_child(CHILD, SECONDS, arguments=[path, *map(str, size)])
-    reason = ended.last_line[:200] or "it does not say why"  # it quotes what a damaged file holds, be it text or not
+    reason = ended.last_line[:200] or "no reason given"  # of ncnn's log, which quotes bytes of a damaged file
     if ended.status is None:
         raise InsightError(f"{path}: ncnn needs more than {SECONDS} s for one image; is it damaged?")
     if ended.status < 0:
         name = signal.Signals(-ended.status).name
-        raise InsightError(f"{path}: ncnn crashes on it ({name}); it is damaged, or not for {_said(size)} images")
+        raise InsightError(f"{path}: ncnn crashes on it ({name}); it is damaged, or not for {_format(size)} images")
     if ended.status:
         raise InsightError(f"{path}: ncnn does not load it: {reason}")
-    answer = ended.facts[-1]
-    if "why" in answer:
-        raise InsightError(f"{path}: {answer['why'].replace(LOGGED, reason)}")
-    return answer["dimension"]
+    result = ended.facts[-1]
+    if "error" in result:
+        raise InsightError(f"{path}: {result['error'].replace(LOGGED, reason)}")
+    return result["dimension"]
 
 
 def child(path: str, height: str, width: str) -> None:
-    """What the child does: one line of JSON on stdout."""
+    """Entry point of the child process: prints one line of JSON, ``dimension`` or ``error``."""
     weights = ncnnparam.weights_path(path).read_bytes()
-    most = MEMORY + 8 * len(weights)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit = MEMORY + 8 * len(weights)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        said = {"dimension": _try(path, weights, (int(height), int(width)))}
+        result = {"dimension": _try(path, weights, (int(height), int(width)))}
     except InsightError as error:
-        said = {"why": str(error)}
-    print(json.dumps(said), flush=True)
-    os._exit(0)  # nothing of a damaged network is taken apart
+        result = {"error": str(error)}
+    print(json.dumps(result), flush=True)
+    os._exit(0)  # skip the destructors of a damaged network
 
 
 def _try(path: str, weights: bytes, size: Tuple[int, int]) -> int:
-    """The dimension; or InsightError, without the name of the file."""
+    """The dimension; raises InsightError without the name of the file."""
     import ncnn
 
     layers, beside = ncnnparam.read(path), ncnnparam.weights_path(path).name
@@ -81,28 +83,28 @@ def _try(path: str, weights: bytes, size: Tuple[int, int]) -> int:
         raise InsightError(f"ncnn does not load it: {LOGGED}")
     reader = _counting(ncnn, weights)
     if net.load_model(reader):
-        raise InsightError(f"ncnn does not load {beside} beside it, damaged or of another network: {LOGGED}")
+        raise InsightError(f"ncnn does not load {beside}, which is damaged or of another network: {LOGGED}")
     if reader.at != len(weights):
         raise InsightError(
-            f"{beside} beside it holds {len(weights)} bytes, and the network takes {reader.at}; are they of one export?"
+            f"{beside} has {len(weights)} bytes, but the network reads {reader.at}; are both from the same export?"
         )
     extractor = net.create_extractor()
-    extractor.set_light_mode(False)  # keep what is between the layers
+    extractor.set_light_mode(False)  # keep the blobs between the layers
     image = np.zeros((3, *size), np.float32)
     extractor.input(ncnnparam.inputs(layers)[0].tops[0], ncnn.Mat(image).clone())
     for misfit in _misfits(layers, extractor):
-        raise InsightError(f"no network for {_said(size)} RGB images: {misfit}")
+        raise InsightError(f"not a network for {_format(size)} RGB images: {misfit}")
     status, embedding = extractor.extract(ncnnparam.outputs(layers)[0])
     if status:
-        raise InsightError(f"ncnn does not evaluate it on {_said(size)} images (status {status})")
+        raise InsightError(f"ncnn does not evaluate it on {_format(size)} images (status {status})")
     if embedding.h * embedding.d * embedding.c != 1:
         shape = (embedding.c, embedding.d, embedding.h, embedding.w)
-        raise InsightError(f"a face-embedding network gives one vector, and this one gives {shape}")
+        raise InsightError(f"a face-embedding network gives one vector, but this one gives {shape}")
     return embedding.w
 
 
 def _counting(ncnn, data: bytes):
-    """A reader of weights that knows how far it came."""
+    """A reader of weights that counts the bytes read."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
@@ -121,22 +123,25 @@ def _counting(ncnn, data: bytes):
 
 
 def _misfits(layers: List[NcnnLayer], extractor) -> Iterator[str]:
-    """Layers that get another number of channels or values than their weights are for, each before it is evaluated."""
+    """Messages for layers whose input has another number of channels or values than their weights need.
+
+    Each layer is checked before it is evaluated.
+    """
     for layer in layers:
         takes = _takes(layer)
         if takes is None:
             continue
         status, blob = extractor.extract(layer.bottoms[0])
         if status:
-            yield f"what layer {layer.name} takes cannot be computed (status {status})"
+            yield f"the input of layer {layer.name} cannot be computed (status {status})"
         fully = layer.kind == "InnerProduct"
         gets = blob.w * blob.h * blob.d * blob.c if fully else blob.c
-        if gets != takes and (fully or blob.dims == 3):  # of less than three, the channels are elsewhere
-            yield f"layer {layer.name} takes {takes} {'values' if fully else 'channels'}, and gets {gets}"
+        if gets != takes and (fully or blob.dims == 3):  # with fewer dimensions, the channels are elsewhere
+            yield f"layer {layer.name} takes {takes} {'values' if fully else 'channels'}, but gets {gets}"
 
 
 def _takes(layer: NcnnLayer) -> Optional[int]:
-    """How many input channels, or values, a layer's weights are for; None where it has none."""
+    """Number of input channels, or values, that a layer's weights need; None without weights."""
     outputs = layer.number(0)
     if layer.kind == "InnerProduct" and outputs > 0:
         return layer.number(2) // outputs
@@ -147,5 +152,5 @@ def _takes(layer: NcnnLayer) -> Optional[int]:
     return None
 
 
-def _said(size: Tuple[int, int]) -> str:
+def _format(size: Tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"

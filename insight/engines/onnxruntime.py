@@ -22,20 +22,20 @@ class OnnxRuntimeEngine(OnnxEngine):
     Parameters
     ----------
     spec : str
-        The file, or the checkpoint that ``content`` was made of.
+        The file, or the checkpoint that ``content`` was converted from.
     threads, device, batch_size, image_size
         As in :func:`insight.engines.load`.
     content : bytes, optional
-        The network, where it does not stand in a file.
+        The network, if it is not in a file.
     graph : str
-        Which graph of the checkpoint ``content`` is, for :meth:`describe`.
+        Kind of graph in ``content``, ``plain`` or ``fast``, for :meth:`describe`.
 
     Raises
     ------
     InsightError
-        ONNX Runtime is not installed, or it is no such network.
+        The file is missing or not a face-embedding network, or ONNX Runtime does not support the device.
     Unable
-        ONNX Runtime does not load it.
+        ONNX Runtime is not installed, or does not load the network.
     """
 
     name = "onnxruntime"
@@ -67,7 +67,7 @@ class OnnxRuntimeEngine(OnnxEngine):
 
     @staticmethod
     def installed() -> bool:
-        """Whether ONNX Runtime is there."""
+        """Whether ONNX Runtime is installed."""
         return importlib.util.find_spec("onnxruntime") is not None
 
     @classmethod
@@ -89,12 +89,12 @@ class OnnxRuntimeEngine(OnnxEngine):
 
 
 def observe(content: bytes, threads: Optional[int] = None) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
-    """An ONNX network with any outputs: a function of images, float32 as it takes them, to all outputs by name.
+    """Load an ONNX network with any outputs, as a function from images (N, 3, H, W) float32 to all outputs by name.
 
     Raises
     ------
     Unable
-        ONNX Runtime is not installed, or does not load it.
+        ONNX Runtime is not installed, or does not load the network.
     """
     session = _session(_import(), "the network", content, threads, None)
     images = session.get_inputs()[0].name
@@ -112,7 +112,7 @@ def _import():
 
 def _session(runtime, spec: str, network: Union[str, bytes], threads: Optional[int], device):
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # warnings are about its own optimiser, and errors are raised too
+    options.log_severity_level = 4  # warnings concern its optimiser, and errors are raised as well
     if threads is not None:
         options.intra_op_num_threads = threads
     kind, number = parse_device(device)
@@ -122,5 +122,5 @@ def _session(runtime, spec: str, network: Union[str, bytes], threads: Optional[i
     provider = (wanted, {"device_id": number}) if kind == "gpu" else wanted
     try:
         return runtime.InferenceSession(network, options, providers=[provider])
-    except Exception as error:  # its exception classes differ from version to version
+    except Exception as error:  # its exception classes differ between versions
         raise Unable(f"{spec}: ONNX Runtime does not load it: {str(error).splitlines()[0][:200]}") from None

@@ -25,28 +25,29 @@ LINEAR = ("Convolution", "GroupConvolution", "MatMul")
 
 @ENGINES.register("openvino")
 class OpenVINOEngine(OnnxEngine):
-    """An ONNX or OpenVINO network; safe to call from several threads, one at a time inside.
+    """An ONNX or OpenVINO network; thread-safe, calls are serialised.
 
-    A checkpoint comes with its plain graph, whatever ``graph`` says: OpenVINO folds batch norm and fuses PReLU into
-    the convolution before it by itself, which our split would hide from it.
+    A checkpoint is always converted to its plain graph: OpenVINO itself folds batch norm and fuses PReLU into the
+    preceding convolution, which our split would prevent.
 
     Parameters
     ----------
     spec : str
-        The file, or the checkpoint that ``content`` was made of.
+        The file, or the checkpoint that ``content`` was converted from.
     threads : int, optional
-        Where missing as many as MXNet would take: OMP_NUM_THREADS, or the physical cores.
+        By default as many as MXNet would use: OMP_NUM_THREADS, or the physical cores.
     device, batch_size, dtype, image_size
         As in :func:`insight.engines.load`.
     content : bytes, optional
-        The network as ONNX, where it does not stand in a file.
+        The network as ONNX, if it is not in a file.
 
     Raises
     ------
     InsightError
-        OpenVINO is not installed, it is no such network, or the CPU does not compute in that type.
+        A file is missing or not a face-embedding network, the device is not the CPU, or the CPU does not compute in
+        that type.
     Unable
-        OpenVINO does not read or compile it.
+        OpenVINO is not installed, or does not read or compile the network.
     """
 
     name = "openvino"
@@ -93,7 +94,7 @@ class OpenVINOEngine(OnnxEngine):
 
     @staticmethod
     def installed() -> bool:
-        """Whether OpenVINO is there."""
+        """Whether OpenVINO is installed."""
         return importlib.util.find_spec("openvino") is not None
 
     @classmethod
@@ -118,7 +119,7 @@ class OpenVINOEngine(OnnxEngine):
 def save(onnx: bytes, path: Path) -> None:
     """Write an ONNX network in OpenVINO's own format: ``path``, a .xml, and a .bin beside it.
 
-    Weights stay as they are. Metadata goes with it.
+    Weights are not changed; the metadata is written too.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def save(onnx: bytes, path: Path) -> None:
     """
     runtime = _import()
     with TemporaryDirectory(prefix="insight-openvino-") as folder:
-        source = Path(folder, "network.onnx")  # only a file goes through the rewrites that keep the .xml small
+        source = Path(folder, "network.onnx")  # only files go through the rewrites that keep the .xml small
         source.write_bytes(onnx)
         try:
             model = runtime.convert_model(str(source))
@@ -137,10 +138,10 @@ def save(onnx: bytes, path: Path) -> None:
 
 
 def _import():
-    """OpenVINO without its telemetry.
+    """Import OpenVINO without its telemetry.
 
-    Its import reports itself to a server, in a thread that forks; together with the imports of others that now and
-    then ends in a deadlock. Where the package for that is missing, OpenVINO does without: here it is missing.
+    Its import reports to a server from a thread that forks, which together with other imports sometimes ends in a
+    deadlock. OpenVINO works without the telemetry package, so that package is hidden during the import.
     """
     if "openvino" not in sys.modules:
         sys.modules.setdefault(TELEMETRY, None)
@@ -155,17 +156,17 @@ def _import():
 
 
 def _check_kind(path: str, is_ir: bool) -> None:
-    """Raise Unable where a file is not of the kind that its name says: OpenVINO would tell stderr its guesses."""
+    """Raise Unable for a file whose content does not match its suffix: OpenVINO would print its guesses to stderr."""
     if not is_ir:
         if not onnx_engine.is_onnx(path):
-            raise Unable(f"{path}: OpenVINO does not load it: no ONNX network, or cut short")
+            raise Unable(f"{path}: OpenVINO does not load it: not an ONNX network, or cut short")
         return
     with open(path, "rb") as opened:
         if b"<net" not in opened.read(4096):
-            raise Unable(f"{path}: OpenVINO does not load it: no network in its format")
+            raise Unable(f"{path}: OpenVINO does not load it: not a network in its format")
     weights = Path(path).with_suffix(".bin")
     if not weights.is_file():
-        raise InsightError(f"{weights}: no such file; the weights of {Path(path).name} belong there")
+        raise InsightError(f"{weights}: no such file; want the weights of {Path(path).name} in it")
 
 
 def _check_device(runtime, core, device, dtype: str) -> None:
@@ -177,10 +178,10 @@ def _check_device(runtime, core, device, dtype: str) -> None:
 
 
 def _has_bfloat16(runtime, core) -> bool:
-    """Whether a convolution compiles in it.
+    """Whether a convolution compiles in bfloat16.
 
-    The list of capabilities alone does not tell: it names what the processor has, and oneDNN may be held to less
-    (ONEDNN_MAX_CPU_ISA), where a whole network crashes the process.
+    The list of capabilities is not sufficient: it describes the processor, but oneDNN may be limited to less
+    (ONEDNN_MAX_CPU_ISA), and then a whole network crashes the process.
     """
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return False
@@ -197,7 +198,7 @@ def _has_bfloat16(runtime, core) -> bool:
 
 def _options(threads: Optional[int], dtype: str) -> dict:
     return {
-        "INFERENCE_PRECISION_HINT": PRECISION[dtype],  # its own choice is bfloat16, where the CPU has it
+        "INFERENCE_PRECISION_HINT": PRECISION[dtype],  # the default is bfloat16 on CPUs that support it
         "INFERENCE_NUM_THREADS": cpu_threads(threads),
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
     }
@@ -209,32 +210,32 @@ def _value(port) -> Value:
 
 
 def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
-    """Fix the height and width of images that a file leaves open: OpenVINO evaluates any otherwise, fit or not."""
+    """Fix the height and width that a file leaves open: OpenVINO would evaluate any size."""
     shape = model.inputs[0].get_partial_shape() if len(model.inputs) == 1 else None
     if size is None or shape is None or shape.rank.is_dynamic or len(shape) != 4:
         return
     fixed = [length.get_length() if length.is_static else None for length in list(shape)[2:]]
-    if None not in fixed or any(have not in (None, side) for have, side in zip(fixed, size)):
-        return  # OnnxEngine refuses a size that contradicts the file
+    if None not in fixed or any(known not in (None, side) for known, side in zip(fixed, size)):
+        return  # OnnxEngine raises an error for a size that contradicts the file
     batch = shape[0].get_length() if shape[0].is_static else -1
     try:
-        for count in (1, batch):  # while the batch is open, wrong sizes pass, and with one thread are even computed
+        for count in (1, batch):  # with an open batch wrong sizes pass, and with one thread they are even computed
             model.reshape({0: [count, 3, *size]})
-            given = model.outputs[0].get_partial_shape()[0]
-            if count == 1 and given.is_static and given.get_length() != 1:
-                raise RuntimeError(f"one image gives {given.get_length()} embeddings")
+            rows = model.outputs[0].get_partial_shape()[0]
+            if count == 1 and rows.is_static and rows.get_length() != 1:
+                raise RuntimeError(f"one image gives {rows.get_length()} embeddings")
     except RuntimeError as error:
         raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images: {_reason(error)}") from None
 
 
 def _facts(spec: str, model) -> metadata.Facts:
-    """What a file in OpenVINO's format says about its images: its metadata, else its graph."""
-    found = metadata.facts(spec, metadata.read(spec))
-    return found if found.normalises is not None else found._replace(normalises=_normalises_inside(model))
+    """Facts about the images of a file in OpenVINO's format: from its metadata, else from its graph."""
+    facts = metadata.facts(spec, metadata.read(spec))
+    return facts if facts.normalises is not None else facts._replace(normalises=_normalises_inside(model))
 
 
 def _normalises_inside(model) -> bool:
-    """Whether anything is added or subtracted before the first weights; the scale may be folded into these."""
+    """Whether anything is added or subtracted before the first weights; a scale may be folded into the weights."""
     for node in model.get_ordered_ops():
         if node.get_type_name() in LINEAR:
             return False
@@ -244,6 +245,6 @@ def _normalises_inside(model) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of OpenVINO's message that says something: the first ones name its source files."""
+    """The last line of OpenVINO's message, which has the reason; the first ones name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]

@@ -1,12 +1,12 @@
-"""Whether the 8-bit sums of a runtime overflow on this processor.
+"""Test whether the 8-bit sums of a runtime overflow on this processor.
 
 x86 processors without VNNI multiply 8-bit numbers with ``vpmaddubsw``: a pair of products uint8 * int8 is added in
 16 bits, which saturate at 32,767. See "Nuances of int8 Computations" in oneDNN's developer guide. With weights of
 7 bits, at most 64 in magnitude, a pair is at most 2 * 255 * 64 = 32,640 and every processor is exact. With 127 it
 is 64,770.
 
-Processor flags are not looked at: which kernel runs is up to the runtime and its release. A network that would
-overflow is run instead.
+The test runs a small network that would overflow. It does not read processor flags, because the runtime and its release
+decide which kernel runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIDE = 3  # pixels of the test image, and of the kernel
 
 @cache
 def overflows(load: Callable, device: Tuple[str, int] = ("cpu", 0), weight: int = WEIGHT_MAX[8]) -> bool:
-    """Whether a convolution of uint8 by int8 gives less than its exact sum.
+    """Whether a convolution of uint8 by int8 gives less than the exact sum.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def overflows(load: Callable, device: Tuple[str, int] = ("cpu", 0), weight: int 
     device : (str, int)
         ``cpu`` or ``gpu``, and its number.
     weight : int
-        Of 27 weights; the pixels are all 255.
+        Value of all 27 weights; all pixels are 255.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def overflows(load: Callable, device: Tuple[str, int] = ("cpu", 0), weight: int 
     """
     kind, number = device
     engine = load("the overflow test", threads=1, device=f"{kind}({number})", content=_network(weight))
-    found = engine(np.full((1, 3, SIDE, SIDE), 255, np.uint8))
-    return bool(found.min() < 0.95)  # 1 where exact; a pair of 127 that saturates leaves half
+    sums = engine(np.full((1, 3, SIDE, SIDE), 255, np.uint8))
+    return bool(sums.min() < 0.95)  # exact sums are 1; saturated pairs of 127 leave half
 
 
 def _network(weight: int) -> bytes:

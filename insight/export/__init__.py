@@ -1,1 +1,1 @@
-"""What ships: slimmed checkpoints and ONNX files, each behind a parity gate."""
+"""Export for deployment: slimmed checkpoints, ONNX, OpenVINO and ncnn files, each checked by a parity gate."""

@@ -1,12 +1,12 @@
-"""Give the channels of each feature map like ranges, without changing what the network computes.
+"""Equalise the ranges of the channels of each feature map, without changing what the network computes.
 
-One scale per feature map serves all its channels; a MobileFaceNet whose batch norms are folded has channels a
-hundred times as wide as others, and 8 bits lose the narrow ones. Between layers that are linear in each channel a
-positive factor per channel can be divided out of the weights that make a feature map and multiplied into those
-that read it, since PReLU, ReLU, sums and pooling let it pass. Nagel et al., "Data-Free Quantization Through Weight
-Equalization and Bias Correction", ICCV 2019, equation 11, with ranges that were seen on faces in place of those of
-the weights; for a full convolution the factor is the root of range over weight, as there, since the factor is
-spread over weights that share a scale; depthwise weights have one scale per channel and take all of it.
+All channels of a feature map share one scale. In a MobileFaceNet with folded batch norms some channels have a hundred
+times the range of others, and 8 bits lose the narrow ones. Between layers that are linear in each channel a positive
+factor per channel can be divided out of the weights that produce a feature map and multiplied into those that read it,
+because PReLU, ReLU, sums and pooling commute with it. Nagel et al., "Data-Free Quantization Through Weight Equalization
+and Bias Correction", ICCV 2019, equation 11, with ranges measured on faces instead of those of the weights. For a full
+convolution the factor is the square root of range over weight, as in the paper, because the factor is spread over
+weights that share a scale; depthwise weights have one scale per channel and take the whole factor.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ..graph.nodes import Graph, GraphModel, Node
 from ..graph.onnx_ops import ELEMENTWISE
 
 PASSING = ("Pooling", *linear.FLATTEN, *ELEMENTWISE["Add"], *ELEMENTWISE["Sum"])
-LEAST = 1e-4  # of the largest channel: a narrower one is taken for that wide
+LEAST = 1e-4  # lower limit of a channel's range, relative to the largest channel
 
 
 def equalise(model: GraphModel, peaks: Mapping[str, np.ndarray]) -> GraphModel:
-    """A model that computes the same, with feature maps whose channels have like ranges.
+    """A model that computes the same, with similar ranges for the channels of each feature map.
 
     Parameters
     ----------
     model : GraphModel
-        Folded; it is left alone.
+        Folded; it is not modified.
     peaks : mapping of str to numpy.ndarray
-        Largest magnitude (C,) of each channel that each operator of :func:`groups` gave, by the name of its node.
+        Largest magnitude (C,) of each output channel of each operator of :func:`groups`, by the name of its node.
     """
     model = model.copy()
     for group in groups(model):
@@ -40,7 +40,7 @@ def equalise(model: GraphModel, peaks: Mapping[str, np.ndarray]) -> GraphModel:
 
 
 def groups(model: GraphModel) -> List[List[Node]]:
-    """Operators whose outputs have to share their factors, where each may have one."""
+    """Groups of operators whose outputs must share their factors; operators that cannot have one are in no group."""
     leader: Dict[Node, Node] = {node: node for node in model.graph.operators()}
 
     def lead(node: Node) -> Node:
@@ -52,7 +52,7 @@ def groups(model: GraphModel) -> List[List[Node]]:
     for node in leader:
         below = [ref.node for ref in node.inputs if not ref.node.is_variable]
         if linear.is_linear(model, node):
-            continue  # takes factors at its input and gives others
+            continue  # its input and its output can have different factors
         if not below or not _passes(model.graph, node):
             fixed += [node, *below]
             continue
@@ -94,7 +94,7 @@ def _equalise(model: GraphModel, group: List[Node], peaks: Mapping[str, np.ndarr
 
 
 def _factor(model: GraphModel, width: int, peaks: List[np.ndarray], readers: List[Node]) -> Optional[np.ndarray]:
-    """What each of ``width`` channels is divided by, which leaves the widest at 1; None where a reader does not fit."""
+    """Divisor of each of ``width`` channels (C,), which leaves the widest at 1; None if a reader does not fit."""
     wide = np.max([_at_least(peak.astype(np.float64)) for peak in peaks if len(peak) == width], axis=0)
     heavy = np.zeros(width)
     for node in readers:
@@ -102,14 +102,14 @@ def _factor(model: GraphModel, width: int, peaks: List[np.ndarray], readers: Lis
         if linear.input_factor(node, weight, wide) is None:
             return None
         if len(weight) == width == node.number("num_group", 1):
-            continue  # depthwise: a scale of its own for each channel
+            continue  # depthwise: one scale per channel
         if node.number("num_group", 1) != 1:
             return None
         heavy = np.maximum(heavy, np.abs(weight).reshape(len(weight), width, -1).max(axis=(0, 2)))
     factor = np.sqrt(wide / _at_least(heavy)) if heavy.any() else wide
-    return factor * (wide / factor).max()  # OpenVINO takes ranges of a millionth for empty
+    return factor * (wide / factor).max()  # OpenVINO treats ranges of a millionth as empty
 
 
 def _at_least(values: np.ndarray) -> np.ndarray:
-    """No channel narrower than a small part of the widest."""
+    """Raise values to ``LEAST`` times the largest."""
     return np.maximum(values, values.max() * LEAST or 1.0)

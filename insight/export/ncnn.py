@@ -1,8 +1,8 @@
-"""Checkpoint -> ncnn's ``.param`` and ``.bin``, by way of ONNX and pnnx, kept only if ncnn embeds faces with them as
-MXNet does.
+"""Checkpoint -> ncnn's ``.param`` and ``.bin``, through ONNX and pnnx, kept only if ncnn's embeddings of faces agree
+with MXNet's.
 
-pnnx gets the plain graph: it folds batch norm by itself, and ncnn's PReLU costs little, so that the fast graph's
-second convolutions only take time.
+pnnx gets the plain graph: it folds batch norm itself, and ncnn's PReLU is cheap, so the additional convolutions of the
+fast graph would only cost time.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from . import parity
 from .source import naming, open_source
 from .written import refuse_weights_of
 
-BOUNDS = {"float32": parity.FLOAT32_BOUND, "float16": 0.999}  # least cosine, by the type of the weights
+BOUNDS = {"float32": parity.FLOAT32_BOUND, "float16": 0.999}  # lowest cosine, by the type of the weights
 REMEDY = "run: pip install --no-deps pnnx"
 BY_BATCH = re.compile(r'"1,1,//\((\d+),0n\),0n"')
 COMPLAINT = re.compile(r"not supported|^ignore ")
 
 
 class NcnnExport(NamedTuple):
-    """What was written: both files, their bytes together, image size, E, stages of its lineage, agreement; and what had
-    to be assumed about the checkpoint.
+    """Result of an export: both files, their total size in bytes, image size (H, W), E, number of training stages in
+    the lineage, agreement with MXNet; and notes on what was assumed about the checkpoint.
     """
 
     param: Path
@@ -68,23 +68,23 @@ def export_ncnn(
     spec : str
         ``prefix,epoch``; a training graph is cut at ``fc1_output``.
     output : str
-        Prefix of PREFIX.param and PREFIX.bin. Both appear, or neither.
+        Prefix of PREFIX.param and PREFIX.bin. Both are written, or neither.
     dtype : str
-        What the weights of convolutions and of the fully connected layer are stored in, ``float32`` or ``float16``.
+        Storage type for the weights of convolutions and of the fully connected layer, ``float32`` or ``float16``.
     faces, count
-        The images of the parity gate, and how many.
+        The images of the parity gate, and their number.
     bound : float, optional
-        The least cosine; by ``dtype`` where missing.
+        Lowest cosine to accept; by default depends on ``dtype``.
     overwrite : bool
-        Replace files that are there.
+        Replace existing files.
     image_size : (int, int), optional
-        Height and width that the network takes, where the checkpoint does not state them.
+        Height and width of the images, if the checkpoint does not state them.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, an operator has no translation, the size of the images is not known, or ncnn or
-        pnnx is not installed.
+        A file is missing or damaged or already exists, an operator has no translation, the size of the images is not
+        known, or ncnn or pnnx is not installed.
     CheckFailed
         The parity gate found a difference; nothing was written.
     """
@@ -92,7 +92,7 @@ def export_ncnn(
         raise InsightError(f"--dtype {dtype}: want one of {', '.join(BOUNDS)}")
     name = re.sub(r"\.param$", "", Path(output).name)
     if not name or not os.path.basename(output):
-        raise InsightError(f"--output {output!r}: want the prefix of two files, as models/y1")
+        raise InsightError(f"--output {output!r}: want the prefix of two files, like models/y1")
     folder, names = Path(output).parent, [f"{name}.bin", f"{name}.param"]
     refuse_weights_of(folder / f"{name}.xml")
     if not overwrite:
@@ -106,53 +106,54 @@ def export_ncnn(
         network = to_onnx(source.model)
     images = parity.take(faces, count, source.network.image_size)
     with tempfile.TemporaryDirectory(prefix="insight-ncnn-") as temporary:
-        made = _convert(program, spec, network, Path(temporary), dtype)
-        made.write_text(ncnnparam.text_of(_named(ncnnparam.read(made), source.network.image_size)), encoding="utf-8")
-        engine = NcnnEngine(str(made))
+        converted = _convert(program, spec, network, Path(temporary), dtype)
+        renamed = _named(ncnnparam.read(converted), source.network.image_size)
+        converted.write_text(ncnnparam.text_of(renamed), encoding="utf-8")
+        engine = NcnnEngine(str(converted))
         agreement = parity.gate(
             str(folder / names[1]), source.network, engine, images, BOUNDS[dtype] if bound is None else bound
         )
         with commit_together(folder, names, overwrite) as staging:
-            for file, to in zip((ncnnparam.weights_path(made), made), names):
-                shutil.copyfile(file, staging.path(to))
+            for file, target in zip((ncnnparam.weights_path(converted), converted), names):
+                shutil.copyfile(file, staging.path(target))
             lineage.add(staging, prefix, source.stages)
-    weights, param = (folder / each for each in names)
+    weights, param = (folder / file_name for file_name in names)
     size = weights.stat().st_size + param.stat().st_size
     facts = (engine.image_size, engine.dimension, len(source.stages))
     return NcnnExport(param, weights, size, *facts, agreement, source.notes)
 
 
 def _program() -> str:
-    """pnnx itself, from its wheel; the command of that name is a Python script that wants PyTorch."""
-    found = importlib.util.find_spec("pnnx")
-    program = Path(found.submodule_search_locations[0]) / "pnnx" if found else None
+    """The pnnx executable inside its wheel; the command of that name is a Python script that needs PyTorch."""
+    package = importlib.util.find_spec("pnnx")
+    program = Path(package.submodule_search_locations[0]) / "pnnx" if package else None
     if program is None or not program.is_file():
         raise InsightError(f"pnnx, which writes ncnn's files, is not installed; {REMEDY}")
     return str(program)
 
 
 def _convert(program: str, spec: str, network: ModelProto, folder: Path, dtype: str) -> Path:
-    """Let pnnx write the .param and .bin into a folder; returns the path of the .param."""
+    """Write the .param and .bin into a folder with pnnx; returns the path of the .param."""
     for value in (network.graph.input[0], network.graph.output[0]):
-        value.type.tensor_type.shape.dim[0].dim_value = 1  # pnnx wants every length to be known
+        value.type.tensor_type.shape.dim[0].dim_value = 1  # pnnx needs all lengths to be known
     (folder / "m.onnx").write_bytes(network.SerializeToString())
-    made = folder / "m.param"
+    param = folder / "m.param"
     command = [program, "m.onnx", "ncnnparam=m.param", "ncnnbin=m.bin", f"fp16={int(dtype == 'float16')}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
-    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    complaints = [line for line in said if COMPLAINT.search(line)]
+    output = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    complaints = [line for line in output if COMPLAINT.search(line)]
     if complaints:
         raise InsightError(f"{spec}: pnnx has no translation for ncnn: {'; '.join(complaints)[:200]}")
-    if done.returncode or not made.is_file() or not ncnnparam.weights_path(made).is_file():
-        last = said[-1][:200] if said else "no word"
+    if done.returncode or not param.is_file() or not ncnnparam.weights_path(param).is_file():
+        last = output[-1][:200] if output else "no output"
         raise InsightError(f"{spec}: pnnx could not convert it (status {done.returncode}): {last}")
-    return made
+    return param
 
 
 def _named(layers: List[NcnnLayer], size: tuple) -> List[NcnnLayer]:
-    """pnnx's layers with the blobs of mxnet2ncnn, ``data`` and ``fc1``, and the size of images where ncnn has room.
+    """pnnx's layers with the blob names of mxnet2ncnn, ``data`` and ``fc1``, and the image size in the Input layer.
 
-    A network without normalisation gets ``data - 0`` in front, for whoever asks whether it takes raw pixels.
+    A network without normalisation gets ``data - 0`` in front, which marks it as one that takes raw pixels.
     """
     names = {ncnnparam.inputs(layers)[0].tops[0]: cut.INPUT, ncnnparam.outputs(layers)[0]: cut.EMBEDDING}
     body = [layer for layer in layers if layer.kind != ncnnparam.INPUT]
@@ -168,12 +169,13 @@ def _named(layers: List[NcnnLayer], size: tuple) -> List[NcnnLayer]:
 
 
 def _fixed(layer: NcnnLayer) -> NcnnLayer:
-    """A Reshape of a vector to (channels, 1, 1) in plain numbers.
+    """A Reshape of a vector to (channels, 1, 1), written in plain numbers.
 
-    pnnx writes it, inside squeeze and excitation, as an expression of the batch, which only ncnn of its own age knows.
+    Inside squeeze and excitation pnnx writes it as an expression of the batch size, which only recent releases of ncnn
+    understand.
     """
-    found = BY_BATCH.fullmatch(layer.params.get(6, "")) if layer.kind == "Reshape" else None
-    return layer._replace(params={0: "1", 1: "1", 2: found.group(1)}) if found else layer
+    expression = BY_BATCH.fullmatch(layer.params.get(6, "")) if layer.kind == "Reshape" else None
+    return layer._replace(params={0: "1", 1: "1", 2: expression.group(1)}) if expression else layer
 
 
 def _renamed(blobs: List[str], names: Dict[str, str]) -> List[str]:

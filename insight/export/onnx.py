@@ -1,5 +1,5 @@
-"""Checkpoint -> ONNX (:mod:`insight.graph.onnx_model`) or OpenVINO file, written only if its runtime embeds faces with
-it as MXNet does.
+"""Checkpoint -> ONNX (:mod:`insight.graph.onnx_model`) or OpenVINO file, written only if its runtime's embeddings of
+faces agree with MXNet's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .written import files, size, written
 
 
 class OnnxExport(NamedTuple):
-    """What was written: the file, its size in bytes, its image size, stages of its lineage, agreement with MXNet; and
-    what had to be assumed about the checkpoint.
+    """Result of an export: the file, its size in bytes, its image size (H, W), number of training stages in the
+    lineage, agreement with MXNet; and notes on what was assumed about the checkpoint.
     """
 
     path: Path
@@ -50,17 +50,17 @@ def export_onnx(
         ``plain``, the graph as it was trained; or ``fast``, which computes the same with batch norm folded and
         PReLU split (:mod:`insight.graph.split`).
     faces, count, bound
-        The images of the parity gate, how many, and the least cosine.
+        The images of the parity gate, their number, and the lowest cosine to accept.
     overwrite : bool
-        Replace a file that is there.
+        Replace existing files.
     image_size : (int, int), optional
-        Height and width that the network takes, where the checkpoint does not state them. The file takes no others.
+        Height and width of the images, if the checkpoint does not state them. The file takes no others.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, an operator has no translation, the size of the images is not known, or the
-        runtime is not installed.
+        A file is missing or damaged or already exists, an operator has no translation, the size of the images is not
+        known, or the runtime is not installed.
     CheckFailed
         The parity gate found a difference; nothing was written.
     """
@@ -73,5 +73,4 @@ def export_onnx(
     images = parity.take(faces, count, source.network.image_size)
     with written(paths, model, overwrite) as engine:
         agreement = parity.gate(str(paths[0]), source.network, engine, images, bound)
-    found = source.network.image_size
-    return OnnxExport(paths[0], size(paths), found, len(source.stages), agreement, source.notes)
+    return OnnxExport(paths[0], size(paths), source.network.image_size, len(source.stages), agreement, source.notes)

@@ -1,4 +1,4 @@
-"""The gate of every export: what was written embeds faces as MXNet does, or it is not kept."""
+"""The parity gate of every export: a file whose embeddings of faces differ from MXNet's is not kept."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..errors import CheckFailed, InsightError
 from ..faces.embed import load
 
 FLOAT32_BOUND = 0.9999
-COUNT = 32  # faces that a gate looks at
+COUNT = 32  # faces that a gate compares
 
 Faces = Callable[[int, Tuple[int, int]], np.ndarray]  # (count, (H, W)) -> (N, 3, H, W) uint8, RGB
 
 
 class Parity(NamedTuple):
-    """How alike two sets of embeddings are: cosines, lowest and mean, over ``count`` faces."""
+    """Agreement of two sets of embeddings: lowest and mean cosine over ``count`` faces."""
 
     count: int
     lowest: float
@@ -28,7 +28,7 @@ class Parity(NamedTuple):
 
 
 def compare(reference: np.ndarray, candidate: np.ndarray) -> Parity:
-    """Cosine between rows of two (N, E) arrays; NaN where a row is zero or not finite."""
+    """Cosine between rows of two (N, E) arrays; NaN if a row is zero or not finite."""
     a, b = (np.asarray(rows, np.float64) for rows in (reference, candidate))
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = (a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
@@ -36,19 +36,19 @@ def compare(reference: np.ndarray, candidate: np.ndarray) -> Parity:
 
 
 def take(faces: Faces, count: int, size: Tuple[int, int]) -> np.ndarray:
-    """(N, 3, H, W) uint8, RGB: the images of a gate, ``count`` of them or all there are.
+    """(N, 3, H, W) uint8, RGB: the images of a gate, ``count`` of them or fewer if there are not so many.
 
     Raises
     ------
     InsightError
-        None are asked for, or more than memory holds.
+        ``count`` is below 1, or the images do not fit in memory.
     """
     if count < 1:
-        raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared by them")
+        raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared on them")
     try:
         return faces(count, size)
     except MemoryError:
-        raise InsightError(f"--num-faces {count}: are more than memory holds; a few hundred tell as much") from None
+        raise InsightError(f"--num-faces {count}: do not fit in memory; use a few hundred") from None
 
 
 def gate(
@@ -61,58 +61,62 @@ def gate(
     what : str
         The file, for the message.
     reference, candidate : callable
-        Images to raw embeddings: MXNet on the plain graph, and what was written in its own runtime.
+        Images to raw embeddings: MXNet on the plain graph, and the exported file in its own runtime.
     faces : numpy.ndarray
         (N, 3, H, W) uint8, RGB.
     bound : float
-        Least cosine that is good enough.
+        Lowest cosine to accept.
     of : str
-        Which one: ``lowest``, every face must reach it; or ``mean``.
+        Statistic to compare with the bound: ``lowest``, which every face must reach; or ``mean``.
 
     Raises
     ------
     CheckFailed
         The cosine is below the bound, or an embedding is not finite.
     """
-    wanted = reference(faces)
-    if not np.isfinite(wanted).all():
+    expected = reference(faces)
+    if not np.isfinite(expected).all():
         raise CheckFailed(f"{what}: MXNet's own embeddings are not finite; the parameters are damaged")
-    found = compare(wanted, candidate(faces))
-    if not getattr(found, of) >= bound:  # also where it is NaN
-        raise CheckFailed(f"{what}: embeds unlike MXNet ({found}; the {of} must be {bound}); nothing was written")
-    return found
+    agreement = compare(expected, candidate(faces))
+    if not getattr(agreement, of) >= bound:  # also if it is NaN
+        raise CheckFailed(
+            f"{what}: its embeddings differ from MXNet's ({agreement}; the {of} must be {bound}); nothing was written"
+        )
+    return agreement
 
 
 def compare_files(path, other, bound: float = FLOAT32_BOUND) -> Parity:
-    """Compare two files that ``embed`` wrote of the same images.
+    """Compare two files that ``embed`` wrote for the same images.
 
     Raises
     ------
     InsightError
-        They are of other images or have another embedding length.
+        They are of different images or have different embedding lengths or flip modes.
     CheckFailed
-        A pair of embeddings is below the bound, or is not finite.
+        The cosine of a pair of embeddings is below the bound, or not finite.
     """
     ours, theirs = load(path), load(other)
     if ours.keys.tolist() != theirs.keys.tolist() or ours.embeddings.shape != theirs.embeddings.shape:
         raise InsightError(
-            f"{other}: holds {theirs.embeddings.shape} embeddings of other images than {path} {ours.embeddings.shape}; "
+            f"{other}: has {theirs.embeddings.shape} embeddings of other images than {path} {ours.embeddings.shape}; "
             "embed the same input with both models"
         )
-    flips = [held.about.get("flip") if held.about else None for held in (ours, theirs)]
+    flips = [file.about.get("flip") if file.about else None for file in (ours, theirs)]
     if None not in flips and flips[0] != flips[1]:
-        raise InsightError(f"{other}: was embedded with --flip {flips[1]}, {path} with {flips[0]}; embed both alike")
-    found = compare(theirs.embeddings, ours.embeddings)
-    if not found.lowest >= bound:
-        raise CheckFailed(f"{path}: embeds unlike {other} ({found}; bound {bound})")
-    return found
+        raise InsightError(
+            f"{other}: was embedded with --flip {flips[1]}, {path} with {flips[0]}; use one of them for both"
+        )
+    agreement = compare(theirs.embeddings, ours.embeddings)
+    if not agreement.lowest >= bound:
+        raise CheckFailed(f"{path}: its embeddings differ from those of {other} ({agreement}; bound {bound})")
+    return agreement
 
 
 def random_faces(count: int, size: Tuple[int, int], seed: int = 0) -> np.ndarray:
     """Smooth random images with the colours and contrast of aligned faces, (count, 3, H, W) uint8 RGB.
 
-    A bright oval on a darker ground under coarse and fine noise. A network spreads its embeddings of
-    them as it does those of faces, so that a difference between two graphs shows; they resemble no one.
+    A bright oval on a darker background with coarse and fine noise. A network spreads the embeddings of
+    such images as it spreads those of faces, so a difference between two graphs is visible. They resemble nobody.
     """
     height, width = size
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]

@@ -1,10 +1,9 @@
 """ONNX -> 8-bit ONNX in the QDQ form: QuantizeLinear and DequantizeLinear around float operators, opset 13.
 
 Weights are int8, symmetric, with one scale per output channel; biases int32; feature maps uint8 with one scale and
-zero point each, as ONNX Runtime is fastest with on x86. Weights use 7 of their 8 bits, so that sums are exact on
-every processor (:mod:`insight.engines.overflow`), unless 8 are asked for. A runtime that knows the form (ONNX
-Runtime, OpenVINO) takes each operator and the pairs around it for one 8-bit operator; to any other it is float
-arithmetic on rounded numbers.
+zero point each, which is fastest in ONNX Runtime on x86. Weights use 7 of their 8 bits by default, so that sums are
+exact on every processor (:mod:`insight.engines.overflow`). A runtime that supports the form (ONNX Runtime, OpenVINO)
+fuses each operator with the pairs around it into one 8-bit operator; any other computes in float on rounded numbers.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from onnx import ModelProto, NodeProto, checker, helper, numpy_helper
 from ..engines.overflow import WEIGHT_MAX
 
 WEIGHTED = ("Conv", "Gemm")
-RECTIFIERS = ("Relu", "PRelu")  # runtimes fuse them into the convolution before: no rounding between
-LEVELS = 255  # of uint8
+RECTIFIERS = ("Relu", "PRelu")  # runtimes fuse them into the preceding convolution, without rounding in between
+LEVELS = 255  # steps of uint8
 
 
 class Scale(NamedTuple):
@@ -29,25 +28,25 @@ class Scale(NamedTuple):
 
 
 def rounded(model: ModelProto) -> List[str]:
-    """Names of the tensors that are to be stored in 8 bits, in the order of the graph.
+    """Names of the tensors to store in 8 bits, in the order of the graph.
 
-    Those that convolutions and fully connected layers read, and the terms and results of sums. Where only a
-    rectifier reads what a convolution gives, it is the rectifier's that is stored.
+    These are the inputs and outputs of convolutions and fully connected layers, and the terms and results of sums. If
+    the only reader of a convolution's output is a rectifier, the rectifier's output is stored instead.
     """
     readers = _readers(model)
-    wanted = set()
+    tensors = set()
     for node in model.graph.node:
         if node.op_type in WEIGHTED:
-            wanted.update((node.input[0], node.output[0]))
+            tensors.update((node.input[0], node.output[0]))
         elif node.op_type == "Add":
-            wanted.update((*node.input, node.output[0]))
-    produced = [node for node in model.graph.node if node.output[0] in wanted]
+            tensors.update((*node.input, node.output[0]))
+    produced = [node for node in model.graph.node if node.output[0] in tensors]
     ends = {value.name for value in model.graph.output}
     return [node.output[0] for node in produced if node.output[0] not in ends and not _is_fused(node, readers)]
 
 
 def _readers(model: ModelProto) -> Dict[str, List[str]]:
-    """The operators that read each tensor."""
+    """Types of the operators that read each tensor."""
     readers: Dict[str, List[str]] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -61,7 +60,7 @@ def _is_fused(node: NodeProto, readers: Dict[str, List[str]]) -> bool:
 
 
 def scale_of(low: float, high: float) -> Scale:
-    """Scale and zero point of a range; it is widened to hold 0, which padding needs, and exactly so."""
+    """Scale and zero point of a range, widened to include 0: padding needs an exact 0."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = np.float32((high - low) / LEVELS) or np.float32(1)
     return Scale(scale, np.uint8(np.clip(np.rint(-low / scale), 0, LEVELS)))
@@ -73,9 +72,9 @@ def to_qdq(model: ModelProto, ranges: Mapping[str, Tuple[float, float]], weight_
     Parameters
     ----------
     model : onnx.ModelProto
-        From :func:`insight.graph.onnx_model.to_onnx`; it is left alone.
+        From :func:`insight.graph.onnx_model.to_onnx`; it is not modified.
     ranges : mapping of str to (float, float)
-        Lowest and highest value to represent, for each of :func:`rounded`; values outside are clipped.
+        Lowest and highest value to represent, for each tensor of :func:`rounded`; values outside are clipped.
     weight_bits : int
         7: weights are stored as -64..64; 8: as -127..127.
     """
@@ -121,7 +120,7 @@ class _Writer:
             self._emit("DequantizeLinear", [f"{result}_rounded", *scale], f"{result}_real")
 
     def _stay_rounded(self, node: NodeProto, scale: Scale) -> None:
-        """max(x, 0) and Flatten of what is rounded need no arithmetic: the stored numbers keep their scale."""
+        """max(x, 0) and Flatten of a rounded tensor need no arithmetic: the stored numbers keep their scale."""
         source, result = node.input[0], node.output[0]
         constants = self._constants(source, scale)
         if node.op_type == "Relu":
@@ -132,7 +131,7 @@ class _Writer:
         self._scales[result] = scale
 
     def _weights(self, node: NodeProto, source: Scale) -> List[str]:
-        """The weight and bias of a layer, rounded; the bias in units of input scale times weight scale."""
+        """Names of the rounded weight and bias of a layer; the bias is in units of input scale times weight scale."""
         weight = numpy_helper.to_array(self._floats[node.input[1]]).astype(np.float64)
         flat = np.abs(weight).reshape(len(weight), -1).max(axis=1)
         scale = (np.where(flat > 0, flat, 1.0) / self._weight_max).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Checkpoint -> 8-bit ONNX or OpenVINO file, kept only if it embeds faces almost as MXNet does.
+"""Checkpoint -> 8-bit ONNX or OpenVINO file, kept only if its embeddings of faces are close to MXNet's.
 
 Batch norm is folded, channels are equalised (:mod:`insight.export.equalise`), and the ranges of feature maps are
-those that calibration faces show. Without the second step a MobileFaceNet loses its channels of small range. What
-is rounded where, :mod:`insight.export.qdq` says.
+measured on calibration faces. Without the second step a MobileFaceNet loses its channels of small range.
+:mod:`insight.export.qdq` describes which tensors are rounded.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from .source import naming, open_source
 from .written import files, size, written
 
 BOUND = 0.98  # mean cosine
-COUNT = 200  # faces to calibrate on: with 64 or with 300, cosines are the same
-BATCH = 4  # faces at a time: every feature map of theirs is in memory
-# At either end of the range of a feature map, this part of the faces stays within: single faces with single wild
-# values would take the resolution from all others.
+COUNT = 200  # calibration faces; 64 or 300 give the same cosines
+BATCH = 4  # faces at a time; all their feature maps are in memory
+# Share of the faces whose values lie inside the range, at either end: outliers of single faces would cost resolution
+# for all others.
 COVERED = 0.9
 
 
 class Int8Export(NamedTuple):
-    """What was written."""
+    """Result of an export."""
 
     path: Path
-    size: int  # bytes of all its files
+    size: int  # bytes of all files
     float32_size: int  # bytes of the same network as float32 ONNX
     graph: str  # plain or fast
     weight_bits: int  # 7 or 8
-    overflows: bool  # whether this processor's sums of its weights overflow
-    calibrated: int  # faces
-    parity: parity.Parity  # to MXNet, on other faces
-    accuracy: Optional[Tuple[float, float]]  # float32's and its own, where a verification set was given
-    notes: List[str]  # what had to be assumed about the checkpoint
+    overflows: bool  # whether sums with its weights overflow on this processor
+    calibrated: int  # number of calibration faces
+    parity: parity.Parity  # agreement with MXNet, on other faces
+    accuracy: Optional[Tuple[float, float]]  # of float32 and of this file; None without a verification set
+    notes: List[str]  # assumptions about the checkpoint
 
 
 class Seen(NamedTuple):
-    """What a tensor held over all faces: its range (low, high), and the largest magnitude (C,) of each channel."""
+    """Values of a tensor over all faces: its range (low, high), and the largest magnitude (C,) of each channel."""
 
     low: float
     high: float
@@ -84,29 +84,29 @@ def export_int8(
     output : str
         A .onnx file (QDQ form), or OpenVINO's .xml with its .bin beside it.
     calibrate : str or ImageSource
-        Faces to find ranges on: identity folders, a .rec or a .bin.
+        Faces to measure ranges on: identity folders, a .rec or a .bin.
     num_calibrate : int
-        How many of them, from all over the source.
+        Number of calibration faces, spread over the source.
     graph : str, optional
-        ``fast``, whose operators ONNX Runtime all computes in 8 bits; or ``plain``, with PReLU, which OpenVINO
-        computes in 8 bits and ONNX Runtime slowly. Where missing fast for .onnx and plain for .xml.
+        ``fast``, which ONNX Runtime computes in 8 bits throughout; or ``plain``, with PReLU, which OpenVINO computes in
+        8 bits and ONNX Runtime slowly. By default fast for .onnx and plain for .xml.
     faces, count, bound
-        The images of the parity gate, how many, and the least mean cosine. Where ``faces`` is missing, ``count`` of
-        the calibration source on which it was not calibrated.
+        The images of the parity gate, their number, and the lowest mean cosine to accept. Without ``faces``, ``count``
+        images of the calibration source that are not used for calibration.
     target : str, optional
         A verification .bin, to compare accuracy on.
     overwrite : bool
-        Replace files that are there.
+        Replace existing files.
     weight_bits : int
-        7, exact on every processor; or 8, nearer to float32, whose sums overflow on x86 processors without VNNI.
+        7, exact on every processor; or 8, closer to float32, whose sums overflow on x86 processors without VNNI.
     image_size : (int, int), optional
-        Height and width that the network takes, where the checkpoint does not state them.
+        Height and width of the images, if the checkpoint does not state them.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, there are too few faces, an operator has no translation, the size of the images
-        is not known, or a runtime is not installed.
+        A file is missing or damaged or already exists, there are too few faces, an operator has no translation, the
+        size of the images is not known, or a runtime is not installed.
     CheckFailed
         The mean cosine is below the bound; nothing was written.
     """
@@ -122,7 +122,7 @@ def export_int8(
     calibration = calibrate if isinstance(calibrate, ImageSource) else image_source(calibrate)
     if faces is None:
         if count < 1:
-            raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared by them")
+            raise InsightError(f"--num-faces {count}: must be at least 1; the files are compared on them")
         seen, compared = _faces(calibration, num_calibrate, count, image_size)
     else:
         seen, _ = _faces(calibration, num_calibrate, 0, image_size)
@@ -141,7 +141,7 @@ def export_int8(
         accuracy = None
         if eval_set:
             float32 = engines.load(spec, engine="auto", image_size=image_size)
-            accuracy = tuple(_accuracy(each, eval_set) for each in (float32, engine))
+            accuracy = tuple(_accuracy(evaluated, eval_set) for evaluated in (float32, engine))
     return Int8Export(
         *(paths[0], size(paths), float32_size, graph, weight_bits, engine.overflows, len(seen)),
         *(agreement, accuracy, source.notes),
@@ -149,7 +149,7 @@ def export_int8(
 
 
 def _gate(path: str, reference: Engine, engine: OnnxEngine, faces: np.ndarray, bound: float) -> parity.Parity:
-    """:func:`parity.gate`, with the likely reason where this processor cannot compute with the file."""
+    """:func:`parity.gate`, whose error names the likely reason if sums of the file overflow on this processor."""
     try:
         return parity.gate(path, reference, engine, faces, bound, of="mean")
     except CheckFailed as error:
@@ -177,7 +177,7 @@ def quantize(
     graph : str
         ``plain`` or ``fast``.
     faces : numpy.ndarray
-        (N, 3, H, W) uint8, RGB: what ranges are found on.
+        (N, 3, H, W) uint8, RGB: images to measure ranges on.
     properties : dict of str to str, optional
         Added to the file's metadata.
     weight_bits : int
@@ -185,15 +185,15 @@ def quantize(
     """
     folded = fold.fold(model)
     channelled = [node.name for group in equalise.groups(folded) for node in group]
-    wide = look(to_onnx(folded), faces, channelled, "finding channels")
+    wide = look(to_onnx(folded), faces, channelled, "measuring channels")
     even = equalise.equalise(folded, {name: seen.peaks for name, seen in wide.items()})
     network = to_onnx(even, graph, properties)
-    ranges = look(network, faces, qdq.rounded(network), "finding ranges")
+    ranges = look(network, faces, qdq.rounded(network), "measuring ranges")
     return qdq.to_qdq(network, {name: (seen.low, seen.high) for name, seen in ranges.items()}, weight_bits)
 
 
 def look(network: ModelProto, faces: np.ndarray, names: Sequence[str], what: str) -> Dict[str, Seen]:
-    """What tensors of a network hold when it embeds faces, (N, 3, H, W) uint8, RGB.
+    """Ranges of named tensors of a network while it embeds faces, (N, 3, H, W) uint8, RGB.
 
     Raises
     ------
@@ -201,18 +201,18 @@ def look(network: ModelProto, faces: np.ndarray, names: Sequence[str], what: str
         A value is not finite.
     """
     run = observe(_showing(network, names))
-    found: Dict[str, List[tuple]] = {name: [] for name in names}
+    batches: Dict[str, List[tuple]] = {name: [] for name in names}
     for batch in track(_batches(faces), what, -(-len(faces) // BATCH), "batches"):
         for name, values in run(batch).items():
             if not np.isfinite(values).all():
                 raise InsightError(f"its layer {name} gives NaN or infinity on a face; the network is broken")
             values = values.reshape(*(values.shape[:2] if values.ndim > 1 else (1, values.size)), -1)
-            found[name].append((values.min(axis=(1, 2)), values.max(axis=(1, 2)), np.abs(values).max(axis=(0, 2))))
-    return {name: _seen(parts) for name, parts in found.items()}
+            batches[name].append((values.min(axis=(1, 2)), values.max(axis=(1, 2)), np.abs(values).max(axis=(0, 2))))
+    return {name: _seen(parts) for name, parts in batches.items()}
 
 
 def _showing(network: ModelProto, names: Sequence[str]) -> bytes:
-    """The network with those tensors as its outputs; bytes, so that no second copy of its weights stays."""
+    """The network with those tensors as its outputs; as bytes, so that no second copy of its weights is kept."""
     shown = ModelProto()
     shown.CopyFrom(network)
     shown.graph.ClearField("output")
@@ -232,19 +232,19 @@ def _batches(faces: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _faces(source: ImageSource, count: int, others: int, size: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
-    """``count`` faces from all over a source and ``others`` from between them.
+    """``count`` faces spread over a source and ``others`` other ones between them, each (N, 3, H, W) uint8, RGB.
 
     Raises
     ------
     InsightError
-        It has fewer.
+        The source has fewer faces.
     """
     if count < 1:
         raise InsightError(f"--num-calibrate {count}: must be at least 1")
     if len(source) < count + others:
         more = f" and {others} more to compare on" if others else ""
         raise InsightError(
-            f"{source.path}: {len(source)} faces, and --num-calibrate {count}{more} are wanted; give more or lower it"
+            f"{source.path}: {len(source)} faces, but --num-calibrate {count}{more} are needed; give more or lower it"
         )
     chosen = np.linspace(0, len(source) - 1, count + others).round().astype(int)
     aside = np.zeros(len(chosen), bool)

@@ -1,4 +1,4 @@
-"""Checkpoint -> the checkpoint that ships: the embedding and nothing behind it, with its lineage beside it."""
+"""Checkpoint -> checkpoint for deployment: the layers up to the embedding, with its lineage beside it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..runs import lineage
 from . import parity
 from .source import open_source
 
-EPOCH = 0  # of a slimmed checkpoint, as InsightFace's model_slim numbers it
+EPOCH = 0  # epoch number of a slimmed checkpoint, as in InsightFace's model_slim
 
 
 class SlimResult(NamedTuple):
-    """What was written: its prefix and epoch, bytes of symbol and params before and after, stages of its lineage,
-    agreement with the source; and what had to be assumed about that.
+    """Result: prefix and epoch, size of symbol and params in bytes before and after, number of training stages in the
+    lineage, agreement with the source; and notes on what was assumed about the source.
     """
 
     prefix: str
@@ -45,37 +45,38 @@ def slim(
 ) -> SlimResult:
     """Cut a checkpoint at its embedding and write it under a new prefix, epoch 0.
 
-    Where it is known how the checkpoint was trained, ``PREFIX-lineage.json`` goes with it. The symbol states the size
-    of the images where it is known; an assumption is not written down as a fact.
+    If it is known how the checkpoint was trained, ``PREFIX-lineage.json`` is written too. The symbol states the size of
+    the images if it is known; an assumed size is not written.
 
     Parameters
     ----------
     spec : str
         ``prefix,epoch``.
     output : str, optional
-        Prefix of what is written; the source's with an ``s`` behind it where missing.
+        Prefix of the result; by default the source's with an ``s`` appended.
     fold_bn : bool
-        Fold batch norm into the layers beside it where that is exact, and drop Dropout.
+        Fold batch norm into neighbouring layers where that is exact, and drop Dropout.
     layer : str
         The layer whose output is the embedding; it is written as ``fc1``.
     faces, count, bound
-        The images of the parity gate, how many, and the least cosine.
+        The images of the parity gate, their number, and the lowest cosine to accept.
     overwrite : bool
-        Replace files that are there. The source is never replaced.
+        Replace existing files. The source is never replaced.
     image_size : (int, int), optional
-        Height and width that the network takes, where the checkpoint does not state them.
+        Height and width of the images, if the checkpoint does not state them.
 
     Raises
     ------
     InsightError
-        A file is missing, damaged or in the way; the graph has no such layer; the size of the images is not known.
+        A file is missing or damaged or already exists; the graph has no such layer; the size of the images is not
+        known.
     CheckFailed
-        What was written embeds unlike the source; it was removed again.
+        The embeddings of the result differ from those of the source; nothing was written.
     """
     prefix, epoch = checkpoint.parse_spec(spec)
     output = output or f"{prefix}s"
     if not os.path.basename(output):
-        raise InsightError(f"--output {output}: a folder, and a prefix is wanted; for example {output}model")
+        raise InsightError(f"--output {output}: is a folder; want a prefix, for example {output}model")
     symbol, params, origin = checkpoint.symbol_path(output), checkpoint.params_path(output, EPOCH), lineage.path(output)
     _refuse_source(prefix, epoch, output)
     if not overwrite:

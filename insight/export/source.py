@@ -1,4 +1,4 @@
-"""What an export starts from: a checkpoint cut at its embedding, in plain MXNet too, and where it comes from."""
+"""The source of an export: a checkpoint cut at its embedding, the same network in plain MXNet, and its provenance."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Source(NamedTuple):
     Attributes
     ----------
     model : GraphModel
-        From the images, whose size its input states, to the embedding.
+        From the images, whose size the input variable states, to the embedding.
     network : MXNetEngine
-        The same in plain MXNet, with which the parity gate compares.
+        The same in plain MXNet, the reference of the parity gate.
     stages : list of lineage.Stage
-        How it was trained; empty where that is not known.
+        Its training stages; empty if not known.
     properties : dict of str to str
         Metadata: name and number of the checkpoint, and :func:`provenance`.
     size_known : bool
-        Whether the size of the images is a fact; else it is assumed.
+        False if the size of the images is assumed.
     notes : list of str
-        What the checkpoint does not say and had to be assumed.
+        What was assumed because the checkpoint does not state it.
     """
 
     model: GraphModel
@@ -44,7 +44,7 @@ class Source(NamedTuple):
 
 
 def open_source(spec: str, layer: str = cut.EMBEDDING, image_size: Optional[Tuple[int, int]] = None) -> Source:
-    """Open ``prefix,epoch``, a training checkpoint or one that was cut already.
+    """Open ``prefix,epoch``, a training checkpoint or a slimmed one.
 
     ``image_size`` is as in :func:`insight.engines.load`.
 
@@ -54,9 +54,9 @@ def open_source(spec: str, layer: str = cut.EMBEDDING, image_size: Optional[Tupl
         A file is missing or damaged, the graph has no such layer, or the size of its images is not known.
     """
     prefix, epoch = checkpoint.parse_spec(spec)
-    held = checkpoint.load(prefix, epoch)
+    saved = checkpoint.load(prefix, epoch)
     with naming(spec):
-        opened = open_network(held, image_size, layer)
+        opened = open_network(saved, image_size, layer)
     stages = lineage.stages(prefix, epoch)
     network = MXNetEngine(opened, spec, graph="plain")
     properties = {"source": f"{Path(prefix).name},{epoch}", **provenance(stages)}
@@ -65,7 +65,7 @@ def open_source(spec: str, layer: str = cut.EMBEDDING, image_size: Optional[Tupl
 
 @contextmanager
 def naming(spec: str) -> Iterator[None]:
-    """Put the model in front of what is wrong with its graph."""
+    """Prefix errors about a graph with the name of the model."""
     try:
         yield
     except InsightError as error:
@@ -73,10 +73,10 @@ def naming(spec: str) -> Iterator[None]:
 
 
 def provenance(stages: Sequence[lineage.Stage]) -> Dict[str, str]:
-    """Metadata that says where a network comes from; nothing where that is not known.
+    """Metadata that records the training of a network; empty if it is not known.
 
     ``data_set`` is the hash of the last stage's training set, ``network`` and ``loss`` are its options, and
-    ``lineage`` is all stages, for :func:`insight.runs.lineage.from_metadata`.
+    ``lineage`` contains all stages, for :func:`insight.runs.lineage.from_metadata`.
     """
     if not stages:
         return {}
@@ -90,7 +90,7 @@ def provenance(stages: Sequence[lineage.Stage]) -> Dict[str, str]:
 
 
 def loss(options: Mapping[str, Any]) -> str:
-    """``arcface s=64 m=0.5`` of a stage's options; the bare ``loss_type`` if no margin of this release fits them."""
+    """``arcface s=64 m=0.5`` from a stage's options; only the ``loss_type`` if no margin of this release fits them."""
     name = str(options.get("loss_type", ""))
     try:
         kind = margins.get(name)

@@ -1,4 +1,4 @@
-"""A network's ONNX as the file that was asked for, .onnx or OpenVINO's .xml and .bin, kept only if it passes."""
+"""Write a network's ONNX as .onnx or as OpenVINO's .xml and .bin; the files are kept only if no error is raised."""
 
 from __future__ import annotations
 
@@ -23,44 +23,43 @@ SUFFIXES = (".onnx", ".xml")
 
 
 def files(output: str, overwrite: bool) -> List[Path]:
-    """The files that an output stands for; the first is the one that names it.
+    """The files of an output; the first is the one that is named.
 
     Raises
     ------
     InsightError
-        Its suffix is not known, one of them is there and may not be replaced, or its .bin is that of ncnn's .param.
+        The suffix is not known, a file already exists and ``overwrite`` is not set, or its .bin belongs to ncnn's
+        .param.
     """
     if Path(output).suffix.lower() not in SUFFIXES:
-        raise InsightError(
-            f"--output {output}: must end in .onnx, or in .xml for OpenVINO, by which embed and others know it"
-        )
+        raise InsightError(f"--output {output}: must end in .onnx, or in .xml for OpenVINO; embed goes by the suffix")
     paths = model_files(output)
     if len(paths) > 1:
         refuse_weights_of(paths[0].with_suffix(".param"))
     for path in paths:
         if path.exists() and not overwrite:
-            raise InsightError(f"{path}: is there already; give another --output, or --overwrite")
+            raise InsightError(f"{path}: already exists; give another --output, or --overwrite")
     return paths
 
 
 def refuse_weights_of(other: Path) -> None:
-    """Raise if another runtime's file stands beside an output: the .bin of its name is taken, --overwrite or not."""
+    """Raise if another runtime's file of this name exists: the .bin belongs to it, with or without --overwrite."""
     if other.exists():
-        raise InsightError(f"{other.with_suffix('.bin')}: holds the weights of {other.name}; give another --output")
+        raise InsightError(f"{other.with_suffix('.bin')}: contains the weights of {other.name}; give another --output")
 
 
 @contextmanager
 def written(paths: List[Path], model: ModelProto, overwrite: bool) -> Iterator[OnnxEngine]:
-    """Write the files under hidden names, and yield them loaded in their runtime; they appear if nothing is raised.
+    """Write the files under hidden names, yield the loaded engine, and rename them if the block raises nothing.
 
     Parameters
     ----------
     paths : list of Path
         From :func:`files`.
     model : onnx.ModelProto
-        Written to OpenVINO's format with its weights as they are: float32 is not cut to float16.
+        Written to OpenVINO's format with unchanged weights: float32 is not reduced to float16.
     overwrite : bool
-        Whether files that another run has written meanwhile may be replaced.
+        Whether to replace files that another run has written in the meantime.
     """
     path = paths[0]
     content = model.SerializeToString(deterministic=True)
@@ -72,15 +71,15 @@ def written(paths: List[Path], model: ModelProto, overwrite: bool) -> Iterator[O
                 refuse_existing(path.parent, [path.name])
         return
     with TemporaryDirectory(prefix="insight-openvino-") as temporary:
-        made = Path(temporary, "network.xml")
-        openvino.save(content, made)
-        yield OpenVINOEngine(str(made))
-        names = [part.name for part in reversed(paths)]  # the .xml last: it is the one that is opened
+        converted = Path(temporary, "network.xml")
+        openvino.save(content, converted)
+        yield OpenVINOEngine(str(converted))
+        names = [part.name for part in reversed(paths)]  # the .xml last, because it is the file that is opened
         with commit_together(path.parent, names, overwrite) as staging:
-            for source, part in zip(model_files(str(made)), paths):
+            for source, part in zip(model_files(str(converted)), paths):
                 shutil.copyfile(source, staging.path(part.name))
 
 
 def size(paths: List[Path]) -> int:
-    """Bytes of all files together."""
+    """Total size of the files in bytes."""
     return sum(os.path.getsize(path) for path in paths)

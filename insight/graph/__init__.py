@@ -1,1 +1,1 @@
-"""The symbol's graph as Python nodes, and exact rewrites of it for inference."""
+"""The graph of a symbol as Python nodes, and exact rewrites of it for inference."""

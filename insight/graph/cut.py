@@ -1,7 +1,7 @@
-"""Cut a training graph down to its embedding.
+"""Cut a training graph at its embedding.
 
-InsightFace's training graphs go on behind ``fc1_output`` (BlockGrad, one_hot, fc7, SoftmaxOutput),
-and take ``softmax_label``; what ships ends at ``fc1_output`` and takes ``data`` alone.
+InsightFace's training graphs continue after ``fc1_output`` (BlockGrad, one_hot, fc7, SoftmaxOutput), and take
+``softmax_label``; a graph for deployment ends at ``fc1_output`` and takes only ``data``.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ FLOATS = ("float16", "float32", "float64")
 
 
 def cut(model: GraphModel, layer: str = EMBEDDING) -> GraphModel:
-    """The part of a model that turns images into embeddings.
+    """The part of a model that computes embeddings from images.
 
-    Keeps the nodes before ``layer`` and the parameters that they use. Its output is then named
-    ``fc1_output`` and its input ``data``. Each BatchNorm states ``fix_gamma``, and where that is
-    True its gamma is stored as ones: MXNet takes it so, most converters read what is stored. A network that was
-    trained in float16 becomes one of float32: its arrays are widened, its casts left out.
+    Keeps the nodes up to ``layer`` and the parameters that they use. Its output is named ``fc1_output`` and its input
+    ``data``. Each BatchNorm states ``fix_gamma``, and if that is True its gamma is stored as ones: MXNet ignores the
+    stored values then, but most converters read them. A network that was trained in float16 becomes float32: its arrays
+    are widened and its casts removed.
 
     Parameters
     ----------
     model : GraphModel
-        As trained, or cut already. It is left alone.
+        As trained, or cut already. It is not modified.
     layer : str
         Name of the embedding layer, with or without ``_output``.
 
     Raises
     ------
     InsightError
-        No such layer (the message lists the candidates), or a parameter is missing.
+        There is no such layer (the message lists candidates), or a parameter is missing.
     """
     model = model.copy()
     name = layer[: -len("_output")] if layer.endswith("_output") else layer
     head = model.graph.find(name)
     if head is None:
         raise InsightError(
-            f"the graph has no layer {name!r} whose output would be the embedding; {_say_candidates(model.graph)}"
+            f"the graph has no layer {name!r} whose output would be the embedding; {_remedy(model.graph)}"
         )
     model.graph.outputs = [Ref(head)]
     _name_input(model)
@@ -57,31 +57,31 @@ def cut(model: GraphModel, layer: str = EMBEDDING) -> GraphModel:
 
 
 def candidates(graph: Graph) -> list:
-    """Names of layers whose output may be an embedding: (N, E) by the operator that makes it."""
+    """Names of layers whose output may be an embedding: (N, E), judged by the operator."""
     flat = {"FullyConnected", "Flatten", "flatten", "L2Normalization"}
-    found = []
+    names = []
     for node in graph.operators():
         source = node.inputs[0].node.op if node.inputs else ""
         if node.op in flat or (node.op in ("BatchNorm", "Dropout", "LeakyReLU") and source in flat):
-            found.append(node.name)
-    return found
+            names.append(node.name)
+    return names
 
 
-def _say_candidates(graph: Graph) -> str:
-    found = candidates(graph)
-    if not found:
+def _remedy(graph: Graph) -> str:
+    names = candidates(graph)
+    if not names:
         return "nor any other that gives one vector per image: is this a face-embedding network?"
-    return f"candidates: {', '.join(found[-8:])}; slim the model with model-slim --layer NAME"
+    return f"candidates: {', '.join(names[-8:])}; slim the model with model-slim --layer NAME"
 
 
 def _name_input(model: GraphModel) -> None:
-    """Call the one variable without an array ``data``; complain where there are others."""
+    """Rename the one variable without an array to ``data``; raise InsightError if there is none or another one."""
     free = [node for node in model.graph.variables() if node.name not in model.params]
     images = [node for node in free if node.name == INPUT] or free[: len(free) == 1]
     missing = [node.name for node in free if node not in images]
     if missing:
         names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise InsightError(f"the params file lacks {names}; it belongs to another symbol, or was cut short")
+        raise InsightError(f"the params file lacks {names}; it belongs to another symbol, or is cut short")
     if not images:
         raise InsightError("the graph has no input: every variable has an array in the params file")
     images[0].name = INPUT
@@ -98,9 +98,9 @@ def _as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _drop_variable_attributes(model: GraphModel) -> None:
-    """Initialisers and multipliers, which only training reads, and copies of operators' options.
+    """Drop initialisers and multipliers, which only training reads, and copies of operators' options.
 
-    The shape stays where it cannot be inferred: of the images, and of a slope that all channels share.
+    Shapes that cannot be inferred are kept: those of the images, and of a slope that all channels share.
     """
     for node in model.graph.variables():
         alone = node.name == INPUT or model.params[node.name].size == 1

@@ -1,9 +1,9 @@
-"""Fold batch norm into the convolution or fully connected layer beside it; drop what inference does not need.
+"""Fold batch norm into neighbouring convolutions or fully connected layers; drop nodes that inference does not need.
 
 At inference BN(y) = scale * y + shift per channel, with scale = gamma / sqrt(var + eps) and
-shift = beta - mean * scale. Behind a convolution that is a change of its weight and bias, always exact.
-Before one it is exact only without padding: the zeros of a border are zeros behind the batch norm, and
-a bias cannot tell them from the inside. Where it is not exact the batch norm stays.
+shift = beta - mean * scale. After a convolution it can be folded into weight and bias exactly. Before a convolution
+that is exact only without padding: padding adds zeros after the batch norm, and a bias would shift them as well. If
+folding is not exact, the batch norm is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IDENTITY = ("Dropout", "_copy", "identity", "BlockGrad", "stop_gradient")  # at 
 
 
 def fold(model: GraphModel) -> GraphModel:
-    """A model that computes the same with fewer nodes; the given one is left alone."""
+    """A model that computes the same with fewer nodes; the given model is not modified."""
     model = model.copy()
     drop_identities(model.graph)
     for norm in [node for node in model.graph.operators() if node.op == "BatchNorm"]:
@@ -30,12 +30,12 @@ def fold(model: GraphModel) -> GraphModel:
 
 
 def drop_identities(graph: Graph) -> None:
-    """Take out what passes its input on at inference: Dropout and the like."""
+    """Remove nodes that are the identity at inference, such as Dropout."""
     for node in graph.operators():
         if node.op not in IDENTITY or node.text("mode") == "always":
             continue
         if Ref(node) in graph.outputs and node.inputs[0].node.is_variable:
-            continue  # nothing would be left to bear the output's name
+            continue  # no operator would be left to carry the output's name
         graph.replace(Ref(node), node.inputs[0])
 
 
@@ -52,7 +52,7 @@ def affine(model: GraphModel, norm: Node) -> Optional[Tuple[np.ndarray, np.ndarr
 
 
 def _fold_back(model: GraphModel, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
-    """Into the layer that feeds it."""
+    """Fold into the layer before the batch norm; False if that is not possible."""
     layer = norm.inputs[0].node
     if not linear.is_linear(model, layer) or linear.only_use(model.graph, layer, model.graph.consumers()) is None:
         return False
@@ -64,7 +64,7 @@ def _fold_back(model: GraphModel, norm: Node, scale: np.ndarray, shift: np.ndarr
 
 
 def _fold_ahead(model: GraphModel, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
-    """Into the layer that it feeds, where no padding comes between."""
+    """Fold into the layer after the batch norm, unless it has padding; False if that is not possible."""
     uses = model.graph.consumers()
     use = linear.only_use(model.graph, norm, uses)
     while use is not None and use.node.op in linear.FLATTEN:

@@ -1,7 +1,7 @@
-"""Convolution and FullyConnected as linear maps of channels: what rewrites of their neighbours need.
+"""Convolution and FullyConnected as linear maps of channels, for rewrites of their neighbours.
 
-Weights are (out, in / groups, kh, kw) or (out, in); a fully connected layer behind a feature map sees it
-flattened channel by channel. Arithmetic is float64, arrays keep the type they had.
+Weights are (out, in / groups, kh, kw) or (out, in); a fully connected layer after a feature map gets it flattened
+channel by channel. Arithmetic is float64; arrays keep their type.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from .nodes import Graph, GraphModel, Node, Ref, Use
 
 LINEAR = ("Convolution", "FullyConnected")
 FLATTEN = ("Flatten", "flatten")
-ROWS = 64  # of a weight that are in float64 at once
+ROWS = 64  # rows of a weight that are converted to float64 at once
 
 
 def is_linear(model: GraphModel, node: Node) -> bool:
-    """Whether it is a layer whose weight and bias are arrays that we may change."""
+    """Whether a node is a layer with stored weight and bias that may be changed."""
     if node.op not in LINEAR or any(model.array(ref) is None for ref in node.inputs[1:]):
         return False
     if node.op == "FullyConnected":
@@ -39,7 +39,7 @@ def bias_of(model: GraphModel, layer: Node) -> np.ndarray:
 
 
 def scaled(weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """``weight * factor``, computed in float64 and rounded to the weight's type."""
+    """``weight * factor``, computed in float64 and converted to the weight's type."""
     product, factor = np.empty_like(weight, order="C"), np.broadcast_to(factor, weight.shape)
     for rows in _in_parts(weight):
         product[rows] = weight[rows].astype(np.float64) * factor[rows]
@@ -54,12 +54,12 @@ def weighted_sums(weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
 
 
 def _in_parts(weight: np.ndarray) -> Iterator[slice]:
-    """Its rows, few at a time: a fully connected layer in float64 would take more memory than a whole network."""
+    """Blocks of rows: a whole fully connected layer in float64 would need more memory than the network."""
     return (slice(begin, begin + ROWS) for begin in range(0, len(weight), ROWS))
 
 
 def assign(model: GraphModel, layer: Node, weight: np.ndarray, bias: np.ndarray) -> None:
-    """Give a layer its arrays, under their old names unless another layer shares them."""
+    """Replace the arrays of a layer, under the same names unless another layer shares them."""
     kind = model.array(layer.inputs[1]).dtype
     had_bias = len(layer.inputs) > 2 and not layer.flag("no_bias", False)
     layer.inputs[1] = _store(model, layer.inputs[1], weight.astype(kind, copy=False))
@@ -78,7 +78,7 @@ def _store(model: GraphModel, ref: Ref, array: np.ndarray) -> Ref:
 
 
 def input_factor(layer: Node, weight: np.ndarray, per_channel: np.ndarray) -> Optional[np.ndarray]:
-    """Values per input channel (C,), spread so that they multiply the weight; None where they do not fit."""
+    """Values per input channel (C,), reshaped to multiply the weight; None if they do not fit."""
     if layer.op == "FullyConnected":
         spread, rest = divmod(weight.shape[1], len(per_channel))
         return None if rest else np.repeat(per_channel, spread)[None, :]
@@ -90,7 +90,7 @@ def input_factor(layer: Node, weight: np.ndarray, per_channel: np.ndarray) -> Op
 
 
 def only_use(graph: Graph, node: Node, uses: Dict[Node, List[Use]]) -> Optional[Use]:
-    """Where a node's output goes, where it goes to one place and is no output of the graph."""
+    """The only use of a node's output; None if it has several or none, or is an output of the graph."""
     if len(uses[node]) != 1 or any(ref.node is node for ref in graph.outputs):
         return None
     return uses[node][0]

@@ -1,9 +1,8 @@
 """A symbol as Python nodes: read it, rewrite it, build it again.
 
-MXNet reads and upgrades the file (any version back to 0.8); this module works on what
-``Symbol.tojson`` says afterwards, and hands MXNet well-formed JSON back. A graph holds
-references to nodes and no table of them, so that a node that nothing uses is gone by
-itself.
+MXNet reads and upgrades the file (any version back to 0.8); this module works on the output of ``Symbol.tojson``, and
+gives MXNet well-formed JSON back. A graph holds references to its output nodes and no table of nodes, so unused nodes
+disappear automatically.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ import numpy as np
 from .._mxnet import mx
 from ..errors import InsightError
 
-BATCH_NORM_EPS = 1e-3  # the symbol operator's default; Gluon's layer writes its 1e-5 out
+BATCH_NORM_EPS = 1e-3  # the symbol operator's default; Gluon's layer always writes its own, 1e-5
 
-_FORMAT = ["int", 10901]  # of the JSON that we write: MXNet 1.9.1
+_FORMAT = ["int", 10901]  # version in the JSON that we write: MXNet 1.9.1
 
 
 class Node:
@@ -29,9 +28,9 @@ class Node:
     ----------
     op, name : str
     attrs : dict of str to str
-        As MXNet writes them; read them through :meth:`flag`, :meth:`number`, :meth:`shape`.
+        In MXNet's spelling; read them through :meth:`flag`, :meth:`number`, :meth:`shape`.
     inputs : list of Ref
-        In the operator's own order: data, weight, bias, …
+        In the operator's order: data, weight, bias, …
     """
 
     __slots__ = ("attrs", "inputs", "name", "op")
@@ -47,15 +46,15 @@ class Node:
 
     @property
     def is_variable(self) -> bool:
-        """Whether it is an input or a parameter, not an operator."""
+        """Whether the node is an input or a parameter, not an operator."""
         return self.op == "null"
 
     def text(self, key: str, default: str = "") -> str:
-        """An attribute as it stands."""
+        """An attribute as text, unparsed."""
         return self.attrs.get(key, default)
 
     def value(self, key: str, default: Any = None) -> Any:
-        """An attribute as the Python literal that it spells."""
+        """An attribute parsed as a Python literal."""
         text = self.attrs.get(key)
         if text is None:
             return default
@@ -65,7 +64,7 @@ class Node:
             raise InsightError(f"{self}: attribute {key}={text!r} is not readable") from None
 
     def flag(self, key: str, default: bool) -> bool:
-        """An attribute that MXNet spells True, true or 1."""
+        """A boolean attribute; MXNet writes True, true or 1."""
         text = self.attrs.get(key)
         return default if text is None else text.strip().lower() in ("true", "1")
 
@@ -81,14 +80,14 @@ class Node:
 
 
 class Ref(NamedTuple):
-    """One output of a node: what an edge of the graph carries."""
+    """One output of a node, which is the source of an edge of the graph."""
 
     node: Node
     index: int = 0
 
 
 class Graph:
-    """What a symbol computes: its outputs, and through them every node.
+    """The graph of a symbol: its outputs, and all nodes reachable from them.
 
     Parameters
     ----------
@@ -105,7 +104,7 @@ class Graph:
         Raises
         ------
         InsightError
-            It holds control flow (a graph inside a node), which no network here uses.
+            The symbol has control flow (a graph inside a node), which no supported network uses.
         """
         document = json.loads(symbol.tojson())
         nodes: List[Node] = []
@@ -136,7 +135,7 @@ class Graph:
         return mx.sym.load_json(json.dumps(document))
 
     def nodes(self) -> List[Node]:
-        """Every node once, each behind its inputs (depth first, as MXNet orders them)."""
+        """All nodes once, each after its inputs (depth first, in MXNet's order)."""
         order: List[Node] = []
         seen = set()
         for output in self.outputs:
@@ -168,7 +167,7 @@ class Graph:
         return next((node for node in self.nodes() if node.name == name and not node.is_variable), None)
 
     def consumers(self) -> Dict[Node, List[Use]]:
-        """For each node, where its outputs go; the graph's own outputs are no use."""
+        """Uses of the outputs of each node; outputs of the graph do not count as uses."""
         uses: Dict[Node, List[Use]] = {node: [] for node in self.nodes()}
         for node in uses:
             for slot, ref in enumerate(node.inputs):
@@ -176,9 +175,9 @@ class Graph:
         return uses
 
     def replace(self, old: Ref, new: Ref) -> None:
-        """Let everything that reads ``old`` read ``new``, the graph's outputs too; ``new`` must not depend on ``old``.
+        """Replace ``old`` by ``new`` in all inputs and graph outputs; ``new`` must not depend on ``old``.
 
-        A graph output keeps its name: the new node takes it over.
+        A graph output keeps its name: the new node gets the old node's.
         """
         for node in self.nodes():
             node.inputs = [new if ref == old else ref for ref in node.inputs]
@@ -187,13 +186,13 @@ class Graph:
             old.node.name, new.node.name = new.node.name, old.node.name
 
     def fresh_name(self, wanted: str) -> str:
-        """The name, or the name with a number, whichever no node bears yet."""
+        """A name that no node has: the wanted one, numbered if taken."""
         taken = {node.name for node in self.nodes()}
         return next(name for name in _numbered(wanted) if name not in taken)
 
 
 class Use(NamedTuple):
-    """A place where a node's output is read: input ``slot`` of ``node``."""
+    """A use of a node's output: input ``slot`` of ``node``."""
 
     node: Node
     slot: int
@@ -208,13 +207,13 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 class GraphModel:
-    """A graph and the arrays of its parameters, ready to be rewritten.
+    """A graph and the arrays of its parameters.
 
     Parameters
     ----------
     graph : Graph
     params : dict of str to numpy.ndarray
-        Learned and running parameters alike, by the name of their variable.
+        Learned parameters and running statistics, by the name of their variable.
     """
 
     def __init__(self, graph: Graph, params: Dict[str, np.ndarray]):
@@ -223,7 +222,7 @@ class GraphModel:
 
     @classmethod
     def from_mxnet(cls, symbol: mx.sym.Symbol, arg_params: dict, aux_params: dict) -> GraphModel:
-        """From what a checkpoint holds; ``GraphModel.from_mxnet(*checkpoint.load(prefix, epoch))``."""
+        """Build from the content of a checkpoint: ``GraphModel.from_mxnet(*checkpoint.load(prefix, epoch))``."""
         arrays = {**arg_params, **aux_params}
         return cls(Graph.from_symbol(symbol), {name: array.asnumpy() for name, array in arrays.items()})
 
@@ -232,23 +231,23 @@ class GraphModel:
         symbol = self.graph.to_symbol()
         parts = []
         for names in (symbol.list_arguments(), symbol.list_auxiliary_states()):
-            held = [name for name in names if name in self.params]
-            parts.append({name: mx.nd.array(self.params[name], dtype=self.params[name].dtype) for name in held})
+            stored = [name for name in names if name in self.params]
+            parts.append({name: mx.nd.array(self.params[name], dtype=self.params[name].dtype) for name in stored})
         return (symbol, *parts)
 
     def copy(self) -> GraphModel:
-        """A model whose rewriting leaves this one alone; arrays are shared, and never written to."""
+        """A copy whose rewriting does not change this model; the arrays are shared and must not be written to."""
         twin: Dict[Node, Node] = {}
         for node in self.graph.nodes():
             twin[node] = Node(node.op, node.name, node.attrs, [Ref(twin[r.node], r.index) for r in node.inputs])
         return GraphModel(Graph([Ref(twin[ref.node], ref.index) for ref in self.graph.outputs]), self.params)
 
     def array(self, ref: Ref) -> Optional[np.ndarray]:
-        """The parameter that an edge carries, or None where it carries something computed."""
+        """The parameter of an edge; None if its value is computed."""
         return self.params.get(ref.node.name) if ref.node.is_variable else None
 
     def add_parameter(self, name: str, array: np.ndarray) -> Ref:
-        """A new variable with its array, under that name or a numbered one."""
+        """Add a variable with its array, under that name, numbered if taken."""
         name = next(n for n in _numbered(self.graph.fresh_name(name)) if n not in self.params)
         self.params[name] = array
         return Ref(Node("null", name))

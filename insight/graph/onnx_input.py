@@ -1,23 +1,23 @@
-"""What pip insightface makes of an ONNX network, by the rules of its ``model_zoo`` (0.7 to 2.1).
+"""Rules by which pip insightface classifies an ONNX network, from its ``model_zoo`` (0.7 to 2.1).
 
-Needs no MXNet: engines of finished files read this.
+Does not need MXNet, because engines of exported files import it.
 """
 
 from __future__ import annotations
 
 from typing import Iterable, Tuple
 
-LOOK_AT = 8  # nodes at the start among which a normalisation is looked for
+LOOK_AT = 8  # number of first nodes that are searched for a normalisation
 
 
 def normalises(nodes: Iterable) -> bool:
-    """Whether a network takes raw pixels: a subtraction and a multiplication stand among its first nodes, by operator
-    or by name. ArcFaceONNX goes by the name.
+    """Whether a network takes raw pixels: its first nodes include a subtraction and a multiplication, by operator or by
+    name. ArcFaceONNX checks the names.
 
     Parameters
     ----------
     nodes : iterable of onnx.NodeProto
-        Of the graph, from its start.
+        Nodes of the graph in order.
     """
     first = list(nodes)[:LOOK_AT]
     subtracts = any(node.op_type == "Sub" or node.name.startswith(("Sub", "_minus")) for node in first)
@@ -26,13 +26,12 @@ def normalises(nodes: Iterable) -> bool:
 
 
 def is_routed_to_arcface(size: Tuple[int, int]) -> bool:
-    """Whether ``model_zoo.get_model`` takes a network with one output for a face-embedding one, by its image size.
+    """Whether ``model_zoo.get_model`` opens a network with one output as a face-embedding network, by its image size.
 
     Parameters
     ----------
     size : (int, int)
-        Height and width. Others than square ones from 112 in steps of 16 it does not open, and 192x192 is to it a
-        network of landmarks.
+        Height and width. It opens square sizes from 112 in steps of 16 only, and 192x192 as a landmark network.
     """
     height, width = size
     return height == width != 192 and height >= 112 and height % 16 == 0

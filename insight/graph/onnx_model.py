@@ -1,7 +1,7 @@
-"""A model as ONNX, by our own translations (onnx_ops), opset 13.
+"""Convert a model to ONNX with our own translations (onnx_ops), opset 13.
 
-What comes out is a drop-in for pip insightface's ``model_zoo.get_model``, ONNX Runtime, OpenVINO and cv2.dnn: raw
-RGB 0..255 in, the normalisation inside, the batch free, one input ``data`` and one output ``fc1``, no weight among
+The result works unchanged in pip insightface's ``model_zoo.get_model``, ONNX Runtime, OpenVINO and cv2.dnn: input raw
+RGB 0..255, normalisation part of the graph, any batch size, one input ``data`` and one output ``fc1``, no weights among
 the inputs.
 """
 
@@ -19,7 +19,7 @@ from .onnx_ops import translate
 from .onnx_writer import Writer
 
 OPSET = 13
-IR_VERSION = 7  # that of opset 13; every reader of the last years takes it
+IR_VERSION = 7  # the version of opset 13; all readers of recent years support it
 
 
 def to_onnx(model: GraphModel, graph: str = "plain", properties: Optional[Dict[str, str]] = None) -> ModelProto:
@@ -37,7 +37,7 @@ def to_onnx(model: GraphModel, graph: str = "plain", properties: Optional[Dict[s
     Raises
     ------
     NoTranslation
-        An operator, or an option of it, has none; the message names it and its node.
+        An operator or one of its options has no translation; the message names it and its node.
     """
     size = shapes.image_size(model)
     if graph == "fast":
@@ -88,13 +88,13 @@ def _properties(size: Tuple[int, int], dimension: int, graph: str) -> Dict[str, 
 
 
 def _tells_normalisation(nodes: List[NodeProto]) -> bool:
-    """Whether pip insightface's ArcFaceONNX will feed raw pixels: it looks at the names of the first nodes."""
+    """Whether pip insightface's ArcFaceONNX will feed raw pixels: it checks the names of the first nodes."""
     names = [node.name for node in nodes[:LOOK_AT]]
     return any(name.startswith("Sub") for name in names) and any(name.startswith("Mul") for name in names)
 
 
 def _state_no_normalisation(model: GraphModel) -> None:
-    """Put x * 1 - 0 in front: a network that takes raw pixels without it would be fed normalised ones."""
+    """Insert x * 1 - 0 at the input, without which a network that takes raw pixels would be fed normalised ones."""
     data = next(node for node in model.graph.variables() if node.name == cut.INPUT)
     first = Node("_minus_scalar", model.graph.fresh_name("input_minus"), {"scalar": "0"}, [Ref(data)])
     second = Node("_mul_scalar", model.graph.fresh_name("input_times"), {"scalar": "1"}, [Ref(first)])

@@ -1,8 +1,8 @@
 """One ONNX translation per MXNet operator of our networks and InsightFace's. Opset 13.
 
-A translation takes the node and the :class:`Writer`, and appends ONNX nodes. Where the two
-standards differ, the comment says how. Operators that are the identity at inference (Dropout,
-BlockGrad, _copy) never arrive here: :func:`insight.graph.fold.drop_identities` took them out.
+A translation takes the node and the :class:`Writer`, and appends ONNX nodes. Comments describe where the two
+standards differ. Operators that are the identity at inference (Dropout, BlockGrad, _copy) have no translation:
+:func:`insight.graph.fold.drop_identities` removes them before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TRANSLATIONS: Dict[str, Callable[[Writer, Node], None]] = {}
 
 
 def translates(*operators: str) -> Callable:
-    """Decorator: file a translation under MXNet's names for the operator."""
+    """Decorator: register a translation under MXNet's names for the operator."""
 
     def add(translation: Callable) -> Callable:
         for operator in operators:
@@ -44,7 +44,7 @@ def translate(writer: Writer, node: Node) -> None:
 
 
 def unsupported(node: Node, what: str) -> NoTranslation:
-    """An option that a translation does not take."""
+    """The error for an option that a translation does not support."""
     return NoTranslation(f"operator {node.op} at node {node.name!r}: {what} has no ONNX translation here")
 
 
@@ -69,7 +69,7 @@ def convolution(writer: Writer, node: Node) -> None:
 
 @translates("FullyConnected")
 def fully_connected(writer: Writer, node: Node) -> None:
-    """Flatten and Gemm: static, where MXNet's own exporter writes a chain of Shape, Slice and Reshape."""
+    """Flatten and Gemm with static shapes; MXNet's own exporter writes a chain of Shape, Slice and Reshape."""
     if not node.flag("flatten", True) and writer.ranks[node.inputs[0]] != 2:
         raise unsupported(node, "flatten=False on more than two axes")
     inputs = [writer.edge(ref) for ref in (node.inputs[:2] if node.flag("no_bias", False) else node.inputs[:3])]
@@ -81,7 +81,7 @@ def fully_connected(writer: Writer, node: Node) -> None:
 
 @translates("BatchNorm")
 def batch_norm(writer: Writer, node: Node) -> None:
-    """``fix_gamma`` makes gamma one, whatever is stored; MXNet's own exporter forgets that."""
+    """With ``fix_gamma``, gamma is one whatever is stored, which MXNet's own exporter ignores."""
     if node.number("axis", 1) != 1:
         raise unsupported(node, f"axis={node.text('axis')}")
     data, gamma, *rest = node.inputs[:5]
@@ -95,7 +95,7 @@ def batch_norm(writer: Writer, node: Node) -> None:
 
 @translates("LeakyReLU")
 def leaky_relu(writer: Writer, node: Node) -> None:
-    """A slope per channel is (C, 1, 1) in ONNX, which broadcasts from the last axis."""
+    """A slope per channel is (C, 1, 1) in ONNX, because it broadcasts from the last axis."""
     kind = node.text("act_type", "leaky")
     if kind == "prelu":
         slope = writer.parameter(node.inputs[1], node)
@@ -145,12 +145,12 @@ def sqrt(writer: Writer, node: Node) -> None:
 
 @translates("sum", "mean")
 def reduction(writer: Writer, node: Node) -> None:
-    """Without an axis MXNet gives one number as (1,) and ONNX as a scalar; what follows broadcasts either."""
+    """Without an axis MXNet gives shape (1,) and ONNX a scalar; the following operators broadcast either."""
     if node.flag("exclude", False):
         raise unsupported(node, "exclude=True")
     axes, keep = node.shape("axis"), int(node.flag("keepdims", False))
     inputs = [writer.edge(node.inputs[0])]
-    if node.op == "mean":  # its axes became an input only in opset 18
+    if node.op == "mean":  # its axes are an input only from opset 18
         writer.emit("ReduceMean", node, inputs, keepdims=keep, **({"axes": axes} if axes else {}))
         return
     if axes:
@@ -188,8 +188,8 @@ ONNX_ELEMENTWISE = {name: operator for operator, names in ELEMENTWISE.items() fo
 
 @translates(*ONNX_ELEMENTWISE)
 def elementwise(writer: Writer, node: Node) -> None:
-    """A projected shortcut is added by Sum: cv2.dnn (4.8 to 4.11) fuses an Add of two branches, one of them a
-    batch norm, into its convolution, and gives wrong numbers from the second batch size on.
+    """A projected shortcut is added by Sum, because cv2.dnn (4.8 to 4.11) fuses an Add of two branches, one of them a
+    batch norm, into its convolution, and gives wrong numbers for every batch size after the first.
     """
     operator = ONNX_ELEMENTWISE[node.op]
     if operator == "Add" and any(ref.node.op == "BatchNorm" for ref in node.inputs):
@@ -218,8 +218,8 @@ SCALAR = {
 def scalar(writer: Writer, node: Node) -> None:
     """An operation with a number; the ``_r`` ones have the number on the left.
 
-    The name begins with the operator: by Sub and Mul at the start, pip insightface knows that the normalisation
-    is inside.
+    The name starts with the operator: pip insightface recognises a network that normalises its input by the names Sub
+    and Mul among its first nodes.
     """
     operator = SCALAR[node.op]
     number = writer.constant(f"{node.name}_scalar", np.float32(node.number("scalar")))
@@ -246,8 +246,9 @@ def pooling(writer: Writer, node: Node) -> None:
     pad = node.shape("pad", (0,) * len(kernel))
     attrs = {"kernel_shape": kernel, "strides": stride}
     if kind == "avg" and convention == "full":
-        # By ceil_mode, ONNX Runtime 1.19 to 1.22 divides by the whole window, also where it reaches beyond the map.
-        # With stride - 1 more pixels behind the map rounding down gives as many windows, and padding does not divide.
+        # With ceil_mode, ONNX Runtime 1.19 to 1.22 divides by the size of the whole window, even if it extends beyond
+        # the map. With stride - 1 more pixels of padding at the end, rounding down gives the same number of windows,
+        # and padding does not count in the divisor.
         if any(pad) and node.flag("count_include_pad", True):
             raise unsupported(node, "an average with pooling_convention=full over padding that counts")
         behind = tuple(p + s - 1 for p, s in zip(pad, stride))

@@ -1,4 +1,4 @@
-"""A checkpoint as the network that everything evaluates and exports: cut at its embedding, its image size settled."""
+"""Open a checkpoint for evaluation and export: cut at its embedding, with a known or assumed image size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from .fold import IDENTITY
 from .linear import FLATTEN, LINEAR
 from .nodes import GraphModel
 
-# Operators that leave the values of pixels as they are, or average them.
+# Operators that keep the values of pixels, or average them.
 PASSING = (*IDENTITY, *CASTS, *FLATTEN, "Pooling", "Pad", "pad", "Reshape", "reshape", "transpose")
-RAW_PIXELS = (
-    "does not normalise pixels inside its graph, as InsightFace's networks do; it gets them as they are, RGB 0..255"
-)
+RAW_PIXELS = "does not normalise pixels inside its graph, as InsightFace's networks do; it gets raw pixels, RGB 0..255"
 
 
 class OpenNetwork(NamedTuple):
@@ -23,13 +21,13 @@ class OpenNetwork(NamedTuple):
     Attributes
     ----------
     model : GraphModel
-        From the images, whose size its input states, to the embedding.
+        From the images, whose size the input variable states, to the embedding.
     size : (int, int)
         Height and width of the images.
     known : bool
-        Whether the size is a fact; else it is assumed.
+        False if the size is assumed.
     notes : list of str
-        What was assumed, for people.
+        What was assumed, for a command to print.
     """
 
     model: GraphModel
@@ -39,7 +37,7 @@ class OpenNetwork(NamedTuple):
 
 
 def open_network(checkpoint, image_size: Optional[shapes.Size] = None, layer: str = EMBEDDING) -> OpenNetwork:
-    """Cut a checkpoint at its embedding and settle the size of its images.
+    """Cut a checkpoint at its embedding and determine the size of its images.
 
     Parameters
     ----------
@@ -52,7 +50,7 @@ def open_network(checkpoint, image_size: Optional[shapes.Size] = None, layer: st
     Raises
     ------
     InsightError
-        As :func:`insight.graph.cut.cut` and :func:`insight.graph.shapes.settle` raise it.
+        As raised by :func:`insight.graph.cut.cut` and :func:`insight.graph.shapes.settle`.
     """
     model = cut(GraphModel.from_mxnet(*checkpoint), layer)
     settled = shapes.settle(model, image_size)

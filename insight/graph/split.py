@@ -2,15 +2,15 @@
 
 MXNet's and ONNX Runtime's CPU kernels keep feature maps in a blocked layout for convolution, ReLU and sum, but
 not for a PReLU with a slope per channel, which costs more than the convolutions around it. With a slope a,
-PReLU(y) = (1-a) relu(y) + a y, for any a, and both terms can be had from operators that stay in the layout:
+PReLU(y) = (1-a) relu(y) + a y, for any a, and both terms can be computed by operators that keep the layout:
 
-- ``ahead``: a depthwise layer with weight K comes next, K * PReLU(y) = (1-a)K * relu(y) + aK * y;
-- ``back``: a depthwise layer with weight K and bias b made y = K*x + b. With s = -1 where a > 1, else 1,
-  s PReLU(y) = relu(|1-a| (K*x + b)) + s a (K*x + b), and s goes into the weights of what comes next;
-- ``beside``: no neighbour is depthwise, so a depthwise 1x1 layer multiplies each term.
+- ``ahead``: the next layer is depthwise with weight K, K * PReLU(y) = (1-a)K * relu(y) + aK * y;
+- ``back``: the previous layer is depthwise with weight K and bias b, y = K*x + b. With s = -1 where a > 1, else 1,
+  s PReLU(y) = relu(|1-a| (K*x + b)) + s a (K*x + b), and s is multiplied into the weights of the next layers;
+- ``beside``: no neighbour is depthwise, so an additional depthwise 1x1 layer multiplies each term.
 
-Depthwise layers cost next to nothing, so doubling one is cheap; doubling a full convolution is not, and on LResNet
-loses more than PReLU costs. Fold batch norm first.
+Depthwise layers are cheap, so a second one costs little; a second full convolution would cost more than PReLU on
+LResNet. Fold batch norm first.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .nodes import GraphModel, Node, Ref, Use
 
 
 def split(model: GraphModel, size: Optional[tuple] = None) -> GraphModel:
-    """A model that computes the same with PReLU on feature maps split in two; the given one is left alone.
+    """A model that computes the same with each PReLU on feature maps split in two; the given model is not modified.
 
     Parameters
     ----------
     model : GraphModel
         Folded, ending at the embedding.
     size : (int, int), optional
-        Height and width of its images; found out where missing.
+        Height and width of its images; by default those of :func:`insight.graph.shapes.image_size`.
     """
     model = model.copy()
     edges = shapes.infer(model, size or shapes.image_size(model))
     for prelu in [node for node in model.graph.operators() if _is_prelu(model, node)]:
         edge = edges[Ref(prelu)]
         if len(edge) != 4 or edge[2] * edge[3] == 1:
-            continue  # one value per channel: there is no layout to keep
+            continue  # one value per channel has no layout to keep
         slope = np.broadcast_to(model.array(prelu.inputs[1]).astype(np.float64), (edge[1],))
         _split_back(model, prelu, slope) or _split_ahead(model, prelu, slope) or _split_beside(model, prelu, slope)
     return model
@@ -65,7 +65,7 @@ def _sum(name: str, left: Ref, right: Ref) -> Ref:
 def _layer(
     model: GraphModel, like: Node, name: str, source: Ref, weight: np.ndarray, bias: Optional[np.ndarray]
 ) -> Ref:
-    """A convolution with the geometry of another and its own arrays."""
+    """A convolution with the geometry of ``like`` and new arrays."""
     kind = model.array(like.inputs[1]).dtype
     inputs = [source, model.add_parameter(f"{name}_weight", weight.astype(kind))]
     if bias is not None:
@@ -92,7 +92,7 @@ def _split_back(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
 
 
 def _give_sign(model: GraphModel, uses: List[Use], sign: np.ndarray) -> bool:
-    """Multiply the input channels of the layers that read; False, and nothing done, if one cannot take it."""
+    """Multiply the input channels of the reading layers by ``sign``; False, without changes, if one is not linear."""
     factors = []
     for use in uses:
         if use.slot != 0 or not linear.is_linear(model, use.node):
@@ -132,5 +132,5 @@ def _split_beside(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
 
 
 def _rows(per_channel: np.ndarray) -> np.ndarray:
-    """(C,) to (C, 1, 1, 1): one row of a depthwise weight each."""
+    """Reshape (C,) to (C, 1, 1, 1), the shape of a depthwise weight."""
     return per_channel.reshape(-1, 1, 1, 1)

@@ -1,8 +1,8 @@
 """IJB-B and IJB-C: templates of several images and videos, compared 1:1 and searched 1:N.
 
-After InsightFace's ``Evaluation/IJB/ijb_11.py``, ``IJB_1N.py`` and ``ijb_evals.py`` @9fc3cc9c, for embeddings of any
-length. In their names for settings, F1 is the sum with the mirror image, D1 the weight by the detector's score, N1 an
-image's weight by the length of its embedding (:func:`image_features` with ``unit=False``).
+After InsightFace's ``Evaluation/IJB/ijb_11.py``, ``IJB_1N.py`` and ``ijb_evals.py`` @9fc3cc9c, for any embedding size.
+In their names for settings, F1 is the sum with the mirror image, D1 weighting by the detector's score, N1 weighting by
+the length of the embedding (:func:`image_features` with ``unit=False``).
 
 Shapes: N images, T templates, E length of an embedding, P pairs.
 """
@@ -26,11 +26,11 @@ from .search import check_shapes, highest, score
 FPRS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 RANKS = (1, 5, 10)
 FPIRS = (0.01, 0.1)
-PAIRS = 100_000  # that are compared at once
+PAIRS = 100_000  # pairs that are compared at once
 
 
 class Templates(NamedTuple):
-    """(T,) int64 numbers, rising, and (T, E) float64 features of length 1."""
+    """(T,) int64 template numbers, ascending, and (T, E) float64 features of length 1."""
 
     numbers: np.ndarray
     features: np.ndarray
@@ -41,14 +41,14 @@ class Templates(NamedTuple):
         Raises
         ------
         InsightError
-            One has no image.
+            A template has no image.
         """
         numbers = np.asarray(numbers, np.int64)
-        at = np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
-        wrong = numbers[self.numbers[at] != numbers]
-        if len(wrong):
-            raise InsightError(f"template {wrong[0]}: has no image; the list of templates is of another set")
-        return at
+        positions = np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
+        missing = numbers[self.numbers[positions] != numbers]
+        if len(missing):
+            raise InsightError(f"template {missing[0]}: has no image; the list of templates is of another set")
+        return positions
 
 
 class Identified(NamedTuple):
@@ -68,9 +68,11 @@ def read_pairs(path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(P,) templates, (P,) templates, (P,) bool same, of ``ijbc_template_pair_label.txt``: ``template template 1``."""
     want = "template template same"
     rows = _columns(path, (0, 1, 2), want)
-    odd = np.flatnonzero((rows[:, 2] != 0) & (rows[:, 2] != 1))
-    if len(odd):
-        raise InsightError(f"{path}: pair {odd[0] + 1}: want lines {want!r}, same 1 or 0; found {rows[odd[0], 2]}")
+    invalid = np.flatnonzero((rows[:, 2] != 0) & (rows[:, 2] != 1))
+    if len(invalid):
+        raise InsightError(
+            f"{path}: pair {invalid[0] + 1}: want lines {want!r}, same 1 or 0; found {rows[invalid[0], 2]}"
+        )
     return rows[:, 0], rows[:, 1], rows[:, 2] == 1
 
 
@@ -81,9 +83,9 @@ def read_subjects(path) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _columns(path, columns: Tuple[int, ...], want: str) -> np.ndarray:
-    """(rows, columns) int64 of a table with blanks, tabs or commas between columns, with a heading or without.
+    """(rows, columns) int64 of a table with blanks, tabs or commas between columns, with or without a heading.
 
-    NumPy reads millions of lines as the benchmark's authors wrote them; where it stops, a slower reader takes other
+    NumPy reads millions of lines in the format of the benchmark's authors. If it fails, a slower reader accepts other
     spellings of integers, and names the line that has none.
     """
     rule = f"want lines {want!r}"
@@ -92,7 +94,7 @@ def _columns(path, columns: Tuple[int, ...], want: str) -> np.ndarray:
         lines = _ascii(source if _is_heading(first, columns) else chain([first], source))
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error")  # NumPy warns where it makes an integer of 1.5
+                warnings.simplefilter("error")  # NumPy only warns when it converts 1.5 to an integer
                 delimiter = "," if "," in want else None
                 return np.loadtxt(lines, np.int64, None, delimiter, usecols=columns, ndmin=2)
         except (ValueError, IndexError, OverflowError, Warning):
@@ -110,22 +112,22 @@ def _columns(path, columns: Tuple[int, ...], want: str) -> np.ndarray:
 
 
 def _ascii(lines: Iterable[str]) -> Iterator[str]:
-    """Lines up to the first that is no ASCII: a letter beyond Latin-1 in a number may end the process in NumPy 1.26."""
+    """Lines up to the first that is not ASCII: a letter beyond Latin-1 in a number may crash NumPy 1.26."""
     for line in lines:
         if not line.isascii():
-            raise ValueError("no ASCII")
+            raise ValueError("not ASCII")
         yield line
 
 
 def _integers(line: str, columns: Tuple[int, ...]) -> Iterator[Tuple[int, ...]]:
-    """The numbers in some columns of a line, by each separator that gives integers."""
+    """The numbers in some columns of a line, for each separator that gives integers."""
     for fields in ways(line):
         with suppress(ValueError, IndexError):
             yield tuple(whole(fields[column]) for column in columns)
 
 
 def _is_heading(line: str, columns: Tuple[int, ...]) -> bool:
-    """Whether a first line has words where the numbers should be."""
+    """Whether a first line has words in the columns of the numbers."""
     for fields in ways(line):
         if len(fields) > max(columns) and not any(is_number(fields[column]) for column in columns):
             return True
@@ -138,16 +140,16 @@ def image_features(
     detector_scores: Optional[np.ndarray] = None,
     unit: bool = False,
 ) -> np.ndarray:
-    """(N, E) float64: what a template is pooled from.
+    """(N, E) float64: features of images, from which templates are pooled.
 
     Parameters
     ----------
     plain, mirrored : numpy.ndarray
         (N, E) raw embeddings of the images and of their mirror images, which are summed.
     detector_scores : numpy.ndarray, optional
-        (N,): multiply.
+        (N,): weights of the images.
     unit : bool
-        Normalise each sum first, so that its length is no weight.
+        Normalise each sum first, so that its length is not a weight.
     """
     features = np.array(plain, np.float64)
     if mirrored is not None:
@@ -160,19 +162,24 @@ def image_features(
 
 
 def pool(features: np.ndarray, templates: np.ndarray, media: np.ndarray) -> Templates:
-    """Templates of images: the mean over each medium's images, the sum over the template's media, normalised.
+    """Pool images to templates: the mean over each medium's images, the sum over the template's media, normalised.
 
     Parameters
     ----------
     features : numpy.ndarray
         (N, E).
     templates, media : numpy.ndarray
-        (N,) int64; frames of one video have one medium.
+        (N,) int64; frames of one video have the same medium.
+
+    Raises
+    ------
+    InsightError
+        Lengths differ.
     """
     templates, media = np.asarray(templates, np.int64), np.asarray(media, np.int64)
     if not len(features) == len(templates) == len(media):
         raise InsightError(
-            f"{len(features)} features, {len(templates)} templates and {len(media)} media; want one of each an image"
+            f"{len(features)} features, {len(templates)} templates and {len(media)} media; want one of each per image"
         )
     order = np.lexsort((media, templates))
     templates, media = templates[order], media[order]
@@ -190,17 +197,17 @@ def compare(templates: Templates, first: np.ndarray, second: np.ndarray) -> np.n
     left, right = templates.rows(first), templates.rows(second)
     cosines = np.empty(len(left))
     for start in range(0, len(left), PAIRS):
-        some = slice(start, start + PAIRS)
-        cosines[some] = np.einsum("ij,ij->i", templates.features[left[some]], templates.features[right[some]])
+        block = slice(start, start + PAIRS)
+        cosines[block] = np.einsum("ij,ij->i", templates.features[left[block]], templates.features[right[block]])
     return cosines
 
 
 def tpr_at_fpr(cosines: np.ndarray, same: np.ndarray, fprs: Sequence[float] = FPRS) -> Dict[float, Tuple[float, float]]:
-    """FPR to (TPR, the FPR that it was read at), as InsightFace's table has it.
+    """FPR to (TPR, FPR of the point that was used), as in InsightFace's table.
 
-    The point of the ROC whose FPR is nearest is taken, and there the highest TPR. The ROC is scikit-learn's, which
-    leaves out points on a straight line between their neighbours: the FPR read at may be larger than the one
-    asked for, visibly so where few impostor pairs are.
+    The point of the ROC with the nearest FPR is used, with the highest TPR of several. The ROC is scikit-learn's, which
+    drops points on a straight line between their neighbours: the FPR of the point may be larger than the requested
+    one, noticeably with few impostor pairs.
 
     Raises
     ------
@@ -208,13 +215,13 @@ def tpr_at_fpr(cosines: np.ndarray, same: np.ndarray, fprs: Sequence[float] = FP
         All pairs are of one kind.
     """
     fpr, tpr = _roc(np.asarray(cosines), np.asarray(same, bool))
-    fpr, tpr = fpr[::-1], tpr[::-1]  # so that of equal ones the first has the highest TPR
-    nearest = {asked: int(np.argmin(np.abs(fpr - asked))) for asked in fprs}
-    return {asked: (float(tpr[at]), float(fpr[at])) for asked, at in nearest.items()}
+    fpr, tpr = fpr[::-1], tpr[::-1]  # the first of equal FPRs then has the highest TPR
+    nearest = {target: int(np.argmin(np.abs(fpr - target))) for target in fprs}
+    return {target: (float(tpr[point]), float(fpr[point])) for target, point in nearest.items()}
 
 
 def _roc(scores: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """FPR and TPR, rising from (0, 0), at each distinct score that is a corner."""
+    """FPR and TPR, ascending from (0, 0), at each distinct score that is a corner of the ROC."""
     if same.all() or not same.any():
         raise InsightError(f"all {len(same)} pairs are of one kind; a ROC needs pairs of both")
     order = np.argsort(-scores, kind="stable")
@@ -235,20 +242,20 @@ def identify(
     ranks: Sequence[int] = RANKS,
     fpirs: Sequence[float] = FPIRS,
 ) -> Identified:
-    """Search the probes in each gallery; figures are the mean over galleries.
+    """Search the probes in each gallery; the figures are means over galleries.
 
-    Give one gallery, both put together, for what ``IJB_1N.py`` prints, and two for ``ijb_evals.py``.
+    For the figures of ``IJB_1N.py`` give one gallery, the concatenation of both; for those of ``ijb_evals.py`` two.
 
     Parameters
     ----------
     galleries : sequence of (features, subjects)
-        (G, E) and (G,) int64; a subject has one template.
+        (G, E) and (G,) int64; one template per subject.
     probes : numpy.ndarray
         (P, E).
     subjects : numpy.ndarray
         (P,) int64.
     ranks, fpirs : sequences
-        FPIR is InsightFace's here: with Q probes whose subject is in the gallery, the threshold is the
+        FPIR by InsightFace's definition: with Q probes whose subject is in the gallery, the threshold is the
         ceil(FPIR * Q)-th highest of all cosines of different subjects, so one probe may count several times.
         :mod:`.identification` has the usual definition.
 
@@ -260,9 +267,9 @@ def identify(
     results = [_identify_in(gallery, ids, probes, np.asarray(subjects), ranks, fpirs) for gallery, ids in galleries]
 
     def mean(figures: List[dict]) -> dict:
-        return {key: float(np.mean([one[key] for one in figures])) for key in figures[0]}
+        return {key: float(np.mean([values[key] for values in figures])) for key in figures[0]}
 
-    return Identified(mean([one.ranks for one in results]), mean([one.tpir for one in results]))
+    return Identified(mean([result.ranks for result in results]), mean([result.tpir for result in results]))
 
 
 def _identify_in(gallery, ids, probes, subjects: np.ndarray, ranks, fpirs) -> Identified:
@@ -273,7 +280,7 @@ def _identify_in(gallery, ids, probes, subjects: np.ndarray, ranks, fpirs) -> Id
         raise InsightError(f"gallery: subject {numbers[counts > 1][0]} has {counts.max()} templates; want one each")
     mated = np.isin(subjects, ids)
     if not mated.any():
-        raise InsightError("gallery: holds none of the probes' subjects")
+        raise InsightError("gallery: has none of the probes' subjects; want the gallery and the probes of one protocol")
     scores = score(gallery, ids, probes, subjects, max(ranks))
     before = (scores.others[mated] >= scores.mate[mated, None]).sum(1)
     places = [math.ceil(fpir * mated.sum()) for fpir in fpirs]

@@ -1,9 +1,9 @@
 """MegaFace: probes of a few identities among a million distractors.
 
 Protocol (Kemelmacher-Shlizerman and others, "The MegaFace Benchmark", CVPR 2016): each image of an identity is
-searched with each other image of the identity as the only mate in the gallery, the distractors being the rest.
+searched in galleries of the distractors and one other image of the identity as the only mate.
 Features and noise lists are InsightFace's (``Evaluation/Megaface/gen_megaface.py`` and ``remove_noises.py``
-@9fc3cc9c), for embeddings of any length.
+@9fc3cc9c), for any embedding size.
 
 Shapes: P probes, D distractors, E length of an embedding.
 """
@@ -23,13 +23,13 @@ from .search import STRANGER, highest, score
 
 RANKS = (1, 10)
 FARS = (1e-6, 1e-5)
-NOISE = 1e-3  # a noisy probe is moved by as much, either way, in each number
+NOISE = 1e-3  # largest random change of each number of a replaced probe
 _NUMBERED = re.compile(r"^[0-9]+[ \t,;]+(?=\S)")
-FAR_AWAY = 100.0  # in the extra number of a noisy distractor, where a face has 0
+FAR_AWAY = 100.0  # extra number of a noisy distractor; a face has 0
 
 
 class MegaFace(NamedTuple):
-    """Identification: rank to share of the searches. Verification: FAR to TAR, None where too few pairs tell."""
+    """Identification: rank to share of the searches. Verification: FAR to TAR, None if there are too few pairs."""
 
     ranks: Dict[int, float]
     tar: Dict[float, Optional[float]]
@@ -44,42 +44,42 @@ def fuse(passes: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     ----------
     passes : sequence of sequences of numpy.ndarray
         For each model the raw embeddings (N, E) of the images and of the mirror images (or of the images alone).
-        They are summed and normalised, then the models stand side by side.
+        They are summed and normalised per model, then concatenated.
     """
-    parts = [unit_rows(np.sum([np.asarray(one, np.float64) for one in model], axis=0)) for model in passes]
+    parts = [unit_rows(np.sum([np.asarray(rows, np.float64) for rows in model], axis=0)) for model in passes]
     return unit_rows(np.concatenate(parts, axis=1)).astype(np.float32)
 
 
 def read_noise_list(path) -> Set[str]:
-    """Names of noisy images, a line each; of lines that begin with a number the name behind it; # begins a remark.
+    """Names of noisy images, one per line, without the number that a line may start with; # starts a comment.
 
     FaceScrub's list names files (``Adam_Sandler_2.png``), MegaFace's paths of three parts (``100/100@N0/1.jpg``).
-    Numbers and names have tabs, commas or blanks between them. A name with backslashes counts with slashes, too.
+    Numbers and names are separated by tabs, commas or blanks. A name with backslashes is also added with slashes.
 
     Raises
     ------
     InsightError
-        The file is missing or names nothing.
+        The file is missing or has no names.
     """
-    want = "want a list of noisy images, a line each"
+    want = "want a list of noisy images, one per line"
     lines = [line.strip(BLANK) for _, line in numbered_lines(path, want)]
     names = {_NUMBERED.sub("", line).strip('"') for line in lines if line and not line.startswith("#")}
     if not names:
-        raise InsightError(f"{path}: names no image; {want}, or none where nothing is noisy")
+        raise InsightError(f"{path}: names no image; {want}, or no list if no image is noisy")
     return names | {name.replace("\\", "/") for name in names}
 
 
 def noisy(keys: Sequence[str], names: Set[str]) -> np.ndarray:
-    """(N,) bool: which images a list names, by the last one or the last three parts of their paths."""
+    """(N,) bool: whether a list names each image, by the last part or the last three parts of its path."""
     parts = [str(key).split("/") for key in keys]
     return np.array([part[-1] in names or "/".join(part[-3:]) in names for part in parts], bool)
 
 
 def clean_probes(features: np.ndarray, identities: np.ndarray, noisy_P: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Put the direction of the identity's other images in the place of noisy ones: (P, E) float32.
+    """Replace noisy features by the direction of the identity's other images: (P, E) float32.
 
-    It is the normalised sum of the identity's clean features, each number moved by up to ±0.001, as InsightFace
-    does it. Each row's noise is a function of the seed and its position.
+    The replacement is the normalised sum of the identity's clean features, each number changed at random by up to
+    ±0.001, as in InsightFace. The random numbers of a row are a function of the seed and its position.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def clean_probes(features: np.ndarray, identities: np.ndarray, noisy_P: np.ndarr
     for row in np.flatnonzero(noisy_P).tolist():
         clean = features[(identities == identities[row]) & ~noisy_P]
         if not len(clean):
-            raise InsightError(f"probe {row} (from 0): every image of its identity {identities[row]} is noisy")
-        moved = np.random.default_rng((seed, row)).uniform(-NOISE, NOISE, features.shape[1])
-        cleaned[row] = unit_rows((clean.sum(0, dtype=np.float64) + moved)[None])[0]
+            raise InsightError(f"probe {row} (from 0): all images of its identity {identities[row]} are noisy")
+        noise = np.random.default_rng((seed, row)).uniform(-NOISE, NOISE, features.shape[1])
+        cleaned[row] = unit_rows((clean.sum(0, dtype=np.float64) + noise)[None])[0]
     return cleaned
 
 
 def devkit_features(features: np.ndarray, noisy_N: Optional[np.ndarray] = None) -> np.ndarray:
-    """(N, E + 1) float32 for MegaFace's own programs: 0 is appended, 100 where it is noisy, to be far off."""
+    """(N, E + 1) float32 for MegaFace's own programs: 0 is appended, or 100 to noisy ones to move them far away."""
     extra = np.zeros((len(features), 1), np.float32)
     if noisy_N is not None:
         extra[np.asarray(noisy_N, bool)] = FAR_AWAY
@@ -119,17 +119,17 @@ def evaluate(
     Parameters
     ----------
     probes, distractors : numpy.ndarray
-        (P, E) and (D, E), of any length; noisy probes have been replaced by :func:`clean_probes`.
+        (P, E) and (D, E), not necessarily normalised; noisy probes replaced by :func:`clean_probes`.
     identities : numpy.ndarray
         (P,) int64 from 0.
     noisy_D : numpy.ndarray, optional
-        (D,) bool: distractors that are left out.
+        (D,) bool: distractors to leave out.
     ranks : sequence of int
-        A distractor that scores as high as the mate stands before it.
+        A distractor with the same score as the mate ranks before it.
     fars : sequence of float
-        Over all pairs of a probe and a distractor; the true pairs are those of two images of one identity.
+        Rates over all pairs of a probe and a distractor; the true pairs are those of two images of one identity.
     what : str
-        What to call the work where progress is shown.
+        Title of the progress bar.
 
     Raises
     ------
@@ -142,20 +142,20 @@ def evaluate(
     unit = directions(probes, "probes: embedding")
     pairs = [(group, unit[group] @ unit[group].T) for group in _groups(identities) if len(group) > 1]
     if not pairs:
-        raise InsightError("probes: no identity has two images, so there is nothing to find")
+        raise InsightError("probes: no identity has two images, so there is no mate to search for")
     strangers = np.full(len(distractors), STRANGER)
     others = score(distractors, strangers, unit, np.full(len(unit), STRANGER), max(ranks), what).others
-    found = np.zeros(len(ranks), np.int64)
+    hits = np.zeros(len(ranks), np.int64)
     searches, true_scores = 0, []
     for group, cosines in pairs:
-        apart = ~np.eye(len(group), dtype=bool)
-        before = (others[group][:, None, :] >= cosines[:, :, None]).sum(2)[apart]  # [search, mate, distractor]
-        found += [(before < rank).sum() for rank in ranks]
+        distinct = ~np.eye(len(group), dtype=bool)
+        before = (others[group][:, None, :] >= cosines[:, :, None]).sum(2)[distinct]  # [search, mate, distractor]
+        hits += [(before < rank).sum() for rank in ranks]
         searches += len(before)
-        true_scores.append(cosines[np.triu(apart)])
+        true_scores.append(cosines[np.triu(distinct)])
     impostors = len(unit) * len(distractors)
     return MegaFace(
-        {rank: float(count / searches) for rank, count in zip(ranks, found)},
+        {rank: float(count / searches) for rank, count in zip(ranks, hits)},
         _tar(np.concatenate(true_scores), unit, distractors, fars, what),
         searches,
         impostors,

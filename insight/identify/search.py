@@ -1,7 +1,7 @@
 """Cosines between many probes and a large gallery, exact, block by block.
 
-Nothing of the size of the gallery is made: beside the two inputs, memory is that of one block of similarities
-and of what is kept for each probe. The gallery may be a memory map.
+No array of the size of the gallery is allocated: in addition to the two inputs, memory is needed for one block of
+similarities and the scores kept for each probe. The gallery may be a memory map.
 
 Shapes: P probes, G faces of a gallery, E length of an embedding, K scores that are kept.
 """
@@ -18,20 +18,20 @@ from ..progress import track
 
 GALLERY_ROWS = 8192
 PROBE_ROWS = 1024  # a block of similarities is 32 MB
-STRANGER = -1  # the identity of whoever is nobody else
+STRANGER = -1  # identity of an unknown person, different from all others
 
 
 class Scores(NamedTuple):
-    """For each probe the score of its own identity and the highest of others.
+    """For each probe, the score of its own identity and the highest scores of other identities.
 
     The score of an identity is the cosine of its most similar face.
 
     Attributes
     ----------
     mate : numpy.ndarray
-        (P,) float32; -inf where the gallery does not hold the probe's identity.
+        (P,) float32; -inf if the probe's identity is not in the gallery.
     others : numpy.ndarray
-        (P, K) float32, falling; -inf where there are fewer others.
+        (P, K) float32, descending; padded with -inf if there are fewer others.
     """
 
     mate: np.ndarray
@@ -39,13 +39,13 @@ class Scores(NamedTuple):
 
 
 def check_shapes(gallery: np.ndarray, probes: np.ndarray) -> None:
-    """Both hold something, and embeddings of one length."""
+    """Raise InsightError unless both are non-empty and have embeddings of one length."""
     for name, rows in (("gallery", gallery), ("probes", probes)):
         if np.ndim(rows) != 2 or not len(rows):
             raise InsightError(f"{name}: want embeddings (N, E), at least one; found the shape {np.shape(rows)}")
     if gallery.shape[1] != probes.shape[1]:
         raise InsightError(
-            f"gallery: embeddings of {gallery.shape[1]} numbers, and {probes.shape[1]} in the probes; "
+            f"gallery: embeddings of {gallery.shape[1]} numbers, but {probes.shape[1]} in the probes; "
             "embed both with one model"
         )
 
@@ -53,18 +53,21 @@ def check_shapes(gallery: np.ndarray, probes: np.ndarray) -> None:
 def similarities(
     gallery: np.ndarray, probes: np.ndarray, spans: Sequence[np.ndarray], what: str = ""
 ) -> Iterator[Tuple[int, slice, np.ndarray]]:
-    """Every cosine once: (number of the span, slice of probes, (S, B) float32) for each span and block of probes.
+    """All cosines, block by block.
 
     Parameters
     ----------
     gallery, probes : numpy.ndarray
-        (G, E) and (P, E), of any length.
+        (G, E) and (P, E); rows need not be normalised.
     spans : sequence of slice or (S,) int64
         Positions in the gallery that are compared together.
     what : str
-        What to call the work where progress is shown; empty shows none.
+        Title of the progress bar; empty shows none.
 
-    The array is overwritten by the next one.
+    Yields
+    ------
+    (int, slice, numpy.ndarray)
+        Number of the span, slice of probes, and cosines (S, B) float32. The array is overwritten by the next block.
     """
     check_shapes(gallery, probes)
     unit = directions(probes, "probes: embedding")
@@ -92,66 +95,69 @@ def score(
     keep: int,
     what: str = "",
 ) -> Scores:
-    """Each probe against every identity of the gallery.
+    """Score each probe against all identities of the gallery.
 
     Parameters
     ----------
     gallery, probes : numpy.ndarray
-        (G, E) and (P, E), of any length.
+        (G, E) and (P, E); rows need not be normalised.
     gallery_ids, probe_ids : numpy.ndarray
-        (G,) and (P,) int64; :data:`STRANGER` is an identity of its own each time.
+        (G,) and (P,) int64; each :data:`STRANGER` is a separate identity.
     keep : int
         K.
     what : str
-        What to call the work where progress is shown.
+        Title of the progress bar.
     """
     identities, order, edges, row_of = _by_identity(np.asarray(gallery_ids))
     own = _lookup(identities, row_of, np.asarray(probe_ids))
     spans, firsts = _spans(order, edges)
     mate = np.full(len(probes), -np.inf, np.float32)
     others = np.full((len(probes), keep), -np.inf, np.float32)
-    partial = np.full(len(probes), -np.inf, np.float32)  # of an identity with more faces than a block
-    for number, block, found in similarities(gallery, probes, spans, what):
+    partial = np.full(len(probes), -np.inf, np.float32)  # scores of an identity with more faces than a block
+    for number, block, cosines in similarities(gallery, probes, spans, what):
         first, last, ends = firsts[number]
         if last - first == 1:
-            found = found.max(0, keepdims=True)
-            np.maximum(found[0], partial[block], out=found[0])
-            partial[block] = -np.inf if ends else found[0]
+            cosines = cosines.max(0, keepdims=True)
+            np.maximum(cosines[0], partial[block], out=cosines[0])
+            partial[block] = -np.inf if ends else cosines[0]
             if not ends:
                 continue
-        elif len(found) > last - first:
-            found = np.maximum.reduceat(found, edges[first:last] - edges[first], axis=0)
-        here = np.flatnonzero((own[block] >= first) & (own[block] < last))
-        at = own[block][here] - first
-        mate[block][here] = found[at, here]
-        found[at, here] = -np.inf
-        _keep_highest(others[block], found)
+        elif len(cosines) > last - first:
+            cosines = np.maximum.reduceat(cosines, edges[first:last] - edges[first], axis=0)
+        columns = np.flatnonzero((own[block] >= first) & (own[block] < last))
+        rows = own[block][columns] - first
+        mate[block][columns] = cosines[rows, columns]
+        cosines[rows, columns] = -np.inf
+        _keep_highest(others[block], cosines)
     return Scores(mate, -np.sort(-others, axis=1))
 
 
 def _by_identity(ids: np.ndarray) -> tuple:
-    """(known identities, faces identity after identity, edges of each, row of each known identity)."""
+    """(known identities, positions of faces grouped by identity, edges of the groups, row of the first known one)."""
     known, row_of_face = np.unique(ids, return_inverse=True)
     counts = np.bincount(row_of_face, minlength=len(known))
     order = np.argsort(row_of_face, kind="stable")
     edges = np.concatenate([[0], np.cumsum(counts)])
-    if len(known) and known[0] == STRANGER:  # which sorts first: each of them is one
+    if len(known) and known[0] == STRANGER:  # sorts first; each stranger is a separate group
         edges = np.concatenate([np.arange(counts[0]), edges[1:]])
         return known[1:], order, edges, int(counts[0])
     return known, order, edges, 0
 
 
 def _lookup(identities: np.ndarray, first_row: int, ids: np.ndarray) -> np.ndarray:
-    """(P,) int64: the row of each probe's identity, -1 where the gallery has it not."""
+    """(P,) int64: the row of each probe's identity, -1 if it is not in the gallery."""
     if not len(identities):
         return np.full(len(ids), -1, np.int64)
-    at = np.minimum(np.searchsorted(identities, ids), len(identities) - 1)
-    return np.where(identities[at] == ids, at + first_row, -1)
+    positions = np.minimum(np.searchsorted(identities, ids), len(identities) - 1)
+    return np.where(identities[positions] == ids, positions + first_row, -1)
 
 
 def _spans(order: np.ndarray, edges: np.ndarray) -> tuple:
-    """Blocks of whole identities; one that is larger than a block makes several, and the last of them ``ends`` it."""
-    in_order = bool((order == np.arange(len(order))).all())  # then a block is a view
+    """Blocks of whole identities: (positions of the faces, (first row, end row, whether the identity ends here)).
+
+    An identity that is larger than a block is split into several.
+    """
+    in_order = bool((order == np.arange(len(order))).all())  # then blocks are views
     spans, firsts = [], []
     first = 0
     while first < len(edges) - 1:
@@ -165,12 +171,12 @@ def _spans(order: np.ndarray, edges: np.ndarray) -> tuple:
     return spans, firsts
 
 
-def _keep_highest(kept: np.ndarray, found: np.ndarray) -> None:
-    """Let the columns' K highest replace the rows of (B, K) where they are higher; found is (S, B)."""
+def _keep_highest(kept: np.ndarray, scores: np.ndarray) -> None:
+    """Update the K highest scores of each probe, (B, K), with new scores (S, B)."""
     keep = kept.shape[1]
-    rows = np.flatnonzero(found.max(0) > kept.min(1)) if keep else ()
+    rows = np.flatnonzero(scores.max(0) > kept.min(1)) if keep else ()
     if len(rows):
-        both = np.concatenate([kept[rows], found[:, rows].T], axis=1)
+        both = np.concatenate([kept[rows], scores[:, rows].T], axis=1)
         kept[rows] = np.partition(both, both.shape[1] - keep, axis=1)[:, -keep:]
 
 
@@ -182,18 +188,18 @@ def highest(
     probe_ids: Optional[np.ndarray] = None,
     what: str = "",
 ) -> np.ndarray:
-    """The ``count`` highest of all cosines between different identities, falling: (count,) float32, or fewer.
+    """The ``count`` highest of all cosines between different identities, descending: (count,) float32, or fewer.
 
-    Without identities every pair counts.
+    Without identities all pairs count.
     """
     best = np.empty(0, np.float32)
     spans = [slice(start, min(start + GALLERY_ROWS, len(gallery))) for start in range(0, len(gallery), GALLERY_ROWS)]
-    for number, block, found in similarities(gallery, probes, spans, what):
+    for number, block, cosines in similarities(gallery, probes, spans, what):
         if gallery_ids is not None and probe_ids is not None:
             same = np.asarray(gallery_ids)[spans[number]][:, None] == np.asarray(probe_ids)[block][None]
-            found[same & (np.asarray(probe_ids)[block] != STRANGER)[None]] = -np.inf
+            cosines[same & (np.asarray(probe_ids)[block] != STRANGER)[None]] = -np.inf
         floor = best[-1] if len(best) == count and count else -np.inf
-        both = np.concatenate([best, found[found > floor]])
+        both = np.concatenate([best, cosines[cosines > floor]])
         if len(both) > count:
             both = np.partition(both, len(both) - count)[len(both) - count :]
         best = -np.sort(-both)

@@ -1,1 +1,1 @@
-"""Public sets described (cards/), and a set of made-up faces drawn (:mod:`insight.made_up.writer`)."""
+"""Generator of a data set of made-up faces (:mod:`insight.made_up.writer`)."""

@@ -1,4 +1,4 @@
-"""The camera: where a point comes to lie in the picture, and what becomes of its light."""
+"""The camera: projection of points to pixels, and conversion of light to display values."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ INTEROCULAR = 35.24  # pixels between the eyes of the template
 
 @dataclass
 class Camera:
-    """Similarity from the camera's plane (head units, complex x + iy) to pixels: ``turn * z + shift``."""
+    """Similarity transform from the camera's plane (head units, complex x + iy) to pixels: ``turn * z + shift``."""
 
     turn: complex
     shift: complex
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """(N, 2) or (N, 3) camera-space points to (N, 2) pixels (centres of pixels are whole numbers)."""
+        """Project (N, 2) or (N, 3) camera-space points to (N, 2) pixels (centres of pixels are whole numbers)."""
         z = self.turn * (points[:, 0] + 1j * points[:, 1]) + self.shift
         return np.stack([z.real, z.imag], axis=1)
 
     def plane(self, height: int, width: int, left: int = 0, top: int = 0) -> Tuple[np.ndarray, np.ndarray]:
-        """Camera-plane coordinates x, y (H, W) float32 of a block of pixels."""
+        """Camera-plane coordinates x, y, each (H, W) float32, of a block of pixels."""
         inverse = 1 / self.turn
         columns = np.arange(left, left + width, dtype=np.float32)[None] - np.float32(self.shift.real)
         rows = np.arange(top, top + height, dtype=np.float32)[:, None] - np.float32(self.shift.imag)
@@ -36,12 +36,12 @@ class Camera:
         return columns * re - rows * im, columns * im + rows * re
 
     def magnify(self, factor: float) -> Camera:
-        """The same view on a grid ``factor`` times as fine."""
+        """The same view on a grid that is ``factor`` times finer."""
         return Camera(self.turn * factor, (self.shift + (0.5 + 0.5j)) * factor - (0.5 + 0.5j))
 
 
 def aligned_camera(landmarks: np.ndarray, shot: Shot) -> Camera:
-    """Camera that brings five points (5, 3) of camera space to the template, then jitters the crop."""
+    """Camera that aligns five points (5, 3) of camera space with the template, then jitters the crop."""
     fit = similarity(landmarks[:, :2], template((CROP, CROP)))
     camera = Camera(complex(fit[0, 0], fit[1, 0]), complex(fit[0, 2], fit[1, 2]))
     middle = complex(CROP / 2 - 0.5, CROP / 2 - 0.5)
@@ -51,20 +51,20 @@ def aligned_camera(landmarks: np.ndarray, shot: Shot) -> Camera:
 
 
 def dot(field: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """(H, W, 3) times (3,) without BLAS, whose threads would fight the workers and whose sums depend on them."""
+    """(H, W, 3) times (3,) without BLAS, whose threads compete with the workers and affect the order of sums."""
     return cv2.transform(field, vector[None])
 
 
-METERING = 0.65  # how much of a face's brightness the camera evens out; 0 none, 1 all
+METERING = 0.65  # share of a face's brightness that the camera compensates; 0 none, 1 all
 
 
 def metered_gain(scene: np.ndarray) -> float:
-    """What a camera's exposure does with this block of linear light, the face: brings it near mid grey."""
+    """Gain of the camera's automatic exposure for a block of linear light, the face: brings it near mid grey."""
     return float((0.25 / max(float(scene[..., 1].mean()), 0.004)) ** METERING)
 
 
 def develop(scene: np.ndarray, shot: Shot, metered: float) -> np.ndarray:
-    """Linear light (H, W, 3) to display values 0..255 float32: exposure, balance and tone of one shot."""
+    """Convert linear light (H, W, 3) to display values 0..255 float32: exposure, white balance and tone of a shot."""
     gain = metered * 2.0**shot.exposure * np.exp(np.array([0.35 * shot.warmth, shot.tint, -0.35 * shot.warmth]))
     shown = np.sqrt(np.clip(scene * gain.astype(np.float32), 0, None))
     shown = shown / (1 + 0.12 * shown * shown)  # highlights roll off instead of clipping hard
@@ -77,9 +77,9 @@ def develop(scene: np.ndarray, shot: Shot, metered: float) -> np.ndarray:
 
 
 def degrade(shown: np.ndarray, shot: Shot, scale: float = 1.0) -> np.ndarray:
-    """Blur, lost resolution, noise and an earlier JPEG: display float32 (H, W, 3) RGB to uint8.
+    """Apply blur, reduced resolution, noise and an earlier JPEG compression: float32 (H, W, 3) RGB 0..255 to uint8.
 
-    ``scale`` is the picture's face size relative to the aligned crop's, in whose pixels the blur counts.
+    ``scale`` is the face size in the picture relative to the aligned crop; the blur is given in pixels of the crop.
     """
     height, width = shown.shape[:2]
     if shot.blur * scale > 0.2:

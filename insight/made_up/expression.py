@@ -1,4 +1,4 @@
-"""What moves in a face, painted anew for each picture: eyes and mouth, in their windows of the chart."""
+"""Moving parts of a face, painted again for each picture: eyes and mouth, in their windows of the chart."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .people import Person
 
 
 def paint_expression(look: Look, shot: Shot, catch: Tuple[float, float]) -> np.ndarray:
-    """The albedo (S, S, 3) of one picture: eyes and mouth as the shot has them.
+    """The albedo (S, S, 3) of one picture, with eyes and mouth in the shot's expression.
 
-    ``catch`` is where the light mirrors in the eyes, in eyeball radii from the iris' middle.
+    ``catch`` is the position of the light's reflection in the eyes, in eyeball radii from the centre of the iris.
     """
     albedo = look.albedo.copy()
     for name, side in (("left eye", -1), ("right eye", 1)):
@@ -76,7 +76,7 @@ def _eyeball(person: Person, side, x, y, top, k, shot: Shot, catch) -> np.ndarra
 
 
 def mouth_pose(person: Person, shot: Shot) -> Tuple[float, float, float]:
-    """Half width, how far the corners are down, and the gap between the lips, of one picture."""
+    """(half width, drop of the corners, gap between the lips) of the mouth in one picture."""
     m = person.mouth
     smile = shot.smile
     return m.width * (1 + 0.16 * smile), m.corner - 0.075 * smile, max(0.0, 0.24 * shot.mouth_open)

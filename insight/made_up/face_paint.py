@@ -1,4 +1,4 @@
-"""What stays with a person, painted once on the head's chart: skin, brows, marks; hair comes from :mod:`hair`."""
+"""Constant textures of a person, painted once on the head's chart: skin, brows, marks; hair is from :mod:`hair`."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Look:
     person: Person
     head: Head
     albedo: np.ndarray
-    surface: np.ndarray  # (S, S, 2): gloss, and how open a place is to the sky
-    flex: np.ndarray  # (S/4, S/4, 3): how far brows, jaw and cheeks take the skin along
-    tone: np.ndarray  # (3,) the skin's mean colour
-    strands: np.ndarray  # (256, 1024) strand noise, also for the hair that hangs behind
+    surface: np.ndarray  # (S, S, 2): gloss, and ambient occlusion
+    flex: np.ndarray  # (S/4, S/4, 3): how much brows, jaw and cheeks move the skin
+    tone: np.ndarray  # (3,) mean colour of the skin
+    strands: np.ndarray  # (256, 1024) strand noise, also for the hair behind the neck
     windows: dict  # name -> Window
 
 
 def build_look(person: Person, size: int) -> Look:
-    """Model and paint a person at rest on a size x size chart."""
+    """Model and paint a person with a neutral expression on a size x size chart."""
     rng = stream(person.seed, "texture", person.index)
     strands = strand_noise(rng)
     flow = strand_field(person, strands, size)
@@ -50,7 +50,7 @@ def build_look(person: Person, size: int) -> Look:
 
 
 def _flex(person: Person, head: Head) -> np.ndarray:
-    """Where raised brows, a dropped jaw and a smile's cheeks move the skin, 0..1 each."""
+    """How much raised brows, a dropped jaw and the cheeks of a smile move the skin, 0..1 each, (S/4, S/4, 3)."""
     size = head.size // 4
     x, y, z = (cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in head.points)
     ax, front = np.abs(x), ramp(0.0, 0.4, z)
@@ -82,9 +82,10 @@ def _skin(person: Person, head: Head, rng: np.random.Generator) -> Tuple[np.ndar
     skin, size = person.skin, head.size
     x, y = head.points[0], head.points[1]
     ax = np.abs(x)
-    at = skin.melanin * (len(SKIN_TONES) - 1)
-    below = min(int(at), len(SKIN_TONES) - 2)
-    tone = np.array(SKIN_TONES[below]) + (at - below) * (np.array(SKIN_TONES[below + 1]) - np.array(SKIN_TONES[below]))
+    position = skin.melanin * (len(SKIN_TONES) - 1)
+    below = min(int(position), len(SKIN_TONES) - 2)
+    step = np.array(SKIN_TONES[below + 1]) - np.array(SKIN_TONES[below])
+    tone = np.array(SKIN_TONES[below]) + (position - below) * step
     tone = linear(tone * (1 + 0.05 * skin.warmth * np.array([0.0, 0.4, -1.0])))
     pores = cv2.resize(rng.standard_normal((512, 512), dtype=np.float32), (size, size), interpolation=cv2.INTER_AREA)
     pores *= 512.0 / size
@@ -138,8 +139,8 @@ def _fill_brow(canvas: np.ndarray, person: Person, side: int) -> None:
     spine, half = _brow_shape(person, np.linspace(0, 1, 24), side)
     edge = np.stack([np.zeros_like(half), 0.8 * half], 1)
     outline = np.concatenate([spine - edge, (spine + edge)[::-1]])
-    at = np.round((outline + np.array(CANVAS_ORIGIN)) * CANVAS * 16).astype(np.int32)
-    cv2.fillPoly(canvas, [at], 130, cv2.LINE_AA, shift=4)
+    vertices = np.round((outline + np.array(CANVAS_ORIGIN)) * CANVAS * 16).astype(np.int32)
+    cv2.fillPoly(canvas, [vertices], 130, cv2.LINE_AA, shift=4)
 
 
 def _draw_brow_hairs(canvas: np.ndarray, person: Person, side: int, rng: np.random.Generator) -> None:
@@ -147,7 +148,9 @@ def _draw_brow_hairs(canvas: np.ndarray, person: Person, side: int, rng: np.rand
     s = np.sort(rng.uniform(0, 1, 150))
     spine, half = _brow_shape(person, s, side)
     root = spine + np.stack([np.zeros_like(s), half * rng.uniform(-0.7, 1.0, len(s))], 1)
-    lean = np.deg2rad(75 - 70 * s + rng.normal(0, 9, len(s)))  # hairs stand at the inner end and lie at the outer
+    lean = np.deg2rad(
+        75 - 70 * s + rng.normal(0, 9, len(s))
+    )  # hairs are upright at the inner end and flat at the outer
     length = (0.06 + 0.07 * rng.random(len(s))) * (0.7 + 2.5 * b.thickness)
     for r, a, l in zip(root, lean, length):
         tip = r + l * np.array([side * np.cos(a), -np.sin(a) * (0.75 if a > 0 else 1.0)])

@@ -1,6 +1,6 @@
-"""A person drawn: light on the head, and what stands around it, layer by layer from the back.
+"""Rendering of a person: the lit head and the layers around it, drawn from back to front.
 
-Everything is linear light; :mod:`camera` makes display values of it.
+All values are linear light; :mod:`camera` converts them to display values.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .nuisance import Shot
 from .rays import cast, rotation
 from .scenery import backdrop
 
-OVERSAMPLE = 1.25  # linear; the crop is rendered at 140 x 140
-SHADOW_CHART = 96  # texels; shadows are soft
+OVERSAMPLE = 1.25  # per side; the crop is rendered at 140 x 140
+SHADOW_CHART = 96  # texels; enough for soft shadows
 
 
 def posed_landmarks(look: Look, shot: Shot) -> np.ndarray:
@@ -51,9 +51,9 @@ def shot_light(shot: Shot) -> Light:
 
 
 def cast_shadows(head: Head, towards: np.ndarray) -> np.ndarray:
-    """How much of the key light (3,) in head space reaches each place of the chart, (C, C) in 0..1.
+    """Share of the key light, with direction (3,) in head space, that reaches each texel of the chart, (C, C) in 0..1.
 
-    Marches from the surface towards the light and looks how deep that leads below the relief.
+    Marches from the surface towards the light and measures how deep the path runs below the relief.
     """
     relief = cv2.resize(head.relief, (SHADOW_CHART, SHADOW_CHART), interpolation=cv2.INTER_AREA)
     start = chart_directions(SHADOW_CHART) * (1 + relief)
@@ -65,11 +65,13 @@ def cast_shadows(head: Head, towards: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(1 - ramp(0.0, 0.05, deepest), (0, 0), 1.0)
 
 
-WRAP = np.array([0.30, 0.20, 0.14], np.float32)  # red light spreads furthest below skin: soft, warm edges of shadow
+WRAP = np.array(
+    [0.30, 0.20, 0.14], np.float32
+)  # red light scatters furthest below skin, which gives shadows soft, warm edges
 
 
 def shade(normal, albedo, gloss, open_sky, lit, light: Light, to_head: np.ndarray) -> np.ndarray:
-    """Linear colour (H, W, 3). ``normal`` is in head space, ``to_head`` takes camera vectors there."""
+    """Linear colour (H, W, 3). ``normal`` is in head space, ``to_head`` (3, 3) converts camera vectors to it."""
     key = (to_head @ light.key).astype(np.float32)
     up = (to_head @ np.array([0, -1.0, 0.3])).astype(np.float32)
     half = to_head @ (light.key + np.array([0, 0, 1.0]))
@@ -86,7 +88,7 @@ def shade(normal, albedo, gloss, open_sky, lit, light: Light, to_head: np.ndarra
 
 
 def draw_person(canvas: np.ndarray, look: Look, shot: Shot, camera: Camera) -> None:
-    """Draw a person over linear light (H, W, 3) float32, in place: the body upright, the head turned."""
+    """Draw a person over linear light (H, W, 3) float32, in place, with an upright body and a turned head."""
     turn = rotation(shot.yaw, shot.pitch, shot.roll)
     light = shot_light(shot)
     base = turn @ np.array([0.0, 1.25, -0.45])  # the neck's root
@@ -124,7 +126,7 @@ def _draw_head(canvas, look: Look, shot: Shot, light: Light, turn, x, y, pixel) 
 
 
 def _flex(look: Look, shot: Shot, map_x, map_y) -> np.ndarray:
-    """Rows of the chart as the expression pulls the skin: brows up, chin down, cheeks up."""
+    """Rows of the chart, shifted by the expression: brows up, chin down, cheeks up."""
     brow, jaw, cheek = cv2.split(sample(look.flex, map_x * 0.25, map_y * 0.25))
     per_unit = look.head.size / (2 * REACH[1]) / (2 * look.head.radii[1])
     gap = mouth_pose(look.person, shot)[2]
@@ -134,7 +136,7 @@ def _flex(look: Look, shot: Shot, map_x, map_y) -> np.ndarray:
 
 
 def _shoulder_line(ax: np.ndarray) -> np.ndarray:
-    """How far below the neck's root the shoulders begin, at a distance ``ax`` from the middle."""
+    """Distance from the root of the neck down to the shoulders, at a distance ``ax`` from the middle."""
     return 0.82 + 0.33 * np.maximum(ax - 0.45, 0) + 2.5 * np.maximum(ax - 2.6, 0) ** 2
 
 
@@ -144,7 +146,7 @@ def _from_neck(turn, x, y):
 
 
 def _draw_neck(canvas, look: Look, shot: Shot, light: Light, turn, x, y, pixel) -> None:
-    """Neck and the skin above a shirt's collar."""
+    """Draw the neck and the skin above a shirt's collar."""
     shape, key = look.person.shape, light.key
     bx, by = _from_neck(turn, x, y)
     facing = np.clip((key[0] * 0.5 * np.tanh(bx) + 0.8 * key[2] - 0.35 * key[1] + 0.2) / 1.2, 0, None)
@@ -179,7 +181,7 @@ def _draw_shirt(canvas, look: Look, shot: Shot, light: Light, turn, x, y, pixel)
 
 
 def _draw_hanging_hair(canvas, look: Look, shot: Shot, light: Light, turn, x, y, pixel) -> None:
-    """Hair behind the neck, from the crown down to the style's length."""
+    """Draw hair behind the neck, from the crown down to the length of the style."""
     hair, style, key = look.person.hair, look.person.style, light.key
     centre = np.float32(turn @ np.array([0.0, 0.0, -0.45]))
     hx, hy = x - centre[0], y - centre[1]
@@ -200,7 +202,7 @@ def _draw_hanging_hair(canvas, look: Look, shot: Shot, light: Light, turn, x, y,
 
 
 def render_aligned(look: Look, shot: Shot) -> Tuple[np.ndarray, np.ndarray]:
-    """One aligned crop: pixels (112, 112, 3) uint8 RGB, and its five points (5, 2) in pixels."""
+    """Render one aligned crop: pixels (112, 112, 3) uint8 RGB, and its five points (5, 2) in pixels."""
     landmarks = posed_landmarks(look, shot)
     camera = aligned_camera(landmarks, shot)
     side = round(CROP * OVERSAMPLE)

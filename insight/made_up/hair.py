@@ -1,4 +1,4 @@
-"""Hair on the head and in the face: strands, colour, cover."""
+"""Hair on the head and in the face: strands, colour, coverage."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .people import Person
 
 
 def strand_noise(rng: np.random.Generator) -> np.ndarray:
-    """(256, 1024): rows run along the hair, columns across; cyclic across, about -1..1."""
+    """Noise (256, 1024), about -1..1: rows run along the hair, columns across; periodic across."""
     fine = cv2.resize(rng.standard_normal((10, 1024), dtype=np.float32), (1024, 256), interpolation=cv2.INTER_CUBIC)
     broad = cv2.resize(rng.standard_normal((5, 128), dtype=np.float32), (1024, 256), interpolation=cv2.INTER_CUBIC)
     return np.clip(0.55 * fine + 0.5 * broad, -2, 2)
 
 
 def strand_field(person: Person, strands: np.ndarray, size: int) -> np.ndarray:
-    """Strand noise on the chart: strands radiate from the parting over the head."""
+    """Strand noise (S, S) on the chart: strands radiate from the parting over the head."""
     n = chart_directions(size)
     root = np.array([0.45 * person.hair.part, -0.92, -0.10], np.float32)
     across = np.arctan2(n[0] - root[0], n[2] - root[2] + 0.35 * (n[1] - root[1]))
@@ -32,7 +32,7 @@ def strand_field(person: Person, strands: np.ndarray, size: int) -> np.ndarray:
 def paint_scalp(
     person: Person, head: Head, albedo: np.ndarray, gloss: np.ndarray, flow: np.ndarray, curls: np.ndarray
 ) -> None:
-    """Lay the head's hair over albedo and gloss, in place; ``flow`` is the strand field."""
+    """Paint the hair of the head over albedo and gloss, in place; ``flow`` is the strand field."""
     hair, style = person.hair, person.style
     shade = 1.0 + hair.strands * flow + 0.25 * style.curls * curls
     shade += hair.streaks * np.maximum(cv2.GaussianBlur(flow, (0, 0), head.size / 60.0), 0)
@@ -46,7 +46,7 @@ def paint_scalp(
 
 
 def paint_beard(person: Person, head: Head, albedo: np.ndarray, gloss: np.ndarray, rng: np.random.Generator) -> None:
-    """Lay beard, moustache and stubble over albedo and gloss, in place."""
+    """Paint beard, moustache and stubble over albedo and gloss, in place."""
     m, marks = person.mouth, person.marks
     if not (marks.beard or marks.moustache or marks.stubble):
         return

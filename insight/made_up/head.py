@@ -1,10 +1,9 @@
 """The head as a surface: a displaced ellipsoid and its chart.
 
-A point of the head is ``centre + radii * n * (1 + D(n))`` for a unit direction ``n``. The
-displacement ``D`` carries the skull's shape, the nose, the lips, the ears and the hair's volume.
-Textures lie on Lambert's azimuthal equal-area chart around the face,
-``(u, v) = n_xy / sqrt(2 (1 + n_z))``, so the whole sphere but its far back fits one image and
-looking a ray up costs one square root. Coordinates and units: see :mod:`people`.
+A point of the head is ``centre + radii * n * (1 + D(n))`` for a unit direction ``n``. The displacement ``D`` includes
+the shape of the skull, the nose, the lips, the ears and the volume of the hair. Textures use Lambert's azimuthal
+equal-area chart around the face, ``(u, v) = n_xy / sqrt(2 (1 + n_z))``, so the whole sphere except its far back fits in
+one image and the lookup of a ray costs one square root. Coordinates and units: see :mod:`people`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ RADII = (1.10, 1.80, 1.38)
 
 
 def ramp(low, high, x):
-    """Hermite step: 0 below ``low``, 1 above ``high``, smooth between."""
+    """Hermite step: 0 below ``low``, 1 above ``high``, smooth in between."""
     t = np.clip((x - low) * (1.0 / (high - low)), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
@@ -65,7 +64,7 @@ class Head:
     relief: np.ndarray  # (S/2, S/2), the displacement D
     points: np.ndarray  # (3, S, S)
     normals: np.ndarray  # (S, S, 3), unit, outwards
-    hollows: np.ndarray  # (S, S), 1 in the open, lower where light hardly gets
+    hollows: np.ndarray  # (S, S) ambient occlusion, 1 in the open, lower in hollows
     hair: np.ndarray  # (S, S), 1 under hair
     landmarks: np.ndarray  # (5, 3) eyes, nose tip, mouth corners at rest, image-left first
     size: int  # S
@@ -77,7 +76,7 @@ class Head:
 
 
 def hair_cover(person: Person, n: np.ndarray, radii: np.ndarray, ragged: np.ndarray) -> np.ndarray:
-    """Where hair lies on the head, 0..1, for chart directions ``n``; ``ragged`` frays its edge."""
+    """Coverage of the head with hair, 0..1, for chart directions ``n``; ``ragged`` frays the edge."""
     hair, style = person.hair, person.style
     y = n[1] * radii[1] + CENTRE_Y
     azimuth = np.arctan2(np.abs(n[0]), n[2])  # 0 in front, pi/2 at the ears
@@ -88,7 +87,7 @@ def hair_cover(person: Person, n: np.ndarray, radii: np.ndarray, ragged: np.ndar
     line = line + 0.6 * ramp(1.75, 2.1, azimuth)
     edge = 0.03 + 0.05 * (style.thick > 0.02)
     cover = 1.0 - ramp(-edge, edge, y - line + ragged * (1.0 - 0.97 * ramp(0.6, 1.0, azimuth)))
-    if style.sides < 0.8:  # short hair goes round the ears
+    if style.sides < 0.8:  # short hair leaves the ears free
         ear = bump(azimuth, y, 1.66, 0.12, 0.22, 0.36)
         cover = cover * (1.0 - ramp(0.25, 0.6, ear))
     return cover.astype(np.float32)
@@ -103,7 +102,7 @@ def _skull(person: Person, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
     relief += s.cheek * bump(ax, y, 0.74, 0.42, 0.30, 0.28)
     relief -= s.hollow * bump(ax, y, 0.70, 0.92, 0.26, 0.30)
     relief -= 0.03 * bump(ax, y, 1.0, -0.45, 0.3, 0.4)
-    relief += 0.06 * bump(ax, y, 0.75, -1.2, 0.45, 0.4)  # skulls are rounder above than an ellipsoid
+    relief += 0.06 * bump(ax, y, 0.75, -1.2, 0.45, 0.4)  # the top of a skull is rounder than an ellipsoid
     relief += front * s.chin * bump(x, y, 0, 1.58, s.chin_width, 0.34)
     relief += front * s.muzzle * bump(x, y, 0, 1.12, 0.50, 0.36)
     relief += front * s.forehead * bump(x, y, 0, -0.85, 0.75, 0.45)
@@ -141,14 +140,14 @@ def _features(person: Person, x: np.ndarray, y: np.ndarray, front: np.ndarray, n
 
 
 def _near_line(x, y, start, end, width):
-    """1 on the segment, falling off as a Gaussian beside it."""
+    """1 on the segment, with Gaussian falloff beside it."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     t = np.clip(((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy), 0.0, 1.0)
     return np.exp(-((x - start[0] - t * dx) ** 2 + (y - start[1] - t * dy) ** 2) / width**2)
 
 
 def _ears(person: Person, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Displacement of the ears, which a frontal view sees as bumps of the outline."""
+    """Displacement of the ears, which are bumps of the outline in a frontal view."""
     y, z = n[1] * radii[1] + CENTRE_Y, n[2] * radii[2]
     side = ramp(0.4, 0.7, np.abs(n[0]))
     shell = bump(z, y, -0.22, 0.12, 0.15, 0.27)
@@ -159,7 +158,7 @@ def _ears(person: Person, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
 def build_head(person: Person, size: int, ragged: np.ndarray, curls: np.ndarray) -> Head:
     """Sample a person's surface on a size x size chart.
 
-    ``ragged`` frays the hair's edge and ``curls`` is the relief of the hair, both (size, size), about -1..1.
+    ``ragged`` frays the edge of the hair and ``curls`` is the relief of the hair, both (size, size), about -1..1.
     """
     coarse = size // 2
     radii = np.array(RADII, np.float32)
@@ -171,7 +170,7 @@ def build_head(person: Person, size: int, ragged: np.ndarray, curls: np.ndarray)
     x = n[0] * radii[0] * (1 + skull)
     y = n[1] * radii[1] * (1 + skull) + CENTRE_Y
     tip = person.nose.tip + person.nose.ball
-    nose_y = CENTRE_Y + (person.nose.length - CENTRE_Y) / (1 + 0.9 * tip)  # displacement moves the tip down too
+    nose_y = CENTRE_Y + (person.nose.length - CENTRE_Y) / (1 + 0.9 * tip)  # displacement also moves the tip down
     fine_n = chart_directions(size)
     hair = hair_cover(person, fine_n, radii, ragged * (0.05 + 0.12 * person.style.thick))
     hair_coarse = cv2.resize(hair, (coarse, coarse), interpolation=cv2.INTER_AREA)
@@ -205,7 +204,7 @@ def _normals(points: np.ndarray) -> np.ndarray:
 
 
 def _hollows(relief: np.ndarray) -> np.ndarray:
-    """Ambient occlusion, roughly: how far a place lies below its surroundings, at two scales."""
+    """Approximate ambient occlusion (S, S): depth of each texel below its surroundings, at two scales."""
     size = relief.shape[0]
     near = cv2.GaussianBlur(relief, (0, 0), size / 64.0) - relief
     far = cv2.GaussianBlur(relief, (0, 0), size / 20.0) - relief

@@ -1,4 +1,4 @@
-"""How a picture is taken: all that changes between two pictures of one person."""
+"""Nuisance parameters: everything that differs between two pictures of one person."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ Range = Tuple[float, float]
 
 @dataclass
 class Nuisance:
-    """Ranges of all that changes between two pictures of one person. Each is (lowest, highest).
+    """Ranges of everything that differs between two pictures of one person. Each is (lowest, highest).
 
-    A range with equal ends switches that nuisance to a fixed value; :meth:`none` gives the
-    frontal, evenly lit, sharp picture.
+    A range with equal ends fixes the value; :meth:`none` gives a frontal, evenly lit, sharp picture.
     """
 
     yaw: Range = (-20.0, 20.0)  # degrees, positive turns the face to the image's right
     pitch: Range = (-10.0, 10.0)  # degrees, positive looks down
-    roll: Range = (-14.0, 14.0)  # degrees; alignment takes it out of aligned crops again
+    roll: Range = (-14.0, 14.0)  # degrees; removed from aligned crops by the alignment
     light_azimuth: Range = (-50.0, 50.0)  # degrees from the camera's axis, positive from the image's right
     light_elevation: Range = (-15.0, 60.0)  # degrees above the face
     key: Range = (0.55, 1.25)  # strength of the main light
-    ambient: Range = (0.28, 0.65)  # strength of the light from everywhere
+    ambient: Range = (0.28, 0.65)  # strength of the ambient light
     warmth: Range = (-0.25, 0.25)  # colour temperature: log gain of red against blue
     tint: Range = (-0.08, 0.08)  # log gain of green
-    exposure: Range = (-0.6, 0.6)  # stops, about the camera's own metering on the face
-    contrast: Range = (0.8, 1.3)  # factor about mid grey
+    exposure: Range = (-0.6, 0.6)  # stops, relative to the camera's metering on the face
+    contrast: Range = (0.8, 1.3)  # factor around mid grey
     gamma: Range = (0.75, 1.35)  # exponent after the sRGB curve
     saturation: Range = (0.45, 1.2)  # 0 grey, 1 as lit
     smile: Range = (-0.2, 0.8)  # 0 neutral, 1 broad
     mouth_open: Range = (-0.6, 0.6)  # 0 and below closed, 1 wide
-    eye_open: Range = (0.7, 1.25)  # 1 as the person's eyes are at rest
+    eye_open: Range = (0.7, 1.25)  # 1 is the person's eyes at rest
     brow_raise: Range = (-0.5, 1.0)  # 0 at rest, 1 a tenth of the interocular distance
-    gaze: Range = (-1.0, 1.0)  # 1 turns the iris as far as it goes
+    gaze: Range = (-1.0, 1.0)  # 1 turns the iris to its limit
     blur: Range = (0.0, 0.7)  # Gaussian sigma, pixels of the aligned crop
-    resolution: Range = (0.65, 1.3)  # below 1 the crop is taken down to that fraction and up again
+    resolution: Range = (0.65, 1.3)  # below 1 the crop is scaled down to that fraction and up again
     noise: Range = (0.0, 6.0)  # sigma, grey levels of 0..255
     jpeg: Range = (35.0, 95.0)  # quality of an earlier compression
     crop_shift: Range = (-1.5, 1.5)  # pixels of the aligned crop, in x and in y
@@ -55,7 +54,7 @@ class Nuisance:
 
     @classmethod
     def none(cls) -> Nuisance:
-        """No nuisance at all: what is left is the identity, and the background's and clothes' draw."""
+        """No nuisance: only the identity, and the random background and clothes, remain."""
         still = {f.name: (0.0, 0.0) for f in fields(cls)}
         still.update(key=(1.0, 1.0), ambient=(0.45, 0.45), contrast=(1.0, 1.0), gamma=(1.0, 1.0), saturation=(1.0, 1.0))
         still.update(eye_open=(1.0, 1.0), resolution=(1.3, 1.3), jpeg=(95.0, 95.0), crop_scale=(1.0, 1.0))
@@ -65,7 +64,7 @@ class Nuisance:
 
 @dataclass
 class Shot:
-    """One draw from :class:`Nuisance`: a value for each of its ranges, and a stream for the rest."""
+    """One draw from :class:`Nuisance`: a value for each of its ranges, and a random stream for the rest."""
 
     values: dict
     rng: np.random.Generator  # for the background and the noise
@@ -79,7 +78,7 @@ class Shot:
 
 
 def draw_shot(seed: int, identity: int, image: int, nuisance: Nuisance) -> Shot:
-    """How picture ``image`` of person ``identity`` is taken."""
+    """The nuisance values of picture ``image`` of person ``identity``."""
     rng = stream(seed, "shot", identity, image)
     names = [f.name for f in fields(nuisance)]
     values = {name: float(rng.uniform(*getattr(nuisance, name))) for name in names}

@@ -1,7 +1,7 @@
-"""Who a made-up person is: what stays from picture to picture, as numbers; nothing is drawn here.
+"""Parameters of a made-up person that are constant over all pictures; nothing is rendered here.
 
-Every draw has its own random stream, keyed by (seed, what, identity, image), so a picture does
-not depend on which others are made.
+Each draw has its own random stream, keyed by (seed, what, identity, image), so a picture does not depend on which other
+pictures are made.
 
 Lengths are in units of the mean face's interocular distance (35.24 pixels in a 112 x 112
 crop, about 62 mm on a person); x points to the image's right, y down, z towards the camera,
@@ -17,11 +17,11 @@ import numpy as np
 
 Part = TypeVar("Part")
 
-_STREAMS = {"identity": 1, "texture": 2, "shot": 3, "scene": 4}  # never renumber: the numbers are part of the key
+_STREAMS = {"identity": 1, "texture": 2, "shot": 3, "scene": 4}  # do not renumber: the numbers are part of the key
 
 
 def stream(seed: int, what: str, *index: int) -> np.random.Generator:
-    """The random stream of one thing: ``stream(0, "shot", identity, image)``."""
+    """The random stream for one purpose: ``stream(0, "shot", identity, image)``."""
     return np.random.default_rng([seed, _STREAMS[what], *index])
 
 
@@ -35,7 +35,7 @@ def _draw(part: Type[Part], rng: np.random.Generator) -> Part:
 
 @dataclass
 class Shape:
-    """The skull and the soft outline; fractions are of the head's radius at that place."""
+    """The skull and the soft outline; fractions are relative to the head's radius at that position."""
 
     width: float = _span(0.88, 1.10, "of the head, relative to the mean")
     length: float = _span(0.93, 1.08, "of the head, relative to the mean")
@@ -143,7 +143,7 @@ class Hair:
 
 @dataclass
 class HairStyle:
-    """A hair style: how far it stands off, hangs and covers."""
+    """A hair style: volume, length and coverage."""
 
     name: str
     thick: float  # above the skull, of the head's radius
@@ -193,7 +193,7 @@ IRIS_COLOURS = (
 
 @dataclass
 class Marks:
-    """What sits on the skin. Places are (x, y); beard, moustache, stubble and freckles are opacities."""
+    """Marks on the skin. Positions are (x, y); beard, moustache, stubble and freckles are opacities."""
 
     moles: Tuple[Tuple[float, float, float], ...]  # x, y, radius
     scar: Optional[Tuple[float, float, float, float]]  # x, y, angle, length
@@ -224,7 +224,7 @@ class Person:
 
 
 def draw_identity(seed: int, index: int) -> Person:
-    """The person ``index`` of the world ``seed``; the same for ever."""
+    """Draw person ``index`` of ``seed``; the same arguments always give the same person."""
     rng = stream(seed, "identity", index)
     parts = {
         name: _draw(part, rng)
@@ -243,21 +243,21 @@ def draw_identity(seed: int, index: int) -> Person:
     marks = _draw_marks(rng, bearded)
     dark = parts["skin"].melanin
     hair_colour = _pick(rng, HAIR_COLOURS, _weights(dark, (3, 3, 2, 2, 1, 1, 1, 1, 1), 5), 0.05)
-    own = np.array(hair_colour) * rng.uniform(0.45, 0.9)  # brows are a shade darker than hair
+    brow_colour = np.array(hair_colour) * rng.uniform(0.45, 0.9)  # brows are darker than hair
     iris_colour = _pick(rng, IRIS_COLOURS, _weights(dark, (2, 2, 2, 1, 1, 2, 1), 3), 0.04)
-    colours = {"hair_colour": hair_colour, "brow_colour": tuple(own), "iris_colour": iris_colour}
+    colours = {"hair_colour": hair_colour, "brow_colour": tuple(brow_colour), "iris_colour": iris_colour}
     return Person(seed, index, marks=marks, style=style, **colours, **parts)
 
 
 def _weights(melanin: float, weights: Tuple[float, ...], darks: int) -> np.ndarray:
-    """Probabilities of colours: the lighter ones, past ``darks``, get rare with dark skin."""
-    at = np.arange(len(weights))
-    likely = np.array(weights, float) * np.where(at >= darks, max(0.08, 1 - 1.4 * melanin), 1.0)
-    return likely / likely.sum()
+    """Probabilities of colours: the lighter ones, from index ``darks``, become rare with dark skin."""
+    index = np.arange(len(weights))
+    products = np.array(weights, float) * np.where(index >= darks, max(0.08, 1 - 1.4 * melanin), 1.0)
+    return products / products.sum()
 
 
-def _pick(rng: np.random.Generator, colours, likely: np.ndarray, spread: float) -> Tuple[float, float, float]:
-    natural = np.array(colours[rng.choice(len(colours), p=likely)])
+def _pick(rng: np.random.Generator, colours, probabilities: np.ndarray, spread: float) -> Tuple[float, float, float]:
+    natural = np.array(colours[rng.choice(len(colours), p=probabilities)])
     return tuple(np.clip(natural + rng.normal(0.0, spread / 3, 3) + rng.normal(0.0, spread), 0.02, 0.95))
 
 

@@ -1,8 +1,7 @@
-"""Raw photographs: a scene with one to three people, and where their faces are.
+"""Raw photographs: a scene with one to three people, and the positions of their faces.
 
-The subject is the largest face and nearest to the middle; bystanders stand behind, smaller,
-and are nobody of the data set. Coordinates are pixels of the photograph, the centre of the
-top left one being (0, 0).
+The subject has the largest face, nearest to the middle; bystanders are smaller, in the background, and not among the
+identities of the data set. Coordinates are pixels of the photograph; the centre of the top left pixel is (0, 0).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .scenery import scenery
 
 SIZES = ((640, 480), (720, 540), (800, 600), (960, 720), (600, 720), (540, 720))  # width, height
 BYSTANDERS = (0.50, 0.32, 0.18)  # probabilities of none, one, two
-STRANGERS = 1_000_000  # bystanders are people from this index on, so that none is in a set
+STRANGERS = 1_000_000  # first index of bystanders, above all identities of a set
 CHART, BYSTANDER_CHART = 512, 320  # texels
 
 
@@ -41,13 +40,13 @@ class Face:
     points: np.ndarray
 
 
-@lru_cache(maxsize=3)  # a person is in all photos of a folder, with up to two others in each
+@lru_cache(maxsize=3)  # the subject of a folder and up to two bystanders per photograph
 def _look(seed: int, identity: int, chart: int) -> Look:
     return build_look(draw_identity(seed, identity), chart)
 
 
 def face_box(look: Look, shot: Shot, camera: Camera) -> np.ndarray:
-    """Box (4,) around the visible face: the front of the head between hairline and chin, projected."""
+    """Box (4,) of the visible face: the projected front of the head between hairline and chin."""
     points, n = look.head.points[:, ::8, ::8], look.head.normals[::8, ::8]
     azimuth = np.arctan2(np.abs(points[0]), points[2])
     face = (points[1] > -0.98) & (azimuth < 1.10) & (n[..., 1] < 0.7)
@@ -57,18 +56,18 @@ def face_box(look: Look, shot: Shot, camera: Camera) -> np.ndarray:
 
 
 def render_photo(seed: int, identity: int, image: int, nuisance: Nuisance) -> Tuple[np.ndarray, List[Face]]:
-    """One photograph of a person: pixels (H, W, 3) uint8 RGB, and its faces, the subject first."""
+    """Render one photograph of a person: pixels (H, W, 3) uint8 RGB, and its faces, the subject first."""
     rng = stream(seed, "scene", identity, image)
     width, height = SIZES[rng.integers(len(SIZES))]
     scene = scenery(rng, height, width)
     shot = draw_shot(seed, identity, image, nuisance)
     cast_list = _place_people(rng, seed, identity, shot, nuisance, height, width)
     faces = []
-    for who, pose, camera in reversed(cast_list):  # the subject is drawn last, in front
-        look = _look(seed, who, CHART if who == identity else BYSTANDER_CHART)
+    for person, pose, camera in reversed(cast_list):  # the subject is drawn last, in front
+        look = _look(seed, person, CHART if person == identity else BYSTANDER_CHART)
         draw_person(scene, look, pose, camera)
         points = camera.project(posed_landmarks(look, pose))
-        faces.append(Face(who, who == identity, face_box(look, pose, camera), points))
+        faces.append(Face(person, person == identity, face_box(look, pose, camera), points))
     faces.reverse()
     x1, y1, x2, y2 = np.clip(faces[0].box, 0, (width, height, width, height)).astype(int)
     shown = develop(scene, shot, metered_gain(scene[y1:y2, x1:x2]))
@@ -76,22 +75,22 @@ def render_photo(seed: int, identity: int, image: int, nuisance: Nuisance) -> Tu
 
 
 def _place_people(rng, seed: int, identity: int, shot: Shot, nuisance: Nuisance, height: int, width: int):
-    """(identity, shot, camera) of each person, the subject first. All stand in the subject's light."""
+    """(identity, shot, camera) of each person, the subject first. All have the subject's light."""
     size = rng.uniform(0.075, 0.125) * min(width, height)  # interocular distance, pixels
     x, y = width * rng.uniform(0.42, 0.58), height * rng.uniform(0.34, 0.48)
     people = [(identity, shot, Camera(complex(size), complex(x, y)))]
-    others = int(rng.choice(len(BYSTANDERS), p=BYSTANDERS))
+    bystanders = int(rng.choice(len(BYSTANDERS), p=BYSTANDERS))
     sides = rng.permutation([-1, 1])
-    for side in sides[:others]:
-        who = STRANGERS + int(rng.integers(1_000_000))
+    for side in sides[:bystanders]:
+        person = STRANGERS + int(rng.integers(1_000_000))
         small = size * rng.uniform(0.45, 0.75)
         room = x if side < 0 else width - x
         away = rng.uniform(1.75 * size + 1.6 * small, max(1.75 * size + 1.6 * small + 1, room - 1.7 * small))
         if away > room - 1.6 * small:
-            continue  # no place on this side
-        own = draw_shot(seed, who, 0, nuisance)
+            continue  # no space on this side
+        drawn = draw_shot(seed, person, 0, nuisance)
         lights = ("light_azimuth", "light_elevation", "key", "ambient", "warmth")
-        pose = replace(own, values={**own.values, **{name: shot.values[name] for name in lights}})
+        pose = replace(drawn, values={**drawn.values, **{name: shot.values[name] for name in lights}})
         level = y + rng.uniform(-0.6, 0.9) * size
-        people.append((who, pose, Camera(complex(small), complex(x + side * away, level))))
+        people.append((person, pose, Camera(complex(small), complex(x + side * away, level))))
     return people

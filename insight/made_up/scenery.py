@@ -1,4 +1,4 @@
-"""Backgrounds in linear light: out of focus for crops, places for photographs."""
+"""Backgrounds in linear light: blurred ones for crops, and scenes for photographs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .head import ramp
 
 
 def backdrop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A background out of focus, linear light (H, W, 3) float32: gradients, patches, lights."""
-    small = min(1.0, 160.0 / width)  # nothing in it is sharp
+    """An out-of-focus background, linear light (H, W, 3) float32: gradients, patches, lights."""
+    small = min(1.0, 160.0 / width)  # it has no sharp details
     h, w = round(height * small), round(width * small)
     cells = int(rng.integers(2, 7))
     base = rng.uniform(0.1, 0.85) + rng.normal(0, 0.12, 3)
@@ -31,7 +31,7 @@ def backdrop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def scenery(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A photograph's background, linear light (H, W, 3) float32: blurred shapes, a room, a street or a park."""
+    """Background of a photograph, linear light (H, W, 3) float32: blurred shapes, a room, a street or a park."""
     kind = rng.integers(4)
     if kind == 0:
         scene = backdrop(rng, height, width)

@@ -1,15 +1,15 @@
 """A licence-free set of faces of people who do not exist, drawn from a seed.
 
-Two pictures of one person differ in pose, light, expression, sharpness, colour and background, while
-shape, features, skin, hair and marks stay. Each picture depends on (seed, identity, image) alone, not
-on how many are made or by how many workers, so a larger set contains every smaller one. Bytes are the
-same wherever NumPy's and OpenCV's arithmetic and OpenCV's JPEG are.
+Two pictures of one person differ in pose, light, expression, sharpness, colour and background, while shape, features,
+skin, hair and marks are the same. Each picture depends only on (seed, identity, image), not on the numbers of pictures
+or workers, so a larger set contains all smaller ones. Bytes are the same on all machines with the same arithmetic of
+NumPy and OpenCV and the same JPEG encoder of OpenCV.
 
     write_aligned("faces", identities=64, images=20)      faces/person_00000/0000.jpg, 112 x 112
     write_photos("photos", identities=64, images=5)       photos/person_00000/0000.jpg and faces.csv
     pixels, points = render_face(identity=3, image=7)
 
-Raises :class:`insight.errors.InsightError` for counts and folders that cannot be used.
+Raises :class:`insight.errors.InsightError` for invalid counts and folders.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from .photos import STRANGERS, Face, render_photo
 
 __all__ = ["Face", "Nuisance", "Written", "render_face", "render_photo", "write_aligned", "write_photos"]
 
-CHART = 320  # texels; 1.5 of them to a pixel of the crop
-QUALITY = 95  # of the JPEG files; what earlier compression did is part of Nuisance
-MOST_IMAGES = 10_000  # of a person: file names have four digits
+CHART = 320  # texels; 1.5 per pixel of the crop
+QUALITY = 95  # of the JPEG files; earlier compression is part of Nuisance
+MOST_IMAGES = 10_000  # per person: file names have four digits
 TRUTH_NAME = "faces.csv"
 TRUTH_COLUMNS = (
     "image face identity subject x1 y1 x2 y2 left_eye_x left_eye_y right_eye_x right_eye_y nose_x nose_y "
@@ -55,7 +55,7 @@ TRUTH_COLUMNS = (
 
 @dataclass
 class Written:
-    """What a set came to."""
+    """Summary of a written set."""
 
     folder: str
     identities: int
@@ -76,19 +76,19 @@ def render_face(
     Parameters
     ----------
     identity, image : int
-        Person and picture, from 0.
+        Numbers of the person and the picture, from 0.
     seed : int
-        The world; another seed has other people.
+        Another seed gives other people.
     nuisance : Nuisance, optional
-        How strongly pictures of a person may differ; ``Nuisance()`` if left out.
+        Ranges of the differences between pictures of a person; ``Nuisance()`` by default.
 
     Returns
     -------
     pixels : np.ndarray
         (112, 112, 3) uint8 RGB.
     points : np.ndarray
-        (5, 2) float64: where the eyes, the nose tip and the mouth corners are, x, y in pixels, image-left
-        first. The similarity that brings them nearest to InsightFace's template is the crop's jitter.
+        (5, 2) float64: eyes, nose tip and mouth corners, x, y in pixels, image-left first. The similarity transform
+        that fits them to InsightFace's template is the crop's jitter.
     """
     _check(identity + 1, image + 1, seed)
     look = _look(seed, identity)
@@ -108,19 +108,19 @@ def write_aligned(
     Parameters
     ----------
     out_dir : str
-        Must not exist or be empty. It appears when the set is whole; until then the set grows in a
-        hidden folder beside it, which goes on any error.
+        Must not exist or be empty. It is created when the set is complete; until then the set is written to a hidden
+        folder beside it, which is removed on any error.
     identities, images : int
-        How many people, and pictures of each.
+        Number of people, and of pictures per person.
     seed, nuisance
         As in :func:`render_face`.
     workers : int, optional
-        Processes; all physical cores if left out. The set does not depend on it.
+        Processes; by default all physical cores. The set does not depend on it.
 
     Raises
     ------
     InsightError
-        A count is out of range, or something stands at ``out_dir``.
+        A count is out of range, or ``out_dir`` already exists and is not an empty folder.
     OSError
         The disk is full, or the folder cannot be written.
     """
@@ -138,10 +138,10 @@ def write_photos(
 ) -> Written:
     """Write a folder of photographs, 540 x 720 to 960 x 720, of the same people as :func:`write_aligned`.
 
-    The person of a folder has the largest face, nearest to the middle; up to two bystanders belong to no
-    folder. ``faces.csv`` beside the folders has a row per face: image, face (0 is the subject), identity,
-    subject (1 or 0), box (x1, y1, x2, y2: hairline to chin, cheek to cheek) and five points, in pixels.
-    Parameters and errors are those of :func:`write_aligned`.
+    The person of a folder has the largest face, nearest to the middle; up to two bystanders have no folder.
+    ``faces.csv`` beside the folders has a row per face: image, face (0 is the subject), identity, subject (1 or 0), box
+    (x1, y1, x2, y2: hairline to chin, cheek to cheek) and five points, in pixels. Parameters and errors are those of
+    :func:`write_aligned`.
     """
     _check(identities, images, seed)
     return _write(out_dir, _write_album, identities, images, seed, nuisance, workers)
@@ -155,7 +155,7 @@ def _check(identities: int, images: int, seed: int) -> None:
         raise InsightError(f"--seed {seed}: want 0 to 4294967295")
 
 
-# ------------------------------------------------------------------------- what one worker does
+# ------------------------------------------------------------------------- one worker
 
 
 @lru_cache(maxsize=4)
@@ -165,7 +165,7 @@ def _look(seed: int, identity: int) -> Look:
 
 def _save(pixels: np.ndarray, path: Path) -> None:
     coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    path.write_bytes(coded.tobytes())  # not cv2.imwrite, which keeps a full disk to itself
+    path.write_bytes(coded.tobytes())  # not cv2.imwrite, which does not report a full disk
 
 
 def _write_person(root: Path, identity: int, images: int, seed: int, nuisance: Nuisance) -> List[list]:

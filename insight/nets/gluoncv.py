@@ -1,9 +1,9 @@
-"""``gluoncv:NAME``: a classification backbone of gluoncv's under an embedding output.
+"""``gluoncv:NAME``: a classification backbone from gluoncv with an embedding output.
 
-The backbone is what NAME holds before its classifier: its features without the pooling, flattening and dropout at
-their end, so that the output sees the last feature map, as in InsightFace's own networks. Pixels are normalised as
-there. Weights start fresh. Names of arrays and nodes are those that gluoncv gives a network built first in a process
-(``mobilenet0_conv0_weight``), whatever was built before. gluoncv is imported only when one is asked for.
+The backbone consists of NAME's features without the pooling, flattening and dropout at their end, so that the output
+gets the last feature map, as in InsightFace's networks. Pixels are normalised as there. Weights are not pretrained.
+Names of arrays and nodes are those of the first network that gluoncv builds in a process (``mobilenet0_conv0_weight``),
+regardless of what was built before. gluoncv is imported only if such a network is used.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .network import Network, chain, forward_through, normalise_pixels
 INSTALL = "pip install -e '.[gluoncv]'"
 POOLINGS = (mx.gluon.nn.GlobalAvgPool2D, mx.gluon.nn.AvgPool2D, mx.gluon.nn.Flatten, mx.gluon.nn.Dropout)
 BEHIND_FEATURES = ("FullyConnected", "Flatten", "Dropout", "Pooling", "Reshape", "squeeze")
-CLASSES = 2  # of the classifier that is thrown away
+CLASSES = 2  # outputs of the classifier, which is removed
 
 
 class GluonCV(Network):
-    """One backbone of gluoncv's; options and errors: :class:`insight.nets.network.Network`.
+    """One backbone from gluoncv; options and errors: :class:`insight.nets.network.Network`.
 
-    Its own activations are left as they are: ``prelu`` is about those of the output.
+    The backbone's own activations are not changed: ``prelu`` applies to those of the output only.
     """
 
     OPTIONS: ClassVar = (outputs.output_option(),)
@@ -44,23 +44,23 @@ class GluonCV(Network):
         self.output = outputs.Output(self.options["version_output"], channels, size, self.embedding_size, style)
 
     def _shape(self) -> tuple:
-        """The backbone's output for one image; fixes the shapes of its arrays, which gluoncv leaves open."""
+        """Shape of the backbone's output for one image; sets the shapes of its arrays, which gluoncv leaves open."""
         features = forward_through(self.body, mx.sym.Variable("data"))
         known = {name: tuple(p.shape) for name, p in self.collect_params().items() if p.shape and min(p.shape) > 0}
-        try:  # infer_shape would print every argument to stdout before it raises
+        try:  # infer_shape would print all arguments to stdout before it raises
             shapes, (output,), more = features.infer_shape_partial(data=(1, 3, *self.image_size), **known)
         except mx.MXNetError as error:
             reason = next((line for line in str(error).splitlines() if "Error in operator" in line), str(error))
             size = "x".join(map(str, self.image_size))
             raise InsightError(f"gluoncv:{self.backbone} does not take {size} images: {reason.strip()[:200]}") from None
-        found = dict(zip(features.list_arguments(), shapes))
-        found.update(zip(features.list_auxiliary_states(), more))
+        array_shapes = dict(zip(features.list_arguments(), shapes))
+        array_shapes.update(zip(features.list_auxiliary_states(), more))
         for name, parameter in self.collect_params().items():
-            parameter.shape = found[name]
+            parameter.shape = array_shapes[name]
         return output
 
     def stage_of(self, name: str, shape: tuple) -> str:
-        """Its features by resolution, then the output."""
+        """The stage of a node: features by resolution, then the output."""
         return super().stage_of(name, shape) or (f"features {shape[2]}x{shape[3]}" if len(shape) == 4 else "")
 
     def hybrid_forward(self, F, x):
@@ -73,12 +73,12 @@ def family(name: str) -> Type[GluonCV]:
     Raises
     ------
     InsightError
-        gluoncv is not installed or does not load, or has no such network; the message lists those of like names.
+        gluoncv is not installed or does not load, or has no such network; the message lists similar names.
     """
     known = _model_zoo().get_model_list()
     if name.lower() not in known:
-        near = difflib.get_close_matches(name.lower(), known, n=6, cutoff=0.4)
-        raise InsightError(f"gluoncv has no network {name!r}; near it: {', '.join(near) or 'nothing'}")
+        similar = difflib.get_close_matches(name.lower(), known, n=6, cutoff=0.4)
+        raise InsightError(f"gluoncv has no network {name!r}; similar names: {', '.join(similar) or 'none'}")
     return type("GluonCV", (GluonCV,), {"backbone": name.lower(), "__module__": __name__})
 
 
@@ -93,12 +93,12 @@ def _model_zoo():
 
 
 def _layers(name: str) -> list:
-    """The layers of a backbone in order, classifier and pooling left out."""
-    with mx.name.NameManager():  # counters of its own: mobilenet0_ whatever was built before
+    """The layers of a backbone in order, without classifier and pooling."""
+    with mx.name.NameManager():  # new counters: always mobilenet0_, regardless of what was built before
         try:
             model = _model_zoo().get_model(name, classes=CLASSES, pretrained=False)
         except (TypeError, ValueError, NotImplementedError) as error:
-            raise InsightError(f"gluoncv:{name} is no image classifier that can be built here: {error}") from None
+            raise InsightError(f"gluoncv:{name} is not an image classifier that can be built here: {error}") from None
         if "features" not in model._children:
             return [_cut(name, model)]
     layers = list(model.features._children.values())
@@ -108,13 +108,13 @@ def _layers(name: str) -> list:
 
 
 def _cut(name: str, model) -> mx.gluon.SymbolBlock:
-    """The graph of a network that keeps no ``features``, up to what is pooled for its classifier."""
+    """The graph of a network without ``features``, up to the input of the pooling before its classifier."""
     data = mx.sym.Variable("data")
     try:
         scores = model(data)
     except (TypeError, ValueError, AttributeError, mx.MXNetError) as error:
-        raise InsightError(f"gluoncv:{name} is no image classifier that can be built here: {error}") from None
-    scores = scores[0] if isinstance(scores, (list, tuple)) else scores  # others are auxiliary
+        raise InsightError(f"gluoncv:{name} is not an image classifier that can be built here: {error}") from None
+    scores = scores[0] if isinstance(scores, (list, tuple)) else scores  # the others are auxiliary outputs
     while json.loads(scores.tojson())["nodes"][-1]["op"] in BEHIND_FEATURES:
         scores = scores.get_children()[0]
     return mx.gluon.SymbolBlock(scores, data, params=model.collect_params())

@@ -1,7 +1,7 @@
-"""The layers of InsightFace's networks, under the names that its graphs give them.
+"""The layers of InsightFace's networks, with the names of its graphs.
 
-A layer is called by its full name, since every name in a graph of the original is spelled out: the node is
-``<name>``, its arrays ``<name>_weight``, ``<name>_gamma`` and so on.
+A layer gets its full name as label, because the original graphs name all nodes explicitly: the node is ``<name>``, its
+arrays ``<name>_weight``, ``<name>_gamma`` and so on.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from .prelu import SLOPE, SYMBOL_EPS, TWO_BATCHNORMS, batchnorms, relus
 
 HybridBlock = mx.gluon.HybridBlock
 
-STEP_ONLY = "unused_"  # arrays with this in their name exist while training and are in no checkpoint
-EPS = 2e-5  # of every batch norm that names one; the others rely on the symbol API's 1e-3
+STEP_ONLY = "unused_"  # arrays with this in their name exist only in training and are not saved
+EPS = 2e-5  # of batch norms that set eps; the others use the symbol API's default, 1e-3
 
 
 def running_statistics(params, name: str, channels: int) -> tuple:
-    """(moving_mean, moving_var), each (C,), in a block's name space; no gradients."""
+    """(moving_mean, moving_var), each (C,), in a block's name space, without gradients."""
     shared = {"shape": (channels,), "grad_req": "null", "differentiable": False}
     mean = params.get(name + "moving_mean", init="zeros", **shared)
     return mean, params.get(name + "moving_var", init="ones", **shared)
 
 
 def batchnorm_parameters(params, name: str, channels: int, fix_gamma: bool = False) -> tuple:
-    """(gamma, beta, moving_mean, moving_var) of a batch norm under InsightFace's names.
+    """(gamma, beta, moving_mean, moving_var), each (C,), of a batch norm under InsightFace's names.
 
-    A fixed gamma is stored as ones and never learned: Module lets it drift, and readers
-    that miss ``fix_gamma`` would multiply by it.
+    A fixed gamma is stored as ones and not learned: MXNet's Module lets it drift, and readers that ignore ``fix_gamma``
+    would multiply by it.
     """
     gamma = params.get(name + "gamma", shape=(channels,), init="ones", grad_req="null" if fix_gamma else "write")
     beta = params.get(name + "beta", shape=(channels,), init="zeros")
@@ -37,7 +37,7 @@ def batchnorm_parameters(params, name: str, channels: int, fix_gamma: bool = Fal
 
 
 class Layer(HybridBlock):
-    """Base of what follows: one node of the graph, called ``label``."""
+    """Base class of layers with one node in the graph, named ``label``."""
 
     def __init__(self, label: str):
         super().__init__(prefix="")
@@ -45,7 +45,7 @@ class Layer(HybridBlock):
 
 
 class Convolution(Layer):
-    """Square convolution (N, C, H, W), without bias unless asked for one."""
+    """Square convolution of (N, C, H, W), by default without bias."""
 
     def __init__(self, label, in_channels, channels, kernel=1, stride=1, pad=0, groups=1, bias=False):
         super().__init__(label)
@@ -78,7 +78,7 @@ class BatchNorm(Layer):
 
 
 class PReLU(Layer):
-    """PReLU with a slope a channel, first 0.25; ``form`` as in :mod:`insight.nets.prelu`."""
+    """PReLU with a slope per channel, initially 0.25; ``form`` as in :mod:`insight.nets.prelu`."""
 
     def __init__(self, label, channels, form="plain"):
         super().__init__(label)
@@ -103,7 +103,7 @@ class Activation(Layer):
 
 
 class Dense(Layer):
-    """Fully connected layer with bias on whatever is flattened to (N, in_units)."""
+    """Fully connected layer with bias; its input is flattened to (N, in_units)."""
 
     def __init__(self, label, in_units, units, weight_name=""):
         super().__init__(label)
@@ -116,16 +116,16 @@ class Dense(Layer):
 
 
 class GlobalPool(Layer):
-    """Mean over height and width: (N, C, 1, 1); without a label the graph's counter names it."""
+    """Mean over height and width: (N, C, 1, 1); without a label it is named by the graph's counter."""
 
     def hybrid_forward(self, F, x):
-        # the kernel is unused, and in the original's graphs
+        # the kernel is unused, but the original graphs have it
         name = {"name": self.label} if self.label else {}
         return F.Pooling(x, global_pool=True, kernel=(7, 7), pool_type="avg", **name)
 
 
 class Dropout(HybridBlock):
-    """Dropout of a share ``p``, named by the graph's counter as in the original."""
+    """Dropout with probability ``p``, named by the graph's counter as in the original."""
 
     def __init__(self, p):
         super().__init__(prefix="")
@@ -146,7 +146,7 @@ class Flatten(HybridBlock):
 
 
 class Identity(Layer):
-    """A copy under a name."""
+    """A named copy of its input."""
 
     def hybrid_forward(self, F, x):
         return F.identity(x, name=self.label)
@@ -154,16 +154,16 @@ class Identity(Layer):
 
 @dataclass(frozen=True)
 class Style:
-    """What all layers of one network share; makes those that depend on it.
+    """Options shared by all layers of one network; creates the layers that depend on them.
 
     Attributes
     ----------
     prelu : str
         Form of the PReLUs.
     momentum : float
-        Of the batch norms.
+        Momentum of the batch norms.
     act : str
-        ``prelu`` or ``relu``.
+        Activation, ``prelu`` or ``relu``.
     """
 
     prelu: str = "plain"
@@ -171,7 +171,7 @@ class Style:
     act: str = "prelu"
 
     def norm(self, label: str, channels: int, fix_gamma: bool = False) -> BatchNorm:
-        """A batch norm."""
+        """A batch norm with the network's momentum."""
         return BatchNorm(label, channels, self.momentum, fix_gamma)
 
     def activation(self, label: str, channels: int) -> Layer:
@@ -180,12 +180,12 @@ class Style:
 
 
 class ConvUnit(HybridBlock):
-    """Convolution without bias, batch norm and, unless ``act`` is off, a PReLU with a slope a channel.
+    """Convolution without bias, batch norm and, unless ``act`` is False, a PReLU with a slope per channel.
 
     Source: ``Conv`` and ``Linear`` of fmobilefacenet.py, deepinsight/insightface@4bc81321.
 
     Called with (x, sign), both (N, C, H, W) and (C,) or None; returns (y, sign of y or None).
-    The true activation is ``sign * y``; only the forms of two batch norms give a sign.
+    The actual activation is ``sign * y``; only the forms with two batch norms return a sign.
     """
 
     def __init__(
@@ -219,7 +219,7 @@ class ConvUnit(HybridBlock):
             if act:
                 self.slope = self.params.get("relu_gamma", shape=(channels,), init=mx.init.Constant(SLOPE))
             if self._form in TWO_BATCHNORMS:
-                # The second batch norm writes running statistics too: the same ones, unneeded.
+                # The second batch norm also writes running statistics: the same values, which are not needed.
                 self.unused_mean, self.unused_var = running_statistics(self.params, STEP_ONLY, channels)
 
     def hybrid_forward(self, F, x, sign, weight, gamma, beta, mean, var, **more):
@@ -239,7 +239,7 @@ class ConvUnit(HybridBlock):
 
 
 def forward_all(units, x, sign: Optional[object] = None):
-    """Apply :class:`ConvUnit` blocks in turn, handing each one's sign to the next."""
+    """Apply :class:`ConvUnit` blocks in sequence, passing the sign of each to the next."""
     for unit in units:
         x, sign = unit(x, sign)
     return x, sign

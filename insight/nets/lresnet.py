@@ -1,7 +1,7 @@
 """LResNet-IR, the residual networks of ArcFace, by depth: ``r18`` to ``r269``.
 
 Sources: Deng et al., "ArcFace", arXiv:1801.07698; fresnet.py of deepinsight/insightface@9fc3cc9c (src/symbols), and
-@7fadd420 (recognition/arcface_mxnet) for the depths that stand only there. "LResNet50E-IR" is r50 with input 1 (L),
+@7fadd420 (recognition/arcface_mxnet) for the depths that only it has. "LResNet50E-IR" is r50 with input 1 (L),
 output E and unit 3 (IR), the defaults.
 """
 
@@ -15,7 +15,7 @@ from .layers import Convolution, Identity, Style
 from .lresnet_units import Unit, UnitSpec
 from .network import Network, chain, forward_through, halved, normalise_pixels
 
-# Depth: residual units of the four stages.
+# Depth: number of residual units in the four stages.
 UNITS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -36,7 +36,7 @@ UNITS = {
     200: (3, 24, 36, 3),
     269: (3, 30, 48, 8),
 }
-# From depth 101 on @9fc3cc9c has bottlenecks; @7fadd420 has none at any of these depths, and knows more of them.
+# From depth 101, @9fc3cc9c has bottlenecks; @7fadd420 has none at any of these depths, and has more depths.
 BOTTLENECK = (101, 124, 152, 200, 269)
 STEM = 64
 PLAIN_CHANNELS, BOTTLENECK_CHANNELS = (64, 128, 256, 512), (256, 512, 1024, 2048)
@@ -50,13 +50,13 @@ class LResNet(Network):
     Options
     -------
     version_input
-        1: 3x3 stem at full resolution, the last feature map is 7x7. 0: 7x7 stem of stride 2, 4x4 (no pooling, as
-        @9fc3cc9c; @4bc81321 pools there and leaves stage 1 its size). 2: as 1, with a batch norm of the pixels
-        instead of the constants (@4bc81321 had other units under that number).
+        1: 3x3 stem at full resolution, the last feature map is 7x7. 0: 7x7 stem of stride 2, the last feature map is
+        4x4 (without pooling, as in @9fc3cc9c; @4bc81321 pools there and keeps the size in stage 1). 2: as 1, with a
+        batch norm of the pixels instead of the constants (@4bc81321 has other units under this number).
     version_output
-        :mod:`insight.nets.outputs`.
+        See :mod:`insight.nets.outputs`.
     version_unit, version_se
-        :mod:`insight.nets.lresnet_units`; 1 for squeeze and excitation.
+        See :mod:`insight.nets.lresnet_units`; ``version_se`` 1 adds squeeze and excitation.
     version_act
         ``prelu`` or ``relu``, in the stem and the units.
     bottleneck
@@ -76,7 +76,7 @@ class LResNet(Network):
         Option("version_act", "prelu", "LResNet's activation: prelu or relu", str, ("prelu", "relu")),
         Option("version_se", 0, "LResNet: 1 puts squeeze and excitation into each unit", int, (0, 1)),
     )
-    REFUSED: ClassVar = {**outputs.REFUSED, ("version_unit", 4): "InsightFace names it and defines it nowhere"}
+    REFUSED: ClassVar = {**outputs.REFUSED, ("version_unit", 4): "InsightFace accepts it but does not define it"}
     xavier: ClassVar = {"rnd_type": "gaussian", "factor_type": "out", "magnitude": 2}
     STAGES = (
         ("stem", "id$|conv0|bn0|relu0|bn_data"),

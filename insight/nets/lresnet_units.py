@@ -1,13 +1,13 @@
 """The residual units of LResNet, by ``--version-unit``.
 
-Source: fresnet.py of deepinsight/insightface@9fc3cc9c. A unit's names all begin with ``stage<s>_unit<u>``. Its body
-is, with conv 3x3 (in the bottleneck: 1x1 to a quarter of the channels, 3x3, 1x1 back):
+Source: fresnet.py of deepinsight/insightface@9fc3cc9c. All names in a unit start with ``stage<s>_unit<u>``. conv is 3x3
+(in the bottleneck: 1x1 to a quarter of the channels, 3x3, 1x1 back). The body is:
 
-    1   conv BN act, conv BN; act behind the sum          (He et al., arXiv:1512.03385)
-    2   BN act conv, BN act conv; a convolution there is behind the first act     (arXiv:1603.05027)
+    1   conv BN act, conv BN; act after the sum           (He et al., arXiv:1512.03385)
+    2   BN act conv, BN act conv; a shortcut convolution comes after the first act     (arXiv:1603.05027)
     3   BN conv BN act conv BN                            (Han et al., arXiv:1610.02915, with PReLU)
 
-The shortcut is the unit's input, or a 1x1 convolution where channels or stride change (behind it BN, but in unit 2).
+The shortcut is the unit's input, or a 1x1 convolution if channels or stride change (followed by BN, except in unit 2).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import List, NamedTuple
 from .layers import Activation, Convolution, GlobalPool, HybridBlock, Layer, Style
 from .network import chain, forward_through
 
-SE_RATIO = 16  # channels over those inside squeeze and excitation
+SE_RATIO = 16  # reduction of channels inside squeeze and excitation
 BOTTLENECK_RATIO = 4
 
 
 class UnitSpec(NamedTuple):
-    """What a unit is to be.
+    """Specification of a unit.
 
     Attributes
     ----------
     name : str
     in_channels, channels, stride : int
     matches : bool
-        The shortcut is the identity.
+        Whether the shortcut is the identity.
     bottleneck, excite : bool
-        Three convolutions instead of two; squeeze and excitation behind them (``--version-se``).
+        Three convolutions instead of two; squeeze and excitation after them (``--version-se``).
     early_stride : bool
-        Unit 1: the first convolution has the stride, not the last.
+        In unit 1, the first convolution has the stride instead of the last.
     """
 
     name: str
@@ -47,7 +47,7 @@ class UnitSpec(NamedTuple):
 
 
 class Unit(HybridBlock):
-    """One residual unit: ``after(excite(body(before(x))) + shortcut)``, the shortcut being x or a layer on before(x).
+    """One residual unit: ``after(excite(body(before(x))) + shortcut)``; the shortcut is x or a layer on before(x).
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Unit(HybridBlock):
 
 
 def _convolutions(spec: UnitSpec, strides) -> list:
-    """conv1, conv2 (, conv3) with these strides."""
+    """conv1, conv2 (and conv3) with these strides."""
     inside = spec.channels // BOTTLENECK_RATIO if spec.bottleneck else spec.channels
     widths = [spec.in_channels, *[inside] * (len(strides) - 1), spec.channels]
     kernels = (1, 3, 1) if spec.bottleneck else (3, 3)
@@ -97,7 +97,7 @@ def _convolutions(spec: UnitSpec, strides) -> list:
 
 
 def _strides(spec: UnitSpec, where: int) -> list:
-    """One stride a convolution: that of the unit at ``where``, else 1."""
+    """One stride per convolution: the unit's stride at position ``where``, else 1."""
     strides = [1] * (3 if spec.bottleneck else 2)
     strides[where] = spec.stride
     return strides
@@ -115,7 +115,7 @@ def _post_activation(spec: UnitSpec, style: Style) -> list:
 
 
 def _pre_activation(spec: UnitSpec, style: Style) -> list:
-    # the stride: of the first convolution, of the 3x3 in a bottleneck
+    # the first convolution has the stride, or the 3x3 one in a bottleneck
     first, *rest = _convolutions(spec, _strides(spec, 1 if spec.bottleneck else 0))
     layers: list = [first]
     channels = first.channels
@@ -141,7 +141,7 @@ BODIES = {1: _post_activation, 2: _pre_activation, 3: _improved}
 
 
 class SqueezeExcite(HybridBlock):
-    """x times sigmoid(conv(act(conv(mean of x)))), a factor a channel; Hu et al., arXiv:1709.01507."""
+    """x times sigmoid(conv(act(conv(mean of x)))), a factor per channel; Hu et al., arXiv:1709.01507."""
 
     def __init__(self, name: str, channels: int, style: Style):
         super().__init__(prefix="")

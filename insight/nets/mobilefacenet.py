@@ -37,17 +37,17 @@ class MobileFaceNet(Network):
     Input (N, 3, 112, 112) RGB in 0..255, output (N, E); E is 128 in the paper. Options and errors:
     :class:`insight.nets.network.Network`.
 
-    The output is GDC where none is asked for, as at 4bc81321, and its FC's weight is then called ``fc1_weight``.
-    (At 9fc3cc9c ``--version-output`` is E where missing; a checkpoint of either is loaded by naming it.)
+    The default output is GDC, as at 4bc81321, and the weight of its FC is then named ``fc1_weight``.
+    (At 9fc3cc9c the default of ``--version-output`` is E; name the output to load a checkpoint of either.)
     """
 
     OPTIONS: ClassVar = (output_option("GDC"),)
     REFUSED = REFUSED
     PRELU_FORMS = FORMS
-    # The order of the forms is the same with AVX2 alone and with AVX-512: benchmarks/train_step.py --forms.
+    # The order of the forms by speed is the same with AVX2 and with AVX-512: benchmarks/train_step.py --forms.
     fastest_prelu = "batchnorms"
     fastest_prelu_bfloat16 = "batchnorms_apart"
-    # over fan-in, as the recipe has it: the fan-out of a depthwise layer would make its weights tiny
+    # over fan-in, as in the recipe: the fan-out of a depthwise layer would make its weights tiny
     xavier: ClassVar = {"rnd_type": "uniform", "factor_type": "in", "magnitude": 2}
     default_embedding_size = 128
     STAGES = (
@@ -59,15 +59,17 @@ class MobileFaceNet(Network):
         ("output", "conv_6dw|pre_fc1|fc1|bn|convf|convx|relu|pool1"),
     )
     BLOCKS: ClassVar[Tuple[int, ...]] = (1, 4, 6, 2)  # residual units of stages 2 to 5; 1 is a depthwise layer
-    # (stage, width and channels out of its strided bottleneck, width of its residual units)
+    # (previous stage, stage, width and output channels of its strided bottleneck, width of its residual units)
     WIDTHS: ClassVar = (("2", "3", 128, 64, 128), ("3", "4", 256, 128, 256), ("4", "5", 512, 128, 256))
-    FC_WEIGHT = "fc1_weight"  # of GDC; pre_fc1_weight with any other output
+    FC_WEIGHT = "fc1_weight"  # for GDC; pre_fc1_weight for all other outputs
 
     def __init__(self, embedding_size: int = 0, *common, **options):
         super().__init__(embedding_size, *common, **options)
         output = self.options["version_output"]
         unit = {"prelu": self.prelu, "momentum": self.momentum}
-        without_sign = {**unit, "prelu": "relus"} if self.prelu in TWO_BATCHNORMS else unit  # before what takes none
+        without_sign = (
+            {**unit, "prelu": "relus"} if self.prelu in TWO_BATCHNORMS else unit
+        )  # before blocks that take no sign
         single = self.BLOCKS[0] == 1
         with self.name_scope():
             first = ConvUnit("conv_1_", 3, 64, 3, 2, 1, **(unit if single else without_sign))
@@ -108,7 +110,7 @@ class MobileFaceNet(Network):
 
 @networks.register("y2")
 class MobileFaceNetY2(MobileFaceNet):
-    """The y2 network: residual stages of 2, 8, 16 and 4 units; E is 256 where none is asked for."""
+    """The y2 network: residual stages of 2, 8, 16 and 4 units; E is 256 by default."""
 
     default_embedding_size = 256
     BLOCKS = (2, 8, 16, 4)

@@ -1,4 +1,4 @@
-"""What every family is: a network with the options that it was built with, and a plain twin."""
+"""Base class of the network families: a network with its options, which can build its plain twin."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ PIXEL_SCALE = 0.0078125
 
 
 class Network(HybridBlock):
-    """Base of the families: RGB images (N, 3, H, W) in 0..255 to raw embeddings (N, E).
+    """Base class of the families: RGB images (N, 3, H, W) in 0..255 to raw embeddings (N, E).
 
     Parameters
     ----------
     embedding_size : int
-        E, the length of an embedding; 0 takes the family's own.
+        E, the length of an embedding; 0 is the family's default.
     prelu : str
-        The form in which its PReLUs train, one of ``PRELU_FORMS`` (:mod:`insight.nets.prelu`). Only ``plain`` is
-        evaluated and saved; the others are for training.
+        Form of the PReLUs in training, one of ``PRELU_FORMS`` (:mod:`insight.nets.prelu`). Only ``plain`` is evaluated
+        and saved; the others are for training.
     image_size : (int, int)
         Height and width of the images.
     batchnorm_momentum : float
         Share of the running statistics that a step keeps (``--bn-mom``).
     **options
-        The family's own, see ``OPTIONS``; None takes the default.
+        Options of the family, see ``OPTIONS``; None is the default.
 
     Attributes
     ----------
     OPTIONS : tuple of Option
-        What the family declares; each becomes a flag of ``train-softmax`` and ``networks``.
+        Options of the family; each becomes a flag of ``train-softmax`` and ``networks``.
     REFUSED : dict
-        (option, value) that InsightFace's command line took, and why the family does not.
+        (option, value) that InsightFace's command line accepts, and the reason why the family does not.
     PRELU_FORMS : tuple
+        Forms that the family supports.
     fastest_prelu, fastest_prelu_bfloat16 : str
         The form that trains fastest on MXNet's CPU, in float32 and in bfloat16.
     xavier : dict
-        Arguments of ``mx.init.Xavier`` for first weights, as the recipe has them.
+        Arguments of ``mx.init.Xavier`` for the initial weights, as in the recipe.
 
     Raises
     ------
     InsightError
-        An option or a value is not of the family.
+        The family does not have an option or a value.
     """
 
     OPTIONS: ClassVar[Tuple[Option, ...]] = ()
@@ -77,47 +78,48 @@ class Network(HybridBlock):
         self.options = settle(self.OPTIONS, options, family, self.REFUSED)
 
     def plain(self) -> Network:
-        """The same network with the stock operators, for its graph; it owns no arrays until initialised."""
+        """The same network with MXNet's own operators, for its graph; it has no arrays until initialised."""
         common = {"image_size": self.image_size, "batchnorm_momentum": self.momentum}
         return type(self)(embedding_size=self.embedding_size, prelu="plain", **common, **self.options)
 
     def stage_of(self, name: str, shape: tuple) -> str:
-        """The title of the stage that a node of the graph belongs to; empty where its name does not say.
+        """Title of the stage of a node of the graph; empty if the name does not determine it.
 
         Parameters
         ----------
         name : str
+            Name of the node.
         shape : tuple
-            Of its output.
+            Shape of its output.
         """
         return next((title for title, pattern in self.STAGES if re.match(pattern, name)), "")
 
     def kept(self) -> dict:
-        """The parameters that a checkpoint holds, by name."""
+        """The parameters that a checkpoint contains, by name."""
         return {name: p for name, p in self.collect_params().items() if STEP_ONLY not in name}
 
 
 def normalise_pixels(x):
-    """0..255 to about -1..1, inside the graph, as every InsightFace network does."""
+    """Scale pixels from 0..255 to about -1..1, inside the graph, as in all InsightFace networks."""
     return (x - PIXEL_MEAN) * PIXEL_SCALE
 
 
 def halved(size: Tuple[int, int], times: int = 1) -> Tuple[int, int]:
-    """(height, width) behind convolutions of stride 2 whose padding keeps the borders: rounded up each time."""
+    """(height, width) after convolutions of stride 2 with padding that keeps the borders: rounded up each time."""
     for _ in range(times):
         size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
     return size
 
 
 def chain(parent: mx.gluon.Block, *blocks: HybridBlock) -> tuple:
-    """Register blocks as children and return them: Gluon finds attributes, not tuples."""
+    """Register blocks as children and return them: Gluon finds blocks in attributes, but not in tuples."""
     for block in blocks:
         parent.register_child(block)
     return blocks
 
 
 def forward_through(blocks, x):
-    """Apply blocks in turn."""
+    """Apply blocks in sequence."""
     for block in blocks:
         x = block(x)
     return x

@@ -1,4 +1,4 @@
-"""The embedding outputs: what stands between the last feature map and the embedding (``--version-output``).
+"""The embedding outputs: the layers between the last feature map and the embedding (``--version-output``).
 
 Source: ``get_fc1`` of symbol_utils.py, deepinsight/insightface@9fc3cc9c (src/symbols), and @7fadd420
 (recognition/arcface_mxnet) for FC and SFC. BN is batch norm, DO dropout, FC a fully connected layer with bias:
@@ -10,9 +10,9 @@ Source: ``get_fc1`` of symbol_utils.py, deepinsight/insightface@9fc3cc9c (src/sy
     GNAP  BN, each pixel scaled to the mean norm, pool, BN FC BN
     SFC   BN, 3x3 depthwise of stride 2, BN act, 1x1 BN act, FC BN
 
-AX, BX and CX are A, B and C with dropout before the FC. The last node is called ``fc1``; A and B end in a copy of
-that name, which the original lacks, so that its own tools found no embedding in them. GNAP takes its mean over the
-whole batch, at inference too: an embedding depends on the images beside it.
+AX, BX and CX are A, B and C with dropout before the FC. The last node is named ``fc1``; A and B end in an identity
+node of that name, which the original lacks, so that its own tools find no embedding in them. GNAP takes its mean over
+the whole batch, also at inference: an embedding depends on the other images of the batch.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ REFUSED = {
     ("version_output", "DX"): "it trains PReLU(fc1) while every tool of InsightFace's reads fc1",
 }
 DROPOUT, POOLED_DROPOUT = 0.4, 0.2
-GLOBAL_KERNEL = 7  # of GDC
-WIDTH = 512  # channels of GDC, SFC and GNAP inside, whatever comes in
+GLOBAL_KERNEL = 7  # kernel size of GDC
+WIDTH = 512  # inner channels of GDC, SFC and GNAP, for any input
 
 
 def output_option(default: str = "E") -> Option:
@@ -56,14 +56,14 @@ class Output(HybridBlock):
     embedding_size : int
         E.
     style : Style
-        PReLU form and batch-norm momentum; PReLU whatever its ``act`` is, but in SFC (as the two trees have it).
+        PReLU form and batch-norm momentum; ``act`` is used by SFC only, the others have PReLU (as in both trees).
     weight_name : str
-        Name of the FC's weight where it is not ``pre_fc1_weight``.
+        Name of the FC's weight.
 
     Raises
     ------
     InsightError
-        The output does not take such a map.
+        The output does not support such a feature map or embedding size.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Output(HybridBlock):
         return [*self._fc(in_units), self._style.norm("fc1", self._E, fix_gamma=True)]
 
     def _gdc(self, channels: int, size: Tuple[int, int]) -> list:
-        # for 2048 channels too, the original's convolution has 512 groups
+        # the original's convolution has 512 groups for 2048 channels as well
         unit = ConvUnit(
             "conv_6dw7_7_", channels, WIDTH, GLOBAL_KERNEL, groups=WIDTH, act=False, momentum=self._style.momentum
         )
@@ -183,13 +183,13 @@ def _check(version: str, channels: int, size: Tuple[int, int], embedding_size: i
     flag = f"--version-output {version}"
     if version == "GDC" and min(size) < GLOBAL_KERNEL:
         raise InsightError(
-            f"{flag}: its convolution is 7x7, the last feature map {size[0]}x{size[1]}; take E, or another network, "
+            f"{flag}: its convolution is 7x7, the last feature map {size[0]}x{size[1]}; use E, or another network, "
             "--version-input or image size"
         )
     if version in ("A", "AX") and embedding_size != channels:
         raise InsightError(
-            f"{flag}: the embedding is the {channels} channels as they are; give --emb-size {channels}, not "
+            f"{flag}: the embedding is the {channels} channels themselves; give --emb-size {channels}, not "
             f"{embedding_size}"
         )
     if version == "GNAP" and channels != WIDTH and embedding_size <= WIDTH:
-        raise InsightError(f"{flag}: takes {WIDTH} channels, the last feature map has {channels}; take GAP or E")
+        raise InsightError(f"{flag}: takes {WIDTH} channels, the last feature map has {channels}; use GAP or E")

@@ -1,6 +1,6 @@
-"""How large a network is: parameters and multiply-adds, in all and by stage.
+"""Size of a network: parameters and multiply-adds, in total and by stage.
 
-Everything comes from the plain graph by shape inference; no array is allocated.
+All figures come from the plain graph by shape inference; no array is allocated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from . import create, networks, symbol
 
-BYTES = 4  # of a float32
+BYTES = 4  # size of a float32
 
 
 class NetworkStage(NamedTuple):
@@ -22,11 +22,11 @@ class NetworkStage(NamedTuple):
     ----------
     title : str
     shape : tuple
-        Of what it gives for one image: (C, H, W) or (E,).
+        Shape of its output for one image: (C, H, W) or (E,).
     parameters : int
-        Learned numbers.
+        Number of learned numbers.
     multiply_adds : int
-        Of its convolutions and fully connected layers, for one image.
+        Multiply-adds of its convolutions and fully connected layers, for one image.
     """
 
     title: str
@@ -43,11 +43,11 @@ class Summary(NamedTuple):
     name : str
     embedding_size : int
     parameters : int
-        Learned numbers, without running statistics.
+        Number of learned numbers, without running statistics.
     multiply_adds : int
-        Of convolutions and fully connected layers, for one image.
+        Multiply-adds of convolutions and fully connected layers, for one image.
     file_bytes : int
-        Of its arrays in float32, running statistics included.
+        Size of its arrays in float32, including running statistics.
     stages : list of NetworkStage
     """
 
@@ -64,14 +64,14 @@ class Summary(NamedTuple):
 
 
 def summarize(name: str, embedding_size: int = 0, **options) -> Summary:
-    """The size of one network; the arguments and errors are :func:`insight.nets.create`'s."""
+    """The size of one network; arguments and errors as for :func:`insight.nets.create`."""
     network = create(name, embedding_size, **options)
     graph = symbol(network)
     internals = graph.get_internals()
     arguments, outputs, auxiliary = internals.infer_shape(data=(1, 3, *network.image_size))
     edges = dict(zip(internals.list_outputs(), outputs))
-    held = dict(zip(internals.list_arguments(), arguments))
-    held.pop("data")
+    array_shapes = dict(zip(internals.list_arguments(), arguments))
+    array_shapes.pop("data")
     nodes = json.loads(graph.tojson())["nodes"]
     totals: Dict[str, list] = {}  # title: [shape, parameters, multiply-adds], in the order of the data
     titles: List[str] = []
@@ -87,13 +87,13 @@ def summarize(name: str, embedding_size: int = 0, **options) -> Summary:
         stage[0] = shape[1:]
         names = [nodes[ref[0]]["name"] for ref in node["inputs"]]
         for array in names:
-            if array in held and array not in counted:
+            if array in array_shapes and array not in counted:
                 counted.add(array)
-                stage[1] += math.prod(held[array])
+                stage[1] += math.prod(array_shapes[array])
         if node["op"] == "Convolution":
-            stage[2] += math.prod(shape[1:]) * math.prod(held[names[1]][1:])
+            stage[2] += math.prod(shape[1:]) * math.prod(array_shapes[names[1]][1:])
         elif node["op"] == "FullyConnected":
-            stage[2] += math.prod(held[names[1]])
+            stage[2] += math.prod(array_shapes[names[1]])
     stages = [NetworkStage(title, *values) for title, values in totals.items()]
     parameters = sum(stage.parameters for stage in stages)
     running = sum(math.prod(shape) for shape in auxiliary)
@@ -102,18 +102,18 @@ def summarize(name: str, embedding_size: int = 0, **options) -> Summary:
 
 
 def overview() -> List[Summary]:
-    """Every registered network with its own options, by family and depth."""
+    """All registered networks with their default options, by family and depth."""
     names = [name for name, _ in networks.components()]
     return [summarize(name) for name in sorted(names, key=_by_family_and_depth)]
 
 
 def _by_family_and_depth(name: str) -> list:
-    """Sorts r18, r100 and mbv3: numbers in a name count as numbers."""
+    """Sort key of names such as r18, r100 and mbv3: numbers in a name are compared as numbers."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _latest(totals: dict, titles: List[str]) -> str:
-    """Of the stages that feed a node, the one that came last; the first of all where none does."""
+    """The latest of the stages that feed a node; ``stem`` if no stage feeds it."""
     order = list(totals)
     known = [order.index(title) for title in titles if title]
     return order[max(known)] if known else "stem"

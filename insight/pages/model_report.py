@@ -1,4 +1,4 @@
-"""Evaluate a model on sets and write what was found: the page, and the card with the same facts."""
+"""Evaluate a model on sets and write the report: the page, and the card with the same facts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..verify.verification import EvalSet, verify
 from . import origin, render
 from .sections import Fact, TargetSection, TrainingSection, target_section, training_section
 
-MOST_PAIRS = 100  # of each kind, whose images go into the page
+MOST_PAIRS = 100  # of each kind, because their images are embedded in the page
 
 
 class ReportSettings(NamedTuple):
-    """How to evaluate, and how many of the hardest pairs of each kind to show."""
+    """Options of the evaluation, and the number of hardest pairs of each kind to show."""
 
     batch_size: int = 32
     folds: int = 10
@@ -32,10 +32,10 @@ class ReportSettings(NamedTuple):
 
 
 class ModelReport(NamedTuple):
-    """All that the page and the card say."""
+    """Content of the page and the card."""
 
     title: str
-    evaluated: str  # when, by what
+    evaluated: str  # date, release and engine
     facts: List[Fact]
     targets: List[TargetSection]
     training: Optional[TrainingSection]
@@ -46,21 +46,21 @@ class ModelReport(NamedTuple):
 def check_outputs(
     output: str, card: str = "", overwrite: bool = False, hardest: int = 0, inputs: Sequence[atomic.PathLike] = ()
 ) -> None:
-    """Say before any work what cannot be written.
+    """Check before any work that the outputs can be written.
 
     Raises
     ------
     InsightError
-        A file is there already, cannot be written or is one of ``inputs``; both outputs are one file, too many pairs
-        are to be shown, or matplotlib or Jinja is not installed.
+        A file already exists, cannot be written or is one of ``inputs``; both outputs are the same file, ``hardest`` is
+        too large, or matplotlib or Jinja is not installed.
     """
     if hardest > MOST_PAIRS:
-        raise InsightError(f"--hardest {hardest}: at most {MOST_PAIRS}; every image becomes a part of the page")
+        raise InsightError(f"--hardest {hardest}: must be at most {MOST_PAIRS}; all images are embedded in the page")
     if card and os.path.realpath(card) == os.path.realpath(output):
-        raise InsightError(f"--card {card}: is --output too; give another name")
+        raise InsightError(f"--card {card}: is the same file as --output; give another name")
     for option, path in (("--output", output), ("--card", card)):
         if path and os.path.isfile(path) and not overwrite:
-            raise InsightError(f"{path}: is there already; give another name, or --overwrite")
+            raise InsightError(f"{path}: already exists; give another name, or --overwrite")
         if path:
             atomic.check_output(path, option, inputs)
     render.require()
@@ -76,29 +76,29 @@ def write_report(
     overwrite: bool = False,
     settings: Optional[ReportSettings] = None,
 ) -> ModelReport:
-    """Evaluate, then write the page and, where one is asked for, the card; neither where anything fails.
+    """Evaluate, then write the page and the card, if one is named; neither is written if anything fails.
 
     Parameters
     ----------
     engine : Engine
         The network.
     sets : sequence of EvalSet
-        What to verify on.
+        Verification sets.
     output, card : str
-        The HTML file and the Markdown file.
+        The HTML file and the Markdown file; no card if empty.
     logs : sequence of path
-        Of training runs, whose curves are drawn.
+        Logs of training runs, whose curves are drawn.
     title : str
-        Heading; the last two parts of the model's path where empty.
+        Heading; if empty, the last two parts of the model's path.
     overwrite : bool
-        Replace files that are there.
+        Replace existing files.
     settings : ReportSettings, optional
 
     Raises
     ------
     InsightError
-        As :func:`check_outputs`, :func:`insight.verify.verification.verify`, and
-        :func:`insight.runs.logfiles.read_logs` raise it; or the model's lineage is damaged.
+        As raised by :func:`check_outputs`, :func:`insight.verify.verification.verify` and
+        :func:`insight.runs.logfiles.read_logs`; or the model's lineage is damaged.
     """
     settings = settings or ReportSettings()
     check_outputs(output, card, overwrite, settings.hardest)
@@ -107,8 +107,8 @@ def write_report(
     targets = []
     for number, eval_set in enumerate(sets, 1):
         result = verify(engine, eval_set, engine.image_size, settings.batch_size, settings.folds, show_progress=True)
-        found = figures(result, settings.resamples, settings.seed)
-        targets.append(target_section(number, eval_set, result, found, engine.image_size, settings.hardest))
+        set_figures = figures(result, settings.resamples, settings.seed)
+        targets.append(target_section(number, eval_set, result, set_figures, engine.image_size, settings.hardest))
     report = ModelReport(
         title or _name(engine.spec),
         _evaluated(engine),
@@ -119,14 +119,16 @@ def write_report(
         [f"The model {note}." for note in engine.notes] + [limit for t in targets for limit in t.limits],
     )
     texts = {output: render.page(report), **({card: render.card(report)} if card else {})}
-    with ExitStack() as both:  # they appear together, at its end
+    with ExitStack() as outputs:  # both files are renamed when it ends
         for path, text in texts.items():
-            both.enter_context(atomic.write_beside(path, "w", encoding="utf-8", errors="backslashreplace")).write(text)
+            outputs.enter_context(atomic.write_beside(path, "w", encoding="utf-8", errors="backslashreplace")).write(
+                text
+            )
     return report
 
 
 def _name(spec: str) -> str:
-    """The model without the folders of the machine: its last two parts."""
+    """The last two parts of the model's path, without the folders of this machine."""
     return "/".join(Path(spec).parts[-2:])
 
 

@@ -1,4 +1,4 @@
-"""Where a model and the sets come from: files with their hashes, and the training stages behind the model."""
+"""Provenance of a model and of sets: files with their hashes, and the training stages of the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..faces.parts import digest
 from ..runs import lineage
 from ..verify.verification import EvalSet
 
-# What tells stages apart at a glance; every other option follows in a table of its own.
+# Options that distinguish stages at a glance; a second table has all options.
 CHIEF = ("network", "emb_size", "loss_type", "margin_m", "margin_s", "lr", "end_epoch", "per_batch_size", "pretrained")
 
 
@@ -27,42 +27,42 @@ class File(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Files of the model and of the sets; the training stages, the latest last, and what is known of each."""
+    """Files of the model and of the sets; the training stages, the latest last, with their facts."""
 
     files: List[File]
     sets: List[File]
     stages: List[str]
-    chief: Dict[str, List[str]]  # name of a fact to what it is in each stage
-    options: Dict[str, List[str]]  # every option likewise, "" where a stage has none
+    chief: Dict[str, List[str]]  # name of a fact to its value in each stage
+    options: Dict[str, List[str]]  # all options likewise, "" if a stage has none
 
 
 def find(spec: str, sets: Sequence[EvalSet]) -> Origin:
-    """What is known of a model and the sets that it is evaluated on.
+    """Collect the provenance of a model and of the sets that it is evaluated on.
 
     Raises
     ------
     InsightError
-        The model's lineage is there and damaged.
+        The model's lineage is damaged.
     """
-    held = _stages(spec)
+    stages = _stages(spec)
     return Origin(
         [_file(path, "model") for path in model_files(spec)],
         [_file(Path(s.path), f"{len(s.issame)} pairs, {len(s.source)} images") for s in sets],
-        [stage.name for stage in held],
-        _chief(held),
-        _options(held),
+        [stage.name for stage in stages],
+        _chief(stages),
+        _options(stages),
     )
 
 
 def _stages(spec: str) -> List[lineage.Stage]:
-    """The stages of a model of any kind, with the last part only of the paths that their options hold."""
+    """The training stages of a model of any kind; paths in their options are reduced to the last part."""
     if is_checkpoint(spec):
         from .. import checkpoint  # MXNet is not needed for other kinds
 
-        held = lineage.stages(*checkpoint.parse_spec(spec))
+        stages = lineage.stages(*checkpoint.parse_spec(spec))
     else:
-        held = lineage.from_metadata(metadata.read(spec)) or lineage.stages(os.path.splitext(spec)[0])
-    return lineage.from_metadata({lineage.PROPERTY: lineage.to_json(held)})
+        stages = lineage.from_metadata(metadata.read(spec)) or lineage.stages(os.path.splitext(spec)[0])
+    return lineage.from_metadata({lineage.PROPERTY: lineage.to_json(stages)})
 
 
 def _file(path: Path, what: str) -> File:
@@ -86,8 +86,8 @@ def _time(seconds: float) -> str:
 
 def _options(stages: Sequence[lineage.Stage]) -> Dict[str, List[str]]:
     names = dict.fromkeys(name for stage in stages for name in stage.options)
-    return {name: [_said(stage.options.get(name, "")) for stage in stages] for name in names}
+    return {name: [_text(stage.options.get(name, "")) for stage in stages] for name in names}
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return "" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Facts into text by the templates in ``templates/``. Needs Jinja and matplotlib (the extra ``plots``)."""
+"""Render a report with the templates in ``templates/``. Needs Jinja and matplotlib (the extra ``plots``)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..verify.lines import COLUMNS
 from .htmlpage import STYLE
 
 REMEDY = "run: pip install -e '.[plots]'"
-_MARKDOWN = re.compile(r"([\\`*\[\]<|]|(?<!\w)_|_(?!\w))")  # within a word, an underscore is one
+_MARKDOWN = re.compile(r"([\\`*\[\]<|]|(?<!\w)_|_(?!\w))")  # an underscore within a word is literal
 
 
 def require() -> None:
-    """Raise one line where a library is missing."""
+    """Raise InsightError if Jinja or matplotlib is not installed."""
     _load("Jinja", "jinja2")
     _load("matplotlib", "matplotlib.figure")
 
@@ -44,7 +44,7 @@ def page(report) -> str:
 
 
 def card(report) -> str:
-    """Its model card, Markdown."""
+    """The model card of a report, Markdown."""
     text = _environment(False).get_template("card.md").render(report=report, columns=COLUMNS)
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -72,12 +72,12 @@ def _code(text: str) -> str:
 
 
 def _breakable(name: str) -> str:
-    """A name as HTML that may go on in the next line behind a folder or an underscore."""
+    """A name as HTML that may break after a slash or an underscore."""
     return re.sub("([/_])", r"\1<wbr>", escape(name))
 
 
 def _escaped(value: object) -> object:
-    """Text as Markdown shows it literally, on one line; a table's cell too."""
+    """Text escaped for Markdown, on one line, also in table cells."""
     if not isinstance(value, str) or hasattr(value, "__html__"):  # a number, or marked as safe
         return value
     return _MARKDOWN.sub(r"\\\1", " ".join(value.split()))

@@ -1,4 +1,4 @@
-"""Sections of a report, for a target and for training: texts, rows, charts and images for the templates."""
+"""The sections of one target and of training: text, rows, charts and pictures for the templates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import charts
 from .charts import Chart
 from .htmlpage import data_uri
 
-LARGEST_PICTURE = 24 << 10  # bytes; a larger one is packed anew
+LARGEST_PICTURE = 24 << 10  # bytes; larger ones are encoded again
 JPEG_QUALITY = 90
 
 
@@ -43,7 +43,7 @@ class Picture(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A pair: its cosine, its two pictures, and whether the threshold decides it wrongly."""
+    """A pair: its cosine, its two pictures, and whether the decision at the threshold is wrong."""
 
     cosine: str
     pictures: List[Picture]
@@ -60,7 +60,7 @@ class Tiles(NamedTuple):
 
 
 class TargetSection(NamedTuple):
-    """Everything about the model on one set."""
+    """All results of the model on one set."""
 
     id: str
     name: str
@@ -74,7 +74,7 @@ class TargetSection(NamedTuple):
 
 
 class TrainingSection(NamedTuple):
-    """Curves of the runs whose logs are given, and a text with the best checkpoint of each."""
+    """Curves of the runs whose logs are given, and the best checkpoint of each as text."""
 
     runs: List[Tuple[str, str]]  # colour and name
     summary: str
@@ -82,68 +82,71 @@ class TrainingSection(NamedTuple):
 
 
 def target_section(
-    number: int, eval_set: EvalSet, result: Verification, found: Figures, image_size: Tuple[int, int], hardest: int
+    number: int, eval_set: EvalSet, result: Verification, figures: Figures, image_size: Tuple[int, int], hardest: int
 ) -> TargetSection:
-    """The section of one set, the ``number``-th of the page, with up to ``hardest`` pairs of each kind."""
+    """The section of the ``number``-th set, with up to ``hardest`` pairs of each kind."""
     name = f"target-{number}"
     table = [
-        FigureRow(row.what, [], lines.not_measurable(row, found.different))
+        FigureRow(row.what, [], lines.not_measurable(row, figures.different))
         if row.needed
-        else FigureRow(row.what, lines.cells(row, found.different), "")
-        for row in lines.rows(result, found)
+        else FigureRow(row.what, lines.cells(row, figures.different), "")
+        for row in lines.rows(result, figures)
     ]
     return TargetSection(
         name,
         result.name,
-        _verdict(result, found),
-        _target_facts(result, found),
-        lines.about(result, found)[1:],  # the pairs are among the facts
+        _verdict(result, figures),
+        _target_facts(result, figures),
+        lines.about(result, figures)[1:],  # the pairs are among the facts
         table,
-        charts.of_target(name, result, found),
-        _hardest(eval_set, result, found, image_size, hardest) if hardest else [],
-        _limits(result, found),
+        charts.of_target(name, result, figures),
+        _hardest(eval_set, result, figures, image_size, hardest) if hardest else [],
+        _limits(result, figures),
     )
 
 
 def training_section(runs: Sequence[TrainLog]) -> TrainingSection:
-    """Curves of all runs, a chart for each figure."""
+    """Curves of all runs, one chart per quantity."""
     from ..plots.trainreport import summary
 
     return TrainingSection(charts.run_legend(runs), summary(runs), charts.of_training(runs))
 
 
-def _lowest(found: Figures) -> Optional[float]:
-    """The lowest FAR that the set can measure."""
-    return min((far for far, point in found.at_far.items() if point), default=None)
+def _lowest(figures: Figures) -> Optional[float]:
+    """The lowest FAR that is measurable on the set."""
+    return min((far for far, point in figures.at_far.items() if point), default=None)
 
 
-def _verdict(result: Verification, found: Figures) -> str:
+def _verdict(result: Verification, figures: Figures) -> str:
     folds = len(result.folds.per_fold)
     accuracy = f"accuracy {result.folds.accuracy:.5f} ± {result.folds.std:.5f} over {folds} folds"
-    far = _lowest(found)
+    far = _lowest(figures)
     if far is None:
-        return f"{accuracy}; no TAR at a FAR: {found.different} impostor pairs are too few"
-    return f"{accuracy}; TAR {found.at_far[far].tar:.5f} at FAR {lines.power(far)}, by {found.different} impostor pairs"
+        return f"{accuracy}; no TAR at a FAR: {figures.different} impostor pairs are too few"
+    tar = figures.at_far[far].tar
+    return f"{accuracy}; TAR {tar:.5f} at FAR {lines.power(far)}, by {figures.different} impostor pairs"
 
 
-def _target_facts(result: Verification, found: Figures) -> List[Fact]:
+def _target_facts(result: Verification, figures: Figures) -> List[Fact]:
     return [
         Fact("Accuracy over folds", f"{result.folds.accuracy:.5f}"),
         Fact("Deviation over folds", f"{result.folds.std:.5f}"),
-        Fact("Same pairs", str(found.same)),
-        Fact("Impostor pairs", str(found.different)),
+        Fact("Same pairs", str(figures.same)),
+        Fact("Impostor pairs", str(figures.different)),
         Fact("Distinct images", str(result.images)),
-        Fact("AUC", f"{found.auc:.5f}"),
-        Fact("EER", f"{found.eer:.5f}"),
+        Fact("AUC", f"{figures.auc:.5f}"),
+        Fact("EER", f"{figures.eer:.5f}"),
         Fact("XNorm", f"{result.xnorm:.4f}"),
         Fact("Decoding and network", f"{result.seconds:.1f} s"),
     ]
 
 
-def _hardest(eval_set: EvalSet, result: Verification, found: Figures, size: Tuple[int, int], count: int) -> List[Tiles]:
-    point = found.at_best_accuracy
+def _hardest(
+    eval_set: EvalSet, result: Verification, figures: Figures, size: Tuple[int, int], count: int
+) -> List[Tiles]:
+    point = figures.at_best_accuracy
     different, same = hardest_pairs(result, point.squared_l2, count)
-    rejects = round((1 - point.tar) * found.same)
+    rejects = round((1 - point.tar) * figures.same)
     where = f"at cosine {lines.decimal(point.cosine)}, the threshold of best accuracy"
 
     def tiles(pairs: List[HardPair], wrong: bool) -> List[Tile]:
@@ -153,13 +156,13 @@ def _hardest(eval_set: EvalSet, result: Verification, found: Figures, size: Tupl
         Tiles(
             "Most similar pairs of different people",
             "false accept",
-            f"{point.false_accepts} of {found.different} are accepted {where}.",
+            f"{point.false_accepts} of {figures.different} are accepted {where}.",
             tiles(different, True),
         ),
         Tiles(
             "Least similar pairs of one person",
             "false reject",
-            f"{rejects} of {found.same} are rejected {where}.",
+            f"{rejects} of {figures.same} are rejected {where}.",
             tiles(same, False),
         ),
     ]
@@ -177,23 +180,25 @@ def _picture(data: bytes, name: str, size: Tuple[int, int]) -> str:
     return uri or str(data_uri(encode_bgr(fit(decode_bgr(data, name), size), ".jpg", JPEG_QUALITY)))
 
 
-def _limits(result: Verification, found: Figures) -> List[str]:
-    limits = [f"{result.name}: {found.different} impostor pairs show no FAR below 1 in {found.different}."]
-    far = _lowest(found)
+def _limits(result: Verification, figures: Figures) -> List[str]:
+    limits = [f"{result.name}: {figures.different} impostor pairs measure no FAR below 1 in {figures.different}."]
+    far = _lowest(figures)
     if far is not None:
-        accepts = found.at_far[far].false_accepts
-        limits[0] += f" The threshold for FAR {lines.power(far)} rests on {accepts} false accept{'s'[: accepts != 1]}."
-    between = found.intervals
-    if between and between.accuracy:
-        low, high = between.accuracy
-        limits.append(
-            f"{result.name}: the accuracy's 95 % interval is {low:.5f}-{high:.5f}, by resamples over {between.over}."
+        accepts = figures.at_far[far].false_accepts
+        limits[0] += (
+            f" The threshold for FAR {lines.power(far)} is based on {accepts} false accept{'s'[: accepts != 1]}."
         )
-        if between.over == "pairs":
+    intervals = figures.intervals
+    if intervals and intervals.accuracy:
+        low, high = intervals.accuracy
+        limits.append(
+            f"{result.name}: the accuracy's 95 % interval is {low:.5f}-{high:.5f}, by resamples over {intervals.over}."
+        )
+        if intervals.over == "pairs":
             limits.append(
-                f"{result.name}: it is not known who is in the pairs. Pairs that share a person are not independent, "
-                "so the intervals are too narrow."
+                f"{result.name}: the identities in the pairs are not known. Pairs that share a person are not "
+                "independent, so the intervals are too narrow."
             )
-    if found.at_best_accuracy.accuracy == 1 and np.ptp(result.folds.per_fold) == 0:
-        limits.append(f"{result.name}: no pair is judged wrongly, so the set does not show where the model fails.")
+    if figures.at_best_accuracy.accuracy == 1 and np.ptp(result.folds.per_fold) == 0:
+        limits.append(f"{result.name}: all decisions are correct, so the set does not show where the model fails.")
     return limits

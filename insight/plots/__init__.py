@@ -1,1 +1,1 @@
-"""Pictures of what was measured. matplotlib (the extra ``plots``) is loaded when one is drawn."""
+"""Plots of measurements. matplotlib (the extra ``plots``) is imported when one is drawn."""

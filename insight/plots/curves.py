@@ -1,4 +1,4 @@
-"""Curves of training runs side by side, in one panel for each figure."""
+"""Curves of training runs in one picture, one panel per quantity."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..runs.stepfigures import CLASSIFICATION
 from ..runs.trainlog import Curve, TrainLog, figure_names
 from .picture import save
 
-MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of as many parts, to keep an SVG small
-_LABELLED_RUNS = 8  # with more, the legend of a panel is larger than its curves
+MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of 200 parts, which keeps an SVG small
+_LABELLED_RUNS = 8  # with more, the legend of a panel would be larger than its curves
 _ACCURACY = ("acc", "acc_free")
 _RATE = ("lr",)
 
 
 class Panel(NamedTuple):
-    """A figure over the steps: its title, and the names of its curves (the second is dashed) or its target."""
+    """One quantity over the steps: its title, and the names of its curves (the second is dashed) or its target."""
 
     title: str
     names: Tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Panel(NamedTuple):
 
 
 def panels(runs: Sequence[TrainLog]) -> List[Panel]:
-    """The panels for which the runs have curves.
+    """The panels for which the runs have data.
 
     Loss, training accuracy, other figures of the objective, learning rate, then a panel for each target.
     """
@@ -49,7 +49,7 @@ def panels(runs: Sequence[TrainLog]) -> List[Panel]:
 
 
 def draw(runs: Sequence[TrainLog], path) -> None:
-    """Draw all runs into one picture; the suffix, .png or .svg, decides its format.
+    """Draw all runs into one picture; the suffix, .png or .svg, determines the format.
 
     Raises
     ------
@@ -59,27 +59,27 @@ def draw(runs: Sequence[TrainLog], path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    wanted = panels(runs)
-    if not wanted:
+    drawn = panels(runs)
+    if not drawn:
         names = ", ".join(run.label for run in runs)
         raise InsightError(f"{names}: nothing to draw; want a log with figures, learning rates or verifications")
-    columns = 1 if len(wanted) == 1 else 2 if len(wanted) <= 4 else 3
-    rows = -(-len(wanted) // columns)
+    columns = 1 if len(drawn) == 1 else 2 if len(drawn) <= 4 else 3
+    rows = -(-len(drawn) // columns)
     style = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
     with rc_context(style):
         figure = Figure(figsize=(1.2 + 4.6 * columns, 0.5 + 3.1 * rows), layout="constrained")
         all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
         colours = run_colours(len(runs))
-        for axes, panel in zip(all_axes, wanted):
+        for axes, panel in zip(all_axes, drawn):
             draw_panel(axes, panel, runs, colours)
-        for axes in all_axes[len(wanted) :]:
+        for axes in all_axes[len(drawn) :]:
             axes.set_visible(False)
         _name_runs(figure, runs, colours)
         save(figure, path, dpi=130)
 
 
 def run_colours(count: int) -> list:
-    """A colour for each run, the same in every panel."""
+    """A colour for each run, the same in all panels."""
     from matplotlib import colormaps
 
     if count <= 10:
@@ -95,7 +95,7 @@ def _name_runs(figure, runs: Sequence[TrainLog], colours: list) -> None:
     columns = max(1, min(len(runs), 110 // (widest + 6)))
     numbers = [str(number) for number in range(len(runs))]
     legend = figure.legend(handles, numbers, loc="outside upper center", ncols=columns, frameon=False)
-    for text, run in zip(legend.get_texts(), runs):  # set afterwards: a legend ignores a label like _a.log
+    for text, run in zip(legend.get_texts(), runs):  # set afterwards, because a legend skips names like _a.log
         text.set_parse_math(False)
         text.set_text(run.label)
 
@@ -109,7 +109,7 @@ def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> N
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     last = max(1, *(run.last_step() for run in runs))
-    axes.set_xlim(-0.02 * last, 1.03 * last)  # the same in every panel
+    axes.set_xlim(-0.02 * last, 1.03 * last)  # the same in all panels
     axes.grid(True, linewidth=0.5, alpha=0.35)
     axes.spines[["top", "right"]].set_visible(False)
     for run, colour in zip(runs, colours):
@@ -127,7 +127,7 @@ def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> N
 
 
 def _draw_curve(axes, curve: Curve, colour, line: str, marked: bool) -> None:
-    """A line; a long one as the means of equal parts, over a band from their lowest to their highest."""
+    """Draw a line; a long one as the means of equal parts, with a band from their lowest to their highest value."""
     steps, values = curve.arrays()
     values[~np.isfinite(values)] = np.nan  # a gap
     if len(steps) > MOST_POINTS:
@@ -146,7 +146,7 @@ def _mark_best(axes, run: TrainLog, target: str, colour) -> None:
 
 
 def _name_best(axes, runs: Sequence[TrainLog], target: str) -> None:
-    """A legend with the accuracy of each circle, in the order and the colours of the runs."""
+    """A legend with the values of the circles, in the order and the colours of the runs."""
     bests = [run.best_of(target) for run in runs if target in run.targets]
     if len(bests) > _LABELLED_RUNS:
         return
@@ -163,9 +163,9 @@ def _name_margins(axes) -> None:
 
 
 def _scale_rate(axes, runs: Sequence[TrainLog]) -> None:
-    """A logarithmic axis if the rate falls in steps of ten; not for a rate that ends at zero."""
-    rates = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
-    if np.isfinite(rates).all() and rates.min() > 0 and 20 < rates.max() / rates.min() <= 1e5:
+    """Use a logarithmic axis if the rate falls by factors of ten; it cannot show a rate that ends at zero."""
+    values = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
+    if np.isfinite(values).all() and values.min() > 0 and 20 < values.max() / values.min() <= 1e5:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)

@@ -1,4 +1,4 @@
-"""A figure as SVG inside an HTML page: real text, and ids that no other figure of the page has."""
+"""A figure as SVG for an HTML page: with real text, and ids that are unique in the page."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def svg(figure, name: str, title: str) -> str:
     ----------
     figure : matplotlib.figure.Figure
     name : str
-        Begins every id in the drawing: letters, digits, dashes; no other figure of the page may have it.
+        Prefix of all ids in the SVG: letters, digits, dashes; unique in the page.
     title : str
-        What the figure shows, for screen readers.
+        Description for screen readers.
 
     Returns
     -------
     str
-        An ``svg`` element that is as wide as its box. The same figure gives the same text.
+        An ``svg`` element with the width of its container. The same figure gives the same text.
     """
     from matplotlib import rc_context
 
@@ -35,8 +35,8 @@ def svg(figure, name: str, title: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "insight"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     document = out.getvalue()
-    drawn = document[document.index("<svg") + len("<svg") :]  # what is before it is only for a file of its own
-    attributes, _, content = _ID.sub(rf"\g<1>{name}-", _NOT_NEEDED.sub("", drawn)).partition(">")
+    element = document[document.index("<svg") + len("<svg") :]  # without the header of a separate file
+    attributes, _, content = _ID.sub(rf"\g<1>{name}-", _NOT_NEEDED.sub("", element)).partition(">")
     attributes = _ATTRIBUTE.sub("", attributes)
     return (
         f'<svg{attributes} role="img" aria-labelledby="{name}-title"><title id="{name}-title">{escape(title)}</title>'

@@ -11,7 +11,7 @@ SUFFIXES = (".png", ".svg")
 
 
 def require(path, option: str = "--output") -> None:
-    """Raise before any work if a picture cannot be drawn.
+    """Check before any work that a picture can be drawn.
 
     Raises
     ------
@@ -19,7 +19,7 @@ def require(path, option: str = "--output") -> None:
         The suffix is neither .png nor .svg, or matplotlib is not installed.
     """
     if _suffix(path) not in SUFFIXES:
-        raise InsightError(f"{option} {path}: the suffix says how to draw, want {' or '.join(SUFFIXES)}")
+        raise InsightError(f"{option} {path}: the suffix determines the format; want {' or '.join(SUFFIXES)}")
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -27,11 +27,11 @@ def require(path, option: str = "--output") -> None:
 
 
 def save(figure, path, dpi: int) -> None:
-    """Write a matplotlib Figure, whole or not at all; ``dpi`` is for a .png."""
+    """Write a matplotlib Figure, whole or not at all; ``dpi`` applies to .png."""
     from matplotlib import rc_context
 
     kind = _suffix(path)[1:]
-    stamp = "Date" if kind == "svg" else "Software"  # differs between two runs
+    stamp = "Date" if kind == "svg" else "Software"  # metadata that differs between runs
     with temporary_beside(path) as partial, rc_context({"svg.hashsalt": "insight"}):
         figure.savefig(partial, format=kind, dpi=dpi, metadata={stamp: None})
 

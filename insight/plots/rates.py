@@ -10,9 +10,9 @@ from .style import FAINT, MAIN, OTHER, log_axis, name_above, plain_axes
 
 
 class RatesOver(NamedTuple):
-    """TAR at G rising FARs, the first 1 / D, with the ends of the band if there is one.
+    """TAR at G ascending FARs, the first 1 / D, and the ends of the confidence band, if there is one, each (G,).
 
-    ``same`` and ``different`` count the pairs of either kind; ``different`` is D.
+    ``same`` and ``different`` are the numbers of pairs of either kind; ``different`` is D.
     """
 
     far_G: np.ndarray
@@ -24,9 +24,9 @@ class RatesOver(NamedTuple):
 
 
 def roc(rates: RatesOver):
-    """TAR over FAR as a matplotlib Figure; FAR begins at one false accept."""
+    """TAR over FAR as a matplotlib Figure; FAR starts at one false accept."""
     figure, axes = plain_axes()
-    lowest = min(float(rates.tar_G.min()), 1 - 1 / rates.same)  # one false reject takes some of the axis
+    lowest = min(float(rates.tar_G.min()), 1 - 1 / rates.same)  # show at least one false reject
     if rates.low_G is not None:
         _band(axes, rates.far_G, rates.low_G, rates.high_G)
         lowest = min(lowest, float(rates.low_G.min()))
@@ -40,9 +40,9 @@ def roc(rates: RatesOver):
 
 
 def det(rates: RatesOver):
-    """FRR over FAR as a matplotlib Figure, both logarithmic; an FRR of 0 is drawn at the bottom."""
+    """FRR over FAR as a matplotlib Figure, both logarithmic; an FRR of 0 is drawn on the bottom line."""
     figure, axes = plain_axes()
-    floor = 0.5 / rates.same  # half a false reject: no set of so many pairs shows it
+    floor = 0.5 / rates.same  # half a false reject, below any rate that the set can have
     frr_G = np.maximum(1 - rates.tar_G, floor)
     top = float(frr_G.max())
     if rates.low_G is not None:
@@ -52,14 +52,14 @@ def det(rates: RatesOver):
     axes.plot(rates.far_G, frr_G, drawstyle="steps-post", color=MAIN, linewidth=1.6, label="FRR")
     axes.plot([1e-9, 1], [1e-9, 1], linestyle=":", color=FAINT, linewidth=1.4, label="FRR = FAR")
     _far_axis(axes, rates)
-    log_axis(axes.yaxis, floor, max(10 * floor, min(1.0, 1.3 * top)))  # a power of ten is among them
+    log_axis(axes.yaxis, floor, max(10 * floor, min(1.0, 1.3 * top)))  # includes a power of ten
     axes.set_ylabel("FRR")
     name_above(figure, 2)
     return figure
 
 
 def over_threshold(cosine_T: np.ndarray, far_T: np.ndarray, frr_T: np.ndarray, floor: float):
-    """FAR and FRR over the threshold, a cosine, as a matplotlib Figure; rates below ``floor`` are 0."""
+    """FAR and FRR over the threshold, a cosine, as a matplotlib Figure; rates of 0 are drawn at ``floor``."""
     figure, axes = plain_axes()
     for rate_T, colour, name in ((far_T, OTHER, "FAR"), (frr_T, MAIN, "FRR")):
         axes.plot(cosine_T, np.maximum(rate_T, floor), color=colour, linewidth=1.6, label=name)
@@ -72,7 +72,7 @@ def over_threshold(cosine_T: np.ndarray, far_T: np.ndarray, frr_T: np.ndarray, f
 
 
 def _far_axis(axes, rates: RatesOver) -> None:
-    log_axis(axes.xaxis, min(float(rates.far_G[0]), 0.5), 1.0)  # a single different pair gives no range
+    log_axis(axes.xaxis, min(float(rates.far_G[0]), 0.5), 1.0)  # a single different pair would give an empty range
     axes.set_xlabel("FAR")
 
 

@@ -1,4 +1,4 @@
-"""Histograms of the cosines of same and different pairs, with thresholds."""
+"""Distribution of the cosines of same and different pairs, with thresholds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def spread(same_S: np.ndarray, different_D: np.ndarray, thresholds: Sequence[Tup
     same_S, different_D : (S,), (D,) float
         Cosines of the pairs.
     thresholds : sequence of (str, float)
-        Name and cosine of each line; at most seven.
+        Name and cosine of each vertical line; at most seven.
     """
     figure, axes = plain_axes()
     low = np.floor(min(same_S.min(), different_D.min(), 0.0) / BIN) * BIN
@@ -29,7 +29,7 @@ def spread(same_S: np.ndarray, different_D: np.ndarray, thresholds: Sequence[Tup
         axes.hist(values, edges, histtype="stepfilled", fc=(colour, 0.3), ec=colour, linewidth=1.1, label=name)
     for (name, cosine), dashes in zip(thresholds, _DASHES):
         axes.axvline(cosine, color=INK, linestyle=dashes, linewidth=1.1, label=name)
-    log_axis(axes.yaxis, 0.7, 1.3 * axes.get_ylim()[1])  # from below one pair
+    log_axis(axes.yaxis, 0.7, 1.3 * axes.get_ylim()[1])  # starts below one pair
     axes.set_xlim(low, 1 + BIN)
     axes.set_xlabel("cosine")
     axes.set_ylabel("pairs")

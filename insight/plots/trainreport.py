@@ -1,4 +1,4 @@
-"""The output of plot-log: the best checkpoint of each training run, a CSV of all points, a picture."""
+"""Report of plot-log on training runs: the best checkpoint of each, a CSV of all points, a picture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .picture import require
 
 
 def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[TrainLog]:
-    """Read logs, draw them into one picture, write a CSV if ``table`` is given.
+    """Read logs, draw them into one picture, and write the CSV if ``table`` is given.
 
     Raises
     ------
     InsightError
-        A file is not a log, the picture's suffix is unknown, matplotlib is missing, or an output cannot be written
-        or would replace a log or the other output.
+        A file is not a log, the picture's suffix is unknown, matplotlib is missing, or an output cannot be written or
+        would replace a log or the other output.
     """
     paths = list(paths)
     require(picture)
@@ -36,9 +36,9 @@ def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[Train
 
 
 def write_csv(runs: Sequence[TrainLog], path) -> None:
-    """A row for each run and step: ``run,step``, a column for each curve, ``saved`` (number of the checkpoint).
+    """Write a row for each run and step: ``run,step``, one column per curve, ``saved`` (number of the checkpoint).
 
-    A field is empty if the log has no value for that step, and ``nan`` if the value is not a number.
+    A field is empty if the log has no entry for that step, and ``nan`` if the entry is not a number.
     """
     names = [*figure_names(runs), *(name for name in COLUMNS if any(name in run.curves for run in runs))]
     targets = list(dict.fromkeys(target for run in runs for target in run.targets))
@@ -63,7 +63,7 @@ def _text(curve, step: int) -> str:
 
 
 def summary(runs: Sequence[TrainLog]) -> str:
-    """Lines: for each run the best accuracy of every target, and the best checkpoint over all."""
+    """Lines of text: for each run, the best accuracy on each target, and the best checkpoint."""
     lines = []
     for run in runs:
         lines.append(f"{run.label}: {run.last_step()} steps")
@@ -75,7 +75,7 @@ def summary(runs: Sequence[TrainLog]) -> str:
             lines.append(f"  {name:<{width}}  {best.accuracies[name]:.5f}{spread} at step {best.step}, {_number(best)}")
         best = run.best()
         if best is None:
-            lines.append("  best checkpoint: unknown, no verification is in the log")
+            lines.append("  best checkpoint: unknown, the log has no verification")
         else:
             figures = ", ".join(f"{name} {accuracy:.5f}" for name, accuracy in best.accuracies.items())
             lines.append(f"  best checkpoint: {_number(best)}, step {best.step}, {figures}")

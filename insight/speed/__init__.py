@@ -1,1 +1,1 @@
-"""How fast a model runs in each runtime, and how near its embeddings stay to plain MXNet's."""
+"""Speed of a model in each runtime, and agreement of its embeddings with plain MXNet's."""

@@ -1,8 +1,8 @@
-"""Models through every runtime that takes them, side by side.
+"""Benchmark of models in all runtimes that read them.
 
-A row is measured in a process of its own: the number of threads is read when a runtime starts, and idle threads of
-one runtime spin while another works. Rounds are interleaved (A B C A B C), so that a slow minute of the machine hits
-all rows alike. A checkpoint is converted once, before the first round, also in a process of its own.
+Each row is measured in a separate process: runtimes read the number of threads when they start, and idle threads of one
+runtime spin while another works. Rounds are interleaved (A B C A B C), so that a slow minute of the machine affects all
+rows equally. A checkpoint is converted once, before its first measurement, also in a separate process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..progress import track
 from .rows import PLAIN, Row, file_of, rows
 from .table import BenchmarkReport, Line
 
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino", "ncnn", "numpy")  # whose versions the report names
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino", "ncnn", "numpy")  # packages whose versions are reported
 
 
 def benchmark(
@@ -45,30 +45,31 @@ def benchmark(
     models : sequence of str
         ``prefix,epoch``, or files that engines take.
     threads : sequence of int, optional
-        Threads of a runtime; 1 and the physical cores where missing.
+        Threads of a runtime; by default 1 and the physical cores.
     batches : sequence of int
-        Images per call. Plain MXNet takes them at once, an engine in batches of its own choice.
+        Images per call. Plain MXNet computes them as one batch, an engine in batches of its own size.
     faces : str, optional
-        Identity folders, a .rec or a .bin; made-up faces where missing.
+        Identity folders, a .rec or a .bin; by default made-up faces.
     runtimes : sequence of str, optional
-        Only these engines.
+        Engines to measure; by default all.
     rounds : int
+        How often each row is measured.
     seconds : float
-        Of timed calls per row, threads, batch and round; three calls at least.
+        Duration of the timed calls per row, threads, batch and round; at least three calls are timed.
     image_size : (int, int), optional
-        Height and width that the models take, where their files do not state them.
+        Height and width of the images, if the models' files do not state them.
 
     Returns
     -------
-    Report
+    BenchmarkReport
         Ratios and cosines refer to the first plain MXNet row that was measured, or the first row at all.
 
     Raises
     ------
     InsightError
-        An option or a model is wrong. A model is, when no runtime at all runs it; the message is the first one's.
+        An option is out of range, or no runtime runs a model; the message is then that of the first runtime.
     KeyboardInterrupt
-        Before anything was measured. Later, the report says that it was interrupted.
+        Interrupted before anything was measured. A later interrupt ends the rounds and is noted in the report.
     """
     threads = list(threads or dict.fromkeys((1, physical_cores())))
     for option, values in (("--threads", threads), ("--batch", batches), ("--rounds", [rounds])):
@@ -89,7 +90,7 @@ def benchmark(
 
 
 class _Benchmark:
-    """The state of a benchmark: what was measured, and why the rest was not."""
+    """The state of a benchmark: measurements, and the reasons of missing ones."""
 
     def __init__(
         self,
@@ -106,27 +107,27 @@ class _Benchmark:
         self.notes: List[str] = []
         self.times: Dict[Tuple[Row, int, int], List[List[float]]] = {}  # (row, threads, batch): seconds by round
         self._sizes: dict = {}  # row: (H, W)
-        self._notes: Dict[Tuple[Row, int], str] = {}  # (row, threads): why it could not be measured
+        self._notes: Dict[Tuple[Row, int], str] = {}  # (row, threads): reason of a failure
         self._folders = {
             model: os.path.join(folder, str(i)) for i, model in enumerate(dict.fromkeys(row.model for row in rows))
         }
-        self._converted: Dict[str, str] = {}  # path: why it could not be, or nothing
+        self._converted: Dict[str, str] = {}  # path: reason of a failure, or empty
         for path in self._folders.values():
             os.mkdir(path)
 
     def rounds(self, count: int) -> None:
-        """Measure every row in every round; what fails once is not tried again."""
-        jobs = [(number, each, row) for number in range(count) for each in self.threads for row in self.rows]
+        """Measure all rows in each round; a row that fails is not tried again."""
+        jobs = [(number, threads, row) for number in range(count) for threads in self.threads for row in self.rows]
         with closing(track(jobs, "measuring", unit="runs")) as remaining:
-            for _, each, row in remaining:
-                if (row, each) not in self._notes:
-                    reason = self._convert(row) or self._measure(row, each)
+            for _, threads, row in remaining:
+                if (row, threads) not in self._notes:
+                    reason = self._convert(row) or self._measure(row, threads)
                     if reason:
-                        self._notes[row, each] = reason
-                        self._refuse_broken(row.model, each)
+                        self._notes[row, threads] = reason
+                        self._refuse_broken(row.model, threads)
 
     def _refuse_broken(self, model: str, threads: int) -> None:
-        """Give up where a model has been tried in every way and nothing of it was measured."""
+        """Raise InsightError if all rows of a model have failed."""
         notes = [self._notes.get((row, threads)) for row in self.rows if row.model == model]
         if all(notes) and not any(row.model == model for row, _, _ in self.times):
             raise InsightError(notes[0])
@@ -135,7 +136,7 @@ class _Benchmark:
         return file_of(row, self._folders[row.model])
 
     def _convert(self, row: Row) -> str:
-        """Why the row's file cannot be made of its model; empty where it is there."""
+        """Convert the row's model once; returns the reason of a failure, or an empty string."""
         path = self._path(row)
         if path != row.model and path not in self._converted:
             job = {"task": "convert", "row": list(row), "path": path, "image_size": self.image_size}
@@ -145,7 +146,7 @@ class _Benchmark:
         return self._converted.get(path, "")
 
     def _measure(self, row: Row, threads: int) -> str:
-        """Run a row once with so many threads; the reason why it failed, or nothing."""
+        """Run a row once with this number of threads; returns the reason of a failure, or an empty string."""
         path = self._path(row)
         job = {"task": "measure", "row": list(row), "path": path, "threads": threads, "batches": self.batches}
         keep = "" if row in self._sizes else self._embeddings(row)
@@ -160,23 +161,23 @@ class _Benchmark:
         return reason.replace(path, row.model)
 
     def _note(self, row: Row, facts: List[dict]) -> None:
-        """Keep what a worker had to assume about a model; every row of it says the same."""
-        said = [f"{row.model}: {note}" for fact in facts for note in fact.get("notes", ())]
-        self.notes += [note for note in said if note not in self.notes]
+        """Store a worker's notes on a model, which are the same for all its rows, once."""
+        notes = [f"{row.model}: {note}" for fact in facts for note in fact.get("notes", ())]
+        self.notes += [note for note in notes if note not in self.notes]
 
     def _embeddings(self, row: Row) -> str:
         return os.path.join(self._folders[row.model], f"{self.rows.index(row)}.npy")
 
     def report(self, interrupted: bool) -> BenchmarkReport:
-        """What there is by now."""
+        """The report of the measurements so far."""
         measured = {row for row, _, _ in self.times}
         candidates = [row for row in self.rows if row in measured]
         plain = [row for row in candidates if (row.runtime, row.graph) == PLAIN]
         reference = (plain or candidates)[0]
         cosines = {row: self._cosine(reference, row) for row in candidates}
         lines = [
-            self._line(row, each, batch, reference, cosines.get(row))
-            for each in self.threads
+            self._line(row, threads, batch, reference, cosines.get(row))
+            for threads in self.threads
             for batch in self.batches
             for row in self.rows
         ]
@@ -203,11 +204,11 @@ class _Benchmark:
         )
 
     def _cosine(self, reference: Row, row: Row) -> Optional[parity.Parity]:
-        """None where the two networks' embeddings or images differ in size."""
-        ours, theirs = (np.load(self._embeddings(each)) for each in (reference, row))
-        if ours.shape != theirs.shape or self._sizes[reference] != self._sizes[row]:
+        """Agreement of a row with the reference; None if their embeddings or images differ in size."""
+        expected, embeddings = (np.load(self._embeddings(compared)) for compared in (reference, row))
+        if expected.shape != embeddings.shape or self._sizes[reference] != self._sizes[row]:
             return None
-        return parity.compare(ours, theirs)
+        return parity.compare(expected, embeddings)
 
 
 def _median(by_round: List[List[float]]) -> float:
@@ -215,7 +216,7 @@ def _median(by_round: List[List[float]]) -> float:
 
 
 def _child(job: dict, threads: int) -> Tuple[List[dict], str]:
-    """The facts that a worker told, and why it failed, or nothing."""
+    """The facts that a worker reported, and the reason of a failure, or an empty string."""
     code = f"from insight.speed.worker import main; main({job!r})"
     child = run_child(code, environment={"OMP_NUM_THREADS": str(threads)})
     errors = [fact["error"] for fact in child.facts if "error" in fact]
@@ -223,7 +224,7 @@ def _child(job: dict, threads: int) -> Tuple[List[dict], str]:
 
 
 def machine() -> str:
-    """One line: processor, physical cores, versions of the runtimes that are installed."""
+    """One line: processor, physical cores, versions of the installed runtimes."""
     names = [*installed_builds(), *RUNTIMES]
     versions = ", ".join(f"{name} {version}" for name in names if (version := installed_version(name)))
     return f"{processor()}; {versions}"

@@ -1,4 +1,4 @@
-"""Which rows a model gets: in which runtimes it runs, with which graph, computing in what."""
+"""The rows of a model: runtimes that run it, with their graphs and data types."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..engines import ENGINES, FASTEST_FIRST, choices, engines_for, known_specs,
 from ..engines.engine import is_checkpoint
 from ..errors import InsightError
 
-PLAIN = ("mxnet", "plain")  # runs by .plain; all others by their engine
+PLAIN = ("mxnet", "plain")  # run by .plain; all others by their engine
 
-# What a checkpoint becomes: (runtime, graph), in the order of the table.
+# Rows of a checkpoint: (runtime, graph), in the order of the table.
 CHECKPOINT = (
     PLAIN,
     ("mxnet", "fast"),
@@ -25,9 +25,9 @@ CHECKPOINT = (
 class Row(NamedTuple):
     """A model in a runtime."""
 
-    model: str  # as the user named it
+    model: str  # the user's specification
     runtime: str
-    graph: str  # plain or fast; empty for a file, which is run as it is
+    graph: str  # plain or fast; empty for a file, which is run unchanged
     dtype: str
 
     def __str__(self) -> str:
@@ -37,33 +37,33 @@ class Row(NamedTuple):
 
 
 def rows(models: Sequence[str], runtimes: Optional[Sequence[str]] = None) -> List[Row]:
-    """Every row of every model, in the order of the table.
+    """All rows of all models, in the order of the table.
 
     Parameters
     ----------
     models : sequence of str
         ``prefix,epoch``, or a file that an engine takes.
     runtimes : sequence of str, optional
-        Only these engines; all where missing.
+        Engines to measure; by default all.
 
     Raises
     ------
     InsightError
-        No engine takes a model, or none of ``runtimes`` does; a runtime is not known.
+        A runtime is not known, or no engine takes a model, or none of ``runtimes`` does.
     """
     for name in runtimes or ():
         if name not in ENGINES:
             raise InsightError(f"--engine {name!r} is not known; known: {', '.join(choices())}")
-    found = []
+    table = []
     for model in models:
         ways = _ways(model, runtimes or ())
         chosen = [way for way in ways if runtimes is None or way[0] in runtimes]
         if not chosen:
             takes = ", ".join(dict.fromkeys(runtime for runtime, _ in ways))
-            why = f"these run it: {takes}" if ways else f"no kind of model that is known; known: {known_specs()}"
-            raise InsightError(f"--model {model}: {why}")
-        found += [Row(model, *way, dtype) for way in chosen for dtype in ENGINES.get(way[0]).DTYPES]
-    return found
+            reason = f"these run it: {takes}" if ways else f"unknown kind of model; known: {known_specs()}"
+            raise InsightError(f"--model {model}: {reason}")
+        table += [Row(model, *way, dtype) for way in chosen for dtype in ENGINES.get(way[0]).DTYPES]
+    return table
 
 
 def _ways(model: str, runtimes: Sequence[str]) -> list:
@@ -77,7 +77,7 @@ def _ways(model: str, runtimes: Sequence[str]) -> list:
 
 
 def file_of(row: Row, folder: str) -> str:
-    """What the row's runtime opens: the model itself, or where :func:`convert` puts what it makes of it."""
+    """The file that the row's runtime opens: the model itself, or the path of its conversion by :func:`convert`."""
     suffix = SUFFIX.get(row.runtime)
     if suffix is None or not is_checkpoint(row.model):
         return row.model
@@ -85,7 +85,7 @@ def file_of(row: Row, folder: str) -> str:
 
 
 def convert(row: Row, path: str, image_size: Optional[Tuple[int, int]] = None) -> List[str]:
-    """Write a checkpoint as the file that the row's runtime opens.
+    """Convert a checkpoint to the file that the row's runtime opens.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def convert(row: Row, path: str, image_size: Optional[Tuple[int, int]] = None) -
     Returns
     -------
     list of str
-        What had to be assumed; see :class:`insight.engines.engine.Engine`.
+        Notes on what was assumed; see :class:`insight.engines.engine.Engine`.
 
     Raises
     ------
     InsightError
-        The checkpoint is missing or damaged, or holds what has no translation; ncnn's converter is not installed.
+        The checkpoint is missing or damaged, an operator has no translation, or ncnn's converter is not installed.
     """
     return CONVERT[SUFFIX[row.runtime]](row.model, row.graph, path, image_size)
 
@@ -111,7 +111,7 @@ def _onnx(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]
     content = onnx_engine.checkpoint_to_onnx(spec, graph, image_size)
     with open(path, "wb") as out:
         out.write(content)
-    return []  # of the file, which states them: the engine that opens it says so
+    return []  # the file contains the notes, and the engine that opens it reports them
 
 
 def _ncnn(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]]) -> List[str]:
@@ -120,6 +120,6 @@ def _ncnn(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]
     return export_ncnn(spec, path, image_size=image_size).notes
 
 
-# What a runtime opens instead of a checkpoint, and how that is made.
+# Suffix of the file that a runtime opens instead of a checkpoint, and the function that writes it.
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".onnx", "ncnn": ".param"}
 CONVERT: Dict[str, Callable[..., List[str]]] = {".onnx": _onnx, ".param": _ncnn}

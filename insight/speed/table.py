@@ -1,4 +1,4 @@
-"""What a benchmark found, as lines of a table and as CSV."""
+"""Results of a benchmark, as lines of a table and as CSV."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from .rows import Row
 
 
 class Line(NamedTuple):
-    """One model in one runtime, with so many threads and images per call; None where nothing was measured."""
+    """One model in one runtime, for a number of threads and of images per call; None for what was not measured."""
 
     model: str
     runtime: str
-    graph: str  # plain or fast; empty for a file, which is run as it is
+    graph: str  # plain or fast; empty for a file, which is run unchanged
     dtype: str
     threads: int
     batch: int
     rounds: int = 0
-    calls: int = 0  # timed ones, in all rounds
-    median_ms: Optional[float] = None  # of a call; the median over rounds of each round's median
-    p99_ms: Optional[float] = None  # of a call; of the calls of all rounds
+    calls: int = 0  # timed calls in all rounds
+    median_ms: Optional[float] = None  # time of a call: the median over rounds of each round's median
+    p99_ms: Optional[float] = None  # time of a call: 99th percentile over all rounds
     images_per_second: Optional[float] = None  # the median over rounds
-    ratio: Optional[float] = None  # how many times as fast as the reference, by median_ms
+    ratio: Optional[float] = None  # speed relative to the reference, by median_ms
     cosine_mean: Optional[float] = None  # to the reference's embeddings
     cosine_lowest: Optional[float] = None
-    note: str = ""  # why nothing was measured
+    note: str = ""  # reason why nothing was measured
 
     @property
     def title(self) -> str:
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 
 class BenchmarkReport(NamedTuple):
-    """All lines, threads by threads and batch by batch.
+    """All lines, grouped by threads and batch.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class BenchmarkReport(NamedTuple):
     reference : str
         The row that ratios and cosines refer to.
     faces : str
-        What was embedded.
+        Description of the images.
     interrupted : bool
-        Ctrl-C ended it: some rounds are missing.
+        Whether Ctrl-C ended the benchmark, so that some rounds are missing.
     notes : list of str
-        What the models' files do not say and had to be assumed.
+        What was assumed because the models' files do not state it.
     """
 
     machine: str
@@ -61,7 +61,7 @@ class BenchmarkReport(NamedTuple):
 
 
 def write_csv(path, report: BenchmarkReport) -> None:
-    """Write the lines, with a header, whole or not at all; cells are empty where nothing was measured."""
+    """Write the lines with a header, whole or not at all; cells without a measurement are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Line._fields)

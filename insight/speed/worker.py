@@ -1,6 +1,6 @@
-"""What a measurement's own process does: open one model in one runtime, embed the faces, take the times.
+"""The process of one measurement: open one model in one runtime, embed the faces, time calls.
 
-Its stdout is a line of JSON per fact, flushed at once, so that what was measured before a crash is kept.
+Its stdout is one line of JSON per fact, flushed immediately, so that measurements before a crash are kept.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 from ..errors import InsightError
 from .rows import PLAIN, Row, convert
 
-LEAST_CALLS = 3  # timed ones, however long one takes
-WARM_UP = 0.25  # of the timed seconds; one call at least, which plans, allocates and reads pages
+LEAST_CALLS = 3  # minimum number of timed calls
+WARM_UP = 0.25  # share of the timed seconds; at least one call, which plans, allocates and reads pages
 
 
 def main(job: dict) -> None:
-    """Do one job: ``{"task": "convert", ...}`` or ``{"task": "measure", ...}``; see the functions of that name."""
+    """Run one job: ``{"task": "convert", ...}`` or ``{"task": "measure", ...}``, by the functions of that name."""
     tasks = {"convert": _convert, "measure": _measure}
     try:
         tasks[job.pop("task")](**job)
     except InsightError as error:
-        _say(error=str(error))
+        _print(error=str(error))
 
 
 def _convert(row: list, path: str, image_size: Optional[Tuple[int, int]] = None) -> None:
-    _say(notes=convert(Row(*row), path, image_size))
+    _print(notes=convert(Row(*row), path, image_size))
 
 
 def _measure(
@@ -47,14 +47,14 @@ def _measure(
     images = _faces(faces, count, network.image_size)
     if keep:
         np.save(keep, network(images))
-    _say(image_size=network.image_size, notes=network.notes)  # once the embeddings are there: it says so
+    _print(image_size=network.image_size, notes=network.notes)  # also signals that the embeddings are saved
     for batch in batches:
-        some = np.resize(images, (batch, *images.shape[1:]))  # over and over, where there are too few
-        _say(batch=batch, seconds=timed(lambda some=some: network(some), seconds))
+        inputs = np.resize(images, (batch, *images.shape[1:]))  # repeats images if there are too few
+        _print(batch=batch, seconds=timed(lambda inputs=inputs: network(inputs), seconds))
 
 
 def _open(row: Row, path: str, threads: int, most: int, image_size: Optional[Tuple[int, int]] = None):
-    """Plain MXNet takes up to ``most`` images at once; an engine cuts them into batches as it always does."""
+    """Open a row's network: plain MXNet with batches of up to ``most`` images, or an engine with its own batches."""
     if (row.runtime, row.graph) == PLAIN:
         from .plain import PlainMXNet
 
@@ -68,7 +68,7 @@ def _open(row: Row, path: str, threads: int, most: int, image_size: Optional[Tup
 
 
 def _faces(path: Optional[str], count: int, size) -> np.ndarray:
-    """(N, 3, H, W) uint8, RGB."""
+    """Images (N, 3, H, W) uint8, RGB."""
     from ..export.parity import random_faces
     from ..faces.sources import image_source
 
@@ -76,7 +76,7 @@ def _faces(path: Optional[str], count: int, size) -> np.ndarray:
 
 
 def timed(call: Callable[[], Any], seconds: float, clock: Callable[[], float] = time.perf_counter) -> List[float]:
-    """Seconds of each call, warm-up left out: as many as fit, and LEAST_CALLS at least."""
+    """Seconds of each call after a warm-up: calls until ``seconds`` have passed, at least LEAST_CALLS."""
     start = clock()
     call()
     while clock() - start < WARM_UP * seconds:
@@ -84,11 +84,11 @@ def timed(call: Callable[[], Any], seconds: float, clock: Callable[[], float] = 
     times: List[float] = []
     end = clock() + seconds
     while len(times) < LEAST_CALLS or clock() < end:
-        begun = clock()
+        begin = clock()
         call()
-        times.append(clock() - begun)
+        times.append(clock() - begin)
     return times
 
 
-def _say(**facts) -> None:
+def _print(**facts) -> None:
     print(json.dumps(facts), flush=True)

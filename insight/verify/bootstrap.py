@@ -1,10 +1,10 @@
-"""How far the figures of a verification can be trusted: percentile bootstrap.
+"""Confidence intervals for the figures of a verification, by the percentile bootstrap.
 
-Where the identities are known, they are drawn with replacement: a person drawn m times counts m times in the same
+If the identities are known, they are drawn with replacement: a person drawn m times counts m times in the same
 pairs, and two persons drawn m and n times count m n times in their different pairs (the vertex bootstrap of Snijders
 and Borgatti, "Non-parametric standard errors and tests for network statistics", 1999). Pairs that share a person are
-not independent, so this is wider, and more honest, than drawing pairs. Where identities are unknown, as in a .bin,
-pairs are drawn, same and different ones apart.
+not independent, so these intervals are wider, and more realistic, than those from drawing pairs. If the identities are
+unknown, as in a .bin, pairs are drawn, separately for same and different ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Band(NamedTuple):
 class Intervals(NamedTuple):
     """An interval for each figure; ``None`` where no resample had pairs of both kinds."""
 
-    over: str  # what was drawn: identities or pairs
+    over: str  # the units that are drawn: identities or pairs
     resamples: int
     seed: int
     accuracy: Optional[Interval]  # K-fold, with the pairs' own folds
@@ -61,13 +61,13 @@ def intervals(
     distance_P : (P,) float
         Squared L2 distances.
     issame_P : (P,) bool
-        Holds both values.
+        Must contain both values.
     folds : int
-        Of the accuracy; its threshold is chosen anew in every resample.
+        Folds of the accuracy; its threshold is chosen again in each resample.
     identity_P2 : (P, 2) int, optional
-        Who is in the pairs, 0 and up.
+        Identities of the two images of each pair, 0 and up.
     fars : sequence of float
-        Where to take TAR.
+        FARs at which TAR is measured.
     resamples, seed : int
         Resample r draws from (seed, r).
     """
@@ -82,9 +82,9 @@ def intervals(
             curves.auc(weighted),
             *(tar_C[curves.cut_at_far(weighted, far)] for far in fars),
         ]
-    found = [_interval(column) for column in drawn.T]
+    ends = [_interval(column) for column in drawn.T]
     over = "pairs" if identity_P2 is None else "identities"
-    return Intervals(over, resamples, seed, found[0], found[1], found[2], dict(zip(fars, found[3:])))
+    return Intervals(over, resamples, seed, ends[0], ends[1], ends[2], dict(zip(fars, ends[3:])))
 
 
 def tar_band(
@@ -100,9 +100,14 @@ def tar_band(
     ----------
     curve : Roc
     far_G : (G,) float
-        Where to take TAR, each time at the largest threshold whose FAR is no more.
+        FARs at which TAR is measured, each at the largest threshold whose FAR does not exceed it.
     identity_P2, resamples, seed
-        As :func:`intervals` has them.
+        As in :func:`intervals`.
+
+    Returns
+    -------
+    Band
+        NaN at all points if no resample has pairs of both kinds.
     """
     drawn = np.full((resamples, len(far_G)), np.nan)
     for r, _, weighted in _resampled(curve, identity_P2, resamples, seed):
@@ -116,7 +121,7 @@ def tar_band(
 def _resampled(
     curve: curves.Roc, identity_P2: Optional[np.ndarray], resamples: int, seed: int
 ) -> Iterator[Tuple[int, np.ndarray, curves.Roc]]:
-    """(number, weight of each pair, curve) of every resample that holds pairs of both kinds."""
+    """(number, weight of each pair (P,), curve) of each resample that has pairs of both kinds."""
     for r in range(resamples):
         weight_P = _draw(np.random.default_rng((seed, r)), curve.issame_P, identity_P2)
         weighted = curves.reweighted(curve, weight_P)
@@ -125,7 +130,7 @@ def _resampled(
 
 
 def _draw(rng: np.random.Generator, issame_P: np.ndarray, identity_P2: Optional[np.ndarray]) -> np.ndarray:
-    """(P,) float64: how often each pair counts in a resample."""
+    """(P,) float64: weight of each pair in a resample."""
     if identity_P2 is not None:
         times = _with_replacement(rng, int(identity_P2.max()) + 1)
         first_P, second_P = times[identity_P2[:, 0]], times[identity_P2[:, 1]]

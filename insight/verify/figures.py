@@ -1,4 +1,4 @@
-"""Everything that is told of one network on one set."""
+"""All figures of one model on one set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .verification import Verification
 
 
 class Figures(NamedTuple):
-    """What the distances of a set say, past the fold accuracy."""
+    """Figures computed from the distances of a set, in addition to the fold accuracy."""
 
     same: int  # pairs of one person
     different: int  # impostor pairs

@@ -21,7 +21,7 @@ class FoldAccuracy(NamedTuple):
 
 
 def fold_slices(count: int, folds: int) -> list:
-    """Contiguous folds without shuffling; the first ``count % folds`` hold one pair more."""
+    """Contiguous folds without shuffling; the first ``count % folds`` have one pair more."""
     sizes = np.full(folds, count // folds)
     sizes[: count % folds] += 1
     ends = np.cumsum(sizes)
@@ -50,18 +50,18 @@ def kfold_accuracy(distance_P: np.ndarray, issame_P: np.ndarray, folds: int = 10
 
 
 def cells(distance_P: np.ndarray, folds: int) -> np.ndarray:
-    """(P,) int64: each pair's fold and its place on the grid of thresholds, as one number."""
+    """(P,) int64: fold of each pair and position of its distance among the thresholds, as one number."""
     fold_P = np.repeat(np.arange(folds), [part.stop - part.start for part in fold_slices(len(distance_P), folds)])
-    # Thresholds up to the distance, itself included, do not accept a pair: the comparison is strict.
+    # Thresholds up to and including the distance do not accept a pair: the comparison is strict.
     return fold_P * (len(THRESHOLDS) + 1) + np.searchsorted(THRESHOLDS, distance_P, side="right")
 
 
 def accuracy_of_cells(
     cell_P: np.ndarray, issame_P: np.ndarray, folds: int, weight_P: Optional[np.ndarray] = None
 ) -> FoldAccuracy:
-    """As :func:`kfold_accuracy`, from :func:`cells`; each pair counts ``weight_P`` times (P,), or once.
+    """:func:`kfold_accuracy` from the result of :func:`cells`; each pair counts ``weight_P`` (P,) times, or once.
 
-    A fold without weight is left out.
+    A fold without weight is skipped.
     """
     shape = (folds, len(THRESHOLDS) + 1)
 
@@ -71,11 +71,11 @@ def accuracy_of_cells(
 
     same_KT, different_KT = count(issame_P), count(~issame_P)
     size_K = same_KT.sum(axis=1) + different_KT.sum(axis=1)
-    # Right at a threshold: same pairs that it accepts, and different pairs that it does not.
+    # Correct at a threshold: same pairs that it accepts, and different pairs that it rejects.
     hits_KT = same_KT.cumsum(axis=1) + different_KT.sum(axis=1, keepdims=True) - different_KT.cumsum(axis=1)
     hits_KT = hits_KT[:, : len(THRESHOLDS)]
     train_KT = hits_KT.sum(axis=0) - hits_KT if folds > 1 else hits_KT
-    best_K = train_KT.argmax(axis=1)  # the first, where several tie
-    held = size_K > 0
-    per_fold = hits_KT[np.arange(folds), best_K][held] / size_K[held]
-    return FoldAccuracy(float(per_fold.mean()), float(per_fold.std()), per_fold, THRESHOLDS[best_K[held]])
+    best_K = train_KT.argmax(axis=1)  # the first of equals
+    filled_K = size_K > 0
+    per_fold = hits_KT[np.arange(folds), best_K][filled_K] / size_K[filled_K]
+    return FoldAccuracy(float(per_fold.mean()), float(per_fold.std()), per_fold, THRESHOLDS[best_K[filled_K]])

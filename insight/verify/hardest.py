@@ -1,4 +1,4 @@
-"""The pairs that a network finds hardest: different people it takes for one, and one person it takes for two."""
+"""The hardest pairs for a network: different people that look alike to it, and images of one person that do not."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def hardest_pairs(result: Verification, squared_l2: float, count: int) -> Tuple[
     ----------
     result : Verification
     squared_l2 : float
-        The threshold: pairs nearer than this are accepted.
+        The threshold: pairs with a smaller distance are accepted.
     count : int
-        At most so many of each, the hardest first, of equal ones the earlier.
+        Maximum number of pairs of each kind, sorted from the hardest, ties by position.
     """
 
     def hardest(chosen_P: np.ndarray, sign: int) -> List[HardPair]:

@@ -25,11 +25,11 @@ class TableRow(NamedTuple):
     value: float = np.nan
     interval: Optional[Interval] = None
     point: Optional[OperatingPoint] = None
-    needed: int = 0  # different pairs, where there are fewer, so that nothing is measurable
+    needed: int = 0  # different pairs that the figure needs, if the set has too few; 0 if it is measurable
 
 
 def text(result: Verification, figures: Figures) -> List[str]:
-    """InsightFace's lines, then a table; each line of it begins with ``[name]``."""
+    """InsightFace's lines, then a table whose lines start with ``[name]``."""
     head = [
         f"({2 * result.pairs}, {result.embedding_size})",
         f"infer time {result.seconds:f}",
@@ -41,17 +41,17 @@ def text(result: Verification, figures: Figures) -> List[str]:
 
 
 def about(result: Verification, figures: Figures) -> List[str]:
-    """What the figures rest on: pairs, folds, resamples."""
+    """Basis of the figures: pairs, folds, resamples."""
     folds = len(result.folds.per_fold)
     lines = [
         f"Pairs: {result.pairs} ({figures.same} same, {figures.different} different), {result.images} distinct images",
         "Accuracy per fold: " + " ".join(f"{value:.5f}" for value in result.folds.per_fold),
     ]
     if folds == result.pairs:
-        lines.append(f"Folds: {folds} of one pair each; the set has no pairs for longer ones")
+        lines.append(f"Folds: {folds} of one pair each; the set has too few pairs for longer ones")
     one_kind = sum(len(set(result.issame[part].tolist())) == 1 for part in fold_slices(result.pairs, folds))
     if one_kind and folds < result.pairs:
-        lines.append(f"Folds: {one_kind} of {folds} hold one kind of pairs only, so the deviation says little")
+        lines.append(f"Folds: {one_kind} of {folds} have one kind of pairs only, so the deviation means little")
     if figures.intervals:
         drawn = figures.intervals
         lines.append(f"Intervals: 95 %, {drawn.resamples} bootstrap resamples over {drawn.over}, seed {drawn.seed}")
@@ -77,7 +77,7 @@ def rows(result: Verification, figures: Figures) -> List[TableRow]:
 
 
 def cells(row: TableRow, different: int) -> List[str]:
-    """The seven fields of a measurable row under :data:`COLUMNS`, empty where it has none."""
+    """The seven fields of a measurable row under :data:`COLUMNS`; empty if the row has no such value."""
     interval = f"{row.interval.low:.5f}-{row.interval.high:.5f}" if row.interval else ""
     point, fields = row.point, [""] * 5
     if point:
@@ -87,7 +87,7 @@ def cells(row: TableRow, different: int) -> List[str]:
 
 
 def not_measurable(row: TableRow, different: int) -> str:
-    """What stands in place of the fields of a row whose FAR needs more pairs."""
+    """Text that replaces the fields of a row whose FAR needs more pairs."""
     return f"not measurable: {different} different pairs, {row.needed} are needed"
 
 
@@ -98,7 +98,7 @@ def _line(row: TableRow, different: int) -> str:
 
 
 def decimal(value: float) -> str:
-    """All digits of a threshold: it says the same as the number itself."""
+    """All digits of a threshold, so that the text gives the same number."""
     return np.format_float_positional(value, min_digits=4)
 
 
@@ -108,7 +108,7 @@ def power(far: float) -> str:
 
 
 def record(result: Verification, figures: Figures, model: str, evaluated_by: str) -> dict:
-    """Everything, for JSON: rates, thresholds, intervals, folds; and which model, evaluated by which runtime."""
+    """All figures for JSON: rates, thresholds, intervals, folds; and the model and the runtime that evaluated it."""
     drawn = figures.intervals
     record = {
         "target": result.name,
@@ -146,5 +146,5 @@ def record(result: Verification, figures: Figures, model: str, evaluated_by: str
 
 
 def write_json(path, model: str, records: List[dict]) -> None:
-    """``{"model": ..., "results": [...]}``, one result for each model and target."""
+    """Write ``{"model": ..., "results": [...]}``, one result for each model and target."""
     atomic.write_text(path, json.dumps({"model": model, "results": records}, indent=1) + "\n")

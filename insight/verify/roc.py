@@ -1,9 +1,9 @@
-"""What a threshold does to the pairs of a verification set: FAR, TAR, EER, AUC.
+"""Rates of a verification set as functions of the threshold: FAR, TAR, EER, AUC.
 
-A pair is accepted where its squared L2 distance is below the threshold, strictly. A threshold is always put
-between two distances that occur, never on one, and is rounded as far as both sides stay clear of it. So it gives
-the same rates whether it is compared with ``<`` or ``<=``, as squared L2 or as cosine (d2 = 2 - 2 cos), and when it
-is typed off the screen. Distances nearer than 1e-9 are the same one: float32 embeddings do not tell them apart.
+A pair is accepted if its squared L2 distance is strictly below the threshold. A threshold always lies between two
+distances that occur, never on one, and is rounded only as far as it keeps a margin to both. So it gives the same rates
+whether it is compared with ``<`` or ``<=``, as squared L2 or as cosine (d2 = 2 - 2 cos), and when it is copied from
+printed output. Distances that differ by less than 1e-9 count as equal: float32 embeddings do not distinguish them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-TIE = 1e-9  # squared L2 distances that are no further apart are equal
-_DECIMALS = 4  # of a threshold, at least
-_BEYOND = 0.02  # a threshold that accepts nothing, or everything, lies half of it outside all distances
-_ROUNDING = 1e-9  # of FAR times pairs, which should be whole
+TIE = 1e-9  # squared L2 distances that differ by no more are equal
+_DECIMALS = 4  # minimum number of decimals of a threshold
+_BEYOND = 0.02  # a threshold that accepts nothing, or everything, lies half of this outside all distances
+_ROUNDING = 1e-9  # tolerance for FAR times pairs, which should be a whole number
 
 
 class Roc(NamedTuple):
@@ -26,7 +26,7 @@ class Roc(NamedTuple):
     Counts are numbers of pairs, or sums of their weights.
     """
 
-    level_P: np.ndarray  # (P,) rank of a pair's distance among the distances that differ; cut c accepts levels < c
+    level_P: np.ndarray  # (P,) rank of a pair's distance among the distinct distances; cut c accepts levels < c
     issame_P: np.ndarray  # (P,) bool
     low_C: np.ndarray  # (C,) the largest squared L2 distance that a cut accepts
     high_C: np.ndarray  # (C,) the smallest that it rejects
@@ -45,10 +45,10 @@ class Roc(NamedTuple):
 
 
 class OperatingPoint(NamedTuple):
-    """A threshold and what it does."""
+    """A threshold and its rates."""
 
     squared_l2: float  # accept below
-    cosine: float  # accept above; does the same
+    cosine: float  # accept above; equivalent
     far: float
     tar: float
     accuracy: float  # over all pairs, no folds
@@ -56,14 +56,14 @@ class OperatingPoint(NamedTuple):
 
 
 def roc_curve(distance_P: np.ndarray, issame_P: np.ndarray) -> Roc:
-    """Rates at every threshold that makes a difference.
+    """Rates at all thresholds that give distinct sets of accepted pairs.
 
     Parameters
     ----------
     distance_P : (P,) float
         Squared L2 distances between unit embeddings.
     issame_P : (P,) bool
-        Holds both values.
+        Must contain both values.
     """
     order = np.argsort(distance_P, kind="stable")
     ascending = distance_P[order]
@@ -91,41 +91,41 @@ def _accepted(level_P, issame_P, levels: int, weight_P: Optional[np.ndarray] = N
 
 
 def auc(roc: Roc) -> float:
-    """Area under the curve: how often a same pair is nearer than a different one; equally near counts half."""
+    """Area under the ROC: probability that a same pair is nearer than a different one; ties count half."""
     nearer = (roc.true_accepts_C[1:] + roc.true_accepts_C[:-1]) / 2
     return float((nearer * np.diff(roc.false_accepts_C)).sum() / (roc.true_accepts_C[-1] * roc.false_accepts_C[-1]))
 
 
 def measurable(different: int, far: float) -> bool:
-    """Whether so many different pairs can show a FAR at all: one false accept is no more than it."""
+    """Whether a FAR is measurable with that many different pairs: one false accept must not exceed it."""
     return different * far >= 1 - _ROUNDING
 
 
 def cut_at_far(roc: Roc, far: float) -> int:
-    """The last cut whose FAR is no more than ``far``; nothing is interpolated."""
+    """The last cut whose FAR does not exceed ``far``; there is no interpolation."""
     allowed = far * roc.false_accepts_C[-1] + _ROUNDING
     return int(np.searchsorted(roc.false_accepts_C, allowed, side="right")) - 1
 
 
 def tar_at(roc: Roc, far_G: np.ndarray) -> np.ndarray:
-    """(G,) TAR at the last cut whose FAR is no more than each of ``far_G`` (G,)."""
+    """(G,) TAR at the last cut whose FAR does not exceed each of ``far_G`` (G,)."""
     allowed_G = far_G * roc.false_accepts_C[-1] + _ROUNDING
     return roc.tar_C[np.searchsorted(roc.false_accepts_C, allowed_G, side="right") - 1]
 
 
 def cut_at_eer(roc: Roc) -> int:
-    """The first cut at which FAR and FRR = 1 - TAR are nearest to each other."""
+    """The first cut at which FAR and FRR = 1 - TAR differ least."""
     return int(np.abs(roc.far_C - (1 - roc.tar_C)).argmin())
 
 
 def equal_error_rate(roc: Roc) -> float:
-    """Mean of FAR and FRR where they are nearest to each other."""
+    """Mean of FAR and FRR at the cut where they differ least."""
     cut = cut_at_eer(roc)
     return float((roc.far_C[cut] + 1 - roc.tar_C[cut]) / 2)
 
 
 def cut_at_best_accuracy(roc: Roc) -> int:
-    """The first cut that judges the most pairs rightly."""
+    """The first cut with the most correct decisions."""
     return int((roc.true_accepts_C - roc.false_accepts_C).argmax())
 
 
@@ -145,6 +145,6 @@ def operating_point(roc: Roc, cut: int) -> OperatingPoint:
 
 
 def _decimal_between(low: float, high: float) -> float:
-    """The middle, rounded to so few digits that a quarter of the gap stays free on either side."""
+    """The middle, rounded to the fewest digits that keep a quarter of the gap free on either side."""
     digits = max(_DECIMALS, math.ceil(-math.log10((high - low) / 2)))
     return round((low + high) / 2, digits)

@@ -1,4 +1,4 @@
-"""A verification set through a network: decode, embed image and mirror image, compare pairs."""
+"""Evaluate a network on a verification set: decode, embed image and mirror image, compare pairs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class EvalSet(NamedTuple):
     """Pairs over distinct images: each image is embedded once, however many pairs it is in."""
 
     name: str
-    source: ImageSource  # U distinct images; of a .bin, each under the position of its first use
+    source: ImageSource  # U distinct images; for a .bin, keyed by the position of their first use
     pairs: np.ndarray  # (P, 2) int64 into the source
     issame: np.ndarray  # (P,) bool
     path: str = ""  # the .bin, or the list of pairs
 
 
 class Verification(NamedTuple):
-    """One network on one set."""
+    """Result of one network on one set."""
 
     name: str
     folds: FoldAccuracy
@@ -42,19 +42,19 @@ class Verification(NamedTuple):
     pairs: int
     embedding_size: int
     seconds: float  # decoding and network
-    images: int = 0  # distinct ones
+    images: int = 0  # distinct images
     distances: np.ndarray = np.empty(0)  # (P,) float64, squared L2 between unit embeddings
     issame: np.ndarray = np.empty(0, bool)  # (P,)
-    identities: Optional[np.ndarray] = None  # (P, 2) int64: who is in the pairs, where the set tells
+    identities: Optional[np.ndarray] = None  # (P, 2) int64: identities of the pairs' images; None if unknown
 
 
 def load_set(path) -> EvalSet:
-    """Read a .bin and find the images that pairs share.
+    """Read a .bin and find the images that several pairs share.
 
     Raises
     ------
     InsightError
-        No pairs, an odd number of images, or one kind of pairs only.
+        The .bin has no pairs, an odd number of images, or one kind of pairs only.
     """
     path = Path(path)
     images, issame = evalbin.read_bin(path)
@@ -69,9 +69,9 @@ def load_set(path) -> EvalSet:
 
 
 def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
-    """Pairs of image files, as a list of pairs names them; images are read when they are needed.
+    """Pairs of image files from a list of pairs; images are read when they are needed.
 
-    The folder of an image tells the identity, unless that contradicts a pair.
+    The folder of an image is its identity, unless that contradicts a pair.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
         Paths under ``root`` of both images, and whether they show one person.
     root : path
     path : path
-        The list: its stem names the set, and messages name it.
+        The list of pairs; its stem is the name of the set, and messages name it.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
         name, reason = missing[0]
         raise InsightError(
             f"{path}: {len(missing)} of {len(position)} images are missing, the first is {printable(name)}"
-            f"{'' if reason == 'no such file' else f' ({reason})'}; say with --image-root where the paths begin"
+            f"{'' if reason == 'no such file' else f' ({reason})'}; give their folder with --image-root"
         )
     names = list(position)
     people: dict = {}
@@ -110,9 +110,9 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
 
 
 def _spelled(root, name: str) -> str:
-    """A path under the root as the file is spelled there; as it is written where there is none."""
-    found = next((each for each in spellings(name) if os.path.isfile(os.path.join(root, each))), name)
-    return os.path.normpath(found)
+    """A path under the root, in the spelling of the existing file; unchanged if there is none."""
+    spelling = next((spelling for spelling in spellings(name) if os.path.isfile(os.path.join(root, spelling))), name)
+    return os.path.normpath(spelling)
 
 
 def _both_kinds(path, issame: np.ndarray) -> None:
@@ -122,7 +122,7 @@ def _both_kinds(path, issame: np.ndarray) -> None:
 
 
 def find_sets(folder, names: list) -> tuple:
-    """(sets that exist, names that do not) for target names, with ``.bin`` or without, in a folder."""
+    """(existing sets, names of missing ones) for target names, with or without ``.bin``, in a folder."""
     paths = {name: Path(folder) / f"{name.removesuffix('.bin')}.bin" for name in names}
     missing = [name for name, path in paths.items() if not path.is_file()]
     return [load_set(path) for name, path in paths.items() if name not in missing], missing
@@ -136,7 +136,7 @@ def verify(
     folds: int = 10,
     show_progress: bool = False,
 ) -> Verification:
-    """K-fold accuracy with the embeddings of image and mirror image summed.
+    """K-fold accuracy, with summed embeddings of image and mirror image.
 
     Parameters
     ----------
@@ -146,16 +146,16 @@ def verify(
     image_size : (int, int)
         Height and width that the network takes.
     batch_size : int
-        Images at a time; bounds the memory.
+        Images at a time; limits the memory.
     folds : int
-        At most; fewer where there are fewer pairs.
+        Maximum number of folds; fewer if there are fewer pairs.
     show_progress : bool
-        On stderr.
+        Show progress on stderr.
 
     Raises
     ------
     InsightError
-        An image cannot be decoded or is of another size, or its embedding holds NaN or infinity.
+        An image cannot be decoded or is of another size, or its embedding contains NaN or infinity.
     """
     start = time.perf_counter()
     source = eval_set.source
@@ -173,14 +173,14 @@ def verify(
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(broken):
         raise InsightError(
-            f"{source.name(broken[0])}: its embedding holds NaN or infinity, as do {len(broken) - 1} others of "
-            f"{len(embeddings)}; the network is broken, take an earlier checkpoint"
+            f"{source.name(broken[0])}: its embedding contains NaN or infinity, as do {len(broken) - 1} others of "
+            f"{len(embeddings)}; the network is broken, use an earlier checkpoint"
         )
     unit = unit_rows(embeddings)
     distance = np.square(unit[eval_set.pairs[:, 0]] - unit[eval_set.pairs[:, 1]]).sum(axis=1)
     count = len(eval_set.issame)
     accuracy = kfold_accuracy(distance, eval_set.issame, min(folds, count))
-    # XNorm counts an image once for each pair that it stands in, as the original does.
+    # XNorm counts an image once for each pair that contains it, as the original does.
     xnorm = float(np.concatenate(lengths)[eval_set.pairs].mean() / 2)
     labels = source.labels
     return Verification(

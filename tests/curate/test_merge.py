@@ -351,7 +351,7 @@ class TestBadInput:
             ({"exclude": ["gone.bin"]}, "gone.bin: no such folder, .rec file"),
             ({"exclude": ["a/property"]}, "property: "),
             ({"output": "b", "overwrite": True}, "--output .*b: is where .* stands"),
-            ({"histogram": "h.pdf"}, "the suffix says how to draw, want .png or .svg"),
+            ({"histogram": "h.pdf"}, "the suffix determines the format; want .png or .svg"),
         ],
     )
     def test_is_told(self, two, tmp_path, options, message):

@@ -1,4 +1,4 @@
-"""Which runtime evaluates a model, and that it makes no difference to the embeddings."""
+"""The choice of the runtime of a model, and that the embeddings do not depend on it."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_bfloat16_is_close_to_float32_and_not_the_same(model_y1, openvino_bfloat
     assert 0.999 < rough < 0.99999  # or float32 is none, or bfloat16 is none
 
 
-def test_auto_is_the_fastest_that_is_installed(spec, monkeypatch):
+def test_auto_is_the_fastest_installed_runtime(spec, monkeypatch):
     assert engines.load(spec).name == "mxnet"
     for last in ("openvino", "onnxruntime", "mxnet"):
         assert engines.load(spec, engine="auto").name == last
@@ -79,7 +79,7 @@ def test_auto_on_a_gpu_is_mxnet(spec):
         engines.load(spec, device="gpu", engine="openvino")
 
 
-def test_what_onnx_lacks_is_left_to_mxnet(tmp_path):
+def test_operators_without_onnx_translation_run_in_mxnet(tmp_path):
     spec = saved(tmp_path, S.sin(mobile(), name="fc1_sin"))
     plain = engines.load(spec)
     assert engines.load(spec, engine="auto").name == "openvino"  # cut off behind fc1
@@ -91,7 +91,7 @@ def test_what_onnx_lacks_is_left_to_mxnet(tmp_path):
         engines.load(spec, engine="openvino")
 
 
-def test_a_damaged_file_is_told_by_the_last_that_tried(tmp_path):
+def test_the_error_of_a_damaged_file_is_that_of_the_last_runtime(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no protobuf")
     with pytest.raises(InsightError, match="bad.onnx: OpenVINO does not load it"):
         engines.load(str(tmp_path / "bad.onnx"), engine="openvino")
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_told_by_the_last_that_tried(tmp_path):
         engines.load(str(tmp_path / "bad.onnx"), engine="auto")
 
 
-def test_what_does_not_go_together_is_told(spec):
+def test_incompatible_options_are_errors(spec):
     with pytest.raises(
         InsightError, match="--engine 'tpu' is not known; known: auto, mxnet, ncnn, onnxruntime, openvino"
     ):
@@ -112,7 +112,7 @@ def test_what_does_not_go_together_is_told(spec):
         engines.load(spec, dtype="float16")
 
 
-def test_bfloat16_takes_the_one_that_has_it(spec, monkeypatch):
+def test_bfloat16_selects_a_runtime_that_supports_it(spec, monkeypatch):
     without(monkeypatch, "openvino")
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(InsightError, match="OpenVINO is not installed, or does not load"):  # not MXNet in float32

@@ -1,4 +1,4 @@
-"""Engines: any number of images, the same numbers in every runtime, clear words for what cannot be opened."""
+"""Engines: any number of images, the same numbers in all runtimes, clear messages for models that do not open."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ def onnx_file(path, nodes, constants, shape, output=("batch", 4), input_name="da
 
 
 def linear(path, batch, normalise=False):
-    """(pixels - 127.5, * 2 where asked) -> Flatten -> Gemm, and its weight."""
+    """(pixels - 127.5, optionally * 2) -> Flatten -> Gemm, and its weight."""
     weight = np.random.default_rng(0).normal(size=(4, 48)).astype(np.float32)
     nodes, constants, last = [], {"w": weight}, "data"
     if normalise:
@@ -102,7 +102,7 @@ def test_few_graphs_are_planned(network):
     assert sorted(engine._planned) == [1, 2, 4]
 
 
-def test_bytes_and_floats_are_the_same_and_anything_else_is_refused(spec):
+def test_bytes_and_floats_are_the_same_and_anything_else_is_an_error(spec):
     engine = engines.load(spec)
     assert (engine(pixels(3)) == engine(pixels(3).astype(np.float32))).all()
     for wrong in (pixels(2).astype(np.float64), pixels(2, 96), pixels(2)[0], pixels(2).transpose(0, 2, 3, 1)):
@@ -145,10 +145,10 @@ def test_threads_may_share_an_engine(network, monkeypatch):
     assert far(alone, np.concatenate(found)) < 1e-5
 
 
-def test_what_cannot_be_opened_is_told(spec, tmp_path):
+def test_models_that_do_not_open_are_errors(spec, tmp_path):
     with pytest.raises(InsightError, match=r"--model x.tflite: .*known: prefix,epoch .*; ncnn's .param; a .onnx file"):
         engines.load("x.tflite")
-    with pytest.raises(InsightError, match="no such checkpoint; epochs there: 3"):
+    with pytest.raises(InsightError, match="no such checkpoint; existing epochs: 3"):
         engines.load(spec[:-1] + "4")
     with pytest.raises(InsightError, match="x.onnx: no such file"):
         engines.load("x.onnx")
@@ -177,7 +177,7 @@ def test_devices_are_read(device, parsed):
     assert engines.parse_device(device) == parsed
 
 
-def test_a_device_that_is_not_there(spec, tmp_path):
+def test_a_missing_device(spec, tmp_path):
     with pytest.raises(InsightError, match="want cpu, gpu"):
         engines.load(spec, device="tpu")
     with pytest.raises(InsightError, match=r"device gpu\(7\): MXNet sees \d+ GPUs"):
@@ -213,7 +213,7 @@ def test_onnx_with_a_fixed_batch_takes_any_number(tmp_path, runtime):
 
 
 @ONNX_RUNTIMES
-def test_onnx_of_another_kind_is_told(tmp_path, runtime):
+def test_onnx_of_another_kind_is_an_error(tmp_path, runtime):
     nodes = [helper.make_node("Relu", ["data"], ["out"])]
     path = onnx_file(tmp_path / "m.onnx", nodes, {}, ["n", 112, 112, 3], ["n", 112, 112, 3])
     with pytest.raises(InsightError, match=r"this one takes data \('[n?]', 112, 112, 3\) and gives out"):
@@ -221,7 +221,7 @@ def test_onnx_of_another_kind_is_told(tmp_path, runtime):
 
 
 @ONNX_RUNTIMES
-def test_without_the_runtime_the_remedy_is_told(tmp_path, monkeypatch, runtime):
+def test_without_the_runtime_the_error_has_the_remedy(tmp_path, monkeypatch, runtime):
     monkeypatch.setitem(sys.modules, runtime, None)
     path, _ = linear(tmp_path / "m.onnx", 1)
     with pytest.raises(InsightError, match=r"pip install -e '\.\[deploy\]'"):
@@ -255,7 +255,7 @@ def test_the_real_network_runs_again_and_again(model_y1):
 
 
 def test_mxnets_fused_subgraph_cannot_get_in_the_way(model_y1):
-    """Where it is switched on, the second run of an executor fails on this checkpoint: !IsMKLDNNData()."""
+    """With it, the second run of an executor fails on this checkpoint: !IsMKLDNNData()."""
     code = (
         "import numpy as np; from insight import engines\n"
         f"engine = engines.load('{model_y1[0]},{model_y1[1]}', graph='plain')\n"

@@ -45,7 +45,7 @@ def path(tmp_path):
     return tmp_path / "m.param"
 
 
-def test_raw_pixels_where_it_normalises_inside(path):
+def test_raw_pixels_for_a_network_that_normalises(path):
     engine = engines.load(linear(path, MINUS, TIMES), threads=1)
     x = pixels(5, SIDE)
     assert (engine.name, engine.image_size, engine.dimension, engine.normalises) == ("ncnn", (4, 4), 5, True)
@@ -67,11 +67,11 @@ def test_raw_pixels_where_it_normalises_inside(path):
         ("ReLU a 1 1 data m", False),
     ],
 )
-def test_what_tells_that_it_normalises(path, line, inside):
+def test_layers_that_normalise_are_recognised(path, line, inside):
     assert engines.load(linear(path, line)).normalises == inside
 
 
-def test_a_batch_norm_in_front_normalises_and_one_behind_the_weights_does_not(path):
+def test_a_batch_norm_before_the_weights_normalises_and_one_after_them_does_not(path):
     norm = "BatchNorm bn 1 1 {} {} 0={}"
     floats = [np.float32([a] * 3) for a in (1, 0, 1, 0)]  # slope, mean, variance, bias
     weights = b"".join(f.tobytes() for f in floats) + STORED
@@ -82,14 +82,14 @@ def test_a_batch_norm_in_front_normalises_and_one_behind_the_weights_does_not(pa
     assert not engines.load(write(path, *lines, weights=weights)).normalises
 
 
-def test_what_insightface_feeds_where_it_does_not(path):
+def test_normalised_pixels_as_in_insightface_for_other_networks(path):
     engine = engines.load(linear(path))
     x = pixels(3, SIDE)
     assert "normalisation (x - 127.5) / 127.5 outside" in engine.describe()
     assert far((x.reshape(3, -1) - 127.5) / 127.5 @ WEIGHT.T, engine(x)) < 1e-6
 
 
-def test_size_is_112_where_the_file_leaves_it_open(path):
+def test_size_is_112_if_the_file_leaves_it_open(path):
     weight = np.ones((1, 3 * 112 * 112), np.float32)
     lines = ["Input in0 0 1 in0", MINUS.replace("data", "in0"), "Flatten f 1 1 m flat", FC]
     lines[3] = f"InnerProduct fc 1 1 flat out0 0=1 1=0 2={weight.size}"
@@ -109,7 +109,7 @@ def test_float16_weights_and_bfloat16_arithmetic(path):
     assert 1e-4 < far(want, rough(x)) < 2e-2
 
 
-def test_nothing_below_float32_where_float32_is_asked_for(path):
+def test_float32_uses_nothing_below_float32(path):
     options = engines.load(linear(path))._net.opt
     assert not any((options.use_fp16_packed, options.use_fp16_storage, options.use_fp16_arithmetic))
     assert not options.use_bf16_storage
@@ -139,20 +139,24 @@ def bad_size(lines):
 
 CONV = "Convolution c 1 1 data flat 0=5 1=1 6={} 5=0"
 DAMAGE = {
-    "no weights file": (None, None, "m.bin: no such file; the weights of m.param belong there"),
+    "no weights file": (None, None, "m.bin: no such file; want the weights of m.param in it"),
     "empty weights": (
         None,
         b"",
-        "ncnn does not load m.bin beside it, damaged or of another network: .*failed",
+        "ncnn does not load m.bin, which is damaged or of another network: .*failed",
     ),
-    "truncated weights": (None, STORED[:-4], "ncnn does not load m.bin beside it.*failed"),
+    "truncated weights": (None, STORED[:-4], "ncnn does not load m.bin, which is damaged.*failed"),
     "too many weights": (
         None,
         bytes(2000),
-        "m.bin beside it holds 2000 bytes, and the network takes 964; are they of one",
+        "m.bin has 2000 bytes, but the network reads 964; are both from the same export",
     ),
     "unknown layer": (lambda lines: [*lines[:1], "FooLU f 1 1 data flat", FC], ..., "layer FooLU not exists"),
-    "images of another size": (bad_size, ..., "no network for 5x4 RGB images: layer fc takes 48 values, and gets 60"),
+    "images of another size": (
+        bad_size,
+        ...,
+        "not a network for 5x4 RGB images: layer fc takes 48 values, but gets 60",
+    ),
     "images of a size that is none": (
         lambda lines: [INPUT.replace("=4", "=99999"), *lines[1:]],
         ...,
@@ -161,17 +165,17 @@ DAMAGE = {
     "more memory than there is": (
         lambda lines: [INPUT, "Interp i 1 1 data big 0=1 3=22400 4=22400", "Flatten f 1 1 big flat", FC],
         ...,
-        r"what layer fc takes cannot be computed \(status -100\)",
+        r"the input of layer fc cannot be computed \(status -100\)",
     ),
     "grey images": (
         lambda lines: [INPUT, CONV.format(5)],
         FLOAT32 + bytes(20),
-        "no network for 4x4 RGB images: layer c takes 1 channels, and gets 3",
+        "not a network for 4x4 RGB images: layer c takes 1 channels, but gets 3",
     ),
     "a feature map": (
         lambda lines: [INPUT, CONV.format(15)],
         FLOAT32 + bytes(60),
-        r"gives one vector, and this one gives \(5, 1, 4, 4\)",
+        r"gives one vector, but this one gives \(5, 1, 4, 4\)",
     ),
     "two inputs": (
         lambda lines: [INPUT, "Input b 0 1 b", "BinaryOp p 2 1 data b flat", FC],
@@ -196,14 +200,14 @@ def test_damaged_and_foreign_files(path, case):
 
 
 def test_a_file_that_ncnn_crashes_on(path, monkeypatch):
-    """As the release of October 2026 does on a BinaryOp without its second operand; what is read there is anything."""
+    """The release of October 2026 crashes on a BinaryOp without its second operand, which it reads from any memory."""
     monkeypatch.setattr(ncnn_trial, "CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     with pytest.raises(InsightError, match=r"m.param: ncnn crashes on it \(SIGSEGV\); it is damaged, or not for 4x4"):
         engines.load(linear(path))
 
 
-def test_a_file_whose_text_is_no_text(path):
-    """ncnn quotes the name of the layer as it stands."""
+def test_a_file_with_a_name_that_is_not_utf8(path):
+    """ncnn quotes the bytes of the layer's name."""
     linear(path)
     path.write_bytes(path.read_bytes().replace(b"Flatten", b"Fl\xff\xfeten"))
     with pytest.raises(InsightError, match="m.param: ncnn does not load it: layer Fl.*ten not exists"):
@@ -216,7 +220,7 @@ def test_a_file_that_never_ends(path, monkeypatch):
         engines.load(linear(path))
 
 
-def test_without_ncnn_the_remedy_is_told(path, monkeypatch):
+def test_without_ncnn_the_error_has_the_remedy(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ncnn", None)
     with pytest.raises(InsightError, match=r"ncnn is not installed.*pip install -e '\.\[deploy\]'"):
         engines.load(linear(path))

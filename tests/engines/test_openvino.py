@@ -34,17 +34,19 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(InsightError, match="m.xml: no such file"):
         engines.load(str(tmp_path / "m.xml"))
     (tmp_path / "m.xml").write_text("<net>")
-    with pytest.raises(InsightError, match="m.bin: no such file; the weights of m.xml belong there"):
+    with pytest.raises(InsightError, match="m.bin: no such file; want the weights of m.xml in it"):
         engines.load(str(tmp_path / "m.xml"))
     (tmp_path / "m.bin").write_bytes(b"")
     with pytest.raises(InsightError, match="m.xml: OpenVINO does not load it: .*[a-z]"):
         engines.load(str(tmp_path / "m.xml"))
 
 
-@pytest.mark.parametrize("suffix", ["xml", "onnx"])
-def test_openvinos_guesses_at_a_foreign_file_are_not_shown(tmp_path, capfd, suffix):
+@pytest.mark.parametrize(
+    "suffix, reason", [("xml", "not a network in its format"), ("onnx", "not an ONNX network, or cut short")]
+)
+def test_openvinos_guesses_at_a_foreign_file_are_not_printed(tmp_path, capfd, suffix, reason):
     (tmp_path / f"m.{suffix}").write_text("hello there\n")
-    with pytest.raises(InsightError, match=f"m.{suffix}: OpenVINO does not load it: no "):
+    with pytest.raises(InsightError, match=f"m.{suffix}: OpenVINO does not load it: {reason}"):
         engines.load(str(tmp_path / f"m.{suffix}"), engine="openvino")
     assert capfd.readouterr() == ("", "")
 
@@ -69,7 +71,7 @@ def test_threads_may_share_it(tmp_path):
     assert (np.concatenate(parts) == alone).all()
 
 
-def test_it_takes_as_many_threads_as_mxnet_would(tmp_path, monkeypatch):
+def test_it_uses_as_many_threads_as_mxnet(tmp_path, monkeypatch):
     from insight.engines import openvino as module
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -79,7 +81,7 @@ def test_it_takes_as_many_threads_as_mxnet_would(tmp_path, monkeypatch):
     assert 1 <= module._options(None, "float32")["INFERENCE_NUM_THREADS"] <= os.cpu_count()
 
 
-def test_a_cpu_without_bfloat16_is_told(tmp_path, monkeypatch):
+def test_a_cpu_without_bfloat16_is_an_error(tmp_path, monkeypatch):
     path, _ = linear(tmp_path / "m.onnx", "batch")
     monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32", "INT8"])
     with pytest.raises(InsightError, match="--dtype bfloat16: this CPU does not compute in it"):
@@ -89,7 +91,7 @@ def test_a_cpu_without_bfloat16_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN can be held to fewer features on x86 only")
 def test_bfloat16_is_tried(tmp_path):
-    """Held to an older processor's features, OpenVINO still lists it, and a whole network would crash."""
+    """Limited to an older processor's features, OpenVINO still lists it, and a whole network would crash."""
     path, _ = linear(tmp_path / "m.onnx", "batch")
     code = f"from insight import engines; engines.load({path!r}, engine='openvino', dtype='bfloat16')"
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -98,8 +100,8 @@ def test_bfloat16_is_tried(tmp_path):
     assert "InsightError: --dtype bfloat16: this CPU does not compute in it" in done.stderr.splitlines()[-1]
 
 
-def test_it_reports_to_no_one(tmp_path):
-    """With its telemetry, an import starts a thread that forks, and sometimes locks the process for good."""
+def test_it_sends_no_telemetry(tmp_path):
+    """With its telemetry, an import starts a thread that forks, which sometimes deadlocks the process."""
     path = linear(tmp_path / "m.onnx", "batch")[0]
     code = (
         "import sys, threading; started = []; begin = threading.Thread.start\n"

@@ -1,4 +1,4 @@
-"""Which runtimes add 8-bit products inexactly, found by running them; and what is said of files that this concerns."""
+"""Detection of runtimes whose sums of 8-bit products overflow, and the description of the files concerned."""
 
 import os
 import platform
@@ -43,7 +43,7 @@ class Saturating:
         return np.full((len(images), 8), self.result, np.float32)
 
 
-def test_saturating_sums_are_found():
+def test_saturating_sums_are_detected():
     assert overflow.overflows(Saturating)
     assert not overflow.overflows(Saturating, weight=64)
 
@@ -56,8 +56,8 @@ def test_openvino_held_to_avx2():
         "from insight.engines.overflow import overflows\n"
         "print([overflows(runtime, weight=weight) for weight in (127, 64)])"
     )
-    held = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    done = subprocess.run([sys.executable, "-c", code], env=held, capture_output=True, text=True, timeout=120)
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout.split("\n")[0] == "[True, False]", done.stderr
 
 
@@ -78,7 +78,7 @@ def test_bits_of_a_file(entries, bits):
 
 @pytest.fixture
 def recorded(tmp_path):
-    """A function of weight bits: the path of an ONNX file that says that it has them."""
+    """A function from weight bits to the path of an ONNX file with that entry."""
 
     def write(bits):
         model = onnx.load_model_from_string(overflow._network(64))

@@ -1,4 +1,4 @@
-"""Whole networks and everything that ships of them, made once for all tests."""
+"""Whole networks and all their exported files, created once for all tests."""
 
 import shutil
 
@@ -10,7 +10,7 @@ from insight.faces.sources import image_source
 
 
 def faces(request, count):
-    """Real ones where the machine has them."""
+    """Real faces if the machine has them."""
     try:
         folder = request.getfixturevalue("real_data")
     except pytest.skip.Exception:

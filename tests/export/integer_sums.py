@@ -7,7 +7,7 @@ HIGHEST, LOWEST = 32767, -32768  # of 16 bits
 
 
 def saturating(left, right):
-    """left @ right as ``vpmaddubsw`` and ``vpmaddwd`` compute it, and how many pairs saturated.
+    """left @ right as computed by ``vpmaddubsw`` and ``vpmaddwd``, and the number of pairs that saturated.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Evaluation:
         return real.reshape(count, height, width, -1).transpose(0, 3, 1, 2)
 
     def _sums(self, node, left, right, zero, depthwise=False):
-        """Of (stored - zero) by weights. Runtimes multiply what is stored, and take zero * weights off afterwards."""
+        """Sums of (stored - zero) times weights. Runtimes multiply the stored values, then subtract zero * weights."""
         sums = exact(left, right)
         if self._saturate and not depthwise:  # those are added in 32 bits
             found, clipped = saturating(left, right)

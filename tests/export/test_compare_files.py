@@ -1,4 +1,4 @@
-"""Comparing embeddings: two files of them, and at the gate of an export."""
+"""Comparison of embeddings: of two files, and in the gate of an export."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_cosines_and_bound(tmp_path):
     found = compare_files(a, b, bound=0.7)
     assert (found.count, found.lowest) == (2, pytest.approx(2**-0.5))
     assert found.mean == pytest.approx((1 + 2**-0.5) / 2)
-    with pytest.raises(CheckFailed, match="embeds unlike"):
+    with pytest.raises(CheckFailed, match="its embeddings differ from"):
         compare_files(a, b, bound=0.71)
     with pytest.raises(CheckFailed):
         compare_files(a, write(tmp_path / "nan.npz", [[np.nan, 0], [0, 1]]), bound=-1)
@@ -37,11 +37,11 @@ def test_other_images_and_foreign_files(tmp_path):
 
 
 def test_one_face_below_the_bound_is_enough_for_a_gate():
-    """Of eight, whose mean is above it."""
+    """One of eight faces, with a mean above the bound."""
     good = np.ones((8, 2), np.float32)
     bad = good.copy()
     bad[5] = [1, 0.9]
     found = gate("m.onnx", lambda faces: good, lambda faces: bad, np.empty(0), 0.99)
     assert found.mean > 0.9995 > found.lowest
-    with pytest.raises(CheckFailed, match="m.onnx: embeds unlike MXNet .*the lowest must be 0.9995"):
+    with pytest.raises(CheckFailed, match="m.onnx: its embeddings differ from MXNet's .*the lowest must be 0.9995"):
         gate("m.onnx", lambda faces: good, lambda faces: bad, np.empty(0), 0.9995)

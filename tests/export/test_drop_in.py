@@ -1,4 +1,4 @@
-"""The pip package insightface opens our files as its own, feeds them what they want, and gets our embeddings."""
+"""The pip package insightface opens our files, feeds them pixels in the right form, and gets our embeddings."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""ncnn files: equal to MXNet network by network, named as mxnet2ncnn names, both there or neither."""
+"""ncnn files: equal to MXNet for each network, with the names of mxnet2ncnn, both written or neither."""
 
 import importlib.util
 import re
@@ -29,20 +29,20 @@ NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training
 
 
 def saved(folder, symbol, **labels):
-    held = Checkpoint(*filled(symbol, **labels))
-    checkpoint.save(str(folder / "net"), 7, held)
-    return held, f"{folder}/net,7"
+    stored = Checkpoint(*filled(symbol, **labels))
+    checkpoint.save(str(folder / "net"), 7, stored)
+    return stored, f"{folder}/net,7"
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def exported(request, tmp_path_factory):
     """(the checkpoint, its spec, folder with m.param and m.bin)."""
     folder = tmp_path_factory.mktemp(request.param)
-    held, spec = saved(
+    stored, spec = saved(
         folder, NETWORKS[request.param](), **({"softmax_label": (1,)} if "train" in request.param else {})
     )
     export_ncnn(spec, str(folder / "m"), count=4)
-    return held, spec, folder
+    return stored, spec, folder
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +50,20 @@ def spec(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("spec"), mobile())[1]
 
 
-def reference(held, x):
-    symbol = held.symbol.get_internals()["fc1_output"]
+def reference(stored, x):
+    symbol = stored.symbol.get_internals()["fc1_output"]
     names = set(symbol.list_inputs())
-    return evaluate(symbol, {k: v for k, v in held.arg_params.items() if k in names}, held.aux_params, x)
+    return evaluate(symbol, {k: v for k, v in stored.arg_params.items() if k in names}, stored.aux_params, x)
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])
 def test_it_embeds_as_mxnet(exported, count):
-    held, _, folder = exported
+    stored, _, folder = exported
     x = images(count)
-    assert far(reference(held, x), engines.load(str(folder / "m.param"))(x)) < 2e-5
+    assert far(reference(stored, x), engines.load(str(folder / "m.param"))(x)) < 2e-5
 
 
-def test_the_file_is_what_readers_look_for(exported):
+def test_the_file_is_what_readers_expect(exported):
     layers = ncnnparam.read(exported[2] / "m.param")
     assert layers[0] == ncnnparam.NcnnLayer("Input", "data", [], ["data"], {0: "112", 1: "112", 2: "3"})
     assert ncnnparam.outputs(layers) == ["fc1"]
@@ -73,7 +73,7 @@ def test_the_file_is_what_readers_look_for(exported):
     assert kinds.count("BatchNorm") == (3 if "residual" in exported[2].name else 0)  # only before padding or pixels
 
 
-def test_there_is_nothing_beside_them(exported):
+def test_there_are_no_other_files(exported):
     names = sorted(path.name for path in exported[2].iterdir())
     assert names == ["m.bin", "m.param", "net-0007.params", "net-symbol.json"]
 
@@ -95,12 +95,12 @@ FIRST = {
 
 
 @pytest.mark.parametrize("first", FIRST)
-def test_raw_pixels_whatever_comes_first(first, tmp_path):
-    held, spec = saved(tmp_path, S.FullyConnected(FIRST[first](S.Variable("data")), num_hidden=4, name="fc1"))
+def test_raw_pixels_for_any_first_operator(first, tmp_path):
+    stored, spec = saved(tmp_path, S.FullyConnected(FIRST[first](S.Variable("data")), num_hidden=4, name="fc1"))
     export_ncnn(spec, str(tmp_path / "m"), count=2)
     engine = engines.load(str(tmp_path / "m.param"))
     assert engine.normalises
-    assert far(evaluate(*held, images()), engine(images())) < 2e-5
+    assert far(evaluate(*stored, images()), engine(images())) < 2e-5
 
 
 def test_images_that_are_not_square(tmp_path):
@@ -123,7 +123,7 @@ UNTRANSLATED = {
 
 
 @pytest.mark.parametrize("message", UNTRANSLATED)
-def test_what_has_no_translation_is_named(message, tmp_path, capsys):
+def test_an_operator_without_translation_is_named(message, tmp_path, capsys):
     x = S.Pooling(pixels(S.Variable("data")), kernel=(8, 8), stride=(8, 8), pool_type="max")
     _, spec = saved(tmp_path, S.FullyConnected(UNTRANSLATED[message](x), num_hidden=4, name="fc1"))
     assert run_command("export-ncnn", ["--model", spec, "--output", str(tmp_path / "out/m")]) == 2
@@ -132,7 +132,7 @@ def test_what_has_no_translation_is_named(message, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_nudged_parameter_does_not_pass(spec, tmp_path, monkeypatch, capsys):
+def test_a_changed_parameter_does_not_pass(spec, tmp_path, monkeypatch, capsys):
     convert = exporting._convert
 
     def nudge(*arguments):
@@ -146,7 +146,7 @@ def test_a_nudged_parameter_does_not_pass(spec, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(exporting, "_convert", nudge)
     (tmp_path / "m.bin").write_bytes(b"an older export")
     assert run_command("export-ncnn", ["--model", spec, "--output", str(tmp_path / "m"), "--overwrite"]) == 1
-    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert "its embeddings differ from MXNet's" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["m.bin"]
     assert (tmp_path / "m.bin").read_bytes() == b"an older export"
 
@@ -154,9 +154,9 @@ def test_a_nudged_parameter_does_not_pass(spec, tmp_path, monkeypatch, capsys):
 def test_the_command(spec, tmp_path, capsys):
     arguments = ["--model", spec, "--output", str(tmp_path / "new/m"), "--num-faces", "2"]
     assert run_command("export-ncnn", arguments) == 0
-    said = capsys.readouterr().out
-    assert "new/m.param, m.bin: 0.01 MB, float32 weights\ninput data: 112x112 RGB, 0..255; output fc1: 6\n" in said
-    assert "over 2 faces" in said
+    printed = capsys.readouterr().out
+    assert "new/m.param, m.bin: 0.01 MB, float32 weights\ninput data: 112x112 RGB, 0..255; output fc1: 6\n" in printed
+    assert "over 2 faces" in printed
     before = [path.read_bytes() for path in sorted((tmp_path / "new").iterdir())]
     (tmp_path / "new/m.param").unlink()
     assert run_command("export-ncnn", arguments) == 2  # one of the two is enough to be asked
@@ -182,7 +182,7 @@ def test_bad_usage(spec, arguments, message, capsys, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_pnnx_the_remedy_is_told(spec, tmp_path, monkeypatch):
+def test_without_pnnx_the_error_has_the_remedy(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         InsightError, match="pnnx, which writes ncnn's files, is not installed; run: pip install --no-deps"
@@ -201,7 +201,7 @@ def test_without_pnnx_the_remedy_is_told(spec, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_program_that_fails_is_told_by_its_last_word(spec, tmp_path, monkeypatch, last, message):
+def test_the_error_of_a_program_that_fails_has_its_last_line(spec, tmp_path, monkeypatch, last, message):
     script = tmp_path / "pnnx"
     script.write_text(f"#!{sys.executable}\nimport sys\nprint('first', flush=True)\n{last}\n")
     script.chmod(0o755)
@@ -212,7 +212,7 @@ def test_a_program_that_fails_is_told_by_its_last_word(spec, tmp_path, monkeypat
 
 
 def test_it_does_not_import_pnnx(spec, tmp_path):
-    """Its package imports PyTorch, if that is there."""
+    """Its package imports PyTorch if that is installed."""
     export_ncnn(spec, str(tmp_path / "m"), count=1)
     assert not {"pnnx", "torch"} & set(sys.modules)
 
@@ -240,14 +240,14 @@ def test_the_real_network_on_real_faces(model_y1, real_data, tmp_path, dtype):
     )
 
 
-def test_lineage_goes_along(tmp_path):
+def test_lineage_is_written(tmp_path):
     write_log(tmp_path / "run/net", 7)
     _, spec = saved(tmp_path / "run", mobile())
     export_ncnn(spec, str(tmp_path / "ship/m"), count=1)
     assert [stage.name for stage in lineage.stages(f"{tmp_path}/ship/m")] == ["run/net"]
 
 
-def test_the_lineage_of_another_model_is_not_replaced_unasked(tmp_path):
+def test_the_lineage_of_another_model_is_replaced_with_overwrite_only(tmp_path):
     for name in ("run", "other"):
         write_log(tmp_path / name / "net", 7)
     specs = [saved(tmp_path / name, mobile())[1] for name in ("run", "other")]
@@ -263,12 +263,13 @@ def test_the_lineage_of_another_model_is_not_replaced_unasked(tmp_path):
 
 
 def test_the_weights_of_openvinos_file_are_not_replaced(tmp_path):
-    """Its .bin has the same name, and OpenVINO computes with any that is long enough."""
+    """Its .bin has the same name, and OpenVINO computes with any .bin that is long enough."""
     _, spec = saved(tmp_path, mobile())
     for name, refused in (("v.1.xml", "v.1"), ("w.1.param", "w.1.xml")):
         (tmp_path / name).touch()
         (tmp_path / name).with_suffix(".bin").write_bytes(b"its")
         export = export_onnx if refused.endswith("xml") else export_ncnn
-        with pytest.raises(InsightError, match=f"{name[:3]}.bin: holds the weights of {name}; give another --output"):
+        message = f"{name[:3]}.bin: contains the weights of {name}; give another --output"
+        with pytest.raises(InsightError, match=message):
             export(spec, f"{tmp_path}/{refused}", count=1, overwrite=True)
         assert (tmp_path / name).with_suffix(".bin").read_bytes() == b"its"

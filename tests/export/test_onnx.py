@@ -1,4 +1,4 @@
-"""ONNX files: equal to MXNet operator by operator, and a drop-in for what reads them."""
+"""ONNX files: equal to MXNet for each operator, and readable by the usual programs without changes."""
 
 import cv2
 import numpy as np
@@ -27,26 +27,26 @@ NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training
 def exported(request, tmp_path_factory):
     """(the checkpoint, its spec, folder with plain.onnx and fast.onnx)."""
     labels = {"softmax_label": (1,)} if request.param == "training" else {}
-    held = Checkpoint(*filled(NETWORKS[request.param](), **labels))
+    stored = Checkpoint(*filled(NETWORKS[request.param](), **labels))
     folder = tmp_path_factory.mktemp(request.param)
-    checkpoint.save(str(folder / "net"), 7, held)
+    checkpoint.save(str(folder / "net"), 7, stored)
     for graph in engines.GRAPHS:
         export_onnx(f"{folder}/net,7", str(folder / f"{graph}.onnx"), graph, count=4)
-    return held, f"{folder}/net,7", folder
+    return stored, f"{folder}/net,7", folder
 
 
-def reference(held, x):
-    symbol = held.symbol.get_internals()["fc1_output"]
+def reference(stored, x):
+    symbol = stored.symbol.get_internals()["fc1_output"]
     names = set(symbol.list_inputs())
-    return evaluate(symbol, {k: v for k, v in held.arg_params.items() if k in names}, held.aux_params, x)
+    return evaluate(symbol, {k: v for k, v in stored.arg_params.items() if k in names}, stored.aux_params, x)
 
 
 @pytest.mark.parametrize("graph", engines.GRAPHS)
 @pytest.mark.parametrize("count", [1, 3, 64])
 def test_onnx_runtime_and_opencv_embed_as_mxnet(exported, graph, count):
-    held, _, folder = exported
+    stored, _, folder = exported
     x = images(count)
-    want = reference(held, x)
+    want = reference(stored, x)
     assert far(want, engines.load(str(folder / f"{graph}.onnx"), batch_size=64)(x)) < 2e-5
     network = cv2.dnn.readNetFromONNX(str(folder / f"{graph}.onnx"))
     network.setInput(x)
@@ -54,7 +54,7 @@ def test_onnx_runtime_and_opencv_embed_as_mxnet(exported, graph, count):
 
 
 @pytest.mark.parametrize("graph", engines.GRAPHS)
-def test_the_file_is_what_readers_look_for(exported, graph):
+def test_the_file_is_what_readers_expect(exported, graph):
     _, _, folder = exported
     model = onnx.load(str(folder / f"{graph}.onnx"))
     assert (model.ir_version, model.opset_import[0].version) == (7, 13)
@@ -104,12 +104,12 @@ def test_insightface_feeds_raw_pixels(exported, graph):
     ],
 )
 def test_insightface_feeds_raw_pixels_to_networks_without_the_usual_normalisation(first, tmp_path):
-    held = filled(S.FullyConnected(first(S.Variable("data")), num_hidden=4, name="fc1"))
-    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(GraphModel.from_mxnet(*held))).SerializeToString())
+    stored = filled(S.FullyConnected(first(S.Variable("data")), num_hidden=4, name="fc1"))
+    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(GraphModel.from_mxnet(*stored))).SerializeToString())
     assert insightface_mean_and_std(str(tmp_path / "m.onnx")) == (0.0, 1.0)
     engine = engines.load(str(tmp_path / "m.onnx"))
     assert engine.normalises
-    assert far(evaluate(*held, images()), engine(images())) < 2e-5
+    assert far(evaluate(*stored, images()), engine(images())) < 2e-5
 
 
 def pooled(**options):
@@ -167,9 +167,9 @@ OPERATORS = {
 @pytest.mark.parametrize("name", OPERATORS)
 def test_each_operator(name, tmp_path):
     x = S.Pooling(pixels(S.Variable("data")), kernel=(8, 8), stride=(8, 8), pool_type="max")  # 14 x 14
-    held = filled(S.FullyConnected(OPERATORS[name](x), num_hidden=4, name="fc1"))
-    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(GraphModel.from_mxnet(*held))).SerializeToString())
-    assert far(evaluate(*held, images()), engines.load(str(tmp_path / "m.onnx"))(images())) < 2e-5
+    stored = filled(S.FullyConnected(OPERATORS[name](x), num_hidden=4, name="fc1"))
+    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(GraphModel.from_mxnet(*stored))).SerializeToString())
+    assert far(evaluate(*stored, images()), engines.load(str(tmp_path / "m.onnx"))(images())) < 2e-5
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_each_operator(name, tmp_path):
         (lambda x: S.SliceChannel(x, num_outputs=3, name="s")[1], "operator SliceChannel at node 's'"),
     ],
 )
-def test_what_has_no_translation_is_named(body, message):
-    held = filled(S.FullyConnected(body(S.Variable("data")), num_hidden=4, name="fc1"))
+def test_an_operator_without_translation_is_named(body, message):
+    stored = filled(S.FullyConnected(body(S.Variable("data")), num_hidden=4, name="fc1"))
     with pytest.raises(InsightError, match=message):
-        to_onnx(cut.cut(GraphModel.from_mxnet(*held)))
+        to_onnx(cut.cut(GraphModel.from_mxnet(*stored)))
 
 
 def test_a_file_is_the_same_bytes_twice(exported, tmp_path):
@@ -204,11 +204,11 @@ def test_the_command(exported, tmp_path, capsys):
     output = tmp_path / "new/m.onnx"
     arguments = ["--model", spec, "--output", str(output), "--graph", "fast", "--num-faces", "2"]
     assert run_command("export-onnx", arguments) == 0
-    said = capsys.readouterr().out
-    assert "fast graph" in said
-    assert "over 2 faces" in said
+    printed = capsys.readouterr().out
+    assert "fast graph" in printed
+    assert "over 2 faces" in printed
     assert run_command("export-onnx", arguments) == 2
-    assert "is there already; give another --output, or --overwrite" in capsys.readouterr().err
+    assert "already exists; give another --output, or --overwrite" in capsys.readouterr().err
     assert run_command("export-onnx", [*arguments, "--overwrite"]) == 0
 
 
@@ -222,14 +222,14 @@ def test_the_command_compares_with_given_faces(exported, tmp_path, capsys):
     assert "over 5 faces" in capsys.readouterr().out
 
 
-def test_more_faces_than_memory_holds_is_a_line(exported, tmp_path, capsys):
+def test_more_faces_than_memory_holds_is_an_error_of_one_line(exported, tmp_path, capsys):
     arguments = ["--model", exported[1], "--output", str(tmp_path / "m.onnx"), "--num-faces", str(10**12)]
     assert run_command("export-onnx", arguments) == 2
-    assert f"--num-faces {10**12}: are more than memory holds" in capsys.readouterr().err
+    assert f"--num-faces {10**12}: do not fit in memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.xml"])
-def test_of_two_runs_at_once_the_first_to_end_stays(exported, tmp_path, name):
+def test_of_two_concurrent_runs_the_first_to_end_wins(exported, tmp_path, name):
     def faces(count, size):
         (tmp_path / name).write_text("of the other run")
         return parity.random_faces(count, size)
@@ -243,13 +243,13 @@ def test_below_the_bound_there_is_no_file(exported, tmp_path, capsys):
     _, spec, _ = exported
     arguments = ["--model", spec, "--output", str(tmp_path / "m.onnx"), "--bound", "1.5", "--num-faces", "2"]
     assert run_command("export-onnx", arguments) == 1
-    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert "its embeddings differ from MXNet's" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("graph", engines.GRAPHS)
-def test_a_file_that_is_damaged_before_the_gate_does_not_stay(exported, tmp_path, monkeypatch, capsys, graph):
-    """A parameter of the written file is nudged before ONNX Runtime reads it."""
+def test_a_file_that_is_damaged_before_the_gate_is_not_kept(exported, tmp_path, monkeypatch, capsys, graph):
+    """A parameter of the written file is changed before ONNX Runtime reads it."""
     from insight.export import written
 
     def nudged(path):
@@ -263,14 +263,14 @@ def test_a_file_that_is_damaged_before_the_gate_does_not_stay(exported, tmp_path
     monkeypatch.setattr(written, "OnnxRuntimeEngine", nudged)
     arguments = ["--model", exported[1], "--output", str(tmp_path / "m.onnx"), "--graph", graph]
     assert run_command("export-onnx", arguments) == 1
-    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert "its embeddings differ from MXNet's" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_says_how_the_network_was_trained(exported, tmp_path, capsys):
-    held, _, _ = exported
+def test_the_file_records_how_the_network_was_trained(exported, tmp_path, capsys):
+    stored, _, _ = exported
     write_log(tmp_path / "run/net", 3, loss_type="5", margin_s=64.0, margin_m=0.3, margin_a=1.0, margin_b=0.2)
-    checkpoint.save(f"{tmp_path}/run/net", 3, held)
+    checkpoint.save(f"{tmp_path}/run/net", 3, stored)
     arguments = ["--model", f"{tmp_path}/run/net,3", "--output", str(tmp_path / "m.onnx"), "--num-faces", "1"]
     assert run_command("export-onnx", arguments) == 0
     assert "lineage: 1 training stage, in the metadata" in capsys.readouterr().out
@@ -282,19 +282,19 @@ def test_the_file_says_how_the_network_was_trained(exported, tmp_path, capsys):
     assert (stage.name, stage.steps, stage.options["data_dir"]) == ("run/net", 70, "faces")
 
 
-def test_a_loss_that_is_not_known_here_is_named_as_it_was():
+def test_an_unknown_loss_keeps_its_name():
     from insight.export.source import loss
 
     assert loss({"loss_type": "99"}) == "99"
     assert loss({"loss_type": "4", "margin_s": 1}) == "4"
 
 
-@pytest.mark.parametrize(("size", "said"), [(128, "drop-in: insightface"), (96, "get_model opens no 96x96 networks")])
-def test_only_sizes_that_insightface_opens_are_called_a_drop_in(size, said, tmp_path, capsys):
+@pytest.mark.parametrize(("size", "line"), [(128, "drop-in: insightface"), (96, "get_model opens no 96x96 networks")])
+def test_only_sizes_that_insightface_opens_are_called_a_drop_in(size, line, tmp_path, capsys):
     checkpoint.save(str(tmp_path / "net"), 0, Checkpoint(*filled(residual(), size=size)))
     arguments = ["--model", f"{tmp_path}/net,0", "--output", str(tmp_path / "m.onnx"), "--num-faces", "1"]
     assert run_command("export-onnx", arguments) == 0
-    assert said in capsys.readouterr().out
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_options_that_make_no_sense(exported, tmp_path, monkeypatch, capsys, cha
 
 
 def test_a_projected_shortcut_is_a_sum_and_others_are_added(exported, request):
-    """See onnx_ops.elementwise; that cv2.dnn then takes any batch, test_shipped sees on r50."""
+    """See onnx_ops.elementwise; test_shipped checks on r50 that cv2.dnn then takes any batch."""
     _, _, folder = exported
     kinds = [[node.op_type for node in onnx.load(str(folder / f"{g}.onnx")).graph.node] for g in ("plain", "fast")]
     projected = "residual" in request.node.name

@@ -1,4 +1,4 @@
-"""8-bit files: rounded where it is meant, close to MXNet, and only with equalised channels."""
+"""8-bit files: the right tensors are rounded, embeddings are close to MXNet's, which needs equalised channels."""
 
 import sys
 
@@ -57,7 +57,7 @@ def initializers(model):
 
 
 def uneven(seed=3):
-    """A network whose first feature map has channels of very different ranges, which the next layer makes up for."""
+    """A network whose first feature map has channels of very different ranges, which the next layer compensates."""
     draw = np.random.default_rng(seed)
     x = pixels(S.Variable("data"))
     x = S.Convolution(x, num_filter=16, kernel=(8, 8), stride=(8, 8), name="wide")
@@ -72,7 +72,7 @@ def uneven(seed=3):
 
 
 class TestArithmetic:
-    """Against the definitions of QuantizeLinear and DequantizeLinear, written out in NumPy."""
+    """Against the definitions of QuantizeLinear and DequantizeLinear, in NumPy."""
 
     def test_a_layer(self):
         x = S.Pooling(pixels(S.Variable("data")), kernel=(28, 28), stride=(28, 28), pool_type="avg")
@@ -99,7 +99,7 @@ class TestArithmetic:
         assert far((x @ model.params["fc1_weight"].T + model.params["fc1_bias"]), engine(faces)) > 1e-4
 
     @pytest.mark.parametrize(("low", "high"), [(-1, 1), (0, 6), (0.5, 3), (-4, -1), (-0.001, 7), (-1e-30, 0)])
-    def test_zero_is_a_number_of_every_scale_and_the_range_is_covered(self, low, high):
+    def test_zero_is_representable_in_any_scale_and_the_range_is_covered(self, low, high):
         scale, zero = qdq.scale_of(low, high)
         first, last = (float(scale) * (end - float(zero)) for end in (0, 255))
         assert first <= 0 <= last
@@ -110,7 +110,7 @@ class TestArithmetic:
         assert qdq.scale_of(0.0, 0.0) == (1, 0)
 
 
-def test_single_wild_faces_do_not_widen_a_range_at_either_end():
+def test_single_outliers_do_not_widen_a_range_at_either_end():
     x = S.Pooling(pixels(S.Variable("data")), kernel=(28, 28), stride=(28, 28), pool_type="avg", name="mean")
     network = to_onnx(cut_model(S.FullyConnected(x, num_hidden=5, name="fc1")))
     values = np.array([0, *range(120, 139), 255], np.uint8)  # of 21 plain faces
@@ -122,7 +122,7 @@ def test_single_wild_faces_do_not_widen_a_range_at_either_end():
 
 @pytest.mark.parametrize("graph", engines.GRAPHS)
 @pytest.mark.parametrize("network", [mobile, residual])
-def test_every_layer_is_rounded(network, graph):
+def test_all_layers_are_rounded(network, graph):
     rounded = quantize.quantize(cut_model(network()), graph, parity.random_faces(4, SIZE))
     made = {node.output[0]: node for node in rounded.graph.node}
     arrays = initializers(rounded)
@@ -156,7 +156,7 @@ class TestEqualising:
         assert len(changed) > 5
         assert far(evaluate(*folded.to_mxnet(), images()), evaluate(*even.to_mxnet(), images())) < 1e-5
 
-    def test_a_feature_map_that_depthwise_layers_read_becomes_even(self):
+    def test_the_input_of_depthwise_layers_becomes_even(self):
         folded = fold.fold(cut.cut(GraphModel.from_mxnet(*uneven())))
         faces = parity.random_faces(8, SIZE)
 
@@ -169,7 +169,7 @@ class TestEqualising:
         assert largest[0].max() / largest[0].min() > 100
         assert np.allclose(largest[1], 1, rtol=1e-4)
 
-    def test_without_it_the_network_is_lost(self, monkeypatch):
+    def test_without_it_the_network_fails(self, monkeypatch):
         model = cut.cut(GraphModel.from_mxnet(*uneven()))
         faces = parity.random_faces(24, SIZE)
         want = evaluate(*model.to_mxnet(), faces[16:].astype(np.float32))
@@ -186,7 +186,7 @@ class TestEqualising:
     @pytest.mark.parametrize(
         "between", [lambda x: S.sigmoid(x), lambda x: x + 1, lambda x: S.LeakyReLU(x, act_type="elu"), lambda x: x * x]
     )
-    def test_leaves_what_does_not_pass_factors_on(self, between):
+    def test_operators_that_do_not_pass_factors_on_are_unchanged(self, between):
         x = S.Convolution(pixels(S.Variable("data")), num_filter=4, kernel=(8, 8), stride=(8, 8), name="first")
         model = cut_model(S.FullyConnected(between(x), num_hidden=4, name="fc1"))
         assert equalise.groups(model) == []
@@ -197,7 +197,7 @@ def exported(request, folder, tmp_path_factory):
     return export(folder, tmp_path_factory.mktemp("files") / request.param)
 
 
-def test_faces_to_compare_on_are_not_those_it_is_calibrated_on(folder):
+def test_faces_to_compare_on_are_not_the_calibration_faces(folder):
     seen, unseen = quantize._faces(image_source(folder / "faces"), 16, 4, SIZE)
     assert (len(seen), len(unseen)) == (16, 4)
     assert len({face.tobytes() for face in (*seen, *unseen)}) == 20
@@ -226,9 +226,9 @@ class TestFiles:
 
     def test_metadata(self, exported):
         if exported.path.suffix == ".onnx":
-            held = {p.key: p.value for p in onnx.load(str(exported.path)).metadata_props}
-            assert held["calibration"] == "20 faces of faces"
-            assert (held["source"], held["graph"], held["quantisation"][:4]) == ("net,3", "fast", "int8")
+            metadata = {p.key: p.value for p in onnx.load(str(exported.path)).metadata_props}
+            assert metadata["calibration"] == "20 faces of faces"
+            assert (metadata["source"], metadata["graph"], metadata["quantisation"][:4]) == ("net,3", "fast", "int8")
         else:
             text = exported.path.read_text()
             assert '<calibration value="20 faces of faces" />' in text
@@ -244,9 +244,9 @@ class TestFiles:
         assert "openvino_telemetry" not in sys.modules
 
     @pytest.mark.parametrize("standing", ["m.xml", "m.bin"])
-    def test_neither_file_is_replaced_unasked(self, folder, tmp_path, standing):
+    def test_files_are_replaced_with_overwrite_only(self, folder, tmp_path, standing):
         (tmp_path / standing).write_text("mine")
-        with pytest.raises(InsightError, match=f"{standing}: is there already; give another --output, or --overwrite"):
+        with pytest.raises(InsightError, match=f"{standing}: already exists; give another --output, or --overwrite"):
             export(folder, tmp_path / "m.xml")
         assert (tmp_path / standing).read_text() == "mine"
         export(folder, tmp_path / "m.xml", overwrite=True)
@@ -254,7 +254,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["m.onnx", "m.xml"])
     def test_below_the_bound_there_is_no_file(self, folder, tmp_path, name):
-        with pytest.raises(CheckFailed, match="embeds unlike MXNet .* the mean must be 1.5"):
+        with pytest.raises(CheckFailed, match="its embeddings differ from MXNet's .* the mean must be 1.5"):
             export(folder, tmp_path / name, bound=1.5)
         with pytest.raises(CheckFailed):
             export_onnx(f"{folder}/net,3", str(tmp_path / name), bound=1.5, count=2)
@@ -273,7 +273,7 @@ class TestCommand:
     def run(self, folder, output, *more):
         return run_command("export-onnx", ["--model", f"{folder}/net,3", "--output", str(output), *more])
 
-    def test_it_says_size_cosine_and_drop(self, folder, tmp_path, capsys):
+    def test_it_prints_size_cosine_and_drop(self, folder, tmp_path, capsys):
         faces = [encode_bgr(face.transpose(1, 2, 0)[..., ::-1], ".png", 1) for face in parity.random_faces(12, SIZE, 5)]
         pairs = [faces[0], faces[0], faces[1], faces[2], faces[3], faces[3], faces[4], faces[5]]
         write_bin(tmp_path / "set.bin", pairs, [True, False, True, False])
@@ -295,17 +295,17 @@ class TestCommand:
         [
             ("m.tflite", [], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
             ("m.tflite", ["--int8", "--calibrate", "FACES"], "m.tflite: must end in .onnx, or in .xml for OpenVINO"),
-            ("m.onnx", ["--calibrate", "FACES"], "--calibrate: is for --int8; add it, or leave this out"),
-            ("m.onnx", ["--num-calibrate", "9"], "--num-calibrate: is for --int8; add it, or leave this out"),
-            ("m.onnx", ["--weight-bits", "8"], "--weight-bits: is for --int8; add it, or leave this out"),
-            ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: is for --int8; add it, or leave this out"),
+            ("m.onnx", ["--calibrate", "FACES"], "--calibrate: needs --int8; add it, or leave this out"),
+            ("m.onnx", ["--num-calibrate", "9"], "--num-calibrate: needs --int8; add it, or leave this out"),
+            ("m.onnx", ["--weight-bits", "8"], "--weight-bits: needs --int8; add it, or leave this out"),
+            ("m.onnx", ["--target-bin", "x.bin"], "--target-bin: needs --int8; add it, or leave this out"),
             ("m.onnx", ["--int8"], "--int8: needs --calibrate PATH"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY"], "want a folder that holds a folder of images per person"),
             ("m.onnx", ["--int8", "--calibrate", "EMPTY/no"], "no: no such file or folder"),
             (
                 "m.onnx",
                 ["--int8", "--calibrate", "FACES"],
-                "28 faces, and --num-calibrate 200 and 32 more to compare on",
+                "28 faces, but --num-calibrate 200 and 32 more to compare on",
             ),
             (
                 "m.onnx",
@@ -316,7 +316,7 @@ class TestCommand:
             ("m.onnx", ["--int8", "--calibrate", "FACES", "--target-bin", "no.bin"], "no.bin: no such file"),
         ],
     )
-    def test_what_is_wrong(self, folder, tmp_path, capsys, output, options, says):
+    def test_invalid_options(self, folder, tmp_path, capsys, output, options, says):
         (tmp_path / "empty").mkdir()
         places = {"FACES": str(folder / "faces"), "EMPTY": str(tmp_path / "empty"), "EMPTY/no": str(tmp_path / "no")}
         assert self.run(folder, tmp_path / output, *[places.get(option, option) for option in options]) == 2

@@ -1,4 +1,4 @@
-"""Everything that ships of a network embeds faces as plain MXNet does with the checkpoint, in any batch."""
+"""All exported files of a network give the same embeddings as the checkpoint in plain MXNet, in any batch."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Slimmed checkpoints load in plain MXNet, embed as before, and never replace what is there."""
+"""Slimmed checkpoints load in plain MXNet, give the same embeddings, and do not replace existing files."""
 
 import json
 import re
@@ -23,20 +23,20 @@ from insight.runs import lineage
 @pytest.fixture
 def trained(tmp_path):
     """(spec, checkpoint) of a training graph on disk."""
-    held = Checkpoint(*filled(training(mobile()), softmax_label=(1,)))
-    checkpoint.save(str(tmp_path / "y1"), 40, held)
-    return f"{tmp_path}/y1,40", held
+    stored = Checkpoint(*filled(training(mobile()), softmax_label=(1,)))
+    checkpoint.save(str(tmp_path / "y1"), 40, stored)
+    return f"{tmp_path}/y1,40", stored
 
 
-def embeddings(held, x):
-    symbol = held.symbol.get_internals()["fc1_output"]
+def embeddings(stored, x):
+    symbol = stored.symbol.get_internals()["fc1_output"]
     names = set(symbol.list_inputs())
-    return evaluate(symbol, {k: v for k, v in held.arg_params.items() if k in names}, held.aux_params, x)
+    return evaluate(symbol, {k: v for k, v in stored.arg_params.items() if k in names}, stored.aux_params, x)
 
 
 @pytest.mark.parametrize("fold_bn", [False, True])
 def test_plain_mxnet_reads_the_result(trained, fold_bn):
-    spec, held = trained
+    spec, stored = trained
     done = slim(spec, fold_bn=fold_bn)
     assert (done.prefix, done.epoch) == (spec.replace(",40", "s"), 0)
     assert done.parity.lowest > 0.99999
@@ -45,11 +45,11 @@ def test_plain_mxnet_reads_the_result(trained, fold_bn):
     assert symbol.list_outputs() == ["fc1_output"]
     assert set(symbol.list_inputs()) == {"data", *arg_params, *aux_params}
     assert bool(aux_params) != fold_bn
-    assert far(embeddings(held, images()), evaluate(symbol, arg_params, aux_params, images())) < 2e-5
+    assert far(embeddings(stored, images()), evaluate(symbol, arg_params, aux_params, images())) < 2e-5
 
 
 def test_the_symbol_is_laid_out_line_by_line(trained):
-    """mxnet2ncnn reads lines, as Symbol.save writes them; each batch norm says fix_gamma there."""
+    """mxnet2ncnn reads lines, as Symbol.save writes them; each batch norm states fix_gamma."""
     path = checkpoint.symbol_path(slim(trained[0]).prefix)
     text = path.read_text()
     assert text.startswith('{\n  "nodes": [\n    {\n      "op": "null", \n      "name": "data", \n')
@@ -65,7 +65,7 @@ def test_dropout_and_the_last_batch_norms_fold(tmp_path):
     assert operators.count("BatchNorm") == 2  # before padded convolutions
 
 
-def test_nothing_is_replaced_unasked(trained):
+def test_files_are_replaced_with_overwrite_only(trained):
     spec, _ = trained
     prefix = spec.rpartition(",")[0]
     slim(spec)
@@ -80,13 +80,13 @@ def test_nothing_is_replaced_unasked(trained):
 
 @pytest.mark.parametrize("epoch", [40, 0])
 @pytest.mark.parametrize("spelling", ["{0}/./y1", "{0}/link/y1", "{0}/link/../y1", "{0}/other"])
-def test_the_source_is_known_by_any_spelling(trained, tmp_path, spelling, epoch):
-    held = trained[1]
+def test_the_source_is_recognised_in_any_spelling(trained, tmp_path, spelling, epoch):
+    stored = trained[1]
     (tmp_path / "link").mkdir()
     if "link/y1" in spelling:
         (tmp_path / "link").rmdir()
         (tmp_path / "link").symlink_to(tmp_path)
-    checkpoint.save(str(tmp_path / "y1"), epoch, held)
+    checkpoint.save(str(tmp_path / "y1"), epoch, stored)
     source = checkpoint.params_path(f"{tmp_path}/y1", epoch)
     if "other" in spelling:  # links to both files
         checkpoint.symbol_path(f"{tmp_path}/other").symlink_to(checkpoint.symbol_path(f"{tmp_path}/y1"))
@@ -97,8 +97,8 @@ def test_the_source_is_known_by_any_spelling(trained, tmp_path, spelling, epoch)
     assert (checkpoint.symbol_path(f"{tmp_path}/y1").read_bytes(), source.read_bytes()) == before
 
 
-def test_a_folder_is_no_prefix(trained, tmp_path):
-    with pytest.raises(InsightError, match="new/: a folder, and a prefix is wanted; for example .*new/model"):
+def test_a_folder_is_not_a_prefix(trained, tmp_path):
+    with pytest.raises(InsightError, match="new/: is a folder; want a prefix, for example .*new/model"):
         slim(trained[0], f"{tmp_path}/new/")
 
 
@@ -113,14 +113,14 @@ def test_a_fold_that_is_wrong_is_not_written(trained, tmp_path, monkeypatch):
     from insight.graph import fold
 
     monkeypatch.setattr(fold, "BATCH_NORM_EPS", 0.5)
-    with pytest.raises(CheckFailed, match="embeds unlike MXNet"):
+    with pytest.raises(CheckFailed, match="its embeddings differ from MXNet's"):
         slim(trained[0], str(tmp_path / "out/f"), fold_bn=True)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--fold-bn"]])
-def test_a_file_that_is_damaged_before_the_gate_does_not_stay(trained, tmp_path, monkeypatch, capsys, options):
-    """A parameter of the written file is nudged before it is read back."""
+def test_a_file_that_is_damaged_before_the_gate_is_not_kept(trained, tmp_path, monkeypatch, capsys, options):
+    """A parameter of the written file is changed before it is read back."""
     read = checkpoint.read
 
     def nudged(symbol, params):
@@ -131,14 +131,14 @@ def test_a_file_that_is_damaged_before_the_gate_does_not_stay(trained, tmp_path,
 
     monkeypatch.setattr(checkpoint, "read", nudged)
     assert run_command("model-slim", ["--model", trained[0], "--output", str(tmp_path / "out/f"), *options]) == 1
-    assert "embeds unlike MXNet" in capsys.readouterr().err
+    assert "its embeddings differ from MXNet's" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_lineage_goes_along_and_an_older_one_goes_away(trained, tmp_path, capsys):
-    spec, held = trained
+def test_lineage_is_written_and_an_older_one_removed(trained, tmp_path, capsys):
+    spec, stored = trained
     write_log(tmp_path / "run/net", 3)
-    checkpoint.save(f"{tmp_path}/run/net", 3, held)
+    checkpoint.save(f"{tmp_path}/run/net", 3, stored)
     assert run_command("model-slim", ["--model", f"{tmp_path}/run/net,3", "--output", f"{tmp_path}/ship/net"]) == 0
     assert f"lineage: 1 training stage, {tmp_path}/ship/net-lineage.json" in capsys.readouterr().out
     (stage,) = lineage.stages(f"{tmp_path}/ship/net", 0)
@@ -178,12 +178,12 @@ def old_json(text, drop_statistics=False):
 
 @pytest.mark.parametrize("drop_statistics", [False, True], ids=["1.0", "0.8"])
 def test_symbols_of_older_mxnet_are_upgraded(trained, drop_statistics, capfd):
-    spec, held = trained
+    spec, stored = trained
     path = checkpoint.symbol_path(spec[: -len(",40")])
     path.write_text(old_json(path.read_text(), drop_statistics))
     done = slim(spec)
     symbol, arg_params, aux_params = mx.model.load_checkpoint(done.prefix, 0)
-    assert far(embeddings(held, images()), evaluate(symbol, arg_params, aux_params, images())) < 2e-5
+    assert far(embeddings(stored, images()), evaluate(symbol, arg_params, aux_params, images())) < 2e-5
     assert json.loads(checkpoint.symbol_path(done.prefix).read_text())["attrs"]["mxnet_version"] == ["int", 10901]
     assert "previous version" not in capfd.readouterr().err
 
@@ -194,7 +194,7 @@ def detector():
 
 
 def arrays_of(network):
-    """Its arrays under the symbol of ``mobile``."""
+    """Its arrays with the symbol of ``mobile``."""
     return (mobile(), *network[1:])
 
 
@@ -237,9 +237,9 @@ def test_foreign_models_are_one_line(kind, command, tmp_path, capsys):
     before = sorted(tmp_path.iterdir())
     output = str(tmp_path / ("out.onnx" if command == "export-onnx" else "out"))
     assert run_command(command, ["--model", f"{tmp_path}/m,1", "--output", output, "--num-faces", "2"]) == status
-    said = capsys.readouterr().err
-    assert re.search(message, said)
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert re.search(message, printed)
+    assert printed.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -253,10 +253,10 @@ def test_truncated_files_are_one_line(trained, tmp_path, file, keep, command, ca
     path.write_bytes(content[: int(keep * len(content)) if keep == 0.5 else keep])
     output = str(tmp_path / ("out.onnx" if command == "export-onnx" else "out"))
     assert run_command(command, ["--model", trained[0], "--output", output]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: {path}: not an MXNet ")
-    assert "or cut short" in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {path}: not an MXNet ")
+    assert "or cut short" in printed
+    assert printed.count("\n") == 1
     assert not [p for p in tmp_path.iterdir() if p.name.startswith("out")]
 
 
@@ -269,9 +269,9 @@ def test_the_command(trained, tmp_path, capsys):
     assert run_command("model-slim", ["--model", spec, *faces]) == 0
     assert "over 1 faces" in capsys.readouterr().out
     assert run_command("model-slim", ["--model", spec, "--fold-bn"]) == 0
-    said = capsys.readouterr().out
-    assert f"{spec}: 0.0" in said
-    assert f"MB -> {spec.replace(',40', 's')},0: 0.0" in said
+    printed = capsys.readouterr().out
+    assert f"{spec}: 0.0" in printed
+    assert f"MB -> {spec.replace(',40', 's')},0: 0.0" in printed
     assert run_command("model-slim", ["--model", spec, "--layer", "nothing", "--output", f"{spec}-x"]) == 2
     assert "no layer 'nothing'" in capsys.readouterr().err
 
@@ -283,7 +283,7 @@ def test_parity_is_the_cosine_of_rows():
     assert (found.count, found.lowest, found.mean) == (2, pytest.approx(0.96), pytest.approx(0.98))
 
 
-def test_an_embedding_that_is_no_number_does_not_pass():
+def test_an_embedding_with_nan_does_not_pass():
     faces = parity.random_faces(2, (8, 8))
     good, bad = np.ones((2, 3)), np.array([[1.0, 1, 1], [np.nan, 1, 1]])
     for rows in (bad, np.zeros((2, 3))):
@@ -294,7 +294,7 @@ def test_an_embedding_that_is_no_number_does_not_pass():
     assert parity.gate("f", lambda _: good, lambda _: good * 2, faces, 0.9).count == 2
 
 
-def test_random_faces_depend_on_seed_and_position_alone():
+def test_random_faces_depend_only_on_seed_and_position():
     eight = parity.random_faces(8, (112, 96))
     assert (eight.shape, eight.dtype) == ((8, 3, 112, 96), np.uint8)
     assert (parity.random_faces(3, (112, 96)) == eight[:3]).all()

@@ -1,4 +1,4 @@
-"""Weights of 7 bits: sums that are exact on every x86 processor, shown by a reference that saturates as old ones do."""
+"""Weights of 7 bits: sums are exact on all x86 processors, by a reference that saturates like old ones."""
 
 import os
 import platform
@@ -62,7 +62,7 @@ class TestReference:
 
 @pytest.mark.parametrize("graph", engines.GRAPHS)
 @pytest.mark.parametrize("network", [mobile, residual])
-def test_no_pair_of_products_exceeds_16_bits_whatever_the_image(network, graph):
+def test_no_pair_of_products_exceeds_16_bits_for_any_image(network, graph):
     faces = parity.random_faces(4, SIZE)
     seven, eight = (quantized(network, graph, bits, faces) for bits in (7, 8))
     assert worst_pair(seven) <= 2 * 255 * 64 < 32767
@@ -93,7 +93,7 @@ def judge(seven, eight, faces):
     return embeddings
 
 
-def test_7_bits_are_the_same_on_old_processors_where_8_are_not():
+def test_7_bits_are_the_same_on_old_processors_and_8_are_not():
     seven, eight = (quantized(mobile, "fast", bits) for bits in (7, 8))
     faces = parity.random_faces(8, SIZE, seed=9)
     assert parity.compare(*judge(seven, eight, faces)).mean < 0.9
@@ -110,7 +110,7 @@ def test_the_same_of_the_real_network(model_y1, real_data):
 @pytest.mark.skipif(not IS_X86, reason="ONEDNN_MAX_CPU_ISA is for x86")
 @pytest.mark.parametrize("graph", engines.GRAPHS)
 @pytest.mark.parametrize("network", [mobile, residual])
-def test_openvino_held_to_avx2_gives_the_same_embeddings(network, graph, tmp_path):
+def test_openvino_limited_to_avx2_gives_the_same_embeddings(network, graph, tmp_path):
     faces = parity.random_faces(8, SIZE, seed=9)
     np.save(tmp_path / "faces.npy", faces)
     (tmp_path / "m.onnx").write_bytes(quantized(network, graph, 7).SerializeToString())
@@ -118,12 +118,12 @@ def test_openvino_held_to_avx2_gives_the_same_embeddings(network, graph, tmp_pat
         "import sys, numpy as np\n"
         "from insight import engines\n"
         "network = engines.load(sys.argv[1] + '/m.onnx', engine='openvino')\n"
-        "np.save(sys.argv[1] + '/held.npy', network(np.load(sys.argv[1] + '/faces.npy')))"
+        "np.save(sys.argv[1] + '/avx2.npy', network(np.load(sys.argv[1] + '/faces.npy')))"
     )
-    held = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    subprocess.run([sys.executable, "-c", code, tmp_path], env=held, check=True, timeout=120)
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, check=True, timeout=120)
     here = engines.load(str(tmp_path / "m.onnx"), engine="openvino")(faces)
-    assert parity.compare(here, np.load(tmp_path / "held.npy")).lowest > 0.999
+    assert parity.compare(here, np.load(tmp_path / "avx2.npy")).lowest > 0.999
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +155,9 @@ class TestExport:
             model = onnx.load(str(tmp_path / name))
             largest = max(np.abs(array.astype(int)).max() for array in stored_weights(model).values())
             assert largest == {7: 64, 8: 127}[bits]
-            held = {p.key: p.value for p in model.metadata_props}
-            assert held["quantisation"] == f"int8 weights of {bits} bits per output channel, uint8 feature maps"
-            assert held["weight_bits"] == str(bits)
+            metadata = {p.key: p.value for p in model.metadata_props}
+            assert metadata["quantisation"] == f"int8 weights of {bits} bits per output channel, uint8 feature maps"
+            assert metadata["weight_bits"] == str(bits)
 
     def test_the_default_is_exact_everywhere(self, folder, tmp_path, name):
         done = export(folder, tmp_path / name)
@@ -177,13 +177,13 @@ class TestExport:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_other_bits_are_refused(folder, tmp_path):
+def test_other_bits_are_an_error(folder, tmp_path):
     with pytest.raises(InsightError, match="--weight-bits 6: want one of 7, 8"):
         export(folder, tmp_path / "m.onnx", weight_bits=6)
 
 
 @pytest.mark.parametrize("overflows", [True, False])
-def test_the_command_says_what_8_bits_need(folder, tmp_path, capsys, monkeypatch, overflows):
+def test_the_command_prints_what_8_bits_need(folder, tmp_path, capsys, monkeypatch, overflows):
     monkeypatch.setattr(onnx_engine.overflow, "overflows", lambda *_: overflows)
     options = ["--model", f"{folder}/net,3", "--output", str(tmp_path / "m.onnx"), "--int8"]
     options += ["--calibrate", str(folder / "faces"), "--num-calibrate", "16", "--num-faces", "8", "--bound", "-1"]

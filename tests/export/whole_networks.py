@@ -1,4 +1,4 @@
-"""Checkpoints of whole networks, everything that ships of them, and what plain MXNet makes of the same faces."""
+"""Checkpoints of whole networks, all their exported files, and plain MXNet's embeddings of the same faces."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def in_plain_mxnet(prefix, epoch) -> Callable:
 
 
 def far_from_defaults(symbol) -> Checkpoint:
-    """Random arrays: slopes -0.6 to 2.4, batch norms far from 0 and 1, and gammas of 2 to 3 where they do not count."""
+    """Random arrays: slopes -0.6 to 2.4, batch norms far from 0 and 1, and gammas of 2 to 3 where fix_gamma is set."""
     symbol, arg_params, aux_params = filled(symbol)
     norms = [node for node in json.loads(symbol.tojson())["nodes"] if node["op"] == "BatchNorm"]
     fixed = {f"{n['name']}_gamma" for n in norms if n.get("attrs", {}).get("fix_gamma", "True") in ("True", "1")}

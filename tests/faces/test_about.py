@@ -70,7 +70,7 @@ def test_what_is_not_alike_is_noted(work, capsys):
     ]
     assert notes(work, capsys, "gallery.npz", "others.npz") == [
         f"note: {work}/gallery.npz was embedded by one-symbol.json, one-0000.params, {work}/others.npz by "
-        "other-symbol.json, other-0000.params: cosines mean something only if both hold one network"
+        "other-symbol.json, other-0000.params: cosines are meaningful only if both are the same network"
     ]
 
 
@@ -102,7 +102,7 @@ def test_sums_are_not_compared_with_single_images(work, tmp_path, capsys):
     assert run_command("embed", [*words, "--compare", f"{work}/silent.npz"]) == 0
     capsys.readouterr()
     assert run_command("embed", [*words, "--compare", f"{work}/summed.npz"]) == 2
-    assert f"{work}/summed.npz: was embedded with --flip sum, {tmp_path}/e.npz with none; embed both" in (
+    assert f"{work}/summed.npz: was embedded with --flip sum, {tmp_path}/e.npz with none; use one of them for both" in (
         capsys.readouterr().err
     )
 

@@ -1,4 +1,4 @@
-"""Every command that takes a folder of faces, on one with everything in it that the field has."""
+"""All commands that take a folder of faces, on a folder with all the irregularities of real ones."""
 
 import csv
 import json
@@ -52,7 +52,7 @@ def run(world, tmp_path, monkeypatch, capfd):
 
 
 def left_out(text):
-    """What a command says that it left out: {reason: count}."""
+    """Files that a command reports as left out: {reason: count}."""
     lines = [line[line.index("left out: ") + 10 :].split(" ", 1) for line in text.splitlines() if "left out: " in line]
     return {rest[: rest.rindex(": ")]: int(count) for count, rest in lines}
 
@@ -84,7 +84,7 @@ class TestSets:
         assert left_out(out) == of_a_list()
         assert len(read_bin(str(tmp_path / "v.bin")).issame) > 0
 
-    def test_what_is_not_what_its_suffix_says_is_listed_with_the_reason(self, run, tmp_path):
+    def test_a_file_of_another_format_than_its_suffix_is_listed_with_the_reason(self, run, tmp_path):
         odd_folders.write(tmp_path / "odd")
         listed = odd_folders.write_claims(tmp_path / "odd")
         assert run("dir2lst", "OUT/odd", "OUT/t.lst")[0] == 0
@@ -104,7 +104,7 @@ class TestSets:
             }
 
     def test_round_trip_of_every_encoding(self, run, tmp_path):
-        """A set of others may hold any encoding: rec2image writes suffixes of which dir2lst lists every one."""
+        """A foreign set may contain any encoding: rec2image writes suffixes that dir2lst lists, all of them."""
         from insight.formats.recordio import RecordWriter
 
         kinds = sorted({*odd_folders.ENCODINGS.values(), ".ras"})
@@ -158,7 +158,7 @@ class TestNetworks:
         ["export-onnx --output OUT/m.onnx --faces odd", "model-slim --output OUT/s --faces odd", INT8, BENCHMARK],
         ids=["export-onnx", "model-slim", "int8", "benchmark"],
     )
-    def test_faces_to_look_at(self, run, words):
+    def test_faces_to_compare_with(self, run, words):
         status, _, err = run(*words.split(), "--model", "net,1")
         assert (status, left_out(err)) == (0, odd_folders.LEFT_OUT), err
 
@@ -177,7 +177,7 @@ class TestNetworks:
 @pytest.mark.parametrize(
     "words", ["embed --input OUT/odd --output OUT/e.npz", "identification --gallery plain --probes OUT/odd"]
 )
-def test_what_is_not_what_its_suffix_says_is_one_line_before_the_work(run, tmp_path, words):
+def test_a_file_of_another_format_than_its_suffix_is_one_line_before_the_work(run, tmp_path, words):
     odd_folders.write(tmp_path / "odd")
     odd_folders.write_claims(tmp_path / "odd")
     status, _, err = run(*words.split(), "--model", "net,1")
@@ -231,7 +231,7 @@ class TestPairs:
         ],
     )
     @pytest.mark.parametrize("command", ["verification", "report"])
-    def test_what_is_no_image_is_one_line(self, run, pairs, command, name, says):
+    def test_a_file_that_is_not_an_image_is_one_line(self, run, pairs, command, name, says):
         output = ("--output", "OUT/r.html") if command == "report" else ()
         status, _, err = run(command, *pairs(self.SAME, (f"Ann/{name}", "Ann/1.jpg", 0)), *output)
         assert status == 2
@@ -261,7 +261,7 @@ class TestPairs:
     ids=lambda words: words[0],
 )
 @pytest.mark.parametrize("reason", ["no such file", "unreadable: Permission denied", "a pipe, socket or device"])
-def test_what_changes_after_listing_is_one_line(run, tmp_path, monkeypatch, words, reason):
+def test_a_file_that_changes_after_listing_is_one_line(run, tmp_path, monkeypatch, words, reason):
     def read(path):
         raise files.Unreadable(reason)
 
@@ -273,7 +273,7 @@ def test_what_changes_after_listing_is_one_line(run, tmp_path, monkeypatch, word
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_packing_makes_of_a_folder_as_quickstart_does(run, world, tmp_path):
+def test_packing_a_folder_as_in_quickstart(run, world, tmp_path):
     """Stages 2 to 4 of recipes/quickstart.sh, as it prints them, on an odd folder."""
     for person in ("Ann", "Bob", "Cid", "Dan"):
         shutil.copytree(world / "plain/Kinds", tmp_path / "faces" / person)

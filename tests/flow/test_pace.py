@@ -1,4 +1,4 @@
-"""Which training the quickstart takes on which machine; the machine is made up."""
+"""The quickstart's choice of a training, on simulated machines."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def choose(tmp_path):
     return run
 
 
-def test_a_fast_machine_trains_as_ever(choose):
+def test_a_fast_machine_takes_the_long_training(choose):
     done, words = choose()
     assert words[:5] == [*LONG, "unset"], done.stderr
     assert 30 + 256 < int(words[5]) < 360  # so many images at 100 a second, and the rest
@@ -70,17 +70,17 @@ def test_a_slow_one_takes_the_short_training(choose, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{"MINUTES": "30"}, {"TRAINING": "long"}])
-def test_who_has_the_time_takes_the_long_one(choose, settings):
+def test_the_long_training_can_be_chosen(choose, settings):
     assert choose(RATE="27", **settings)[1][:4] == LONG
     assert choose(TRAINING="short")[1][0] == "short"
 
 
-def test_sizes_that_are_given_stay(choose):
+def test_given_sizes_are_kept(choose):
     assert choose(RATE="27", SOFTMAX_STEPS="2000")[1][:4] == ["long", "64", "2000", "240"]
     assert choose(RATE="27", TRAINING="short", BATCH_SIZE="16")[1][:2] == ["short", "16"]
 
 
-def test_beside_other_processes_fewer_threads_are_tried(choose, tmp_path):
+def test_fewer_threads_are_tried_beside_other_processes(choose, tmp_path):
     done, words = choose(RATE="5", ALONE="60", NOTE=BUSY)
     assert words[:5] == [*LONG, "1"], done.stderr
     assert "    training gets 40% of" in done.stdout
@@ -94,12 +94,12 @@ def test_a_failure_is_the_command_s_own(choose):
     assert done.returncode == 2 and done.stderr == "error: the set is gone\n"
 
 
-def test_an_unknown_training_is_refused(choose):
+def test_an_unknown_training_is_an_error(choose):
     done, _ = choose(TRAINING="medium")
     assert (done.returncode, done.stderr) == (2, "error: TRAINING=medium: must be long or short\n")
 
 
-def test_a_later_stage_takes_what_was_chosen(tmp_path):
+def test_a_later_stage_keeps_the_choice(tmp_path):
     (tmp_path / "training.txt").write_text("short 32 80 240\n")
     script = (
         "set -euo pipefail; source words.sh; source pace.sh; sizes long; chosen_training $0; echo $TRAINING $BATCH_SIZE"

@@ -1,4 +1,4 @@
-"""The main job in small: every stage of recipes/quickstart.sh, and what goes wrong on the way."""
+"""The main workflow in small: all stages of recipes/quickstart.sh, and its failures."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_runs_to_the_end(finished):
         assert f"\n[{number}] {name}\n    " in run.stdout
 
 
-def test_ships_what_it_says(finished):
+def test_exports_the_listed_files(finished):
     work, _ = finished
     ours, theirs = (np.load(work / name)["embeddings"] for name in ("mxnet.npz", "onnx.npz"))
     assert ours.shape == theirs.shape and ours.shape[1] == 128
@@ -71,7 +71,7 @@ def test_ships_what_it_says(finished):
     assert len(people[0]) == 6 and len(people[1]) == 4 and not people[0] & people[1]
 
 
-def test_a_stage_once_more(finished):
+def test_a_stage_can_be_repeated(finished):
     work, _ = finished
     before = (work / "shipped/model.onnx").stat().st_mtime_ns
     run = quickstart("--output", work, "--stage", 10)
@@ -109,13 +109,13 @@ def test_bad_folders(tmp_path, make, line):
     make(tmp_path / "faces")
     run = quickstart(tmp_path / "faces", "--output", tmp_path / "run")
     assert run.returncode == 2
-    said = [text for text in (run.stderr + run.stdout).splitlines() if text.startswith("error: ")]
-    assert len(said) == 1 and line in said[0] and str(tmp_path / "faces") in said[0]
+    errors = [text for text in (run.stderr + run.stdout).splitlines() if text.startswith("error: ")]
+    assert len(errors) == 1 and line in errors[0] and str(tmp_path / "faces") in errors[0]
     assert "Traceback" not in run.stderr + run.stdout
     assert not list(tmp_path.rglob("*.lst")) and not list(tmp_path.rglob("*.partial"))
 
 
-def test_a_text_file_named_jpg_is_left_out_and_listed(faces, tmp_path):
+def test_a_text_file_named_jpg_is_skipped_and_listed(faces, tmp_path):
     folder = tmp_path / "faces"
     write_aligned(folder, identities=4, images=3, seed=1)
     person = sorted(folder.iterdir())[0]
@@ -170,9 +170,9 @@ def test_ctrl_c_in_training(finished, tmp_path):
             break
     rest = process.stderr.read()
     assert process.wait(timeout=60) == 130
-    said = [line for line in rest.splitlines() if not line.startswith("INFO:")]
-    assert len(said) == 2 and said[0].startswith("stopping when this step is done"), rest
-    assert re.match(r"error: stopped at step \d+ of 400; --resume goes on from ", said[1])
+    lines = [line for line in rest.splitlines() if not line.startswith("INFO:")]
+    assert len(lines) == 2 and lines[0].startswith("stopping when this step is done"), rest
+    assert re.match(r"error: stopped at step \d+ of 400; --resume goes on from ", lines[1])
     left = sorted(path.name for path in (tmp_path / "m").iterdir())
     assert left == ["model-log.jsonl", "model-resume.npz", "model-tensorboard"]
 

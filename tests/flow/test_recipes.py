@@ -1,4 +1,4 @@
-"""The numbered recipes: the numbers they train with, how they chain, and that each one runs."""
+"""The numbered recipes: their training options, how they chain, and that each one runs."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def run(script, *arguments, cwd=ROOT, **settings):
 
 
 def options_of(script, *arguments, **settings):
-    """What train-softmax would make of the one command that a dry run prints."""
+    """Options of train-softmax, parsed from the one command that a dry run prints."""
     dry = run(script, *arguments, "--dry-run", **settings)
     assert dry.returncode == 0, dry.stderr
     (line,) = [line for line in dry.stdout.splitlines() if line.startswith("    insight ")]
@@ -67,7 +67,7 @@ def options_of(script, *arguments, **settings):
     return TrainOptions.from_args(build_parser("train-softmax").parse_args(words[2:]))
 
 
-def test_shell_is_clean():
+def test_shellcheck_finds_nothing():
     assert {name_of(script) for script in STAGES} == set(NUMBERS)
     for script in SCRIPTS:
         subprocess.run(["bash", "-n", script], check=True)
@@ -99,7 +99,7 @@ def test_any_batch_sees_as_many_images(batch, gpus, per_device, devices):
     assert options.lr_steps == "61440000,81920000,92160000"
 
 
-def test_who_decides(tmp_path):
+def test_precedence_of_options(tmp_path):
     """The command line, then the environment, then the preset, then the recipe."""
     preset = tmp_path / "own.env"
     preset.write_text("LR=0.2 SEED=4 BATCH_SIZE=32\nLR_STEPS=10,20\nif [ $stage = softmax ]; then CKPT=3; fi\n")
@@ -133,7 +133,7 @@ def test_a_stage_starts_from_the_one_before(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "script, arguments, settings, said",
+    "script, arguments, settings, message",
     [
         ("mobilefacenet/10_softmax.sh", [], {}, "DATA_DIR is unset"),
         ("mobilefacenet/all.sh", [], {}, "DATA_DIR is unset"),
@@ -146,10 +146,10 @@ def test_a_stage_starts_from_the_one_before(tmp_path):
         ("mobilefacenet/all.sh", ["docs"], {"PREFIX": "x"}, "PREFIX=x: belongs to one stage"),
     ],
 )
-def test_bad_settings_take_one_line(script, arguments, settings, said):
+def test_bad_settings_take_one_line(script, arguments, settings, message):
     failed = run(script, *arguments, **settings)
     assert failed.returncode == 2
-    assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1 and said in failed.stderr
+    assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1 and message in failed.stderr
     assert "insight " not in failed.stdout
 
 
@@ -160,7 +160,7 @@ def steps_of(prefix):
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory):
-    """Where the recipes are tried: the made-up set is packed once."""
+    """Folder in which the recipes run; the made-up set is packed once."""
     return tmp_path_factory.mktemp("recipes")
 
 
@@ -202,7 +202,7 @@ def processes_with(text):
 
 
 def stopped_by(number, settings):
-    """Start the first stage, and signal the script alone, as `kill` does, when it has taken some steps."""
+    """Start the first stage, and after some steps signal only the script, as `kill` does."""
     process = subprocess.Popen(
         [str(RECIPES / "mobilefacenet/10_softmax.sh"), "--frequent", "1"],
         env=environment({**settings, "MAX_STEPS": 5000}),
@@ -220,12 +220,12 @@ def stopped_by(number, settings):
             break
     status = process.wait(timeout=60)
     assert not processes_with(str(settings["MODELS"]))  # before reading on: an orphan would hold the pipe open
-    said = process.stdout.read()
-    assert status == 128 + number, said
-    assert "to go on: DATA_DIR=" in said and "--frequent 1" in said.splitlines()[-1]
+    output = process.stdout.read()
+    assert status == 128 + number, output
+    assert "to go on: DATA_DIR=" in output and "--frequent 1" in output.splitlines()[-1]
 
 
-def test_a_stopped_stage_goes_on(trials, tmp_path, in_projects_environment):
+def test_a_stopped_stage_resumes(trials, tmp_path, in_projects_environment):
     if not (trials / "smoke/set").exists():
         test_a_trial_can_be_repeated(trials, in_projects_environment)
     settings = {"DATA_DIR": trials / "smoke/set", "MODELS": tmp_path, "BATCH_SIZE": 4, "TARGET": "", "LR": 0.01}
@@ -238,9 +238,9 @@ def test_a_stopped_stage_goes_on(trials, tmp_path, in_projects_environment):
     finished = Path(f"{prefix}-finished.txt")
     assert not finished.exists()
 
-    for said in (f"resumed at step {second} of {second + 2}", "nothing is left to resume"):
+    for message in (f"resumed at step {second} of {second + 2}", "nothing is left to resume"):
         done = run("mobilefacenet/10_softmax.sh", "--frequent", 1, **settings, MAX_STEPS=second + 2)
         assert done.returncode == 0, done.stderr
-        assert said in done.stdout and "next: " in done.stdout
+        assert message in done.stdout and "next: " in done.stdout
         assert steps_of(prefix) == list(range(1, second + 3))
         assert finished.read_text() == "1\n"

@@ -1,4 +1,4 @@
-"""What is cut out of a training graph embeds as before, and says what converters would guess wrong."""
+"""A cut training graph gives the same embeddings, and states what converters would otherwise guess wrong."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,11 @@ def test_the_embedding_of_a_training_graph(trained):
     assert set(symbol.list_arguments()) == {"data", *arg_params}
     assert set(symbol.list_auxiliary_states()) == set(aux_params)
     inner = trained[0].get_internals()["fc1_output"]
-    held = {name: trained[1][name] for name in inner.list_arguments() if name != "data"}
-    assert far(evaluate(inner, held, trained[2], images()), evaluate(symbol, arg_params, aux_params, images())) == 0
+    inner_params = {name: trained[1][name] for name in inner.list_arguments() if name != "data"}
+    assert (
+        far(evaluate(inner, inner_params, trained[2], images()), evaluate(symbol, arg_params, aux_params, images()))
+        == 0
+    )
 
 
 def test_a_slimmed_graph_stays_as_it_is(trained):
@@ -55,7 +58,7 @@ def test_a_gamma_that_another_layer_learns_is_kept():
     assert not (model.params["shared_gamma"] == 1).all()
 
 
-def test_variables_lose_what_only_training_reads():
+def test_variables_lose_attributes_that_only_training_reads():
     symbol = S.FullyConnected(S.Variable("data", shape=(0, 3, 96, 96), lr_mult=2), num_hidden=3, name="fc1")
     model = cut.cut(GraphModel.from_mxnet(*filled(symbol, size=96)))
     variables = {node.name: node.attrs for node in model.graph.variables()}
@@ -63,7 +66,7 @@ def test_variables_lose_what_only_training_reads():
 
 
 @pytest.mark.parametrize(("shape", "size"), [((0, 3, 96, 96), 96), ((0, 3, 0, 0), 112), (None, 112)])
-def test_the_image_size_of_a_network_that_pools_is_what_its_input_says(shape, size):
+def test_the_image_size_of_a_network_that_pools_is_that_of_its_input(shape, size):
     x = S.Pooling(
         S.Variable("data", **({"shape": shape} if shape else {})), kernel=(1, 1), global_pool=True, pool_type="avg"
     )
@@ -79,7 +82,7 @@ def test_another_layer_is_written_as_fc1(trained):
 
 @pytest.mark.parametrize("kind", ["float16", "float64"])
 def test_a_network_of_another_precision_becomes_float32(kind):
-    """As InsightFace's --fp16 builds it: float16 between two casts; the arrays are stored so."""
+    """As InsightFace's --fp16 builds it: float16 between two casts, with arrays stored as float16."""
 
     def cast(x, to):
         return S.Cast(x, dtype=to)
@@ -131,7 +134,7 @@ def test_the_image_size_follows_from_the_weights(size, network):
     assert shapes.dimension(model, (size, size)) == 6
 
 
-def test_arrays_of_another_network_are_told():
+def test_arrays_of_another_network_are_an_error():
     symbol, arg_params, aux_params = filled(mobile())
     arg_params["conv_1_conv2d_weight"] = arg_params["conv_1_conv2d_weight"].reshape((4, 27, 1, 1))
     with pytest.raises(InsightError, match="no usual image size fits.*conv_1_conv2d"):

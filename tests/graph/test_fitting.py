@@ -1,4 +1,4 @@
-"""Which image sizes a network's arrays fit, against the arithmetic of convolutions written out."""
+"""Image sizes that fit a network's arrays, against the arithmetic of convolutions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from insight import nets
 from insight.graph.fitting import LARGEST, SMALLEST, WIDEST, fitting_sizes
 
 
-def said(symbol, size):
+def fitting(symbol, size):
     return [str(one) for one in fitting_sizes(model_of(symbol, size))]
 
 
@@ -18,7 +18,7 @@ LAYER = st.tuples(st.sampled_from([1, 2, 3, 5, 7]), st.integers(1, 4), st.intege
 
 
 def side_after(side, layers):
-    """Pixels behind (kernel, stride, pad) layers; 0 where the kernel is larger than what it gets."""
+    """Pixels after (kernel, stride, pad) layers; 0 if the kernel is larger than its input."""
     for kernel, stride, pad in layers:
         if side + 2 * pad < kernel:
             return 0
@@ -69,7 +69,7 @@ def test_they_are_those_of_the_arithmetic(layers, pooled, size, probes):
     ids=["strides", "another product", "one product", "one size", "two sizes"],
 )
 def test_they_come_in_rectangles_the_squarest_first(symbol, size, rectangles):
-    assert said(symbol, size) == rectangles
+    assert fitting(symbol, size) == rectangles
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_they_come_in_rectangles_the_squarest_first(symbol, size, rectangles):
     ],
 )
 def test_of_real_networks(name, options, size, rectangles):
-    assert said(nets.symbol(nets.create(name, 8, image_size=size, **options)), size) == rectangles
+    assert fitting(nets.symbol(nets.create(name, 8, image_size=size, **options)), size) == rectangles
 
 
 def test_a_rectangle_counts_by_its_squarest_size():
     """Of 16..80 x 81..180, 80x81 is nearly square, and 80x180 is not."""
     x = S.Convolution(S.Variable("data"), num_filter=2, kernel=(1, 1), stride=(100, 100), pad=(10, 10), name="c")
     x = S.FullyConnected(x, num_hidden=3, name="fc1")
-    assert said(x, (80, 81))[:2] == ["16..80 x 81..180", "81..180 x 16..80"]
+    assert fitting(x, (80, 81))[:2] == ["16..80 x 81..180", "81..180 x 16..80"]
     assert (80, 81) in fitting_sizes(model_of(x, (80, 81)))[0]
 
 
@@ -104,7 +104,7 @@ def test_arrays_of_another_network_fit_none():
     assert fitting_sizes(made) == []
 
 
-def test_one_slope_for_all_channels_is_no_misfit():
+def test_one_slope_for_all_channels_fits():
     x = S.Flatten(S.Convolution(S.Variable("data"), num_filter=2, kernel=(3, 3), stride=(4, 4), name="c"))
     x = S.LeakyReLU(x, act_type="prelu", name="relu")
     made = model_of(S.FullyConnected(x, num_hidden=3, name="fc1"), (112, 112))

@@ -1,4 +1,4 @@
-"""Which size a network's images have: what is stated, given, the only one that fits, or assumed with a note."""
+"""The size of a network's images: stated, given, the only one that fits, or assumed with a note."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from insight.graph.shapes import settle, state_size, stated_size
 
 
 def flat(size, shape=None):
-    """A fully connected layer on the pixels themselves, whose size is a matter of products."""
+    """A fully connected layer on the pixels themselves, which fixes the product of height and width."""
     data = S.Variable("data", **({"shape": shape} if shape else {}))
     return model_of(S.FullyConnected(data, num_hidden=2, name="fc1"), size)
 
@@ -27,7 +27,7 @@ def pooled(shape=None):
 
 @pytest.mark.parametrize("text", ["(0, 3, 96, 80)", "(1, 3, 96, 80)", "[0,3,96,80]", "(0L, 3L, 96L, 80L)"])
 @pytest.mark.parametrize("asked", [None, (96, 80)])
-def test_a_stated_size_is_a_fact(text, asked):
+def test_a_stated_size_is_not_assumed(text, asked):
     model = pooled()
     shapes._input(model.graph).attrs["__shape__"] = text
     assert settle(model, asked) == ((96, 80), True, "")
@@ -51,7 +51,7 @@ def test_a_size_is_stated_with_the_batch_open():
     assert shapes._input(model.graph).attrs == {}
 
 
-def test_what_contradicts_the_stated_size_is_an_error():
+def test_contradicting_the_stated_size_is_an_error():
     with pytest.raises(InsightError, match="--image-size 112x112: the network states 96x80; leave the option out"):
         settle(pooled((0, 3, 96, 80)), (112, 112))
     with pytest.raises(InsightError, match="its symbol states 96x96 images, which its arrays do not fit: .*fc1"):
@@ -66,7 +66,7 @@ def test_a_given_size_must_fit():
         settle(model, (112, 112))
 
 
-def test_the_only_size_that_fits_is_no_guess():
+def test_the_only_size_that_fits_is_not_assumed():
     assert settle(flat((97, 97))) == ((97, 97), True, "")
 
 
@@ -81,7 +81,7 @@ def test_the_only_size_that_fits_is_no_guess():
     ],
     ids=["112x112", "near it", "another usual one", "112x96", "r18"],
 )
-def test_where_several_fit_the_usual_one_is_assumed_with_a_note(symbol, trained, assumed, fit):
+def test_if_several_fit_the_usual_one_is_assumed_with_a_note(symbol, trained, assumed, fit):
     model = model_of(symbol, trained)
     state_size(model, None)
     found = settle(model)
@@ -107,7 +107,7 @@ def test_112x112_comes_first():
         (S.FullyConnected(S.Variable("data"), num_hidden=2, name="fc1"), (97, 101), "97x101 or 101x97"),
     ],
 )
-def test_where_several_fit_and_none_is_usual_it_must_be_given(symbol, trained, fit):
+def test_if_several_fit_and_none_is_usual_it_must_be_given(symbol, trained, fit):
     with pytest.raises(InsightError) as caught:
         settle(model_of(symbol, trained))
     assert str(caught.value) == (
@@ -135,7 +135,7 @@ def test_a_network_that_pools_takes_any(given):
     assert found.note == ("" if given else note)
 
 
-def test_where_none_fits_the_reason_is_that_of_112x112():
+def test_if_none_fits_the_reason_is_that_of_112x112():
     model = model_of(mobile(), (112, 112))
     model.params["pre_fc1_weight"] = np.zeros((6, 9), np.float32)
     with pytest.raises(
@@ -150,7 +150,7 @@ def test_a_network_that_is_trained_states_the_size(name):
     assert settle(model_of(symbol, (128, 112))) == ((128, 112), True, "")
 
 
-def test_the_real_network_opens_unasked(model_y1):
+def test_the_real_network_opens_without_the_option(model_y1):
     from insight.engines import load
 
     engine = load(f"{model_y1[0]},{model_y1[1]}")

@@ -1,4 +1,4 @@
-"""A symbol read as nodes and built again is the same symbol; rewriting keeps names and leaves copies alone."""
+"""A symbol read as nodes and built again is the same symbol; rewriting keeps names and does not change copies."""
 
 import json
 
@@ -70,7 +70,7 @@ def test_a_graph_may_be_deeper_than_pythons_stack():
     assert len(Graph([ref]).nodes()) == 3001
 
 
-def test_replacing_the_output_keeps_its_name_and_drops_what_is_unused():
+def test_replacing_the_output_keeps_its_name_and_drops_unused_nodes():
     graph = Graph.from_symbol(mobile())
     head = graph.find("fc1")
     graph.replace(Ref(head), head.inputs[0])
@@ -101,7 +101,7 @@ def test_attributes_are_read_as_mxnet_reads_them():
         Node("Concat", "c", {"axis": "x y"}).value("axis")
 
 
-def test_a_copy_can_be_rewritten_alone():
+def test_rewriting_a_copy_does_not_change_the_original():
     model = GraphModel.from_mxnet(*filled(mobile()))
     twin = model.copy()
     twin.graph.find("conv_1_conv2d").name = "other"
@@ -116,7 +116,7 @@ def test_a_model_goes_back_to_mxnet_as_it_came():
     assert far(evaluate(*checkpoint, x), evaluate(*GraphModel.from_mxnet(*checkpoint).to_mxnet(), x)) == 0
 
 
-def test_a_new_parameter_takes_no_name_that_is_there():
+def test_a_new_parameter_gets_an_unused_name():
     model = GraphModel.from_mxnet(*filled(mobile()))
     ref = model.add_parameter("fc1_beta", np.zeros(3, np.float32))
     assert ref.node.name == "fc1_beta_1"

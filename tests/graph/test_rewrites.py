@@ -49,7 +49,7 @@ def test_a_batch_norm_before_padding_stays_and_one_before_the_head_does_not():
     assert [n.name for n in fast.graph.operators() if n.op == "LeakyReLU"] == ["unit1_se_relu1", "unit2_se_relu1"]
 
 
-def test_rewriting_leaves_the_given_model_alone():
+def test_rewriting_does_not_modify_the_given_model():
     checkpoint, plain, folded, _ = rewritten(mobile())
     again = evaluate(*plain.to_mxnet(), images())
     assert far(evaluate(*checkpoint, images()), again) == 0
@@ -130,7 +130,7 @@ def norm_on_another_axis(x):
 @pytest.mark.parametrize(
     ("body", "left"), [(shared_weight, 0), (read_twice, 1), (norm_after_norm, 0), (norm_on_another_axis, 1)]
 )
-def test_odd_neighbours_are_folded_rightly_or_left(body, left):
+def test_unusual_neighbours_are_folded_correctly_or_kept(body, left):
     network = S.FullyConnected(body(S.Variable("data") / 255), num_hidden=4, name="fc1")
     checkpoint, _, folded, _ = rewritten(network)
     assert operators(folded).count("BatchNorm") == left
@@ -152,7 +152,7 @@ def prelu(x, name="act"):
     return S.LeakyReLU(x, act_type="prelu", name=f"{name}_relu")
 
 
-# name -> (what stands around the PReLU, names of the layers that the split makes)
+# name -> (layers around the PReLU, names of the layers that the split adds)
 AROUND = {
     "back": (lambda x: conv(prelu(depthwise(x, "dw")), "next"), {"dw_positive", "dw_linear"}),
     "back, into grouped": (
@@ -241,12 +241,12 @@ def test_a_prelu_on_embeddings_stays():
 def test_the_real_network(model_y1):
     from insight import checkpoint
 
-    held = checkpoint.load(*model_y1)
-    plain = cut.cut(GraphModel.from_mxnet(*held))
+    saved = checkpoint.load(*model_y1)
+    plain = cut.cut(GraphModel.from_mxnet(*saved))
     folded = fold.fold(plain)
     fast = split.split(folded)
     assert not {"BatchNorm", "LeakyReLU"} & set(operators(fast))
     x = images(2)
-    reference = evaluate(*held, x)
+    reference = evaluate(*saved, x)
     for model in (plain, folded, fast):
         assert far(reference, evaluate(*model.to_mxnet(), x)) < 1e-5

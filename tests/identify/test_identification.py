@@ -1,4 +1,4 @@
-"""1:N search against a slow reference, at the limits of blocks, and with known answers."""
+"""1:N search against a slow reference, at block boundaries, and on known cases."""
 
 import json
 import tracemalloc
@@ -22,14 +22,14 @@ def unit(rows):
 
 
 def slow(gallery, gallery_ids, probes, probe_ids, ranks, fpirs):
-    """Every definition by loops: ({rank: share}, {fpir: (threshold, false positives, tpir)})."""
+    """All definitions by loops: ({rank: share}, {fpir: (threshold, false positives, tpir)})."""
     places, best_other_of_unmated, mates = [], [], []
-    for probe, who in zip(unit(probes), probe_ids):
+    for probe, identity in zip(unit(probes), probe_ids):
         per_identity = {}
         for number, (face, of) in enumerate(zip(unit(gallery), gallery_ids)):
             name = ("distractor", number) if of == -1 else of
             per_identity[name] = max(per_identity.get(name, -9), float(face @ probe))
-        mate = None if who == -1 else per_identity.pop(who, None)
+        mate = None if identity == -1 else per_identity.pop(identity, None)
         if mate is None:
             best_other_of_unmated.append(max(per_identity.values()))
         else:
@@ -79,7 +79,7 @@ def test_against_loops_in_blocks_of_any_size(seed, faces, identities, probes, ro
         assert measured[fpir].tpir == pytest.approx(tpir)
     names = set(sets[1].tolist()) - {-1}
     assert found.identities == len(names) + (sets[1] == -1).sum()
-    assert found.mated == sum(who in names for who in sets[3].tolist())
+    assert found.mated == sum(identity in names for identity in sets[3].tolist())
 
 
 def test_a_known_case():
@@ -124,7 +124,7 @@ def test_the_highest_of_all_pairs(monkeypatch):
 
 
 def test_memory_is_that_of_a_block(monkeypatch):
-    """A gallery four times as large takes no more, whatever order its identities are in."""
+    """A gallery four times as large takes no more, for any order of its identities."""
     monkeypatch.setattr(search, "GALLERY_ROWS", 256)
     monkeypatch.setattr(search, "PROBE_ROWS", 128)
     rng = np.random.default_rng(0)
@@ -159,8 +159,8 @@ def test_identities_are_folders_or_labels():
         match_identities(gallery, records)
 
 
-def test_names_match_however_their_accents_are_encoded():
-    """A tree that was copied from a Mac has accents as letters of their own; some names are not UTF-8 at all."""
+def test_names_match_in_any_unicode_form():
+    """In a tree copied from a Mac accents are separate characters; some names are not UTF-8."""
     gallery = embedded(np.eye(2), ["Jos\u00e9/1.jpg", "J\udce9r/1.jpg"], [0, 1])
     probes = embedded(np.eye(3), ["J\udce9r/2.jpg", "Jose/1.jpg", "Jose\u0301/1.jpg"], [0, 1, 2])
     ids = match_identities(gallery, probes)
@@ -178,18 +178,18 @@ def test_the_command(tmp_path, capsys):
     found = identify(gallery, gallery_ids, probes, probe_ids, (1, 3))
     assert out == report(found) + "\n"
     assert f"rank-3: {found.ranks[3]:.5f}\n" in out
-    assert f"not measurable, {found.unmated} probes outside the gallery; 1000 are the least" in out
+    assert f"not measurable, {found.unmated} probes outside the gallery; at least 1000 are needed" in out
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["ranks"]["1"] == found.ranks[1]
     assert figures["open_set"][0]["tpir"] == found.open_set[0].tpir
     for options, message in (
         (["--probes", str(tmp_path / "g.npz")], "is the gallery itself"),
         (["--probes", str(tmp_path)], "holds no folder with images"),
-        (["--ranks", "one"], "--ranks one: want numbers"),
-        (["--ranks", "0"], "--ranks 0: want whole numbers from 1"),
+        (["--ranks", "one"], "--ranks one: want comma-separated numbers"),
+        (["--ranks", "0"], "--ranks 0: want whole numbers, 1 or more"),
         (["--fpir", "1"], "--fpir 1.0: a rate between 0 and 1"),
         (["--fpir", "nan"], "--fpir nan"),
-        (["--probes", str(tmp_path / "p.bin")], "p.bin: does not say who anyone is"),
+        (["--probes", str(tmp_path / "p.bin")], "p.bin: has no identities"),
         (["--json", str(tmp_path)], f"--json {tmp_path}: a folder"),
         (["--json", str(tmp_path / "g.npz")], "g.npz: is read, too"),
     ):
@@ -207,11 +207,11 @@ def test_a_rank_beyond_the_gallery_takes_no_memory():
     [
         ({"gallery": np.zeros((2, 3))}, r"gallery: embedding 0 \(from 0\) is zero or not finite"),
         ({"probes": [[1, 0, 0], [np.nan, 0, 0]]}, r"probes: embedding 1 \(from 0\)"),
-        ({"probes": np.ones((2, 4))}, "gallery: embeddings of 3 numbers, and 4 in the probes"),
+        ({"probes": np.ones((2, 4))}, "gallery: embeddings of 3 numbers, but 4 in the probes"),
         ({"probes": np.ones((0, 3)), "probe_ids": []}, r"probes: want embeddings \(N, E\), at least one"),
         ({"probe_ids": [1]}, "probes: 2 embeddings and 1 identities"),
         ({"gallery_ids": [0, -2]}, "gallery: identity -2; want numbers from 0, or -1"),
-        ({"probe_ids": [-1, 9]}, "none of them is of an identity that the gallery holds"),
+        ({"probe_ids": [-1, 9]}, "none of them has an identity of the gallery"),
     ],
 )
 def test_bad_input(change, message):

@@ -1,4 +1,4 @@
-"""IJB's templates, 1:1 and 1:N, worked out by hand and against plain loops."""
+"""IJB's templates, 1:1 and 1:N, computed by hand and against plain loops."""
 
 import math
 
@@ -10,7 +10,7 @@ from insight.identify import ijb
 
 
 def test_pooling():
-    """Template 7: a photo (medium 1) and a video of two frames (medium 5); template 3: one photo, of medium 1 too."""
+    """Template 7: a photo (medium 1) and a video of two frames (medium 5); template 3: one photo, also medium 1."""
     features = np.array([[4.0, 0.0], [0.0, 2.0], [9.0, 9.0], [0.0, 4.0]])
     pooled = ijb.pool(features, [7, 7, 3, 7], [1, 5, 1, 5])
     assert pooled.numbers.tolist() == [3, 7]
@@ -32,7 +32,7 @@ def test_image_features():
 
 
 def test_tpr_by_hand():
-    """Falling: same, other, same, same, other, same; FPR 0, 1/2 and 1."""
+    """In descending order: same, other, same, same, other, same; FPR 0, 1/2 and 1."""
     cosines, same = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [1, 0, 1, 1, 0, 1]
     found = ijb.tpr_at_fpr(cosines, same, (0.001, 0.4, 0.8))
     assert found == {0.001: (0.25, 0.0), 0.4: (0.75, 0.5), 0.8: (1.0, 1.0)}
@@ -42,7 +42,7 @@ def test_tpr_by_hand():
 
 
 def test_tpr_is_read_at_the_corners_only():
-    """Two impostors in a row: the point between them lies on the line and is no candidate."""
+    """Two impostors in a row: the point between them is on the line and not a candidate."""
     cosines, same = [0.9, 0.8, 0.7, 0.6], [1, 0, 0, 1]
     assert ijb.tpr_at_fpr(cosines, same, (0.45, 0.55)) == {0.45: (0.5, 0.0), 0.55: (1.0, 1.0)}
 
@@ -51,7 +51,7 @@ def reference(gallery, gallery_ids, probes, subjects, fpirs):
     """IJB_1N's figures by loops, for any number of probes whose subject is in the gallery."""
     before, own, others = [], [], []
     for probe, subject in zip(probes, subjects):
-        scores = {who: float(face @ probe) for who, face in zip(gallery_ids, gallery)}
+        scores = {gallery_id: float(face @ probe) for gallery_id, face in zip(gallery_ids, gallery)}
         if subject in scores:
             own.append(scores.pop(subject))
             before.append(sum(score >= own[-1] for score in scores.values()))
@@ -66,8 +66,8 @@ def test_identification():
     centres = rng.normal(size=(30, 8))
     unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
     gallery, ids = unit(centres + 0.6 * rng.normal(size=(30, 8))), rng.permutation(100)[:30]
-    who = rng.integers(0, 30, 70)
-    probes, subjects = unit(centres[who] + 0.8 * rng.normal(size=(70, 8))), ids[who]
+    indices = rng.integers(0, 30, 70)
+    probes, subjects = unit(centres[indices] + 0.8 * rng.normal(size=(70, 8))), ids[indices]
     found = ijb.identify([(gallery, ids)], probes, subjects)
     want = reference(gallery, ids, probes, subjects, (0.01, 0.1))
     assert (found.ranks, found.tpir) == (pytest.approx(want[0]), pytest.approx(want[1]))
@@ -80,11 +80,11 @@ def test_identification():
     assert found.tpir[0.1] == pytest.approx((both[0][1][0.1] + both[1][1][0.1]) / 2)
 
 
-def test_identification_refuses():
+def test_identification_errors():
     axes = np.eye(3)
     with pytest.raises(InsightError, match="gallery: subject 5 has 2 templates; want one each"):
         ijb.identify([(axes, [5, 5, 6])], axes, [5, 6, 6])
-    with pytest.raises(InsightError, match="gallery: holds none of the probes' subjects"):
+    with pytest.raises(InsightError, match="gallery: has none of the probes' subjects; want the gallery"):
         ijb.identify([(axes, [1, 2, 3])], axes, [5, 6, 6])
 
 
@@ -136,7 +136,7 @@ def test_plain_variations_of_lists(tmp_path, encoding, ending, separator):
         ("1 2 1\n1 3 2\n", "list: pair 2: want lines 'template template same', same 1 or 0; found 2"),
     ],
 )
-def test_what_is_no_list_of_pairs(tmp_path, text, message):
+def test_invalid_lists_of_pairs(tmp_path, text, message):
     (tmp_path / "list").write_text(text)
     with pytest.raises(InsightError, match=message):
         ijb.read_pairs(tmp_path / "list")

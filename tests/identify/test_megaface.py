@@ -1,4 +1,4 @@
-"""MegaFace on sets small enough to be worked out by hand."""
+"""MegaFace on sets that are small enough to compute by hand."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_noise_lists(tmp_path):
 
 
 @pytest.mark.parametrize("size", [2, 5])
-def test_noisy_probes_become_their_identity(size):
+def test_noisy_probes_are_replaced_by_their_identity(size):
     features = np.zeros((4, size), np.float32)
     features[[0, 1, 2, 3], [0, 1, 1, 0]] = 1, 1, 1, -1
     identities = [0, 0, 0, 1]
@@ -64,7 +64,7 @@ def test_noisy_probes_become_their_identity(size):
     assert (cleaned != megaface.clean_probes(features, identities, [0, 0, 1, 0], seed=1)).any()
     both = megaface.clean_probes(features, identities, [0, 1, 1, 0])
     assert (both[1] != both[2]).any()  # not the same noise twice
-    with pytest.raises(InsightError, match=r"probe 3 \(from 0\): every image of its identity 1 is noisy"):
+    with pytest.raises(InsightError, match=r"probe 3 \(from 0\): all images of its identity 1 are noisy"):
         megaface.clean_probes(features, identities, [0, 0, 0, 1])
 
 
@@ -82,7 +82,7 @@ def test_fused_features():
     )
 
 
-def test_nothing_to_find():
+def test_no_mates():
     with pytest.raises(InsightError, match="no identity has two images"):
         megaface.evaluate(at([0, 20]), [0, 1], at([30]))
     with pytest.raises(InsightError, match=r"gallery: want embeddings \(N, E\), at least one"):

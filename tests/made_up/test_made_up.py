@@ -1,4 +1,4 @@
-"""Made-up faces: the same bytes for the same seed, five points where the pixels are, whole folders or none."""
+"""Made-up faces: the same bytes for the same seed, five points that fit the pixels, whole folders or none."""
 
 import csv
 import errno
@@ -28,7 +28,7 @@ STILL = Nuisance.none()
 
 
 def tree(folder) -> dict:
-    """Relative path -> bytes of every file under a folder."""
+    """Relative path -> bytes of all files under a folder."""
     folder = Path(folder)
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -133,7 +133,7 @@ def test_without_nuisance_pictures_of_a_person_agree_and_people_differ():
 
 
 def same_before_different(features: np.ndarray) -> float:
-    """How often two pictures of a person are nearer than two of different people (N people, M images, D)."""
+    """How often two pictures of a person are nearer than two of different people; features are (N, M, D)."""
     people, images = features.shape[:2]
     flat = features.reshape(people * images, -1)
     gaps = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
@@ -143,7 +143,7 @@ def same_before_different(features: np.ndarray) -> float:
     return float((own[:, None] < other[None]).mean())
 
 
-def test_colour_and_brightness_do_not_tell_people_apart():
+def test_colour_and_brightness_do_not_identify_people():
     def mean_colours(nuisance):
         return np.array([[face_middle(i, j, nuisance).mean((0, 1)) for j in range(4)] for i in range(16)])
 
@@ -151,7 +151,7 @@ def test_colour_and_brightness_do_not_tell_people_apart():
     assert same_before_different(mean_colours(STILL)) > 0.95  # it is the nuisance that hides them
 
 
-def test_a_nuisance_range_the_wrong_way_round_is_refused():
+def test_a_reversed_nuisance_range_is_an_error():
     with pytest.raises(InsightError, match="nuisance yaw: want"):
         Nuisance(yaw=(10.0, -10.0))
 
@@ -164,7 +164,7 @@ def test_the_truth_beside_the_photos(tmp_path):
     with open(tmp_path / "photos/faces.csv", newline="") as table:
         rows = list(csv.DictReader(table))
     assert (written.images, written.faces) == (9, len(rows))
-    assert len(rows) > 9  # somebody stands by
+    assert len(rows) > 9  # there are bystanders
     for row in rows:
         box = np.array([float(row[c]) for c in ("x1", "y1", "x2", "y2")])
         points = np.array([float(row[c]) for c in made_up.TRUTH_COLUMNS[8:]]).reshape(5, 2)
@@ -209,7 +209,7 @@ def test_a_face_detector_finds_the_faces():
 # ----------------------------------------------------------------- whole folders, or nothing at all
 
 
-def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path):
+def test_a_folder_that_is_not_empty_is_an_error_and_kept(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
     with pytest.raises(InsightError, match="out: exists and is not an empty folder"):
@@ -254,7 +254,7 @@ def test_a_full_disk_leaves_nothing_and_is_one_line(tmp_path, monkeypatch, capsy
 
 
 def start_long_run(out: Path) -> subprocess.Popen:
-    """The command with two workers, in a process group of its own, once its first pictures are there."""
+    """The command with two workers, in a separate process group, after it has written its first pictures."""
     code = "import sys; from insight.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "made-up-faces", str(out), "--identities", "500", "--num-workers", "2"]
     run = subprocess.Popen(
@@ -289,7 +289,7 @@ def is_running(process: Path) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the process tree from /proc")
-def test_a_kill_leaves_no_worker_and_the_next_run_sweeps_up(tmp_path):
+def test_a_kill_leaves_no_worker_and_the_next_run_cleans_up(tmp_path):
     run = start_long_run(tmp_path / "out")
     children = [Path("/proc") / child for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
     assert len(children) >= 2
@@ -312,7 +312,7 @@ def test_a_kill_leaves_no_worker_and_the_next_run_sweeps_up(tmp_path):
 # -------------------------------------------------------------------------------------- the command
 
 
-def test_the_command_draws_a_set_that_the_list_maker_takes(tmp_path, capsys):
+def test_the_command_draws_a_set_that_dir2lst_reads(tmp_path, capsys):
     out = str(tmp_path / "faces")
     assert main(["made-up-faces", out, "--identities", "3", "--images", "2", "--seed", "4", "--num-workers", "1"]) == 0
     assert capsys.readouterr().out.startswith(f"{out}: 6 images of 3 people, ")
@@ -329,6 +329,6 @@ def test_the_command_draws_photos(tmp_path, capsys):
     assert scan_identities(out).skipped == {"files beside the identity folders": 1}
 
 
-def test_the_command_refuses_nonsense(capsys):
+def test_invalid_options_of_the_command(capsys):
     assert main(["made-up-faces", "x", "--identities", "none"]) == 2
     assert "'none': want a whole number" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""gluoncv's backbones: names that do not depend on what was built before, and what is refused."""
+"""gluoncv's backbones: names are independent of earlier networks, and unsupported ones raise errors."""
 
 import sys
 
@@ -29,7 +29,7 @@ def test_names_are_stable():
     ],
 )
 def test_the_last_feature_map_goes_into_the_output(name, channels):
-    """With their pooling of 7 pixels kept, densenets would refuse 112x112; resnet18_v1b keeps no ``features``."""
+    """With their pooling of 7 pixels, densenets would not take 112x112; resnet18_v1b has no ``features``."""
     network = nets.create(f"gluoncv:{name}", 16)
     symbol = nets.symbol(network)
     assert symbol.infer_shape(data=(2, 3, 112, 112))[1] == [(2, 16)]
@@ -39,13 +39,13 @@ def test_the_last_feature_map_goes_into_the_output(name, channels):
     assert set(network.kept()) == kept  # nothing of the classifier is left
 
 
-def test_unknown_names_those_near_it():
-    with pytest.raises(InsightError, match=r"gluoncv has no network 'mobilnet0.25'; near it: mobilenet0\.25, "):
+def test_an_unknown_name_lists_similar_ones():
+    with pytest.raises(InsightError, match=r"gluoncv has no network 'mobilnet0.25'; similar names: mobilenet0\.25, "):
         nets.family("gluoncv:mobilnet0.25")
 
 
-def test_a_detector_is_no_backbone():
-    with pytest.raises(InsightError, match="ssd_512_resnet50_v1_voc is no image classifier"):
+def test_a_detector_is_not_a_backbone():
+    with pytest.raises(InsightError, match="ssd_512_resnet50_v1_voc is not an image classifier"):
         nets.create("gluoncv:ssd_512_resnet50_v1_voc")
 
 

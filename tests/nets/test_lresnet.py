@@ -1,4 +1,4 @@
-"""LResNet-IR against InsightFace's graphs: names, order and shapes written out, and r50 built a second time by hand.
+"""LResNet-IR against InsightFace's graphs: digests of names, order and shapes, and r50 built independently by hand.
 
 The digests are of arrays (names, order, shapes) and graph of the symbols that fresnet.py and fmobilefacenet.py build at
 deepinsight/insightface@9fc3cc9c (r101 without bottlenecks, r134, y2, FC and SFC: @7fadd420), E = 512, 112x112 images.
@@ -18,7 +18,7 @@ S = mx.sym
 
 
 def described(symbol):
-    """Every array's name and shape, in the symbol's order."""
+    """Names and shapes of all arrays, in the symbol's order."""
     arguments, _, auxiliary = symbol.infer_shape(data=(1, 3, 112, 112))
     names = symbol.list_arguments() + symbol.list_auxiliary_states()
     return [f"{name} {tuple(shape)}" for name, shape in zip(names, arguments + auxiliary) if name != "data"]
@@ -29,11 +29,13 @@ SILENT = {"pad": "(0, 0)", "no_bias": "False", "num_group": "1", "workspace": "2
 
 
 def graph_of(symbol):
-    """Operators, names, options and wiring; of variables only the name."""
+    """Operators, names, options and inputs; for variables only the name."""
     nodes = json.loads(symbol.tojson())["nodes"]
     attrs = [n.get("attrs", {}) if n["op"] != "null" else {} for n in nodes]
-    said = [{key: value for key, value in one.items() if SILENT.get(key) != value} for one in attrs]
-    return [(n["op"], n["name"], sorted(one.items()), [ref[:2] for ref in n["inputs"]]) for n, one in zip(nodes, said)]
+    stated = [{key: value for key, value in one.items() if SILENT.get(key) != value} for one in attrs]
+    return [
+        (n["op"], n["name"], sorted(one.items()), [ref[:2] for ref in n["inputs"]]) for n, one in zip(nodes, stated)
+    ]
 
 
 def digest(symbol):
@@ -93,7 +95,7 @@ def prelu(x, name):
 
 
 def lresnet50e_ir(embedding):
-    """ArcFace's LResNet50E-IR, written straight down."""
+    """ArcFace's LResNet50E-IR, written without loops over options."""
     x = (S.identity(S.Variable("data"), name="id") - 127.5) * 0.0078125
     x = prelu(norm(convolution(x, "conv0", 64, 3), "bn0"), "relu0")
     for stage, (units, filters) in enumerate(((3, 64), (4, 128), (14, 256), (3, 512)), 1):
@@ -115,8 +117,8 @@ def test_r50_is_lresnet50e_ir():
     assert described(ours) == described(theirs)
 
 
-def test_r50_computes_what_it_says():
-    """The block run op by op against the executor of the graph by hand."""
+def test_r50_computes_the_same_as_its_graph():
+    """The block run imperatively against the executor of the graph by hand."""
     size = (32, 32)
     network = nets.create("r50", 8, image_size=size)
     mx.random.seed(0)
@@ -137,8 +139,10 @@ def test_r50_computes_what_it_says():
     np.testing.assert_allclose(network(x).asnumpy(), want, rtol=0, atol=5e-5 * np.abs(want).max())
 
 
-def test_what_insightface_did_not_define():
-    with pytest.raises(InsightError, match="--version-unit 4: InsightFace names it and defines it nowhere; .*3, 1, 2"):
+def test_units_that_insightface_does_not_define():
+    with pytest.raises(
+        InsightError, match="--version-unit 4: InsightFace accepts it but does not define it; .*3, 1, 2"
+    ):
         nets.create("r50", version_unit=4)
     with pytest.raises(InsightError, match="--bottleneck 1: is not known; LResNet50 takes 0"):
         nets.create("r50", bottleneck=1)

@@ -11,7 +11,7 @@ from insight.errors import InsightError
 
 
 def graph_of(symbol):
-    """What makes a graph: operators, names, attributes and wiring; of variables only the name."""
+    """Operators, names, attributes and inputs of a graph; for variables only the name."""
     return [
         (n["op"], n["name"], n.get("attrs", {}) if n["op"] != "null" else None, n["inputs"])
         for n in json.loads(symbol.tojson())["nodes"]

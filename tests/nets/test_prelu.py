@@ -12,7 +12,7 @@ SLOPES = np.array([-1.5, -0.6, -0.1, 0.0, 0.25, 0.9, 1.3, 2.4])  # both sides of
 
 
 def chain(prelu):
-    """A full convolution, a depthwise one and a last one without activation, as in a bottleneck."""
+    """A full convolution, a depthwise one and a third without activation, as in a bottleneck."""
 
     class Chain(mx.gluon.HybridBlock):
         def __init__(self):
@@ -99,7 +99,7 @@ def test_relus_against_the_definition(shape):
     "name, output, side", [("y1", "GDC", 112), ("y2", "GDC", 112), ("y1", "J", 48), ("r18", "J", 48)]
 )
 def test_every_form_trains_the_same_network(name, output, side):
-    """Whole networks, after a step's forward pass in training mode: batch statistics, signs handed on."""
+    """Whole networks, after a forward pass in training mode: batch statistics, and signs passed on."""
     family = nets.family(name)
     assert family.fastest_prelu in family.PRELU_FORMS
     x = mx.nd.array(np.random.default_rng(1).uniform(0, 255, (3, 3, side, side)))

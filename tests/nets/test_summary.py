@@ -24,7 +24,7 @@ def test_y1_by_hand():
 
 
 @pytest.mark.parametrize("name", ["y2", "r18", "gluoncv:mobilenet0.25"])
-def test_every_array_is_counted_once(name):
+def test_each_array_is_counted_once(name):
     found = summary.summarize(name, 64)
     sizes = {key: p.data().size for key, p in _initialised(name).items()}
     running = sum(size for key, size in sizes.items() if "moving_" in key or "running_" in key)
@@ -49,8 +49,8 @@ def test_stages_of_r18():
 def test_the_command(tmp_path, capsys):
     output = tmp_path / "new/size.json"
     assert run_command("networks", ["y1", "--emb-size", "256", "--json", str(output)]) == 0
-    said = capsys.readouterr().out
-    assert "conv_6sep" in said
+    printed = capsys.readouterr().out
+    assert "conv_6sep" in printed
     (written,) = json.loads(output.read_text())
     assert written["embedding_size"] == 256
     assert written["stages"][0]["shape"] == [64, 56, 56]
@@ -61,7 +61,7 @@ def test_the_command(tmp_path, capsys):
     assert capsys.readouterr().err.count("error: ") == 2
 
 
-def test_the_table_has_every_network(capsys):
+def test_the_table_has_all_networks(capsys):
     assert run_command("networks", []) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert {row[0] for row in rows if row} >= set(nets.networks)

@@ -1,4 +1,4 @@
-"""A small network, two sets that it does not judge rightly throughout, and a report on them."""
+"""A small network, two sets on which some of its decisions are wrong, and a report on them."""
 
 import json
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ SIDE = 64
 
 
 def face(person, image):
-    """A JPEG: the person's pattern of 8 x 8 squares, under noise of the image's own."""
+    """A JPEG: the person's pattern of 8 x 8 squares, with the noise of the image."""
     pattern = np.random.default_rng(person).uniform(60, 196, (8, 8, 3))
     noise = np.random.default_rng((person, image)).normal(0, 28, (8, 8, 3))
     pixels = np.kron((pattern + noise).clip(0, 255).astype(np.uint8), np.ones((SIDE // 8, SIDE // 8, 1), np.uint8))
@@ -51,8 +51,8 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     pixels = (S.Variable("data", shape=(0, 3, SIDE, SIDE)) - 127.5) / 128
     pooled = S.Pooling(pixels, kernel=(8, 8), stride=(8, 8), pool_type="avg")
-    held = Checkpoint(*filled(S.FullyConnected(pooled, num_hidden=12, no_bias=True, name="fc1"), size=SIDE))
-    checkpoint.save(str(folder / "small"), 1, held)
+    small = Checkpoint(*filled(S.FullyConnected(pooled, num_hidden=12, no_bias=True, name="fc1"), size=SIDE))
+    checkpoint.save(str(folder / "small"), 1, small)
     (folder / "small-log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in LOG))
     issame = np.arange(240) % 2 == 0
     people = [(i // 2, i // 2 if same else i // 2 + 1) for i, same in enumerate(issame)]
@@ -71,7 +71,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def arguments(world):
-    """What verification and report have in common."""
+    """Arguments shared by verification and report."""
     sets = ["--data-dir", world, "--target", "a_set", "--pairs", world / "pairs.csv", "--image-root", world / "faces"]
     more = ["--model", f"{world}/small,1", "--bootstrap", "60", "--seed", "3", "--engine", "mxnet"]
     return [str(argument) for argument in (*sets, *more)]
@@ -79,7 +79,7 @@ def arguments(world):
 
 @pytest.fixture(scope="session")
 def made(world, arguments):
-    """The report on both sets, with every part, and what verification says of them."""
+    """The report on both sets, with all parts, and the output of verification on them."""
     pytest.importorskip("jinja2")
     page, card, figures = world / "out/page.html", world / "out/card.md", world / "out/figures.json"
     log = world / "small-log.jsonl"

@@ -1,4 +1,4 @@
-"""What the curves go through, against counting."""
+"""Points of the curves, against counting."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ def scored(count, seed=0):
 
 
 @pytest.mark.parametrize("count", [40, 900])
-def test_the_curve_is_what_counting_gives(count):
+def test_the_curve_is_that_of_counting(count):
     result = scored(count)
     found = figures(result, resamples=20)
     over = charts._rates(result, found)
@@ -65,7 +65,7 @@ def test_the_axis_of_a_perfect_roc_is_of_rates():
     assert "1.00" in [label.get_text() for label in axis.get_ticklabels()]
 
 
-def test_a_large_picture_is_packed_anew():
+def test_a_large_picture_is_encoded_again():
     noise = np.random.default_rng(0).integers(0, 256, (200, 160, 3), np.uint8)
     png = cv2.imencode(".png", noise)[1].tobytes()
     assert len(png) > sections.LARGEST_PICTURE

@@ -1,4 +1,4 @@
-"""The page in Chromium: what is drawn at the width of a desk and of a phone. Skipped where no Chromium is installed."""
+"""The page in Chromium, at the widths of a desktop and of a phone. Skipped if Chromium is not installed."""
 
 import shutil
 
@@ -40,7 +40,7 @@ def browser():
 
 @pytest.fixture(scope="module", params=WIDTHS)
 def page(request, browser, made):
-    """The page, opened; what it asked for and complained of stands in ``requests`` and ``complaints``."""
+    """The opened page; ``requests`` and ``complaints`` list its network requests and its errors."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})
     page.requests, page.complaints = [], []
     page.on("request", lambda asked: page.requests.append(asked.url))
@@ -52,22 +52,22 @@ def page(request, browser, made):
 
 
 def pixels(element):
-    """What is seen of an element: (H, W, 3) int, RGB."""
+    """Screenshot of an element: (H, W, 3) int, RGB."""
     return cv2.imdecode(np.frombuffer(element.screenshot(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
 
 
 def near(image, colour, tolerance=60):
-    """How many pixels have a colour, ``#rrggbb``, or nearly."""
+    """Number of pixels with about the colour ``#rrggbb``."""
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return int((np.abs(image - wanted).sum(axis=2) <= tolerance).sum())
 
 
-def test_nothing_leaves_the_page_and_nothing_is_wrong(page, made):
+def test_there_are_no_requests_and_no_errors(page, made):
     assert [url for url in page.requests if not url.startswith("data:")] == [made.path.as_uri()]
     assert page.complaints == []
 
 
-def test_nothing_sticks_out(page):
+def test_nothing_overflows(page):
     wide, window = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide == window
     assert page.evaluate(OUTSIDE) == []
@@ -91,7 +91,7 @@ def test_tables_scroll_in_their_own_box(page):
         assert page.evaluate(moved) == 50
 
 
-def test_every_figure_is_drawn(page):
+def test_all_figures_are_drawn(page):
     figures = page.query_selector_all("figure svg")
     assert len(figures) == FIGURES
     for figure in figures:
@@ -112,7 +112,7 @@ def test_the_band_is_drawn(page):
         assert near(pixels(pale), "#dae5f2", 12) > 300  # MAIN at 18 % on white
 
 
-def test_every_picture_is_decoded(page):
+def test_all_pictures_are_decoded(page):
     widths = page.evaluate("[...document.images].map(image => image.complete && image.naturalWidth)")
     assert widths == [64] * 40
     for picture in page.query_selector_all("img")[::9]:
@@ -126,7 +126,7 @@ def test_options_open_and_links_lead_to_the_targets(page):
     assert page.evaluate("[...document.querySelectorAll('a')].every(a => document.querySelector(a.hash))")
 
 
-def test_on_paper_nothing_sticks_out_and_all_options_are_there(browser, made):
+def test_on_paper_nothing_overflows_and_all_options_are_shown(browser, made):
     page = browser.new_page(viewport={"width": 718, "height": 1000})  # A4 between its margins
     page.emulate_media(media="print")
     page.goto(made.path.as_uri())

@@ -1,4 +1,4 @@
-"""What the page and the card say, against what verification says and what is in the files."""
+"""Content of the page and the card, against the output of verification and the files."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 
 def card_tables(text):
-    """Tables of Markdown, likewise; escaped characters as they are meant."""
+    """Tables of Markdown, likewise, with escapes resolved."""
     tables, inside = [], False
     for line in text.splitlines():
         if line.startswith("|"):
@@ -86,7 +86,7 @@ def expected(result):
 
 
 def read(rows):
-    """Thresholds as numbers, which must be all digits of JSON's; the rest as text."""
+    """Thresholds as numbers, which must have all digits of the JSON; the rest as text."""
     rows = [[row[0], row[1]] if row[1].startswith("not") else row for row in rows]
     return [row[:3] + [float(cell) if cell else "" for cell in row[3:5]] + row[5:] for row in rows]
 
@@ -119,9 +119,10 @@ class TestFigures:
     def test_the_limits(self, made):
         point = made.results[0]["at_far"]["1e-2"]
         accepts = f"{point['false_accepts']} false accept" + ("" if point["false_accepts"] == 1 else "s")
-        told = f"120 impostor pairs show no FAR below 1 in 120. The threshold for FAR 1e-2 rests on {accepts}."
-        assert f"a_set: {told}" in made.page and f"a_set: {told}" in made.card
-        assert made.page.count("is not known who is in the pairs") == 1  # in a .bin; the folders of the list tell it
+        limit = f"120 impostor pairs measure no FAR below 1 in 120. The threshold for FAR 1e-2 is based on {accepts}."
+        assert f"a_set: {limit}" in made.page and f"a_set: {limit}" in made.card
+        # unknown in a .bin; for the list of pairs the folders are the identities
+        assert made.page.count("the identities in the pairs are not known") == 1
 
 
 class TestPage:
@@ -140,19 +141,20 @@ class TestPage:
     def test_headings_of_tables_have_a_scope(self, made):
         assert Page(made.page).unscoped == []
 
-    def test_text_of_others_is_no_markup(self, made):
+    def test_text_from_files_is_escaped(self, made):
         assert "<h1>&lt;i&gt;Our&lt;/i&gt; y1 | &amp;c</h1>" in made.page
         assert r"# \<i>Our\</i> y1 \| &c" in made.card
         assert "va<l" not in made.page  # the name of a target in the log
 
-    def test_every_figure_says_what_it_is(self, made):
+    def test_all_figures_have_a_title(self, made):
         titles = re.findall(r"<svg[^>]*role=\"img\"[^>]*><title[^>]*>([^<]+)</title>", made.page)
         kinds = ["ROC", "DET", "Scores", "Rates over the threshold"]
         of = ["120 same and 120 different pairs of a_set", "20 same and 20 different pairs of pairs"]
         training = ["Training loss", "Training accuracy", "Learning rate", "Verification accuracy: va&lt;l"]
-        told = [f"{kind} of {pairs}" for pairs in of for kind in kinds] + [f"{name} over steps" for name in training]
-        assert titles == told
-        assert len(re.findall("<svg", made.page)) == len(told)
+        expected = [f"{kind} of {pairs}" for pairs in of for kind in kinds]
+        expected += [f"{name} over steps" for name in training]
+        assert titles == expected
+        assert len(re.findall("<svg", made.page)) == len(expected)
 
     def test_hardest_pairs(self, made):
         tiles = re.findall(r'<strong>(-?[\d.]+)</strong>(?:<span class="badge error">(false \w+)</span>)?', made.page)
@@ -194,7 +196,7 @@ class TestOrigin:
         assert (rows["steps"], rows["versions"]) == (["40"], ["mxnet 1.9.1"])
         assert (rows["data_dir"], rows["lr"], rows["lr_steps"]) == (["faces"], ["0.1"], [""])
 
-    def test_folders_of_the_machine_are_not_told(self, made, world):
+    def test_folders_of_the_machine_are_not_shown(self, made, world):
         for text in (made.page, made.card):
             assert "/home/joe" not in text and str(world.parent) not in text
 
@@ -214,7 +216,7 @@ class TestOrigin:
         assert "the band is" not in page and "95 % interval is" not in page  # --bootstrap 0
 
     def test_of_openvino(self, world, tmp_path):
-        """Its .xml keeps the metadata of the ONNX that it is made of."""
+        """Its .xml keeps the metadata of the ONNX that it is converted from."""
         model = onnx.load_model_from_string(checkpoint_to_onnx(f"{world}/small,1", "plain"))
         stage = lineage.Stage("soft/model", "model-log.jsonl", 1e9, "f" * 64, {"network": 'r18 <"&'}, 77, {})
         onnx.helper.set_model_props(model, {lineage.PROPERTY: lineage.to_json([stage])})
@@ -236,13 +238,13 @@ class TestOrigin:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
         assert "MXNet" not in done.stderr and "No such file or directory: 'gone/m.onnx'" in done.stderr
 
-    def test_unknown_training_is_said(self, world, arguments, tmp_path):
+    def test_unknown_training_is_reported(self, world, arguments, tmp_path):
         for name in ("small-symbol.json", "small-0001.params"):
             shutil.copy(world / name, tmp_path / name)
         written = ["--output", str(tmp_path / "o.html"), "--card", str(tmp_path / "o.md"), "--bootstrap", "2"]
         assert run_command("report", [*arguments, "--model", f"{tmp_path}/small,1", *written]) == 0
         for name in ("o.html", "o.md"):
-            assert "Nothing is known of the training" in (tmp_path / name).read_text()
+            assert "The training is unknown: there is no log or lineage" in (tmp_path / name).read_text()
 
 
 class TestRefusals:
@@ -252,39 +254,39 @@ class TestRefusals:
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         return line[len("error: ") :]
 
-    def test_files_that_are_there_stay(self, arguments, tmp_path, capsys):
+    def test_existing_files_are_kept(self, arguments, tmp_path, capsys):
         page, card = tmp_path / "p.html", tmp_path / "c.md"
         card.write_text("mine")
-        said = self.error(capsys, [*arguments, "--output", page, "--card", card])
-        assert said == f"{card}: is there already; give another name, or --overwrite"
+        error = self.error(capsys, [*arguments, "--output", page, "--card", card])
+        assert error == f"{card}: already exists; give another name, or --overwrite"
         assert card.read_text() == "mine" and not page.exists()
         assert run_command("report", [*arguments, "--output", str(page), "--card", str(card), "--overwrite"]) == 0
         assert card.read_text().startswith("# ") and page.exists()
 
-    def test_what_is_read_is_not_replaced(self, arguments, tmp_path, capsys):
+    def test_inputs_are_not_replaced(self, arguments, tmp_path, capsys):
         log = tmp_path / "model-log.jsonl"
         log.write_text("")
-        said = self.error(capsys, [*arguments, "--log", log, "--output", log, "--overwrite"])
-        assert said == f"--output {log}: is read, too, and would be replaced; give another name"
+        error = self.error(capsys, [*arguments, "--log", log, "--output", log, "--overwrite"])
+        assert error == f"--output {log}: is read, too, and would be replaced; give another name"
         assert log.exists()
 
-    def test_places_that_cannot_be_written_are_told_before_any_work(self, arguments, tmp_path, capsys, monkeypatch):
+    def test_unwritable_paths_are_reported_before_any_work(self, arguments, tmp_path, capsys, monkeypatch):
         (tmp_path / "file").touch()
-        arguments = [*arguments, "--model", "no/such,1"]  # is not asked for
-        said = self.error(capsys, [*arguments, "--output", tmp_path / "file/new/p.html"])
-        assert said == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
-        said = self.error(capsys, [*arguments, "--output", tmp_path, "--overwrite"])
-        assert said == f"--output {tmp_path}: a folder, and a file is to be written; give its name"
+        arguments = [*arguments, "--model", "no/such,1"]  # is not opened
+        error = self.error(capsys, [*arguments, "--output", tmp_path / "file/new/p.html"])
+        assert error == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
+        error = self.error(capsys, [*arguments, "--output", tmp_path, "--overwrite"])
+        assert error == f"--output {tmp_path}: a folder, and a file is to be written; give its name"
         monkeypatch.setattr(os, "access", lambda path, how: path != tmp_path)  # root may write anywhere
-        said = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", "--card", tmp_path / "new/p.md"])
-        assert said == f"--output {tmp_path}/p.html: {tmp_path} cannot be written to; give another output"
+        error = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", "--card", tmp_path / "new/p.md"])
+        assert error == f"--output {tmp_path}/p.html: {tmp_path} cannot be written to; give another output"
 
     @pytest.mark.parametrize(
         "more, message",
         [
-            (["--card", "{0}/x/../p.html"], "--card {0}/x/../p.html: is --output too; give another name"),
+            (["--card", "{0}/x/../p.html"], "--card {0}/x/../p.html: is the same file as --output; give another name"),
             (["--output", "{0}"], "--output {0}: a folder, and a file is to be written"),
-            (["--hardest", "101"], "--hardest 101: at most 100; every image becomes a part of the page"),
+            (["--hardest", "101"], "--hardest 101: must be at most 100; all images are embedded in the page"),
             (["--hardest", "-1"], "--hardest -1: must be at least 0"),
             (["--nfolds", "0"], "--nfolds 0: must be at least 1"),
             (["--log", "{0}/none.jsonl"], "{0}/none.jsonl: no such file; want the PREFIX-log.jsonl"),
@@ -293,29 +295,29 @@ class TestRefusals:
     )
     def test_bad_options(self, arguments, tmp_path, capsys, more, message):
         more = [word.format(tmp_path) for word in more]
-        said = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", *more])
-        assert said.startswith(message.format(tmp_path))
+        error = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", *more])
+        assert error.startswith(message.format(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
     def test_without_the_card_there_is_no_page(self, arguments, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(atomic, "check_output", lambda *given: None)  # the file came after the check
         (tmp_path / "file").write_text("")
         written = ["--output", tmp_path / "p.html", "--card", tmp_path / "file/c.md", "--bootstrap", "0"]
-        said = self.error(capsys, [*arguments, *written])
-        assert said == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
+        error = self.error(capsys, [*arguments, *written])
+        assert error == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
     @pytest.mark.parametrize("module, name", [("jinja2", "Jinja"), ("matplotlib.figure", "matplotlib")])
     def test_a_missing_library(self, arguments, tmp_path, capsys, monkeypatch, module, name):
         monkeypatch.setitem(sys.modules, module, None)
-        said = self.error(capsys, [*arguments, "--output", tmp_path / "p.html"])
-        assert said.startswith(f"{name} is not installed, or does not load")
-        assert said.endswith("; run: pip install -e '.[plots]'")
+        error = self.error(capsys, [*arguments, "--output", tmp_path / "p.html"])
+        assert error.startswith(f"{name} is not installed, or does not load")
+        assert error.endswith("; run: pip install -e '.[plots]'")
 
     def test_a_damaged_lineage(self, world, arguments, tmp_path, capsys):
         for name in ("small-symbol.json", "small-0001.params"):
             shutil.copy(world / name, tmp_path / name)
         (tmp_path / "small-lineage.json").write_text('{"version": 9}')
-        said = self.error(capsys, [*arguments, "--model", f"{tmp_path}/small,1", "--output", tmp_path / "p.html"])
-        assert said.startswith(f"{tmp_path}/small-lineage.json: not a lineage of version 1")
+        error = self.error(capsys, [*arguments, "--model", f"{tmp_path}/small,1", "--output", tmp_path / "p.html"])
+        assert error.startswith(f"{tmp_path}/small-lineage.json: not a lineage of version 1")
         assert not (tmp_path / "p.html").exists()

@@ -1,4 +1,4 @@
-"""Figures that stand in a page."""
+"""Figures in a page."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What plot-log draws, prints and writes."""
+"""The picture, the summary and the CSV of plot-log."""
 
 import csv
 import re
@@ -42,7 +42,7 @@ def test_the_summary(logs):
         "  agedb_30  0.95000+-0.01000 at step 2000, no checkpoint in the log",
         "  best checkpoint: no checkpoint in the log, step 2000, lfw 0.98500, agedb_30 0.95000",
         "two.jsonl: 20 steps",
-        "  best checkpoint: unknown, no verification is in the log",
+        "  best checkpoint: unknown, the log has no verification",
     ]
 
 
@@ -68,14 +68,14 @@ def test_the_command(logs, tmp_path, capsys):
     assert run_command("plot-log", [*logs, "--output", str(svg), "--csv", str(table)]) == 0
     assert "best checkpoint" in capsys.readouterr().out and table.exists()
     drawn = svg.read_text()
-    said = set(re.findall(r"<!-- (.*?) -->", drawn))  # matplotlib writes each text as a remark over its outlines
-    assert said >= {"one.log", "two.jsonl", "training loss", "training accuracy", "learning rate"}
-    assert said >= {"verification accuracy: lfw", "0.99000 at step 1000", "0.95000 at step 2000", "with the margin"}
+    texts = set(re.findall(r"<!-- (.*?) -->", drawn))  # matplotlib writes each text as a comment before its outlines
+    assert texts >= {"one.log", "two.jsonl", "training loss", "training accuracy", "learning rate"}
+    assert texts >= {"verification accuracy: lfw", "0.99000 at step 1000", "0.95000 at step 2000", "with the margin"}
     assert run_command("plot-log", [*logs, "--output", str(svg)]) == 0
     assert svg.read_text() == drawn  # the same logs, the same bytes
 
 
-def test_names_are_drawn_as_they_are(tmp_path):
+def test_names_are_drawn_literally(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "_a $b_1$.log"
     path.write_text(TEXT.replace("lfw", "my $set$").replace("11.5", "inf"))
@@ -102,7 +102,7 @@ def _write(tmp_path, text):
     return tmp_path / "long.jsonl"
 
 
-def test_only_what_is_there_has_a_panel(logs):
+def test_only_logged_quantities_have_a_panel(logs):
     one, two = (read_log(path) for path in logs)
     names = ["training loss", "training accuracy", "learning rate"]
     assert [panel.title for panel in curves.panels([two])] == names
@@ -146,7 +146,7 @@ def test_bad_input_is_one_line_and_no_file(logs, tmp_path, capsys, monkeypatch):
         return lines[0]
 
     before = sorted(tmp_path.iterdir())
-    assert "the suffix says how to draw, want .png or .svg" in error_of("p.pdf", *logs)
+    assert "the suffix determines the format; want .png or .svg" in error_of("p.pdf", *logs)
     assert "nowhere: no such file" in error_of("p.png", logs[0], "nowhere")
     assert "--csv" in error_of("p.png", *logs, "--csv", logs[0]) and "would be replaced" in error_of(
         "p.png", *logs, "--csv", str(tmp_path / "p.png")

@@ -1,4 +1,4 @@
-"""The benchmark: which rows there are, what is computed of their times, what happens when one fails."""
+"""The benchmark: its rows, the figures computed from their times, and the handling of failures."""
 
 import csv
 import itertools
@@ -50,7 +50,7 @@ class TestRows:
     def test_of_a_model(self, model, titles):
         assert [str(row) for row in rows([model])] == titles
 
-    def test_of_several_stand_model_by_model(self):
+    def test_of_several_models_are_grouped_by_model(self):
         found = rows(["m.xml", "a/net,3"], ["openvino"])
         assert [(row.model, row.dtype) for row in found] == list(
             itertools.product(["m.xml", "a/net,3"], ["float32", "bfloat16"])
@@ -59,7 +59,7 @@ class TestRows:
     @pytest.mark.parametrize(
         ("model", "runtimes", "says"),
         [
-            ("m.tflite", None, "--model m.tflite: no kind of model that is known; known: prefix,epoch"),
+            ("m.tflite", None, "--model m.tflite: unknown kind of model; known: prefix,epoch"),
             ("m.xml", ["mxnet"], "--model m.xml: these run it: openvino"),
             ("m.xml", ["tpu"], "--engine 'tpu' is not known; known: auto, mxnet"),
         ],
@@ -72,7 +72,7 @@ class TestRows:
 class TestTimes:
     @staticmethod
     def timed(seconds_per_call, budget):
-        """(calls in all, times) with a clock that only calls move."""
+        """(total calls, times) with a clock that only calls advance."""
         now, calls = [0.0], []
 
         def call():
@@ -97,7 +97,7 @@ class TestTimes:
 
 
 class Children:
-    """Stands in for processes: remembers the jobs, and answers with times by row and round."""
+    """Fake processes: records the jobs, and returns times by row and round."""
 
     def __init__(self, monkeypatch, milliseconds, fail=None, stop_after=None):
         self.measured, self.threads = [], []
@@ -154,7 +154,7 @@ class TestArithmetic:
         options = {"threads": 3, "engine": "openvino", "dtype": "bfloat16", "graph": "fast"}
         assert asked[1:] == [("m.xml", options)]
 
-    def test_plain_mxnet_is_the_reference_wherever_it_stands(self, monkeypatch):
+    def test_plain_mxnet_is_the_reference_in_any_position(self, monkeypatch):
         names = ["openvino", "openvino bfloat16", "mxnet plain", "mxnet fast"]
         Children(monkeypatch, {name: [[4], [4]] for name in names})
         report = compare.benchmark(["m.xml", "a/net,3"], [1], [1], runtimes=["openvino", "mxnet"], rounds=1)
@@ -164,7 +164,7 @@ class TestArithmetic:
 
 
 class TestFailures:
-    def test_a_row_that_fails_says_why_and_is_not_tried_again(self, monkeypatch):
+    def test_a_row_that_fails_has_a_reason_and_is_not_tried_again(self, monkeypatch):
         children = Children(monkeypatch, PAIR, {"onnxruntime fast": "{path}: no; run: pip install x"})
         report = compare.benchmark(["a/net,3"], [1], [1], runtimes=["onnxruntime"], rounds=2)
         assert [name for name, _ in children.measured].count("onnxruntime fast") == 1
@@ -180,7 +180,7 @@ class TestFailures:
         with pytest.raises(InsightError, match=r"^a/net,3: bad$"):
             compare.benchmark(["a/net,3"], [1], [1], runtimes=["onnxruntime"])
 
-    def test_what_was_measured_before_a_crash_is_kept(self, monkeypatch):
+    def test_measurements_before_a_crash_are_kept(self, monkeypatch):
         facts = [{"image_size": [112, 112]}, {"batch": 1, "seconds": [0.001]}]
 
         def run_child(code, environment):
@@ -194,8 +194,8 @@ class TestFailures:
         assert [line.median_ms for line in report.lines] == [pytest.approx(1)] * 2 + [None] * 2
         assert [line.note for line in report.lines] == [""] * 2 + ["died of SIGSEGV"] * 2
 
-    def test_a_row_without_embeddings_is_asked_for_them_again(self, monkeypatch, tmp_path, capsys):
-        """Only what is told after they are kept says that they are."""
+    def test_a_row_without_saved_embeddings_computes_them_again(self, monkeypatch, tmp_path, capsys):
+        """The embeddings are saved only if the fact that follows them has arrived."""
 
         class Short:
             image_size = (112, 112)
@@ -209,7 +209,7 @@ class TestFailures:
         worker.main({"task": "measure", **job})
         assert json.loads(capsys.readouterr().out) == {"error": "m.xml: memory is short"}
 
-    def test_ctrl_c_keeps_what_there_is(self, monkeypatch):
+    def test_ctrl_c_keeps_the_measurements(self, monkeypatch):
         Children(monkeypatch, PAIR, stop_after=3)
         report = compare.benchmark(["a/net,3"], [1], [1], runtimes=["onnxruntime"], rounds=2)
         assert report.interrupted
@@ -235,7 +235,7 @@ class TestFailures:
         with pytest.raises(InsightError, match=says):
             compare.benchmark(["a/net,3"], **options)
 
-    def test_a_runtime_that_is_missing_tells_the_remedy(self, monkeypatch, capsys):
+    def test_the_error_of_a_missing_runtime_has_the_remedy(self, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "openvino", None)
         job = {"row": ["m.xml", "openvino", "", "float32"], "path": "m.xml", "threads": 1, "batches": [1], "keep": ""}
         worker.main({"task": "measure", **job, "seconds": 1, "faces": None, "count": 1})
@@ -286,19 +286,19 @@ class TestOutput:
         assert (second["calls"], second["median_ms"]) == ("0", "")
         assert second["note"].endswith("pip install")
 
-    def test_a_csv_that_is_there_stays(self, tmp_path, capsys):
+    def test_an_existing_csv_is_kept(self, tmp_path, capsys):
         (tmp_path / "b.csv").write_text("mine")
         assert cli.main(["benchmark", "--model", "a/net,3", "--csv", str(tmp_path / "b.csv")]) == 2
-        assert "is there already" in capsys.readouterr().err
+        assert "already exists" in capsys.readouterr().err
         assert (tmp_path / "b.csv").read_text() == "mine"
 
-    def test_numbers_are_numbers(self, capsys):
+    def test_invalid_numbers(self, capsys):
         assert cli.main(["benchmark", "--model", "a/net,3", "--threads", "all"]) == 2
-        assert "want whole numbers with commas between, as 1,2" in capsys.readouterr().err
+        assert "want comma-separated whole numbers, like 1,2" in capsys.readouterr().err
 
 
 class TestForReal:
-    """In processes of their own."""
+    """In separate processes."""
 
     def test_a_checkpoint_everywhere(self, spec, tmp_path, capsys):
         out = tmp_path / "b.csv"

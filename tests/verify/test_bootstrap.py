@@ -1,4 +1,4 @@
-"""Intervals against resampling written out, and against the binomial deviation."""
+"""Intervals against explicit resampling, and against the binomial deviation."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def made(count, seed=0):
     return draw.normal(np.where(issame, 1.0, 1.5), 0.4).clip(0, 4), issame
 
 
-def test_the_seed_decides():
+def test_intervals_depend_on_the_seed_only():
     first, again, other = (intervals(*made(60), 5, fars=[0.1], resamples=20, seed=s) for s in (3, 3, 4))
     assert first == again
     assert first.auc != other.auc
@@ -41,7 +41,7 @@ def test_identities_are_drawn_with_all_their_pairs():
 
 
 def test_width_is_the_binomial_one():
-    """TAR 0.8 of 400 pairs, far from where the threshold may move."""
+    """TAR 0.8 of 400 pairs, with a threshold that the resamples cannot move."""
     distance = np.concatenate([np.full(320, 0.5), np.full(80, 2.5), np.linspace(1.9, 2.1, 400)])
     tar = intervals(distance, np.arange(800) < 400, 10, fars=[0.1], resamples=400).tar[0.1]
     deviation = np.sqrt(0.8 * 0.2 / 400)
@@ -56,7 +56,7 @@ def test_accuracy_and_eer_of_a_separable_set_are_certain():
 
 
 def test_without_a_resample_of_both_kinds_there_is_no_interval():
-    """One person has the only same pair, and two others the only different one: never drawn all three in 1 resample."""
+    """One person has the only same pair, and two others the only different one: one resample never draws all three."""
     found = intervals(np.array([0.5, 1.5]), np.array([True, False]), 1, np.array([[0, 0], [1, 2]]), resamples=1, seed=0)
     drawn = np.random.default_rng((0, 0)).integers(0, 3, 3)
     assert len(set(drawn.tolist())) < 3
@@ -77,7 +77,7 @@ def test_the_band_is_the_interval_at_each_far(people):
     assert band.low_G[0] < band.high_G[0]
 
 
-def test_without_a_resample_of_both_kinds_the_band_is_no_number():
+def test_without_a_resample_of_both_kinds_the_band_is_nan():
     curve = roc_curve(np.array([0.5, 1.5]), np.array([True, False]))
     band = tar_band(curve, np.array([0.5, 1.0]), np.array([[0, 0], [1, 2]]), resamples=1, seed=0)
     assert np.isnan(band.low_G).all() and np.isnan(band.high_G).all()

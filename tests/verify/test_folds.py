@@ -1,4 +1,4 @@
-"""The fold protocol against a literal, slow transcription of its description."""
+"""The fold protocol against a slow, literal implementation of its description."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_against_loops(seed, count, folds):
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 4))
 def test_a_weight_is_a_number_of_copies(seed, folds):
-    """Each pair repeated where it stands; folds of equal weight, so that their ends do not move."""
+    """Each pair is repeated in place; folds of equal weight, so that their ends do not move."""
     draw = np.random.default_rng(seed)
     weight = np.tile(draw.permutation([0, 1, 2, 3, 1]), folds)
     issame = draw.random(5 * folds) < 0.5
@@ -53,7 +53,7 @@ def test_a_weight_is_a_number_of_copies(seed, folds):
     assert (got.accuracy, got.std) == pytest.approx(copies, abs=1e-12)
 
 
-def test_a_fold_without_weight_is_left_out():
+def test_a_fold_without_weight_is_skipped():
     distance, issame = np.array([0.5, 1.5, 0.5, 1.5]), np.array([True, False, False, True])
     got = accuracy_of_cells(cells(distance, 2), issame, 2, np.array([1.0, 1.0, 0.0, 0.0]))
     assert len(got.per_fold) == 1

@@ -1,4 +1,4 @@
-"""Which pairs are the hardest, and what a threshold makes of them."""
+"""The hardest pairs, and the decision of a threshold on them."""
 
 import numpy as np
 

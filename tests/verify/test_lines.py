@@ -49,7 +49,7 @@ def test_text_to_the_letter():
 
 
 def test_what_is_printed_gives_its_rates():
-    """The figures of a row are read off the text and applied."""
+    """The figures of a row are parsed from the text and applied."""
     result = noisy()
     found = figures(result, resamples=0)
     rows = [line.split("]")[1] for line in lines.text(result, found) if " of " in line]
@@ -67,22 +67,22 @@ def test_what_is_printed_gives_its_rates():
 @pytest.mark.parametrize(
     "distance, issame, folds, message",
     [
-        ([0.5, 1.0, 0.5], [1, 0, 1], 3, "Folds: 3 of one pair each; the set has no pairs for longer ones"),
+        ([0.5, 1.0, 0.5], [1, 0, 1], 3, "Folds: 3 of one pair each; the set has too few pairs for longer ones"),
         (
             [0.5, 0.6, 1.0, 1.1],
             [1, 1, 0, 0],
             2,
-            "Folds: 2 of 2 hold one kind of pairs only, so the deviation says little",
+            "Folds: 2 of 2 have one kind of pairs only, so the deviation means little",
         ),
     ],
 )
-def test_folds_that_say_little_are_told(distance, issame, folds, message):
+def test_folds_that_mean_little_are_reported(distance, issame, folds, message):
     result = scored(distance, issame, folds)
     assert f"[val]{message}" in lines.text(result, figures(result, 0))
     assert not any("Folds:" in line for line in lines.text(noisy(), figures(noisy(), 0)))
 
 
-def test_json_says_all_that_the_text_says(tmp_path):
+def test_json_has_all_figures_of_the_text(tmp_path):
     result = noisy()
     found = figures(result, resamples=30, seed=1)
     lines.write_json(tmp_path / "out.json", "m,1", [lines.record(result, found, "m,1", "MXNet")])

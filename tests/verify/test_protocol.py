@@ -1,4 +1,4 @@
-"""A real network on real faces, against the protocol written out anew: plain NumPy, no code of ours but the network."""
+"""A real network on real faces, against an independent implementation of the protocol in plain NumPy."""
 
 import pickle
 
@@ -11,7 +11,7 @@ from insight.verify.figures import figures
 
 
 class Remembering:
-    """An engine that embeds each image once, however often it is asked."""
+    """An engine that embeds each image only once."""
 
     def __init__(self, engine):
         self.engine = engine
@@ -25,7 +25,7 @@ class Remembering:
 
 
 def protocol(network, path, folds=10):
-    """(accuracy, std, XNorm, distances, issame): every image of every pair, mirrored too, in the file's order."""
+    """(accuracy, std, XNorm, distances, issame) from all images of all pairs and their mirror images, in file order."""
     with open(path, "rb") as opened:
         bins, issame = pickle.load(opened, encoding="bytes")
     issame = np.array(issame)

@@ -16,13 +16,13 @@ def rates(accepted, issame):
 
 
 def candidates(distance):
-    """A threshold below all distances, between each two that differ, and above all."""
+    """A threshold below all distances, one between each two distinct ones, and one above all."""
     levels = sorted(set(distance))
     return [levels[0] - 1, *((a + b) / 2 for a, b in zip(levels, levels[1:])), levels[-1] + 1]
 
 
 def by_counting(distance, issame):
-    """[(FAR, TAR, right)] at every candidate, and the area, in O(N^2)."""
+    """[(FAR, TAR, accuracy)] at all candidates, and the area, in O(N^2)."""
     found = []
     for threshold in candidates(distance):
         accepted = [d < threshold for d in distance]
@@ -35,7 +35,7 @@ def by_counting(distance, issame):
 
 @st.composite
 def scored_pairs(draw):
-    """Distances with many ties, or none, or hair's breadths between them; pairs of both kinds."""
+    """Distances with many ties, without ties, or with tiny differences; pairs of both kinds."""
     count = draw(st.integers(2, 60))
     values = draw(
         st.sampled_from([st.integers(0, 12).map(lambda i: i / 3), st.integers(0, 400).map(lambda i: 1 + i * 1e-8)])
@@ -66,8 +66,8 @@ def test_against_counting(pairs):
 
 @settings(max_examples=150, deadline=None)
 @given(scored_pairs())
-def test_every_threshold_gives_its_own_rates(pairs):
-    """Strict or not, as squared L2 or as cosine; and float32 distances suffice where the gap allows it."""
+def test_each_threshold_gives_its_own_rates(pairs):
+    """Strict or not, as squared L2 or as cosine; also with float32 distances if the gap allows it."""
     distance, issame = pairs
     curve = roc.roc_curve(distance, issame)
     cosine = 1 - distance / 2
@@ -101,14 +101,14 @@ def test_by_hand():
 
 
 def test_float_noise_is_a_tie():
-    """A different pair a trillionth nearer than a same one is not told apart from it."""
+    """A different pair that is nearer than a same one by a trillionth counts as equal."""
     curve = roc.roc_curve(np.array([1.0, 1.0 - 1e-12, 2.0]), np.array([True, False, False]))
     assert curve.far_C.tolist() == [0, 0.5, 1]
     assert roc.auc(curve) == 0.75
 
 
 def test_a_threshold_is_clear_of_a_chain_of_ties():
-    """Twenty distances less than 1e-9 from their neighbours are one, and the threshold lies beyond the last."""
+    """Twenty distances less than 1e-9 from their neighbours are one, and the threshold is beyond the last."""
     distance = np.concatenate([1 + 0.9e-9 * np.arange(20), [1 + 20e-9]])
     curve = roc.roc_curve(distance, np.arange(21) < 20)
     assert len(curve.low_C) == 3
@@ -123,14 +123,14 @@ def test_a_different_pair_at_distance_zero_is_rejected_by_a_threshold_below_it()
 
 
 @pytest.mark.parametrize("far", roc.FARS)
-def test_what_can_be_measured(far):
+def test_measurable_rates(far):
     needed = round(1 / far)
     assert roc.measurable(needed, far)
     assert not roc.measurable(needed - 1, far)
 
 
 def test_false_accepts_are_the_whole_share():
-    """FAR times pairs is cut off to whole pairs in exact arithmetic: 0.1 x 30 is 3, not 2.9999."""
+    """FAR times pairs is truncated to whole pairs in exact arithmetic: 0.1 x 30 is 3, not 2.9999."""
     for different in range(1, 200):
         distance = np.arange(different + 1) / 100
         curve = roc.roc_curve(distance, np.arange(different + 1) == different)

@@ -1,4 +1,4 @@
-"""Verification of a whole set with stand-in networks whose answers are known."""
+"""Verification of a whole set with fake networks whose embeddings are known."""
 
 import os
 import pickle
@@ -54,7 +54,7 @@ def test_shared_images_are_embedded_once_and_flips_are_summed(bin_path):
     assert result.pairs == 2
 
 
-def test_targets_are_named_with_their_suffix_or_without(bin_path):
+def test_targets_are_named_with_or_without_suffix(bin_path):
     sets, missing = verification.find_sets(bin_path.parent, ["val.bin", "other", "other.bin"])
     assert ([each.name for each in sets], missing) == (["val"], ["other", "other.bin"])
     assert len(verification.find_sets(bin_path.parent, ["val"])[0]) == 1
@@ -77,12 +77,12 @@ def test_undecodable_image_is_named(tmp_path):
         verification.verify(halves, verification.load_set(path), (4, 4))
 
 
-def test_a_broken_network_is_told(bin_path):
+def test_a_broken_network_is_an_error(bin_path):
     def broken(images):
         return np.where(images[:, :1, 0, 0] == 30, np.nan, halves(images))
 
     with pytest.raises(
-        InsightError, match=r"val\.bin: image 3: its embedding holds NaN or infinity, as do 0 others of 3"
+        InsightError, match=r"val\.bin: image 3: its embedding contains NaN or infinity, as do 0 others of 3"
     ):
         verification.verify(broken, verification.load_set(bin_path), (4, 4))
 
@@ -111,26 +111,26 @@ def test_a_list_of_pairs_over_a_folder(faces):
     assert result.identities.tolist() == [[0, 0], [0, 1], [0, 1]]
 
 
-def test_folders_that_contradict_the_pairs_are_no_identities(faces):
+def test_folders_that_contradict_the_pairs_are_not_identities(faces):
     rows = [("ann/1.png", "ann/2.png", False), ("ann/1.png", "bob/1.png", True)]
     assert verification.verify(halves, verification.pair_set(rows, faces, "x"), (4, 4)).identities is None
 
 
-def test_of_a_bin_no_identities_are_known(bin_path):
+def test_a_bin_has_no_identities(bin_path):
     assert verification.verify(halves, verification.load_set(bin_path), (4, 4)).identities is None
 
 
-def test_missing_images_of_a_list_are_told_before_anything_is_embedded(faces):
+def test_missing_images_of_a_list_are_an_error_before_any_embedding(faces):
     os.unlink(faces / "ann/2.png")
     with pytest.raises(
-        InsightError, match=r"some\.csv: 1 of 3 images are missing, the first is .*faces/ann/2\.png; say"
+        InsightError, match=r"some\.csv: 1 of 3 images are missing, the first is .*faces/ann/2\.png; give"
     ):
         verification.pair_set(ROWS, faces, "some.csv")
     with pytest.raises(InsightError, match=r"some\.csv: all 1 pairs are same"):
         verification.pair_set(ROWS[:1], faces, "some.csv")
 
 
-def test_an_odd_number_of_images_is_told(tmp_path):
+def test_an_odd_number_of_images_is_an_error(tmp_path):
     path = tmp_path / "odd.bin"
     path.write_bytes(pickle.dumps(([png(1), png(2), png(3)], [True]), protocol=2))
     with pytest.raises(InsightError, match=r"odd\.bin: 3 images for 1 pairs"):

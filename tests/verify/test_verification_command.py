@@ -1,4 +1,4 @@
-"""`insight verification`: which models on which sets, and what cannot be done."""
+"""`insight verification`: choice of models and sets, and errors."""
 
 import json
 
@@ -25,9 +25,9 @@ def prefix(tmp_path_factory):
         (S.Variable("data", shape=(0, 3, 64, 64)) - 127.5) / 128, kernel=(8, 8), stride=(8, 8), pool_type="avg"
     )
     prefix = tmp_path_factory.mktemp("m") / "small-net"  # with a dash, which InsightFace stumbled over
-    held = Checkpoint(*filled(S.FullyConnected(x, num_hidden=4, name="fc1"), size=64))
+    small = Checkpoint(*filled(S.FullyConnected(x, num_hidden=4, name="fc1"), size=64))
     for epoch in (1, 2, 3, 12):
-        checkpoint.save(str(prefix), epoch, held)
+        checkpoint.save(str(prefix), epoch, small)
     return str(prefix)
 
 
@@ -76,7 +76,7 @@ def test_which_epochs(prefix, sets, capsys, model, more, epochs):
     assert [r["model"] for r in results] == [f"{prefix},{epoch}" for epoch in epochs]
 
 
-def test_spaces_between_targets_are_nothing(prefix, sets, capsys):
+def test_spaces_between_targets_are_ignored(prefix, sets, capsys):
     assert verification("--data-dir", sets, "--target", "none, good", "--model", f"{prefix},1") == 0
     out = capsys.readouterr().out
     assert f"skipped: none (no none.bin in {sets})" in out and "[good]Accuracy-Flip: " in out
@@ -100,19 +100,19 @@ def test_a_list_of_pairs_beside_a_bin(prefix, sets, capsys):
             "{0}/one_kind.bin: all 12 pairs are same; accuracy needs pairs of",
         ),
         (["--data-dir", "{0}", "--target", "broken"], "{0}/broken.bin: image 5: not a readable image (it starts with"),
-        (["--data-dir", "{0}", "--target", "x,y"], "--data-dir {0}: holds none of x.bin, y.bin"),
+        (["--data-dir", "{0}", "--target", "x,y"], "--data-dir {0}: contains none of x.bin, y.bin"),
         (["--data-dir", "{0}", "--target", " ,"], "--target ' ,': names no set"),
         (["--data-dir", "{0}/none", "--target", "good"], "--data-dir {0}/none: no such folder"),
         (["--data-dir", "{0}", "--target", "good", "--json", "{0}"], "--json {0}: a folder"),
         (["--data-dir", "{0}", "--target", "good", "--json", "{0}/good.bin"], "--json {0}/good.bin: is read, too"),
         ([], "nothing to verify on; give --data-dir with .bin files, or --pairs"),
         (["--pairs", "{0}/pairs.txt"], "{0}/pairs.txt: 3 of 3 images are missing, the first is {0}/Ann/Ann_0001.jpg;"),
-        (["--data-dir", "{0}", "--image-root", "x"], "--image-root x: is for --pairs only"),
+        (["--data-dir", "{0}", "--image-root", "x"], "--image-root x: applies to --pairs only"),
         (["--data-dir", "{0}", "--target", "good", "--nfolds", "0"], "--nfolds 0: must be at least 1"),
         (["--data-dir", "{0}", "--target", "good", "--max", "0,2"], "--max 0,2: chooses among all epochs of a prefix"),
     ],
 )
-def test_what_cannot_be_verified_is_told(prefix, sets, capsys, arguments, message):
+def test_invalid_options_are_errors(prefix, sets, capsys, arguments, message):
     assert verification("--model", f"{prefix},1", *(a.format(sets) for a in arguments)) == 2
     assert capsys.readouterr().err.startswith(f"error: {message.format(sets)}")
 
@@ -120,18 +120,18 @@ def test_what_cannot_be_verified_is_told(prefix, sets, capsys, arguments, messag
 @pytest.mark.parametrize(
     "model, more, message",
     [
-        ("{},2|4|5", [], "--model {},2|4|5: no epoch 4, 5; epochs there: 1, 2, 3, 12"),
+        ("{},2|4|5", [], "--model {},2|4|5: no epoch 4, 5; existing epochs: 1, 2, 3, 12"),
         ("{}x", [], "--model {}x: no checkpoint {}x-*.params; want a prefix"),
         ("{}", ["--max", "4,9"], "--max 4,9: want A,B, 0 and up, A below B and below 4"),
         ("{}", ["--max", "new"], "--max new: want A,B"),
     ],
 )
-def test_which_models_do_not_exist_is_told(prefix, sets, capsys, model, more, message):
+def test_missing_models_are_listed(prefix, sets, capsys, model, more, message):
     assert verification("--data-dir", sets, "--target", "good", "--model", model.replace("{}", prefix), *more) == 2
     assert capsys.readouterr().err.startswith(f"error: {message.replace('{}', prefix)}")
 
 
-def test_what_was_done_is_kept_when_a_later_epoch_fails(prefix, sets, capsys, tmp_path):
+def test_finished_results_are_kept_if_a_later_epoch_fails(prefix, sets, capsys, tmp_path):
     whole = checkpoint.params_path(prefix, 1).read_bytes()
     for epoch, content in ((7, whole), (6, whole[:100])):
         (tmp_path / f"cut-{epoch:04d}.params").write_bytes(content)
@@ -145,11 +145,11 @@ def test_what_was_done_is_kept_when_a_later_epoch_fails(prefix, sets, capsys, tm
 def test_the_engine_is_chosen_and_named(prefix, sets, capsys):
     output = sets / "engine.json"
     arguments = ["--data-dir", sets, "--target", "good", "--model", f"{prefix},2", "--json", output]
-    said = {}
+    descriptions = {}
     for engine in ("auto", "mxnet"):
         assert verification(*arguments, "--engine", engine) == 0
-        said[engine] = capsys.readouterr().out.splitlines()[1]
-        assert json.loads(output.read_text())["results"][0]["evaluated_by"] == said[engine]
-    assert said["auto"].startswith("OpenVINO ") and said["mxnet"].startswith("MXNet ")
+        descriptions[engine] = capsys.readouterr().out.splitlines()[1]
+        assert json.loads(output.read_text())["results"][0]["evaluated_by"] == descriptions[engine]
+    assert descriptions["auto"].startswith("OpenVINO ") and descriptions["mxnet"].startswith("MXNet ")
     assert verification(*arguments, "--engine", "mxnet", "--dtype", "bfloat16") == 2
     assert "--dtype bfloat16: mxnet does not compute in it; these do: openvino" in capsys.readouterr().err
