@@ -227,7 +227,7 @@ def stopped_by(number, settings):
     assert not processes_with(str(settings["MODELS"]))  # before reading on: an orphan would hold the pipe open
     said = process.stdout.read()
     assert status == 128 + number, said
-    assert "to go on: DATA_DIR=" in said and "--frequent 1" in said.splitlines()[-1]
+    assert "to resume: DATA_DIR=" in said and "--frequent 1" in said.splitlines()[-1]
 
 
 def test_a_stopped_stage_goes_on(trials, tmp_path, in_projects_environment):
