@@ -127,7 +127,7 @@ def refuse_existing(folder: PathLike, names: Iterable[str]) -> None:
     standing = [name for name in names if name not in ours and (folder / name).exists()]
     if standing:
         raise InsightError(
-            f"{folder / standing[0]}: stands there already; give another output, or --overwrite to replace it"
+            f"{folder / standing[0]}: already exists; give another output, or --overwrite to replace it"
         )
 
 

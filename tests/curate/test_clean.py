@@ -186,7 +186,9 @@ class TestSet:
             raise AssertionError("embedded")
 
         write_set(tmp_path / "set", [[at(0), b""], [b"GIF89a"]])
-        with pytest.raises(InsightError, match=r"2 payloads are no images \(keys 2, 3\), .*; `insight dataset-repair "):
+        with pytest.raises(
+            InsightError, match=r"2 payloads are not images \(keys 2, 3\), .*; `insight dataset-repair "
+        ):
             clean(str(tmp_path / "set"), str(tmp_path / "out"), embed)
         assert not (tmp_path / "out").exists()
 
@@ -219,7 +221,7 @@ class TestSet:
         with pytest.raises(OSError, match="pulled out"):
             cleaned(tmp_path)
         monkeypatch.undo()
-        with pytest.raises(InsightError, match="killed before it was done"):
+        with pytest.raises(InsightError, match="killed before it had finished"):
             FaceSet.open(str(tmp_path / "out"))
 
         def dies(path):
@@ -236,8 +238,8 @@ class TestSet:
             ({"threshold": 1.5}, "--threshold 1.5: a cosine from -1 to 1"),
             ({"smallest": 0}, "--smallest 0: must be at least 1"),
             ({"output": None}, "--output: missing"),
-            ({"output": "set", "overwrite": True}, "--output .*set: is where"),
-            ({"output": "old"}, "old/train.rec: stands there already"),
+            ({"output": "set", "overwrite": True}, "--output .*set: is the folder of"),
+            ({"output": "old"}, "old/train.rec: already exists"),
         ],
     )
     def test_bad_input_is_told(self, noisy, tmp_path, options, message):

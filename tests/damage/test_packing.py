@@ -58,7 +58,7 @@ def test_damaged_images_are_kept_and_listed(faces, lst, insight, tmp_path):
     assert (status, err) == (0, "")
     assert rows(tmp_path / "set/train.damaged.csv") == faces.damaged
     assert payloads(tmp_path / "set") == list(usable(faces).values())
-    assert f"  warning: {len(faces.damaged)} damaged images packed as they are (" in out
+    assert f"  warning: {len(faces.damaged)} damaged images packed unchanged (" in out
     assert "see set/train.damaged.csv" in out
     # a set without damage in its place takes the list away
     (tmp_path / "one.lst").write_text(f"1\t{faces.folder}/0/0.jpg\t0\n")
@@ -72,7 +72,7 @@ def test_the_first_damaged_image_stops_where_that_is_asked_for(faces, lst, insig
     assert (status, out) == (2, "")
     assert err == (
         f"error: {faces.folder}/{name} (from {lst}): {faces.damaged[name]}; repair or remove it, or --damaged skip, "
-        f"or keep to pack it as it is\n"
+        f"or keep to pack it unchanged\n"
     )
     assert not (tmp_path / "set").exists()
 
@@ -122,7 +122,7 @@ def test_a_verification_set_of_damaged_faces(faces, insight, tmp_path):
             else {name: reason for name, reason in faces.damaged.items() if name in listed}
         )
         assert listed
-        assert (f"{len(listed)} damaged images were used as they are" if policy == "keep" else "cannot be used") in out
+        assert (f"{len(listed)} damaged images were used unchanged" if policy == "keep" else "cannot be used") in out
     status, _, err = insight("make-bin", faces.folder, "c.bin", "--damaged", "fail")
     assert status == 2
     assert err.startswith("error: ") and "; repair or remove it, or --damaged skip" in err

@@ -52,7 +52,7 @@ def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path):
                 staging.path(name).write_text("slow")
                 (tmp_path / name).write_text("fast")
 
-    with pytest.raises(InsightError, match="stands there already"):
+    with pytest.raises(InsightError, match="already exists"):
         race()
     assert contents(tmp_path) == dict.fromkeys(NAMES, "fast")
 
@@ -76,7 +76,7 @@ def test_a_folder_in_the_way_is_an_error_and_the_old_files_stay(tmp_path, name):
 
 def test_refuses_and_replaces(tmp_path):
     write_all(tmp_path, "1")
-    with pytest.raises(InsightError, match=r"train\.rec: stands there already; give another output, or --overwrite"):
+    with pytest.raises(InsightError, match=r"train\.rec: already exists; give another output, or --overwrite"):
         write_all(tmp_path, "2")
     assert contents(tmp_path) == dict.fromkeys(NAMES, "1")
     (tmp_path / "train.skipped.csv").write_text("old")
@@ -161,7 +161,7 @@ def test_a_set_that_a_living_process_is_writing_is_no_leftover(tmp_path):
     (tmp_path / f".commit.property.{parent}.json").write_text('{"names": ["train.rec"]}')
     (tmp_path / "train.rec").write_text("half")
     assert unfinished(tmp_path) == []
-    with pytest.raises(InsightError, match="stands there already"):
+    with pytest.raises(InsightError, match="already exists"):
         write_all(tmp_path, "1")
 
 

@@ -161,7 +161,7 @@ class Run:
 def test_nothing_is_run(tmp_path, protocol, payload, name):
     ran = tmp_path / "ran"
     (tmp_path / "evil.bin").write_bytes(pickle.dumps(([payload(ran), b""], [True]), protocol=protocol))
-    with pytest.raises(InsightError, match=rf"evil\.bin: names ({name}).*nothing was run"):
+    with pytest.raises(InsightError, match=rf"evil\.bin: names ({name}).*nothing was executed"):
         read_bin(tmp_path / "evil.bin")
     assert not ran.exists()
 
@@ -362,7 +362,7 @@ def test_an_array_of_objects_runs_nothing(tmp_path):
     for protocol in range(6):
         evil = objects([Run(os.system, f"touch {ran}"), b""])
         (tmp_path / "evil.bin").write_bytes(pickle.dumps((evil, [True]), protocol=protocol))
-        with pytest.raises(InsightError, match="nothing was run"):
+        with pytest.raises(InsightError, match="nothing was executed"):
             read_bin(tmp_path / "evil.bin")
     assert not ran.exists()
 

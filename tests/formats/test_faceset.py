@@ -195,7 +195,9 @@ def test_what_a_killed_writer_left_is_no_set(tmp_path):
     journal = tmp_path / ".commit.property.999999999.json"
     journal.write_text('{"names": ["train.rec", "train.idx", "property"]}')
     for path in (tmp_path, tmp_path / "train.rec"):
-        with pytest.raises(InsightError, match=r"train\.rec: the command that wrote it was killed before it was done"):
+        with pytest.raises(
+            InsightError, match=r"train\.rec: the command that wrote it was killed before it had finished"
+        ):
             FaceSet.open(str(path))
     write_property(tmp_path, Property(3, 112, 96))  # the mark: then the commit was done
     assert len(FaceSet.open(str(tmp_path))) == 6

@@ -126,7 +126,7 @@ def test_key_table_is_a_dict(keys, order):
 @pytest.mark.parametrize("keys", [[1, 2, 1], [1, 2, 3, 2], [5, 5], [0, 1, 2, 3, 9, 8, 3]])
 def test_repeated_keys_are_refused(keys):
     twice = next(key for key in keys if keys.count(key) > 1)
-    with pytest.raises(InsightError, match=f"key {twice} stands there twice"):
+    with pytest.raises(InsightError, match=f"key {twice} occurs twice"):
         idx.KeyTable(np.array(keys, np.int64), "a.idx")
 
 

@@ -54,8 +54,8 @@ def test_plain_variations(tmp_path, text, encoding):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"m\.csv: names no label; want a label map"),
-        ("label,name\n", r"m\.csv: names no label"),
+        ("", r"m\.csv: has no label; want a label map"),
+        ("label,name\n", r"m\.csv: has no label"),
         ("a,b\n1,2\n", r"m\.csv:1: found 'a,b'; want a label map, a CSV with the columns label, name"),
         ("label,name\n\nx,y\n", r"m\.csv:3: found 'x,y'; want"),
         ("label,name\n1.5,y\n", r"m\.csv:2: found"),

@@ -53,7 +53,7 @@ def test_its_weights_stand_beside_it():
         ("", "m.param: no .param of ncnn in its text form .begins with nothing, want 7767517"),
         ('{"nodes": []}\n', "begins with '{\"nodes\": ..}'"),
         ("7767517\n", "has 0 layers, and its second line says nothing"),
-        (TEXT[: TEXT.index("Convolution")], "has 3 layers, and its second line says 4; it is cut short"),
+        (TEXT[: TEXT.index("Convolution")], "has 3 layers, and its second line says 4; it is truncated"),
         (TEXT[:-60], "m.param:6: want a layer: .*found 'Convolution"),
         (TEXT.replace(" 2 1 a b c 0=0", " 2 -1 a b c"), "m.param:5: want a layer"),
         (TEXT.replace(" 2 1 a b c 0=0", " two 1 a b c"), "m.param:5: want a layer"),

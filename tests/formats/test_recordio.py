@@ -126,7 +126,7 @@ def test_writer_leaves_nothing_on_error_and_replaces_nothing_unasked(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with RecordWriter(str(tmp_path / "a.rec")) as writer:
         writer.write(1, b"old", 0)
-    with pytest.raises(InsightError, match=r"a\.idx: stands there already"):
+    with pytest.raises(InsightError, match=r"a\.idx: already exists"):
         RecordWriter(str(tmp_path / "a.rec"))
     writer = RecordWriter(str(tmp_path / "a.rec"), overwrite=True)
     writer.write(2, b"new", 0)
@@ -144,16 +144,16 @@ def test_writer_leaves_nothing_on_error_and_replaces_nothing_unasked(tmp_path):
     [
         (
             lambda b: b[:100],
-            r"key 2 should stand at offset 88, and the file has 100 bytes|key 3 should stand at offset",
+            r"key 2 should be at offset 88, and the file has 100 bytes|key 3 should be at offset",
         ),
         (lambda b: b"RIFF" + b[4:], r"not a RecordIO file \(magic 0x46464952 at offset 0, want 0xced7230a\)"),
         (lambda b: b[:44] + b"\0" + b[45:], r"key 1 at offset 44: magic 0xced72300, want"),
         (
             lambda b: b[:52] + struct.pack("<I", 9) + b[56:],
-            r"key 1 at offset 44: the header promises 9 labels in 34 bytes",
+            r"key 1 at offset 44: the header announces 9 labels in 34 bytes",
         ),
         (lambda b: b[:48] + struct.pack("<I", 12) + b[52:], r"key 1 at offset 44: 12 bytes are too few"),
-        (lambda b: b[:48] + struct.pack("<I", 1 << 20) + b[52:], r"key 1 .* 1048576 bytes are promised, 168 are left"),
+        (lambda b: b[:48] + struct.pack("<I", 1 << 20) + b[52:], r"key 1 .* 1048576 bytes are announced, 168 are left"),
         (lambda b: b[:48] + struct.pack("<I", 2 << 29 | 34) + b[52:], r"key 1 .* the middle of a record"),
         (
             lambda b: b[:48] + struct.pack("<I", 1 << 29 | 34) + b[52:],
@@ -194,7 +194,7 @@ def test_missing_files_and_keys_are_named(small):
         pickle.loads(pickle.dumps(scanned)).read(17)
     with open(small / "a.rec", "ab") as rec:
         rec.write(MAGIC_BYTES + b"\xff")
-    with pytest.raises(InsightError, match=r"a\.rec: a record at offset 220: the file ends at 225: it was cut"):
+    with pytest.raises(InsightError, match=r"a\.rec: a record at offset 220: the file ends at 225: it was truncated"):
         RecordFile(str(small / "a.rec"))
 
 

@@ -393,14 +393,14 @@ class TestIntoAFolder:
         made.rows[0][1] = GIF
         made.write()
         into(made)
-        with pytest.raises(InsightError, match=r"stands there already; give another output, or --overwrite"):
+        with pytest.raises(InsightError, match=r"already exists; give another output, or --overwrite"):
             into(made)
         made.rows[0][1] = CLEAN[0]
         made.rec.unlink(), made.idx.unlink()
         made.write()
         into(made, overwrite=True)
         assert names(tmp_path / "out") == ["property", "train.idx", "train.rec"]  # the list of before has gone
-        with pytest.raises(InsightError, match=r"--output .*: is where .* stands, which is being read"):
+        with pytest.raises(InsightError, match=r"--output .*: is the folder of .*train.rec, which is being read"):
             repair(str(made.folder), str(made.folder), overwrite=True)
 
     def test_a_dry_run_writes_nothing(self, made, tmp_path):

@@ -64,7 +64,7 @@ def test_paths_of_im2rec_begin_at_the_image_root(work):
     with pytest.raises(
         InsightError,
         match=r"a\.lst: none of its 6 images can be used; the first, person_0/0\.jpg: no such file in the working "
-        r"directory or beside the list \(lists\); give --image-root where paths begin elsewhere",
+        r"directory or beside the list \(lists\); give --image-root if paths begin elsewhere",
     ):
         pack("lists/a.lst", "set")
     got = packed(work / "set", image_root="faces")
@@ -141,7 +141,7 @@ def test_a_map_of_numbers_belongs_to_its_set(work):
     (work / "lists/a.lst").write_text(phone_list())
     pack("lists/a.lst", "set", renumber=True)
     (work / "set/train.rec").unlink(), (work / "set/train.idx").unlink()
-    with pytest.raises(InsightError, match=r"train\.renumbered\.csv: stands there already"):
+    with pytest.raises(InsightError, match=r"train\.renumbered\.csv: already exists"):
         pack("lists/a.lst", "set", renumber=True)
     pack("lists/a.lst", "set", renumber=True, overwrite=True)
     (work / "lists/a.lst").write_text(PLAIN)

@@ -163,7 +163,7 @@ def test_odd_files_are_converted_or_listed(people, tmp_path):
     assert [(os.path.basename(r["path"]), r["label"], r["reason"]) for r in rows] == [
         ("empty.jpg", "1", "empty file"),
         ("text.jpg", "1", "not a readable image (it starts with b'This is ')"),
-        ("cut.jpg", "3", "JPEG without its end marker: the file was cut"),
+        ("cut.jpg", "3", "JPEG without its end marker: the file was truncated"),
     ]
     with FaceSet.open(str(tmp_path / "set")) as faces:
         assert faces.labels.tolist() == [0, 0, 0, 1, 1, 2]
@@ -200,7 +200,7 @@ def test_notes(people, tmp_path):
     (tmp_path / "b.lst").write_text("1\ta.jpg\t0\n1\ta.jpg\t1\n1\ta.jpg\t0\n")
     [report] = pack(str(tmp_path / "b.lst"), str(tmp_path / "b"), size=(250, 250))
     assert report.lines()[1:] == [
-        "  note: 2 labels stand in 3 separate runs, and each run counts as an identity; sort the list by label"
+        "  note: 2 labels occur in 3 separate runs, and each run counts as an identity; sort the list by label"
     ]
 
 
@@ -254,7 +254,7 @@ def test_a_set_that_stands_there(two_lists, tmp_path):
     out = str(tmp_path / "set")
     pack(str(two_lists / "train.lst"), out)
     before = {p.name: p.read_bytes() for p in (tmp_path / "set").iterdir()}
-    with pytest.raises(InsightError, match=r"set/train\.rec: stands there already; give another output, or --over"):
+    with pytest.raises(InsightError, match=r"set/train\.rec: already exists; give another output, or --over"):
         pack(str(two_lists / "val.lst"), out)
     assert {p.name: p.read_bytes() for p in (tmp_path / "set").iterdir()} == before
     (tmp_path / "set/train.skipped.csv").write_text("of the old set")
@@ -316,7 +316,7 @@ def test_command(people, insight, tmp_path):
     assert (status, err) == (0, "")
     assert out == "set/train.rec: 3 images + 2 identity records + 1 header = 6 records; property 2,112,112\n"
     for arguments, message in (
-        (["work/train.lst", "--output", "set"], "error: set/train.rec: stands there already; "),
+        (["work/train.lst", "--output", "set"], "error: set/train.rec: already exists; "),
         (["nothing"], "error: nothing: no such list, folder"),
         (["work/train.lst", "--image-size", "1,2,3"], "error: argument --image-size: '1,2,3': want height,width"),
         (["work/train.lst", "--num-workers", "0"], "error: argument --num-workers/--num-thread: '0': want 1..1024"),

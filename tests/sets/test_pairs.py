@@ -168,7 +168,7 @@ def test_fewer_than_asked_is_said(people, tmp_path):
     report = make_bin(str(people({"a": 2, "b": 2})), str(tmp_path / "a.bin"))
     assert report.lines() == [
         f"{tmp_path}/a.bin: 4 pairs, 2 of one person and 2 of two, in 1 folds that share no person",
-        "  6000 pairs were asked for; these people's images give no more evenly spread ones",
+        "  6000 pairs were requested; these images do not give more evenly spread pairs",
     ]
 
 
@@ -355,10 +355,10 @@ def test_options_that_do_not_go_together(crowd, rooted, tmp_path):
     with pytest.raises(InsightError, match="--image-root: is for a list or a file of pairs"):
         make_bin(str(crowd), str(tmp_path / "a.bin"), image_root="x")
     (tmp_path / "p.csv").write_text("a,b,1\n")
-    with pytest.raises(InsightError, match="--pairs, --folds and --seed are for drawing pairs"):
+    with pytest.raises(InsightError, match="--pairs, --folds, --seed: are for drawing pairs"):
         make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), seed=0)
     (tmp_path / "a.bin").touch()
-    with pytest.raises(InsightError, match=r"a\.bin: stands there already"):
+    with pytest.raises(InsightError, match=r"a\.bin: already exists"):
         make_bin(str(crowd), str(tmp_path / "a.bin"))
 
 

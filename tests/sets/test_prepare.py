@@ -79,7 +79,7 @@ def test_converted(tmp_path, data, changes):
     [
         (b"", "empty file"),
         (b"This is a text file.", "not a readable image (it starts with b'This is ')"),
-        (GOOD[:-40], "JPEG without its end marker: the file was cut"),
+        (GOOD[:-40], "JPEG without its end marker: the file was truncated"),
         (GOOD[:90], "not a readable image (it starts with b'\\xff\\xd8\\xff\\xe0\\x00\\x10JF')"),
         (encode(face(0), ".png")[:60], "not a readable image (PNG input buffer is incomplete)"),
     ],

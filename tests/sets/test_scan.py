@@ -87,9 +87,9 @@ def test_smallest_splits(people, count, ratio, held):
 @pytest.mark.parametrize(
     ("count", "ratio", "message"),
     [
-        (1, 0.5, "--val-ratio 0.5 of 1 identities holds 0 out and trains on 1: both sides need 2"),
-        (3, 0.5, "holds 2 out and trains on 1: both sides need 2"),
-        (10, 0.1, "holds 1 out and trains on 9"),
+        (1, 0.5, "--val-ratio 0.5 of 1 identities holds out 0 and trains on 1: both sides need 2"),
+        (3, 0.5, "holds out 2 and trains on 1: both sides need 2"),
+        (10, 0.1, "holds out 1 and trains on 9"),
         (10, 1.0, "want more than 0 and less than 1"),
         (10, -0.1, "want more than 0 and less than 1"),
     ],
@@ -137,7 +137,7 @@ def test_one_identity_is_listed_with_a_note(people, tmp_path):
 def test_lists_that_stand_there(people, tmp_path):
     folder = str(people({f"p{i}": 1 for i in range(6)}))
     (tmp_path / "val.lst").write_text("mine")
-    with pytest.raises(InsightError, match=r"val\.lst: stands there already"):
+    with pytest.raises(InsightError, match=r"val\.lst: already exists"):
         folder_to_lists(folder, str(tmp_path / "train.lst"), val_ratio=0.5)
     assert not (tmp_path / "train.lst").exists()
     folder_to_lists(folder, str(tmp_path / "train.lst"), val_ratio=0.5, overwrite=True)

@@ -46,7 +46,7 @@ def test_payloads_that_are_no_images_are_told(tmp_path):
     (tmp_path / "property").write_text("2,112,112")
     report = unpack(str(tmp_path), str(tmp_path / "out"))
     assert report.lines()[-2:] == [
-        f"{tmp_path}/train.rec: 2 payloads are no images (keys 1, 2); dir2lst leaves such files out",
+        f"{tmp_path}/train.rec: 2 payloads are not images (keys 1, 2); dir2lst skips such files",
         f"{tmp_path}/out: 4 images in 2 folders",
     ]
     assert sorted(files(tmp_path / "out")) == ["0/0.jpg", "0/2.gif", "1/1.bin", "1/3.jpg"]
@@ -58,7 +58,7 @@ def test_images_of_a_bin_that_are_none_are_told(tmp_path):
     images = [encode(face(0)), b"", encode(face(1)), encode(face(2)), encode(face(0)), encode(face(0))]
     write_bin(tmp_path / "a.bin", images, [True, False, True])
     report = unpack(str(tmp_path / "a.bin"), str(tmp_path / "out"))
-    assert report.lines()[0] == (f"{tmp_path}/a.bin: 1 payload is no image (key 1); make-bin leaves their pairs out")
+    assert report.lines()[0] == (f"{tmp_path}/a.bin: 1 payload is not an image (key 1); make-bin skips their pairs")
     made = make_bin(str(tmp_path / "out/pairs.csv"), str(tmp_path / "b.bin"))
     assert (made.pairs, made.dropped) == (2, 1)
 
