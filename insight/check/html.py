@@ -1,4 +1,4 @@
-"""The report of a check as one HTML page that needs nothing else: pictures and charts are inside it."""
+"""The report of a check as one self-contained HTML page with pictures and charts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..errors import InsightError
 from ..pages.htmlpage import STYLE, data_uri
 from .rules import Finding, Sample
 
-_LARGEST_PICTURE = 256 << 10  # bytes of a sample that go into the page
-_BROKEN = ("undecodable-image", "truncated-image", "empty-image", "not-an-image")  # browsers show nothing of these
+_LARGEST_PICTURE = 256 << 10  # bytes; larger samples are not embedded
+_BROKEN = ("undecodable-image", "truncated-image", "empty-image", "not-an-image")  # browsers cannot show these
 
 _STYLE = """
 .mean { width: 8rem; image-rendering: auto; border-radius: 4px; display: block; margin-top: .5rem; }
@@ -40,7 +40,7 @@ def page(report) -> str:
         *map(_finding, report.findings),
     ]
     if not report.findings:
-        body.append('<p class="card">Nothing was found.</p>')
+        body.append('<p class="card">No findings.</p>')
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -69,7 +69,7 @@ def _facts(summary: Dict[str, Any], deep: bool) -> str:
             ("Formats", _listed(summary["kinds"])),
             ("File", f"{summary['rec_bytes'] / 1e6:,.1f} MB"),
         ]
-    rows.append(("Images were", "decoded" if deep else "sniffed by their headers"))
+    rows.append(("Images were", "decoded" if deep else "checked by their headers"))
     return '<dl class="facts card">' + "".join(_fact(name, value) for name, value in rows) + "</dl>"
 
 
@@ -99,7 +99,7 @@ def _charts(summary: Dict[str, Any], mean_face) -> str:
 
 
 def _bins(histogram: Iterable[Sequence[int]]) -> List[Tuple[str, int]]:
-    """Labelled bars; three or more empty bins in a row become one line of dots."""
+    """Labelled bars; three or more consecutive empty bins become one line of dots."""
     bars: List[Tuple[str, int]] = []
     for empty, group in groupby(histogram, key=lambda row: not row[2]):
         rows = [(f"{low:,}" if low >= high else f"{low:,}–{high:,}", count) for low, high, count in group]
@@ -108,7 +108,7 @@ def _bins(histogram: Iterable[Sequence[int]]) -> List[Tuple[str, int]]:
 
 
 def _chart(title: str, bars: List[Tuple[str, int]], unit: str) -> str:
-    """Horizontal bars, labels on the left and counts behind the bars."""
+    """Horizontal bars, labels on the left and counts after the bars."""
     widest = max((count for _, count in bars), default=0) or 1
     step, left, room = 22, 112, 180
     rows = []
@@ -157,7 +157,7 @@ def _picture(data: bytes, code: str) -> str:
 
 
 def _converted(data: bytes) -> Optional[str]:
-    """An image that browsers do not show, as one that they do; None where it cannot be decoded."""
+    """An image that browsers do not show, as a PNG; None if it cannot be decoded."""
     from ..images.pixels import decode_bgr
 
     try:

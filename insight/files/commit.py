@@ -126,9 +126,7 @@ def refuse_existing(folder: PathLike, names: Iterable[str]) -> None:
     ours = set(unfinished(folder))
     standing = [name for name in names if name not in ours and (folder / name).exists()]
     if standing:
-        raise InsightError(
-            f"{folder / standing[0]}: already exists; give another output, or --overwrite to replace it"
-        )
+        raise InsightError(f"{folder / standing[0]}: already exists; give another output, or --overwrite to replace it")
 
 
 def _make_room(folder: Path, names: Sequence[str], overwrite: bool) -> None:

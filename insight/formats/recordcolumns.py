@@ -63,7 +63,7 @@ class Columns(NamedTuple):
         keys[marks] = np.arange(images + 1, len(keys))
         return keys
 
-    def tells_keys(self) -> bool:
+    def has_original_keys(self) -> bool:
         """Whether :meth:`own_keys` are equivalent to the writer's keys.
 
         If every record is an image, any distinct keys are.

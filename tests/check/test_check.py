@@ -568,7 +568,7 @@ def test_json_report(faulty, tmp_path):
         assert RULES[finding["code"]][:2] == (finding["severity"], finding["rule"])
         assert "{" not in finding["remedy"]
     assert said["findings"][0]["remedy"] == (
-        f"`insight dataset-repair {faulty} --output {faulty}-repaired` leaves these images out and lists them"
+        f"`insight dataset-repair {faulty} --output {faulty}-repaired` skips and lists these images"
     )
     assert [f["keys"] for f in said["findings"]] == [[9], [6], [8]]
     assert said["summary"]["kinds"] == {"jpg": IMAGES - 1, "bin": 1}

@@ -122,7 +122,7 @@ class TestInPlace:
         assert cli.main(["dataset-repair", str(made.folder)]) == 1
         said = capsys.readouterr().out.splitlines()
         command = f"insight dataset-repair {made.folder} --output {made.folder}-repaired"
-        assert said[-1] == f"`{command}` leaves out and lists what is damaged"
+        assert said[-1] == f"`{command}` skips and lists damaged records"
         assert said[-2].startswith("faults of the .rec itself: offset ")
         with RecordFile(str(made.rec)) as records:
             assert sorted(records.keys.tolist()) == sorted({*range(IMAGES + PEOPLE + 1)} - {5})
@@ -180,7 +180,7 @@ class TestInPlace:
     @pytest.mark.parametrize("option", ["size", "keep_labels", "group", "deep"])
     def test_options_of_a_new_rec(self, made, option):
         made.write()
-        with pytest.raises(InsightError, match=r"is about a new \.rec; give --output DIR too"):
+        with pytest.raises(InsightError, match=r"applies to a new \.rec; give --output DIR too"):
             repair(str(made.folder), **{option: (112, 112) if option == "size" else True})
 
     def test_of_a_set_that_is_linked(self, made, tmp_path):
@@ -376,7 +376,7 @@ class TestIntoAFolder:
         """Left out on purpose, as far as anyone can tell: the others stay out, and are listed in a new .rec."""
         plain.write()
         plain.edit_idx(lambda lines: lines.pop(3))
-        assert into(plain).done[0].startswith("note: of the .idx: it names 11 of 12 records; the others stay out.")
+        assert into(plain).done[0].startswith("note: the .idx: it lists 11 of 12 records; the others are skipped.")
         assert os.path.samefile(plain.rec, tmp_path / "out/train.rec")
         assert len(images_of(tmp_path / "out")) == IMAGES - 1
         plain.rows[5][1] = GIF
@@ -481,7 +481,7 @@ IMAGE = b"x"
 def test_keys_without_an_idx(records, keys):
     found = columns(*records)
     assert found.own_keys().tolist() == keys
-    assert found.tells_keys() == (keys[0] == 1 or found.flags.max() == 0)
+    assert found.has_original_keys() == (keys[0] == 1 or found.flags.max() == 0)
 
 
 def test_which_records_hold_ranges():

@@ -304,7 +304,7 @@ def test_pairs_of_missing_images_are_left_out_and_listed(rooted, tmp_path):
     (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\n" + good)
     report = make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), image_root=str(rooted))
     assert report.lines()[1:] == [
-        f"  1 images cannot be used, 1 pairs with them were left out; see {tmp_path}/a.skipped.csv"
+        f"  1 images cannot be used, 1 pairs with them were skipped; see {tmp_path}/a.skipped.csv"
     ]
     (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\nBo/Bo_0003.jpg,none.jpg,1\n")
     with pytest.raises(
