@@ -72,8 +72,8 @@ def renew(path: str, diagnosis: Diagnosis, dry_run: bool, overwrite: bool) -> Tu
 def _refuse_without_keys(path: str, diagnosis: Diagnosis) -> None:
     if not diagnosis.original_keys:
         raise InsightError(
-            f"{diagnosis.layout.records.rec_path}: its records share numbers and fit no header record, so their keys are "
-            f"lost; `{remedies.into_new(path)}` renumbers them"
+            f"{diagnosis.layout.records.rec_path}: its records share numbers and fit no header record, so their keys "
+            f"are lost; `{remedies.into_new(path)}` renumbers them"
         )
 
 

@@ -121,7 +121,7 @@ class TestSet:
             "1 copies",
             "identities that are two people or more: 1 (labels 7)",
             f"{tmp_path}/out/train.rec: 12 images + 4 identity records + 1 header = 17 records; property 4,112,112",
-            f"each decision: {tmp_path}/out/clean.csv",
+            f"decisions: {tmp_path}/out/clean.csv",
         ]
 
     def test_each_image_stands_in_the_report(self, noisy, tmp_path):
@@ -167,7 +167,7 @@ class TestSet:
         payloads = write_set(tmp_path / "set", [[at(0), at(170)], [at(0, 1)]])
         report = cleaned(tmp_path)  # cosine to the centre between: cos 85 = 0.09
         assert payloads_of(tmp_path / "out") == payloads[1:]
-        assert "identities of which no image is left: 1" in report.lines()
+        assert "identities without a remaining image: 1" in report.lines()
 
     def test_nobody_left(self, tmp_path):
         write_set(tmp_path / "set", [[at(0), at(170)]])

@@ -63,7 +63,7 @@ class TestDecisions:
             f"{tmp_path}/a: 2 identities, 3 images: 2 kept",
             f"{tmp_path}/b: 3 identities, 5 images: 2 kept, 1 dropped",
             f"{tmp_path}/out/train.rec: 7 images + 4 identity records + 1 header = 12 records; property 4,112,112",
-            f"each decision: {tmp_path}/out/merge.csv",
+            f"decisions: {tmp_path}/out/merge.csv",
         ]
 
     def test_each_decision_stands_in_the_report(self, two, tmp_path):
@@ -130,7 +130,7 @@ class TestDecisions:
         assert report.notes == []
         write_set(tmp_path / "c", [[at(10)], [at(10, 1)], [at(0, 3)]])
         report = merged(tmp_path, "a,c", output="new")
-        assert report.lines()[0].startswith(f"{tmp_path}/c: 2 of 3 identities count as persons of other sets")
+        assert report.lines()[0].startswith(f"{tmp_path}/c: 2 of 3 identities match persons of other sets")
 
     def test_param1_of_0_compares_nothing(self, two, tmp_path):
         a, b = two
@@ -170,7 +170,7 @@ class TestPayloadsThatAreNoImages:
             f"{tmp_path}/a: 2 identities, 3 images: 2 kept",
             f"{b}: 4 identities, 7 images: 3 kept, 1 dropped",
             f"{tmp_path}/out/train.rec: 6 images + 5 identity records + 1 header = 12 records; property 5,112,112",
-            f"each decision: {tmp_path}/out/merge.csv",
+            f"decisions: {tmp_path}/out/merge.csv",
         ]
 
     def test_in_a_dry_run(self, odd, tmp_path):
@@ -431,7 +431,7 @@ def test_command(two, tmp_path, insight):
     status, out, err = insight("dataset-merge", "--include", "a,b", "--param1", "0", "--test", "5")
     assert (status, out.splitlines()[-1][:7]) == (0, "dry run")
     for arguments, message in (
-        (("--output", "new"), "error: --model: missing, and identities are to be compared"),
+        (("--output", "new"), "error: --model: missing, needed to compare identities"),
         (("--output", "out", "--param1", "0"), "error: out/train.rec: already exists"),
         (("--output", "new", "--mode", "1"), "error: unrecognized arguments: --mode 1"),
     ):
