@@ -169,7 +169,7 @@ class TestMachine:
         assert check.found == (
             "other processes take 2.4 of 8 CPUs: python (pid 12) 1.0, cc1plus (pid 7) 0.9, ld (pid 9) 0.3"
         )
-        assert check.remedy.endswith("stop the others, or train with OMP_NUM_THREADS=6")
+        assert check.remedy.endswith("stop other processes, or train with OMP_NUM_THREADS=6")
         idle(2.4)  # hidden from this user
         assert self.load().found == "other processes take 2.4 of 8 CPUs"
 
@@ -189,7 +189,7 @@ class TestMachine:
         """Four cores of eight CPUs: four threads find one each beside two others."""
         monkeypatch.setattr(machine, "physical_cores", lambda: 4)
         idle(2.0)
-        assert self.load().remedy.endswith("stop the others")
+        assert self.load().remedy.endswith("stop other processes")
 
     def test_threads(self, monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
@@ -346,7 +346,7 @@ class TestReport:
 
         monkeypatch.setattr(doctor, name, broken)
         report = doctor.examine()
-        assert any(check.found == "could not be made: PermissionError: sealed" for check in report.checks)
+        assert any(check.found == "failed: PermissionError: sealed" for check in report.checks)
         assert report.trains_on == ["cpu"]
 
     def test_plain_lines(self):

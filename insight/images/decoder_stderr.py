@@ -1,7 +1,7 @@
-"""Capture what image decoders print on stderr.
+"""Capture the output of image decoders on stderr.
 
 OpenCV's decoders print their warnings and do not return them. During a call, file descriptor 2 is a temporary
-file; lines that other code wrote meanwhile are written to the real stderr afterwards.
+file; lines of other code are written to the real stderr afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _scratch: List[_Scratch] = []  # the temporary file, once it is needed
 def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
     """Call a function and capture the lines that an image decoder prints.
 
-    Calls from several threads run one after the other, so this is for images that may be damaged.
+    Calls from several threads run one after the other, so use it only for images that may be damaged.
 
     Returns
     -------

@@ -190,7 +190,7 @@ def test_arrays_of_another_make_are_told(tmp_path):
             load(tmp_path / "a.npz")
     with open(tmp_path / "a.npz", "wb") as out:
         np.save(out, good["embeddings"])
-    with pytest.raises(InsightError, match="a.npz: not an .npz that embed wrote .no zip archive"):
+    with pytest.raises(InsightError, match="a.npz: not an .npz that embed wrote .not a zip archive"):
         load(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", **good)
     assert load(tmp_path / "a.npz").keys.tolist() == ["a", "b"]
@@ -237,7 +237,7 @@ def test_what_is_read_is_not_replaced(spec, tmp_path, capsys):
     before = faces.read_bytes()
     arguments = ["--model", spec, "--input", str(faces), "--output"]
     assert run_command("embed", [*arguments, str(faces)]) == 2
-    assert f"--output {faces}: is read, too" in capsys.readouterr().err
+    assert f"--output {faces}: is an input, too" in capsys.readouterr().err
     assert faces.read_bytes() == before
     ours = str(tmp_path / "e.npz")
     assert run_command("embed", [*arguments, ours, "--compare", str(tmp_path / "none.npz")]) == 2
@@ -245,7 +245,7 @@ def test_what_is_read_is_not_replaced(spec, tmp_path, capsys):
     assert sorted(tmp_path.iterdir()) == [faces]  # told before anything was embedded
     assert run_command("embed", [*arguments, ours]) == 0
     assert run_command("embed", [*arguments, ours, "--compare", ours]) == 2  # it would agree with itself
-    assert f"--output {ours}: is read, too" in capsys.readouterr().err
+    assert f"--output {ours}: is an input, too" in capsys.readouterr().err
 
 
 def test_the_command_leaves_no_file_behind_an_error(spec, tmp_path, capsys):

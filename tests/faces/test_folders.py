@@ -222,7 +222,7 @@ class TestWhileReading:
         for call in (lambda: source.read(1), lambda: source.pixels(1, odd_folders.SIZE)):
             with pytest.raises(InsightError, match=r"faces/a/1\.jpg: no such file; remove it or replace it, then run"):
                 call()
-        with pytest.raises(InsightError, match=r"faces/a/1\.jpg: No such file or directory; it was there when"):
+        with pytest.raises(InsightError, match=r"faces/a/1\.jpg: No such file or directory; it existed when"):
             source.digest()
 
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT])
@@ -231,7 +231,7 @@ class TestWhileReading:
         root = people(tmp_path / "faces", {"a": 1, "b": 1})
         monkeypatch.setattr(files, "read_head", _raiser(number))
         (root / "a/0").write_bytes(picture(0))
-        with pytest.raises(InsightError, match=r"faces/a/0.*: cannot be read \(.*\); mend that, then run again"):
+        with pytest.raises(InsightError, match=r"faces/a/0.*: cannot be read \(.*\); fix that, then run again"):
             read_identities(str(root), for_list)
         scandir = os.scandir
         monkeypatch.setattr(os, "scandir", lambda path: scandir(path) if path == str(root) else _raiser(number)(path))

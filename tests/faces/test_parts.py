@@ -120,7 +120,7 @@ def test_a_stopped_run_says_where_it_goes_on(work, capsys):
     assert names(parts) == ["begun.json", *(f"part-{i:012d}.npy" for i in (0, 4, 8))]
     (parts / ".part-000000000012.npy.999999999.partial").write_bytes(b"half")  # as a kill leaves it
     run(work, part_seconds=30.0)
-    assert f"e.npz: going on behind 12 of {COUNT} images" in capsys.readouterr().err
+    assert f"e.npz: resuming after 12 of {COUNT} images" in capsys.readouterr().err
     assert load(work / "e.npz").embeddings.shape == (COUNT, 4)
     assert not parts.exists()
 
@@ -165,7 +165,7 @@ def test_it_refuses_to_go_on_with_anything_else(work, change, options, message):
     before = names(parts)
     if change:
         change(work)
-    with pytest.raises(InsightError, match=f"e.npz.parts: {message} give what it was begun with .* or remove the fold"):
+    with pytest.raises(InsightError, match=f"e.npz.parts: {message} give the same again to resume, or remove the fold"):
         run(work, **options)
     assert names(parts) == before
     assert not (work / "e.npz").exists()
@@ -182,7 +182,7 @@ def test_another_batch_size_is_refused(work):
 def test_a_folder_of_someone_elses_is_left_alone(work):
     (work / "e.npz.parts").mkdir()
     (work / "e.npz.parts/mine.txt").write_text("x")
-    with pytest.raises(InsightError, match=r"e.npz.parts: is not of an embed that was cut off"):
+    with pytest.raises(InsightError, match=r"e.npz.parts: is not a folder of embed.s parts"):
         run(work)
     assert names(work / "e.npz.parts") == ["mine.txt"]
 
@@ -191,7 +191,7 @@ def test_two_runs_do_not_write_the_same_parts(work):
     stopped(work)
 
     def meanwhile(images):
-        with pytest.raises(InsightError, match="another run writes it"):
+        with pytest.raises(InsightError, match="another run is writing it"):
             run(work)
         return network(images)
 

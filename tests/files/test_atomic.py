@@ -59,10 +59,10 @@ def test_folders_and_files_in_the_way(tmp_path):
     (tmp_path / "file").touch()
     assert make_folder(tmp_path / "a/b") == tmp_path / "a/b"
     for folder in ("file", "file/a/b"):
-        with pytest.raises(InsightError, match=r"file: a file, and a folder is needed there"):
+        with pytest.raises(InsightError, match=r"file: a file, want a folder"):
             make_folder(tmp_path / folder)
     with (
-        pytest.raises(InsightError, match="a: a folder, and a file is to be written"),
+        pytest.raises(InsightError, match="a: a folder, want a file to write"),
         temporary_beside(tmp_path / "a"),
     ):
         pass
@@ -71,10 +71,10 @@ def test_folders_and_files_in_the_way(tmp_path):
 @pytest.mark.parametrize(
     "path, message",
     [
-        ("folder", "--output {0}/folder: a folder, and a file is to be written"),
-        ("file/x/a.txt", "{0}/file: a file, and a folder is needed there"),
-        ("folder/../file", "--output {0}/folder/../file: is read, too, and would be replaced"),
-        ("link", "--output {0}/link: is read, too"),
+        ("folder", "--output {0}/folder: a folder, want a file to write"),
+        ("file/x/a.txt", "{0}/file: a file, want a folder"),
+        ("folder/../file", "--output {0}/folder/../file: is an input, too, and would be replaced"),
+        ("link", "--output {0}/link: is an input, too"),
         ("pipe", "--output {0}/pipe: a device or a pipe"),
     ],
 )

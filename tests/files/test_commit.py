@@ -68,7 +68,7 @@ def test_a_folder_in_the_way_is_an_error_and_the_old_files_stay(tmp_path, name):
             for each in [*NAMES, "extra.csv"]:
                 staging.path(each).write_text("2")
 
-    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written"):
+    with pytest.raises(InsightError, match=f"{name}: a folder, want a file to write"):
         write_over()
     (tmp_path / name).rmdir()
     assert contents(tmp_path) == {each: "1" for each in NAMES if each != name}
@@ -150,7 +150,7 @@ def test_a_folder_is_never_replaced(tmp_path, name):
             for each in [*NAMES, "extra.csv"]:
                 staging.path(each).write_text("new")
 
-    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written"):
+    with pytest.raises(InsightError, match=f"{name}: a folder, want a file to write"):
         overwrite()
     assert sorted(tmp_path.iterdir()) == before
     assert all(path.is_dir() or path.read_text() == "old" for path in before)

@@ -281,7 +281,7 @@ def test_lists_that_cannot_be_packed(tmp_path, text, message):
 def test_an_output_that_is_a_file(two_lists, tmp_path):
     (tmp_path / "file").write_text("mine")
     for output in ("file", "file/set"):
-        with pytest.raises(InsightError, match="file: a file, and a folder is needed there; give another output"):
+        with pytest.raises(InsightError, match="file: a file, want a folder; give another output"):
             pack(str(two_lists / "train.lst"), str(tmp_path / output))
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -147,10 +147,10 @@ def test_lists_that_stand_there(people, tmp_path):
 def test_outputs_that_are_folders_or_below_files(people, tmp_path):
     folder = str(people({"a": 1}))
     (tmp_path / "dir.lst").mkdir()
-    with pytest.raises(InsightError, match=r"dir\.lst: a folder, and a file is to be written"):
+    with pytest.raises(InsightError, match=r"dir\.lst: a folder, want a file to write"):
         folder_to_lists(folder, str(tmp_path / "dir.lst"), overwrite=True)
     (tmp_path / "file").touch()
-    with pytest.raises(InsightError, match="file: a file, and a folder is needed there"):
+    with pytest.raises(InsightError, match="file: a file, want a folder"):
         folder_to_lists(folder, str(tmp_path / "file/a.lst"))
 
 
