@@ -16,7 +16,7 @@ class Rec:
     """A set in the making: lists of [key, payload, label, id], as face2rec would write them."""
 
     def __init__(self, folder, layout="indexed"):
-        self.folder, self.said = folder, Property(PEOPLE, 112, 112)
+        self.folder, self.property = folder, Property(PEOPLE, 112, 112)
         if layout == "plain":
             self.rows = [[i, data, i // EACH, i] for i, data in enumerate(CLEAN)]
             return
@@ -30,8 +30,8 @@ class Rec:
         with RecordWriter(str(self.folder / "train.rec")) as out:
             for row in self.rows:
                 out.write(*row)
-        if self.said is not None:
-            write_property(self.folder, self.said)
+        if self.property is not None:
+            write_property(self.folder, self.property)
 
     @property
     def rec(self):

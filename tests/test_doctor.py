@@ -36,7 +36,7 @@ class TestGpus:
     def check(self, *cards, builds=("mxnet-cu112",), cuda=(12, 2), on_bus=True):
         return list(gpus.check_gpus({"gpus": list(cards), "cuda": list(cuda)}, list(builds), on_bus))
 
-    def test_a_card_that_fits(self):
+    def test_a_supported_card(self):
         checks = self.check(gpu(8, 6, name="RTX 3090"))
         assert statuses(checks) == {"driver": OK, "gpu(0)": OK}
         assert checks[1].found == "RTX 3090, 24 GiB, compute capability 8.6"
@@ -46,7 +46,7 @@ class TestGpus:
         assert statuses(checks) == {"driver": OK, "gpu(0)": OK, "gpu(1)": FAIL}
         assert "H100" in remedies(checks)["gpu(1)"]
 
-    def test_the_cpu_build_leaves_a_card_idle(self):
+    def test_the_cpu_build_does_not_use_a_card(self):
         checks = self.check(gpu(8, 6), builds=["mxnet"])
         assert statuses(checks)["gpu(0)"] == WARN
         assert remedies(checks)["gpu(0)"] == "run: pip uninstall -y mxnet, then pip install -e '.[cu112]'"
@@ -66,7 +66,7 @@ class TestGpus:
     @pytest.mark.parametrize(
         ("builds", "on_bus"), [(["mxnet"], True), (["mxnet-cu112"], False), (["mxnet-cu112"], True)]
     )
-    def test_wanted_and_out_of_reach(self, builds, on_bus):
+    def test_a_cuda_build_without_a_usable_gpu(self, builds, on_bus):
         asked = {"gpus": [], "error": "libcuda.so.1: cannot open shared object file"}
         (check,) = gpus.check_gpus(asked, builds, on_bus)
         assert check.status == WARN
@@ -74,7 +74,7 @@ class TestGpus:
         assert "apt-get install nvidia-driver" in check.remedy
         assert ("'.[cpu]'" in check.remedy) == (builds == ["mxnet-cu112"])
 
-    def test_what_is_tried(self):
+    def test_devices_to_try(self):
         asked = {"gpus": [gpu(9, 0), gpu(8, 6), gpu(3, 5), gpu(8, 9)]}
         assert gpus.devices_to_try(asked, ["mxnet-cu112"]) == ["gpu(1)", "gpu(3)"]
         assert gpus.devices_to_try(asked, ["mxnet"]) == []
@@ -162,7 +162,7 @@ class TestMachine:
         assert (self.load().status, self.load().found) == (OK, "other processes take 0.3 of 8 CPUs")
         assert self.load().remedy == ""
 
-    def test_a_busy_machine_names_who_and_what_to_do(self, idle):
+    def test_a_busy_machine_lists_processes_and_the_remedy(self, idle):
         idle(2.4, ("python", 12, 1.02), ("cc1plus", 7, 0.94), ("ld", 9, 0.3), ("sh", 3, 0.1))
         check = self.load()
         assert check.status == WARN
@@ -173,7 +173,7 @@ class TestMachine:
         idle(2.4)  # hidden from this user
         assert self.load().found == "other processes take 2.4 of 8 CPUs"
 
-    def test_where_nobody_says_how_busy_it_is(self, idle):
+    def test_where_the_load_is_unknown(self, idle):
         idle(None)
         assert "load" not in statuses(machine.check_resources())
 
@@ -219,9 +219,9 @@ class TestMachine:
         monkeypatch.setenv("MXNET_ENGINE_TYPE", "NaiveEngine")
         monkeypatch.setenv("SECRET_OMP_KEY", "x")
         monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX2")
-        found = {check.name: check.found for check in machine.check_machine()}["settings"]
-        assert "MXNET_ENGINE_TYPE=NaiveEngine" in found and "DNNL_MAX_CPU_ISA=AVX2" in found
-        assert "SECRET" not in found
+        value = {check.name: check.found for check in machine.check_machine()}["settings"]
+        assert "MXNET_ENGINE_TYPE=NaiveEngine" in value and "DNNL_MAX_CPU_ISA=AVX2" in value
+        assert "SECRET" not in value
 
 
 class TestChild:
@@ -234,7 +234,7 @@ class TestChild:
         """
         assert child.run_child(code, 30) == ([{"a": 1}], "")
 
-    def test_says_how_far_a_hung_child_came(self):
+    def test_reports_the_last_stage_of_a_hung_child(self):
         start = time.monotonic()
         lines, death = child.run_child("import time; print('{\"a\": 1}', flush=True); time.sleep(60)", 1)
         assert (lines, death) == ([{"a": 1}], "gave no answer within 1 s")
@@ -295,24 +295,24 @@ class TestTrial:
         assert "CUDA_VISIBLE_DEVICES=" in check.remedy
 
     @pytest.mark.parametrize(
-        ("half", "found"),
+        ("half", "value"),
         [
             (1.0, "convolves 2.0 times as fast as in float32"),
             (8.0, "convolves 0.2 times as fast as in float32: train in float32"),
             (None, "not on this processor: train in float32"),
         ],
     )
-    def test_bfloat16(self, monkeypatch, half, found):
+    def test_bfloat16(self, monkeypatch, half, value):
         seconds = [2.0, half]  # of float32 first
 
         def quickest(mx, data, weight):
-            found = seconds.pop(0)
-            if found is None:
+            duration = seconds.pop(0)
+            if duration is None:
                 raise mx.MXNetError("could not create a primitive descriptor iterator")
-            return found
+            return duration
 
         monkeypatch.setattr(attempt, "_quickest", quickest)
-        assert attempt._bfloat16("cpu") == found
+        assert attempt._bfloat16("cpu") == value
 
     def test_a_network_that_does_not_learn(self, monkeypatch):
         monkeypatch.setattr(attempt, "_step", lambda *args: float("nan"))
@@ -330,7 +330,7 @@ class TestReport:
         monkeypatch.setattr(doctor, "installed_builds", lambda: ["mxnet-cu112"])
         return answers
 
-    def test_trains_on_what_has_trained(self, quick):
+    def test_trains_on_lists_devices_that_trained(self, quick):
         report = doctor.examine()
         assert report.trains_on == ["cpu"]
         assert statuses(report.checks)["gpu(0)"] == FAIL
@@ -340,7 +340,7 @@ class TestReport:
     @pytest.mark.parametrize(
         "name", ["check_machine", "check_resources", "requirements", "query_gpus", "installed_builds"]
     )
-    def test_a_check_that_breaks_is_a_line(self, quick, monkeypatch, name):
+    def test_a_check_that_raises_is_a_line(self, quick, monkeypatch, name):
         def broken():
             raise PermissionError("sealed")
 

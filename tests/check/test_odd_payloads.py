@@ -23,19 +23,19 @@ def write_set(folder, payloads):
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_what_opencv_decodes_is_an_image(tmp_path, deep):
+def test_payloads_that_opencv_decodes_are_images(tmp_path, deep):
     kinds = (".webp", ".bmp", ".tif", ".ppm", ".pgm", ".ras")
     payloads = [encode(face(i)[:, :, 0] if kind == ".pgm" else face(i), kind) for i, kind in enumerate(kinds)]
     write_set(tmp_path / "set", payloads)
     page = tmp_path / "c.html"
     report = check(str(tmp_path / "set"), deep=deep, html_path=str(page)).as_dict()
-    found = {finding["code"]: finding for finding in report["findings"]}
-    assert found["unusual-encoding"]["count"] == len(kinds)
-    assert not {"not-an-image", "image-size", "undecodable-image"} & set(found)
+    findings = {finding["code"]: finding for finding in report["findings"]}
+    assert findings["unusual-encoding"]["count"] == len(kinds)
+    assert not {"not-an-image", "image-size", "undecodable-image"} & set(findings)
     assert page.read_text().count("data:image/") >= len(kinds)  # those that browsers do not show are converted
 
 
-def test_what_opencv_does_not_decode_is_named(tmp_path):
+def test_payloads_that_opencv_does_not_decode_are_named(tmp_path):
     payloads = [b"GIF89a\1\0\1\0", b"\0\0\0\x18ftypheic\0\0\0\0", b"text", encode(face(0))]
     write_set(tmp_path / "set", payloads)
     report = check(str(tmp_path / "set"), json_path=str(tmp_path / "c.json")).as_dict()

@@ -66,7 +66,7 @@ class TestDecisions:
             f"decisions: {tmp_path}/out/merge.csv",
         ]
 
-    def test_each_decision_stands_in_the_report(self, two, tmp_path):
+    def test_each_decision_is_in_the_report(self, two, tmp_path):
         merged(tmp_path)
         a, b = str(tmp_path / "a"), str(tmp_path / "b")
         nothing = {"excluded_by": "", "excluded_item": "", "excluded_cosine": ""}
@@ -90,7 +90,7 @@ class TestDecisions:
         merged(tmp_path, param1=1.0)
         assert decisions(tmp_path / "out/merge.csv") == ["keep", "drop", "keep"]
 
-    def test_whoever_was_dropped_is_not_compared_with(self, tmp_path):
+    def test_dropped_identities_are_not_compared_with(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)]])
         write_set(tmp_path / "b", [[at(60)], [at(0, 1)]])
         write_set(tmp_path / "c", [[at(120)]])  # like b's first (0.5), which went; unlike a's (-0.5)
@@ -124,7 +124,7 @@ class TestDecisions:
         merged(tmp_path, "a", output="pooled", within=True, on_overlap="pool")
         assert payloads_of(tmp_path / "pooled") == [a[0] + a[2] + a[3], a[1]]
 
-    def test_a_threshold_that_is_too_low_is_suspected(self, two, tmp_path):
+    def test_a_threshold_that_is_probably_too_low_is_noted(self, two, tmp_path):
         report = merged(tmp_path, param1=0.25)
         assert decisions(tmp_path / "out/merge.csv") == ["keep", "keep", "drop", "keep", "keep"]
         assert report.notes == []
@@ -139,7 +139,7 @@ class TestDecisions:
         assert {row["cosine"] for row in rows(tmp_path / "out/merge.csv")} == {""}
 
 
-class TestPayloadsThatAreNoImages:
+class TestPayloadsThatAreNotImages:
     """b: an empty one, one of another kind, an identity of nothing else."""
 
     GIF = b"GIF89a" + bytes(20)
@@ -151,7 +151,7 @@ class TestPayloadsThatAreNoImages:
         b = write_set(tmp_path / "b", [[b"", at(1)], [self.GIF, b""], [at(2)], [at(3), self.GIF]])
         return [*a, b[0][1:], b[2], b[3][:1]]
 
-    def test_are_left_out_and_listed(self, odd, tmp_path):
+    def test_are_skipped_and_listed(self, odd, tmp_path):
         report = merged(tmp_path, param1=0, embed=None)
         assert payloads_of(tmp_path / "out") == odd
         assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec", "train.skipped.csv"]
@@ -180,25 +180,25 @@ class TestPayloadsThatAreNoImages:
         assert decisions(tmp_path / "r.csv") == ["keep", "keep", "keep", "drop", "keep", "keep"]
         assert not (tmp_path / "out").exists()
 
-    def test_the_list_goes_where_there_are_none_any_more(self, odd, tmp_path):
+    def test_an_old_list_is_removed_if_there_are_none(self, odd, tmp_path):
         merged(tmp_path, param1=0, embed=None)
         merged(tmp_path, "a", param1=0, embed=None, overwrite=True)
         assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec"]
 
-    def test_with_a_model_are_refused_before_it_works(self, odd, tmp_path):
+    def test_with_a_model_raise_before_the_work(self, odd, tmp_path):
         def embed(path):
             raise AssertionError("embedded")
 
-        says = (
+        expected_message = (
             r"b/train\.rec: 4 payloads are not images \(keys 1, 3, 4, 7\), and a network cannot embed them; `insight "
         )
-        with pytest.raises(InsightError, match=says):
+        with pytest.raises(InsightError, match=expected_message):
             merged(tmp_path, embed=embed)
-        with pytest.raises(InsightError, match=says):
+        with pytest.raises(InsightError, match=expected_message):
             merged(tmp_path, "a", exclude=["b"], param1=0)
         merged(tmp_path, "b", param1=0, embed=embed)  # a model that nothing needs
 
-    def test_nothing_else(self, tmp_path):
+    def test_a_set_without_any_image(self, tmp_path):
         write_set(tmp_path / "a", [[b""], [self.GIF]])
         with pytest.raises(InsightError, match="no payload of these sets is an image; the first, key 1: empty-image"):
             merged(tmp_path, "a", param1=0, embed=None)
@@ -214,8 +214,8 @@ class TestExclude:
         assert payloads_of(tmp_path / "out") == [a[0], b[2]]  # a's second: from the first set as well
         table = rows(tmp_path / "out/merge.csv")
         assert [row["decision"] for row in table] == ["keep", "exclude", "drop", "exclude", "keep"]
-        found = [table[1][name] for name in ("excluded_by", "excluded_item", "excluded_cosine", "new_label")]
-        assert found == [str(tmp_path / "x.bin"), "1", "0.4100", ""]
+        result = [table[1][name] for name in ("excluded_by", "excluded_item", "excluded_cosine", "new_label")]
+        assert result == [str(tmp_path / "x.bin"), "1", "0.4100", ""]
         assert report.lines()[:2] == [
             f"{tmp_path}/a: 2 identities, 3 images: 1 kept, 1 excluded",
             f"{tmp_path}/b: 3 identities, 5 images: 1 kept, 1 dropped, 1 excluded",
@@ -244,7 +244,7 @@ class TestExclude:
         assert (table[1]["excluded_by"], table[1]["excluded_item"]) == (str(tmp_path / "y.bin"), "1")
         assert (table[4]["excluded_by"], table[4]["excluded_item"]) == (str(tmp_path / "x/train.rec"), "3")
 
-    def test_a_pool_goes_whole(self, tmp_path):
+    def test_a_pool_is_removed_completely(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)], [at(0, 1)]])
         b = write_set(tmp_path / "b", [[at(60)], [at(0, 2)]])
         write_set(tmp_path / "x", [[at(100)]])  # like b's first (0.77), unlike a's (-0.17)
@@ -258,7 +258,7 @@ class TestExclude:
         merged(tmp_path, "a", exclude=["x.bin"], param1=0)
         assert payloads_of(tmp_path / "out") == a[:2]
 
-    def test_everybody(self, tmp_path):
+    def test_all_identities_excluded(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)]])
         with pytest.raises(InsightError, match="out: no identity is left"):
             merged(tmp_path, "a", exclude=["a"])
@@ -317,7 +317,7 @@ class TestFiles:
         assert len(payloads_of(tmp_path / "out")) == 4
         assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec"]
 
-    def test_what_stands_there_is_kept_and_told_before_the_work(self, two, tmp_path):
+    def test_existing_outputs_are_kept_and_raise_before_the_work(self, two, tmp_path):
         merged(tmp_path)
         before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
 
@@ -393,35 +393,35 @@ class TestBlocks:
     def test_nearest(self, unit, monkeypatch, queries, targets):
         monkeypatch.setattr(centres, "QUERY_ROWS", queries)
         monkeypatch.setattr(centres, "TARGET_ROWS", targets)
-        standing = np.arange(50) % 3 > 0
-        index, cosine = nearest(unit[50:], unit[:50], standing)
+        eligible = np.arange(50) % 3 > 0
+        index, cosine = nearest(unit[50:], unit[:50], eligible)
         for i, vector in enumerate(unit[50:]):
             best = max((j for j in range(50) if j % 3), key=lambda j: float(vector @ unit[j]))
             assert (index[i], cosine[i]) == (best, pytest.approx(float(vector @ unit[best]), abs=1e-6))
 
-    def test_nobody_to_be_near(self, unit):
-        for targets, standing in ((unit[:0], None), (unit[:5], np.zeros(5, bool))):
-            index, cosine = nearest(unit, targets, standing)
+    def test_without_targets(self, unit):
+        for targets, eligible in ((unit[:0], None), (unit[:5], np.zeros(5, bool))):
+            index, cosine = nearest(unit, targets, eligible)
             assert set(index.tolist()) == {-1}
             assert set(cosine.tolist()) == {-np.inf}
 
     @pytest.mark.parametrize("rows", [1, 7, 1000])
     @pytest.mark.parametrize("within", [False, True])
-    @pytest.mark.parametrize("stays", [False, True])
-    def test_matching(self, unit, monkeypatch, rows, within, stays):
+    @pytest.mark.parametrize("pooled", [False, True])
+    def test_matching(self, unit, monkeypatch, rows, within, pooled):
         monkeypatch.setattr(centres, "QUERY_ROWS", rows)
-        standing = np.arange(90) % 4 > 0
-        standing[30:] = False
-        expected, kept = [], standing.copy()
+        eligible = np.arange(90) % 4 > 0
+        eligible[30:] = False
+        expected, kept = [], eligible.copy()
         for i in range(30, 90):
             known = [j for j in range(i if within else 30) if kept[j]]
             best = max(known, key=lambda j: float(unit[i] @ unit[j]))
             expected.append(best)
-            kept[i] = stays or float(unit[i] @ unit[best]) < 0.7
-        found = match_earlier(unit, 30, 90, standing, 0.7, within, stays)
-        assert found.index.tolist() == expected
-        assert standing.tolist() == kept.tolist()
-        assert 0 < kept[30:].sum() < 60 or stays
+            kept[i] = pooled or float(unit[i] @ unit[best]) < 0.7
+        result = match_earlier(unit, 30, 90, eligible, 0.7, within, pooled)
+        assert result.index.tolist() == expected
+        assert eligible.tolist() == kept.tolist()
+        assert 0 < kept[30:].sum() < 60 or pooled
 
 
 def test_command(two, tmp_path, insight):
@@ -456,7 +456,7 @@ def cut(real_data, tmp_path_factory):
     shared = rng.permutation(sorted(name for name in photos if len(photos[name]) >= 4))[:SHARED]
     others = rng.permutation(sorted(set(photos) - set(shared)))[:OTHERS]
     for name, own, part in (("a", others[::2], slice(0, 2)), ("b", others[1::2], slice(2, 4))):
-        people = [photos[who][part] for who in shared] + [photos[who][:2] for who in own]
+        people = [photos[person][part] for person in shared] + [photos[person][:2] for person in own]
         images = [(label, data) for label, person in enumerate(people) for data in person]
         with RecordWriter(str(root / f"{name}/train.rec")) as writer:
             for key, (label, data) in enumerate(images):
@@ -465,19 +465,19 @@ def cut(real_data, tmp_path_factory):
     return root
 
 
-def test_who_is_found_among_real_faces(cut, model_y1):
+def test_shared_people_among_real_faces(cut, model_y1):
     embed = remembered(embedder(",".join(map(str, model_y1)), None))
-    found = {}
+    result = {}
     for param1 in (0.3, 0.4, 0.5):
         options = {"dry_run": True, "report": str(cut / "what.csv"), "overwrite": True}
         merge([str(cut / "a"), str(cut / "b")], None, embed=embed, rules=Rules(param1), **options)
         table = [row for row in rows(cut / "what.csv") if row["set"] == str(cut / "b")]
         same, other = table[:SHARED], table[SHARED:]
         right = sum(row["decision"] == "drop" and row["nearest_label"] == row["label"] for row in same)
-        found[param1] = right, sum(row["decision"] == "drop" for row in other)
-    print(f"found of {SHARED}, dropped of {OTHERS // 2} others, by param1: {found}")
-    assert any(right >= 0.97 * SHARED and wrong <= 0.01 * OTHERS / 2 for right, wrong in found.values())
-    assert found[0.3][1] > found[0.5][1]  # 128 numbers: this network needs more than InsightFace's 0.3
+        result[param1] = right, sum(row["decision"] == "drop" for row in other)
+    print(f"found of {SHARED}, dropped of {OTHERS // 2} others, by param1: {result}")
+    assert any(right >= 0.97 * SHARED and wrong <= 0.01 * OTHERS / 2 for right, wrong in result.values())
+    assert result[0.3][1] > result[0.5][1]  # 128 numbers: this network needs more than InsightFace's 0.3
 
 
 def remembered(embed):

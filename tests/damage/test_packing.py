@@ -41,7 +41,7 @@ def payloads(folder):
         return [bytes(records.payload(i)) for i in range(len(records))]
 
 
-def test_what_the_decoder_reports_is_skipped_and_listed(faces, lst, insight, tmp_path):
+def test_images_with_warnings_are_skipped_and_listed(faces, lst, insight, tmp_path):
     status, out, err = insight("face2rec", lst, "--output", "set")
     assert (status, err) == (0, "")
     listed = rows(tmp_path / "set/train.skipped.csv")
@@ -66,7 +66,7 @@ def test_damaged_images_are_kept_and_listed(faces, lst, insight, tmp_path):
     assert sorted(os.listdir(tmp_path / "set")) == ["property", "train.idx", "train.rec"]
 
 
-def test_the_first_damaged_image_stops_where_that_is_asked_for(faces, lst, insight, tmp_path):
+def test_the_first_damaged_image_raises_with_damaged_fail(faces, lst, insight, tmp_path):
     status, out, err = insight("face2rec", lst, "--output", "set", "--damaged", "fail")
     name = next(name for name in faces.files if name in faces.damaged)
     assert (status, out) == (2, "")
@@ -85,7 +85,7 @@ def test_without_the_check(faces, lst, insight, tmp_path):
 
 @pytest.mark.parametrize("layout", ["indexed", "plain"])
 @pytest.mark.parametrize("damaged", ["skip", "keep"])
-def test_nothing_depends_on_the_workers(faces, tmp_path, monkeypatch, layout, damaged):
+def test_results_do_not_depend_on_the_workers(faces, tmp_path, monkeypatch, layout, damaged):
     """Copied, converted, damaged and refused files; one, two and five workers, processes and threads."""
     lines = [f"1\t{faces.folder}/{name}\t{name[0]}\n" for name in faces.files]
     for number in range(6):
@@ -175,7 +175,7 @@ def test_large_images_are_copied_too(tmp_path, monkeypatch):
     assert [outcome.payload for _, outcome in got] == files
 
 
-def test_most_chunks_of_middling_images_are_written_at_once(tmp_path):
+def test_most_chunks_of_medium_images_are_written_at_once(tmp_path):
     """A file that does not fit behind the others goes to the next slot; only the first is met unprepared."""
     data = made.jpeg(0, 200, 200, QUALITY=100)
     assert 30_000 < len(data) < 100_000
@@ -187,7 +187,7 @@ def test_most_chunks_of_middling_images_are_written_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("check", ["decode", "headers"])
-def test_a_payload_with_recordio_s_magic_number_is_framed_in_parts(tmp_path, check):
+def test_a_payload_with_the_magic_number_is_framed_in_parts(tmp_path, check):
     data = [made.jpeg(number) for number in range(3)]
     for shift in range(4):  # it counts only at a multiple of 4
         comment = bytes(shift) + MAGIC_BYTES * 2 + bytes(8)
@@ -205,7 +205,7 @@ def test_a_payload_with_recordio_s_magic_number_is_framed_in_parts(tmp_path, che
             assert (tmp_path / f"set/train.{ending}").read_bytes() == (tmp_path / f"one.{ending}").read_bytes(), shift
 
 
-def test_headers_of_another_encoder_in_turn(tmp_path):
+def test_alternating_headers_of_two_encoders(tmp_path):
     """Files that begin as one that fitted, and are of another size, orientation or end."""
     plain, other = made.jpeg(0), made.jpeg(1, QUALITY=50)
     files = [plain, other, plain, plain[:-40], other, made.jpeg(2, 96, 112), other[:300], plain + b"\0", b"\xff\xd8"]

@@ -81,20 +81,20 @@ def test_a_check_does_not_depend_on_the_workers(record_set):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_loader_tells_of_each_record_once_in_the_order_of_the_batches(faces, record_set, workers, capfd):
+def test_the_loader_reports_each_record_once_in_the_order_of_the_batches(faces, record_set, workers, capfd):
     keys = damaged_keys(faces)
-    told = []
+    reported = []
     with FaceSet.open(str(record_set)) as records:
-        loader = Loader(records, 4, seed=3, workers=workers, on_damage=lambda key, words: told.append((key, words)))
+        loader = Loader(records, 4, seed=3, workers=workers, on_damage=lambda key, words: reported.append((key, words)))
         batches = loader.batches()
         order = []
         for _ in range(3 * loader.batches_per_epoch):
             batch = next(batches)
             order += [key for key in batch.keys.tolist() if key in keys and key not in order]
-            assert [key for key, _ in told] == order
+            assert [key for key, _ in reported] == order
         batches.close()
-    assert dict(told) == {key: keys[key] for key in order}
-    assert len(told) == len(loader.damage) == len(order) > 5
+    assert dict(reported) == {key: keys[key] for key in order}
+    assert len(reported) == len(loader.damage) == len(order) > 5
     assert capfd.readouterr() == ("", "")
 
 

@@ -69,12 +69,12 @@ def names(folder):
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_it_is_the_file_that_save_writes(work):
+def test_the_result_equals_that_of_save(work):
     assert run(work, part_seconds=0.0) == (COUNT, 4)
     save(work / "whole.npz", embed(network, image_source(work / "p.bin"), SIZE, "none", 4))
     assert (work / "e.npz").read_bytes() == (work / "whole.npz").read_bytes()
-    with np.load(work / "e.npz", allow_pickle=False) as held:
-        assert {name: (held[name].dtype.kind, held[name].shape) for name in held.files} == {
+    with np.load(work / "e.npz", allow_pickle=False) as stored:
+        assert {name: (stored[name].dtype.kind, stored[name].shape) for name in stored.files} == {
             "embeddings": ("f", (COUNT, 4)),
             "keys": ("U", (COUNT,)),
             "labels": ("i", (COUNT,)),
@@ -87,7 +87,7 @@ def test_a_short_run_writes_no_part(work, monkeypatch):
     assert run(work, part_seconds=30.0) == (COUNT, 4)
 
 
-def test_a_killed_run_goes_on(work):
+def test_a_killed_run_resumes(work):
     run(work, output="straight.npz")
     child = f"""
         import sys, time
@@ -107,15 +107,15 @@ def test_a_killed_run_goes_on(work):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (work / "e.npz").exists()
-    held = len([name for name in names(parts) if name.startswith("part-")])
+    stored = len([name for name in names(parts) if name.startswith("part-")])
     engine = Stand()
     run(work, engine)
-    assert engine.seen == COUNT - 4 * held
+    assert engine.seen == COUNT - 4 * stored
     assert (work / "e.npz").read_bytes() == (work / "straight.npz").read_bytes()
     assert not parts.exists()
 
 
-def test_a_stopped_run_says_where_it_goes_on(work, capsys):
+def test_a_resumed_run_prints_where_it_resumes(work, capsys):
     parts = stopped(work)
     assert names(parts) == ["begun.json", *(f"part-{i:012d}.npy" for i in (0, 4, 8))]
     (parts / ".part-000000000012.npy.999999999.partial").write_bytes(b"half")  # as a kill leaves it
@@ -126,7 +126,7 @@ def test_a_stopped_run_says_where_it_goes_on(work, capsys):
 
 
 @pytest.mark.parametrize("left", [(), (".begun.json.999999999.partial",)])
-def test_what_a_kill_leaves_before_the_first_part_is_nothing(work, left):
+def test_a_kill_before_the_first_part_leaves_no_parts(work, left):
     (work / "e.npz.parts").mkdir()
     for name in left:
         (work / "e.npz.parts" / name).touch()
@@ -134,7 +134,7 @@ def test_what_a_kill_leaves_before_the_first_part_is_nothing(work, left):
     assert not (work / "e.npz.parts").exists()
 
 
-def test_a_kill_while_parts_are_removed_costs_nothing_but_time(work):
+def test_a_kill_while_parts_are_removed_can_be_resumed(work):
     parts = stopped(work)
     (parts / "part-000000000008.npy").unlink()
     engine = Stand()
@@ -160,7 +160,7 @@ def changed_input(work):
         (None, {"engine": Stand(name="stand-in 2")}, "was begun with engine stand-in 1, not stand-in 2;"),
     ],
 )
-def test_it_refuses_to_go_on_with_anything_else(work, change, options, message):
+def test_resuming_with_other_inputs_raises(work, change, options, message):
     parts = stopped(work)
     before = names(parts)
     if change:
@@ -179,7 +179,7 @@ def test_another_batch_size_is_refused(work):
         run(work, engine)
 
 
-def test_a_folder_of_someone_elses_is_left_alone(work):
+def test_a_foreign_folder_is_not_changed(work):
     (work / "e.npz.parts").mkdir()
     (work / "e.npz.parts/mine.txt").write_text("x")
     with pytest.raises(InsightError, match=r"e.npz.parts: is not a folder of embed.s parts"):

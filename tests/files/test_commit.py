@@ -45,7 +45,7 @@ def test_nothing_appears_after_an_error(tmp_path):
     assert contents(tmp_path) == {}
 
 
-def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path):
+def test_of_two_concurrent_runs_the_first_to_end_wins(tmp_path):
     def race():
         with commit_together(tmp_path, NAMES) as staging:
             for name in NAMES:
@@ -58,7 +58,7 @@ def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path):
 
 
 @pytest.mark.parametrize("name", [*NAMES, "extra.csv"])
-def test_a_folder_in_the_way_is_an_error_and_the_old_files_stay(tmp_path, name):
+def test_a_folder_in_the_way_raises_and_the_old_files_are_kept(tmp_path, name):
     write_all(tmp_path, "1")
     (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / name).mkdir()
@@ -118,18 +118,18 @@ def test_killed_at_every_step(tmp_path, over):
         if over == "over":
             write_all(folder, "old")
         done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(step), over])
-        standing = {name: (folder / name).read_text() for name in NAMES if (folder / name).exists()}
+        existing = {name: (folder / name).read_text() for name in NAMES if (folder / name).exists()}
         if done.returncode == 0:
             survived = True
             assert contents(folder) == dict.fromkeys(NAMES, "new")
             break
         assert done.returncode == -signal.SIGKILL
-        if "property" in standing:
-            assert standing in (dict.fromkeys(NAMES, "new"), dict.fromkeys(NAMES, "old"))
+        if "property" in existing:
+            assert existing in (dict.fromkeys(NAMES, "new"), dict.fromkeys(NAMES, "old"))
             assert not unfinished(folder)
-        elif standing:
-            assert set(standing) <= set(unfinished(folder)), "a part stands there and nobody knows it as one"
-        if "property" not in standing:
+        elif existing:
+            assert set(existing) <= set(unfinished(folder)), "a part stands there and nobody knows it as one"
+        if "property" not in existing:
             write_all(folder, "again")
         else:
             write_all(folder, "again", overwrite=True)
@@ -156,7 +156,7 @@ def test_a_folder_is_never_replaced(tmp_path, name):
     assert all(path.is_dir() or path.read_text() == "old" for path in before)
 
 
-def test_a_set_that_a_living_process_is_writing_is_no_leftover(tmp_path):
+def test_a_set_that_a_running_process_writes_is_not_unfinished(tmp_path):
     parent = os.getppid()
     (tmp_path / f".commit.property.{parent}.json").write_text('{"names": ["train.rec"]}')
     (tmp_path / "train.rec").write_text("half")
@@ -165,7 +165,7 @@ def test_a_set_that_a_living_process_is_writing_is_no_leftover(tmp_path):
         write_all(tmp_path, "1")
 
 
-def test_half_a_journal_counts_as_none(tmp_path):
+def test_a_truncated_journal_is_ignored(tmp_path):
     (tmp_path / ".commit.property.999999999.json").write_text('{"names": ["tr')
     assert unfinished(tmp_path) == []
 

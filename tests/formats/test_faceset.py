@@ -27,13 +27,13 @@ def open_writer(folder, name="train"):
 
 def ranges_of(labels):
     """[first, last + 1) keys of runs, first key 1, in plain Python."""
-    found = []
+    ranges = []
     for key, label in enumerate(labels, 1):
         if key > 1 and labels[key - 2] == label:
-            found[-1][1] = key + 1
+            ranges[-1][1] = key + 1
         else:
-            found.append([key, key + 1])
-    return found
+            ranges.append([key, key + 1])
+    return ranges
 
 
 def face2rec2(folder, labels=LABELS):
@@ -105,7 +105,7 @@ def test_same_faces_from_every_layout(tmp_path, write):
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_missing_property_is_derived_and_said(tmp_path, write):
+def test_a_missing_property_is_derived_with_a_note(tmp_path, write):
     write(tmp_path)
     faces = FaceSet.open(str(tmp_path))
     assert (faces.num_classes, faces.image_size) == (3, (112, 96))
@@ -113,7 +113,7 @@ def test_missing_property_is_derived_and_said(tmp_path, write):
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_without_an_idx_the_file_is_read_through(tmp_path, write):
+def test_without_an_idx_the_file_is_scanned(tmp_path, write):
     write(tmp_path)
     with_idx = FaceSet.open(str(tmp_path))
     os.remove(tmp_path / "train.idx")
@@ -160,7 +160,7 @@ def test_a_label_in_two_runs_keeps_both(tmp_path):
     assert faces.num_classes == 2
 
 
-def test_identity_records_that_do_not_fit_are_not_believed(tmp_path):
+def test_identity_records_that_do_not_fit_are_ignored(tmp_path):
     out = open_writer(tmp_path)
     for key, label in enumerate([0, 0, 1, 1], 1):
         out.write_idx(key, pack(IRHeader(0, label, key, 0), payload(key)))
@@ -190,7 +190,7 @@ def test_paths(tmp_path):
         FaceSet.open(str(tmp_path / "empty"))
 
 
-def test_what_a_killed_writer_left_is_no_set(tmp_path):
+def test_an_unfinished_set_is_refused(tmp_path):
     face2rec2(tmp_path)
     journal = tmp_path / ".commit.property.999999999.json"
     journal.write_text('{"names": ["train.rec", "train.idx", "property"]}')
@@ -215,7 +215,7 @@ def test_a_set_without_images_or_with_strange_labels(tmp_path):
         FaceSet.open(str(tmp_path / "train"))
 
 
-def test_a_cut_index_is_refused(tmp_path):
+def test_a_truncated_index_is_refused(tmp_path):
     face2rec2(tmp_path)
     lines = (tmp_path / "train.idx").read_text().splitlines(keepends=True)
     (tmp_path / "train.idx").write_text("".join(lines[:-1]))
@@ -223,7 +223,7 @@ def test_a_cut_index_is_refused(tmp_path):
         FaceSet.open(str(tmp_path))
 
 
-def test_fingerprint_tells_sets_apart(tmp_path):
+def test_fingerprints_of_different_sets_differ(tmp_path):
     prints = []
     for name, labels in (("a", LABELS), ("b", LABELS), ("c", [0, 0, 0, 1, 1, 2])):
         (tmp_path / name).mkdir()
@@ -235,7 +235,7 @@ def test_fingerprint_tells_sets_apart(tmp_path):
     assert len(set(prints)) == 3
 
 
-def test_an_image_payload_that_is_damaged_names_the_key(tmp_path):
+def test_a_damaged_payload_raises_with_its_key(tmp_path):
     face2rec2(tmp_path)
     faces = FaceSet.open(str(tmp_path))
     offset = faces.records.offsets[1]
@@ -278,7 +278,7 @@ def test_ranges_stay_exact_beyond_float32(before):
 
 @pytest.mark.parametrize("off", [-1, 0, 1])
 @pytest.mark.parametrize("write", [face2rec2, dataset_merge])
-def test_rounded_headers_are_set_right(tmp_path, write, off, monkeypatch):
+def test_rounded_headers_are_corrected(tmp_path, write, off, monkeypatch):
     """Beyond 2^24 key 0 may point one record aside; here 2^24 is 3, and the header is put off by hand."""
     labels = [0, 0, 0, 1, 2, 2, 3, 3]
     write(tmp_path, labels)

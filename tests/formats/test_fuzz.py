@@ -128,7 +128,7 @@ def alarm():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_mutated_files_read_or_are_refused(tmp_path, case, alarm):
+def test_mutated_files_are_read_or_raise(tmp_path, case, alarm):
     write, name, use = CASES[case]
     write(tmp_path)
     use(tmp_path)

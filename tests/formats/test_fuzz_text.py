@@ -161,8 +161,8 @@ def change_text(text, rng):
     if kind == 1:
         return SEPARATOR.sub(rng.choice(("\t", ",", ";", " ", "  ", "|", "")), text)
     if kind in (2, 3):
-        found = list(NUMBER.finditer(text)) or [re.match("", text)]
-        match = rng.choice(found)
+        matches = list(NUMBER.finditer(text)) or [re.match("", text)]
+        match = rng.choice(matches)
         return text[: match.start()] + rng.choice(NUMBERS) + text[match.end() :]
     if kind == 4:
         place = rng.randrange(len(text) + 1)
@@ -213,7 +213,7 @@ def mutated(text, rng):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_mutated_files_read_or_are_refused_in_one_line(tmp_path, name):
+def test_mutated_files_are_read_or_raise_one_line(tmp_path, name):
     text, file, read = FORMATS[name]
     path = str(tmp_path / file)
     rng = random.Random(name)
@@ -260,8 +260,8 @@ def test_plain_variations_read_as_the_original(tmp_path, name):
         assert trimmed(read(path)) == want, data
 
 
-def trimmed(found):
-    """Entries of a list without blanks around their paths, which are looked for as they are spelled first."""
-    if not isinstance(found, list) or not all(hasattr(entry, "path") for entry in found):
-        return found
-    return [entry._replace(path=entry.path.strip()) for entry in found]
+def trimmed(result):
+    """Entries of a list without blanks around their paths; the exact path is tried first. Other results unchanged."""
+    if not isinstance(result, list) or not all(hasattr(entry, "path") for entry in result):
+        return result
+    return [entry._replace(path=entry.path.strip()) for entry in result]

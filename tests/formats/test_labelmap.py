@@ -63,7 +63,7 @@ def test_plain_variations(tmp_path, text, encoding):
         ("label,name\n1,a\n1.0,b\n", r"m\.csv:3: label 1 has two names, 'a' and 'b'; want one for each label"),
     ],
 )
-def test_what_is_no_label_map(tmp_path, text, message):
+def test_invalid_label_maps(tmp_path, text, message):
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(InsightError, match=message):
         read_label_map(tmp_path / "m.csv")

@@ -43,7 +43,7 @@ def test_other_encodings_and_line_ends(file, tmp_path, encoding, ending):
     assert ncnnparam.read(tmp_path / "m.param") == want
 
 
-def test_its_weights_stand_beside_it():
+def test_its_weights_are_beside_it():
     assert ncnnparam.weights_path("a.b/m.ncnn.param").as_posix() == "a.b/m.ncnn.bin"
 
 
@@ -60,7 +60,7 @@ def test_its_weights_stand_beside_it():
         (TEXT.replace("0=0\n", "x=0\n"), "m.param:5: want a layer"),
     ],
 )
-def test_what_is_none(file, text, message):
+def test_invalid_files(file, text, message):
     with pytest.raises(InsightError, match=message):
         ncnnparam.read(file(text))
 

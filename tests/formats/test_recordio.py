@@ -70,8 +70,8 @@ def test_mxnet_reads_what_is_written_here(tmp_path):
     opened = recordio.MXIndexedRecordIO(str(tmp_path / "a.idx"), str(tmp_path / "a.rec"), "r")
     assert opened.keys == [key for key, *_ in rows]
     for key, payload, label, id in rows:
-        header, found = recordio.unpack(opened.read_idx(key))
-        assert found == payload
+        header, read_payload = recordio.unpack(opened.read_idx(key))
+        assert read_payload == payload
         assert header.id == id
         assert np.array_equal(np.atleast_1d(header.label), np.atleast_1d(np.float32(label)))
 
@@ -115,7 +115,7 @@ def test_threads_forks_and_pickles(small):
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_writer_leaves_nothing_on_error_and_replaces_nothing_unasked(tmp_path):
+def test_the_writer_removes_its_files_on_error_and_does_not_overwrite(tmp_path):
     def write_and_fail():
         with RecordWriter(str(tmp_path / "a.rec")) as writer:
             writer.write(1, b"x", 0)

@@ -53,7 +53,7 @@ def test_kinds_of_jpeg(data, components, plain):
     assert (head.height, head.width, head.components, head.plain) == (24, 40, components, plain)
 
 
-def test_a_cut_jpeg_is_not_complete_even_if_its_thumbnail_is():
+def test_a_truncated_jpeg_is_not_complete_even_if_its_thumbnail_is():
     whole = encode(PIXELS)
     thumbnail = b"Exif\0\0" + tiff(1) + encode(PIXELS[:8, :8])
     data = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + whole[2:]
@@ -64,14 +64,14 @@ def test_a_cut_jpeg_is_not_complete_even_if_its_thumbnail_is():
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 10, 20, 100, 300])
-def test_cut_headers_are_no_jpeg(size):
+def test_truncated_headers_are_not_a_jpeg(size):
     assert read_jpeg_head(encode(PIXELS)[:size]) is None
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"hello, I am text", encode(PIXELS, ".png"), b"\xff\xd8\xff\xd9" * 9, b"\xff" * 99]
 )
-def test_other_things_are_no_jpeg(data):
+def test_other_data_is_not_a_jpeg(data):
     assert read_jpeg_head(data) is None
 
 

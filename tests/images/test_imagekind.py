@@ -128,7 +128,7 @@ def decodes(data):
 
 
 @pytest.mark.parametrize("name, suffix, data", DECODED, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_opencv_decodes(name, suffix, data):
+def test_kinds_that_opencv_decodes(name, suffix, data):
     kind = kind_of(data[:HEAD_BYTES])
     assert (kind.name, kind.suffix, kind.decoded) == (name, suffix, True)
     assert decodes(data)
@@ -136,7 +136,7 @@ def test_what_opencv_decodes(name, suffix, data):
 
 
 @pytest.mark.parametrize("name, suffix, data", REFUSED, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_opencv_does_not_decode(name, suffix, data):
+def test_kinds_that_opencv_does_not_decode(name, suffix, data):
     kind = kind_of(data)
     assert (kind.name, kind.suffix, kind.decoded) == (name, suffix, False)
     assert kind.image == (name not in ("video", "PDF", "PostScript"))
@@ -145,7 +145,7 @@ def test_what_opencv_does_not_decode(name, suffix, data):
 
 
 @pytest.mark.parametrize("data", NOTHING)
-def test_what_is_of_no_kind(data):
+def test_unknown_kinds(data):
     assert kind_of(data) is None
     assert not decodes(data)
     assert suffix_of(data) == ".bin"
@@ -183,7 +183,7 @@ def test_every_kind_is_tried():
         b"\0\0\0\0ftypmif1" + b"abcd" * HEAD_BYTES,
     ],
 )
-def test_no_bytes_take_long(data):
+def test_matching_is_fast_for_any_bytes(data):
     assert (kind_of(data[:HEAD_BYTES]) or KINDS[0]).name in ("JPEG", "HEIC")  # an exponential pattern would not end
 
 

@@ -158,7 +158,7 @@ def offsets_of_64_ones(made):
 
 
 @damage(opening, in_place=False)
-def offsets_behind_the_end(made):
+def offsets_past_the_end(made):
     return lambda made: made.edit_idx(lambda lines: lines[3].__setitem__(1, str(10**9)))
 
 
@@ -184,7 +184,7 @@ def a_cut_idx(made):
 
 @damage(checking, opening)
 def no_property(made):
-    made.said = None
+    made.property = None
 
 
 @damage(checking, opening)
@@ -194,31 +194,31 @@ def a_bad_property(made):
 
 @damage(checking)
 def a_property_of_another_size(made):
-    made.said = Property(PEOPLE, 112, 96)
+    made.property = Property(PEOPLE, 112, 96)
 
 
 @damage(checking, training)
 def a_property_of_too_few_classes(made):
-    made.said = Property(PEOPLE - 1, 112, 112)
+    made.property = Property(PEOPLE - 1, 112, 112)
 
 
 @damage(checking)
 def a_property_of_too_many_classes(made):
-    made.said = Property(PEOPLE + 3, 112, 112)
+    made.property = Property(PEOPLE + 3, 112, 112)
 
 
 @damage(checking, training, layout="plain", in_place=False)
 def labels_without_images(made):
     for row in made.rows[6:]:
         row[2] += 7
-    made.said = Property(PEOPLE + 7, 112, 112)
+    made.property = Property(PEOPLE + 7, 112, 112)
 
 
 @damage(checking, training, layout="plain", in_place=False)
 def labels_of_millions(made):
     for row in made.rows:
         row[2] = 1_100_001 + 13 * row[2]
-    made.said = Property(1_100_041, 112, 112)
+    made.property = Property(1_100_041, 112, 112)
 
 
 @damage(checking, opening, layout="plain", in_place=False)
@@ -231,7 +231,7 @@ def labels_that_are_phone_numbers(made):
 def unlabelled_images(made):
     for row in made.rows:
         row[2] -= 1
-    made.said = Property(PEOPLE - 1, 112, 112)
+    made.property = Property(PEOPLE - 1, 112, 112)
 
 
 @damage(checking, opening, layout="plain", in_place=False, images=IMAGES - 1)
@@ -331,7 +331,7 @@ def an_identity_in_two_places(made):
 
 
 @damage(checking, embedding, in_place=False, images=IMAGES - 2)
-def payloads_that_are_no_images(made):
+def payloads_that_are_not_images(made):
     made.rows[2][1], made.rows[7][1] = b"", b"GIF89a" + bytes(60)
 
 
@@ -353,12 +353,12 @@ def an_image_that_is_cut(made):
 
 
 @damage(checking, in_place=False, images=IMAGES + 1)
-def a_key_behind_the_identities(made):
+def a_key_after_the_identities(made):
     made.rows.append([40, ANOTHER, (PEOPLE - 1, 1), 40])
 
 
 @damage(checking, in_place=False, images=IMAGES - 1)
-def a_payload_that_is_no_image(made):
+def a_payload_that_is_not_an_image(made):
     made.rows[7][1] = b"GIF89a" + bytes(60)
 
 
@@ -373,8 +373,8 @@ def test_a_remedy_works(tmp_path, monkeypatch, capsys, plant, message, layout, i
     Path(NAME).mkdir()
     made = planted(Path(NAME), plant, layout)
     before = {p.name: (p.read_bytes(), p.stat().st_ino) for p in made.folder.iterdir()}
-    said = message(made.folder) if message is not checking else checking(made.folder, deep=True)
-    result = follow(said)
+    text = message(made.folder) if message is not checking else checking(made.folder, deep=True)
+    result = follow(text)
     assert (result.resolve() in (made.folder.resolve(), made.rec.resolve())) == in_place
     rec, inode = before["train.rec"]
     assert made.rec.read_bytes() == rec
@@ -420,8 +420,8 @@ def test_after_a_killed_writer(tmp_path):
     made = planted(tmp_path, an_idx_of_another_set, "indexed")
     (tmp_path / "property").unlink()
     (tmp_path / ".commit.property.999999999.json").write_text('{"names": ["train.rec", "train.idx", "property"]}')
-    (found,) = [f for f in check(str(tmp_path)).findings if f.code == "unfinished"]
-    assert follow(found.remedy) == tmp_path
+    (finding,) = [f for f in check(str(tmp_path)).findings if f.code == "unfinished"]
+    assert follow(finding.remedy) == tmp_path
     assert check(str(tmp_path)).findings == []
     assert made.rec.exists()
 
@@ -431,10 +431,10 @@ def test_an_idx_of_another_shuffle(tmp_path):
         lines[0][1], lines[1][1] = lines[1][1], lines[0][1]
 
     made = planted(tmp_path, lambda made: lambda made: made.edit_idx(swap), "plain")
-    (found,) = check(str(tmp_path)).findings
-    assert found.code == "record-id"
+    (finding,) = check(str(tmp_path)).findings
+    assert finding.code == "record-id"
     made.idx.rename(tmp_path / "moved away")
-    follow(found.remedy)
+    follow(finding.remedy)
     assert check(str(tmp_path)).findings == []
 
 
@@ -444,9 +444,9 @@ def test_a_set_whose_idx_may_not_be_replaced(tmp_path, capsys):
     made = planted(tmp_path / "a", an_idx_of_another_set, "indexed")
     before = made.idx.read_bytes()
     assert cli.main(["dataset-repair", str(made.folder)]) == 2
-    said = capsys.readouterr().err
+    text = capsys.readouterr().err
     assert made.idx.read_bytes() == before
-    replace, spare = commands(said)
+    replace, spare = commands(text)
     assert cli.main(spare[1:]) == 0
     assert made.idx.read_bytes() == before
     assert check(spare[-1]).findings == []

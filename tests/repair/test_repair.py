@@ -61,7 +61,7 @@ def sound(made):
 
 
 class TestInPlace:
-    def test_a_sound_set_is_left_alone(self, made):
+    def test_a_sound_set_is_not_changed(self, made):
         made.write()
         before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in made.folder.iterdir()}
         report = repair(str(made.folder), overwrite=True)
@@ -73,7 +73,7 @@ class TestInPlace:
         ]
         assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in made.folder.iterdir()} == before
 
-    def test_the_lost_idx_comes_back_as_it_was(self, made):
+    def test_a_lost_idx_is_restored(self, made):
         made.write()
         before = made.idx.read_bytes()
         made.idx.unlink()
@@ -82,7 +82,7 @@ class TestInPlace:
         assert made.idx.read_bytes() == before
         assert names(made.folder) == ["property", "train.idx", "train.rec"]
 
-    def test_idx_and_property_come_back_together(self, made):
+    def test_idx_and_property_are_restored_together(self, made):
         made.write()
         made.idx.unlink()
         (made.folder / "property").unlink()
@@ -90,8 +90,8 @@ class TestInPlace:
         assert (made.folder / "property").read_text() == f"{PEOPLE},112,112"
         assert images_of(made.folder) == sound(made)
 
-    def test_nothing_wrong_is_replaced_unasked_and_nothing_is_half_done(self, made):
-        made.said = None
+    def test_wrong_files_are_replaced_only_with_overwrite_and_all_or_none(self, made):
+        made.property = None
         made.write()
         made.idx.write_text("1\tmany\n")
         with pytest.raises(InsightError, match=r"train\.idx: does not fit the set \(line 1: want an integer key"):
@@ -106,28 +106,28 @@ class TestInPlace:
         assert f"{made.idx}: would be written (it was missing)" in report.lines()
         assert names(made.folder) == ["property", "train.rec"]
 
-    def test_classes_that_are_kept_for_others_stay(self, made):
-        made.said = Property(PEOPLE + 5, 112, 112)
+    def test_reserved_classes_are_kept(self, made):
+        made.property = Property(PEOPLE + 5, 112, 112)
         made.write()
         assert repair(str(made.folder)).lines()[-1] == f"{made.folder}/property: kept"
         repair(str(made.folder), overwrite=True)
         assert (made.folder / "property").read_text() == f"{PEOPLE},112,112"
 
-    def test_what_a_new_idx_cannot_mend_remains(self, made, capsys):
+    def test_faults_that_a_new_idx_cannot_repair_remain(self, made, capsys):
         made.write()
         data = bytearray(made.rec.read_bytes())
         data[int(made.offset(5))] ^= 0xFF
         made.rec.write_bytes(data)
         made.idx.unlink()
         assert cli.main(["dataset-repair", str(made.folder)]) == 1
-        said = capsys.readouterr().out.splitlines()
+        lines = capsys.readouterr().out.splitlines()
         command = f"insight dataset-repair {made.folder} --output {made.folder}-repaired"
-        assert said[-1] == f"`{command}` skips and lists damaged records"
-        assert said[-2].startswith("faults of the .rec itself: offset ")
+        assert lines[-1] == f"`{command}` skips and lists damaged records"
+        assert lines[-2].startswith("faults of the .rec itself: offset ")
         with RecordFile(str(made.rec)) as records:
             assert sorted(records.keys.tolist()) == sorted({*range(IMAGES + PEOPLE + 1)} - {5})
 
-    def test_offsets_that_no_idx_may_have(self, made):
+    def test_unaligned_offsets(self, made):
         """Bytes put in before a record shift all that follow; only a new .rec brings these back."""
         made.write()
         data, at = made.rec.read_bytes(), int(made.offset(5)) + 300
@@ -140,7 +140,7 @@ class TestInPlace:
         assert len(images_of(made.folder.parent / "out")) >= IMAGES - 1
 
     def test_a_size_that_most_images_have(self, made):
-        made.said = None
+        made.property = None
         made.rows[1][1] = encode(face(1, 96, 112))
         made.write()
         report = repair(str(made.folder))
@@ -148,13 +148,13 @@ class TestInPlace:
         assert report.remains[0] == "faults of the .rec itself: 1 images are not 112x112 (key 2)"
 
     def test_the_property_of_several_sets(self, made):
-        made.said = None
+        made.property = None
         made.write()
         with RecordWriter(str(made.folder / "other.rec")) as out:
             out.write(0, CLEAN[0], 0, 0)
         assert "which were not read" in repair(str(made.rec)).lines()[-1]
 
-    def test_keys_that_are_lost_are_not_made_up(self, made):
+    def test_lost_keys_are_not_invented(self, made):
         """Two sets in one .rec: their numbers collide, and two headers fit nothing."""
         made.write()
         made.rec.write_bytes(made.rec.read_bytes() * 2)
@@ -165,7 +165,7 @@ class TestInPlace:
         into(made)
         assert sorted(images_of(made.folder.parent / "out")) == sorted(2 * sound(made))
 
-    def test_keys_of_an_idx_that_also_names_what_is_damaged(self, plain):
+    def test_keys_of_an_idx_that_also_lists_damaged_records(self, plain):
         """The records have no numbers: the .idx is all that knows the keys of those that are whole."""
         for row in plain.rows:
             row[0], row[3] = 100 + 5 * row[0], 0
@@ -227,10 +227,10 @@ class TestIntoAFolder:
         data[offsets[7]] ^= 1
         made.rec.write_bytes(data[: int(made.offset(15))])
         assert cli.main(["dataset-repair", str(made.folder), "--output", str(tmp_path / "out")]) == 0
-        said = capsys.readouterr().out.splitlines()
-        assert said[1].startswith("left out: 1 damaged-record, ") or "1 damaged-record" in said[1]
-        assert said[1].endswith(f"; listed in {tmp_path}/out/repair.csv")
-        assert said[-1] == (
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].startswith("left out: 1 damaged-record, ") or "1 damaged-record" in lines[1]
+        assert lines[1].endswith(f"; listed in {tmp_path}/out/repair.csv")
+        assert lines[-1] == (
             f"{tmp_path}/out/train.rec: 7 images + 4 identity records + 1 header = 12 records; property 4,112,112"
         )
         table = rows(tmp_path / "out/repair.csv")
@@ -257,7 +257,7 @@ class TestIntoAFolder:
             batch = next(Loader(faces, 10).batches())
             assert batch.data.shape == (10, 3, 112, 112)
 
-    def test_label_vectors_and_second_numbers_stay(self, plain, tmp_path):
+    def test_label_vectors_and_second_numbers_are_kept(self, plain, tmp_path):
         with RecordWriter(str(plain.rec)) as out:
             for i, data in enumerate([*CLEAN[:4], GIF]):
                 out.write(3 * i, data, (10.0 * i, 0.25, -1.5), 3 * i, 100 + i)
@@ -269,7 +269,7 @@ class TestIntoAFolder:
                 assert (record.label.tolist(), record.id, record.id2) == ([i, 0.25, -1.5], key, 100 + i)
                 assert bytes(record.payload) == CLEAN[i]
 
-    def test_a_new_set_is_laid_out_as_the_old(self, made, tmp_path):
+    def test_a_new_set_has_the_layout_of_the_old(self, made, tmp_path):
         """Byte for byte that of the sound set, but for the order of header and identity records."""
         made.write()
         reference = {r.id: (r.flag, r.label.tolist(), bytes(r.payload)) for _, r in RecordFile(str(made.rec)).scan()}
@@ -281,7 +281,7 @@ class TestIntoAFolder:
             assert {r.id: (r.flag, r.label.tolist(), bytes(r.payload)) for _, r in records.scan()} == reference
 
     @pytest.mark.parametrize("labels", [(0, 1, 2, 3), (3, 1, 0, 2)])
-    def test_labels_without_a_gap_stay(self, plain, tmp_path, labels):
+    def test_labels_without_a_gap_are_kept(self, plain, tmp_path, labels):
         for i, row in enumerate(plain.rows):
             row[2] = labels[i // EACH]
         plain.rows[0][1] = b""
@@ -290,7 +290,7 @@ class TestIntoAFolder:
         assert images_of(tmp_path / "out") == sound(plain)[1:]
         assert names(tmp_path / "out") == ["property", "repair.csv", "train.idx", "train.rec"]
 
-    def test_others_are_numbered_anew_in_their_order(self, plain, tmp_path):
+    def test_other_labels_are_renumbered_in_their_order(self, plain, tmp_path):
         for i, row in enumerate(plain.rows):
             row[2] = (13_800_000_512, 7, 1_100_001, 3)[i // EACH]
         plain.write()
@@ -303,7 +303,7 @@ class TestIntoAFolder:
         assert "note: labels above 16777216 are rounded" in report.done[1]
         assert (tmp_path / "out/property").read_text() == f"{PEOPLE},112,112"
 
-    def test_labels_that_are_to_be_kept(self, plain, tmp_path):
+    def test_keep_labels(self, plain, tmp_path):
         for row in plain.rows:
             row[2] = 5 * row[2]
         plain.rows[0][1] = b""
@@ -318,7 +318,7 @@ class TestIntoAFolder:
             into(plain, keep_labels=True, overwrite=True)
 
     @pytest.mark.parametrize("layout", ["made", "plain"])
-    def test_images_of_a_label_come_together(self, layout, tmp_path, request):
+    def test_images_of_a_label_are_grouped(self, layout, tmp_path, request):
         source = request.getfixturevalue(layout)
         source.rows[1], source.rows[10] = source.rows[10], source.rows[1]
         for key, row in enumerate(source.rows[:IMAGES], layout == "made"):
@@ -339,7 +339,7 @@ class TestIntoAFolder:
         with pytest.raises(InsightError, match="none of its 12 images can be used"):
             into(plain, size=(50, 50), overwrite=True)
 
-    def test_sizes_of_which_none_prevails(self, plain):
+    def test_sizes_without_a_majority(self, plain):
         for i, row in enumerate(plain.rows):
             row[1] = encode(face(i, 100 + i, 112))
         plain.write()
@@ -348,10 +348,10 @@ class TestIntoAFolder:
         ):
             into(plain)
 
-    def test_kinds_whose_head_tells_no_size_are_decoded(self, plain, tmp_path):
+    def test_kinds_without_a_size_in_the_header_are_decoded(self, plain, tmp_path):
         for i, row in enumerate(plain.rows):
             row[1] = encode(face(i), ".bmp" if i % 2 else ".webp")
-        plain.said = None
+        plain.property = None
         plain.rows[0][1] = GIF
         plain.write()
         into(plain)
@@ -359,7 +359,7 @@ class TestIntoAFolder:
         assert len(images_of(tmp_path / "out")) == IMAGES - 1
 
     @pytest.mark.parametrize("number", [0, 1])
-    def test_the_layout_of_a_set_whose_identities_are_lost(self, tmp_path, number):
+    def test_the_layout_of_a_set_without_its_identity_records(self, tmp_path, number):
         """face2rec's keys begin with 1 and InsightFace's readers want a header; im2rec's begin with 0."""
         (tmp_path / "cut").mkdir()
         with RecordWriter(str(tmp_path / "cut/train.rec")) as out:
@@ -372,7 +372,7 @@ class TestIntoAFolder:
             assert faces.indexed == bool(number)
             assert len(faces) == IMAGES - 1
 
-    def test_an_idx_that_names_some(self, plain, tmp_path):
+    def test_an_idx_that_lists_some_records(self, plain, tmp_path):
         """Left out on purpose, as far as anyone can tell: the others stay out, and are listed in a new .rec."""
         plain.write()
         plain.edit_idx(lambda lines: lines.pop(3))
@@ -389,7 +389,7 @@ class TestIntoAFolder:
             "not-an-image",
         ]
 
-    def test_what_stands_there_is_not_replaced_unasked(self, made, tmp_path):
+    def test_existing_files_are_replaced_only_with_overwrite(self, made, tmp_path):
         made.rows[0][1] = GIF
         made.write()
         into(made)
@@ -412,7 +412,7 @@ class TestIntoAFolder:
         assert into(made, dry_run=True).done[-1] == "dry run, no set is written; the images would be copied"
         assert not (tmp_path / "out").exists()
 
-    def test_an_interrupt_leaves_nothing(self, made, tmp_path, monkeypatch):
+    def test_an_interrupt_leaves_no_file(self, made, tmp_path, monkeypatch):
         def interrupted(items, what, *rest):
             for i, item in enumerate(items):
                 if what == "writing" and i == 5:
@@ -438,7 +438,7 @@ class TestIntoAFolder:
         into(made, deep=True, workers=1, overwrite=True)
         assert first == ((tmp_path / "out/train.rec").read_bytes(), (tmp_path / "out/repair.csv").read_bytes())
 
-    def test_nothing_that_can_be_used(self, made):
+    def test_no_usable_image_left(self, made):
         for row in made.rows[:IMAGES]:
             row[1] = GIF
         made.write()
@@ -479,14 +479,14 @@ IMAGE = b"x"
     ],
 )
 def test_keys_without_an_idx(records, keys):
-    found = columns(*records)
-    assert found.own_keys().tolist() == keys
-    assert found.has_original_keys() == (keys[0] == 1 or found.flags.max() == 0)
+    collected = columns(*records)
+    assert collected.own_keys().tolist() == keys
+    assert collected.has_original_keys() == (keys[0] == 1 or collected.flags.max() == 0)
 
 
 def test_which_records_hold_ranges():
     large = float(1 << 24)
-    found = columns(
+    collected = columns(
         (2, (3, 5), 0, b""),
         (2, (large, large), 0, b""),  # rounded: one image above 2^24
         (2, (3, 3), 0, b""),
@@ -496,7 +496,7 @@ def test_which_records_hold_ranges():
         (2, (3, np.inf), 0, b""),
         (0, 3, 0, b""),
     )
-    assert found.ranges().tolist() == [True, True, False, False, False, False, False, False]
+    assert collected.ranges().tolist() == [True, True, False, False, False, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -514,13 +514,13 @@ def test_which_records_hold_ranges():
         ("-set", "./-set", "./-set-repaired"),
     ],
 )
-def test_commands_as_they_are_typed(path, typed, output):
+def test_commands_are_quoted(path, typed, output):
     assert remedies.in_place(path) == f"insight dataset-repair {typed}"
     assert remedies.into_new(path) == f"insight dataset-repair {typed} --output {output}"
 
 
 @pytest.mark.parametrize("layout", ["made", "plain"])
-def test_whatever_is_damaged_the_result_is_sound(layout, request, tmp_path):
+def test_the_result_is_sound_for_any_damage(layout, request, tmp_path):
     """Flipped, lost, inserted bytes and cut ends in any of the files: a set without errors, or one line."""
     source = request.getfixturevalue(layout)
     source.write()

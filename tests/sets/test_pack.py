@@ -118,8 +118,8 @@ def test_mxnet_reads_sets(people, tmp_path):
         assert (header.label.tolist(), header.id, payload) == ([label, 1], key, path.read_bytes())
     dataset = mx.gluon.data.vision.ImageRecordDataset(str(tmp_path / "set/train.rec"))
     for row, (path, label) in enumerate(zip(files, labels)):
-        pixels, found = dataset[row]
-        assert found.tolist() == [label, 1]
+        pixels, read_label = dataset[row]
+        assert read_label.tolist() == [label, 1]
         assert np.abs(pixels.asnumpy() - cv2.imread(str(path))[:, :, ::-1].astype(float)).mean() < 2
 
 
@@ -227,7 +227,7 @@ def test_positional_use_of_face2rec2(two_lists, tmp_path, monkeypatch, source):
     assert (two_lists / "property").read_text() == "3,112,112"
 
 
-def test_size_comes_from_a_property_that_stands_there(two_lists):
+def test_the_size_is_read_from_an_existing_property(two_lists):
     (two_lists / "property").write_text("3,112,96")
     [report] = pack(str(two_lists / "train.lst"))
     assert report.changes == {"resized from 112x112": 6}
@@ -235,7 +235,7 @@ def test_size_comes_from_a_property_that_stands_there(two_lists):
     assert FaceSet.open(str(two_lists / "train")).image_size == (112, 96)
 
 
-def test_a_property_that_stands_there_may_promise_more_classes_but_not_fewer(two_lists):
+def test_an_existing_property_may_have_more_classes_but_not_fewer(two_lists):
     (two_lists / "property").write_text("5,112,112")
     [report] = pack(str(two_lists / "train.lst"))
     assert (two_lists / "property").read_text() == "5,112,112"
@@ -250,7 +250,7 @@ def test_a_property_that_stands_there_may_promise_more_classes_but_not_fewer(two
     assert (two_lists / "property").read_text() == "3,112,112"
 
 
-def test_a_set_that_stands_there(two_lists, tmp_path):
+def test_an_existing_set(two_lists, tmp_path):
     out = str(tmp_path / "set")
     pack(str(two_lists / "train.lst"), out)
     before = {p.name: p.read_bytes() for p in (tmp_path / "set").iterdir()}
@@ -286,7 +286,7 @@ def test_an_output_that_is_a_file(two_lists, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_sources_that_are_none(two_lists, tmp_path):
+def test_invalid_sources(two_lists, tmp_path):
     with pytest.raises(InsightError, match="none: no such list, folder, or beginning of a list's path"):
         find_lists(str(tmp_path / "none"))
     (tmp_path / "empty").mkdir()

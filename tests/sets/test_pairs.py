@@ -59,7 +59,7 @@ def test_every_plan_is_sound(counts, pairs, folds, seed):
         check_plan(counts, pairs, folds, seed)
 
 
-def test_enough_people_give_what_is_asked():
+def test_enough_people_give_the_requested_pairs():
     plan = check_plan([6] * 200, 600, 10)
     assert (len(plan.genuine), plan.quota) == (10, 30)
     shares = Counter(int(p) for rows in plan.genuine for p in rows[: plan.quota, 0])
@@ -97,7 +97,7 @@ def test_seeds():
     assert same == [True, True, False]
 
 
-def test_huge_people_take_no_time_or_memory():
+def test_people_with_millions_of_images_are_fast_and_small():
     plan = plan_pairs([100_000] * 30, 6000, 10)
     assert 2 * plan.quota * len(plan.genuine) == 6000
 
@@ -164,7 +164,7 @@ def test_unusable_images_are_replaced_and_listed(crowd, tmp_path):
     assert not (tmp_path / "b.bin").exists()
 
 
-def test_fewer_than_asked_is_said(people, tmp_path):
+def test_fewer_pairs_than_requested_are_reported(people, tmp_path):
     report = make_bin(str(people({"a": 2, "b": 2})), str(tmp_path / "a.bin"))
     assert report.lines() == [
         f"{tmp_path}/a.bin: 4 pairs, 2 of one person and 2 of two, in 1 folds that share no person",
@@ -244,7 +244,7 @@ def test_plain_variations_of_pair_files(rooted, tmp_path, text, encoding):
     assert read_pairs(str(tmp_path / "pairs.txt"), str(rooted)) == [(*NAMES[:2], True), (NAMES[0], NAMES[2], False)]
 
 
-def test_images_of_lfw_are_no_labels(rooted, tmp_path):
+def test_numbers_of_lfw_images_are_not_labels(rooted, tmp_path):
     (tmp_path / "p.txt").write_text("Ann_Lee 2 1\n")
     assert read_pairs(str(tmp_path / "p.txt"), str(rooted)) == [(NAMES[1], NAMES[0], True)]
 
@@ -270,7 +270,7 @@ def test_paths_with_spaces_and_other_suffixes(rooted, tmp_path):
         assert read_pairs(str(tmp_path / "p.csv"), "") == [("a b/c d.jpg", "é f.jpg", True)]
 
 
-def test_a_folder_is_no_list_of_pairs(tmp_path):
+def test_a_folder_is_not_a_list_of_pairs(tmp_path):
     with pytest.raises(InsightError, match=f"{tmp_path}: a folder; want image_a,image_b,same rows"):
         read_pairs(str(tmp_path), "")
 
@@ -293,13 +293,13 @@ def test_a_folder_is_no_list_of_pairs(tmp_path):
         ("This is text\nof another kind, really\n", r"p\.csv:"),
     ],
 )
-def test_what_is_no_pair_file(tmp_path, text, message):
+def test_invalid_pair_files(tmp_path, text, message):
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(InsightError, match=message):
         make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"))
 
 
-def test_pairs_of_missing_images_are_left_out_and_listed(rooted, tmp_path):
+def test_pairs_of_missing_images_are_skipped_and_listed(rooted, tmp_path):
     good = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\nBo/Bo_0003.jpg,Ann_Lee/Ann_Lee_0001.jpg,0\n"
     (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\n" + good)
     report = make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), image_root=str(rooted))

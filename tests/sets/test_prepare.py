@@ -36,14 +36,14 @@ def test_verbatim(tmp_path, data):
     assert prepare(tmp_path, data) == Prepared(data, ())
 
 
-def test_verbatim_of_more_than_a_read(tmp_path):
+def test_verbatim_files_larger_than_one_read(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     data = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
     assert len(data) > 1 << 17
     assert prepare(tmp_path, data, Target((400, 400))) == Prepared(data, ())
 
 
-def test_png_is_verbatim_only_where_png_is_asked_for(tmp_path):
+def test_png_is_verbatim_only_with_encoding_png(tmp_path):
     png = encode(face(0), ".png")
     assert prepare(tmp_path, png, Target(suffix=".png")) == Prepared(png, ())
     converted = prepare(tmp_path, png)
@@ -67,8 +67,8 @@ def test_png_is_verbatim_only_where_png_is_asked_for(tmp_path):
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else "",
 )
 def test_converted(tmp_path, data, changes):
-    payload, found, damage = prepare(tmp_path, data)
-    assert (found, damage) == (changes, "")
+    payload, reported, damage = prepare(tmp_path, data)
+    assert (reported, damage) == (changes, "")
     head = read_jpeg_head(payload)
     assert head.plain
     assert (head.height, head.width) == (112, 112)

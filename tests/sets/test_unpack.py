@@ -30,16 +30,16 @@ def files(folder):
 def test_round_trip(packed):
     report = unpack(str(packed / "set"), str(packed / "out"))
     assert report.lines() == [f"{packed}/out: 24 images in 12 folders"]
-    found = files(packed / "out")
-    assert list(found)[:4] == ["00/01.jpg", "01/02.jpg", "01/03.jpg", "02/04.jpg"]
+    written = files(packed / "out")
+    assert list(written)[:4] == ["00/01.jpg", "01/02.jpg", "01/03.jpg", "02/04.jpg"]
     originals = [data for _, data in sorted(files(packed / "faces").items(), key=lambda item: sort_key(item[0]))]
-    assert sorted(found.values()) == sorted(originals)
+    assert sorted(written.values()) == sorted(originals)
     folder_to_lists(str(packed / "out"), str(packed / "again.lst"))
     pack(str(packed / "again.lst"), str(packed / "again"))
     assert files(packed / "again") == files(packed / "set")
 
 
-def test_payloads_that_are_no_images_are_told(tmp_path):
+def test_payloads_that_are_not_images_are_reported(tmp_path):
     with RecordWriter(str(tmp_path / "train.rec")) as out:
         for i, payload in enumerate([encode(face(0)), b"", b"GIF89a", encode(face(1))]):
             out.write(i, payload, i % 2, i)
@@ -54,7 +54,7 @@ def test_payloads_that_are_no_images_are_told(tmp_path):
     assert len((tmp_path / "all.lst").read_text().splitlines()) == 2
 
 
-def test_images_of_a_bin_that_are_none_are_told(tmp_path):
+def test_entries_of_a_bin_that_are_not_images_are_reported(tmp_path):
     images = [encode(face(0)), b"", encode(face(1)), encode(face(2)), encode(face(0)), encode(face(0))]
     write_bin(tmp_path / "a.bin", images, [True, False, True])
     report = unpack(str(tmp_path / "a.bin"), str(tmp_path / "out"))
@@ -92,7 +92,7 @@ def test_label_maps_that_cannot_be_folders(packed, rows, message):
     assert not (packed / "out").exists()
 
 
-def test_an_output_that_stands_there(packed):
+def test_an_existing_output(packed):
     (packed / "out").mkdir()
     unpack(str(packed / "set"), str(packed / "out"))  # an empty folder is fine
     with pytest.raises(InsightError, match="out: exists and is not an empty folder"):
