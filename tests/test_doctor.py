@@ -1,4 +1,4 @@
-"""What doctor concludes, from made-up machines; and the true report of this one."""
+"""The doctor's findings on made-up machines, and its real report of this one."""
 
 import json
 import os
@@ -142,7 +142,7 @@ class TestPackages:
 class TestMachine:
     @pytest.fixture(autouse=True)
     def idle(self, monkeypatch):
-        """Sets what other processes take of eight CPUs; nothing at first."""
+        """Sets the load of other processes on eight CPUs; initially 0."""
 
         def take(cores, *processes):
             load = None if cores is None else Load(cores, [Process(*process) for process in processes])
@@ -186,7 +186,7 @@ class TestMachine:
         assert statuses(machine.check_resources())["threads"] == (OK if threads == "8" else WARN)
 
     def test_hyper_threads_leave_room(self, idle, monkeypatch):
-        """Four cores of eight CPUs: four threads find one each beside two others."""
+        """Four cores of eight CPUs: four threads get one each beside two others."""
         monkeypatch.setattr(machine, "physical_cores", lambda: 4)
         idle(2.0)
         assert self.load().remedy.endswith("stop other processes")
@@ -203,7 +203,7 @@ class TestMachine:
     def test_little_memory(self, monkeypatch):
         monkeypatch.setattr(machine, "_available_memory", lambda: 1 << 30)
         assert statuses(machine.check_resources())["memory"] == WARN
-        monkeypatch.setattr(machine, "_available_memory", lambda: None)  # nobody says
+        monkeypatch.setattr(machine, "_available_memory", lambda: None)  # unknown
         assert "memory" not in statuses(machine.check_resources())
 
     @pytest.mark.parametrize("version", [(3, 8, 18), (3, 13, 0)])
@@ -284,11 +284,13 @@ class TestTrial:
         assert checks[-1].found == "gave no answer within 300 s, after: mxnet"
         assert "try --timeout 1200" in checks[-1].remedy
 
-    @pytest.mark.parametrize(("death", "says"), [("died of SIGILL", "newer processor"), ("died of SIGKILL", "memory")])
-    def test_signals(self, death, says):
+    @pytest.mark.parametrize(
+        ("death", "remedy"), [("died of SIGILL", "newer processor"), ("died of SIGKILL", "memory")]
+    )
+    def test_signals(self, death, remedy):
         (check,) = self.check("cpu", death=death)
         assert "after: nothing" in check.found
-        assert says in check.remedy
+        assert remedy in check.remedy
 
     def test_each_failure_on_a_gpu_has_a_remedy(self):
         (check,) = self.check("gpu(0)", operator={"error": "MXNetError: no kernel image is available"})
@@ -368,7 +370,7 @@ class TestReport:
 
         assert _print_table(Report([Check("trial", "cpu", FAIL, "found [bold]this[/bold]", "do that")], ["gpu(0)"]))
         out = capsys.readouterr().out
-        assert "found [bold]this[/bold]" in out  # a path in brackets is no markup
+        assert "found [bold]this[/bold]" in out  # a path in brackets is not markup
         assert "→ do that" in out
         assert "Training runs on: gpu(0)" in out
 

@@ -1,4 +1,4 @@
-"""Each fault is planted alone into a sound set, and exactly that fault must be found."""
+"""Each fault is planted separately into a sound set, and exactly that fault must be reported."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def a_wrong_magic(made):
     return spoil
 
 
-@plant("truncated-tail", count=2)  # the bytes that are no record, and the keys that are lost
+@plant("truncated-tail", count=2)  # the bytes that are not a record, and the lost keys
 def a_cut_rec(made):
     return lambda made: made.rec.write_bytes(made.rec.read_bytes()[: int(made.offset(8)) + 100])
 
@@ -296,7 +296,7 @@ def without_half_its_scan(jpeg):
 
 
 def with_mad_tables(jpeg):
-    """Huffman counts that no table can have, behind sound markers."""
+    """Huffman counts that no table can have, after sound markers."""
     at = jpeg.index(b"\xff\xc4") + 5
     return jpeg[:at] + b"\xff" * 8 + jpeg[at + 8 :]
 
@@ -477,7 +477,7 @@ def test_the_check_handles_any_damage(make, layout):
         path.write_bytes(data)
         silent += not check(str(folder), deep=bool(rng.integers(2))).findings
         path.write_bytes(sound[path])
-    assert silent < 20  # of 180; a flip in a label's unused half or in a pixel changes nothing that matters
+    assert silent < 20  # of 180; a flip in a label's unused half or in a pixel is not a fault
 
 
 # Verification sets

@@ -1,4 +1,4 @@
-"""Cleaning: the mathematics of one identity, then whole sets."""
+"""Cleaning: the mathematics of one identity, then complete sets."""
 
 import csv
 import os

@@ -93,7 +93,7 @@ class TestDecisions:
     def test_dropped_identities_are_not_compared_with(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)]])
         write_set(tmp_path / "b", [[at(60)], [at(0, 1)]])
-        write_set(tmp_path / "c", [[at(120)]])  # like b's first (0.5), which went; unlike a's (-0.5)
+        write_set(tmp_path / "c", [[at(120)]])  # similar to b's first (0.5), which was dropped; not to a's (-0.5)
         merged(tmp_path, "a,b,c")
         assert decisions(tmp_path / "out/merge.csv") == ["keep", "drop", "keep", "keep"]
 
@@ -119,7 +119,7 @@ class TestDecisions:
         merged(tmp_path)
         assert decisions(tmp_path / "out/merge.csv") == ["keep"] * 6
         merged(tmp_path, output="within", within=True)
-        # 80 degrees is like the third (0.5), which has gone, and unlike the first (0.17)
+        # 80 degrees is similar to the third (0.5), which was dropped, and not to the first (0.17)
         assert decisions(tmp_path / "within/merge.csv") == ["keep", "keep", "drop", "keep", "keep", "drop"]
         merged(tmp_path, "a", output="pooled", within=True, on_overlap="pool")
         assert payloads_of(tmp_path / "pooled") == [a[0] + a[2] + a[3], a[1]]
@@ -140,7 +140,7 @@ class TestDecisions:
 
 
 class TestPayloadsThatAreNotImages:
-    """b: an empty one, one of another kind, an identity of nothing else."""
+    """b: an empty payload, one of another kind, an identity with only such payloads."""
 
     GIF = b"GIF89a" + bytes(20)
     REASON = f"not-an-image: begins with {GIF[:8]!r}, gif, which OpenCV does not decode"
@@ -196,7 +196,7 @@ class TestPayloadsThatAreNotImages:
             merged(tmp_path, embed=embed)
         with pytest.raises(InsightError, match=expected_message):
             merged(tmp_path, "a", exclude=["b"], param1=0)
-        merged(tmp_path, "b", param1=0, embed=embed)  # a model that nothing needs
+        merged(tmp_path, "b", param1=0, embed=embed)  # a model that is not needed
 
     def test_a_set_without_any_image(self, tmp_path):
         write_set(tmp_path / "a", [[b""], [self.GIF]])
@@ -223,7 +223,7 @@ class TestExclude:
 
     def test_identities_of_a_set(self, two, tmp_path):
         a, b = two
-        # the first's images are both like a's first (0.5), its centre is more so; of the second, one image is
+        # both images of the first are similar to a's first (0.5), its centre more so; of the second, one image is
         write_set(tmp_path / "x", [(7, [at(60), at(-60)]), (4, [with_cosine(0.5, 1), at(-90, 1), at(-100, 1)])])
         merged(tmp_path, exclude=["x"])
         assert payloads_of(tmp_path / "out") == [a[1], b[1], b[2]]
@@ -247,7 +247,7 @@ class TestExclude:
     def test_a_pool_is_removed_completely(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)], [at(0, 1)]])
         b = write_set(tmp_path / "b", [[at(60)], [at(0, 2)]])
-        write_set(tmp_path / "x", [[at(100)]])  # like b's first (0.77), unlike a's (-0.17)
+        write_set(tmp_path / "x", [[at(100)]])  # similar to b's first (0.77), not to a's (-0.17)
         merged(tmp_path, exclude=["x"], on_overlap="pool")
         assert decisions(tmp_path / "out/merge.csv") == ["exclude", "keep", "exclude", "keep"]
         assert payloads_of(tmp_path / "out")[1] == b[1]
@@ -382,7 +382,7 @@ class TestBadInput:
 
 
 class TestBlocks:
-    """Any size of blocks gives what one block gives."""
+    """The result does not depend on the size of the blocks."""
 
     @pytest.fixture
     def unit(self):
@@ -481,7 +481,7 @@ def test_shared_people_among_real_faces(cut, model_y1):
 
 
 def remembered(embed):
-    """The same embeddings again without the network."""
+    """The same embeddings from a cache, without the network."""
     known = {}
 
     def again(path):

@@ -60,7 +60,7 @@ def test_damaged_images_are_kept_and_listed(faces, lst, insight, tmp_path):
     assert payloads(tmp_path / "set") == list(usable(faces).values())
     assert f"  warning: {len(faces.damaged)} damaged images packed unchanged (" in out
     assert "see set/train.damaged.csv" in out
-    # a set without damage in its place takes the list away
+    # replacing it by a set without damage removes the list
     (tmp_path / "one.lst").write_text(f"1\t{faces.folder}/0/0.jpg\t0\n")
     assert insight("face2rec", "one.lst", "--output", "set", "--overwrite", "--image-size", "112")[0] == 0
     assert sorted(os.listdir(tmp_path / "set")) == ["property", "train.idx", "train.rec"]
@@ -161,7 +161,7 @@ def test_damage_in_files_that_are_converted(faces, insight, tmp_path):
 
 
 def test_large_images_are_copied_too(tmp_path, monkeypatch):
-    """Files of more than a slot of the shared memory, and more of them than may wait at once."""
+    """Files larger than a slot of the shared memory, and more of them than may be pending."""
     monkeypatch.setattr(intake, "SLOT_BYTES", 1 << 15)
     monkeypatch.setattr(intake, "_MOST_ASIDE", 1 << 18)
     files = [made.jpeg(number, 200, 200, QUALITY=100 if number % 3 else 20) for number in range(30)]
@@ -176,7 +176,7 @@ def test_large_images_are_copied_too(tmp_path, monkeypatch):
 
 
 def test_most_chunks_of_medium_images_are_written_at_once(tmp_path):
-    """A file that does not fit behind the others goes to the next slot; only the first is met unprepared."""
+    """A file that does not fit after the others goes to the next slot; only the first one exceeds a slot."""
     data = made.jpeg(0, 200, 200, QUALITY=100)
     assert 30_000 < len(data) < 100_000
     (tmp_path / "a.jpg").write_bytes(data)
@@ -206,7 +206,7 @@ def test_a_payload_with_the_magic_number_is_framed_in_parts(tmp_path, check):
 
 
 def test_alternating_headers_of_two_encoders(tmp_path):
-    """Files that begin as one that fitted, and are of another size, orientation or end."""
+    """Files that begin like a copied one, but have another size, orientation or end."""
     plain, other = made.jpeg(0), made.jpeg(1, QUALITY=50)
     files = [plain, other, plain, plain[:-40], other, made.jpeg(2, 96, 112), other[:300], plain + b"\0", b"\xff\xd8"]
     for number, data in enumerate(files * 2):
@@ -220,7 +220,7 @@ def test_alternating_headers_of_two_encoders(tmp_path):
 
 
 def test_real_damage(real_data, insight, tmp_path):
-    """Faces that were damaged inside: all that OpenCV's decoder reports, by name."""
+    """Faces with damage in their data: all that OpenCV's decoder reports, by name."""
     folder = real_data / "reports/03-damaged-jpegs/faces"
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.jpg"))
     files = {name.replace("/", "-"): (folder / name).read_bytes() for name in names}

@@ -1,4 +1,4 @@
-"""What an .npz says of the making of its embeddings, and who reads it."""
+"""``about`` of an .npz: model and options of its embeddings, and the commands that read it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The similarity warp against the definition of its least squares."""
+"""The similarity warp compared with the definition of its least squares."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Images to embeddings: every kind of source, in order, in bounded memory."""
+"""Images to embeddings: all kinds of sources, in order, in bounded memory."""
 
 import re
 import threading
@@ -41,7 +41,7 @@ def source_of(count):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two identities of two images; what does not count stands between."""
+    """Two identities of two images, and files that are skipped between them."""
     root = tmp_path / "faces"
     for name, i in (("bob/2.png", 4), ("bob/1.jpg", 3), ("ann é/x.PNG", 1), ("ann é/y.bmp", 2)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -242,9 +242,9 @@ def test_inputs_are_not_replaced(spec, tmp_path, capsys):
     ours = str(tmp_path / "e.npz")
     assert run_command("embed", [*arguments, ours, "--compare", str(tmp_path / "none.npz")]) == 2
     assert "none.npz: no such file; want an .npz that embed wrote" in capsys.readouterr().err
-    assert sorted(tmp_path.iterdir()) == [faces]  # told before anything was embedded
+    assert sorted(tmp_path.iterdir()) == [faces]  # raised before the first embedding
     assert run_command("embed", [*arguments, ours]) == 0
-    assert run_command("embed", [*arguments, ours, "--compare", ours]) == 2  # it would agree with itself
+    assert run_command("embed", [*arguments, ours, "--compare", ours]) == 2  # it would be compared with itself
     assert f"--output {ours}: is an input, too" in capsys.readouterr().err
 
 

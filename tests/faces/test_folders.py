@@ -1,4 +1,4 @@
-"""The one reader of identity folders: what is an image, what is left out, in which order, and that nothing waits."""
+"""The reader of identity folders: which files are images, which are skipped, in which order; it never blocks."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def odd(tmp_path):
 
 @pytest.fixture
 def unprivileged():
-    """A folder of a user whom permissions hold: root's own work goes on under another number."""
+    """A folder of a user without root's permissions: as root, the test runs under another user id."""
     if os.geteuid() != 0:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
@@ -261,7 +261,7 @@ def _raiser(number):
 class TestFiles:
     @pytest.fixture(autouse=True)
     def no_waiting(self):
-        """A reader that waits for a pipe's writer fails here instead of holding up everything."""
+        """A reader that waits for a pipe's writer fails the test instead of blocking it."""
 
         def late(*_):
             raise TimeoutError("the reader waits")
@@ -327,7 +327,7 @@ def _error(call, *arguments):
 
 
 class TestPlainFolders:
-    """What there was before the one reader, as its first version did it."""
+    """A copy of the first version's reader, as the reference."""
 
     @staticmethod
     def before(root):

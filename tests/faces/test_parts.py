@@ -1,4 +1,4 @@
-"""An embed that was killed goes on, and ends with the same bytes; with anything else than before it refuses."""
+"""A killed embed resumes, with a byte-identical result; with other inputs or options it raises."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ COUNT = 42
 
 
 class Stand:
-    """What an engine is, around a function."""
+    """An engine around a function."""
 
     image_size, batch_size = SIZE, 4
 
@@ -52,7 +52,7 @@ def run(work, engine=None, output="e.npz", flip="none", part_seconds=0.0):
 
 
 def stopped(work, after=3):
-    """Embed, and fail in the batch behind ``after`` others; returns the folder of parts."""
+    """Embed, and fail in the batch after ``after`` others; returns the folder of parts."""
 
     def failing(images):
         if engine.seen > 4 * after:

@@ -1,4 +1,4 @@
-"""Images of another size than the network's: the message names commands that make them fit, and they do."""
+"""Images of another size than the network's: the message names commands that scale them, and these work."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Single files: the old one or the whole new one, and no traces."""
+"""Single files: readers see the old or the complete new one, and no temporary file remains."""
 
 import os
 import signal

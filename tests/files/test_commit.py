@@ -110,7 +110,7 @@ with commit.commit_together(sys.argv[1], names, overwrite=sys.argv[3] == "over")
 
 @pytest.mark.parametrize("over", ["over", "fresh"])
 def test_killed_at_every_step(tmp_path, over):
-    """Whatever call SIGKILL comes before, readers see a whole set or none, and a rerun completes."""
+    """SIGKILL before any system call: readers see a complete set or none, and a rerun completes."""
     survived = False
     for step in range(40):
         folder = tmp_path / str(step)
@@ -128,7 +128,7 @@ def test_killed_at_every_step(tmp_path, over):
             assert existing in (dict.fromkeys(NAMES, "new"), dict.fromkeys(NAMES, "old"))
             assert not unfinished(folder)
         elif existing:
-            assert set(existing) <= set(unfinished(folder)), "a part stands there and nobody knows it as one"
+            assert set(existing) <= set(unfinished(folder)), "a part exists and is not recognised as unfinished"
         if "property" not in existing:
             write_all(folder, "again")
         else:

@@ -1,4 +1,4 @@
-"""Where listed files are looked for, and how else they may be spelled."""
+"""Where listed files are searched, and in which spellings."""
 
 import os
 import unicodedata
@@ -27,7 +27,7 @@ def test_the_root_then_the_working_directory_then_the_list(folders):
     assert places.first("a.jpg") == "root/a.jpg"
     assert Places("lists").first("a.jpg") == next(Places("lists").paths("a.jpg")) == "a.jpg"
     assert first(places, "a.jpg") is None
-    for folder in ("lists", ".", "root"):  # each goes before the one made earlier
+    for folder in ("lists", ".", "root"):  # each precedes the one created before it
         (folders / folder / "a.jpg").touch()
         assert first(places, "a.jpg") == os.path.normpath(os.path.join(folder, "a.jpg"))
     assert next(places.paths("/x/a.jpg")) == "/x/a.jpg"

@@ -1,4 +1,4 @@
-"""How text files are opened: encodings, line ends, numbers; with Python's own codecs as the reference."""
+"""Text files: encodings, line ends, numbers; with Python's own codecs as the reference."""
 
 import codecs
 import csv

@@ -1,4 +1,4 @@
-"""Verification sets in every pickle that tools wrote, and pickles that want to run something."""
+"""Verification sets in the pickles of all tools, and pickles that try to execute code."""
 
 import os
 import pickle
@@ -43,7 +43,7 @@ def test_python3_pickles(tmp_path, protocol, entry, flags):
 
 
 def python2(items, protocol):
-    """([str, ..], [bool, ..]) as Python 2.7's pickle writes it, put together by hand."""
+    """([str, ..], [bool, ..]) as Python 2.7's pickle writes it, assembled by hand."""
     out, memo = (b"\x80\x02" if protocol == 2 else b""), 0
     for values in items:
         out += (b"]q" + bytes([memo])) if protocol else b"(lp%d\n" % memo
@@ -194,9 +194,9 @@ def deep(code, count=200_000):
         b"\x80\x02]t.",
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a bytearray of 2^63 bytes
         b"B\xff\xff\xff\xff.",
-        b"T\xfb\xff\xff\xff.",  # length -5, which would lead back to this instruction for ever
-        b"Nr\xff\xff\xff\xff.",  # memo slot 2^32, which C pickle would make room for
-        b"cnumpy\ndtype\nJ\xff\xff\xff\x7f\x85R.",  # bytes(2^31) if it were believed
+        b"T\xfb\xff\xff\xff.",  # length -5, which would loop on this instruction for ever
+        b"Nr\xff\xff\xff\xff.",  # memo slot 2^32, for which C pickle would allocate memory
+        b"cnumpy\ndtype\nJ\xff\xff\xff\x7f\x85R.",  # bytes(2^31) if it were trusted
         b"cnumpy\ndtype\nU\x02O8\x85R.",
         b"cnumpy\ndtype\nU\x02V9\x85R.",
         b"c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
@@ -205,9 +205,9 @@ def deep(code, count=200_000):
         deep(b"]"),
         deep(b"("),
         deep(b")\x85"),
-        deep(b"]", 1000)[:-1] + b"a" * 999 + b"R.",  # lists in lists where a function is due
+        deep(b"]", 1000)[:-1] + b"a" * 999 + b"R.",  # lists in lists instead of a function
         b"]q\x00" + b"(h\x00h\x00h\x00h\x00h\x00h\x00h\x00e" * 60 + b"].",
-        b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
+        b"\x80\x02]q\x00h\x00a.",  # a list that contains itself
         b"\x80\x02]q\x00h\x00ah\x00\x86.",
         b"cnumpy.core.multiarray\n_reconstruct\n)R].\x86.",
         b"}.",
@@ -261,7 +261,7 @@ def test_missing_and_folder(tmp_path):
 
 
 def objects(items):
-    """A NumPy array of objects, which NumPy would not make of lists of one length by itself."""
+    """A NumPy array of objects, which NumPy does not create from lists of the same length."""
     made = np.empty(len(items), object)
     for i, item in enumerate(items):
         made[i] = item

@@ -1,4 +1,4 @@
-"""Every layout that MXNet-era tools wrote, made here by ``mx.recordio`` as they made it."""
+"""All layouts of MXNet-era tools, written by ``mx.recordio`` as these tools do."""
 
 import os
 
@@ -77,7 +77,7 @@ def plain_vectors_from_one(folder, labels=LABELS):
 
 
 def plain_vectors_from_zero(folder, labels=LABELS):
-    """Two labels per image and an image at key 0, which must not be taken for a header."""
+    """Two labels per image and an image at key 0, which must not be read as a header."""
     out = open_writer(folder)
     for key, label in enumerate(labels):
         out.write_idx(key, pack(IRHeader(0, [label, 1], key, 0), payload(key + 1)))
@@ -125,7 +125,7 @@ def test_without_an_idx_the_file_is_scanned(tmp_path, write):
 
 
 def test_shuffled_records_without_ids_or_an_idx(tmp_path):
-    """MXRecordIO alone, as rec2shufrec wrote them; ids that repeat are no keys."""
+    """MXRecordIO alone, as rec2shufrec writes them; repeated ids are not keys."""
     out = mx.recordio.MXRecordIO(str(tmp_path / "train.rec"), "w")
     for i, label in enumerate([3, 1, 3, 0]):
         out.write(pack(IRHeader(0, label, 7, 0), payload(i)))
@@ -199,7 +199,7 @@ def test_an_unfinished_set_is_refused(tmp_path):
             InsightError, match=r"train\.rec: the command that wrote it was killed before it had finished"
         ):
             FaceSet.open(str(path))
-    write_property(tmp_path, Property(3, 112, 96))  # the mark: then the commit was done
+    write_property(tmp_path, Property(3, 112, 96))  # the mark: the commit was complete
     assert len(FaceSet.open(str(tmp_path))) == 6
 
 
@@ -264,7 +264,7 @@ class Rounded:
 
 @pytest.mark.parametrize("before", [-3, 0, 1, 2**24 - 1, 2**25 - 2**24])
 def test_ranges_stay_exact_beyond_float32(before):
-    """Edges at and behind 2^24 (spacing 2) and 2^25 (spacing 4), single images among them."""
+    """Edges at and after 2^24 (spacing 2) and 2^25 (spacing 4), single images among them."""
     rng = np.random.default_rng(before + 3)
     sizes = np.concatenate([[2**24 + before], rng.integers(1, 6, 3000)])
     made = Rounded(sizes)
@@ -279,7 +279,7 @@ def test_ranges_stay_exact_beyond_float32(before):
 @pytest.mark.parametrize("off", [-1, 0, 1])
 @pytest.mark.parametrize("write", [face2rec2, dataset_merge])
 def test_rounded_headers_are_corrected(tmp_path, write, off, monkeypatch):
-    """Beyond 2^24 key 0 may point one record aside; here 2^24 is 3, and the header is put off by hand."""
+    """Above 2^24 key 0 may be off by one record; here the limit is set to 3, and the header is changed by hand."""
     labels = [0, 0, 0, 1, 2, 2, 3, 3]
     write(tmp_path, labels)
     write_property(tmp_path, Property(4, 112, 96))
@@ -292,7 +292,7 @@ def test_rounded_headers_are_corrected(tmp_path, write, off, monkeypatch):
         offset = int(records.offsets[records.keys.tolist().index(10)])
     with open(tmp_path / "train.rec", "r+b") as rec:
         rec.seek(offset + 8 + 24)
-        rec.write(np.float32([4, 4]).tobytes())  # [4, 5) of a single image, rounded to nothing
+        rec.write(np.float32([4, 4]).tobytes())  # [4, 5) of a single image, rounded to an empty range
     monkeypatch.setattr(identities, "EXACT_FLOAT32", 3)
     monkeypatch.setattr(identities, "float32_steps", lambda values: np.asarray(values) * 0 + 2)
     faces = FaceSet.open(str(tmp_path))
@@ -302,7 +302,7 @@ def test_rounded_headers_are_corrected(tmp_path, write, off, monkeypatch):
 
 
 def test_a_set_of_rec_builder_opens(tmp_path):
-    """Its property has a second line, the number of records; train.meta beside it is read by nothing."""
+    """Its property has a second line, the number of records; train.meta beside it is never read."""
     dataset_merge(tmp_path)
     (tmp_path / "property").write_text(f"3,112,96\n{len(LABELS)}\n")
     (tmp_path / "train.meta").write_bytes(b"\x80\x05]\x94.")

@@ -1,6 +1,6 @@
-"""Mutated files: each one reads or ends in an error of ours; nothing crashes, hangs or eats memory.
+"""Mutated files: each one is read or raises InsightError; no crash, no hang, bounded memory.
 
-INSIGHT_FUZZ=10000 says how many mutations are tried in all; 400 without it.
+INSIGHT_FUZZ=10000 sets the total number of mutations; 400 without it.
 """
 
 import os
@@ -76,7 +76,7 @@ def as_array(data):
     return np.frombuffer(data, np.uint8)
 
 
-CASES = {  # what is written, which file is mutated, what is done with it
+CASES = {  # writer, file that is mutated, reader
     "rec, indexed": (lambda f: write_set(f, True), "train.rec", use_set),
     "rec, plain": (lambda f: write_set(f, False), "train.rec", use_set),
     "rec, scanned": (lambda f: write_set(f, True), "train.rec", scan_records),

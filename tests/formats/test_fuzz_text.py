@@ -1,6 +1,6 @@
-"""Mutated text files: each one reads, or ends in one line of ours that names file, line and rule.
+"""Mutated text files: each one is read, or raises one line that names file, line and rule.
 
-INSIGHT_FUZZ_TEXT=10000 says how many mutations of each format are tried; 250 without it.
+INSIGHT_FUZZ_TEXT=10000 sets the number of mutations of each format; 250 without it.
 """
 
 import json
@@ -47,7 +47,7 @@ def arrays(read):
     return lambda path: [np.asarray(column).tolist() for column in read(path)]
 
 
-# Format -> a valid file, its name, and what reads it. All hold names without blanks at their ends.
+# Format -> a valid file, its name, and its reader. All names are without blanks at their ends.
 FORMATS = {
     "lst": (
         "1\tx y/é.jpg\t0\n1\tb.jpg\t12\n1\tb.jpg\t12\t1\t2\t30\t40\n" + f"0\tc.jpg\t7\t{TAIL}\n",
@@ -152,7 +152,7 @@ ENCODINGS = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf
 
 
 def change_text(text, rng):
-    """One change that a program or a hand may make."""
+    """One change that a program or a person may make."""
     lines = text.split("\n")
     at = rng.randrange(len(lines))
     kind = rng.randrange(12)
@@ -236,7 +236,7 @@ def test_mutated_files_are_read_or_raise_one_line(tmp_path, name):
 
 
 def plain_variation(text, rng):
-    """The same content as another program may write it."""
+    """The same content in the layout of another program."""
     ending = rng.choice(("\n", "\r\n", "\r"))
     lines = [line + rng.choice(("", "", " ", "\t", "  \t")) for line in text.split("\n")]
     for _ in range(rng.randrange(3)):

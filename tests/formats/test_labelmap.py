@@ -1,4 +1,4 @@
-"""Label maps as dir2lst writes them, and as spreadsheets do."""
+"""Label maps in the layout of dir2lst and of spreadsheets."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Lists: columns, dialects, names of all kinds, and what is said of a bad line."""
+"""Lists: columns, dialects, names of all kinds, and the message for a bad line."""
 
 import os
 
@@ -151,7 +151,7 @@ def test_plain_variations_read_as_the_original(tmp_path, variation, encoding):
     for text, want in ((PLAIN, WANT), (IM2REC_PLAIN, IM2REC_WANT)):
         path = write(tmp_path, VARIATIONS[variation](text), encoding)
         entries = read_lst(path)
-        assert [e._replace(path=e.path.strip()) for e in entries] == want  # prepare_all looks for both spellings
+        assert [e._replace(path=e.path.strip()) for e in entries] == want  # prepare_all searches both spellings
         assert lst_dialect(path) == (INSIGHTFACE if text is PLAIN else IM2REC)
 
 

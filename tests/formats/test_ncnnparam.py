@@ -1,4 +1,4 @@
-"""ncnn's text form, byte for byte, and what is not one."""
+"""ncnn's text form, byte for byte, and files that are not valid."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Records in both directions against ``mx.recordio``, and what damaged files end in."""
+"""Records compared with ``mx.recordio`` in both directions, and the errors of damaged files."""
 
 import os
 import pickle

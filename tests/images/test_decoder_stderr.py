@@ -1,4 +1,4 @@
-"""Lines of decoders are kept, those of others go where they were meant to go."""
+"""Lines of decoders are captured, other lines are still printed."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ def test_output_of_other_threads_is_preserved(capfd):
         assert capture(lambda: say(LINE))[1] == ["Corrupt JPEG data: bad Huffman code"]
     stop.set()
     thread.join()
-    capture(say)  # what came at the last moment
+    capture(say)  # output written just before the end
     assert sorted(capfd.readouterr().err.splitlines(True)) == sorted(written)
 
 

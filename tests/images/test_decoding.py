@@ -1,4 +1,4 @@
-"""Pixels and reports against OpenCV's own decoder, and nothing on the terminal."""
+"""Pixels and warnings compared with OpenCV's decoder, and no output on the terminal."""
 
 import os
 import random
@@ -26,7 +26,7 @@ def opencv(data, how=COLOUR):
 
 @pytest.fixture(scope="module")
 def jpegs(tmp_path_factory):
-    """Damaged JPEGs, and OpenCV's verdict on each."""
+    """Damaged JPEGs, with OpenCV's result for each."""
     files = made.damaged_jpegs(each=4)
     return files, made.opencv_says(files, tmp_path_factory.mktemp("oracle"))
 
@@ -67,7 +67,7 @@ def test_warnings_of_opencv_about_jpegs_are_reported(jpegs, capfd):
         warning = decoding.decode(data).warning
         printed = verdicts[name].printed
         assert bool(warning) >= bool(printed), name
-        if warning and not printed:  # OpenCV is silent where a file just ends, and where it refuses
+        if warning and not printed:  # OpenCV prints nothing if a file just ends, and if it refuses it
             assert warning == "Premature end of JPEG file" or not verdicts[name].decodes, name
         if printed:
             assert warning == printed[0], name
@@ -83,7 +83,7 @@ def test_damaged_jpegs_have_opencv_s_pixels(jpegs, capfd):
     decoded = 0
     for name, data in files.items():
         pixels, _ = decoding.decode(data)
-        if OPENCV >= (4, 11):  # before, rows that were never written were handed out
+        if OPENCV >= (4, 11):  # earlier releases returned uninitialised rows
             assert (pixels is not None) == verdicts[name].decodes, name
         if pixels is not None:
             decoded += 1
@@ -107,7 +107,7 @@ class made_silent:
 
 
 def test_other_formats(others, capfd):
-    """Same pixels, same refusals, no line; what libpng warns of beside the pixels is reported where bits are wrong."""
+    """Same pixels, same refusals, no output; libpng's warnings about damaged data in other chunks are reported."""
     files, verdicts = others
     for name, data in files.items():
         pixels, warning = decoding.decode(data)
@@ -144,7 +144,7 @@ def test_warnings_go_to_the_callback():
     words = []
     data = made.cut_with_end(made.jpeg(), random.Random(0))
     for decode in (image.decode_bgr, image.decode_rgb, image.upright_bgr):
-        decode(data, "a")  # nobody asks
+        decode(data, "a")  # without a callback
         decode(data, "a", words.append)
         decode(made.jpeg(), "a", words.append)
     assert words == ["Corrupt JPEG data: premature end of data segment"] * 3
@@ -173,7 +173,7 @@ def test_a_header_with_an_enormous_size_is_refused():
 
 
 class TestPng:
-    """``without_extras`` lets through what libpng has nothing to say of."""
+    """``without_extras`` accepts files for which libpng prints nothing."""
 
     plain = made.pillow(kind="PNG")
 
@@ -270,7 +270,7 @@ class TestPng:
 
 
 def test_threads_decode_concurrently(jpegs, others, capfd):
-    """Damaged and sound files of all kinds in four threads: each has its own warning, as alone."""
+    """Damaged and sound files of all kinds in four threads: each has the same warning as in one thread."""
     files = {**jpegs[0], **others[0]}
     alone = {name: decoding.decode(data).warning for name, data in files.items()}
     together = {}

@@ -1,4 +1,4 @@
-"""Pixels of every kind of file that people keep faces in, against Pillow and OpenCV's own turning."""
+"""Pixels of all usual kinds of files, compared with Pillow and OpenCV's own rotation."""
 
 import io
 import struct
@@ -94,7 +94,7 @@ def test_exif_orientation_turns_as_opencv_does(orientation):
     assert np.array_equal(pixels, expected)
     assert pixels.shape[:2] == (SIZE if orientation < 5 else SIZE[::-1])
     assert changes == ([] if orientation == 1 else ["rotated"])
-    assert image.decode_bgr(data, "a").shape[:2] == SIZE  # records hold upright faces; no turning there
+    assert image.decode_bgr(data, "a").shape[:2] == SIZE  # records hold upright faces; no rotation there
 
 
 @pytest.mark.parametrize(

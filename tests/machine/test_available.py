@@ -1,4 +1,4 @@
-"""Memory that is left to a process: of the machine, of its control groups, of ulimit."""
+"""Memory available to a process: by the machine, its control groups, ulimit."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def test_of_this_machine():
 def test_others_use_some(files):
     files(**{"proc/meminfo": "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 1000 kB\n"})
     result = available.available()
-    assert result.bytes == (1000 + 50) * 1024  # what is free, and what this process has
+    assert result.bytes == (1000 + 50) * 1024  # available memory, and that of this process
     assert result.limit == f"this machine has {WHOLE / 1e9:.1f} GB, others use {(WHOLE - 1050 * 1024) / 1e9:.1f} GB"
 
 
@@ -83,7 +83,7 @@ def test_groups_of_version_1(files):
 
 def test_a_process_that_uses_all_of_its_group(files):
     files(**{"cgroup/memory.max": "1000\n", "cgroup/memory.current": "900\n"})
-    assert available.available().bytes == 1000  # all of it is its own
+    assert available.available().bytes == 1000  # all of it is used by this process
 
 
 def test_not_linux(monkeypatch, tmp_path):

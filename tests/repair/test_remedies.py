@@ -1,6 +1,6 @@
-"""Each remedy is tried: the command is taken out of the message that names it and run as it stands there.
+"""Each remedy is tried: the command is extracted from the message and run unchanged.
 
-Then the set opens, and dataset-check finds no error in it.
+After it, the set opens, and dataset-check reports no error.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from insight.sets.payloads import refuse_unusable
 from insight.train.guards import check_set
 
 REPORTED = Path(os.environ.get("INSIGHT_TEST_DATA", "no test data"), "reports/10-idx-offsets")
-NAME = "my set"  # a path that a shell would take apart
+NAME = "my set"  # a path that a shell would split
 ANOTHER = encode(face(99))
 
 
 def opening(path) -> str:
-    """What a command says that opens a set and reads its images."""
+    """The error of a command that opens a set and reads its images."""
     try:
         with FaceSet.open(str(path)) as faces:
             for i in range(len(faces)):
@@ -72,12 +72,12 @@ def decoding(path) -> str:
 
 
 def commands(message: str) -> list:
-    """The commands between backquotes, as words."""
+    """The commands in backquotes, as words."""
     return [shlex.split(text, comments=False) for text in re.findall(r"`(insight [^`]+)`", message)]
 
 
 def follow(message: str, statuses=(0,)) -> Path:
-    """Run the first command that a message names; returns where the set is then."""
+    """Run the first command that a message names; returns the resulting set."""
     words = commands(message)[0]
     assert cli.main(words[1:]) in statuses
     return Path(words[words.index("--output") + 1] if "--output" in words else words[2])
@@ -402,7 +402,7 @@ def planted(folder, plant, layout):
 
 
 def test_every_command_of_dataset_check_is_tried(tmp_path):
-    """Each finding whose remedy is a command is the first of one of the damages above."""
+    """Each finding whose remedy is a command is the first finding of one of the damages above."""
     named = {code for code, rule in RULES.items() if "`{" in rule.remedy}
     tried = set()
     for number, param in enumerate(DAMAGE):
@@ -416,7 +416,7 @@ def test_every_command_of_dataset_check_is_tried(tmp_path):
 
 
 def test_after_a_killed_writer(tmp_path):
-    """Its .rec is whole, and the .idx is that of the set which stood there before."""
+    """Its .rec is complete, and the .idx belongs to the previous set."""
     made = planted(tmp_path, an_idx_of_another_set, "indexed")
     (tmp_path / "property").unlink()
     (tmp_path / ".commit.property.999999999.json").write_text('{"names": ["train.rec", "train.idx", "property"]}')
@@ -439,7 +439,7 @@ def test_an_idx_of_another_shuffle(tmp_path):
 
 
 def test_a_set_whose_idx_may_not_be_replaced(tmp_path, capsys):
-    """The refusal names both ways out; each is one command."""
+    """The error names both remedies; each is one command."""
     (tmp_path / "a").mkdir()
     made = planted(tmp_path / "a", an_idx_of_another_set, "indexed")
     before = made.idx.read_bytes()
@@ -465,7 +465,7 @@ def test_the_offsets_that_were_reported(tmp_path, capsys):
 
 
 def test_images_of_another_size_on_the_way_through_folders(tmp_path):
-    """rec2image, dir2lst, face2rec --image-size, as several messages say in short."""
+    """rec2image, dir2lst, face2rec --image-size, as several messages abbreviate it."""
     made = planted(tmp_path, lambda made: None, "indexed")
     images, listed, new = (str(tmp_path / name) for name in ("images", "all.lst", "new"))
     for words in (

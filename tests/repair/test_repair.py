@@ -1,4 +1,4 @@
-"""dataset-repair: what it writes, what it lists, what it leaves alone."""
+"""dataset-repair: what it writes, what it lists, what it does not change."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class TestInPlace:
             assert sorted(records.keys.tolist()) == sorted({*range(IMAGES + PEOPLE + 1)} - {5})
 
     def test_unaligned_offsets(self, made):
-        """Bytes put in before a record shift all that follow; only a new .rec brings these back."""
+        """Bytes inserted before a record shift all that follow; only a new .rec restores these."""
         made.write()
         data, at = made.rec.read_bytes(), int(made.offset(5)) + 300
         made.rec.write_bytes(data[:at] + b"abc" + data[at:])
@@ -155,7 +155,7 @@ class TestInPlace:
         assert "which were not read" in repair(str(made.rec)).lines()[-1]
 
     def test_lost_keys_are_not_invented(self, made):
-        """Two sets in one .rec: their numbers collide, and two headers fit nothing."""
+        """Two sets in one .rec: their numbers collide, and neither of the two headers fits."""
         made.write()
         made.rec.write_bytes(made.rec.read_bytes() * 2)
         made.idx.unlink()
@@ -166,7 +166,7 @@ class TestInPlace:
         assert sorted(images_of(made.folder.parent / "out")) == sorted(2 * sound(made))
 
     def test_keys_of_an_idx_that_also_lists_damaged_records(self, plain):
-        """The records have no numbers: the .idx is all that knows the keys of those that are whole."""
+        """The records have no numbers: only the .idx has the keys of the intact ones."""
         for row in plain.rows:
             row[0], row[3] = 100 + 5 * row[0], 0
         plain.write()
@@ -184,7 +184,7 @@ class TestInPlace:
             repair(str(made.folder), **{option: (112, 112) if option == "size" else True})
 
     def test_of_a_set_that_is_linked(self, made, tmp_path):
-        """A read-only .rec elsewhere: link it into a folder of your own, and repair that."""
+        """A read-only .rec elsewhere: link it into another folder, and repair that."""
         made.write()
         (tmp_path / "own").mkdir()
         (tmp_path / "own/train.rec").symlink_to(made.rec)
@@ -263,14 +263,14 @@ class TestIntoAFolder:
                 out.write(3 * i, data, (10.0 * i, 0.25, -1.5), 3 * i, 100 + i)
         into(plain)
         with RecordFile(str(tmp_path / "out/train.rec")) as records:
-            assert records.keys.tolist() == [0, 3, 6, 9]  # of a plain set they may mean something
+            assert records.keys.tolist() == [0, 3, 6, 9]  # in a plain set they may be used
             for i, key in enumerate(records.keys.tolist()):
                 record = records.read(key)
                 assert (record.label.tolist(), record.id, record.id2) == ([i, 0.25, -1.5], key, 100 + i)
                 assert bytes(record.payload) == CLEAN[i]
 
     def test_a_new_set_has_the_layout_of_the_old(self, made, tmp_path):
-        """Byte for byte that of the sound set, but for the order of header and identity records."""
+        """Byte for byte that of the sound set, except for the order of header and identity records."""
         made.write()
         reference = {r.id: (r.flag, r.label.tolist(), bytes(r.payload)) for _, r in RecordFile(str(made.rec)).scan()}
         made.rows[IMAGES][2] = (17, 13)
@@ -373,7 +373,7 @@ class TestIntoAFolder:
             assert len(faces) == IMAGES - 1
 
     def test_an_idx_that_lists_some_records(self, plain, tmp_path):
-        """Left out on purpose, as far as anyone can tell: the others stay out, and are listed in a new .rec."""
+        """The others may be omitted on purpose: they are skipped, and listed for a new .rec."""
         plain.write()
         plain.edit_idx(lambda lines: lines.pop(3))
         assert into(plain).done[0].startswith("note: the .idx: it lists 11 of 12 records; the others are skipped.")
@@ -399,7 +399,7 @@ class TestIntoAFolder:
         made.rec.unlink(), made.idx.unlink()
         made.write()
         into(made, overwrite=True)
-        assert names(tmp_path / "out") == ["property", "train.idx", "train.rec"]  # the list of before has gone
+        assert names(tmp_path / "out") == ["property", "train.idx", "train.rec"]  # the old list was removed
         with pytest.raises(InsightError, match=r"--output .*: is the folder of .*train.rec, which is being read"):
             repair(str(made.folder), str(made.folder), overwrite=True)
 
@@ -547,9 +547,11 @@ def test_the_result_is_sound_for_any_damage(layout, request, tmp_path):
         report = check(str(out))
         assert report.ok, (path.name, how, at, report.findings)
         kept = [data for _, data in images_of(out)]
-        assert len(set(kept) - set(CLEAN)) <= 1  # a payload whose bytes were hit may look like an image still
+        assert len(set(kept) - set(CLEAN)) <= 1  # a damaged payload may still begin as an image
         if path.suffix == ".rec" and how < 3:
             assert len(kept) >= IMAGES - 2
-        elif path.suffix != ".rec" and not (layout == "plain" and path.suffix == ".idx"):  # cut: left out on purpose?
+        elif path.suffix != ".rec" and not (
+            layout == "plain" and path.suffix == ".idx"
+        ):  # truncated: may be omitted on purpose
             assert len(kept) == IMAGES
         repair(str(source.folder), overwrite=True)  # never fails either

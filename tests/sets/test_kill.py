@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of face2rec. INSIGHT_KILLS says how many; 3 without it."""
+"""SIGKILL at random moments of face2rec. INSIGHT_KILLS sets the number; 3 without it."""
 
 import os
 import random
@@ -23,7 +23,7 @@ FILES = ("train.rec", "train.idx", "property")
 
 
 def _hear_sigint():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell would have it ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell makes children ignore it
 
 
 def start(tmp_path, *options):
@@ -80,7 +80,7 @@ def test_interrupted_by_the_user(listed):
     process = start(listed)
     folder = listed / "set"
     for _ in range(1000):
-        with suppress(FileNotFoundError):  # not there yet, or renamed meanwhile
+        with suppress(FileNotFoundError):  # does not exist yet, or was renamed meanwhile
             if any(p.stat().st_size for p in folder.iterdir()):
                 break
         time.sleep(0.002)

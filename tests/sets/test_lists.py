@@ -1,4 +1,4 @@
-"""Lists from other machines and programs: other spellings, roots and labels; packed as the plain list is."""
+"""Lists from other machines and programs: other spellings, roots and labels give the same set as the plain list."""
 
 import csv
 
@@ -30,7 +30,7 @@ def work(tmp_path, monkeypatch):
 
 
 def packed(folder, **options):
-    """The bytes of the set that ``lists/a.lst`` gives."""
+    """The bytes of the set packed from ``lists/a.lst``."""
     [report] = pack("lists/a.lst", str(folder), **options)
     assert not report.skipped
     return [(folder / name).read_bytes() for name in ("train.rec", "train.idx", "property")]

@@ -1,4 +1,4 @@
-"""Record sets against face2rec2's layout written by mx.recordio, and read by MXNet's own readers."""
+"""Record sets compared with face2rec2's layout written by mx.recordio, and read by MXNet's own readers."""
 
 import csv
 import os
@@ -22,7 +22,7 @@ TEMPLATE = np.float32(
 
 
 def reference_set(lst, stem, width=112, quality=95):
-    """What InsightFace's src/data/face2rec2.py does with a list, in MXNet's own words."""
+    """InsightFace's src/data/face2rec2.py, with MXNet's own functions."""
     out = mx.recordio.MXIndexedRecordIO(f"{stem}.idx", f"{stem}.rec", "w")
     ranges, last, key = [], None, 0
     for line in open(lst, encoding="utf-8"):
@@ -81,7 +81,7 @@ def test_same_bytes_as_face2rec2(people, tmp_path):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("width", [112, 96])
 def test_same_bytes_as_face2rec2_where_landmarks_are_warped(tmp_path, width):
-    """Aligned and unaligned lines, lines that are passed over, labels in separate runs."""
+    """Aligned and unaligned lines, lines that are skipped, labels in separate runs."""
     rng = np.random.default_rng(0)
     lines = []
     for i, label in enumerate([4, 4, 7, 4, 9, 9, 0]):
@@ -217,7 +217,7 @@ def two_lists(people, tmp_path):
 
 @pytest.mark.parametrize("source", ["work", "work/", "work/tr", "work/train.lst", "work/train"])
 def test_positional_use_of_face2rec2(two_lists, tmp_path, monkeypatch, source):
-    """A folder, or the beginning of a list's path; sets stand beside the lists under their names."""
+    """A folder, or the beginning of a list's path; sets are written beside the lists under their names."""
     monkeypatch.chdir(tmp_path)
     reports = pack(source)
     expected = ["train", "val"] if source in ("work", "work/") else ["train"]

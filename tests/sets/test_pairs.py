@@ -1,4 +1,4 @@
-"""Pairs: drawn evenly, by seed, within bounds; or as a file says."""
+"""Pairs: drawn evenly, by seed, within bounds; or read from a file."""
 
 import csv
 import os
@@ -336,7 +336,7 @@ def test_pairs_of_one_kind_are_refused_as_verification_does(rooted, tmp_path, ro
 
 
 def test_the_smallest_bins_that_are_made_are_verified(rooted, tmp_path):
-    """One pair of each kind, listed and drawn: what make-bin writes, verification takes."""
+    """One pair of each kind, listed and drawn: verification accepts the output of make-bin."""
     (tmp_path / "p.csv").write_text(
         "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\nBo/Bo_0003.jpg,Ann_Lee/Ann_Lee_0001.jpg,0\n"
     )

@@ -1,4 +1,4 @@
-"""What goes into records as it is, what is converted, and what is refused with which reason."""
+"""Which images are copied, which are converted, and which are refused for which reason."""
 
 import os
 import struct

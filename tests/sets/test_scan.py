@@ -1,4 +1,4 @@
-"""Identity folders to lists: order, split by person, and what each bad folder is told."""
+"""Identity folders to lists: order, split by person, and the message for each bad folder."""
 
 import os
 

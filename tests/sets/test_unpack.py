@@ -1,4 +1,4 @@
-"""Images back out of sets, and the way round again."""
+"""Images extracted from sets, and packed again."""
 
 import csv
 import os
@@ -137,7 +137,7 @@ def test_verification_bin_round_trip(tmp_path):
     write_bin(tmp_path / "a.bin", images, issame)
     make_bin(str(tmp_path / "out/pairs.csv"), str(tmp_path / "b.bin"), overwrite=True)
     assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
-    os.rename(tmp_path / "a.bin", tmp_path / "lfw")  # its content says what it is
+    os.rename(tmp_path / "a.bin", tmp_path / "lfw")  # recognised by its content
     unpack(str(tmp_path / "lfw"), str(tmp_path / "again"))
     assert set(files(tmp_path / "again").values()) >= set(images)
     os.rename(tmp_path / "lfw", tmp_path / "a.bin")
