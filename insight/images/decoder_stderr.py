@@ -92,7 +92,7 @@ def _split(printed: bytes) -> Tuple[List[str], bytes]:
     for line in printed.splitlines(keepends=True):
         if _DECODER_LINE.match(line):
             lines.append(line.decode("utf-8", "replace").strip())
-        elif line.strip() or not lines:  # OpenCV's log leaves blank lines behind some of its own
+        elif line.strip() or not lines:  # OpenCV's log prints blank lines after some of its own
             others.append(line)
     return lines, b"".join(others)
 
@@ -101,7 +101,7 @@ def _write(data: bytes) -> None:
     while data:
         try:
             data = data[os.write(STDERR, data) :]
-        except OSError:  # nobody reads it
+        except OSError:  # stderr is closed
             return
 
 

@@ -20,12 +20,12 @@ from insight.formats import evalbin
 COUNT = 42
 
 
-class Stand:
+class FakeEngine:
     """An engine around a function."""
 
     image_size, batch_size = SIZE, 4
 
-    def __init__(self, run=network, name="stand-in 1"):
+    def __init__(self, run=network, name="fake engine 1"):
         self.seen = 0
         self._run = run
         self._name = name
@@ -48,7 +48,7 @@ def work(tmp_path):
 
 def run(work, engine=None, output="e.npz", flip="none", part_seconds=0.0):
     source = image_source(work / "p.bin")
-    return embed_to(work / output, engine or Stand(), source, flip, [work / "model"], part_seconds)
+    return embed_to(work / output, engine or FakeEngine(), source, flip, [work / "model"], part_seconds)
 
 
 def stopped(work, after=3):
@@ -59,7 +59,7 @@ def stopped(work, after=3):
             raise KeyboardInterrupt
         return network(images)
 
-    engine = Stand(failing)
+    engine = FakeEngine(failing)
     with pytest.raises(KeyboardInterrupt):
         run(work, engine)
     return work / "e.npz.parts"
@@ -97,7 +97,7 @@ def test_a_killed_run_resumes(work):
         def slow(images):
             time.sleep(0.03)
             return test_parts.network(images)
-        test_parts.run(Path({str(work)!r}), test_parts.Stand(slow))
+        test_parts.run(Path({str(work)!r}), test_parts.FakeEngine(slow))
     """
     process = subprocess.Popen([sys.executable, "-c", dedent(child)])
     parts, deadline = work / "e.npz.parts", time.monotonic() + 60
@@ -108,7 +108,7 @@ def test_a_killed_run_resumes(work):
     assert process.wait() == -signal.SIGKILL
     assert not (work / "e.npz").exists()
     stored = len([name for name in names(parts) if name.startswith("part-")])
-    engine = Stand()
+    engine = FakeEngine()
     run(work, engine)
     assert engine.seen == COUNT - 4 * stored
     assert (work / "e.npz").read_bytes() == (work / "straight.npz").read_bytes()
@@ -137,7 +137,7 @@ def test_a_kill_before_the_first_part_leaves_no_parts(work, left):
 def test_a_kill_while_parts_are_removed_can_be_resumed(work):
     parts = stopped(work)
     (parts / "part-000000000008.npy").unlink()
-    engine = Stand()
+    engine = FakeEngine()
     run(work, engine)
     assert engine.seen == COUNT - 8
 
@@ -157,7 +157,7 @@ def changed_input(work):
         (changed_model, {}, "was begun with another --model;"),
         (changed_input, {}, "was begun with another --input;"),
         (None, {"flip": "sum"}, "was begun with --flip none, not sum;"),
-        (None, {"engine": Stand(name="stand-in 2")}, "was begun with engine stand-in 1, not stand-in 2;"),
+        (None, {"engine": FakeEngine(name="fake engine 2")}, "was begun with engine fake engine 1, not fake engine 2;"),
     ],
 )
 def test_resuming_with_other_inputs_raises(work, change, options, message):
@@ -173,7 +173,7 @@ def test_resuming_with_other_inputs_raises(work, change, options, message):
 
 def test_another_batch_size_is_refused(work):
     stopped(work)
-    engine = Stand()
+    engine = FakeEngine()
     engine.batch_size = 5
     with pytest.raises(InsightError, match="was begun with --batch-size 4, not 5"):
         run(work, engine)
@@ -195,7 +195,7 @@ def test_two_runs_do_not_write_the_same_parts(work):
             run(work)
         return network(images)
 
-    run(work, Stand(meanwhile))
+    run(work, FakeEngine(meanwhile))
 
 
 def test_a_folder_counts_as_changed_with_any_image(tmp_path):

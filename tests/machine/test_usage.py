@@ -91,7 +91,7 @@ class TestWatch:
                 for _ in range(20):  # beside others, it may get little at first
                     load = usage.watch(0.2)
                     if load is None:
-                        pytest.skip("this system does not say how busy its processors are")
+                        pytest.skip("this system does not report the load of its processors")
                     if any(process.pid == child.pid for process in load.processes):
                         break
             finally:

@@ -145,7 +145,7 @@ def test_mxnet_iterates_plain_sets(people, tmp_path):
 def test_odd_files_are_converted_or_listed(people, tmp_path):
     folder = people({"a": 2, "b": 2, "c": 0, "d": 0})
     (folder / "a/grey.png").write_bytes(encode(face(50)[:, :, 0], ".png"))
-    (folder / "b/text.jpg").write_text("This is no picture, whatever its name says.")
+    (folder / "b/text.jpg").write_text("This is not a picture, in spite of its name.")
     (folder / "b/empty.jpg").touch()
     (folder / "c/large.bmp").write_bytes(encode(face(51, 250, 250), ".bmp"))
     (folder / "d/cut.jpg").write_bytes(encode(face(52))[:-30])

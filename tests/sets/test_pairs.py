@@ -40,7 +40,7 @@ def check_plan(counts, pairs, folds, seed=0):
             seen.add(pair)
         people_of.append({int(p) for rows in (genuine, impostor) for p in rows[:, [0, 2]].ravel()})
     for one, other in combinations(people_of, 2):
-        assert not one & other, "a person stands in two folds"
+        assert not one & other, "a person is in two folds"
     return plan
 
 
