@@ -90,7 +90,7 @@ def test_refuses_and_replaces(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from insight.formats import commit
+from insight.files import commit
 step = [int(sys.argv[2])]
 def kill_at_zero(function):
     def wrapped(*arguments, **options):

@@ -371,9 +371,13 @@ def test_an_array_of_objects_executes_no_code(tmp_path):
 
 def test_formats_load_neither_mxnet_nor_opencv():
     code = (
-        "import sys; from insight.formats import commit, evalbin, faceset, imagehead, lst, property, recordio; "
+        "import sys; from insight.files import commit; from insight.images import header; "
+        "from insight.formats import evalbin, faceset, lst, property, recordio; "
         "sys.exit(any(m in sys.modules for m in ('mxnet', 'cv2')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-    code = "import sys; from insight.formats import commit, imagehead, lst, property, recordwriter; "
+    code = (
+        "import sys; from insight.files import commit; from insight.images import header; "
+        "from insight.formats import lst, property, recordwriter; "
+    )
     assert subprocess.run([sys.executable, "-c", code + "sys.exit('numpy' in sys.modules)"]).returncode == 0
