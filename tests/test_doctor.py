@@ -11,7 +11,7 @@ import pytest
 from insight import _cuda, doctor
 from insight.doctor import attempt, gpus, packages, trial
 from insight.doctor import hardware as machine
-from insight.doctor.findings import FAIL, OK, WARN, Check, Report
+from insight.doctor.findings import FAIL, OK, WARN, Check, DoctorReport
 from insight.machine.child import Ended
 from insight.machine.usage import Load, Process
 
@@ -327,7 +327,7 @@ class TestReport:
     def test_plain_lines(self):
         from insight.cli.doctor import _lines
 
-        report = Report(
+        report = DoctorReport(
             [Check("machine", "python", OK, "3.11"), Check("libraries", "libGL.so.1", FAIL, "missing", "do")], []
         )
         assert list(_lines(report)) == [
@@ -341,7 +341,9 @@ class TestReport:
         pytest.importorskip("rich")
         from insight.cli.doctor import _print_table
 
-        assert _print_table(Report([Check("trial", "cpu", FAIL, "found [bold]this[/bold]", "do that")], ["gpu(0)"]))
+        assert _print_table(
+            DoctorReport([Check("trial", "cpu", FAIL, "found [bold]this[/bold]", "do that")], ["gpu(0)"])
+        )
         out = capsys.readouterr().out
         assert "found [bold]this[/bold]" in out  # a path in brackets is no markup
         assert "→ do that" in out

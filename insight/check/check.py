@@ -17,8 +17,8 @@ import numpy as np
 from ..errors import InsightError
 from ..files.atomic import write_text
 from ..formats.faceset import FaceSet
-from .duplicates import Excluded, find_exact, find_near, find_overlap, open_all_excluded
-from .image_faults import Look, Survey, as_counts, survey
+from .duplicates import ExcludedSet, find_exact, find_near, find_overlap, open_all_excluded
+from .image_faults import PayloadFacts, Survey, as_counts, survey
 from .layout import Layout, check_labels
 from .records import Records, locate
 from .rules import SEVERITIES, Finding, Findings
@@ -129,7 +129,7 @@ def _try_to_open(rec_path: str, findings: Findings) -> None:
         findings.add("refused", None, str(error))
 
 
-def _examine(records: Records, deep: bool, others: List[Excluded], workers: int, findings: Findings) -> CheckReport:
+def _examine(records: Records, deep: bool, others: List[ExcludedSet], workers: int, findings: Findings) -> CheckReport:
     report = CheckReport(records.rec_path, deep)
     if not len(records.offsets):
         report.summary = {"records": 0, "images": 0}
@@ -155,7 +155,7 @@ def _look_at_all(
     measure = [want]
     odd = Findings()
 
-    def report(i: int, one: Look) -> None:
+    def report(i: int, one: PayloadFacts) -> None:
         for code, found in one.faults:
             findings.add(code, int(layout.keys[i]), found, layout.payload(i))
         if one.size is not None:

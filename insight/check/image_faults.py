@@ -31,7 +31,7 @@ _SIDE = 32  # of the grey picture that is hashed and compared
 _BLANK_DEVIATION = 1.0
 
 
-class Look(NamedTuple):
+class PayloadFacts(NamedTuple):
     """One payload's facts. ``faults`` are (code, what was found)."""
 
     digest: int  # 64 bits of BLAKE2b of the bytes
@@ -47,7 +47,7 @@ def exact_digest(payload) -> int:
     return struct.unpack("<Q", hashlib.blake2b(payload, digest_size=8).digest())[0]
 
 
-def look(payload, deep: bool) -> Look:
+def examine_payload(payload, deep: bool) -> PayloadFacts:
     """Examine one payload."""
     data = bytes(payload)
     digest = exact_digest(data)
@@ -56,19 +56,19 @@ def look(payload, deep: bool) -> Look:
     unusable = fault(data)
     faults = [unusable] if unusable else list(_sniff(data, kind, size))
     if unusable or not deep or any(code in ("truncated-image", "undecodable-image") for code, _ in faults):
-        return Look(digest, kind, size, tuple(faults))
+        return PayloadFacts(digest, kind, size, tuple(faults))
     pixels, warning = decoding.decode(data)
     if pixels is None:
         why = warning or "the decoder rejects it"
         faults.append(("undecodable-image", f"{kind[1:]}, {len(data)} bytes: {why}"))
-        return Look(digest, kind, size, tuple(faults))
+        return PayloadFacts(digest, kind, size, tuple(faults))
     if warning:
         faults.append(("damaged-image", warning))
     thumb = grey_thumb(pixels)
     if thumb.std() <= _BLANK_DEVIATION:
         faults.append(("blank-image", f"grey level {thumb.mean():.0f} all over"))
-        return Look(digest, kind, pixels.shape[:2], tuple(faults), None, pixels)
-    return Look(digest, kind, pixels.shape[:2], tuple(faults), perceptual_hash(thumb), pixels)
+        return PayloadFacts(digest, kind, pixels.shape[:2], tuple(faults), None, pixels)
+    return PayloadFacts(digest, kind, pixels.shape[:2], tuple(faults), perceptual_hash(thumb), pixels)
 
 
 def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
@@ -139,7 +139,7 @@ class Survey:
     def of(cls, count: int) -> Survey:
         return cls(np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros(count, bool))
 
-    def add(self, i: int, seen: Look) -> None:
+    def add(self, i: int, seen: PayloadFacts) -> None:
         self.digests[i] = seen.digest
         if seen.hash is not None:
             self.hashes[i], self.hashed[i] = seen.hash, True
@@ -157,7 +157,7 @@ def survey(
     deep: bool,
     workers: int,
     what: str,
-    report: Callable[[int, Look], None],
+    report: Callable[[int, PayloadFacts], None],
     mean_size: Optional[Tuple[int, int]] = None,
 ) -> Survey:
     """Look at payloads 0..count-1 in threads; ``report(i, look)`` is called in order, pixels left out.
@@ -166,17 +166,17 @@ def survey(
     """
     result = Survey.of(count)
 
-    def task(begin: int) -> Tuple[int, List[Look], Optional[np.ndarray], int]:
+    def task(begin: int) -> Tuple[int, List[PayloadFacts], Optional[np.ndarray], int]:
         seen, total, used = [], None, 0
         for i in range(begin, min(begin + CHUNK, count)):
-            one = look(payload(i), deep)
+            one = examine_payload(payload(i), deep)
             if one.pixels is not None and one.pixels.shape[:2] == mean_size:
                 total = one.pixels.astype(np.uint32) if total is None else np.add(total, one.pixels, out=total)
                 used += 1
             seen.append(one._replace(pixels=None))
         return begin, seen, total, used
 
-    def looks() -> Iterator[Tuple[int, Look]]:
+    def looks() -> Iterator[Tuple[int, PayloadFacts]]:
         for begin, seen, total, used in in_order(task, range(0, count, CHUNK), workers):
             if used:
                 result.mean_sum = total + (0.0 if result.mean_sum is None else result.mean_sum)

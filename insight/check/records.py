@@ -40,7 +40,7 @@ def locate(path: str, findings: Findings) -> str:
         return os.path.join(folder, DEFAULT_NAME if DEFAULT_NAME in existing else existing[0])
 
 
-class Damage(NamedTuple):
+class DamagedSpan(NamedTuple):
     """Bytes ``offset`` to ``end`` of a .rec, which are no record, and why."""
 
     offset: int
@@ -79,7 +79,7 @@ class Records:
         :class:`RecordFile` derives.
     index : (np.ndarray, np.ndarray) or None
         Keys and offsets of the .idx, where it can be read.
-    damage : list of Damage
+    damage : list of DamagedSpan
         What the .rec holds besides whole records.
     sound : bool
         The two files are whole and fit each other, so faults of layout mean something.
@@ -89,7 +89,7 @@ class Records:
         self.rec_path = rec_path
         self.sound = True
         self._findings = findings
-        self.damage: List[Damage] = []
+        self.damage: List[DamagedSpan] = []
         self._tail: Optional[int] = None
         self.bytes = os.path.getsize(rec_path)
         self.index = self._read_idx()
@@ -157,14 +157,14 @@ class Records:
                 following = _next_frame(data, offset + 1)
                 if following >= self.bytes and _is_cut(data, offset):
                     self._tail = offset
-                self.damage.append(Damage(offset, following, error.reason))
+                self.damage.append(DamagedSpan(offset, following, error.reason))
                 offset = following
                 continue
             end = _end_of_record(data, offset)
             swallowed = _frame_inside(data, offset, end)
             if swallowed is not None:
                 reason = f"its length, {end - offset} bytes, reaches over the record at {swallowed}"
-                self.damage.append(Damage(offset, swallowed, reason))
+                self.damage.append(DamagedSpan(offset, swallowed, reason))
                 offset = swallowed
                 continue
             yield offset, record

@@ -26,7 +26,7 @@ class MXNetEngine(Engine):
 
     Parameters
     ----------
-    checkpoint : insight.checkpoint.Checkpoint or insight.graph.opening.Network
+    checkpoint : insight.checkpoint.Checkpoint or insight.graph.opening.OpenNetwork
         As trained or slimmed; it is cut at the embedding. A network that is open already stays as it is.
     spec : str
         Its name in messages.
@@ -58,7 +58,7 @@ class MXNetEngine(Engine):
         from ..graph import fold, opening, shapes, split
 
         try:
-            if isinstance(checkpoint, opening.Network):
+            if isinstance(checkpoint, opening.OpenNetwork):
                 network = checkpoint._replace(model=checkpoint.model.copy())  # arrays are taken out of it below
             else:
                 network = opening.open_network(checkpoint, image_size)

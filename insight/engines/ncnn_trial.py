@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats import ncnnparam
-from ..formats.ncnnparam import Layer
+from ..formats.ncnnparam import NcnnLayer
 from ..machine.child import run_child
 
 SECONDS = 300  # for one image; a damaged file may ask for any amount of work,
@@ -120,7 +120,7 @@ def _counting(ncnn, data: bytes):
     return Reader()
 
 
-def _misfits(layers: List[Layer], extractor) -> Iterator[str]:
+def _misfits(layers: List[NcnnLayer], extractor) -> Iterator[str]:
     """Layers that get another number of channels or values than their weights are for, each before it is evaluated."""
     for layer in layers:
         takes = _takes(layer)
@@ -135,7 +135,7 @@ def _misfits(layers: List[Layer], extractor) -> Iterator[str]:
             yield f"layer {layer.name} takes {takes} {'values' if fully else 'channels'}, and gets {gets}"
 
 
-def _takes(layer: Layer) -> Optional[int]:
+def _takes(layer: NcnnLayer) -> Optional[int]:
     """How many input channels, or values, a layer's weights are for; None where it has none."""
     outputs = layer.number(0)
     if layer.kind == "InnerProduct" and outputs > 0:

@@ -122,7 +122,7 @@ def takes(spec: str) -> bool:
     return spec.lower().endswith(".onnx") or is_checkpoint(spec)
 
 
-def convert(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None) -> bytes:
+def checkpoint_to_onnx(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None) -> bytes:
     """A checkpoint as ONNX, its graph ``plain`` or ``fast``; ``image_size`` as :func:`insight.engines.load` has it.
 
     What had to be assumed goes along in the metadata, for the engine that opens it.

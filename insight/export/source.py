@@ -11,7 +11,7 @@ from .. import checkpoint
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..graph import cut
-from ..graph.nodes import Model
+from ..graph.nodes import GraphModel
 from ..graph.opening import open_network
 from ..margins import heads
 from ..margins.margin import MarginOptions, flag
@@ -23,7 +23,7 @@ class Source(NamedTuple):
 
     Attributes
     ----------
-    model : Model
+    model : GraphModel
         From the images, whose size its input states, to the embedding.
     network : MXNetEngine
         The same in plain MXNet, with which the parity gate compares.
@@ -37,7 +37,7 @@ class Source(NamedTuple):
         What the checkpoint does not say and had to be assumed.
     """
 
-    model: Model
+    model: GraphModel
     network: MXNetEngine
     stages: List[lineage.Stage]
     properties: Dict[str, str]

@@ -13,12 +13,12 @@ from typing import Optional, Tuple
 import numpy as np
 
 from . import linear
-from .nodes import BATCH_NORM_EPS, Graph, Model, Node, Ref
+from .nodes import BATCH_NORM_EPS, Graph, GraphModel, Node, Ref
 
 IDENTITY = ("Dropout", "_copy", "identity", "BlockGrad", "stop_gradient")  # at inference
 
 
-def fold(model: Model) -> Model:
+def fold(model: GraphModel) -> GraphModel:
     """A model that computes the same with fewer nodes; the given one is left alone."""
     model = model.copy()
     drop_identities(model.graph)
@@ -39,7 +39,7 @@ def drop_identities(graph: Graph) -> None:
         graph.replace(Ref(node), node.inputs[0])
 
 
-def affine(model: Model, norm: Node) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+def affine(model: GraphModel, norm: Node) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     """(scale, shift), each (C,) float64, of a BatchNorm at inference; None if it is not per channel of NCHW."""
     arrays = [model.array(ref) for ref in norm.inputs[1:5]]
     if any(array is None for array in arrays) or norm.number("axis", 1) != 1:
@@ -51,7 +51,7 @@ def affine(model: Model, norm: Node) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     return scale, beta - mean * scale
 
 
-def _fold_back(model: Model, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
+def _fold_back(model: GraphModel, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
     """Into the layer that feeds it."""
     layer = norm.inputs[0].node
     if not linear.is_linear(model, layer) or linear.only_use(model.graph, layer, model.graph.consumers()) is None:
@@ -63,7 +63,7 @@ def _fold_back(model: Model, norm: Node, scale: np.ndarray, shift: np.ndarray) -
     return True
 
 
-def _fold_ahead(model: Model, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
+def _fold_ahead(model: GraphModel, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
     """Into the layer that it feeds, where no padding comes between."""
     uses = model.graph.consumers()
     use = linear.only_use(model.graph, norm, uses)

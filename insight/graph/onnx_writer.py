@@ -8,7 +8,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import InsightError
-from .nodes import Model, Node, Ref
+from .nodes import GraphModel, Node, Ref
 
 
 class NoTranslation(InsightError):
@@ -20,13 +20,13 @@ class Writer:
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         The graph to translate; its arrays become initializers as far as nodes ask for them.
     ranks : dict of Ref to int
         Number of axes on each edge.
     """
 
-    def __init__(self, model: Model, ranks: Dict[Ref, int]):
+    def __init__(self, model: GraphModel, ranks: Dict[Ref, int]):
         self.model = model
         self.ranks = ranks
         self.uses = model.graph.consumers()

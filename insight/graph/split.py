@@ -20,15 +20,15 @@ from typing import List, Optional
 import numpy as np
 
 from . import linear, shapes
-from .nodes import Model, Node, Ref, Use
+from .nodes import GraphModel, Node, Ref, Use
 
 
-def split(model: Model, size: Optional[tuple] = None) -> Model:
+def split(model: GraphModel, size: Optional[tuple] = None) -> GraphModel:
     """A model that computes the same with PReLU on feature maps split in two; the given one is left alone.
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         Folded, ending at the embedding.
     size : (int, int), optional
         Height and width of its images; found out where missing.
@@ -44,11 +44,11 @@ def split(model: Model, size: Optional[tuple] = None) -> Model:
     return model
 
 
-def _is_prelu(model: Model, node: Node) -> bool:
+def _is_prelu(model: GraphModel, node: Node) -> bool:
     return node.op == "LeakyReLU" and node.text("act_type") == "prelu" and model.array(node.inputs[1]) is not None
 
 
-def _is_depthwise(model: Model, node: Node) -> bool:
+def _is_depthwise(model: GraphModel, node: Node) -> bool:
     if node.op != "Convolution" or not linear.is_linear(model, node):
         return False
     return node.number("num_group", 1) == node.number("num_filter") > 1
@@ -62,7 +62,9 @@ def _sum(name: str, left: Ref, right: Ref) -> Ref:
     return Ref(Node("elemwise_add", f"{name}_sum", {}, [left, right]))
 
 
-def _layer(model: Model, like: Node, name: str, source: Ref, weight: np.ndarray, bias: Optional[np.ndarray]) -> Ref:
+def _layer(
+    model: GraphModel, like: Node, name: str, source: Ref, weight: np.ndarray, bias: Optional[np.ndarray]
+) -> Ref:
     """A convolution with the geometry of another and its own arrays."""
     kind = model.array(like.inputs[1]).dtype
     inputs = [source, model.add_parameter(f"{name}_weight", weight.astype(kind))]
@@ -71,7 +73,7 @@ def _layer(model: Model, like: Node, name: str, source: Ref, weight: np.ndarray,
     return Ref(Node("Convolution", name, {**like.attrs, "no_bias": str(bias is None)}, inputs))
 
 
-def _split_back(model: Model, prelu: Node, slope: np.ndarray) -> bool:
+def _split_back(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
     layer = prelu.inputs[0].node
     sign = np.where(slope > 1, -1.0, 1.0)
     uses = model.graph.consumers()
@@ -89,7 +91,7 @@ def _split_back(model: Model, prelu: Node, slope: np.ndarray) -> bool:
     return True
 
 
-def _give_sign(model: Model, uses: List[Use], sign: np.ndarray) -> bool:
+def _give_sign(model: GraphModel, uses: List[Use], sign: np.ndarray) -> bool:
     """Multiply the input channels of the layers that read; False, and nothing done, if one cannot take it."""
     factors = []
     for use in uses:
@@ -105,7 +107,7 @@ def _give_sign(model: Model, uses: List[Use], sign: np.ndarray) -> bool:
     return bool(uses)
 
 
-def _split_ahead(model: Model, prelu: Node, slope: np.ndarray) -> bool:
+def _split_ahead(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
     uses = model.graph.consumers()[prelu]
     if not uses or not all(use.slot == 0 and _is_depthwise(model, use.node) for use in uses):
         return False
@@ -119,7 +121,7 @@ def _split_ahead(model: Model, prelu: Node, slope: np.ndarray) -> bool:
     return True
 
 
-def _split_beside(model: Model, prelu: Node, slope: np.ndarray) -> bool:
+def _split_beside(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
     channels = str(len(slope))
     like = Node("Convolution", "", {"kernel": "(1, 1)", "num_filter": channels, "num_group": channels}, prelu.inputs)
     below = prelu.inputs[0]

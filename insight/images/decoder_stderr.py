@@ -25,7 +25,7 @@ _DECODER_LINE = re.compile(
 )
 
 _lock = threading.Lock()
-_scratch: List[_Scratch] = []  # the temporary file, once it is needed
+_scratch: List[_ScratchFile] = []  # the temporary file, once it is needed
 
 
 def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
@@ -57,7 +57,7 @@ def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
         return result, lines
 
 
-class _Scratch:
+class _ScratchFile:
     """A temporary file that others write to; each byte is read once."""
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ class _Scratch:
         return self._done > _MOST_BYTES
 
 
-def _scratch_file() -> _Scratch:
+def _scratch_file() -> _ScratchFile:
     if not _scratch or _scratch[0].is_large():
-        _scratch[:] = [_Scratch()]
+        _scratch[:] = [_ScratchFile()]
     return _scratch[0]
 
 

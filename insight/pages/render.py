@@ -39,7 +39,7 @@ def render(template: str, **values: object) -> str:
 
 
 def page(report) -> str:
-    """The HTML page of a :class:`~insight.pages.model_report.Report`."""
+    """The HTML page of a :class:`~insight.pages.model_report.ModelReport`."""
     return render("page.html", report=report, columns=COLUMNS)
 
 

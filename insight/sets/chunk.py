@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 from ..formats.framing import MAGIC
 from ..formats.lst import Entry
-from .prepare import Outcome, Prepared, Skip, Target, convert, damage_of
+from .prepare import ImageTarget, Outcome, Prepared, Skip, convert, damage_of
 
 Span = Tuple[int, int]  # where in the shared memory an image begins that is copied as it is, and its size
 
@@ -76,7 +76,7 @@ class Done(NamedTuple):
 class Worker:
     """Looks into the memory that the reading process fills."""
 
-    def __init__(self, memory: mmap.mmap, target: Target):
+    def __init__(self, memory: mmap.mmap, target: ImageTarget):
         self._map = memory
         self._target = target
 

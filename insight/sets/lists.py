@@ -12,7 +12,7 @@ from ..formats.lst import Entry, Lines, iter_lst
 MAX_LABEL = 1 << 24  # integers up to here are exact in float32, which labels are in records
 
 
-class Survey(NamedTuple):
+class ListSurvey(NamedTuple):
     """What a first pass over a list finds. It reads every line, so packing meets no bad one.
 
     ``numbers`` are the new labels by the list's own, in order of first appearance; None where these are kept.
@@ -24,7 +24,7 @@ class Survey(NamedTuple):
     numbers: Optional[Dict[int, int]] = None
 
 
-def survey(lst_path: str, renumber: bool = False) -> Survey:
+def survey_list(lst_path: str, renumber: bool = False) -> ListSurvey:
     """Check a list and count.
 
     Parameters
@@ -50,7 +50,7 @@ def survey(lst_path: str, renumber: bool = False) -> Survey:
             numbers.setdefault(label, len(numbers))
         elif label > top:
             top = label
-    return Survey(images, len(numbers) if renumber else top + 1, lines.dialect, numbers if renumber else None)
+    return ListSurvey(images, len(numbers) if renumber else top + 1, lines.dialect, numbers if renumber else None)
 
 
 def _why_no_label(label: int) -> str:
@@ -62,7 +62,7 @@ def _why_no_label(label: int) -> str:
     )
 
 
-def entries_of_list(lst_path: str, found: Survey) -> Iterator[Entry]:
+def entries_of_list(lst_path: str, found: ListSurvey) -> Iterator[Entry]:
     """The entries of a list that was surveyed, with its new labels where it has some."""
     numbers = found.numbers
     if numbers is None:

@@ -25,7 +25,7 @@ class Skip(InsightError):
     """This image cannot be used; the message is the reason, without the path."""
 
 
-class Target:
+class ImageTarget:
     """What images are made to be, and how those that change are encoded.
 
     (A plain class: ``dataclasses`` takes longer to load than a small set to pack.)
@@ -87,7 +87,7 @@ def stops(skip: Skip, on_error: str, damaged: str) -> str:
     return "--on-error skip" if on_error == FAIL else ""
 
 
-def verbatim(data: bytes, target: Target) -> bool:
+def verbatim(data: bytes, target: ImageTarget) -> bool:
     """Whether a file's bytes can stand in a record as they are."""
     head = read_jpeg_head(data)
     if head is None:
@@ -97,7 +97,7 @@ def verbatim(data: bytes, target: Target) -> bool:
     return head.plain and (head.height, head.width) == target.size
 
 
-def convert(data: bytes, entry: Entry, target: Target) -> Prepared:
+def convert(data: bytes, entry: Entry, target: ImageTarget) -> Prepared:
     """Decode, set upright, warp or scale, and encode. Raises :class:`Skip` if it is no image."""
     from ..images import pixels as image
 

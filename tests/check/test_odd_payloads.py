@@ -7,7 +7,7 @@ import pytest
 from made_faces import encode, face
 
 from insight.check.check import check
-from insight.check.image_faults import look
+from insight.check.image_faults import examine_payload
 from insight.curate.merge import merge
 from insight.curate.overlap import Rules
 from insight.formats.recordio import RecordWriter
@@ -50,7 +50,7 @@ def test_what_opencv_does_not_decode_is_named(tmp_path):
 @pytest.mark.parametrize("payload", [b"", b"text", b"GIF89a\1\0\1\0", encode(face(0)), encode(face(0), ".webp")])
 def test_the_check_and_commands_that_copy_agree(payload):
     """Copies leave out exactly what the check calls empty or not an image, in the same words."""
-    faults = [f for f in look(payload, False).faults if f[0] in (payloads.EMPTY, payloads.FOREIGN)]
+    faults = [f for f in examine_payload(payload, False).faults if f[0] in (payloads.EMPTY, payloads.FOREIGN)]
     assert faults == [f for f in [payloads.fault(payload)] if f]
     assert payloads.why_unusable(payload) == "".join(f"{code}: {what}" for code, what in faults)
 

@@ -15,7 +15,7 @@ from insight.errors import InsightError
 from insight.machine.child import Ended
 from insight.speed import compare, worker
 from insight.speed.rows import Row, rows
-from insight.speed.table import Line, Report, write_csv
+from insight.speed.table import BenchmarkReport, Line, write_csv
 
 NOTHING = Ended([], 0, "", "")  # of a child that prints nothing
 OF_A_CHECKPOINT = [
@@ -249,7 +249,7 @@ def line_of(runtime, **figures):
 
 
 class TestOutput:
-    REPORT = Report(
+    REPORT = BenchmarkReport(
         "a processor; mxnet 1.9.1",
         [
             line_of("openvino", rounds=3, calls=99, median_ms=1.25, p99_ms=2.5, images_per_second=6400.0, ratio=1.0),
