@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from insight.curate.centres import normalise
 from insight.curate.overlap import Rules, decide
+from insight.faces.unit import scale_to_unit
 
 ROWS = 4096
 
@@ -30,7 +30,7 @@ def main() -> None:
     for begin in range(0, len(every), ROWS):
         block = every[begin : begin + ROWS]
         block[:] = rng.standard_normal(block.shape, np.float32)
-        normalise(block)
+        scale_to_unit(block)
     start = time.perf_counter()
     decisions = decide([args.identities] * 2, every, Rules(within=args.within))
     seconds = time.perf_counter() - start

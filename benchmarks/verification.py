@@ -33,10 +33,11 @@ PLAIN_BATCH = 32  # InsightFace's default
 
 def straightforward(spec: str, path: str) -> tuple:
     """(accuracy, std, what ran)."""
+    from insight.faces.unit import unit_rows
     from insight.formats import evalbin
     from insight.images.pixels import decode_rgb
     from insight.speed.plain import PlainMXNet
-    from insight.verify.folds import kfold_accuracy, normalise
+    from insight.verify.folds import kfold_accuracy
 
     images, issame = evalbin.read_bin(path)
     both = np.empty((2, len(images), 3, 112, 112), np.float32)
@@ -45,7 +46,7 @@ def straightforward(spec: str, path: str) -> tuple:
         both[1, i] = both[0, i, :, :, ::-1]
     network = PlainMXNet(spec, PLAIN_BATCH)
     passes = [network(pixels) for pixels in both]
-    unit = normalise((passes[0] + passes[1]).astype(np.float64))
+    unit = unit_rows((passes[0] + passes[1]).astype(np.float64))
     distance = np.square(unit[0::2] - unit[1::2]).sum(axis=1)
     folds = kfold_accuracy(distance, np.asarray(issame, bool), 10)
     return folds.accuracy, folds.std, "MXNet, the symbol as it is"

@@ -9,14 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 from ._mxnet import mx
 from .errors import InsightError
 from .files import atomic
 from .files.text import open_text
+from .machine.stderr import discarded
 
 SAME_ARRAY = {"fc1_weight": "pre_fc1_weight", "pre_fc1_weight": "fc1_weight"}
 
@@ -138,7 +138,8 @@ def _read_params(path: Path) -> tuple:
 
 def _read_symbol(path: Path) -> mx.sym.Symbol:
     try:
-        with _quiet_stderr(), open_text(path, "want an MXNet symbol", errors="replace") as source:
+        # MXNet prints a line for every symbol of an older release that it upgrades
+        with discarded(), open_text(path, "want an MXNet symbol", errors="replace") as source:
             return mx.sym.load_json(source.read())
     except mx.MXNetError as error:
         raise InsightError(f"{path}: not an MXNet symbol, or cut short ({_first_line(error)})") from None
@@ -202,20 +203,6 @@ def of_another_shape(parameters: dict, arrays: dict) -> dict:
 def _array_for(name: str, arrays: dict):
     """The array of a parameter, under either of its names; None where there is none."""
     return arrays.get(name, arrays.get(SAME_ARRAY.get(name, "")))
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """MXNet's C++ code tells stderr of every symbol of an older release that it upgrades; no setting stops it."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _first_line(error: Exception) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from . import engines
 from .errors import InsightError
 from .faces import alignment
+from .faces.flip import both_passes
 from .images.pixels import upright_bgr
 
 Image = Union[np.ndarray, str, "os.PathLike[str]", bytes]
@@ -155,11 +156,7 @@ class FaceEmbedding:
 
     def _embed(self, names: Sequence[str], images: np.ndarray) -> np.ndarray:
         """(N, E) of (N, 3, H, W) uint8, RGB."""
-        count = len(images)
-        if self._flip:
-            images = np.concatenate([images, images[..., ::-1]])
-        rows = self._network(images)
-        rows = rows[:count] + rows[count:] if self._flip else rows
+        rows = np.add(*both_passes(self._network, images, together=True)) if self._flip else self._network(images)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         bad = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
         if bad.size:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from insight._mxnet import mx
-from insight.graph.nodes import Graph, Model
+from insight.graph.nodes import Graph, GraphModel
 
 S = mx.sym
 
@@ -108,7 +108,7 @@ def model_of(symbol, size):
     arguments, _, auxiliary = symbol.infer_shape(data=(1, 3, *size))
     names = symbol.list_arguments() + symbol.list_auxiliary_states()
     shapes = dict(zip(names, arguments + auxiliary))
-    return Model(Graph.from_symbol(symbol), {n: np.zeros(s, np.float32) for n, s in shapes.items() if n != "data"})
+    return GraphModel(Graph.from_symbol(symbol), {n: np.zeros(s, np.float32) for n, s in shapes.items() if n != "data"})
 
 
 def evaluate(symbol, arg_params, aux_params, images):

@@ -2,18 +2,17 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from insight import _cuda, doctor
-from insight.doctor import attempt, child, gpus, packages, trial
+from insight.doctor import attempt, gpus, packages, trial
 from insight.doctor import hardware as machine
-from insight.doctor.findings import FAIL, OK, WARN, Check, Report
+from insight.doctor.findings import FAIL, OK, WARN, Check, DoctorReport
+from insight.machine.child import Ended
 from insight.machine.usage import Load, Process
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,7 +79,7 @@ class TestGpus:
         assert gpus.devices_to_try(asked, ["mxnet"]) == []
 
     def test_a_driver_that_hangs(self, monkeypatch):
-        monkeypatch.setattr(gpus, "run_child", lambda code, seconds: ([], "gave no answer within 60 s"))
+        monkeypatch.setattr(gpus, "run_child", lambda code, seconds: Ended([], None, "gave no answer within 60 s", ""))
         assert gpus.query_gpus() == {"error": "asking the driver gave no answer within 60 s", "gpus": []}
 
 
@@ -224,30 +223,6 @@ class TestMachine:
         assert "SECRET" not in value
 
 
-class TestChild:
-    def test_lines(self):
-        code = """if True:
-            import json, sys
-            print("noise")
-            print(json.dumps({"a": 1}))
-            print("noise", file=sys.stderr)
-        """
-        assert child.run_child(code, 30) == ([{"a": 1}], "")
-
-    def test_reports_the_last_stage_of_a_hung_child(self):
-        start = time.monotonic()
-        lines, death = child.run_child("import time; print('{\"a\": 1}', flush=True); time.sleep(60)", 1)
-        assert (lines, death) == ([{"a": 1}], "gave no answer within 1 s")
-        assert time.monotonic() - start < 20
-
-    def test_crash(self):
-        code = f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"
-        assert child.run_child(code, 30) == ([], "died of SIGSEGV")
-
-    def test_failure(self):
-        assert child.run_child("raise SystemExit('no luck')", 30) == ([], "failed: no luck")
-
-
 class TestTrial:
     def check(self, device, timeout=300.0, **stages):
         return list(trial.check_trial(device, stages, timeout))
@@ -354,7 +329,7 @@ class TestReport:
     def test_plain_lines(self):
         from insight.cli.doctor import _lines
 
-        report = Report(
+        report = DoctorReport(
             [Check("machine", "python", OK, "3.11"), Check("libraries", "libGL.so.1", FAIL, "missing", "do")], []
         )
         assert list(_lines(report)) == [
@@ -368,7 +343,9 @@ class TestReport:
         pytest.importorskip("rich")
         from insight.cli.doctor import _print_table
 
-        assert _print_table(Report([Check("trial", "cpu", FAIL, "found [bold]this[/bold]", "do that")], ["gpu(0)"]))
+        assert _print_table(
+            DoctorReport([Check("trial", "cpu", FAIL, "found [bold]this[/bold]", "do that")], ["gpu(0)"])
+        )
         out = capsys.readouterr().out
         assert "found [bold]this[/bold]" in out  # a path in brackets is not markup
         assert "→ do that" in out

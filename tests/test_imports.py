@@ -21,23 +21,23 @@ MAY_IMPORT = {
     "_mxnet": {"_cuda", "machine"},
     "executor": set(),
     "files": set(),
-    "images": set(),
+    "images": {"machine"},
     "formats": {"files", "images"},
     "faces": {"progress", "executor", "files", "images", "formats"},
     "sets": {"progress", "executor", "files", "images", "formats", "faces"},
     "check": {"progress", "executor", "files", "images", "formats", "sets", "pages"},
     "repair": {"progress", "files", "images", "formats", "sets", "check"},
-    "curate": {"progress", "files", "formats", "sets", "plots"},
+    "curate": {"progress", "files", "formats", "faces", "sets", "plots"},
     "feed": {"_mxnet", "images", "formats"},
     "nets": {"registry", "_mxnet"},
     "margins": {"registry"},
     "objectives": {"_mxnet", "margins"},
     "graph": {"_mxnet"},
-    "checkpoint": {"_mxnet", "files"},
+    "checkpoint": {"machine", "_mxnet", "files"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
     "verify": {"progress", "files", "formats", "faces"},
     "runs": {"progress", "machine", "files"},
-    "identify": {"progress", "files", "faces", "verify"},
+    "identify": {"progress", "files", "faces"},
     "plots": {"files", "runs"},
     "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "runs", "plots"},
     "train": {
@@ -115,6 +115,42 @@ def ids(path):
     return str(path.relative_to(ROOT))
 
 
+MOST_LINES, MOST_FILES = 300, 20
+LONGER = {"insight/train/loop.py"}
+FULLER = {"cli"}  # a file for each command
+# The same thing in two rooms: an engine and the export for it.
+SAME_FILES = {"ncnn.py", "__init__.py", "curves.py"}
+SAME_CLASSES = {"Best", "Figures"}
+
+
+def test_no_two_classes_share_a_name():
+    rooms: dict = {}
+    for path in source_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                rooms.setdefault(node.name, []).append(ids(path))
+    assert {name: paths for name, paths in rooms.items() if len(paths) > 1 and name not in SAME_CLASSES} == {}
+
+
+def test_no_two_files_share_a_name():
+    """Files of commands are named by their command, and may share it with what they call."""
+    rooms: dict = {}
+    for path in source_files():
+        if room_of(path) != "cli" and path.name not in SAME_FILES:
+            rooms.setdefault(path.name, []).append(ids(path))
+    assert {name: paths for name, paths in rooms.items() if len(paths) > 1} == {}
+
+
+@pytest.mark.parametrize("path", source_files(), ids=ids)
+def test_files_are_short(path):
+    assert ids(path) in LONGER or len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_rooms_are_small():
+    rooms = [room_of(path) for path in source_files() if path.name != "__init__.py"]
+    assert {room: rooms.count(room) for room in set(rooms) - FULLER if rooms.count(room) > MOST_FILES} == {}
+
+
 def test_every_room_stands_in_the_table():
     rooms = {room_of(path) for path in source_files()} - {"__init__"}
     assert rooms - set(MAY_IMPORT) == set()
@@ -148,6 +184,13 @@ def test_nothing_imports_the_command_line():
     for path in source_files():
         if room_of(path) != "cli":
             assert "cli" not in rooms_imported(path), ids(path)
+
+
+def test_no_command_imports_another():
+    commands = {path.stem for path in (ROOT / "insight/cli").glob("[a-z]*.py")}
+    for path in (ROOT / "insight/cli").glob("*.py"):
+        siblings = {name[2] for name in imported(path) if name[:2] == ["insight", "cli"] and len(name) > 2}
+        assert siblings & commands == set(), ids(path)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 has no list of its standard library")

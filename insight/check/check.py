@@ -17,8 +17,8 @@ import numpy as np
 from ..errors import InsightError
 from ..files.atomic import write_text
 from ..formats.faceset import FaceSet
-from .duplicates import Excluded, find_exact, find_near, find_overlap, open_all_excluded
-from .image_faults import Look, Survey, as_counts, survey
+from .duplicates import ExcludedSet, find_exact, find_near, find_overlap, open_all_excluded
+from .image_faults import PayloadFacts, Survey, as_counts, survey
 from .layout import Layout, check_labels
 from .records import Records, locate
 from .rules import SEVERITIES, Finding, Findings
@@ -129,7 +129,7 @@ def _try_to_open(rec_path: str, findings: Findings) -> None:
         findings.add("refused", None, str(error))
 
 
-def _examine(records: Records, deep: bool, others: List[Excluded], workers: int, findings: Findings) -> CheckReport:
+def _examine(records: Records, deep: bool, others: List[ExcludedSet], workers: int, findings: Findings) -> CheckReport:
     report = CheckReport(records.rec_path, deep)
     if not len(records.offsets):
         report.summary = {"records": 0, "images": 0}
@@ -155,7 +155,7 @@ def _look_at_all(
     expected = [want]
     other_sizes = Findings()
 
-    def report(i: int, one: Look) -> None:
+    def report(i: int, one: PayloadFacts) -> None:
         for code, found in one.faults:
             findings.add(code, int(layout.keys[i]), found, layout.payload(i))
         if one.size is not None:
@@ -163,20 +163,13 @@ def _look_at_all(
             if one.size != expected[0]:
                 other_sizes.add("image-size", int(layout.keys[i]), _size_text(one.size), layout.payload(i))
 
-    first = want or (_first_size(layout) if deep else None)
+    first = want or (layout.first_size() if deep else None)
     seen = survey(len(layout.rows), layout.payload, deep, workers, "looking at images", report, first)
     if "image-size" in other_sizes:
         known = [size for size in seen.sizes if size is not None]
         whole_set = want is not None and len(known) == 1
         findings.adopt("property-size" if whole_set else "image-size", other_sizes.sorted()[0])
     return seen, expected[0]
-
-
-def _first_size(layout: Layout) -> Optional[Tuple[int, int]]:
-    from ..images.header import image_size
-
-    sizes = (image_size(bytes(layout.payload(i))) for i in range(len(layout.rows)))
-    return next((size for size in sizes if size is not None), None)
 
 
 def _size_text(size: Optional[Tuple[int, int]]) -> str:

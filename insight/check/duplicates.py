@@ -27,7 +27,7 @@ _BLOCK = 1024
 _CACHED = 4096  # pictures of 4 KiB
 
 
-class Excluded(NamedTuple):
+class ExcludedSet(NamedTuple):
     """A set that must share no image with the checked one."""
 
     name: str
@@ -36,14 +36,14 @@ class Excluded(NamedTuple):
     count: int
 
 
-def open_excluded(path: str) -> Excluded:
+def open_excluded(path: str) -> ExcludedSet:
     """A verification .bin, or a record set. Raises InsightError if it is neither."""
     base = os.path.basename(os.path.normpath(path))
     if is_bin(path):
         images = read_bin(path).images
-        return Excluded(base, lambda i: f"{base} image {i}", images.__getitem__, len(images))
+        return ExcludedSet(base, lambda i: f"{base} image {i}", images.__getitem__, len(images))
     faces = FaceSet.open(path)
-    return Excluded(base, lambda i: f"{base} key {faces.images[i]}", faces.payload, len(faces))
+    return ExcludedSet(base, lambda i: f"{base} key {faces.images[i]}", faces.payload, len(faces))
 
 
 def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
@@ -83,7 +83,7 @@ def find_near(layout: Layout, seen: Survey, repeated: np.ndarray, findings: Find
 
 
 def find_overlap(
-    layout: Layout, seen: Survey, excluded: Excluded, deep: bool, workers: int, findings: Findings
+    layout: Layout, seen: Survey, excluded: ExcludedSet, deep: bool, workers: int, findings: Findings
 ) -> None:
     """Report images that are also in an excluded set."""
     theirs = survey(excluded.count, excluded.payload, deep, workers, f"reading {excluded.name}", lambda i, one: None)
@@ -190,6 +190,6 @@ class _Thumbs:
         return float(np.sqrt(np.mean((self.of(i) - others.of(j)) ** 2))) <= NEAR_RMS
 
 
-def open_all_excluded(paths: List[str]) -> List[Excluded]:
+def open_all_excluded(paths: List[str]) -> List[ExcludedSet]:
     """Open all excluded sets, so that a wrong path raises before the long work."""
     return [open_excluded(path) for path in paths]

@@ -23,16 +23,15 @@ import numpy as np
 from ..executor import in_order
 from ..images import decoding
 from ..images.header import image_size, is_plain_png, read_jpeg_head, suffix_of
-from ..images.kind import DECODED_SUFFIXES
 from ..progress import track
-from ..sets.payloads import why_no_image
+from ..sets.payloads import fault
 
 CHUNK = 64  # images of one task
 _SIDE = 32  # pixels of the grey picture that is hashed and compared
 _BLANK_DEVIATION = 1.0
 
 
-class Look(NamedTuple):
+class PayloadFacts(NamedTuple):
     """The facts about one payload. ``faults`` are (code, detail)."""
 
     digest: int  # 64 bits of BLAKE2b of the bytes
@@ -48,36 +47,33 @@ def exact_digest(payload) -> int:
     return struct.unpack("<Q", hashlib.blake2b(payload, digest_size=8).digest())[0]
 
 
-def look(payload, deep: bool) -> Look:
+def examine_payload(payload, deep: bool) -> PayloadFacts:
     """Examine one payload."""
     data = bytes(payload)
     digest = exact_digest(data)
-    if not data:
-        return Look(digest, "", None, (("empty-image", "no bytes"),))
-    kind = suffix_of(data)
-    size = image_size(data)
-    faults = list(_sniff(data, kind, size))
-    if not deep or any(code in ("not-an-image", "truncated-image", "undecodable-image") for code, _ in faults):
-        return Look(digest, kind, size, tuple(faults))
+    kind = suffix_of(data) if data else ""
+    size = image_size(data) if data else None
+    unusable = fault(data)
+    faults = [unusable] if unusable else list(_sniff(data, kind, size))
+    if unusable or not deep or any(code in ("truncated-image", "undecodable-image") for code, _ in faults):
+        return PayloadFacts(digest, kind, size, tuple(faults))
     pixels, warning = decoding.decode(data)
     if pixels is None:
         why = warning or "the decoder rejects it"
         faults.append(("undecodable-image", f"{kind[1:]}, {len(data)} bytes: {why}"))
-        return Look(digest, kind, size, tuple(faults))
+        return PayloadFacts(digest, kind, size, tuple(faults))
     if warning:
         faults.append(("damaged-image", warning))
     thumb = grey_thumb(pixels)
     if thumb.std() <= _BLANK_DEVIATION:
         faults.append(("blank-image", f"grey level {thumb.mean():.0f} all over"))
-        return Look(digest, kind, pixels.shape[:2], tuple(faults), None, pixels)
-    return Look(digest, kind, pixels.shape[:2], tuple(faults), perceptual_hash(thumb), pixels)
+        return PayloadFacts(digest, kind, pixels.shape[:2], tuple(faults), None, pixels)
+    return PayloadFacts(digest, kind, pixels.shape[:2], tuple(faults), perceptual_hash(thumb), pixels)
 
 
 def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
     """Faults that are visible without decoding."""
-    if kind not in DECODED_SUFFIXES:
-        yield "not-an-image", why_no_image(data)
-    elif kind == ".jpg":
+    if kind == ".jpg":
         head = read_jpeg_head(data)
         if head is None:
             yield "undecodable-image", "its JPEG markers end before the scan, or are invalid"
@@ -143,7 +139,7 @@ class Survey:
     def of(cls, count: int) -> Survey:
         return cls(np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros(count, bool))
 
-    def add(self, i: int, seen: Look) -> None:
+    def add(self, i: int, seen: PayloadFacts) -> None:
         self.digests[i] = seen.digest
         if seen.hash is not None:
             self.hashes[i], self.hashed[i] = seen.hash, True
@@ -161,7 +157,7 @@ def survey(
     deep: bool,
     workers: int,
     what: str,
-    report: Callable[[int, Look], None],
+    report: Callable[[int, PayloadFacts], None],
     mean_size: Optional[Tuple[int, int]] = None,
 ) -> Survey:
     """Examine payloads 0..count-1 in threads; ``report(i, look)`` is called in order, without pixels.
@@ -170,17 +166,17 @@ def survey(
     """
     result = Survey.of(count)
 
-    def task(begin: int) -> Tuple[int, List[Look], Optional[np.ndarray], int]:
+    def task(begin: int) -> Tuple[int, List[PayloadFacts], Optional[np.ndarray], int]:
         seen, total, used = [], None, 0
         for i in range(begin, min(begin + CHUNK, count)):
-            one = look(payload(i), deep)
+            one = examine_payload(payload(i), deep)
             if one.pixels is not None and one.pixels.shape[:2] == mean_size:
                 total = one.pixels.astype(np.uint32) if total is None else np.add(total, one.pixels, out=total)
                 used += 1
             seen.append(one._replace(pixels=None))
         return begin, seen, total, used
 
-    def looks() -> Iterator[Tuple[int, Look]]:
+    def looks() -> Iterator[Tuple[int, PayloadFacts]]:
         for begin, seen, total, used in in_order(task, range(0, count, CHUNK), workers):
             if used:
                 result.mean_sum = total + (0.0 if result.mean_sum is None else result.mean_sum)

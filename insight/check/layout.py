@@ -9,12 +9,12 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats import identities, property
+from ..images.header import image_size
 from .records import Records
 from .rules import MAX_SAMPLES, Findings
 
 INDEXED, PLAIN = "indexed", "plain"
 _MOST_CLASSES = float(1 << 31)
-_LARGEST_KEY = float(1 << 53)
 
 
 class Layout:
@@ -38,7 +38,7 @@ class Layout:
         keys = records.keys[rows]
         empty = (records.flags[rows] == 2) & (records.sizes[rows] == 0)
         has_header = bool(len(rows)) and keys[0] == 0 and bool(empty[0])
-        marks = empty & self._look_like_ranges(rows, empty)
+        marks = records.ranges()[rows]
         self.name = INDEXED if has_header or (not records.sound and marks.any()) else PLAIN
         if has_header and records.sound:
             is_image = self._split_indexed(rows, keys, empty)
@@ -57,14 +57,15 @@ class Layout:
     def payload(self, i: int) -> memoryview:
         return self.records.payload(int(self.rows[i]))
 
-    def _look_like_ranges(self, rows: np.ndarray, empty: np.ndarray) -> np.ndarray:
-        """Mask of records with a range of keys: an image label ``[identity, aligned]``, identity >= 1, never rises."""
-        return empty & (self.records.first[rows] >= 1) & (self.records.second[rows] > self.records.first[rows])
+    def first_size(self, most: Optional[int] = None) -> Optional[Tuple[int, int]]:
+        """(height, width) of the first image whose header states it, among the first ``most``; None if none does."""
+        sizes = (image_size(bytes(self.payload(i))) for i in range(len(self.rows))[:most])
+        return next((size for size in sizes if size is not None), None)
 
     def _split_indexed(self, rows: np.ndarray, keys: np.ndarray, empty: np.ndarray) -> np.ndarray:
         """Check header and identity records; returns a mask of the images, (R,) bool."""
         begin, end = float(self.records.first[rows[0]]), float(self.records.second[rows[0]])
-        if not 1 < begin <= end <= _LARGEST_KEY:
+        if not identities.is_header_range(begin, end):
             self._findings.add("header-range", 0, f"identities have keys {begin:g} to {end:g}")
             return ~empty
         begin, end = int(begin), int(end)

@@ -39,7 +39,7 @@ def locate(path: str, findings: Findings) -> str:
         return os.path.join(folder, DEFAULT_NAME if DEFAULT_NAME in existing else existing[0])
 
 
-class Damage(NamedTuple):
+class DamagedSpan(NamedTuple):
     """Bytes ``offset`` to ``end`` of a .rec, which are not a record, with the reason."""
 
     offset: int
@@ -78,7 +78,7 @@ class Records:
         that :class:`RecordFile` derives.
     index : (np.ndarray, np.ndarray) or None
         Keys and offsets of the .idx, if it can be read.
-    damage : list of Damage
+    damage : list of DamagedSpan
         The parts of the .rec that are not intact records.
     sound : bool
         Whether both files are intact and match, so that the layout can be checked.
@@ -88,7 +88,7 @@ class Records:
         self.rec_path = rec_path
         self.sound = True
         self._findings = findings
-        self.damage: List[Damage] = []
+        self.damage: List[DamagedSpan] = []
         self._tail: Optional[int] = None
         self.bytes = os.path.getsize(rec_path)
         self.index = self._read_idx()
@@ -156,14 +156,14 @@ class Records:
                 following = _next_frame(data, offset + 1)
                 if following >= self.bytes and _is_cut(data, offset):
                     self._tail = offset
-                self.damage.append(Damage(offset, following, error.reason))
+                self.damage.append(DamagedSpan(offset, following, error.reason))
                 offset = following
                 continue
             end = _end_of_record(data, offset)
             swallowed = _frame_inside(data, offset, end)
             if swallowed is not None:
                 reason = f"its length, {end - offset} bytes, reaches over the record at {swallowed}"
-                self.damage.append(Damage(offset, swallowed, reason))
+                self.damage.append(DamagedSpan(offset, swallowed, reason))
                 offset = swallowed
                 continue
             yield offset, record

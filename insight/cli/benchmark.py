@@ -11,9 +11,8 @@ row (else the first row) a row is, by the median; cosine is to that row's embedd
 made up.
 """
 
-import argparse
-
 from ._model import add_image_size
+from ._types import numbers
 
 WIDTH = 200  # a narrow terminal breaks the lines, which is better than figures cut short
 HELP = "how fast a model is in each runtime, and how near to plain MXNet"
@@ -23,8 +22,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--model", required=True, nargs="+", metavar="M", help="prefix,epoch of a checkpoint, or files that embed takes"
     )
-    parser.add_argument("--threads", type=_numbers, metavar="1,2", help="threads; else 1 and the physical cores")
-    parser.add_argument("--batch", type=_numbers, default="1,64", metavar="1,64", help="images per call")
+    parser.add_argument("--threads", type=numbers, metavar="1,2", help="threads; else 1 and the physical cores")
+    parser.add_argument("--batch", type=numbers, default="1,64", metavar="1,64", help="images per call")
     parser.add_argument("--input", metavar="PATH", help="faces: identity folders, a .rec or a .bin; else made-up ones")
     add_image_size(parser)
     parser.add_argument("--engine", metavar="A,B", help="only these: mxnet, onnxruntime, openvino, ...; else all")
@@ -56,13 +55,6 @@ def run(args):
         write_csv(args.csv, report)
     if report.interrupted:
         raise KeyboardInterrupt
-
-
-def _numbers(text):
-    try:
-        return list(dict.fromkeys(int(number) for number in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: want whole numbers with commas between, as 1,2") from None
 
 
 def _print(report):

@@ -13,9 +13,7 @@ Exit status: 0 without errors (there may be warnings and notes), 1 with errors, 
 set at SET.
 """
 
-import os
-
-from .face2rec import worker_count
+from ._images import add_workers
 
 HELP = "find what is wrong with a record set"
 
@@ -35,12 +33,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--json", metavar="F.json", help="write the report for programs")
     parser.add_argument("--html", metavar="F.html", help="write the report as one page, with samples of what is wrong")
-    parser.add_argument(
-        "--num-workers",
-        type=worker_count,
-        default=len(os.sched_getaffinity(0)),
-        help="threads; the report does not depend on it",
-    )
+    add_workers(parser, "threads; the report does not depend on it")
 
 
 def run(args):

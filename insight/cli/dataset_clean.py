@@ -15,7 +15,7 @@ Of two images that differ, neither is the stranger: both stay unless they are ne
 Thresholds depend on the model: look at the CSV of a dry run.
 """
 
-from ._model import add_image_size
+from ._model import add_image_size, embedder
 
 HELP = "take strangers, second people and copies out of a set"
 
@@ -45,7 +45,6 @@ def add_arguments(parser):
 
 def run(args):
     from ..curate.clean import CleanRules, clean
-    from .dataset_merge import embedder
 
     report = clean(
         args.set,

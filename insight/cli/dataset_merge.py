@@ -13,7 +13,7 @@ cosine in the CSV, before trusting a threshold. A set is written whole or not at
 """
 
 from ..files.text import between_commas
-from ._model import add_image_size, print_notes
+from ._model import add_image_size, embedder
 
 HELP = "merge sets; drop or pool who is in several, exclude test people"
 
@@ -47,19 +47,6 @@ def add_arguments(parser):
     parser.add_argument("--report", metavar="CSV", help="every decision; else merge.csv in the output folder")
     parser.add_argument("--histogram", metavar="F.png", help="picture of the nearest cosines, .png or .svg")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that stand there")
-
-
-def embedder(model, batch_size, image_size=None):
-    """Open a model, print what had to be assumed about it, and give a function from the path of a .rec or .bin to its
-    embeddings, batch by batch.
-    """
-    from ..engines import load
-    from ..faces.embed import stream
-    from ..faces.sources import image_source
-
-    engine = load(model, batch_size=batch_size, image_size=image_size)
-    print_notes(model, engine.notes)
-    return lambda path: stream(engine, image_source(path), engine.image_size, batch_size=engine.batch_size)
 
 
 def run(args):

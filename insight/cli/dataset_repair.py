@@ -21,9 +21,8 @@ that.
 Exit status: 0 done, 1 faults of the .rec remain, 2 no set, or nothing of it can be used.
 """
 
-import os
-
-from .face2rec import image_size, worker_count
+from ._images import add_workers
+from ._types import image_size
 
 HELP = "make .idx and property anew, or a sound set from a damaged one"
 
@@ -39,12 +38,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--deep", action="store_true", help="decode every image, and leave out those that are cut or do not decode"
     )
-    parser.add_argument(
-        "--num-workers",
-        type=worker_count,
-        default=len(os.sched_getaffinity(0)),
-        help="threads; the set does not depend on it",
-    )
+    add_workers(parser, "threads; the set does not depend on it")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist: a wrong .idx, an output")
 

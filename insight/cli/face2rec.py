@@ -17,56 +17,9 @@ Paths are relative to --image-root if that is given, or else to the working dire
   insight face2rec phones.lst --output set --renumber-labels          labels of any size: 0, 1, 2, .. in the set
 """
 
-import argparse
-import os
-
-from ._types import image_size
+from ._images import add_image_arguments
 
 HELP = "pack image lists into .rec, .idx and property"
-
-
-def worker_count(text: str) -> int:
-    """A positive number of workers."""
-    if not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r}: want 1..1024")
-    return int(text)
-
-
-def add_image_arguments(parser):
-    """Options on how images are taken, which make-bin has too."""
-    parser.add_argument(
-        "--image-size",
-        type=image_size,
-        metavar="H,W",
-        help="height,width of the images; else 112,112, or what a property beside the set says",
-    )
-    parser.add_argument("--encoding", choices=[".jpg", ".png"], default=".jpg", help="of images that are converted")
-    parser.add_argument("--quality", type=int, help="JPEG 1..100 (95) or PNG compression 0..9 (3), where converted")
-    parser.add_argument(
-        "--num-workers",
-        "--num-thread",
-        type=worker_count,
-        default=len(os.sched_getaffinity(0)),
-        help="processes that check and convert images; the result does not depend on it",
-    )
-    parser.add_argument(
-        "--on-error",
-        choices=["skip", "fail"],
-        default="skip",
-        help="list unusable files and go on, or stop",
-    )
-    parser.add_argument(
-        "--damaged",
-        choices=["skip", "keep", "fail"],
-        default="skip",
-        help="images that decode with a warning: skip and list them, use and list them, or stop",
-    )
-    parser.add_argument(
-        "--check-images",
-        choices=["decode", "headers"],
-        default="decode",
-        help="decode images that are copied, to find damaged ones, or look at their headers only",
-    )
 
 
 def add_arguments(parser):

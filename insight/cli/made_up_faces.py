@@ -9,26 +9,22 @@ leave the others as they are. faces.csv has the box and the five points of every
 bystanders in it belong to no folder.
 """
 
-import argparse
+from ._types import positive
 
 HELP = "draw a licence-free set of faces to try everything with"
 PHOTOS = 5  # of each person, where --images is left out; a photograph takes ten times as long as a crop
 CROPS = 20
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: want a whole number, 1 or more")
-    return int(text)
-
-
 def add_arguments(parser):
     parser.add_argument("output", metavar="OUT", help="folder to make; must not exist or be empty")
-    parser.add_argument("--identities", type=_count, default=64, metavar="N", help="people")
-    parser.add_argument("--images", type=_count, metavar="N", help=f"of each person ({CROPS}; {PHOTOS} with --photos)")
+    parser.add_argument("--identities", type=positive, default=64, metavar="N", help="people")
+    parser.add_argument(
+        "--images", type=positive, metavar="N", help=f"of each person ({CROPS}; {PHOTOS} with --photos)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed, other people")
     parser.add_argument("--photos", action="store_true", help="photographs with one to three faces, not aligned crops")
-    parser.add_argument("--num-workers", type=_count, metavar="N", help="processes (all physical cores)")
+    parser.add_argument("--num-workers", type=positive, metavar="N", help="processes (all physical cores)")
 
 
 def run(args):

@@ -12,7 +12,7 @@ Images go in as face2rec packs them. Those that cannot be used, and damaged ones
 and by InsightFace.
 """
 
-from .face2rec import add_image_arguments
+from ._images import add_image_arguments
 
 HELP = "make a verification .bin from people's images or a list of pairs"
 

@@ -32,7 +32,7 @@ def run(args):
     import os
 
     from ..engines import load, model_files
-    from ..pages.model_report import Settings, check_outputs, write_report
+    from ..pages.model_report import ReportSettings, check_outputs, write_report
 
     check_counts(args, (*COUNTS, ("hardest", 0)))
     read = [*args.log, *model_files(args.model), *filter(None, [args.pairs])]
@@ -40,7 +40,7 @@ def run(args):
     sets = find_sets(args)
     engine = load(args.model, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
     print_notes(args.model, engine.notes)
-    settings = Settings(args.batch_size, args.nfolds, args.bootstrap, args.seed, args.hardest)
+    settings = ReportSettings(args.batch_size, args.nfolds, args.bootstrap, args.seed, args.hardest)
     report = write_report(engine, sets, args.output, args.card, args.log, args.title, args.overwrite, settings)
     for target in report.targets:
         print(f"{target.name}: {target.verdict}")

@@ -12,7 +12,7 @@ from typing import Callable, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from ..faces.unit import directions, scale_to_unit
 from ..formats.faceset import FaceSet
 from ..progress import track
 
@@ -65,15 +65,8 @@ class People(NamedTuple):
         return self.order[self.edges[identity] : self.edges[identity + 1]]
 
 
-def normalise(rows: np.ndarray) -> np.ndarray:
-    """Normalise rows (N, E) float32 to length 1, in place; rows of zeros are kept. Returns them."""
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    rows /= np.maximum(norms, np.finfo(np.float32).tiny).astype(np.float32)[:, None]
-    return rows
-
-
-def directions(embed: Embed, path: str) -> Iterator[np.ndarray]:
-    """Normalised embeddings (B, E) float32 of a source's images, in order, batch by batch.
+def unit_embeddings(embed: Embed, path: str) -> Iterator[np.ndarray]:
+    """Embeddings (B, E) of a source's images, float32 of length 1, in order, batch by batch.
 
     Raises
     ------
@@ -82,14 +75,7 @@ def directions(embed: Embed, path: str) -> Iterator[np.ndarray]:
     """
     done = 0
     for rows in embed(path):
-        rows = np.array(rows, np.float32)  # a copy, since it is changed below
-        bad = ~np.isfinite(rows).all(1) | ~rows.any(1)
-        if bad.any():
-            raise InsightError(
-                f"{path}: image {done + int(np.argmax(bad))} (from 0) has an embedding that is zero or not finite; "
-                f"the model is damaged or of another kind"
-            )
-        yield normalise(rows)
+        yield directions(rows, f"{path}: the embedding of image", done)
         done += len(rows)
 
 
@@ -97,12 +83,12 @@ def centres(embed: Embed, path: str, people: People) -> np.ndarray:
     """(K, E) float32: the centre of each identity of a set. Keeps only sums in memory, not the embeddings."""
     sums = np.zeros((0, 0), np.float32)
     done = 0
-    for rows in directions(embed, path):
+    for rows in unit_embeddings(embed, path):
         if not done:
             sums = np.zeros((len(people), rows.shape[1]), np.float32)
         np.add.at(sums, people.rows[done : done + len(rows)], rows)
         done += len(rows)
-    return normalise(sums)
+    return scale_to_unit(sums)
 
 
 def nearest(

@@ -22,7 +22,7 @@ from ..formats import property
 from ..formats.faceset import FaceSet
 from ..sets.payloads import refuse_unusable
 from ..sets.rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
-from .centres import Embed, People, directions
+from .centres import Embed, People, unit_embeddings
 from .outliers import copies, people, robust_centre
 
 DROP_SMALLER, SPLIT, KEEP = "drop-smaller", "split", "keep"
@@ -216,7 +216,7 @@ def clean(
                 opened.enter_context(table)
         if report is not None:
             table = opened.enter_context(atomic.write_beside(report, "w", encoding="utf-8", newline=""))
-        _one_pass(faces, set_people, directions(embed, faces.rec_path), rules, result, stream, table)
+        _one_pass(faces, set_people, unit_embeddings(embed, faces.rec_path), rules, result, stream, table)
         return result
 
 

@@ -26,7 +26,7 @@ from ..progress import track
 from ..sets.pack import SET_NAME
 from ..sets.payloads import no_images, refuse_unusable
 from ..sets.rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
-from .centres import Embed, People, centres, directions
+from .centres import Embed, People, centres, unit_embeddings
 from .merge_rows import Excluded, Rows
 from .overlap import Decisions, Rules, decide
 
@@ -48,7 +48,7 @@ def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
     for path in paths:
         if evalbin.is_bin(path):
             evalbin.read_bin(path)
-            rows.append(np.concatenate(list(directions(embed, path))))
+            rows.append(np.concatenate(list(unit_embeddings(embed, path))))
             labels.append(None)
             continue
         with FaceSet.open(path) as faces:

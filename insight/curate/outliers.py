@@ -10,7 +10,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from .centres import normalise
+from ..faces.unit import scale_to_unit
 
 STEPS = 30  # both iterations below converge in fewer than ten in practice, and their objective never decreases
 
@@ -103,4 +103,4 @@ def _two_means(rows: np.ndarray) -> np.ndarray:
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
-    return normalise(rows.mean(0, keepdims=True))[0]
+    return scale_to_unit(rows.mean(0, keepdims=True))[0]

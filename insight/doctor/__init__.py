@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any, Callable, Iterator
 
 from .. import _cuda
-from .findings import WARN, Check, Report
+from .findings import WARN, Check, DoctorReport
 from .gpus import check_gpus, devices_to_try, nvidia_on_bus, query_gpus
 from .hardware import check_machine, check_resources
 from .packages import check_builds, check_libraries, check_packages, installed_builds, installed_version, requirements
 from .trial import check_trial, probe, trains
 
 
-def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: None) -> Report:
+def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: None) -> DoctorReport:
     """Run all checks.
 
     Parameters
@@ -27,7 +27,7 @@ def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: No
     say : callable str -> None
         Called with the name of each trial before it starts.
     """
-    report = Report([], [])
+    report = DoctorReport([], [])
     builds: list[str] = []
     gpus: dict[str, Any] = {"gpus": []}
 

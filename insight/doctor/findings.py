@@ -21,7 +21,7 @@ class Check:
 
 
 @dataclass
-class Report:
+class DoctorReport:
     """All checks, and the devices (``cpu``, ``gpu(0)``) on which a training step has run."""
 
     checks: list[Check]

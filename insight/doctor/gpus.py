@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from .. import _cuda
-from .child import run_child
+from ..machine.child import run_child
 from .findings import FAIL, GIB, OK, WARN, Check
 
 QUERY_SECONDS = 60.0  # for the driver to list its GPUs; without nvidia-persistenced a large machine needs half of that
@@ -27,8 +27,8 @@ def nvidia_on_bus() -> bool:
 def query_gpus() -> dict[str, Any]:
     """The result of ``_cuda.query_driver``, called in a child process."""
     code = "import json; from insight._cuda import query_driver; print(json.dumps(query_driver()))"
-    lines, death = run_child(code, QUERY_SECONDS)
-    return lines[-1] if lines else {"error": f"asking the driver {death}", "gpus": []}
+    child = run_child(code, QUERY_SECONDS)
+    return child.facts[-1] if child.facts else {"error": f"asking the driver {child.death}", "gpus": []}
 
 
 def _has_cuda(builds: list[str]) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any, Iterator
 
 from .. import _cuda
-from .child import run_child
+from ..machine.child import run_child
 from .findings import FAIL, OK, Check
 from .packages import SYSTEM_LIBRARIES
 
 
 def probe(device: str, timeout: float) -> dict[str, Any]:
     """Facts by stage from a child that tries a device; ``death`` if it did not complete."""
-    lines, death = run_child(f"from insight.doctor.attempt import run; run({device!r})", timeout)
-    stages = {line.pop("stage"): line for line in lines if "stage" in line}
-    return stages if "end" in stages else {**stages, "death": death or "stopped without a message"}
+    child = run_child(f"from insight.doctor.attempt import run; run({device!r})", timeout)
+    stages = {fact.pop("stage"): fact for fact in child.facts if "stage" in fact}
+    return stages if "end" in stages else {**stages, "death": child.death or "stopped without a message"}
 
 
 def trains(stages: dict[str, Any]) -> bool:

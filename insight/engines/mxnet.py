@@ -26,8 +26,8 @@ class MXNetEngine(Engine):
 
     Parameters
     ----------
-    checkpoint : insight.checkpoint.Checkpoint
-        As trained or slimmed; it is cut at the embedding.
+    checkpoint : insight.checkpoint.Checkpoint or insight.graph.opening.OpenNetwork
+        As trained or slimmed; it is cut at the embedding. A network that is open already stays as it is.
     spec : str
         Its name in messages.
     threads, device, graph, batch_size, image_size
@@ -58,7 +58,12 @@ class MXNetEngine(Engine):
         from ..graph import fold, opening, shapes, split
 
         try:
-            model, size, _, notes = opening.open_network(checkpoint, image_size)
+            if isinstance(checkpoint, opening.OpenNetwork):
+                network = checkpoint._replace(model=checkpoint.model.copy())  # arrays are taken out of it below
+            else:
+                network = opening.open_network(checkpoint, image_size)
+            model, size, _, notes = network
+            del network
             dimension = shapes.dimension(model, size)
         except InsightError as error:
             raise InsightError(f"{spec}: {error}") from None

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats import ncnnparam
-from ..formats.ncnnparam import Layer
+from ..formats.ncnnparam import NcnnLayer
 from ..machine.cores import cpu_threads
 from . import BATCH, ENGINES, ncnn_trial, parse_device
 from .engine import Engine, Settings, Unable, stated_or_given
@@ -118,7 +118,7 @@ class NcnnEngine(Engine):
         return np.array(embedding).reshape(self.dimension)
 
 
-def _image_size(spec: str, images: Layer, given: Optional[Tuple[int, int]]) -> Tuple[Tuple[int, int], List[str]]:
+def _image_size(spec: str, images: NcnnLayer, given: Optional[Tuple[int, int]]) -> Tuple[Tuple[int, int], List[str]]:
     """(height, width), and a note where it is assumed."""
     sides = (images.number(1), images.number(0))
     if any(sides) and not all(0 < side <= LARGEST for side in sides):
@@ -130,7 +130,7 @@ def _image_size(spec: str, images: Layer, given: Optional[Tuple[int, int]]) -> T
     return CONVENTION, [f"states no image size in its Input layer; {by} is assumed; --image-size H,W gives another"]
 
 
-def normalises(layers: List[Layer]) -> bool:
+def normalises(layers: List[NcnnLayer]) -> bool:
     """Whether anything is added or subtracted before the first weights; a scale may be folded into these."""
     for layer in layers:
         if layer.kind in LINEAR:
@@ -148,7 +148,7 @@ def _import():
     return ncnn
 
 
-def _one_in_one_out(spec: str, layers: List[Layer]) -> List[Layer]:
+def _one_in_one_out(spec: str, layers: List[NcnnLayer]) -> List[NcnnLayer]:
     taken = [blob for layer in ncnnparam.inputs(layers) for blob in layer.tops]
     given = ncnnparam.outputs(layers)
     if len(taken) != 1 or len(given) != 1:

@@ -12,20 +12,18 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
 from ..formats import ncnnparam
-from ..formats.ncnnparam import Layer
+from ..formats.ncnnparam import NcnnLayer
+from ..machine.child import run_child
 
 SECONDS = 300  # for one image; a damaged file may ask for any amount of work,
 MEMORY = 4 << 30  # and of memory: bytes, beside a multiple of its weights
-LOGGED = "{logged}"  # where ncnn's own last word goes, which only the parent sees
+LOGGED = "{logged}"  # where the last line that ncnn logged goes, which only the parent sees
 CHILD = "import sys; from insight.engines.ncnn_trial import child; child(*sys.argv[1:])"
 
 
@@ -44,24 +42,19 @@ def dimension(path: str, size: Tuple[int, int]) -> int:
     InsightError
         ncnn does not load it, the weights are not those of the network, or it takes or gives something else.
     """
-    search = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))}
-    command = [sys.executable, "-c", CHILD, path, *map(str, size)]
-    try:
-        done = subprocess.run(  # ncnn quotes what a damaged file holds, be it text or not
-            command, capture_output=True, text=True, errors="replace", env=environment, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise InsightError(f"{path}: ncnn needs more than {SECONDS} s for one image; is it damaged?") from None
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
+    ended = run_child(CHILD, SECONDS, arguments=[path, *map(str, size)])
+    reason = ended.last_line[:200] or "it does not say why"  # it quotes what a damaged file holds, be it text or not
+    if ended.status is None:
+        raise InsightError(f"{path}: ncnn needs more than {SECONDS} s for one image; is it damaged?")
+    if ended.status < 0:
+        name = signal.Signals(-ended.status).name
         raise InsightError(f"{path}: ncnn crashes on it ({name}); it is damaged, or not for {_said(size)} images")
-    if done.returncode:
-        raise InsightError(f"{path}: ncnn does not load it: {_last_line(done.stderr)}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    if "why" in found:
-        raise InsightError(f"{path}: {found['why'].replace(LOGGED, _last_line(done.stderr))}")
-    return found["dimension"]
+    if ended.status:
+        raise InsightError(f"{path}: ncnn does not load it: {reason}")
+    answer = ended.facts[-1]
+    if "why" in answer:
+        raise InsightError(f"{path}: {answer['why'].replace(LOGGED, reason)}")
+    return answer["dimension"]
 
 
 def child(path: str, height: str, width: str) -> None:
@@ -127,7 +120,7 @@ def _counting(ncnn, data: bytes):
     return Reader()
 
 
-def _misfits(layers: List[Layer], extractor) -> Iterator[str]:
+def _misfits(layers: List[NcnnLayer], extractor) -> Iterator[str]:
     """Layers that get another number of channels or values than their weights are for, each before it is evaluated."""
     for layer in layers:
         takes = _takes(layer)
@@ -142,7 +135,7 @@ def _misfits(layers: List[Layer], extractor) -> Iterator[str]:
             yield f"layer {layer.name} takes {takes} {'values' if fully else 'channels'}, and gets {gets}"
 
 
-def _takes(layer: Layer) -> Optional[int]:
+def _takes(layer: NcnnLayer) -> Optional[int]:
     """How many input channels, or values, a layer's weights are for; None where it has none."""
     outputs = layer.number(0)
     if layer.kind == "InnerProduct" and outputs > 0:
@@ -156,8 +149,3 @@ def _takes(layer: Layer) -> Optional[int]:
 
 def _said(size: Tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it does not say why"

@@ -122,7 +122,7 @@ def takes(spec: str) -> bool:
     return spec.lower().endswith(".onnx") or is_checkpoint(spec)
 
 
-def convert(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None) -> bytes:
+def checkpoint_to_onnx(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None) -> bytes:
     """A checkpoint as ONNX, its graph ``plain`` or ``fast``; ``image_size`` as :func:`insight.engines.load` has it.
 
     What had to be assumed goes along in the metadata, for the engine that opens it.
@@ -135,14 +135,16 @@ def convert(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None)
         The checkpoint holds something that has no translation.
     """
     from .. import checkpoint
-    from ..graph import onnx, onnx_ops, opening
+    from ..graph import opening
+    from ..graph.onnx_model import to_onnx
+    from ..graph.onnx_writer import NoTranslation
 
     held = checkpoint.load(*checkpoint.parse_spec(spec))
     try:
         network = opening.open_network(held, image_size)
         assumed = {metadata.ASSUMED: "\n".join(network.notes)} if network.notes else None
-        return onnx.to_onnx(network.model, graph, assumed).SerializeToString()
-    except onnx_ops.NoTranslation as error:
+        return to_onnx(network.model, graph, assumed).SerializeToString()
+    except NoTranslation as error:
         raise Unable(f"{spec}: {error}; --engine mxnet evaluates it as it is") from None
     except InsightError as error:
         raise InsightError(f"{spec}: {error}") from None

@@ -77,7 +77,7 @@ class OnnxRuntimeEngine(OnnxEngine):
         options = (spec, settings.threads, settings.device, settings.batch_size)
         if not is_checkpoint(spec):
             return cls(*options, image_size=settings.image_size)
-        return cls(*options, onnx_engine.convert(spec, settings.graph, settings.image_size), settings.graph)
+        return cls(*options, onnx_engine.checkpoint_to_onnx(spec, settings.graph, settings.image_size), settings.graph)
 
     def describe(self) -> str:
         """One line: ``ONNX Runtime 1.20 on CPUExecutionProvider, normalisation inside``."""

@@ -103,7 +103,7 @@ class OpenVINOEngine(OnnxEngine):
         options = (spec, settings.threads, settings.device, settings.batch_size, settings.dtype)
         if not is_checkpoint(spec):
             return cls(*options, image_size=settings.image_size)
-        return cls(*options, onnx_engine.convert(spec, "plain", settings.image_size))
+        return cls(*options, onnx_engine.checkpoint_to_onnx(spec, "plain", settings.image_size))
 
     def describe(self) -> str:
         """One line: ``OpenVINO 2025.4.1 on CPU, float32, normalisation inside``."""

@@ -15,20 +15,20 @@ from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
-from ..graph import layers
-from ..graph.nodes import Graph, Model, Node
+from ..graph import linear
+from ..graph.nodes import Graph, GraphModel, Node
 from ..graph.onnx_ops import ELEMENTWISE
 
-PASSING = ("Pooling", *layers.FLATTEN, *ELEMENTWISE["Add"], *ELEMENTWISE["Sum"])
+PASSING = ("Pooling", *linear.FLATTEN, *ELEMENTWISE["Add"], *ELEMENTWISE["Sum"])
 LEAST = 1e-4  # of the largest channel: a narrower one is taken for that wide
 
 
-def equalise(model: Model, peaks: Mapping[str, np.ndarray]) -> Model:
+def equalise(model: GraphModel, peaks: Mapping[str, np.ndarray]) -> GraphModel:
     """A model that computes the same, with feature maps whose channels have like ranges.
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         Folded; it is left alone.
     peaks : mapping of str to numpy.ndarray
         Largest magnitude (C,) of each channel that each operator of :func:`groups` gave, by the name of its node.
@@ -39,7 +39,7 @@ def equalise(model: Model, peaks: Mapping[str, np.ndarray]) -> Model:
     return model
 
 
-def groups(model: Model) -> List[List[Node]]:
+def groups(model: GraphModel) -> List[List[Node]]:
     """Operators whose outputs have to share their factors, where each may have one."""
     leader: Dict[Node, Node] = {node: node for node in model.graph.operators()}
 
@@ -51,7 +51,7 @@ def groups(model: Model) -> List[List[Node]]:
     fixed = [ref.node for ref in model.graph.outputs]
     for node in leader:
         below = [ref.node for ref in node.inputs if not ref.node.is_variable]
-        if layers.is_linear(model, node):
+        if linear.is_linear(model, node):
             continue  # takes factors at its input and gives others
         if not below or not _passes(model.graph, node):
             fixed += [node, *below]
@@ -74,9 +74,9 @@ def _passes(graph: Graph, node: Node) -> bool:
     return node.op == "relu" or (node.op in PASSING and computed)
 
 
-def _equalise(model: Model, group: List[Node], peaks: Mapping[str, np.ndarray]) -> None:
+def _equalise(model: GraphModel, group: List[Node], peaks: Mapping[str, np.ndarray]) -> None:
     uses = model.graph.consumers()
-    makers = [node for node in group if layers.is_linear(model, node)]
+    makers = [node for node in group if linear.is_linear(model, node)]
     readers = [use.node for node in group for use in uses[node] if use.node not in group or use.node in makers]
     widths = {len(model.array(node.inputs[1])) for node in makers}
     if len(widths) != 1 or not readers:
@@ -86,20 +86,20 @@ def _equalise(model: Model, group: List[Node], peaks: Mapping[str, np.ndarray]) 
     if factor is None:
         return
     for node in makers:
-        weight, bias = layers.weight_and_bias(model, node)
-        layers.assign(model, node, weight / factor.reshape(-1, *[1] * (weight.ndim - 1)), bias / factor)
+        weight, bias = linear.weight_and_bias(model, node)
+        linear.assign(model, node, weight / factor.reshape(-1, *[1] * (weight.ndim - 1)), bias / factor)
     for node in readers:
-        weight, bias = layers.weight_and_bias(model, node)
-        layers.assign(model, node, weight * layers.input_factor(node, weight, factor), bias)
+        weight, bias = linear.weight_and_bias(model, node)
+        linear.assign(model, node, weight * linear.input_factor(node, weight, factor), bias)
 
 
-def _factor(model: Model, width: int, peaks: List[np.ndarray], readers: List[Node]) -> Optional[np.ndarray]:
+def _factor(model: GraphModel, width: int, peaks: List[np.ndarray], readers: List[Node]) -> Optional[np.ndarray]:
     """What each of ``width`` channels is divided by, which leaves the widest at 1; None where a reader does not fit."""
     wide = np.max([_at_least(peak.astype(np.float64)) for peak in peaks if len(peak) == width], axis=0)
     heavy = np.zeros(width)
     for node in readers:
-        weight, _ = layers.weight_and_bias(model, node)
-        if layers.input_factor(node, weight, wide) is None:
+        weight, _ = linear.weight_and_bias(model, node)
+        if linear.input_factor(node, weight, wide) is None:
             return None
         if len(weight) == width == node.number("num_group", 1):
             continue  # depthwise: a scale of its own for each channel

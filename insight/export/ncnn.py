@@ -22,9 +22,9 @@ from ..engines.ncnn import NcnnEngine, normalises
 from ..errors import InsightError
 from ..files.commit import commit_together, refuse_existing
 from ..formats import ncnnparam
-from ..formats.ncnnparam import Layer
+from ..formats.ncnnparam import NcnnLayer
 from ..graph import cut
-from ..graph.onnx import to_onnx
+from ..graph.onnx_model import to_onnx
 from ..runs import lineage
 from . import parity
 from .source import naming, open_source
@@ -149,7 +149,7 @@ def _convert(program: str, spec: str, network: ModelProto, folder: Path, dtype: 
     return made
 
 
-def _named(layers: List[Layer], size: tuple) -> List[Layer]:
+def _named(layers: List[NcnnLayer], size: tuple) -> List[NcnnLayer]:
     """pnnx's layers with the blobs of mxnet2ncnn, ``data`` and ``fc1``, and the size of images where ncnn has room.
 
     A network without normalisation gets ``data - 0`` in front, for whoever asks whether it takes raw pixels.
@@ -157,17 +157,17 @@ def _named(layers: List[Layer], size: tuple) -> List[Layer]:
     names = {ncnnparam.inputs(layers)[0].tops[0]: cut.INPUT, ncnnparam.outputs(layers)[0]: cut.EMBEDDING}
     body = [layer for layer in layers if layer.kind != ncnnparam.INPUT]
     height, width = size
-    first = [Layer(ncnnparam.INPUT, cut.INPUT, [], [cut.INPUT], {0: str(width), 1: str(height), 2: "3"})]
+    first = [NcnnLayer(ncnnparam.INPUT, cut.INPUT, [], [cut.INPUT], {0: str(width), 1: str(height), 2: "3"})]
     if not normalises(body):
         names[next(iter(names))] = raw = f"{cut.INPUT}_raw"
-        first.append(Layer("BinaryOp", "input_minus", [cut.INPUT], [raw], {0: "1", 1: "1", 2: "0.0"}))
+        first.append(NcnnLayer("BinaryOp", "input_minus", [cut.INPUT], [raw], {0: "1", 1: "1", 2: "0.0"}))
     return first + [
         _fixed(layer)._replace(bottoms=_renamed(layer.bottoms, names), tops=_renamed(layer.tops, names))
         for layer in body
     ]
 
 
-def _fixed(layer: Layer) -> Layer:
+def _fixed(layer: NcnnLayer) -> NcnnLayer:
     """A Reshape of a vector to (channels, 1, 1) in plain numbers.
 
     pnnx writes it, inside squeeze and excitation, as an expression of the batch, which only ncnn of its own age knows.

@@ -1,5 +1,5 @@
-"""Checkpoint -> ONNX (:mod:`insight.graph.onnx`) or OpenVINO file, written only if its runtime embeds faces with it
-as MXNet does.
+"""Checkpoint -> ONNX (:mod:`insight.graph.onnx_model`) or OpenVINO file, written only if its runtime embeds faces with
+it as MXNet does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from ..engines import GRAPHS
 from ..errors import InsightError
-from ..graph.onnx import to_onnx
+from ..graph.onnx_model import to_onnx
 from . import parity
 from .source import naming, open_source
 from .written import files, size, written

@@ -22,8 +22,8 @@ from ..engines.overflow import WEIGHT_MAX
 from ..errors import CheckFailed, InsightError, printable
 from ..faces.sources import ImageSource, image_source
 from ..graph import fold
-from ..graph.nodes import Model
-from ..graph.onnx import to_onnx
+from ..graph.nodes import GraphModel
+from ..graph.onnx_model import to_onnx
 from ..progress import track
 from ..verify.verification import load_set, verify
 from . import equalise, parity, qdq
@@ -162,7 +162,7 @@ def _gate(path: str, reference: Engine, engine: OnnxEngine, faces: np.ndarray, b
 
 
 def quantize(
-    model: Model,
+    model: GraphModel,
     graph: str,
     faces: np.ndarray,
     properties: Optional[Dict[str, str]] = None,
@@ -172,7 +172,7 @@ def quantize(
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         From :func:`insight.graph.cut.cut`.
     graph : str
         ``plain`` or ``fast``.

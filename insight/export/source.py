@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import checkpoint
-from ..checkpoint import Checkpoint
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..graph import cut
-from ..graph.nodes import Model
+from ..graph.nodes import GraphModel
 from ..graph.opening import open_network
 from ..margins import heads
 from ..margins.margin import MarginOptions, flag
@@ -24,7 +23,7 @@ class Source(NamedTuple):
 
     Attributes
     ----------
-    model : Model
+    model : GraphModel
         From the images, whose size its input states, to the embedding.
     network : MXNetEngine
         The same in plain MXNet, with which the parity gate compares.
@@ -38,7 +37,7 @@ class Source(NamedTuple):
         What the checkpoint does not say and had to be assumed.
     """
 
-    model: Model
+    model: GraphModel
     network: MXNetEngine
     stages: List[lineage.Stage]
     properties: Dict[str, str]
@@ -61,7 +60,7 @@ def open_source(spec: str, layer: str = cut.EMBEDDING, image_size: Optional[Tupl
     with naming(spec):
         opened = open_network(held, image_size, layer)
     stages = lineage.stages(prefix, epoch)
-    network = MXNetEngine(Checkpoint(*opened.model.to_mxnet()), spec, graph="plain")
+    network = MXNetEngine(opened, spec, graph="plain")
     properties = {"source": f"{Path(prefix).name},{epoch}", **provenance(stages)}
     return Source(opened.model, network, stages, properties, opened.known, opened.notes)
 

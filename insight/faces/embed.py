@@ -16,6 +16,7 @@ from ..errors import InsightError
 from ..executor import in_order
 from ..files import atomic
 from ..progress import track
+from .flip import both_passes
 from .sources import ImageSource
 
 FLIPS = ("none", "sum")
@@ -89,9 +90,7 @@ def stream(
         raise InsightError(f"--batch-size {batch_size}: must be at least 1")
     with closing(track(range(start, len(source)), "embedding", unit="images")) as ticks:
         for images in batches(source, image_size, batch_size, start):
-            rows = network(images)
-            if flip == "sum":
-                rows = rows + network(np.ascontiguousarray(images[..., ::-1]))
+            rows = np.add(*both_passes(network, images)) if flip == "sum" else network(images)
             yield rows
             deque(islice(ticks, len(rows)), maxlen=0)  # progress counts images, not batches
 

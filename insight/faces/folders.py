@@ -45,7 +45,7 @@ _FILE, _FOLDER = "file", "folder"
 _RAW_SUFFIXES = frozenset([".dng", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".pef", ".srw", ".erf", ".3fr", ".iiq"])
 
 
-class Identity(NamedTuple):
+class IdentityFolder(NamedTuple):
     """A person: the path of the folder, its name, and the names of the images in it, sorted."""
 
     folder: str
@@ -83,7 +83,7 @@ class IdentityFolders:
     """Identities of a folder, sorted by name, and skipped files."""
 
     folder: str
-    identities: List[Identity] = field(default_factory=list)
+    identities: List[IdentityFolder] = field(default_factory=list)
     skipped: Skipped = field(default_factory=Skipped)
     notes: List[str] = field(default_factory=list)
 
@@ -125,7 +125,7 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
     for entry in track(people, "listing", unit="folders"):
         images = _images_of(entry, for_list, read.skipped)
         if images:
-            read.identities.append(Identity(entry.path, entry.name, images))
+            read.identities.append(IdentityFolder(entry.path, entry.name, images))
     if not read.identities:
         raise InsightError(f"{folder}: {_why_empty(read.skipped)}")
     read.notes += _alike([identity.name for identity in read.identities])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import shlex
 from typing import Callable, Iterator, NamedTuple, Sequence, Tuple
 
@@ -16,14 +15,13 @@ import numpy as np
 
 from ..errors import InsightError, printable
 from ..files import reading as files
-from ..formats import evalbin, faceset, framing, remedies
+from ..formats import evalbin, faceset, remedies
 from ..images.damage import Damage
 from ..images.pixels import decode_rgb
 from ..progress import track, warn
 from . import folders
 
 UNKNOWN = -1  # the label of an image without a known identity
-_PICKLES = (pickle.PROTO, b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0
 
 
 class ImageItem(NamedTuple):
@@ -186,11 +184,10 @@ def image_source(path) -> ImageSource:
     if reason:
         reason = "no such file or folder" if reason == "no such file" else reason
         raise InsightError(f"{path}: {reason}; want identity folders, a .rec or a verification .bin")
-    with open(path, "rb") as opened:
-        start = opened.read(4)
-    if start == framing.MAGIC_BYTES:
+    kind, start = evalbin.kind_by_content(path)
+    if kind == evalbin.REC:
         return _records(path)
-    if start[:1] in _PICKLES:
+    if kind == evalbin.BIN:
         images = evalbin.read_bin(path).images
         keys = [str(i) for i in range(len(images))]
         labels = np.full(len(images), UNKNOWN, np.int64)

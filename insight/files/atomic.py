@@ -7,17 +7,19 @@ which the next writer of the same file removes.
 
 from __future__ import annotations
 
+import glob
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Iterable, Iterator, Union
+from typing import IO, Any, Iterable, Iterator, List, Union
 
 from ..errors import InsightError
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 
-def _partial_name(path: Path) -> Path:
+def partial_name(path: Path) -> Path:
+    """The hidden sibling that this process writes before it is renamed to ``path``."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
@@ -31,18 +33,35 @@ def _is_running(pid: int) -> bool:
     return True
 
 
+def left_behind(folder: PathLike, pattern: str, own: bool) -> List[Path]:
+    """Files and folders ``….<process id>.<suffix>`` whose writer was killed.
+
+    Parameters
+    ----------
+    folder : path
+    pattern : str
+        Of :meth:`pathlib.Path.glob`.
+    own : bool
+        Whether those of this process count too: of finished work, or of an earlier process with the same id.
+    """
+    abandoned = []
+    for path in Path(folder).glob(pattern):
+        pid = path.name.split(".")[-2]
+        if pid.isdigit() and (own if int(pid) == os.getpid() else not _is_running(int(pid))):
+            abandoned.append(path)
+    return abandoned
+
+
+def partials(path: PathLike, own: bool = False) -> List[Path]:
+    """Temporary siblings left by killed writers of ``path``; see :func:`left_behind`."""
+    path = Path(path)
+    return left_behind(path.parent, f".{glob.escape(path.name)}.*.partial", own)
+
+
 def sweep(path: PathLike) -> None:
     """Remove temporary files of killed writers of ``path``; those of running writers are kept."""
-    path = Path(path)
-    for left in path.parent.glob(f".{glob_escape(path.name)}.*.partial"):
-        pid = left.name[: -len(".partial")].rpartition(".")[2]
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_running(int(pid)):
-            left.unlink(missing_ok=True)
-
-
-def glob_escape(name: str) -> str:
-    """The name with glob's special characters escaped."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+    for left in partials(path):
+        left.unlink(missing_ok=True)
 
 
 def sync_directory(directory: PathLike) -> None:
@@ -105,7 +124,7 @@ def temporary_beside(path: PathLike) -> Iterator[Path]:
     if path.is_dir():
         raise InsightError(f"{path}: a folder, want a file to write; give its name")
     sweep(path)
-    partial = _partial_name(path)
+    partial = partial_name(path)
     try:
         yield partial
         with open(partial, "rb+") as written:

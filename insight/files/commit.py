@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, List, Sequence
 
 from ..errors import InsightError
-from .atomic import PathLike, _is_running, _partial_name, glob_escape, make_folder, sweep, sync_directory
+from .atomic import PathLike, left_behind, make_folder, partial_name, partials, sweep, sync_directory
 
 _JOURNAL = ".commit.{mark}.{pid}.json"
 
@@ -44,7 +44,7 @@ class Staging:
         if name not in self.names:
             _make_room(self.folder, [name], self.overwrite)
             self.names.insert(len(self.names) - 1, name)
-        return _partial_name(self.folder / name)
+        return partial_name(self.folder / name)
 
 
 @contextmanager
@@ -81,13 +81,13 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
         yield staging
         _refuse_folders(staging.folder, staging.obsolete)
         for name in staging.names:
-            _sync_file(_partial_name(staging.folder / name))
+            _sync_file(partial_name(staging.folder / name))
         if not overwrite:
             refuse_existing(folder, staging.names)  # another run may have written them meanwhile
         _rename_all(staging)
     finally:
         for name in staging.names:
-            _partial_name(staging.folder / name).unlink(missing_ok=True)
+            partial_name(staging.folder / name).unlink(missing_ok=True)
         if new and not any(staging.folder.iterdir()):
             staging.folder.rmdir()
 
@@ -105,11 +105,9 @@ def folder_beside(path: PathLike) -> Iterator[Path]:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise InsightError(f"{path}: exists and is not an empty folder; give another output")
     make_folder(path.parent)
-    for left in path.parent.glob(f".{glob_escape(path.name)}.*.partial"):
-        pid = left.name[: -len(".partial")].rpartition(".")[2]
-        if pid.isdigit() and (int(pid) == os.getpid() or not _is_running(int(pid))):
-            shutil.rmtree(left)
-    partial = _partial_name(path)
+    for left in partials(path, own=True):
+        shutil.rmtree(left)
+    partial = partial_name(path)
     partial.mkdir()
     try:
         yield partial
@@ -158,12 +156,7 @@ def unfinished(folder: PathLike) -> List[str]:
 
 
 def _journals(folder: PathLike) -> List[Path]:
-    stale = []
-    for journal in Path(folder).glob(".commit.*.json"):
-        pid = journal.name.split(".")[-2]
-        if pid.isdigit() and (int(pid) == os.getpid() or not _is_running(int(pid))):
-            stale.append(journal)
-    return stale
+    return left_behind(folder, ".commit.*.json", own=True)
 
 
 def _rename_all(staging: Staging) -> None:
@@ -178,7 +171,7 @@ def _rename_all(staging: Staging) -> None:
     for name in staging.obsolete:
         (folder / name).unlink(missing_ok=True)
     for name in staging.names:
-        os.replace(_partial_name(folder / name), folder / name)
+        os.replace(partial_name(folder / name), folder / name)
     sync_directory(folder)
     for done in [*old, journal]:
         done.unlink(missing_ok=True)

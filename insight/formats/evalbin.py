@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any, List, NamedTuple, Sequence, Union
+from typing import Any, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from .framing import MAGIC_BYTES
 from .picklenames import BadPickle, settled
 from .pickles import load_plain
 
+REC, BIN = "rec", "bin"
+_PICKLES = (b"\x80", b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0
 _BATCH = 1000  # items per APPENDS, as pickle writes lists
 _NUMBERS, _STRINGS = "biuf", "S"  # kinds of NumPy's types
 
@@ -67,12 +69,23 @@ def read_bin(path: Union[str, os.PathLike[str]]) -> EvalBin:
     return EvalBin(images, issame)
 
 
+def kind_by_content(path: Union[str, os.PathLike[str]]) -> Tuple[str, bytes]:
+    """What a file is by its first four bytes, which are given too: :data:`REC`, :data:`BIN`, or empty."""
+    with open(path, "rb") as opened:
+        start = opened.read(len(MAGIC_BYTES))
+    if start == MAGIC_BYTES:
+        return REC, start
+    return BIN if start[:1] in _PICKLES else "", start
+
+
 def is_bin(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether a path is a file, and not a .rec by name or content, so that it can only be a verification set."""
+    """Whether a path is a file, and not a .rec by name or content, so that it can only be a verification set.
+
+    A damaged file is recognised by its name; reading it reports the damage.
+    """
     if not os.path.isfile(path) or os.fspath(path).lower().endswith(".rec"):
         return False
-    with open(path, "rb") as opened:
-        return opened.read(len(MAGIC_BYTES)) != MAGIC_BYTES
+    return kind_by_content(path)[0] != REC
 
 
 def _part(value: Any, what: str) -> Any:

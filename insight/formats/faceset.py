@@ -95,7 +95,7 @@ class FaceSet:
         if record.flag != 2 or len(record.payload):
             return None
         begin, end = record.label.tolist()
-        if not 1 < begin <= end < float("inf"):
+        if not identities.is_header_range(begin, end):
             raise InsightError(
                 f"{self.rec_path}: header record (key 0) says that identities have keys {begin:g} to {end:g}, want "
                 f"1 < begin <= end; {self._rewritten()}"

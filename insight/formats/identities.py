@@ -9,10 +9,17 @@ import numpy as np
 from .framing import EXACT_FLOAT32
 from .recordio import RecordFile
 
+LARGEST_EDGE = 1 << 53  # of a range of keys: float64 is exact up to here
+
 
 def float32_steps(values: np.ndarray) -> np.ndarray:
     """Spacing of float32 numbers at integer values, int64: 1 or less up to 2^24, then 2, 4, .."""
     return np.spacing(np.asarray(values, np.float32)).astype(np.int64)
+
+
+def is_header_range(begin: float, end: float) -> bool:
+    """Whether a header record's two numbers can be the keys ``[begin, end)`` of identity records."""
+    return 1 < begin <= end <= LARGEST_EDGE
 
 
 def read_ranges(records: RecordFile, id_keys: np.ndarray) -> Optional[np.ndarray]:
@@ -23,7 +30,7 @@ def read_ranges(records: RecordFile, id_keys: np.ndarray) -> Optional[np.ndarray
     ranges = np.empty((len(id_keys), 2), np.int64)
     for row, key in enumerate(id_keys.tolist()):
         flag, label, _, _, _ = records.read(key)
-        if flag != 2 or not 1 <= label[0] <= label[1] <= 1 << 53:
+        if flag != 2 or not 1 <= label[0] <= label[1] <= LARGEST_EDGE:
             return None
         ranges[row] = label
     return ranges

@@ -20,7 +20,7 @@ _WANT = "want a .param of ncnn, as export-ncnn writes it"
 INPUT = "Input"  # the type of input layers; their parameters 0, 1, 2 are width, height, channels
 
 
-class Layer(NamedTuple):
+class NcnnLayer(NamedTuple):
     """One line: type, name, blobs that it reads and writes, parameters as text by number."""
 
     kind: str
@@ -42,7 +42,7 @@ def weights_path(path: PathLike) -> Path:
     return Path(path).with_suffix(".bin")
 
 
-def read(path: PathLike) -> List[Layer]:
+def read(path: PathLike) -> List[NcnnLayer]:
     """The layers of a ``.param`` file.
 
     Raises
@@ -64,7 +64,7 @@ def read(path: PathLike) -> List[Layer]:
     return layers
 
 
-def text_of(layers: List[Layer]) -> str:
+def text_of(layers: List[NcnnLayer]) -> str:
     """The text of the file of these layers."""
     blobs = {blob for layer in layers for blob in layer.tops}
     lines = [MAGIC, f"{len(layers)} {len(blobs)}"]
@@ -75,18 +75,18 @@ def text_of(layers: List[Layer]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def inputs(layers: List[Layer]) -> List[Layer]:
+def inputs(layers: List[NcnnLayer]) -> List[NcnnLayer]:
     """The input layers."""
     return [layer for layer in layers if layer.kind == INPUT]
 
 
-def outputs(layers: List[Layer]) -> List[str]:
+def outputs(layers: List[NcnnLayer]) -> List[str]:
     """Blobs that no layer reads."""
     used = {blob for layer in layers for blob in layer.bottoms}
     return [blob for layer in layers for blob in layer.tops if blob not in used]
 
 
-def _layer(path: PathLike, number: int, line: str) -> Layer:
+def _layer(path: PathLike, number: int, line: str) -> NcnnLayer:
     words = line.split()
     try:
         kind, name, reads, writes = words[0], words[1], int(words[2]), int(words[3])
@@ -99,4 +99,4 @@ def _layer(path: PathLike, number: int, line: str) -> Layer:
             f"{path}:{number}: want a layer: type, name, counts of blobs, blobs, number=value; found {excerpt(line)}; "
             f"the file is damaged or truncated"
         ) from None
-    return Layer(kind, name, blobs[:reads], blobs[reads:], params)
+    return NcnnLayer(kind, name, blobs[:reads], blobs[reads:], params)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import BinaryIO, Optional, Sequence
+from typing import BinaryIO, Optional, Sequence, Tuple
 
 from ..errors import InsightError
 from ..files.commit import commit_together
@@ -53,6 +53,27 @@ class RecordStream:
         self._write_idx(b"%d\t%d\n" % (key, self.offset))
         self.offset += len(framed)
         self.count += 1
+
+    def write_identities(self, ranges: Sequence[Tuple[int, int]], images: int, header_first: bool) -> None:
+        """Append a record per identity with its range of keys, and the header (key 0) with the range of theirs.
+
+        Parameters
+        ----------
+        ranges : sequence of (int, int)
+            ``[first, last + 1)`` keys of the images of each identity; images have keys 1..N.
+        images : int
+            N; identity records have keys N + 1 and up.
+        header_first : bool
+            True: the header comes in front, as face2rec2 writes it. False: behind, as dataset_merge does.
+        """
+        begin = images + 1
+        header = (begin, begin + len(ranges))
+        if header_first:
+            self.write(0, b"", header, 0)
+        for key, edges in enumerate(ranges, begin):
+            self.write(key, b"", edges, key)
+        if not header_first:
+            self.write(0, b"", header, 0)
 
     def write_framed(self, records, lines: Sequence[bytes]) -> None:
         """Append framed records and their lines of the .idx."""

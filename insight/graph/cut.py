@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InsightError
-from .nodes import Graph, Model, Ref
+from .nodes import Graph, GraphModel, Ref
 
 EMBEDDING = "fc1"  # the layer whose output is the embedding, in every network of InsightFace
 INPUT = "data"
@@ -17,7 +17,7 @@ CASTS = ("Cast", "cast", "amp_cast")
 FLOATS = ("float16", "float32", "float64")
 
 
-def cut(model: Model, layer: str = EMBEDDING) -> Model:
+def cut(model: GraphModel, layer: str = EMBEDDING) -> GraphModel:
     """The part of a model that turns images into embeddings.
 
     Keeps the nodes before ``layer`` and the parameters that they use. Its output is then named
@@ -27,7 +27,7 @@ def cut(model: Model, layer: str = EMBEDDING) -> Model:
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         As trained, or cut already. It is left alone.
     layer : str
         Name of the embedding layer, with or without ``_output``.
@@ -74,7 +74,7 @@ def _say_candidates(graph: Graph) -> str:
     return f"candidates: {', '.join(found[-8:])}; slim the model with model-slim --layer NAME"
 
 
-def _name_input(model: Model) -> None:
+def _name_input(model: GraphModel) -> None:
     """Call the one variable without an array ``data``; complain where there are others."""
     free = [node for node in model.graph.variables() if node.name not in model.params]
     images = [node for node in free if node.name == INPUT] or free[: len(free) == 1]
@@ -87,7 +87,7 @@ def _name_input(model: Model) -> None:
     images[0].name = INPUT
 
 
-def _drop_casts(model: Model) -> None:
+def _drop_casts(model: GraphModel) -> None:
     for node in model.graph.operators():
         if node.op in CASTS and node.text("dtype") in FLOATS:
             model.graph.replace(Ref(node), node.inputs[0])
@@ -97,7 +97,7 @@ def _as_float32(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if array.dtype.name in FLOATS and array.dtype != np.float32 else array
 
 
-def _drop_variable_attributes(model: Model) -> None:
+def _drop_variable_attributes(model: GraphModel) -> None:
     """Initialisers and multipliers, which only training reads, and copies of operators' options.
 
     The shape stays where it cannot be inferred: of the images, and of a slope that all channels share.
@@ -107,7 +107,7 @@ def _drop_variable_attributes(model: Model) -> None:
         node.attrs = {key: value for key, value in node.attrs.items() if alone and key == "__shape__"}
 
 
-def _state_fix_gamma(model: Model) -> None:
+def _state_fix_gamma(model: GraphModel) -> None:
     uses = model.graph.consumers()
     for node in model.graph.operators():
         if node.op == "BatchNorm":

@@ -17,7 +17,7 @@ import numpy as np
 
 from .._mxnet import mx
 from .cut import INPUT
-from .nodes import Model
+from .nodes import GraphModel
 
 SMALLEST, LARGEST = 16, 512  # sides of a face image that are looked at, pixels
 WIDEST = 2.0  # long side over short side
@@ -49,12 +49,12 @@ class Rectangle(NamedTuple):
         return (self.bottom - self.top + 1) * (self.right - self.left + 1)
 
 
-def fitting_sizes(model: Model) -> Optional[List[Rectangle]]:
+def fitting_sizes(model: GraphModel) -> Optional[List[Rectangle]]:
     """The image sizes that the arrays fit, the squarest first.
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         From :func:`insight.graph.cut.cut`.
 
     Returns
@@ -84,7 +84,7 @@ def fitting_sizes(model: Model) -> Optional[List[Rectangle]]:
 class _Inference:
     """Elements of each array, as MXNet infers them from the size of the images alone."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: GraphModel):
         self._symbol = model.graph.to_symbol()
         self._names = self._symbol.list_arguments() + self._symbol.list_auxiliary_states()
         # of arrays of one element (a slope for all channels) MXNet may infer another shape that works as well

@@ -12,13 +12,13 @@ from typing import Optional, Tuple
 
 import numpy as np
 
-from . import layers
-from .nodes import BATCH_NORM_EPS, Graph, Model, Node, Ref
+from . import linear
+from .nodes import BATCH_NORM_EPS, Graph, GraphModel, Node, Ref
 
 IDENTITY = ("Dropout", "_copy", "identity", "BlockGrad", "stop_gradient")  # at inference
 
 
-def fold(model: Model) -> Model:
+def fold(model: GraphModel) -> GraphModel:
     """A model that computes the same with fewer nodes; the given one is left alone."""
     model = model.copy()
     drop_identities(model.graph)
@@ -39,7 +39,7 @@ def drop_identities(graph: Graph) -> None:
         graph.replace(Ref(node), node.inputs[0])
 
 
-def affine(model: Model, norm: Node) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+def affine(model: GraphModel, norm: Node) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     """(scale, shift), each (C,) float64, of a BatchNorm at inference; None if it is not per channel of NCHW."""
     arrays = [model.array(ref) for ref in norm.inputs[1:5]]
     if any(array is None for array in arrays) or norm.number("axis", 1) != 1:
@@ -51,31 +51,31 @@ def affine(model: Model, norm: Node) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     return scale, beta - mean * scale
 
 
-def _fold_back(model: Model, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
+def _fold_back(model: GraphModel, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
     """Into the layer that feeds it."""
     layer = norm.inputs[0].node
-    if not layers.is_linear(model, layer) or layers.only_use(model.graph, layer, model.graph.consumers()) is None:
+    if not linear.is_linear(model, layer) or linear.only_use(model.graph, layer, model.graph.consumers()) is None:
         return False
     weight = model.array(layer.inputs[1])
-    folded = layers.scaled(weight, scale.reshape(-1, *[1] * (weight.ndim - 1)))
-    layers.assign(model, layer, folded, layers.bias_of(model, layer) * scale + shift)
+    folded = linear.scaled(weight, scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    linear.assign(model, layer, folded, linear.bias_of(model, layer) * scale + shift)
     model.graph.replace(Ref(norm), Ref(layer))
     return True
 
 
-def _fold_ahead(model: Model, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
+def _fold_ahead(model: GraphModel, norm: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
     """Into the layer that it feeds, where no padding comes between."""
     uses = model.graph.consumers()
-    use = layers.only_use(model.graph, norm, uses)
-    while use is not None and use.node.op in layers.FLATTEN:
-        use = layers.only_use(model.graph, use.node, uses)
-    if use is None or use.slot != 0 or not layers.is_linear(model, use.node) or any(use.node.shape("pad")):
+    use = linear.only_use(model.graph, norm, uses)
+    while use is not None and use.node.op in linear.FLATTEN:
+        use = linear.only_use(model.graph, use.node, uses)
+    if use is None or use.slot != 0 or not linear.is_linear(model, use.node) or any(use.node.shape("pad")):
         return False
     weight = model.array(use.node.inputs[1])
-    factor = layers.input_factor(use.node, weight, scale)
+    factor = linear.input_factor(use.node, weight, scale)
     if factor is None:
         return False
-    moved = layers.weighted_sums(weight, layers.input_factor(use.node, weight, shift))
-    layers.assign(model, use.node, layers.scaled(weight, factor), layers.bias_of(model, use.node) + moved)
+    moved = linear.weighted_sums(weight, linear.input_factor(use.node, weight, shift))
+    linear.assign(model, use.node, linear.scaled(weight, factor), linear.bias_of(model, use.node) + moved)
     model.graph.replace(Ref(norm), norm.inputs[0])
     return True

@@ -207,7 +207,7 @@ def _numbered(name: str) -> Iterator[str]:
         count += 1
 
 
-class Model:
+class GraphModel:
     """A graph and the arrays of its parameters, ready to be rewritten.
 
     Parameters
@@ -222,8 +222,8 @@ class Model:
         self.params = dict(params)
 
     @classmethod
-    def from_mxnet(cls, symbol: mx.sym.Symbol, arg_params: dict, aux_params: dict) -> Model:
-        """From what a checkpoint holds; ``Model.from_mxnet(*checkpoint.load(prefix, epoch))``."""
+    def from_mxnet(cls, symbol: mx.sym.Symbol, arg_params: dict, aux_params: dict) -> GraphModel:
+        """From what a checkpoint holds; ``GraphModel.from_mxnet(*checkpoint.load(prefix, epoch))``."""
         arrays = {**arg_params, **aux_params}
         return cls(Graph.from_symbol(symbol), {name: array.asnumpy() for name, array in arrays.items()})
 
@@ -236,12 +236,12 @@ class Model:
             parts.append({name: mx.nd.array(self.params[name], dtype=self.params[name].dtype) for name in held})
         return (symbol, *parts)
 
-    def copy(self) -> Model:
+    def copy(self) -> GraphModel:
         """A model whose rewriting leaves this one alone; arrays are shared, and never written to."""
         twin: Dict[Node, Node] = {}
         for node in self.graph.nodes():
             twin[node] = Node(node.op, node.name, node.attrs, [Ref(twin[r.node], r.index) for r in node.inputs])
-        return Model(Graph([Ref(twin[ref.node], ref.index) for ref in self.graph.outputs]), self.params)
+        return GraphModel(Graph([Ref(twin[ref.node], ref.index) for ref in self.graph.outputs]), self.params)
 
     def array(self, ref: Ref) -> Optional[np.ndarray]:
         """The parameter that an edge carries, or None where it carries something computed."""

@@ -7,18 +7,12 @@ BlockGrad, _copy) never arrive here: :func:`insight.graph.fold.drop_identities` 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Callable, Dict
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from ..errors import InsightError
-from .nodes import BATCH_NORM_EPS, Model, Node, Ref
-
-
-class NoTranslation(InsightError):
-    """ONNX, or our use of it, lacks what a node computes."""
-
+from .nodes import BATCH_NORM_EPS, Node
+from .onnx_writer import NoTranslation, Writer
 
 TRANSLATIONS: Dict[str, Callable[[Writer, Node], None]] = {}
 
@@ -32,52 +26,6 @@ def translates(*operators: str) -> Callable:
         return translation
 
     return add
-
-
-class Writer:
-    """Collects the nodes and initializers of one ONNX graph.
-
-    Parameters
-    ----------
-    model : Model
-        The graph to translate; its arrays become initializers as far as nodes ask for them.
-    ranks : dict of Ref to int
-        Number of axes on each edge.
-    """
-
-    def __init__(self, model: Model, ranks: Dict[Ref, int]):
-        self.model = model
-        self.ranks = ranks
-        self.uses = model.graph.consumers()
-        self.nodes: List[NodeProto] = []
-        self.initializers: Dict[str, TensorProto] = {}
-
-    def edge(self, ref: Ref) -> str:
-        """ONNX name of what an edge carries; a parameter becomes an initializer on the way."""
-        if ref.index:
-            raise NoTranslation(f"output {ref.index} of {ref.node} is read; only first outputs can be exported")
-        array = self.model.array(ref)
-        return ref.node.name if array is None else self.constant(ref.node.name, array)
-
-    def constant(self, name: str, array: np.ndarray) -> str:
-        """Add an initializer, float32 unless it is of integers; returns its name."""
-        array = np.asarray(array)
-        kind = array.dtype if array.dtype == np.int64 else np.float32
-        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array, dtype=kind), name)
-        return name
-
-    def parameter(self, ref: Ref, node: Node) -> np.ndarray:
-        """The array on an edge that has to be one."""
-        array = self.model.array(ref)
-        if array is None:
-            raise NoTranslation(f"{node}: its {ref.node.name} is computed, not stored; that cannot be exported")
-        return array
-
-    def emit(self, operator: str, node: Node, inputs: List[str], name: str = "", output: str = "", **attrs: Any) -> str:
-        """Append an ONNX node; without ``output`` it gives what the MXNet node gave."""
-        output = output or node.name
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=name or node.name, **attrs))
-        return output
 
 
 def translate(writer: Writer, node: Node) -> None:

@@ -7,8 +7,8 @@ from typing import List, NamedTuple, Optional
 from . import shapes
 from .cut import CASTS, EMBEDDING, INPUT, cut
 from .fold import IDENTITY
-from .layers import FLATTEN, LINEAR
-from .nodes import Model
+from .linear import FLATTEN, LINEAR
+from .nodes import GraphModel
 
 # Operators that leave the values of pixels as they are, or average them.
 PASSING = (*IDENTITY, *CASTS, *FLATTEN, "Pooling", "Pad", "pad", "Reshape", "reshape", "transpose")
@@ -17,12 +17,12 @@ RAW_PIXELS = (
 )
 
 
-class Network(NamedTuple):
+class OpenNetwork(NamedTuple):
     """A checkpoint, opened.
 
     Attributes
     ----------
-    model : Model
+    model : GraphModel
         From the images, whose size its input states, to the embedding.
     size : (int, int)
         Height and width of the images.
@@ -32,13 +32,13 @@ class Network(NamedTuple):
         What was assumed, for people.
     """
 
-    model: Model
+    model: GraphModel
     size: shapes.Size
     known: bool
     notes: List[str]
 
 
-def open_network(checkpoint, image_size: Optional[shapes.Size] = None, layer: str = EMBEDDING) -> Network:
+def open_network(checkpoint, image_size: Optional[shapes.Size] = None, layer: str = EMBEDDING) -> OpenNetwork:
     """Cut a checkpoint at its embedding and settle the size of its images.
 
     Parameters
@@ -54,16 +54,16 @@ def open_network(checkpoint, image_size: Optional[shapes.Size] = None, layer: st
     InsightError
         As :func:`insight.graph.cut.cut` and :func:`insight.graph.shapes.settle` raise it.
     """
-    model = cut(Model.from_mxnet(*checkpoint), layer)
+    model = cut(GraphModel.from_mxnet(*checkpoint), layer)
     settled = shapes.settle(model, image_size)
     shapes.state_size(model, settled.size)
     notes = [settled.note] if settled.note else []
     if not normalises(model):
         notes.append(RAW_PIXELS)
-    return Network(model, settled.size, settled.known, notes)
+    return OpenNetwork(model, settled.size, settled.known, notes)
 
 
-def normalises(model: Model) -> bool:
+def normalises(model: GraphModel) -> bool:
     """Whether pixels are shifted, scaled or batch-normalised before the first weights."""
     uses = model.graph.consumers()
     reached = [node for node in model.graph.variables() if node.name == INPUT]

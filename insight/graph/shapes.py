@@ -14,7 +14,7 @@ from .._mxnet import mx
 from ..errors import InsightError
 from .cut import INPUT
 from .fitting import LARGEST, SMALLEST, Rectangle, fitting_sizes
-from .nodes import Graph, Model, Node, Ref
+from .nodes import Graph, GraphModel, Node, Ref
 
 Size = Tuple[int, int]  # (height, width)
 
@@ -43,7 +43,7 @@ class ImageSize(NamedTuple):
     note: str = ""
 
 
-def infer(model: Model, size: Size, batch: int = 1) -> Dict[Ref, Tuple[int, ...]]:
+def infer(model: GraphModel, size: Size, batch: int = 1) -> Dict[Ref, Tuple[int, ...]]:
     """The shape on every edge, for a batch of RGB images of (height, width) ``size``.
 
     Raises
@@ -73,7 +73,7 @@ def infer(model: Model, size: Size, batch: int = 1) -> Dict[Ref, Tuple[int, ...]
     return found
 
 
-def dimension(model: Model, size: Size) -> int:
+def dimension(model: GraphModel, size: Size) -> int:
     """Length E of the embedding."""
     return infer(model, size)[model.graph.outputs[0]][1]
 
@@ -86,7 +86,7 @@ def stated_size(graph: Graph) -> Optional[Size]:
     return (sides[2], sides[3]) if len(sides) == 4 and min(sides[2:]) > 0 else None
 
 
-def state_size(model: Model, size: Optional[Size]) -> None:
+def state_size(model: GraphModel, size: Optional[Size]) -> None:
     """Let the input variable state (height, width), or nothing, with the batch left open."""
     data = _input(model.graph)
     data.attrs.pop("__shape__", None)
@@ -94,12 +94,12 @@ def state_size(model: Model, size: Optional[Size]) -> None:
         data.attrs["__shape__"] = str((0, 3, *size))
 
 
-def image_size(model: Model, asked: Optional[Size] = None) -> Size:
+def image_size(model: GraphModel, asked: Optional[Size] = None) -> Size:
     """(height, width) of a network's images; :func:`settle` without what it says about it."""
     return settle(model, asked).size
 
 
-def settle(model: Model, asked: Optional[Size] = None) -> ImageSize:
+def settle(model: GraphModel, asked: Optional[Size] = None) -> ImageSize:
     """Which images a network takes.
 
     The size that it states; else ``asked``; else the only one that its arrays fit. Where they fit several, or do not
@@ -107,7 +107,7 @@ def settle(model: Model, asked: Optional[Size] = None) -> ImageSize:
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         From :func:`insight.graph.cut.cut`.
     asked : (int, int), optional
         Height and width that the user gave.
@@ -134,7 +134,7 @@ def settle(model: Model, asked: Optional[Size] = None) -> ImageSize:
     return _guessed(model)
 
 
-def misfit(model: Model, size: Size) -> str:
+def misfit(model: GraphModel, size: Size) -> str:
     """Why a network does not turn images of that size into one vector each; empty where it does."""
     try:
         shape = infer(model, size)[model.graph.outputs[0]]
@@ -143,7 +143,7 @@ def misfit(model: Model, size: Size) -> str:
     return "" if len(shape) == 2 else f"its output has shape {shape}, not (images, dimension)"
 
 
-def _guessed(model: Model) -> ImageSize:
+def _guessed(model: GraphModel) -> ImageSize:
     usual = [size for size in USUAL if not misfit(model, size)]
     found = fitting_sizes(model)
     if usual and found is None:
@@ -169,7 +169,7 @@ def _assumed(size: Size, why: str) -> ImageSize:
     return ImageSize(size, False, f"states no image size; {_by(size)} is assumed ({why}); {OPTION} gives another")
 
 
-def _these_fit(model: Model) -> str:
+def _these_fit(model: GraphModel) -> str:
     found = [one for one in fitting_sizes(model) or () if not misfit(model, one.largest)]
     return f"; sizes that fit: {_said(found)}" if found else ""
 

@@ -19,16 +19,16 @@ from typing import List, Optional
 
 import numpy as np
 
-from . import layers, shapes
-from .nodes import Model, Node, Ref, Use
+from . import linear, shapes
+from .nodes import GraphModel, Node, Ref, Use
 
 
-def split(model: Model, size: Optional[tuple] = None) -> Model:
+def split(model: GraphModel, size: Optional[tuple] = None) -> GraphModel:
     """A model that computes the same with PReLU on feature maps split in two; the given one is left alone.
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         Folded, ending at the embedding.
     size : (int, int), optional
         Height and width of its images; found out where missing.
@@ -44,12 +44,12 @@ def split(model: Model, size: Optional[tuple] = None) -> Model:
     return model
 
 
-def _is_prelu(model: Model, node: Node) -> bool:
+def _is_prelu(model: GraphModel, node: Node) -> bool:
     return node.op == "LeakyReLU" and node.text("act_type") == "prelu" and model.array(node.inputs[1]) is not None
 
 
-def _is_depthwise(model: Model, node: Node) -> bool:
-    if node.op != "Convolution" or not layers.is_linear(model, node):
+def _is_depthwise(model: GraphModel, node: Node) -> bool:
+    if node.op != "Convolution" or not linear.is_linear(model, node):
         return False
     return node.number("num_group", 1) == node.number("num_filter") > 1
 
@@ -62,7 +62,9 @@ def _sum(name: str, left: Ref, right: Ref) -> Ref:
     return Ref(Node("elemwise_add", f"{name}_sum", {}, [left, right]))
 
 
-def _layer(model: Model, like: Node, name: str, source: Ref, weight: np.ndarray, bias: Optional[np.ndarray]) -> Ref:
+def _layer(
+    model: GraphModel, like: Node, name: str, source: Ref, weight: np.ndarray, bias: Optional[np.ndarray]
+) -> Ref:
     """A convolution with the geometry of another and its own arrays."""
     kind = model.array(like.inputs[1]).dtype
     inputs = [source, model.add_parameter(f"{name}_weight", weight.astype(kind))]
@@ -71,15 +73,15 @@ def _layer(model: Model, like: Node, name: str, source: Ref, weight: np.ndarray,
     return Ref(Node("Convolution", name, {**like.attrs, "no_bias": str(bias is None)}, inputs))
 
 
-def _split_back(model: Model, prelu: Node, slope: np.ndarray) -> bool:
+def _split_back(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
     layer = prelu.inputs[0].node
     sign = np.where(slope > 1, -1.0, 1.0)
     uses = model.graph.consumers()
-    if not _is_depthwise(model, layer) or layers.only_use(model.graph, layer, uses) is None:
+    if not _is_depthwise(model, layer) or linear.only_use(model.graph, layer, uses) is None:
         return False
     if (sign < 0).any() and not _give_sign(model, uses[prelu], sign):
         return False
-    weight, bias = layers.weight_and_bias(model, layer)
+    weight, bias = linear.weight_and_bias(model, layer)
 
     def scaled(kind: str, factor: np.ndarray) -> Ref:
         return _layer(model, layer, f"{layer.name}_{kind}", layer.inputs[0], weight * _rows(factor), bias * factor)
@@ -89,37 +91,37 @@ def _split_back(model: Model, prelu: Node, slope: np.ndarray) -> bool:
     return True
 
 
-def _give_sign(model: Model, uses: List[Use], sign: np.ndarray) -> bool:
+def _give_sign(model: GraphModel, uses: List[Use], sign: np.ndarray) -> bool:
     """Multiply the input channels of the layers that read; False, and nothing done, if one cannot take it."""
     factors = []
     for use in uses:
-        if use.slot != 0 or not layers.is_linear(model, use.node):
+        if use.slot != 0 or not linear.is_linear(model, use.node):
             return False
-        weight, bias = layers.weight_and_bias(model, use.node)
-        factor = layers.input_factor(use.node, weight, sign)
+        weight, bias = linear.weight_and_bias(model, use.node)
+        factor = linear.input_factor(use.node, weight, sign)
         if factor is None:
             return False
         factors.append((use.node, weight * factor, bias))
     for layer, weight, bias in factors:
-        layers.assign(model, layer, weight, bias)
+        linear.assign(model, layer, weight, bias)
     return bool(uses)
 
 
-def _split_ahead(model: Model, prelu: Node, slope: np.ndarray) -> bool:
+def _split_ahead(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
     uses = model.graph.consumers()[prelu]
     if not uses or not all(use.slot == 0 and _is_depthwise(model, use.node) for use in uses):
         return False
     below = prelu.inputs[0]
     positive = _relu(prelu.name, below)
     for layer in [use.node for use in uses]:
-        weight, bias = layers.weight_and_bias(model, layer)
+        weight, bias = linear.weight_and_bias(model, layer)
         left = _layer(model, layer, f"{layer.name}_linear", below, weight * _rows(slope), None)
         right = _layer(model, layer, f"{layer.name}_positive", positive, weight * _rows(1 - slope), bias)
         model.graph.replace(Ref(layer), _sum(layer.name, left, right))
     return True
 
 
-def _split_beside(model: Model, prelu: Node, slope: np.ndarray) -> bool:
+def _split_beside(model: GraphModel, prelu: Node, slope: np.ndarray) -> bool:
     channels = str(len(slope))
     like = Node("Convolution", "", {"kernel": "(1, 1)", "num_filter": channels, "num_group": channels}, prelu.inputs)
     below = prelu.inputs[0]

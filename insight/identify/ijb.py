@@ -19,8 +19,8 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 import numpy as np
 
 from ..errors import InsightError
+from ..faces.unit import unit_rows
 from ..files.text import BLANK, excerpt, is_number, numbered_lines, open_text, ways, whole
-from ..verify.folds import normalise
 from .search import check_shapes, highest, score
 
 FPRS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -153,7 +153,7 @@ def image_features(
     if mirrored is not None:
         features += mirrored
     if unit:
-        features = normalise(features)
+        features = unit_rows(features)
     if detector_scores is not None:
         features *= np.asarray(detector_scores, np.float64)[:, None]
     return features
@@ -182,7 +182,7 @@ def pool(features: np.ndarray, templates: np.ndarray, media: np.ndarray) -> Temp
     images = np.diff(np.r_[starts, len(media)])
     means = np.add.reduceat(np.asarray(features, np.float64)[order], starts, axis=0) / images[:, None]
     sums = np.add.reduceat(means, np.flatnonzero(new_template[starts]), axis=0)
-    return Templates(templates[new_template], normalise(sums))
+    return Templates(templates[new_template], unit_rows(sums))
 
 
 def compare(templates: Templates, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -16,10 +16,10 @@ from typing import Dict, NamedTuple, Optional, Sequence, Set
 import numpy as np
 
 from ..errors import InsightError
+from ..faces.unit import directions, unit_rows
 from ..files.text import BLANK, numbered_lines
-from ..verify.folds import normalise
 from .identification import threshold_at
-from .search import STRANGER, directions, highest, score
+from .search import STRANGER, highest, score
 
 RANKS = (1, 10)
 FARS = (1e-6, 1e-5)
@@ -46,8 +46,8 @@ def fuse(passes: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
         For each model the raw embeddings (N, E) of the images and of the mirror images (or of the images alone).
         They are summed and normalised, then the models stand side by side.
     """
-    parts = [normalise(np.sum([np.asarray(one, np.float64) for one in model], axis=0)) for model in passes]
-    return normalise(np.concatenate(parts, axis=1)).astype(np.float32)
+    parts = [unit_rows(np.sum([np.asarray(one, np.float64) for one in model], axis=0)) for model in passes]
+    return unit_rows(np.concatenate(parts, axis=1)).astype(np.float32)
 
 
 def read_noise_list(path) -> Set[str]:
@@ -93,7 +93,7 @@ def clean_probes(features: np.ndarray, identities: np.ndarray, noisy_P: np.ndarr
         if not len(clean):
             raise InsightError(f"probe {row} (from 0): every image of its identity {identities[row]} is noisy")
         moved = np.random.default_rng((seed, row)).uniform(-NOISE, NOISE, features.shape[1])
-        cleaned[row] = normalise((clean.sum(0, dtype=np.float64) + moved)[None])[0]
+        cleaned[row] = unit_rows((clean.sum(0, dtype=np.float64) + moved)[None])[0]
     return cleaned
 
 
@@ -139,7 +139,7 @@ def evaluate(
     if noisy_D is not None:
         distractors = distractors[~np.asarray(noisy_D, bool)]
     identities = np.asarray(identities, np.int64)
-    unit = directions(probes, "probes")
+    unit = directions(probes, "probes: embedding")
     pairs = [(group, unit[group] @ unit[group].T) for group in _groups(identities) if len(group) > 1]
     if not pairs:
         raise InsightError("probes: no identity has two images, so there is nothing to find")

@@ -13,6 +13,7 @@ from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import InsightError
+from ..faces.unit import directions
 from ..progress import track
 
 GALLERY_ROWS = 8192
@@ -35,25 +36,6 @@ class Scores(NamedTuple):
 
     mate: np.ndarray
     others: np.ndarray
-
-
-def directions(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
-    """Rows (N, E) as float32 of length 1.
-
-    Raises
-    ------
-    InsightError
-        A row is zero or not finite; ``what`` names the whole, ``first`` is the number of the first row.
-    """
-    rows = np.asarray(rows, np.float32)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    bad = ~np.isfinite(norms) | (norms == 0)
-    if bad.any():
-        raise InsightError(
-            f"{what}: embedding {first + int(np.argmax(bad))} (from 0) is zero or not finite, so it has no direction; "
-            "the model is damaged, or the file is no embeddings"
-        )
-    return rows / norms.astype(np.float32)[:, None]
 
 
 def check_shapes(gallery: np.ndarray, probes: np.ndarray) -> None:
@@ -85,10 +67,10 @@ def similarities(
     The array is overwritten by the next one.
     """
     check_shapes(gallery, probes)
-    unit = directions(probes, "probes")
+    unit = directions(probes, "probes: embedding")
     buffer = np.empty(0, np.float32)
     for number in track(range(len(spans)), what, unit="blocks") if what else range(len(spans)):
-        faces = directions(gallery[spans[number]], "gallery", _first(spans[number]))
+        faces = directions(gallery[spans[number]], "gallery: embedding", _first(spans[number]))
         for start in range(0, len(unit), PROBE_ROWS):
             block = slice(start, min(start + PROBE_ROWS, len(unit)))
             size = len(faces) * (block.stop - start)

@@ -12,9 +12,10 @@ import tempfile
 import threading
 from typing import Callable, List, Tuple, TypeVar
 
+from ..machine.stderr import STDERR, redirected
+
 T = TypeVar("T")
 
-STDERR = 2
 _MOST_BYTES = 1 << 22  # of a temporary file, before another takes its place
 # How lines of libjpeg, libpng, OpenCV's own decoders and OpenCV's log begin.
 _DECODER_LINE = re.compile(
@@ -24,7 +25,7 @@ _DECODER_LINE = re.compile(
 )
 
 _lock = threading.Lock()
-_scratch: List[_Scratch] = []  # the temporary file, once it is needed
+_scratch: List[_ScratchFile] = []  # the temporary file, once it is needed
 
 
 def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
@@ -41,26 +42,22 @@ def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
     """
     with _lock:
         try:
-            saved = os.dup(STDERR)
-        except OSError:  # a daemon without stderr
+            os.fstat(STDERR)
+        except OSError:  # a daemon without stderr, whose place the temporary file must not take
             return function(), []
         scratch = _scratch_file()
         lines: List[str] = []
+        _write(scratch.read())  # of a thread that was about to write when the last call ended
         try:
-            _write(scratch.read())  # of a thread that was about to write when the last call ended
-            os.dup2(scratch.fileno(), STDERR)
-            try:
+            with redirected(scratch.fileno()):
                 result = function()
-            finally:
-                os.dup2(saved, STDERR)
         finally:
-            os.close(saved)
             lines, others = _split(scratch.read())
             _write(others)
         return result, lines
 
 
-class _Scratch:
+class _ScratchFile:
     """A temporary file that others write to; each byte is read once."""
 
     def __init__(self) -> None:
@@ -79,9 +76,9 @@ class _Scratch:
         return self._done > _MOST_BYTES
 
 
-def _scratch_file() -> _Scratch:
+def _scratch_file() -> _ScratchFile:
     if not _scratch or _scratch[0].is_large():
-        _scratch[:] = [_Scratch()]
+        _scratch[:] = [_ScratchFile()]
     return _scratch[0]
 
 

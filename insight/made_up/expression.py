@@ -10,7 +10,7 @@ from .canvas import linear, over
 from .face_paint import Look, Window
 from .head import bump, ramp
 from .nuisance import Shot
-from .people import Identity
+from .people import Person
 
 
 def paint_expression(look: Look, shot: Shot, catch: Tuple[float, float]) -> np.ndarray:
@@ -56,7 +56,7 @@ def _paint_lid(skin, e, k, y, top, low, inside) -> None:
     over(skin, linear((0.72, 0.42, 0.38)), 0.8 * tear)
 
 
-def _eyeball(person: Identity, side, x, y, top, k, shot: Shot, catch) -> np.ndarray:
+def _eyeball(person: Person, side, x, y, top, k, shot: Shot, catch) -> np.ndarray:
     e = person.eyes
     gx, gy = side * 0.07 * shot.gaze, 0.025 * shot.gaze_y - 0.015
     r = np.hypot(x - gx, y - gy) / e.iris
@@ -75,7 +75,7 @@ def _eyeball(person: Identity, side, x, y, top, k, shot: Shot, catch) -> np.ndar
     return ball
 
 
-def mouth_pose(person: Identity, shot: Shot) -> Tuple[float, float, float]:
+def mouth_pose(person: Person, shot: Shot) -> Tuple[float, float, float]:
     """Half width, how far the corners are down, and the gap between the lips, of one picture."""
     m = person.mouth
     smile = shot.smile

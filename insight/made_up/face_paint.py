@@ -11,7 +11,7 @@ import numpy as np
 from .canvas import CANVAS, CANVAS_ORIGIN, cloud, linear, new_canvas, over, spot, stroke, to_chart
 from .hair import paint_beard, paint_scalp, strand_field, strand_noise
 from .head import CENTRE_Y, Head, build_head, bump, chart_directions, ramp
-from .people import Identity, stream
+from .people import Person, stream
 
 SKIN_TONES = ((0.96, 0.84, 0.76), (0.89, 0.70, 0.57), (0.76, 0.55, 0.40), (0.55, 0.37, 0.26), (0.33, 0.21, 0.15))
 
@@ -22,7 +22,7 @@ Window = Tuple[slice, slice]
 class Look:
     """A person ready to be drawn. Textures are (S, S[, 3]) float32 on the head's chart."""
 
-    person: Identity
+    person: Person
     head: Head
     albedo: np.ndarray
     surface: np.ndarray  # (S, S, 2): gloss, and how open a place is to the sky
@@ -32,7 +32,7 @@ class Look:
     windows: dict  # name -> Window
 
 
-def build_look(person: Identity, size: int) -> Look:
+def build_look(person: Person, size: int) -> Look:
     """Model and paint a person at rest on a size x size chart."""
     rng = stream(person.seed, "texture", person.index)
     strands = strand_noise(rng)
@@ -49,7 +49,7 @@ def build_look(person: Identity, size: int) -> Look:
     return Look(person, head, albedo, surface, _flex(person, head), tone, strands, _windows(person, head))
 
 
-def _flex(person: Identity, head: Head) -> np.ndarray:
+def _flex(person: Person, head: Head) -> np.ndarray:
     """Where raised brows, a dropped jaw and a smile's cheeks move the skin, 0..1 each."""
     size = head.size // 4
     x, y, z = (cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in head.points)
@@ -61,7 +61,7 @@ def _flex(person: Identity, head: Head) -> np.ndarray:
     return (np.dstack([brow, jaw, cheek]) * front[..., None]).astype(np.float32)
 
 
-def _windows(person: Identity, head: Head) -> dict:
+def _windows(person: Person, head: Head) -> dict:
     """The texels around each eye and the mouth."""
     x, y, front = head.points[0], head.points[1], head.points[2] > 0.2
     e, m = person.eyes, person.mouth
@@ -77,7 +77,7 @@ def _windows(person: Identity, head: Head) -> dict:
     }
 
 
-def _skin(person: Identity, head: Head, rng: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
+def _skin(person: Person, head: Head, rng: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
     """Albedo (S, S, 3) and gloss (S, S) of bare skin."""
     skin, size = person.skin, head.size
     x, y = head.points[0], head.points[1]
@@ -110,7 +110,7 @@ def _skin(person: Identity, head: Head, rng: np.random.Generator) -> Tuple[np.nd
     return albedo.astype(np.float32), gloss.astype(np.float32)
 
 
-def _brows_and_marks(person: Identity, head: Head, albedo: np.ndarray, rng: np.random.Generator) -> None:
+def _brows_and_marks(person: Person, head: Head, albedo: np.ndarray, rng: np.random.Generator) -> None:
     brows, marks = new_canvas(), new_canvas()
     for side in (-1, 1):
         _fill_brow(brows, person, side)
@@ -134,7 +134,7 @@ def _brows_and_marks(person: Identity, head: Head, albedo: np.ndarray, rng: np.r
         over(albedo, healed, 0.75 * to_chart(scar, head, 1.5))
 
 
-def _fill_brow(canvas: np.ndarray, person: Identity, side: int) -> None:
+def _fill_brow(canvas: np.ndarray, person: Person, side: int) -> None:
     spine, half = _brow_shape(person, np.linspace(0, 1, 24), side)
     edge = np.stack([np.zeros_like(half), 0.8 * half], 1)
     outline = np.concatenate([spine - edge, (spine + edge)[::-1]])
@@ -142,7 +142,7 @@ def _fill_brow(canvas: np.ndarray, person: Identity, side: int) -> None:
     cv2.fillPoly(canvas, [at], 130, cv2.LINE_AA, shift=4)
 
 
-def _draw_brow_hairs(canvas: np.ndarray, person: Identity, side: int, rng: np.random.Generator) -> None:
+def _draw_brow_hairs(canvas: np.ndarray, person: Person, side: int, rng: np.random.Generator) -> None:
     b = person.brows
     s = np.sort(rng.uniform(0, 1, 150))
     spine, half = _brow_shape(person, s, side)
@@ -154,7 +154,7 @@ def _draw_brow_hairs(canvas: np.ndarray, person: Identity, side: int, rng: np.ra
         stroke(canvas, np.stack([r, tip]), int(rng.integers(150, 256)))
 
 
-def _brow_shape(person: Identity, s: np.ndarray, side: int):
+def _brow_shape(person: Person, s: np.ndarray, side: int):
     """Spine (N, 2) and half thickness (N,) at s in 0..1 from the inner to the outer end."""
     b = person.brows
     x = b.inner + b.length * s

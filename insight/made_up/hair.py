@@ -7,7 +7,7 @@ import numpy as np
 
 from .canvas import CANVAS, CANVAS_ORIGIN, CANVAS_SIZE, linear, over
 from .head import Head, bump, chart_directions, ramp
-from .people import Identity
+from .people import Person
 
 
 def strand_noise(rng: np.random.Generator) -> np.ndarray:
@@ -17,7 +17,7 @@ def strand_noise(rng: np.random.Generator) -> np.ndarray:
     return np.clip(0.55 * fine + 0.5 * broad, -2, 2)
 
 
-def strand_field(person: Identity, strands: np.ndarray, size: int) -> np.ndarray:
+def strand_field(person: Person, strands: np.ndarray, size: int) -> np.ndarray:
     """Strand noise on the chart: strands radiate from the parting over the head."""
     n = chart_directions(size)
     root = np.array([0.45 * person.hair.part, -0.92, -0.10], np.float32)
@@ -30,7 +30,7 @@ def strand_field(person: Identity, strands: np.ndarray, size: int) -> np.ndarray
 
 
 def paint_scalp(
-    person: Identity, head: Head, albedo: np.ndarray, gloss: np.ndarray, flow: np.ndarray, curls: np.ndarray
+    person: Person, head: Head, albedo: np.ndarray, gloss: np.ndarray, flow: np.ndarray, curls: np.ndarray
 ) -> None:
     """Lay the head's hair over albedo and gloss, in place; ``flow`` is the strand field."""
     hair, style = person.hair, person.style
@@ -45,7 +45,7 @@ def paint_scalp(
     gloss += head.hair * (0.25 + 0.25 * flow - gloss)
 
 
-def paint_beard(person: Identity, head: Head, albedo: np.ndarray, gloss: np.ndarray, rng: np.random.Generator) -> None:
+def paint_beard(person: Person, head: Head, albedo: np.ndarray, gloss: np.ndarray, rng: np.random.Generator) -> None:
     """Lay beard, moustache and stubble over albedo and gloss, in place."""
     m, marks = person.mouth, person.marks
     if not (marks.beard or marks.moustache or marks.stubble):

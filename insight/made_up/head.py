@@ -15,7 +15,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .people import Identity
+from .people import Person
 
 REACH = (0.9, 0.8)  # the chart covers +-REACH in u and v: 128 degrees to the sides, 106 up and down
 CENTRE_Y = 0.08  # of the ellipsoid, below the eye line
@@ -76,7 +76,7 @@ class Head:
         return float(self.relief.max())
 
 
-def hair_cover(person: Identity, n: np.ndarray, radii: np.ndarray, ragged: np.ndarray) -> np.ndarray:
+def hair_cover(person: Person, n: np.ndarray, radii: np.ndarray, ragged: np.ndarray) -> np.ndarray:
     """Where hair lies on the head, 0..1, for chart directions ``n``; ``ragged`` frays its edge."""
     hair, style = person.hair, person.style
     y = n[1] * radii[1] + CENTRE_Y
@@ -94,7 +94,7 @@ def hair_cover(person: Identity, n: np.ndarray, radii: np.ndarray, ragged: np.nd
     return cover.astype(np.float32)
 
 
-def _skull(person: Identity, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _skull(person: Person, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Displacement of the large forms."""
     s = person.shape
     x, y = n[0] * radii[0], n[1] * radii[1] + CENTRE_Y
@@ -112,7 +112,7 @@ def _skull(person: Identity, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return relief
 
 
-def _features(person: Identity, x: np.ndarray, y: np.ndarray, front: np.ndarray, nose_y: float) -> np.ndarray:
+def _features(person: Person, x: np.ndarray, y: np.ndarray, front: np.ndarray, nose_y: float) -> np.ndarray:
     """Displacement of eyes, nose and lips, at frontal coordinates x, y of the skull."""
     e, o, m = person.eyes, person.nose, person.mouth
     ax = np.abs(x)
@@ -147,7 +147,7 @@ def _near_line(x, y, start, end, width):
     return np.exp(-((x - start[0] - t * dx) ** 2 + (y - start[1] - t * dy) ** 2) / width**2)
 
 
-def _ears(person: Identity, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _ears(person: Person, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Displacement of the ears, which a frontal view sees as bumps of the outline."""
     y, z = n[1] * radii[1] + CENTRE_Y, n[2] * radii[2]
     side = ramp(0.4, 0.7, np.abs(n[0]))
@@ -156,7 +156,7 @@ def _ears(person: Identity, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return side * (person.shape.ears * 1.1 * shell - 0.04 * bowl)
 
 
-def build_head(person: Identity, size: int, ragged: np.ndarray, curls: np.ndarray) -> Head:
+def build_head(person: Person, size: int, ragged: np.ndarray, curls: np.ndarray) -> Head:
     """Sample a person's surface on a size x size chart.
 
     ``ragged`` frays the hair's edge and ``curls`` is the relief of the hair, both (size, size), about -1..1.
@@ -225,7 +225,7 @@ def place(head: Head, x: float, y: float) -> np.ndarray:
     return np.array([x, y, depth])
 
 
-def _landmarks(person: Identity, head: Head) -> np.ndarray:
+def _landmarks(person: Person, head: Head) -> np.ndarray:
     e, o, m = person.eyes, person.nose, person.mouth
     lift = person.shape.lift
     return np.stack(

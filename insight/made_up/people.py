@@ -142,7 +142,7 @@ class Hair:
 
 
 @dataclass
-class Style:
+class HairStyle:
     """A hair style: how far it stands off, hangs and covers."""
 
     name: str
@@ -155,17 +155,17 @@ class Style:
 
 
 HAIR_STYLES = (
-    Style("shaved", 0.012, 0.0, 0.0, 0.15, 0.0, 0.0),
-    Style("crop", 0.06, 0.05, 0.0, 0.20, 0.0, 0.3),
-    Style("side part", 0.13, 0.12, 0.28, 0.25, 0.0, 0.2),
-    Style("quiff", 0.20, -0.02, 0.05, 0.15, 0.0, 0.3),
-    Style("curly", 0.24, 0.08, 0.0, 0.30, 0.0, 1.0),
-    Style("afro", 0.42, 0.02, 0.0, 0.35, 0.0, 1.0),
-    Style("fringe and bob", 0.15, 0.50, 0.04, 1.20, 1.5, 0.1),
-    Style("long, middle part", 0.11, 0.04, 0.0, 1.30, 3.2, 0.1),
-    Style("long, side part", 0.15, 0.20, 0.42, 1.10, 3.0, 0.2),
-    Style("long and wavy", 0.19, 0.10, 0.12, 1.20, 2.7, 0.6),
-    Style("tied back", 0.05, 0.0, 0.0, 0.10, 0.0, 0.1),
+    HairStyle("shaved", 0.012, 0.0, 0.0, 0.15, 0.0, 0.0),
+    HairStyle("crop", 0.06, 0.05, 0.0, 0.20, 0.0, 0.3),
+    HairStyle("side part", 0.13, 0.12, 0.28, 0.25, 0.0, 0.2),
+    HairStyle("quiff", 0.20, -0.02, 0.05, 0.15, 0.0, 0.3),
+    HairStyle("curly", 0.24, 0.08, 0.0, 0.30, 0.0, 1.0),
+    HairStyle("afro", 0.42, 0.02, 0.0, 0.35, 0.0, 1.0),
+    HairStyle("fringe and bob", 0.15, 0.50, 0.04, 1.20, 1.5, 0.1),
+    HairStyle("long, middle part", 0.11, 0.04, 0.0, 1.30, 3.2, 0.1),
+    HairStyle("long, side part", 0.15, 0.20, 0.42, 1.10, 3.0, 0.2),
+    HairStyle("long and wavy", 0.19, 0.10, 0.12, 1.20, 2.7, 0.6),
+    HairStyle("tied back", 0.05, 0.0, 0.0, 0.10, 0.0, 0.1),
 )
 
 # Natural hair, dark to light, then grey and white, sRGB.
@@ -204,7 +204,7 @@ class Marks:
 
 
 @dataclass
-class Identity:
+class Person:
     """A made-up person. Draw one with :func:`draw_identity`."""
 
     seed: int
@@ -217,13 +217,13 @@ class Identity:
     mouth: Mouth
     hair: Hair
     marks: Marks
-    style: Style
+    style: HairStyle
     hair_colour: Tuple[float, float, float]
     brow_colour: Tuple[float, float, float]
     iris_colour: Tuple[float, float, float]
 
 
-def draw_identity(seed: int, index: int) -> Identity:
+def draw_identity(seed: int, index: int) -> Person:
     """The person ``index`` of the world ``seed``; the same for ever."""
     rng = stream(seed, "identity", index)
     parts = {
@@ -246,7 +246,7 @@ def draw_identity(seed: int, index: int) -> Identity:
     own = np.array(hair_colour) * rng.uniform(0.45, 0.9)  # brows are a shade darker than hair
     iris_colour = _pick(rng, IRIS_COLOURS, _weights(dark, (2, 2, 2, 1, 1, 2, 1), 3), 0.04)
     colours = {"hair_colour": hair_colour, "brow_colour": tuple(own), "iris_colour": iris_colour}
-    return Identity(seed, index, marks=marks, style=style, **colours, **parts)
+    return Person(seed, index, marks=marks, style=style, **colours, **parts)
 
 
 def _weights(melanin: float, weights: Tuple[float, ...], darks: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from . import create, networks, symbol
 BYTES = 4  # of a float32
 
 
-class Stage(NamedTuple):
+class NetworkStage(NamedTuple):
     """A part of a network.
 
     Attributes
@@ -47,7 +47,7 @@ class Summary(NamedTuple):
         Of convolutions and fully connected layers, for one image.
     file_bytes : int
         Of its arrays in float32, running statistics included.
-    stages : list of Stage
+    stages : list of NetworkStage
     """
 
     name: str
@@ -55,7 +55,7 @@ class Summary(NamedTuple):
     parameters: int
     multiply_adds: int
     file_bytes: int
-    stages: List[Stage]
+    stages: List[NetworkStage]
 
     def as_dict(self) -> dict:
         """For JSON."""
@@ -93,7 +93,7 @@ def summarize(name: str, embedding_size: int = 0, **options) -> Summary:
             stage[2] += math.prod(shape[1:]) * math.prod(held[names[1]][1:])
         elif node["op"] == "FullyConnected":
             stage[2] += math.prod(held[names[1]])
-    stages = [Stage(title, *values) for title, values in totals.items()]
+    stages = [NetworkStage(title, *values) for title, values in totals.items()]
     parameters = sum(stage.parameters for stage in stages)
     running = sum(math.prod(shape) for shape in auxiliary)
     work = sum(stage.multiply_adds for stage in stages)

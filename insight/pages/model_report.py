@@ -16,12 +16,12 @@ from ..runs.trainlog import read_logs
 from ..verify.figures import figures
 from ..verify.verification import EvalSet, verify
 from . import origin, render
-from .sections import Fact, Target, Training, target_section, training_section
+from .sections import Fact, TargetSection, Training, target_section, training_section
 
 MOST_PAIRS = 100  # of each kind, whose images go into the page
 
 
-class Settings(NamedTuple):
+class ReportSettings(NamedTuple):
     """How to evaluate, and how many of the hardest pairs of each kind to show."""
 
     batch_size: int = 32
@@ -31,13 +31,13 @@ class Settings(NamedTuple):
     hardest: int = 8
 
 
-class Report(NamedTuple):
+class ModelReport(NamedTuple):
     """All that the page and the card say."""
 
     title: str
     evaluated: str  # when, by what
     facts: List[Fact]
-    targets: List[Target]
+    targets: List[TargetSection]
     training: Optional[Training]
     origin: origin.Origin
     limits: List[str]
@@ -74,8 +74,8 @@ def write_report(
     logs: Sequence[str] = (),
     title: str = "",
     overwrite: bool = False,
-    settings: Optional[Settings] = None,
-) -> Report:
+    settings: Optional[ReportSettings] = None,
+) -> ModelReport:
     """Evaluate, then write the page and, where one is asked for, the card; neither where anything fails.
 
     Parameters
@@ -92,7 +92,7 @@ def write_report(
         Heading; the last two parts of the model's path where empty.
     overwrite : bool
         Replace files that are there.
-    settings : Settings, optional
+    settings : ReportSettings, optional
 
     Raises
     ------
@@ -100,7 +100,7 @@ def write_report(
         As :func:`check_outputs`, :func:`insight.verify.verification.verify`, and
         :func:`insight.runs.trainlog.read_logs` raise it; or the model's lineage is damaged.
     """
-    settings = settings or Settings()
+    settings = settings or ReportSettings()
     check_outputs(output, card, overwrite, settings.hardest)
     runs = read_logs(logs)
     source = origin.find(engine.spec, sets)
@@ -109,7 +109,7 @@ def write_report(
         result = verify(engine, eval_set, engine.image_size, settings.batch_size, settings.folds, show_progress=True)
         found = figures(result, settings.resamples, settings.seed)
         targets.append(target_section(number, eval_set, result, found, engine.image_size, settings.hardest))
-    report = Report(
+    report = ModelReport(
         title or _name(engine.spec),
         _evaluated(engine),
         _facts(engine, source),

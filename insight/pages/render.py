@@ -15,16 +15,32 @@ _MARKDOWN = re.compile(r"([\\`*\[\]<|]|(?<!\w)_|_(?!\w))")  # within a word, an 
 
 def require() -> None:
     """Raise one line where a library is missing."""
-    for package, module in (("Jinja", "jinja2"), ("matplotlib", "matplotlib.figure")):
-        try:
-            __import__(module)
-        except ImportError as error:
-            raise InsightError(f"{package} is not installed, or does not load ({error}); {REMEDY}") from None
+    _load("Jinja", "jinja2")
+    _load("matplotlib", "matplotlib.figure")
+
+
+def _load(package: str, module: str) -> None:
+    try:
+        __import__(module)
+    except ImportError as error:
+        raise InsightError(f"{package} is not installed, or does not load ({error}); {REMEDY}") from None
+
+
+def render(template: str, **values: object) -> str:
+    """An HTML page by a template; ``style`` is :data:`STYLE`, and all values are escaped.
+
+    Raises
+    ------
+    InsightError
+        Jinja is not installed.
+    """
+    _load("Jinja", "jinja2")
+    return _environment(True).get_template(template).render(style=STYLE, **values)
 
 
 def page(report) -> str:
-    """The HTML page of a :class:`~insight.pages.model_report.Report`."""
-    return _environment(True).get_template("page.html").render(report=report, style=STYLE, columns=COLUMNS)
+    """The HTML page of a :class:`~insight.pages.model_report.ModelReport`."""
+    return render("page.html", report=report, columns=COLUMNS)
 
 
 def card(report) -> str:
@@ -46,7 +62,13 @@ def _environment(html: bool):
         keep_trailing_newline=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["code"] = _code
     return environment
+
+
+def _code(text: str) -> str:
+    """Text as HTML, with what stands between backticks as code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def _breakable(name: str) -> str:

@@ -59,7 +59,7 @@ class Tiles(NamedTuple):
     tiles: List[Tile]
 
 
-class Target(NamedTuple):
+class TargetSection(NamedTuple):
     """Everything about the model on one set."""
 
     id: str
@@ -83,7 +83,7 @@ class Training(NamedTuple):
 
 def target_section(
     number: int, eval_set: EvalSet, result: Verification, found: Figures, image_size: Tuple[int, int], hardest: int
-) -> Target:
+) -> TargetSection:
     """The section of one set, the ``number``-th of the page, with up to ``hardest`` pairs of each kind."""
     name = f"target-{number}"
     table = [
@@ -92,7 +92,7 @@ def target_section(
         else TableRow(row.what, lines.cells(row, found.different), "")
         for row in lines.rows(result, found)
     ]
-    return Target(
+    return TargetSection(
         name,
         result.name,
         _verdict(result, found),

@@ -7,15 +7,13 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..check.layout import Layout
 from ..errors import InsightError
 from ..files.commit import commit_together
 from ..formats import property, remedies
 from ..formats.idx import idx_path_of
 from ..formats.recordwriter import BUFFER_BYTES
-from ..images.header import image_size
 from .plan import FITS, PARTIAL, Diagnosis, float_labels, usable_labels, without_path
-from .sizes import Size, by, measure
+from .sizes import by, measure
 
 _LINES = 1 << 16  # lines of an .idx that are formatted at a time
 _FIRST = 64  # if none of the first images has a size in its header, all are measured
@@ -90,7 +88,7 @@ def _judge_property(folder: str, diagnosis: Diagnosis, overwrite: bool) -> Tuple
     if existing is not None:
         if existing.num_classes < classes or (overwrite and existing.num_classes != classes):
             why = f"it has {existing.num_classes} classes, and the largest label is {classes - 1}"
-        if _first_size(layout) in (None, existing[1:]):
+        if layout.first_size(_FIRST) in (None, existing[1:]):
             return property.Property(classes, *existing[1:]), why, ""
     seen = measure(layout)
     size = seen.commonest()
@@ -111,11 +109,6 @@ def _read_property(folder: str) -> Tuple[Optional[property.Property], str]:
         return property.read_property(folder), ""
     except InsightError as error:
         return None, without_path(str(error), path) if os.path.lexists(path) else "it was missing"
-
-
-def _first_size(layout: Layout) -> Optional[Size]:
-    sizes = (image_size(bytes(layout.payload(i))) for i in range(min(len(layout.rows), _FIRST)))
-    return next((size for size in sizes if size is not None), None)
 
 
 def _kept(diagnosis: Diagnosis, folder: str, idx_name: str, renewed: List[str]) -> List[str]:

@@ -7,7 +7,7 @@ from typing import Dict, Optional, Tuple
 
 import numpy as np
 
-from ..check.image_faults import Look, survey
+from ..check.image_faults import PayloadFacts, survey
 from ..check.layout import Layout
 from ..check.rules import ERROR, RULES
 from ..errors import InsightError
@@ -77,7 +77,7 @@ def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
     """Examine every image as dataset-check does; its errors of a payload are faults."""
     seen = Pictures(np.zeros(len(layout.rows), np.int64))
 
-    def report(i: int, one: Look) -> None:
+    def report(i: int, one: PayloadFacts) -> None:
         faults = [f"{code}: {what}" for code, what in one.faults if RULES[code].severity == ERROR]
         size = None if faults else one.size or _decoded_size(layout.payload(i))
         if size is not None:

@@ -20,7 +20,7 @@ from ..formats.property import NAME, Property
 from ..formats.recordio import Record
 from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
-from ..sets.rewrite import FILES, count_records, write_marks
+from ..sets.rewrite import FILES, count_records
 from .index import write_idx
 from .plan import FITS, PARTIAL, Diagnosis, Selection, float_labels, layout_name
 
@@ -152,7 +152,8 @@ def _write_records(staging: Staging, diagnosis: Diagnosis, chosen: Selection) ->
             record = layout.records.read(row)
             stream.write(key, record.payload, _relabelled(record, label), key, record.id2)
         if indexed:
-            write_marks(stream, (identities.runs(chosen.labels) + 1).tolist(), len(chosen.at))
+            ranges = (identities.runs(chosen.labels) + 1).tolist()
+            stream.write_identities(ranges, len(chosen.at), header_first=False)
 
 
 def _plain_keys(keys: np.ndarray) -> np.ndarray:

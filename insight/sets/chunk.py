@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 from ..formats.framing import MAGIC
 from ..formats.lst import Entry
-from .prepare import Outcome, Prepared, Skip, Target, convert, damage_of
+from .prepare import ImageTarget, Outcome, Prepared, Skip, convert, damage_of
 
 Span = Tuple[int, int]  # begin and size, in the shared memory, of an image that is copied unchanged
 
@@ -78,7 +78,7 @@ class Done(NamedTuple):
 class Worker:
     """Checks and converts images in the memory that the reading process fills."""
 
-    def __init__(self, memory: mmap.mmap, target: Target):
+    def __init__(self, memory: mmap.mmap, target: ImageTarget):
         self._map = memory
         self._target = target
 

@@ -22,7 +22,7 @@ from ..formats.framing import MAGIC_BYTES
 from ..formats.lst import Entry
 from ..images.header import header_length
 from .chunk import Chunk, Span, Work, Worker, region
-from .prepare import DECODE, Outcome, Prepared, Skip, Target, verbatim
+from .prepare import DECODE, ImageTarget, Outcome, Prepared, Skip, verbatim
 
 CHUNK = 64  # images that are passed to a worker together, at most
 SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
@@ -37,7 +37,7 @@ class Intake:
 
     Parameters
     ----------
-    target : Target
+    target : ImageTarget
     workers : int
         Processes that check and convert; threads if this process has other threads.
     check : str
@@ -46,7 +46,7 @@ class Intake:
         Bytes to reserve before each image that is copied.
     """
 
-    def __init__(self, target: Target, workers: int = 1, check: str = DECODE, gap: int = 0):
+    def __init__(self, target: ImageTarget, workers: int = 1, check: str = DECODE, gap: int = 0):
         self._target = target
         self._check = check == DECODE
         self._gap = gap
@@ -186,7 +186,7 @@ class Intake:
 
 def prepare_all(
     entries: Iterable[Entry],
-    target: Target,
+    target: ImageTarget,
     places: Optional[Places] = None,
     workers: int = 1,
     check: str = DECODE,

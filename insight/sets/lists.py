@@ -12,7 +12,7 @@ from ..formats.lst import Entry, Lines, iter_lst
 MAX_LABEL = 1 << 24  # integers up to here are exact in float32, the type of labels in records
 
 
-class Survey(NamedTuple):
+class ListSurvey(NamedTuple):
     """The result of a first pass over a list. It reads every line, so packing never fails on one.
 
     ``numbers`` maps the list's labels to new ones, in order of first appearance; None if labels are kept.
@@ -24,7 +24,7 @@ class Survey(NamedTuple):
     numbers: Optional[Dict[int, int]] = None
 
 
-def survey(lst_path: str, renumber: bool = False) -> Survey:
+def survey_list(lst_path: str, renumber: bool = False) -> ListSurvey:
     """Check all lines of a list, and count images and classes.
 
     Parameters
@@ -50,7 +50,7 @@ def survey(lst_path: str, renumber: bool = False) -> Survey:
             numbers.setdefault(label, len(numbers))
         elif label > top:
             top = label
-    return Survey(images, len(numbers) if renumber else top + 1, lines.dialect, numbers if renumber else None)
+    return ListSurvey(images, len(numbers) if renumber else top + 1, lines.dialect, numbers if renumber else None)
 
 
 def _why_no_label(label: int) -> str:
@@ -58,12 +58,12 @@ def _why_no_label(label: int) -> str:
         return "which marks unlabelled test images; records need identities, labels >= 0"
     return (
         f"and records hold labels as float32, exact up to {MAX_LABEL}; "
-        f"give --renumber-labels, which numbers labels 0, 1, 2, .."
+        f"give --renumber-labels, which renumbers labels 0, 1, 2, .."
     )
 
 
-def entries_of_list(lst_path: str, surveyed: Survey) -> Iterator[Entry]:
-    """The entries of a list after :func:`survey`, with their new labels if it renumbers."""
+def entries_of_list(lst_path: str, surveyed: ListSurvey) -> Iterator[Entry]:
+    """The entries of a list after :func:`survey_list`, with their new labels if it renumbers."""
     numbers = surveyed.numbers
     if numbers is None:
         return iter_lst(lst_path)

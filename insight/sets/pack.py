@@ -22,9 +22,9 @@ from ..formats.recordwriter import BUFFER_BYTES, RecordStream
 from ..progress import track
 from .chunk import Chunk
 from .intake import Intake
-from .lists import Survey, entries_of_list, find_lists, survey
+from .lists import ListSurvey, entries_of_list, find_lists, survey_list
 from .packreport import PackReport
-from .prepare import DECODE, DEFAULT_SIZE, SKIP, Skip, Target, stops, under_policy
+from .prepare import DECODE, DEFAULT_SIZE, SKIP, ImageTarget, Skip, stops, under_policy
 from .setwriter import GAPS, INDEXED, SetWriter
 
 RENUMBERED = ".renumbered.csv"
@@ -101,9 +101,9 @@ def pack(
         refuse_existing(folder, [*files, *([stems[0] + RENUMBERED] if renumber else [])])
     places = [Places(os.path.dirname(path), image_root) for path in lists]
     existing = _existing_property(folder)
-    target = Target(size or (existing[1:] if existing else DEFAULT_SIZE), suffix, quality)
+    target = ImageTarget(size or (existing[1:] if existing else DEFAULT_SIZE), suffix, quality)
     with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers start while lists are checked
-        surveys = [survey(path, renumber) for path in lists]
+        surveys = [survey_list(path, renumber) for path in lists]
         classes = max(s.num_classes for s in surveys)
         written = _settle_property(folder, property.Property(classes, *target.size), existing, files, overwrite)
         with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
@@ -145,7 +145,7 @@ def _settle_property(folder, computed, existing, files, overwrite) -> property.P
     )
 
 
-def _map_labels(stem: str, staging: Staging, report: PackReport, surveyed: Survey, overwrite: bool) -> None:
+def _map_labels(stem: str, staging: Staging, report: PackReport, surveyed: ListSurvey, overwrite: bool) -> None:
     if surveyed.numbers is not None:
         report.map_path = str(staging.folder / (stem + RENUMBERED))
         write_label_map(staging.path(stem + RENUMBERED), map(str, surveyed.numbers))

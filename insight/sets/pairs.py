@@ -19,7 +19,7 @@ from .intake import prepare_all
 from .pack import write_skipped
 from .pairfile import read_pairs
 from .pairplan import plan_pairs
-from .prepare import DECODE, DEFAULT_SIZE, SKIP, Prepared, Skip, Target, stops, under_policy
+from .prepare import DECODE, DEFAULT_SIZE, SKIP, ImageTarget, Prepared, Skip, stops, under_policy
 from .scan import entries_of, scan_identities
 from .unpack import PAIRS_COLUMNS
 
@@ -118,7 +118,7 @@ def make_bin(
     if is_folder and image_root is not None:
         raise InsightError("--image-root: is for a list or a file of pairs; leave it out")
     places = Places("" if is_folder else os.path.dirname(source), image_root if is_list else None)
-    images = _Images(Target(size or DEFAULT_SIZE, suffix, quality), places, workers, on_error, check, damaged)
+    images = _Images(ImageTarget(size or DEFAULT_SIZE, suffix, quality), places, workers, on_error, check, damaged)
     if is_folder or is_list:
         people = _people_of(source, report)
         report.asked = DEFAULT_PAIRS if pairs is None else pairs
@@ -171,7 +171,7 @@ def _people_of(source: str, report: BinReport) -> List[List[Entry]]:
 class _Images:
     """Prepared images by entry, each read once, and unusable ones with their reasons."""
 
-    def __init__(self, target: Target, places: Places, workers: int, on_error: str, check: str, damaged: str):
+    def __init__(self, target: ImageTarget, places: Places, workers: int, on_error: str, check: str, damaged: str):
         self._target, self._places, self._workers, self._check = target, places, workers, check
         self._policies = on_error, damaged
         self.ready: Dict[Entry, Prepared] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Tuple
+from typing import Iterator, Optional, Tuple
 
 from ..errors import InsightError
 from ..formats import remedies
@@ -15,24 +15,22 @@ _JPEG = b"\xff\xd8\xff"
 _SHOWN = 8  # keys in a message
 
 
-def why_unusable(payload) -> str:
-    """The reason why a payload cannot be decoded, as ``empty-image: no bytes``; empty if it begins as an image."""
+def fault(payload) -> Optional[Tuple[str, str]]:
+    """The rule that a payload breaks if it cannot be decoded, and the detail; None if it begins as an image."""
     if payload[:3] == _JPEG:  # nearly all payloads
-        return ""
+        return None
     if not len(payload):
-        return f"{EMPTY}: no bytes"
-    what = why_no_image(payload)
-    return f"{FOREIGN}: {what}" if what else ""
-
-
-def why_no_image(payload) -> str:
-    """The first bytes of a payload that is not an image which OpenCV decodes, as text; empty for an image."""
+        return EMPTY, "no bytes"
     suffix = suffix_of(payload)
     if suffix in DECODED_SUFFIXES:
-        return ""
-    return f"begins with {bytes(payload[:8])!r}" + (
-        "" if suffix == ".bin" else f", {suffix[1:]}, which OpenCV does not decode"
-    )
+        return None
+    what = "" if suffix == ".bin" else f", {suffix[1:]}, which OpenCV does not decode"
+    return FOREIGN, f"begins with {bytes(payload[:8])!r}{what}"
+
+
+def why_unusable(payload) -> str:
+    """:func:`fault` as text: ``empty-image: no bytes``; empty if it begins as an image."""
+    return ": ".join(fault(payload) or ())
 
 
 def unusable(faces: FaceSet) -> Iterator[Tuple[int, str]]:

@@ -25,7 +25,7 @@ class Skip(InsightError):
     """The image cannot be used; the message is the reason, without the path."""
 
 
-class Target:
+class ImageTarget:
     """Size of the prepared images, and encoding of the converted ones.
 
     (A plain class: importing ``dataclasses`` takes longer than packing a small set.)
@@ -87,7 +87,7 @@ def stops(skip: Skip, on_error: str, damaged: str) -> str:
     return "--on-error skip" if on_error == FAIL else ""
 
 
-def verbatim(data: bytes, target: Target) -> bool:
+def verbatim(data: bytes, target: ImageTarget) -> bool:
     """Whether a file's bytes can be copied into a record. Raises :class:`Skip` for a truncated JPEG."""
     head = read_jpeg_head(data)
     if head is None:
@@ -97,7 +97,7 @@ def verbatim(data: bytes, target: Target) -> bool:
     return head.plain and (head.height, head.width) == target.size
 
 
-def convert(data: bytes, entry: Entry, target: Target) -> Prepared:
+def convert(data: bytes, entry: Entry, target: ImageTarget) -> Prepared:
     """Decode, rotate upright, warp or scale, and encode. Raises :class:`Skip` if it is not an image."""
     from ..images import pixels as image
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, List, Optional, Tuple
 
 from ..errors import InsightError
 from ..files.commit import Staging, commit_together, refuse_existing
@@ -49,15 +49,7 @@ class SetStream:
 
     def finish(self) -> None:
         """Write the identity records and the header."""
-        write_marks(self._records, self._ranges, self.images)
-
-
-def write_marks(records: RecordStream, ranges: Sequence[Tuple[int, int]], images: int) -> None:
-    """Append a record per identity with its range of keys, and the header."""
-    first = images + 1
-    for key, edges in enumerate(ranges, first):
-        records.write(key, b"", edges, key)
-    records.write(0, b"", (first, first + len(ranges)), 0)
+        self._records.write_identities(self._ranges, self.images, header_first=False)
 
 
 @contextmanager

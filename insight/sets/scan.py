@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import InsightError
-from ..faces.folders import Identity, Skipped, read_identities
+from ..faces.folders import IdentityFolder, Skipped, read_identities
 from ..files.commit import refuse_existing
 from ..formats.labelmap import label_map_path, write_label_map
 from ..formats.lst import Entry, write_lst
@@ -21,7 +21,7 @@ class Scan:
     """Identities of a folder, sorted by name, and skipped files, by reason."""
 
     folder: str
-    identities: List[Identity] = field(default_factory=list)
+    identities: List[IdentityFolder] = field(default_factory=list)
     skipped: Skipped = field(default_factory=Skipped)
     notes: List[str] = field(default_factory=list)
     dropped_identities: int = 0  # below min_images
@@ -64,8 +64,8 @@ def scan_identities(folder: str, min_images: int = 1) -> Scan:
 
 
 def split_identities(
-    identities: Sequence[Identity], ratio: float, seed: int = 0
-) -> Tuple[List[Identity], List[Identity]]:
+    identities: Sequence[IdentityFolder], ratio: float, seed: int = 0
+) -> Tuple[List[IdentityFolder], List[IdentityFolder]]:
     """Split people, not images, into training and held-out.
 
     Each person's rank is a function of the seed and the name only, so adding people moves few
@@ -73,7 +73,7 @@ def split_identities(
 
     Returns
     -------
-    training, held_out : list of Identity
+    training, held_out : list of IdentityFolder
         In the given order; ``round(ratio * len(identities))`` are held out.
 
     Raises
@@ -101,7 +101,7 @@ def _draw(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
 
 
-def entries_of(identities: Sequence[Identity]) -> Iterator[Entry]:
+def entries_of(identities: Sequence[IdentityFolder]) -> Iterator[Entry]:
     """Aligned list entries, labels 0, 1, 2, .. in the order of the identities."""
     for label, identity in enumerate(identities):
         for path in identity.paths:

@@ -69,12 +69,8 @@ class SetWriter:
     def write_identities(self) -> None:
         """Close the last run, and write header and identity records if the layout is indexed."""
         self._begin_run(None)
-        if self._plain:
-            return
-        first = self.images + 1
-        self._stream.write(0, b"", (first, first + len(self.ranges)), 0)
-        for key, edges in enumerate(self.ranges, first):
-            self._stream.write(key, b"", edges, key)
+        if not self._plain:
+            self._stream.write_identities(self.ranges, self.images, header_first=True)
 
     def _begin_run(self, label: Optional[int]) -> None:
         """Start a run with the label of the next image; None: there is no next image."""

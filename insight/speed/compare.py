@@ -15,15 +15,15 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..doctor.child import run_child
 from ..doctor.hardware import processor
 from ..doctor.packages import installed_builds, installed_version
 from ..errors import InsightError
 from ..export import parity
+from ..machine.child import run_child
 from ..machine.cores import physical_cores
 from ..progress import track
 from .rows import PLAIN, Row, file_of, rows
-from .table import Line, Report
+from .table import BenchmarkReport, Line
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino", "ncnn", "numpy")  # whose versions the report names
 
@@ -37,7 +37,7 @@ def benchmark(
     rounds: int = 3,
     seconds: float = 0.5,
     image_size: Optional[Tuple[int, int]] = None,
-) -> Report:
+) -> BenchmarkReport:
     """Measure latency, throughput and agreement, on the CPU.
 
     Parameters
@@ -77,7 +77,7 @@ def benchmark(
     if not 0 < seconds < float("inf"):
         raise InsightError(f"--seconds {seconds}: must be above 0")
     with tempfile.TemporaryDirectory(prefix="insight-benchmark-") as folder:
-        run = _Run(rows(models, runtimes), threads, list(batches), faces, seconds, folder, image_size)
+        run = _Benchmark(rows(models, runtimes), threads, list(batches), faces, seconds, folder, image_size)
         interrupted = False
         try:
             run.rounds(rounds)
@@ -88,7 +88,7 @@ def benchmark(
         return run.report(interrupted)
 
 
-class _Run:
+class _Benchmark:
     """The state of a benchmark: what was measured, and why the rest was not."""
 
     def __init__(
@@ -167,7 +167,7 @@ class _Run:
     def _embeddings(self, row: Row) -> str:
         return os.path.join(self._folders[row.model], f"{self.rows.index(row)}.npy")
 
-    def report(self, interrupted: bool) -> Report:
+    def report(self, interrupted: bool) -> BenchmarkReport:
         """What there is by now."""
         measured = {row for row, _, _ in self.times}
         candidates = [row for row in self.rows if row in measured]
@@ -182,7 +182,7 @@ class _Run:
         ]
         count = min(parity.COUNT, len(np.load(self._embeddings(reference), mmap_mode="r")))
         faces = f"{count} faces of {self.faces}" if self.faces else f"{count} made-up faces"
-        return Report(machine(), lines, f"{reference} of {reference.model}", faces, interrupted, self.notes)
+        return BenchmarkReport(machine(), lines, f"{reference} of {reference.model}", faces, interrupted, self.notes)
 
     def _line(self, row: Row, threads: int, batch: int, reference: Row, cosine: Optional[parity.Parity]) -> Line:
         by_round = self.times.get((row, threads, batch))
@@ -217,9 +217,9 @@ def _median(by_round: List[List[float]]) -> float:
 def _child(job: dict, threads: int) -> Tuple[List[dict], str]:
     """The facts that a worker told, and why it failed, or nothing."""
     code = f"from insight.speed.worker import main; main({job!r})"
-    facts, death = run_child(code, None, {"OMP_NUM_THREADS": str(threads)})
-    errors = [fact["error"] for fact in facts if "error" in fact]
-    return facts, errors[0] if errors else death
+    child = run_child(code, environment={"OMP_NUM_THREADS": str(threads)})
+    errors = [fact["error"] for fact in child.facts if "error" in fact]
+    return child.facts, errors[0] if errors else child.death
 
 
 def machine() -> str:

@@ -106,7 +106,7 @@ def convert(row: Row, path: str, image_size: Optional[Tuple[int, int]] = None) -
 
 
 def _onnx(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]]) -> List[str]:
-    content = onnx_engine.convert(spec, graph, image_size)
+    content = onnx_engine.checkpoint_to_onnx(spec, graph, image_size)
     with open(path, "wb") as out:
         out.write(content)
     return []  # of the file, which states them: the engine that opens it says so

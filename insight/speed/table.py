@@ -35,7 +35,7 @@ class Line(NamedTuple):
         return str(Row(self.model, self.runtime, self.graph, self.dtype))
 
 
-class Report(NamedTuple):
+class BenchmarkReport(NamedTuple):
     """All lines, threads by threads and batch by batch.
 
     Attributes
@@ -60,7 +60,7 @@ class Report(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def write_csv(path, report: Report) -> None:
+def write_csv(path, report: BenchmarkReport) -> None:
     """Write the lines, with a header, whole or not at all; cells are empty where nothing was measured."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -20,12 +20,6 @@ class FoldAccuracy(NamedTuple):
     thresholds: np.ndarray  # (K,) squared L2, the best on each fold's training part
 
 
-def normalise(embeddings: np.ndarray) -> np.ndarray:
-    """Rows to unit length; a zero row stays zero."""
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(norms > 0, norms, 1.0)
-
-
 def fold_slices(count: int, folds: int) -> list:
     """Contiguous folds without shuffling; the first ``count % folds`` hold one pair more."""
     sizes = np.full(folds, count // folds)

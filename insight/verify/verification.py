@@ -13,12 +13,14 @@ import numpy as np
 
 from ..errors import InsightError, printable
 from ..faces.embed import batches
+from ..faces.flip import both_passes
 from ..faces.sources import UNKNOWN, ImageSource, file_reader, scaling_of_bin
+from ..faces.unit import unit_rows
 from ..files.places import spellings
 from ..files.reading import why_unreadable
 from ..formats import evalbin
 from ..progress import track
-from .folds import FoldAccuracy, kfold_accuracy, normalise
+from .folds import FoldAccuracy, kfold_accuracy
 
 
 class EvalSet(NamedTuple):
@@ -163,8 +165,7 @@ def verify(
     summed, lengths = [], []
     with closing(steps):
         for images in steps:
-            mirrored = np.ascontiguousarray(images[..., ::-1])
-            plain, flipped = (network(given).astype(np.float64) for given in (images, mirrored))
+            plain, flipped = (rows.astype(np.float64) for rows in both_passes(network, images))
             lengths.append(np.linalg.norm(plain, axis=1) + np.linalg.norm(flipped, axis=1))
             summed.append(plain + flipped)
     seconds = time.perf_counter() - start
@@ -175,7 +176,7 @@ def verify(
             f"{source.name(broken[0])}: its embedding holds NaN or infinity, as do {len(broken) - 1} others of "
             f"{len(embeddings)}; the network is broken, take an earlier checkpoint"
         )
-    unit = normalise(embeddings)
+    unit = unit_rows(embeddings)
     distance = np.square(unit[eval_set.pairs[:, 0]] - unit[eval_set.pairs[:, 1]]).sum(axis=1)
     count = len(eval_set.issame)
     accuracy = kfold_accuracy(distance, eval_set.issame, min(folds, count))

@@ -7,16 +7,18 @@ import pytest
 from made_faces import encode, face
 
 from insight.check.check import check
+from insight.check.image_faults import examine_payload
 from insight.curate.merge import merge
 from insight.curate.overlap import Rules
 from insight.formats.recordio import RecordWriter
 from insight.plots.trainreport import plot_logs
+from insight.sets import payloads
 
 
-def write_set(folder, payloads):
+def write_set(folder, contents):
     folder.mkdir(parents=True)
     with RecordWriter(str(folder / "train.rec")) as writer:
-        for key, payload in enumerate(payloads):
+        for key, payload in enumerate(contents):
             writer.write(key, payload, float(key % 2), key)
     (folder / "property").write_text("2,112,112")
     return folder
@@ -25,8 +27,8 @@ def write_set(folder, payloads):
 @pytest.mark.parametrize("deep", [False, True])
 def test_payloads_that_opencv_decodes_are_images(tmp_path, deep):
     kinds = (".webp", ".bmp", ".tif", ".ppm", ".pgm", ".ras")
-    payloads = [encode(face(i)[:, :, 0] if kind == ".pgm" else face(i), kind) for i, kind in enumerate(kinds)]
-    write_set(tmp_path / "set", payloads)
+    contents = [encode(face(i)[:, :, 0] if kind == ".pgm" else face(i), kind) for i, kind in enumerate(kinds)]
+    write_set(tmp_path / "set", contents)
     page = tmp_path / "c.html"
     report = check(str(tmp_path / "set"), deep=deep, html_path=str(page)).as_dict()
     findings = {finding["code"]: finding for finding in report["findings"]}
@@ -36,13 +38,32 @@ def test_payloads_that_opencv_decodes_are_images(tmp_path, deep):
 
 
 def test_payloads_that_opencv_does_not_decode_are_named(tmp_path):
-    payloads = [b"GIF89a\1\0\1\0", b"\0\0\0\x18ftypheic\0\0\0\0", b"text", encode(face(0))]
-    write_set(tmp_path / "set", payloads)
+    contents = [b"GIF89a\1\0\1\0", b"\0\0\0\x18ftypheic\0\0\0\0", b"text", encode(face(0))]
+    write_set(tmp_path / "set", contents)
     report = check(str(tmp_path / "set"), json_path=str(tmp_path / "c.json")).as_dict()
     [finding] = [finding for finding in report["findings"] if finding["code"] == "not-an-image"]
     assert finding["count"] == 3
     text = json.dumps(json.loads((tmp_path / "c.json").read_text()))
     assert "gif, which OpenCV does not decode" in text and "heic, which OpenCV does not decode" in text
+
+
+@pytest.mark.parametrize("payload", [b"", b"text", b"GIF89a\1\0\1\0", encode(face(0)), encode(face(0), ".webp")])
+def test_the_check_and_commands_that_copy_agree(payload):
+    """Copies skip exactly the payloads that the check reports as empty or not an image, with the same text."""
+    faults = [f for f in examine_payload(payload, False).faults if f[0] in (payloads.EMPTY, payloads.FOREIGN)]
+    assert faults == [f for f in [payloads.fault(payload)] if f]
+    assert payloads.why_unusable(payload) == "".join(f"{code}: {what}" for code, what in faults)
+
+
+def test_an_identity_record_whose_range_float32_has_rounded_is_not_an_empty_image(tmp_path):
+    folder = write_set(tmp_path / "set", [encode(face(i)) for i in range(4)])
+    with RecordWriter(str(folder / "train.rec"), overwrite=True) as writer:
+        for key in range(1, 5):
+            writer.write(key, encode(face(key)), float(key % 2), key)
+        writer.write(5, b"", (2**24, 2**24 + 1), 5)  # both are 2^24 in float32
+    codes = {finding["code"] for finding in check(str(folder)).as_dict()["findings"]}
+    assert "header-missing" in codes
+    assert "empty-image" not in codes
 
 
 def test_names_that_are_not_utf8(tmp_path):

@@ -17,8 +17,8 @@ from insight import checkpoint, engines, nets
 from insight._mxnet import mx
 from insight.engines.mxnet import MXNetEngine
 from insight.graph import cut
-from insight.graph.nodes import Model
-from insight.graph.onnx import to_onnx
+from insight.graph.nodes import GraphModel
+from insight.graph.onnx_model import to_onnx
 from insight.margins import heads
 from insight.nets.outputs import OUTPUTS
 from insight.objectives.classifier import Classifier
@@ -139,7 +139,7 @@ def ships(name, network, held, path):
     np.testing.assert_allclose(probability.asnumpy().sum(axis=1), 1, rtol=1e-5)
     for graph in engines.GRAPHS:
         agree(MXNetEngine(held, graph=graph)(x[:BATCH]), f"{graph} graph")
-    path.write_bytes(to_onnx(cut.cut(Model.from_mxnet(*held))).SerializeToString())
+    path.write_bytes(to_onnx(cut.cut(GraphModel.from_mxnet(*held))).SerializeToString())
     onnx = engines.load(str(path), threads=1)
     for count in (1, 3):
         agree(onnx(x[:count]), f"ONNX, batch {count}")

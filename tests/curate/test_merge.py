@@ -10,7 +10,7 @@ import pytest
 from small_sets import at, image, payloads_of, read_vectors, with_cosine, write_set
 
 from insight._mxnet import mx
-from insight.cli.dataset_merge import embedder
+from insight.cli._model import embedder
 from insight.curate import centres
 from insight.curate.centres import match_earlier, nearest
 from insight.curate.merge import merge
@@ -377,7 +377,7 @@ class TestBadInput:
             yield np.ones((1, 4), np.float32)
             yield np.array([[1, 1, 1, 1], [value] * 4], np.float32)
 
-        with pytest.raises(InsightError, match=r"a/train\.rec: image 2 \(from 0\) has an embedding that is zero"):
+        with pytest.raises(InsightError, match=r"a/train\.rec: the embedding of image 2 \(from 0\) is zero"):
             merged(tmp_path, embed=embed)
 
 

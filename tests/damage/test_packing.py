@@ -19,7 +19,7 @@ from insight.sets import intake
 from insight.sets.intake import Intake
 from insight.sets.pack import pack
 from insight.sets.pairs import make_bin
-from insight.sets.prepare import Target
+from insight.sets.prepare import ImageTarget
 from insight.sets.scan import folder_to_lists
 
 
@@ -169,7 +169,7 @@ def test_large_images_are_copied_too(tmp_path, monkeypatch):
     for number, data in enumerate(files):
         (tmp_path / f"{number}.jpg").write_bytes(data)
     entries = [Entry(str(tmp_path / f"{number}.jpg"), number) for number in range(30)]
-    with Intake(Target((200, 200)), 2) as reader:
+    with Intake(ImageTarget((200, 200)), 2) as reader:
         got = [(e, c.outcome(i)) for c in reader.chunks(entries) for i, e in enumerate(c.entries)]
     assert [entry for entry, _ in got] == entries
     assert [outcome.payload for _, outcome in got] == files
@@ -180,7 +180,7 @@ def test_most_chunks_of_medium_images_are_written_at_once(tmp_path):
     data = made.jpeg(0, 200, 200, QUALITY=100)
     assert 30_000 < len(data) < 100_000
     (tmp_path / "a.jpg").write_bytes(data)
-    with Intake(Target((200, 200)), 1) as reader:
+    with Intake(ImageTarget((200, 200)), 1) as reader:
         chunks = [(len(chunk), chunk.copied) for chunk in reader.chunks([Entry(str(tmp_path / "a.jpg"), 0)] * 100)]
     assert sum(count for count, _ in chunks) == 100
     assert [copied for _, copied in chunks].count(False) <= 1
@@ -213,7 +213,7 @@ def test_alternating_headers_of_two_encoders(tmp_path):
         (tmp_path / f"{number}.jpg").write_bytes(data)
     entries = [Entry(str(tmp_path / f"{number}.jpg"), 0) for number in range(2 * len(files))]
     for check in ("decode", "headers"):
-        with Intake(Target(), 1, check) as reader:
+        with Intake(ImageTarget(), 1, check) as reader:
             got = [c.outcome(i) for c in reader.chunks(entries) for i in range(len(c))]
         kinds = ["copied" if getattr(o, "payload", b"") in files else type(o).__name__ for o in got]
         assert kinds == ["copied", "copied", "copied", "Skip", "copied", "Prepared", "Skip", "copied", "Skip"] * 2

@@ -15,6 +15,7 @@ from insight import checkpoint, engines
 from insight.checkpoint import Checkpoint
 from insight.engines.mxnet import MXNetEngine
 from insight.errors import InsightError
+from insight.graph import opening
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,19 @@ def test_embeddings_are_those_of_plain_mxnet(network, spec, graph):
 def test_a_pre_activation_network_too(graph):
     network = Checkpoint(*filled(residual()))
     assert far(evaluate(*network, images(5)), MXNetEngine(network, graph=graph)(images(5))) < 2e-5
+
+
+@pytest.mark.parametrize("graph", engines.GRAPHS)
+def test_an_open_network_is_not_cut_again_and_stays_whole(network, graph, monkeypatch):
+    want = MXNetEngine(network, graph=graph)(images(5))
+    opened = opening.open_network(network)
+    names = sorted(opened.model.params)
+    monkeypatch.setattr(opening, "cut", None)
+    for _ in range(2):
+        engine = MXNetEngine(opened, graph=graph)
+        np.testing.assert_array_equal(engine(images(5)), want)
+    assert sorted(opened.model.params) == names
+    assert engine.image_size == opened.size
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 13])

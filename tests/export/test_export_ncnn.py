@@ -65,7 +65,7 @@ def test_it_embeds_as_mxnet(exported, count):
 
 def test_the_file_is_what_readers_look_for(exported):
     layers = ncnnparam.read(exported[2] / "m.param")
-    assert layers[0] == ncnnparam.Layer("Input", "data", [], ["data"], {0: "112", 1: "112", 2: "3"})
+    assert layers[0] == ncnnparam.NcnnLayer("Input", "data", [], ["data"], {0: "112", 1: "112", 2: "3"})
     assert ncnnparam.outputs(layers) == ["fc1"]
     assert not [layer for layer in layers if '"' in "".join(layer.params.values())]  # expressions: new ncnn only
     kinds = [layer.kind for layer in layers]

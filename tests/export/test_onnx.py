@@ -15,9 +15,9 @@ from insight.errors import InsightError
 from insight.export import parity
 from insight.export.onnx import export_onnx
 from insight.graph import cut
-from insight.graph.nodes import Model
-from insight.graph.onnx import to_onnx
+from insight.graph.nodes import GraphModel
 from insight.graph.onnx_input import is_routed_to_arcface
+from insight.graph.onnx_model import to_onnx
 from insight.runs import lineage
 
 NETWORKS = {"mobile": mobile, "residual": residual, "training": lambda: training(mobile())}
@@ -105,7 +105,7 @@ def test_insightface_feeds_raw_pixels(exported, graph):
 )
 def test_insightface_feeds_raw_pixels_to_networks_without_the_usual_normalisation(first, tmp_path):
     held = filled(S.FullyConnected(first(S.Variable("data")), num_hidden=4, name="fc1"))
-    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(Model.from_mxnet(*held))).SerializeToString())
+    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(GraphModel.from_mxnet(*held))).SerializeToString())
     assert insightface_mean_and_std(str(tmp_path / "m.onnx")) == (0.0, 1.0)
     engine = engines.load(str(tmp_path / "m.onnx"))
     assert engine.normalises
@@ -168,7 +168,7 @@ OPERATORS = {
 def test_each_operator(name, tmp_path):
     x = S.Pooling(pixels(S.Variable("data")), kernel=(8, 8), stride=(8, 8), pool_type="max")  # 14 x 14
     held = filled(S.FullyConnected(OPERATORS[name](x), num_hidden=4, name="fc1"))
-    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(Model.from_mxnet(*held))).SerializeToString())
+    (tmp_path / "m.onnx").write_bytes(to_onnx(cut.cut(GraphModel.from_mxnet(*held))).SerializeToString())
     assert far(evaluate(*held, images()), engines.load(str(tmp_path / "m.onnx"))(images())) < 2e-5
 
 
@@ -190,7 +190,7 @@ def test_each_operator(name, tmp_path):
 def test_what_has_no_translation_is_named(body, message):
     held = filled(S.FullyConnected(body(S.Variable("data")), num_hidden=4, name="fc1"))
     with pytest.raises(InsightError, match=message):
-        to_onnx(cut.cut(Model.from_mxnet(*held)))
+        to_onnx(cut.cut(GraphModel.from_mxnet(*held)))
 
 
 def test_a_file_is_the_same_bytes_twice(exported, tmp_path):

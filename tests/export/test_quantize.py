@@ -19,8 +19,8 @@ from insight.export.onnx import export_onnx
 from insight.faces.sources import image_source
 from insight.formats.evalbin import write_bin
 from insight.graph import cut, fold
-from insight.graph.nodes import Model
-from insight.graph.onnx import to_onnx
+from insight.graph.nodes import GraphModel
+from insight.graph.onnx_model import to_onnx
 from insight.images.pixels import encode_bgr
 
 SIZE = (112, 112)
@@ -45,7 +45,7 @@ def export(folder, output, **options):
 
 
 def cut_model(symbol, **options):
-    return cut.cut(Model.from_mxnet(*filled(symbol, **options)))
+    return cut.cut(GraphModel.from_mxnet(*filled(symbol, **options)))
 
 
 def layers_of(model):
@@ -157,7 +157,7 @@ class TestEqualising:
         assert far(evaluate(*folded.to_mxnet(), images()), evaluate(*even.to_mxnet(), images())) < 1e-5
 
     def test_a_feature_map_that_depthwise_layers_read_becomes_even(self):
-        folded = fold.fold(cut.cut(Model.from_mxnet(*uneven())))
+        folded = fold.fold(cut.cut(GraphModel.from_mxnet(*uneven())))
         faces = parity.random_faces(8, SIZE)
 
         def peaks(model):
@@ -170,7 +170,7 @@ class TestEqualising:
         assert np.allclose(largest[1], 1, rtol=1e-4)
 
     def test_without_it_the_network_is_lost(self, monkeypatch):
-        model = cut.cut(Model.from_mxnet(*uneven()))
+        model = cut.cut(GraphModel.from_mxnet(*uneven()))
         faces = parity.random_faces(24, SIZE)
         want = evaluate(*model.to_mxnet(), faces[16:].astype(np.float32))
 

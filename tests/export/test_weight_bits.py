@@ -21,14 +21,14 @@ from insight.errors import CheckFailed, InsightError
 from insight.export import parity, quantize
 from insight.faces.sources import image_source
 from insight.graph import cut
-from insight.graph.nodes import Model
+from insight.graph.nodes import GraphModel
 
 SIZE = (112, 112)
 IS_X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def quantized(network, graph, bits, faces=None):
-    model = cut.cut(Model.from_mxnet(*filled(network())))
+    model = cut.cut(GraphModel.from_mxnet(*filled(network())))
     return quantize.quantize(model, graph, parity.random_faces(16, SIZE) if faces is None else faces, weight_bits=bits)
 
 
@@ -101,7 +101,7 @@ def test_7_bits_are_the_same_on_old_processors_where_8_are_not():
 
 def test_the_same_of_the_real_network(model_y1, real_data):
     faces = image_source(real_data / "data/lfw_dev.bin").spread(9, SIZE)
-    model = cut.cut(Model.from_mxnet(*checkpoint.load(*model_y1)))
+    model = cut.cut(GraphModel.from_mxnet(*checkpoint.load(*model_y1)))
     seven, eight = (quantize.quantize(model, "fast", faces[1:], weight_bits=bits) for bits in (7, 8))
     assert worst_pair(seven) <= 32767
     assert parity.compare(*judge(seven, eight, faces[:1])).mean < 0.995

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight.errors import InsightError
-from insight.formats.evalbin import read_bin, write_bin
+from insight.formats.evalbin import BIN, REC, is_bin, kind_by_content, read_bin, write_bin
 
 IMAGES = [b"\xff\xd8one\n'\\", b"\xff\xd8two", b"\xff\xd8three" * 30, b""]
 ISSAME = [True, False]
@@ -381,3 +381,24 @@ def test_formats_load_neither_mxnet_nor_opencv():
         "from insight.formats import lst, property, recordwriter; "
     )
     assert subprocess.run([sys.executable, "-c", code + "sys.exit('numpy' in sys.modules)"]).returncode == 0
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_set_is_known_by_its_first_bytes(tmp_path, protocol):
+    path = tmp_path / "a"
+    path.write_bytes(pickle.dumps((IMAGES, ISSAME), protocol))
+    assert kind_by_content(path)[0] == BIN
+    assert is_bin(path)
+
+
+def test_records_are_known_by_content_and_by_name(tmp_path):
+    record = struct.pack("<II", 0xCED7230A, 0)
+    contents = {"a.bin": record, "b.rec": b"\0" * 8, "c.bin": b"\0" * 8, "d": b""}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    assert [kind_by_content(tmp_path / name)[0] for name in contents] == [REC, "", "", ""]
+    assert kind_by_content(tmp_path / "c.bin")[1] == b"\0" * 4
+    # a damaged .rec is read as one, anything else as a .bin: the reader reports what is wrong
+    assert [is_bin(tmp_path / name) for name in contents] == [False, False, True, True]
+    assert not is_bin(tmp_path)
+    assert not is_bin(tmp_path / "missing.bin")

@@ -4,7 +4,7 @@ import pytest
 
 from insight.errors import InsightError
 from insight.formats import ncnnparam
-from insight.formats.ncnnparam import Layer
+from insight.formats.ncnnparam import NcnnLayer
 
 TEXT = (
     "7767517\n"
@@ -27,10 +27,10 @@ def file(tmp_path):
 
 def test_a_file(file):
     layers = ncnnparam.read(file(TEXT))
-    assert layers[2] == Layer("BinaryOp", "plus", ["a", "b"], ["c"], {0: "0"})
+    assert layers[2] == NcnnLayer("BinaryOp", "plus", ["a", "b"], ["c"], {0: "0"})
     assert layers[3].params == {0: "8", 1: "3", 4: "-233", -23309: "2,0.5,1e-3"}
     assert (layers[3].number(4), layers[3].number(5, 7), layers[3].number(-23309)) == (-233, 7, 0)
-    assert ncnnparam.inputs(layers) == [Layer("Input", "data", [], ["data"], {0: "112", 1: "96", 2: "3"})]
+    assert ncnnparam.inputs(layers) == [NcnnLayer("Input", "data", [], ["data"], {0: "112", 1: "96", 2: "3"})]
     assert ncnnparam.outputs(layers) == ["fc1"]
     assert ncnnparam.text_of(layers) == TEXT
 

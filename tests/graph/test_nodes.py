@@ -10,7 +10,7 @@ from small_networks import evaluate, far, filled, images, mobile, residual, trai
 
 from insight._mxnet import mx
 from insight.errors import InsightError
-from insight.graph.nodes import Graph, Model, Node, Ref
+from insight.graph.nodes import Graph, GraphModel, Node, Ref
 
 # What MXNet 0.8 wrote: parameters under "param", "backward_source_id", no version; BatchNorm without its statistics.
 OLD = """{
@@ -102,7 +102,7 @@ def test_attributes_are_read_as_mxnet_reads_them():
 
 
 def test_a_copy_can_be_rewritten_alone():
-    model = Model.from_mxnet(*filled(mobile()))
+    model = GraphModel.from_mxnet(*filled(mobile()))
     twin = model.copy()
     twin.graph.find("conv_1_conv2d").name = "other"
     twin.params["conv_1_conv2d_weight"] = np.zeros(1)
@@ -113,11 +113,11 @@ def test_a_copy_can_be_rewritten_alone():
 def test_a_model_goes_back_to_mxnet_as_it_came():
     checkpoint = filled(mobile())
     x = images()
-    assert far(evaluate(*checkpoint, x), evaluate(*Model.from_mxnet(*checkpoint).to_mxnet(), x)) == 0
+    assert far(evaluate(*checkpoint, x), evaluate(*GraphModel.from_mxnet(*checkpoint).to_mxnet(), x)) == 0
 
 
 def test_a_new_parameter_takes_no_name_that_is_there():
-    model = Model.from_mxnet(*filled(mobile()))
+    model = GraphModel.from_mxnet(*filled(mobile()))
     ref = model.add_parameter("fc1_beta", np.zeros(3, np.float32))
     assert ref.node.name == "fc1_beta_1"
     assert model.params["fc1_beta"].shape == (6,)

@@ -5,13 +5,13 @@ import pytest
 from small_networks import S, evaluate, far, filled, images, mobile, residual
 
 from insight._mxnet import mx
-from insight.graph import cut, fold, layers, split
-from insight.graph.nodes import Model
+from insight.graph import cut, fold, linear, split
+from insight.graph.nodes import GraphModel
 
 
 def rewritten(symbol, seed=0):
     checkpoint = filled(symbol, seed)
-    plain = cut.cut(Model.from_mxnet(*checkpoint))
+    plain = cut.cut(GraphModel.from_mxnet(*checkpoint))
     folded = fold.fold(plain)
     return checkpoint, plain, folded, split.split(folded, (112, 112))
 
@@ -63,16 +63,16 @@ def test_weights_are_scaled_in_parts_as_whole(rows, shape):
     weight = draw.normal(size=(rows, *shape)).astype(np.float32)
     for factor in (draw.normal(size=(rows, *[1] * len(shape))), draw.normal(size=(1, *shape))):
         product = weight.astype(np.float64) * factor
-        found = layers.scaled(weight, factor)
+        found = linear.scaled(weight, factor)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, product.astype(np.float32))
-        np.testing.assert_array_equal(layers.weighted_sums(weight, factor), product.reshape(rows, -1).sum(axis=1))
+        np.testing.assert_array_equal(linear.weighted_sums(weight, factor), product.reshape(rows, -1).sum(axis=1))
 
 
 def test_fold_against_arithmetic_by_hand():
     """Conv 1x1 with bias, BN at its default eps with gamma fixed, on a 1x1 image: eight numbers, no MXNet."""
     x = S.Convolution(S.Variable("data"), num_filter=2, kernel=(1, 1), name="c")
-    model = Model.from_mxnet(*filled(S.BatchNorm(x, name="fc1"), size=1))
+    model = GraphModel.from_mxnet(*filled(S.BatchNorm(x, name="fc1"), size=1))
     p = {name: array.astype(np.float64) for name, array in model.params.items()}
     folded = fold.fold(model)
     weight, bias = folded.params["c_weight"], folded.params["c_bias"]
@@ -139,7 +139,7 @@ def test_odd_neighbours_are_folded_rightly_or_left(body, left):
 
 def test_dropout_that_always_drops_is_kept():
     x = S.Dropout(S.FullyConnected(S.Variable("data"), num_hidden=3, name="fc1"), mode="always", name="noise")
-    model = Model.from_mxnet(*filled(S.FullyConnected(x, num_hidden=2, name="fc2")))
+    model = GraphModel.from_mxnet(*filled(S.FullyConnected(x, num_hidden=2, name="fc2")))
     fold.drop_identities(model.graph)
     assert "Dropout" in operators(model)
 
@@ -206,7 +206,7 @@ def test_without_slopes_above_one_no_sign_is_needed():
     network = S.FullyConnected(S.tanh(prelu(depthwise(S.Variable("data") / 255, "dw"))), num_hidden=4, name="fc1")
     checkpoint = filled(network)
     checkpoint[1]["act_relu_gamma"][:] = mx.nd.array([-1.2, 0.3, 1.0])
-    fast = split.split(cut.cut(Model.from_mxnet(*checkpoint)))
+    fast = split.split(cut.cut(GraphModel.from_mxnet(*checkpoint)))
     assert fast.graph.find("dw_positive") is not None
     assert far(evaluate(*checkpoint, images()), evaluate(*fast.to_mxnet(), images())) < 2e-5
 
@@ -216,7 +216,7 @@ def test_one_slope_for_all_channels():
     x = S.LeakyReLU(conv(S.Variable("data") / 255, "c"), gamma=slope, act_type="prelu")
     network = S.FullyConnected(x, num_hidden=4, name="fc1")
     symbol, arg_params, aux_params = filled(network)
-    plain = cut.cut(Model.from_mxnet(symbol, arg_params, aux_params))
+    plain = cut.cut(GraphModel.from_mxnet(symbol, arg_params, aux_params))
     fast = split.split(plain)
     assert "LeakyReLU" not in operators(fast)
     reference = evaluate(symbol, arg_params, aux_params, images())
@@ -227,14 +227,14 @@ def test_one_slope_for_all_channels():
 def test_the_graphs_output_keeps_its_sign():
     network = prelu(depthwise(S.Variable("data") / 255, "dw"), "fc1")
     checkpoint = filled(network)
-    fast = split.split(cut.cut(Model.from_mxnet(*checkpoint), "fc1_relu"), (112, 112))
+    fast = split.split(cut.cut(GraphModel.from_mxnet(*checkpoint), "fc1_relu"), (112, 112))
     assert "LeakyReLU" not in operators(fast)
     assert far(evaluate(*checkpoint, images()), evaluate(*fast.to_mxnet(), images())) < 2e-5
 
 
 def test_a_prelu_on_embeddings_stays():
     network = prelu(S.FullyConnected(S.Variable("data"), num_hidden=4), "fc1")
-    model = cut.cut(Model.from_mxnet(*filled(network)), "fc1_relu")
+    model = cut.cut(GraphModel.from_mxnet(*filled(network)), "fc1_relu")
     assert operators(split.split(model)) == ["FullyConnected", "LeakyReLU"]
 
 
@@ -242,7 +242,7 @@ def test_the_real_network(model_y1):
     from insight import checkpoint
 
     held = checkpoint.load(*model_y1)
-    plain = cut.cut(Model.from_mxnet(*held))
+    plain = cut.cut(GraphModel.from_mxnet(*held))
     folded = fold.fold(plain)
     fast = split.split(folded)
     assert not {"BatchNorm", "LeakyReLU"} & set(operators(fast))

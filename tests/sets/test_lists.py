@@ -8,7 +8,7 @@ from made_faces import encode, face
 from insight.errors import InsightError
 from insight.formats.evalbin import read_bin
 from insight.formats.faceset import FaceSet
-from insight.sets.lists import MAX_LABEL, survey
+from insight.sets.lists import MAX_LABEL, survey_list
 from insight.sets.pack import pack
 from insight.sets.pairs import make_bin
 from insight.sets.unpack import unpack
@@ -112,7 +112,7 @@ def test_labels_that_float32_would_round_are_refused(work):
     for label in (MAX_LABEL, MAX_LABEL + 1):
         (work / "lists/a.lst").write_text(f"\n1\tfaces/{NAMES[0]}\t{label}\n")
         if label == MAX_LABEL:
-            assert survey("lists/a.lst").num_classes == MAX_LABEL + 1
+            assert survey_list("lists/a.lst").num_classes == MAX_LABEL + 1
             continue
         with pytest.raises(
             InsightError,

@@ -14,7 +14,7 @@ from insight.files.places import Places
 from insight.formats.lst import Entry
 from insight.images.header import read_jpeg_head
 from insight.sets.intake import prepare_all
-from insight.sets.prepare import Prepared, Skip, Target
+from insight.sets.prepare import ImageTarget, Prepared, Skip
 
 GOOD = encode(face(0))
 CHANNEL = np.full((112, 112, 1), 200, np.uint8)
@@ -27,7 +27,7 @@ def exif(orientation):
 
 def prepare(tmp_path, data, target=None, **entry):
     (tmp_path / "a.jpg").write_bytes(data)
-    [(_, outcome)] = prepare_all([Entry(str(tmp_path / "a.jpg"), 0, **entry)], target or Target())
+    [(_, outcome)] = prepare_all([Entry(str(tmp_path / "a.jpg"), 0, **entry)], target or ImageTarget())
     return outcome
 
 
@@ -40,12 +40,12 @@ def test_verbatim_files_larger_than_one_read(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     data = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
     assert len(data) > 1 << 17
-    assert prepare(tmp_path, data, Target((400, 400))) == Prepared(data, ())
+    assert prepare(tmp_path, data, ImageTarget((400, 400))) == Prepared(data, ())
 
 
 def test_png_is_verbatim_only_with_encoding_png(tmp_path):
     png = encode(face(0), ".png")
-    assert prepare(tmp_path, png, Target(suffix=".png")) == Prepared(png, ())
+    assert prepare(tmp_path, png, ImageTarget(suffix=".png")) == Prepared(png, ())
     converted = prepare(tmp_path, png)
     assert converted.changes == ("png",)
     assert read_jpeg_head(converted.payload).plain
@@ -97,7 +97,7 @@ def test_refused_files(tmp_path):
     names = ["none.jpg", "dir.jpg", "pipe.jpg", "x" * 300 + ".jpg"]
     entries = [Entry(str(tmp_path / name), 0) for name in names]
     entries.append(Entry(str(tmp_path / "none.jpg"), 0, aligned=False))
-    reasons = [str(outcome) for _, outcome in prepare_all(entries, Target())]
+    reasons = [str(outcome) for _, outcome in prepare_all(entries, ImageTarget())]
     assert reasons == [
         "no such file",
         "a folder",
@@ -106,9 +106,9 @@ def test_refused_files(tmp_path):
         "no such file",
     ]
     (tmp_path / "b.jpg").write_bytes(GOOD)
-    [(_, outcome)] = prepare_all([Entry(str(tmp_path / "b.jpg"), 0, aligned=False, bbox=(0, 0, 9, 9))], Target())
+    [(_, outcome)] = prepare_all([Entry(str(tmp_path / "b.jpg"), 0, aligned=False, bbox=(0, 0, 9, 9))], ImageTarget())
     assert str(outcome) == "not aligned, and the list has no landmarks for it"
-    [(_, outcome)] = prepare_all([Entry(str(tmp_path / "b.jpg"), 0, False, None, (5.0,) * 10)], Target())
+    [(_, outcome)] = prepare_all([Entry(str(tmp_path / "b.jpg"), 0, False, None, (5.0,) * 10)], ImageTarget())
     assert str(outcome) == "the landmarks coincide"
 
 
@@ -122,7 +122,7 @@ def test_order_and_bytes_do_not_depend_on_workers(tmp_path, monkeypatch):
     for workers in (1, 5):
         for threads in (True, False):
             monkeypatch.setattr(executor, "may_fork", lambda: not threads)  # noqa: B023
-            outcomes = list(prepare_all(iter(entries), Target(), workers=workers))
+            outcomes = list(prepare_all(iter(entries), ImageTarget(), workers=workers))
             assert [entry for entry, _ in outcomes] == entries
             results.append([o if isinstance(o, Prepared) else str(o) for _, o in outcomes])
     assert all(result == results[0] for result in results)
@@ -132,7 +132,7 @@ def test_relative_paths_fall_back_to_the_list(tmp_path, monkeypatch):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/a.jpg").write_bytes(GOOD)
     monkeypatch.chdir(tmp_path)
-    [(_, outcome)] = prepare_all([Entry("a.jpg", 0)], Target(), Places("lists"))
+    [(_, outcome)] = prepare_all([Entry("a.jpg", 0)], ImageTarget(), Places("lists"))
     assert outcome == Prepared(GOOD)
 
 
@@ -148,7 +148,7 @@ def test_relative_paths_fall_back_to_the_list(tmp_path, monkeypatch):
 )
 def test_targets_out_of_range(options, message):
     with pytest.raises(InsightError, match=message):
-        Target(**options)
+        ImageTarget(**options)
 
 
 def test_verbatim_packing_loads_neither_opencv_nor_numpy(tmp_path):

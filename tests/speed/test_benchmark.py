@@ -12,10 +12,12 @@ from small_networks import filled, mobile
 from insight import checkpoint, cli, engines
 from insight.checkpoint import Checkpoint
 from insight.errors import InsightError
+from insight.machine.child import Ended
 from insight.speed import compare, worker
 from insight.speed.rows import Row, rows
-from insight.speed.table import Line, Report, write_csv
+from insight.speed.table import BenchmarkReport, Line, write_csv
 
+NOTHING = Ended([], 0, "", "")  # of a child that prints nothing
 OF_A_CHECKPOINT = [
     "mxnet plain",
     "mxnet fast",
@@ -144,7 +146,7 @@ class TestArithmetic:
 
     def test_threads_reach_environment_and_engine(self, monkeypatch):
         asked = []
-        monkeypatch.setattr(compare, "run_child", lambda code, timeout, more: asked.append(more) or ([], ""))
+        monkeypatch.setattr(compare, "run_child", lambda code, environment: asked.append(environment) or NOTHING)
         compare._child({}, 3)
         assert asked == [{"OMP_NUM_THREADS": "3"}]
         monkeypatch.setattr(engines, "load", lambda path, **options: asked.append((path, options)))
@@ -181,11 +183,11 @@ class TestFailures:
     def test_what_was_measured_before_a_crash_is_kept(self, monkeypatch):
         facts = [{"image_size": [112, 112]}, {"batch": 1, "seconds": [0.001]}]
 
-        def run_child(code, timeout, more):
+        def run_child(code, environment):
             job = json.loads(code[code.index("{") : -1].replace("'", '"').replace("None", "null"))
             if job["task"] == "measure" and job["keep"]:
                 np.save(job["keep"], np.eye(2))
-            return (facts, "died of SIGSEGV") if job["task"] == "measure" else ([], "")
+            return Ended(facts, -11, "died of SIGSEGV", "") if job["task"] == "measure" else NOTHING
 
         monkeypatch.setattr(compare, "run_child", run_child)
         report = compare.benchmark(["m.xml"], [1], [1, 64])
@@ -247,7 +249,7 @@ def line_of(runtime, **figures):
 
 
 class TestOutput:
-    REPORT = Report(
+    REPORT = BenchmarkReport(
         "a processor; mxnet 1.9.1",
         [
             line_of("openvino", rounds=3, calls=99, median_ms=1.25, p99_ms=2.5, images_per_second=6400.0, ratio=1.0),

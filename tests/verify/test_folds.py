@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight.errors import InsightError
-from insight.verify.folds import accuracy_of_cells, cells, fold_slices, kfold_accuracy, normalise
+from insight.verify.folds import accuracy_of_cells, cells, fold_slices, kfold_accuracy
 
 
 def accuracy_by_loops(distance, issame, folds):
@@ -72,7 +72,3 @@ def test_folds_are_contiguous_and_the_first_are_longer():
 def test_too_few_pairs():
     with pytest.raises(InsightError, match="3 pairs are too few for 10 folds; use --nfolds 3"):
         kfold_accuracy(np.zeros(3), np.array([True, False, True]), 10)
-
-
-def test_normalise_keeps_zero_rows():
-    np.testing.assert_allclose(normalise(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]])

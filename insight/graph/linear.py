@@ -10,14 +10,14 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from .nodes import Graph, Model, Node, Ref, Use
+from .nodes import Graph, GraphModel, Node, Ref, Use
 
 LINEAR = ("Convolution", "FullyConnected")
 FLATTEN = ("Flatten", "flatten")
 ROWS = 64  # of a weight that are in float64 at once
 
 
-def is_linear(model: Model, node: Node) -> bool:
+def is_linear(model: GraphModel, node: Node) -> bool:
     """Whether it is a layer whose weight and bias are arrays that we may change."""
     if node.op not in LINEAR or any(model.array(ref) is None for ref in node.inputs[1:]):
         return False
@@ -26,12 +26,12 @@ def is_linear(model: Model, node: Node) -> bool:
     return node.text("layout", "None") in ("None", "NCHW") and len(node.shape("kernel")) == 2
 
 
-def weight_and_bias(model: Model, layer: Node) -> Tuple[np.ndarray, np.ndarray]:
+def weight_and_bias(model: GraphModel, layer: Node) -> Tuple[np.ndarray, np.ndarray]:
     """(weight, bias) in float64; a missing bias is zeros."""
     return model.array(layer.inputs[1]).astype(np.float64), bias_of(model, layer)
 
 
-def bias_of(model: Model, layer: Node) -> np.ndarray:
+def bias_of(model: GraphModel, layer: Node) -> np.ndarray:
     """The bias in float64; a missing one is zeros."""
     if layer.flag("no_bias", False) or len(layer.inputs) < 3:
         return np.zeros(len(model.array(layer.inputs[1])))
@@ -58,7 +58,7 @@ def _in_parts(weight: np.ndarray) -> Iterator[slice]:
     return (slice(begin, begin + ROWS) for begin in range(0, len(weight), ROWS))
 
 
-def assign(model: Model, layer: Node, weight: np.ndarray, bias: np.ndarray) -> None:
+def assign(model: GraphModel, layer: Node, weight: np.ndarray, bias: np.ndarray) -> None:
     """Give a layer its arrays, under their old names unless another layer shares them."""
     kind = model.array(layer.inputs[1]).dtype
     had_bias = len(layer.inputs) > 2 and not layer.flag("no_bias", False)
@@ -70,7 +70,7 @@ def assign(model: Model, layer: Node, weight: np.ndarray, bias: np.ndarray) -> N
         layer.inputs[2:] = [model.add_parameter(f"{layer.name}_bias", bias.astype(kind))]
 
 
-def _store(model: Model, ref: Ref, array: np.ndarray) -> Ref:
+def _store(model: GraphModel, ref: Ref, array: np.ndarray) -> Ref:
     if len(model.graph.consumers().get(ref.node, ())) > 1:
         return model.add_parameter(ref.node.name, array)
     model.params[ref.node.name] = array

@@ -13,20 +13,21 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper
 
 from .. import __version__
 from . import cut, fold, shapes, split
-from .nodes import Model, Node, Ref
+from .nodes import GraphModel, Node, Ref
 from .onnx_input import LOOK_AT
-from .onnx_ops import Writer, translate
+from .onnx_ops import translate
+from .onnx_writer import Writer
 
 OPSET = 13
 IR_VERSION = 7  # that of opset 13; every reader of the last years takes it
 
 
-def to_onnx(model: Model, graph: str = "plain", properties: Optional[Dict[str, str]] = None) -> ModelProto:
+def to_onnx(model: GraphModel, graph: str = "plain", properties: Optional[Dict[str, str]] = None) -> ModelProto:
     """Translate a model that ends at its embedding.
 
     Parameters
     ----------
-    model : Model
+    model : GraphModel
         From :func:`insight.graph.cut.cut`.
     graph : str
         ``plain`` or ``fast``.
@@ -66,7 +67,7 @@ def to_onnx(model: Model, graph: str = "plain", properties: Optional[Dict[str, s
     return written
 
 
-def _translated(model: Model, size: Tuple[int, int]) -> Writer:
+def _translated(model: GraphModel, size: Tuple[int, int]) -> Writer:
     writer = Writer(model, {edge: len(shape) for edge, shape in shapes.infer(model, size).items()})
     for node in model.graph.operators():
         translate(writer, node)
@@ -92,7 +93,7 @@ def _tells_normalisation(nodes: List[NodeProto]) -> bool:
     return any(name.startswith("Sub") for name in names) and any(name.startswith("Mul") for name in names)
 
 
-def _state_no_normalisation(model: Model) -> None:
+def _state_no_normalisation(model: GraphModel) -> None:
     """Put x * 1 - 0 in front: a network that takes raw pixels without it would be fed normalised ones."""
     data = next(node for node in model.graph.variables() if node.name == cut.INPUT)
     first = Node("_minus_scalar", model.graph.fresh_name("input_minus"), {"scalar": "0"}, [Ref(data)])

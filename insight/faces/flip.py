@@ -1,0 +1,28 @@
+"""A network on faces and on their mirror images, whose embeddings InsightFace's verification adds up."""
+
+from __future__ import annotations
+
+from typing import Callable, Tuple
+
+import numpy as np
+
+
+def both_passes(
+    network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, together: bool = False
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Embeddings (N, E) of images and of their mirror images, as the network gives them.
+
+    Parameters
+    ----------
+    network : callable
+        Images to embeddings.
+    images : numpy.ndarray
+        (N, 3, H, W).
+    together : bool
+        One call with 2N images, which is faster for few of them; else two calls, which need half the memory.
+    """
+    mirrored = np.ascontiguousarray(images[..., ::-1])
+    if not together:
+        return network(images), network(mirrored)
+    rows = network(np.concatenate([images, mirrored]))
+    return rows[: len(images)], rows[len(images) :]

@@ -1,0 +1,52 @@
+"""Embeddings to unit length: rows (N, E) whose inner products are cosines.
+
+There are two, which differ in the last bits and must not be exchanged. :func:`unit_rows` computes as InsightFace's
+verification does, in the type of its rows, and accuracies rest on it. :func:`scale_to_unit` is for many float32 rows:
+lengths are summed in float64, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InsightError
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, E) of length 1, in their own type; a row of zeros stays."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def scale_to_unit(rows: np.ndarray) -> np.ndarray:
+    """Make rows (N, E) float32 of length 1, in place; a row of zeros stays. Returns them."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    rows /= np.maximum(lengths, np.finfo(np.float32).tiny).astype(np.float32)[:, None]
+    return rows
+
+
+def directions(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
+    """A copy of raw embeddings (N, E), float32 of length 1.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        (N, E).
+    what : str
+        Whose they are, for the message: ``gallery: embedding``.
+    first : int
+        Number of the first row in the whole.
+
+    Raises
+    ------
+    InsightError
+        A row is zero or not finite.
+    """
+    rows = np.array(rows, np.float32)
+    bad = ~np.isfinite(rows).all(1) | ~rows.any(1)
+    if bad.any():
+        raise InsightError(
+            f"{what} {first + int(np.argmax(bad))} (from 0) is zero or not finite, so it has no direction; "
+            "the model is damaged, or the file is no embeddings"
+        )
+    return scale_to_unit(rows)
