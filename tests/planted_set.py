@@ -16,7 +16,7 @@ class Rec:
     """A set under construction: lists of [key, payload, label, id] in the order of face2rec."""
 
     def __init__(self, folder, layout="indexed"):
-        self.folder, self.property = folder, Property(PEOPLE, 112, 112)
+        self.folder, self.declared = folder, Property(PEOPLE, 112, 112)
         if layout == "plain":
             self.rows = [[i, data, i // EACH, i] for i, data in enumerate(CLEAN)]
             return
@@ -30,8 +30,8 @@ class Rec:
         with RecordWriter(str(self.folder / "train.rec")) as out:
             for row in self.rows:
                 out.write(*row)
-        if self.property is not None:
-            write_property(self.folder, self.property)
+        if self.declared is not None:
+            write_property(self.folder, self.declared)
 
     @property
     def rec(self):

@@ -214,7 +214,7 @@ def a_header_of_huge_keys(made):
 
 @plant("property-missing")
 def no_property(made):
-    made.property = None
+    made.declared = None
 
 
 @plant("property-unreadable")
@@ -224,17 +224,17 @@ def a_bad_property(made):
 
 @plant("property-classes")
 def too_many_classes(made):
-    made.property = Property(PEOPLE + 6, 112, 112)
+    made.declared = Property(PEOPLE + 6, 112, 112)
 
 
 @plant("property-size", count=IMAGES)
 def a_wrong_size_in_property(made):
-    made.property = Property(PEOPLE, 112, 96)
+    made.declared = Property(PEOPLE, 112, 96)
 
 
 @plant("label-out-of-range", count=EACH, keys=[10, 11, 12])
 def too_few_classes(made):
-    made.property = Property(PEOPLE - 1, 112, 112)
+    made.declared = Property(PEOPLE - 1, 112, 112)
 
 
 @plant("label-not-integer", layout="plain", keys=[4])
@@ -246,28 +246,28 @@ def half_a_label(made):
 def labels_below_zero(made):
     for row in made.rows:
         row[2] -= 1
-    made.property = Property(PEOPLE - 1, 112, 112)
+    made.declared = Property(PEOPLE - 1, 112, 112)
 
 
 @plant("label-gap", layout="plain", count=2)
 def labels_not_used(made):
     for row in made.rows[6:]:
         row[2] += 2
-    made.property = Property(PEOPLE + 2, 112, 112)
+    made.declared = Property(PEOPLE + 2, 112, 112)
 
 
 @plant("split-identity", layout="plain", keys=[9])
 def an_identity_in_two_places(made):
     for row in made.rows[9:]:
         row[2] = 0
-    made.property = Property(PEOPLE - 1, 112, 112)
+    made.declared = Property(PEOPLE - 1, 112, 112)
 
 
 @plant("one-identity", layout="plain")
 def a_single_person(made):
     for row in made.rows:
         row[2] = 0
-    made.property = Property(1, 112, 112)
+    made.declared = Property(1, 112, 112)
 
 
 @plant("single-images", layout="plain")

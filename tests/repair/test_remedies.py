@@ -184,7 +184,7 @@ def a_cut_idx(made):
 
 @damage(checking, opening)
 def no_property(made):
-    made.property = None
+    made.declared = None
 
 
 @damage(checking, opening)
@@ -194,31 +194,31 @@ def a_bad_property(made):
 
 @damage(checking)
 def a_property_of_another_size(made):
-    made.property = Property(PEOPLE, 112, 96)
+    made.declared = Property(PEOPLE, 112, 96)
 
 
 @damage(checking, training)
 def a_property_of_too_few_classes(made):
-    made.property = Property(PEOPLE - 1, 112, 112)
+    made.declared = Property(PEOPLE - 1, 112, 112)
 
 
 @damage(checking)
 def a_property_of_too_many_classes(made):
-    made.property = Property(PEOPLE + 3, 112, 112)
+    made.declared = Property(PEOPLE + 3, 112, 112)
 
 
 @damage(checking, training, layout="plain", in_place=False)
 def labels_without_images(made):
     for row in made.rows[6:]:
         row[2] += 7
-    made.property = Property(PEOPLE + 7, 112, 112)
+    made.declared = Property(PEOPLE + 7, 112, 112)
 
 
 @damage(checking, training, layout="plain", in_place=False)
 def labels_of_millions(made):
     for row in made.rows:
         row[2] = 1_100_001 + 13 * row[2]
-    made.property = Property(1_100_041, 112, 112)
+    made.declared = Property(1_100_041, 112, 112)
 
 
 @damage(checking, opening, layout="plain", in_place=False)
@@ -231,7 +231,7 @@ def labels_that_are_phone_numbers(made):
 def unlabelled_images(made):
     for row in made.rows:
         row[2] -= 1
-    made.property = Property(PEOPLE - 1, 112, 112)
+    made.declared = Property(PEOPLE - 1, 112, 112)
 
 
 @damage(checking, opening, layout="plain", in_place=False, images=IMAGES - 1)

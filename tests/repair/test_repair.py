@@ -91,7 +91,7 @@ class TestInPlace:
         assert images_of(made.folder) == sound(made)
 
     def test_wrong_files_are_replaced_only_with_overwrite_and_all_or_none(self, made):
-        made.property = None
+        made.declared = None
         made.write()
         made.idx.write_text("1\tmany\n")
         with pytest.raises(InsightError, match=r"train\.idx: does not fit the set \(line 1: want an integer key"):
@@ -107,7 +107,7 @@ class TestInPlace:
         assert names(made.folder) == ["property", "train.rec"]
 
     def test_reserved_classes_are_kept(self, made):
-        made.property = Property(PEOPLE + 5, 112, 112)
+        made.declared = Property(PEOPLE + 5, 112, 112)
         made.write()
         assert repair(str(made.folder)).lines()[-1] == f"{made.folder}/property: kept"
         repair(str(made.folder), overwrite=True)
@@ -140,7 +140,7 @@ class TestInPlace:
         assert len(images_of(made.folder.parent / "out")) >= IMAGES - 1
 
     def test_a_size_that_most_images_have(self, made):
-        made.property = None
+        made.declared = None
         made.rows[1][1] = encode(face(1, 96, 112))
         made.write()
         report = repair(str(made.folder))
@@ -148,7 +148,7 @@ class TestInPlace:
         assert report.remains[0] == "faults of the .rec itself: 1 images are not 112x112 (key 2)"
 
     def test_the_property_of_several_sets(self, made):
-        made.property = None
+        made.declared = None
         made.write()
         with RecordWriter(str(made.folder / "other.rec")) as out:
             out.write(0, CLEAN[0], 0, 0)
@@ -351,7 +351,7 @@ class TestIntoAFolder:
     def test_kinds_without_a_size_in_the_header_are_decoded(self, plain, tmp_path):
         for i, row in enumerate(plain.rows):
             row[1] = encode(face(i), ".bmp" if i % 2 else ".webp")
-        plain.property = None
+        plain.declared = None
         plain.rows[0][1] = GIF
         plain.write()
         into(plain)
