@@ -4,7 +4,6 @@ import errno
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+from interrupts import default_sigint
 
 from insight import __version__, cli
 from insight.errors import CheckFailed, InsightError
@@ -343,10 +343,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("handler, heard", [("python's", "lost"), ("ours", "heard")])
 def test_ctrl_c_inside_a_destructor(handler, heard):
-    def hear():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell would have it ignored
-
     run = subprocess.run(
-        [sys.executable, "-c", LOSSY, handler], capture_output=True, text=True, preexec_fn=hear, cwd=ROOT
+        [sys.executable, "-c", LOSSY, handler], capture_output=True, text=True, preexec_fn=default_sigint, cwd=ROOT
     )
     assert run.stdout.strip() == heard, run.stderr

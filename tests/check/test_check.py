@@ -10,6 +10,7 @@ import tarfile
 
 import cv2
 import numpy as np
+import planted_faults
 import pytest
 from made_faces import encode, face
 from PIL import Image
@@ -68,14 +69,7 @@ def a_wrong_magic_in_front(made):
     return lambda made: made.rec.write_bytes(b"RIFF" + made.rec.read_bytes()[4:])
 
 
-@plant("damaged-record", keys=[])
-def a_length_over_the_next_record(made):
-    def lengthen(made):
-        data = bytearray(made.rec.read_bytes())
-        struct.pack_into("<I", data, int(made.offset(5)) + 4, int(made.offset(7)) - int(made.offset(5)) - 20)
-        made.rec.write_bytes(data)
-
-    return lengthen
+plant("damaged-record", keys=[])(planted_faults.a_length_over_the_next_record)
 
 
 @plant("damaged-record", keys=[])
@@ -88,14 +82,10 @@ def a_wrong_magic(made):
     return spoil
 
 
-@plant("truncated-tail", count=2)  # the bytes that are not a record, and the lost keys
-def a_cut_rec(made):
-    return lambda made: made.rec.write_bytes(made.rec.read_bytes()[: int(made.offset(8)) + 100])
+plant("truncated-tail", count=2)(planted_faults.a_cut_rec)
 
 
-@plant("truncated-tail", keys=[15])
-def a_rec_cut_between_records(made):
-    return lambda made: made.rec.write_bytes(made.rec.read_bytes()[: int(made.offset(15))])
+plant("truncated-tail", keys=[15])(planted_faults.a_rec_cut_between_records)
 
 
 @plant("truncated-tail")
@@ -103,9 +93,7 @@ def bytes_after_the_last_record(made):
     return lambda made: made.rec.write_bytes(made.rec.read_bytes() + b"\x0a\x23\xd7\xce")
 
 
-@plant("idx-missing")
-def no_idx(made):
-    return lambda made: made.idx.unlink()
+plant("idx-missing")(planted_faults.no_idx)
 
 
 @plant("idx-unreadable")
@@ -113,28 +101,16 @@ def a_bad_line(made):
     return lambda made: made.idx.write_text(made.idx.read_text() + "seven\t8\n")
 
 
-@plant("idx-duplicate-key", keys=[4])
-def a_key_twice(made):
-    return lambda made: made.edit_idx(lambda lines: lines[4].__setitem__(0, "4"))
+plant("idx-duplicate-key", keys=[4])(planted_faults.a_key_twice)
 
 
-@plant("idx-foreign")
-def an_idx_of_another_set(made):
-    def shift(lines):
-        for line in lines[1:]:
-            line[1] = str(int(line[1]) - 4)
-
-    return lambda made: made.edit_idx(shift)
+plant("idx-foreign")(planted_faults.an_idx_of_another_set)
 
 
-@plant("idx-offset", keys=[3])
-def an_offset_inside_a_record(made):
-    return lambda made: made.edit_idx(lambda lines: lines[2].__setitem__(1, str(int(lines[2][1]) + 8)))
+plant("idx-offset", keys=[3])(planted_faults.an_offset_inside_a_record)
 
 
-@plant("idx-shared-offset", keys=[6])
-def two_keys_on_one_record(made):
-    return lambda made: made.edit_idx(lambda lines: lines[5].__setitem__(1, lines[4][1]))
+plant("idx-shared-offset", keys=[6])(planted_faults.two_keys_on_one_record)
 
 
 @plant("unnamed-record", layout="plain")
@@ -142,12 +118,7 @@ def a_record_without_key(made):
     return lambda made: made.edit_idx(lambda lines: lines.pop(1))
 
 
-@plant("record-id", count=2, keys=[1, 2])
-def swapped_offsets(made):
-    def swap(lines):
-        lines[0][1], lines[1][1] = lines[1][1], lines[0][1]
-
-    return lambda made: made.edit_idx(swap)
+plant("record-id", count=2, keys=[1, 2])(planted_faults.swapped_offsets)
 
 
 @plant("record-order", layout="plain")
@@ -163,19 +134,13 @@ def nothing_but_identities(made):
     made.rows = [[0, b"", (2, 3), 0], [2, b"", (1, 2), 2]]
 
 
-@plant("header-missing")
-def no_header(made):
-    made.rows.pop(IMAGES)
+plant("header-missing")(planted_faults.no_header)
 
 
-@plant("header-range", keys=[0])
-def a_header_backwards(made):
-    made.rows[IMAGES][2] = (17, 13)
+plant("header-range", keys=[0])(planted_faults.a_header_backwards)
 
 
-@plant("identity-record", keys=[16])
-def an_identity_lost(made):
-    made.rows.pop()
+plant("identity-record", keys=[16])(planted_faults.an_identity_lost)
 
 
 @plant("identity-record", keys=[14])
@@ -183,14 +148,10 @@ def an_identity_with_payload(made):
     made.rows[IMAGES + 2][1] = CLEAN[0]
 
 
-@plant("identity-range", keys=[14])
-def a_range_too_long(made):
-    made.rows[IMAGES + 2][2] = (4, 8)
+plant("identity-range", keys=[14])(planted_faults.a_range_too_long)
 
 
-@plant("key-gap", keys=[5])
-def an_image_lost(made):
-    made.rows.pop(4)
+plant("key-gap", keys=[5])(planted_faults.an_image_lost)
 
 
 @plant("stray-key", keys=[40])
@@ -212,14 +173,10 @@ def a_header_of_huge_keys(made):
 # Labels and property
 
 
-@plant("property-missing")
-def no_property(made):
-    made.declared = None
+plant("property-missing")(planted_faults.no_property)
 
 
-@plant("property-unreadable")
-def a_bad_property(made):
-    return lambda made: (made.folder / "property").write_text("many,112,112")
+plant("property-unreadable")(planted_faults.a_bad_property)
 
 
 @plant("property-classes")
@@ -227,26 +184,16 @@ def too_many_classes(made):
     made.declared = Property(PEOPLE + 6, 112, 112)
 
 
-@plant("property-size", count=IMAGES)
-def a_wrong_size_in_property(made):
-    made.declared = Property(PEOPLE, 112, 96)
+plant("property-size", count=IMAGES)(planted_faults.a_wrong_size_in_property)
 
 
-@plant("label-out-of-range", count=EACH, keys=[10, 11, 12])
-def too_few_classes(made):
-    made.declared = Property(PEOPLE - 1, 112, 112)
+plant("label-out-of-range", count=EACH, keys=[10, 11, 12])(planted_faults.too_few_classes)
 
 
-@plant("label-not-integer", layout="plain", keys=[4])
-def half_a_label(made):
-    made.rows[4][2] = 1.5
+plant("label-not-integer", layout="plain", keys=[4])(planted_faults.half_a_label)
 
 
-@plant("label-negative", layout="plain", count=EACH)
-def labels_below_zero(made):
-    for row in made.rows:
-        row[2] -= 1
-    made.declared = Property(PEOPLE - 1, 112, 112)
+plant("label-negative", layout="plain", count=EACH)(planted_faults.labels_below_zero)
 
 
 @plant("label-gap", layout="plain", count=2)
@@ -598,14 +545,14 @@ class TestCommand:
         assert out.splitlines()[-1] == "./train.rec: 0 errors, 0 warnings, 0 notes"
 
     def test_warnings_only(self, make, insight):
-        make(no_property)
+        make(planted_faults.no_property)
         status, out, _ = insight("dataset-check", ".")
         assert status == 0
         assert "warning  property-missing  1" in out
         assert out.splitlines()[-1] == "./train.rec: 0 errors, 1 warning, 0 notes"
 
     def test_errors(self, make, insight, tmp_path):
-        make(a_cut_rec)
+        make(planted_faults.a_cut_rec)
         status, out, err = insight("dataset-check", "train.rec", "--json", "r.json", "--html", "r.html")
         assert (status, err) == (1, "")
         assert "error    truncated-tail" in out

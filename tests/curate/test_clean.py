@@ -1,11 +1,11 @@
 """Cleaning: the mathematics of one identity, then complete sets."""
 
-import csv
 import os
 
 import numpy as np
 import pytest
 from small_sets import at, payloads_of, read_vectors, write_set
+from written_files import names, rows
 
 from insight.curate.centres import People
 from insight.curate.clean import CleanRules, clean, identities
@@ -101,15 +101,6 @@ def cleaned(tmp_path, output="out", dry_run=False, embed=read_vectors, report=No
     return clean(str(tmp_path / "set"), where, embed, CleanRules(**{**RULES, **rules}), dry_run, report, overwrite)
 
 
-def rows_of(path):
-    with open(path, newline="") as source:
-        return list(csv.DictReader(source))
-
-
-def names(folder):
-    return sorted(p.name for p in folder.iterdir())
-
-
 class TestSet:
     def test_the_default(self, noisy, tmp_path):
         report = cleaned(tmp_path)
@@ -126,7 +117,7 @@ class TestSet:
 
     def test_each_image_is_in_the_report(self, noisy, tmp_path):
         cleaned(tmp_path)
-        table = rows_of(tmp_path / "out/clean.csv")
+        table = rows(tmp_path / "out/clean.csv")
         assert [row["key"] for row in table] == [str(key) for key in range(1, 18)]
         nothing = {"reason": "", "copy_of": ""}
         assert table[2] == {
@@ -146,7 +137,7 @@ class TestSet:
         cleaned(tmp_path, "split", on_two="split")
         one, two = noisy[1][:4], noisy[1][4:]
         assert payloads_of(tmp_path / "split") == [noisy[0][:5], one, two, noisy[2], noisy[3]]
-        table = rows_of(tmp_path / "split/clean.csv")
+        table = rows(tmp_path / "split/clean.csv")
         assert [row["new_label"] for row in table[7:14]] == ["1"] * 4 + ["2"] * 3
         assert min(float(row["cosine"]) for row in table[7:14]) > 0.9  # each to its own centre
         report = cleaned(tmp_path, "keep", on_two="keep")

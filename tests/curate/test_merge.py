@@ -1,6 +1,5 @@
 """Merging: each rule on hand-made sets, then real faces."""
 
-import csv
 import os
 import tarfile
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_sets import at, image, payloads_of, read_vectors, with_cosine, write_set
+from written_files import names, rows
 
 from insight._mxnet import mx
 from insight.cli._model import embedder
@@ -39,17 +39,8 @@ def merged(tmp_path, include="a,b", exclude=(), output="out", **options):
     return merge(paths, str(tmp_path / output), excluded, rules=rules, **options)
 
 
-def rows(path):
-    with open(path, newline="") as source:
-        return list(csv.DictReader(source))
-
-
 def decisions(path):
     return [row["decision"] for row in rows(path)]
-
-
-def names(folder):
-    return sorted(p.name for p in folder.iterdir())
 
 
 class TestDecisions:

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupts import default_sigint
 
 from insight.made_up.writer import write_aligned
+
+pytestmark = pytest.mark.usefixtures("in_projects_environment")
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"SOFTMAX_STEPS": "6", "ARCFACE_STEPS": "6", "BATCH_SIZE": "8", "PAIRS": "40", "VAL_RATIO": "0.4"}
@@ -23,12 +26,6 @@ def quickstart(*arguments, **more):
     environment = {**os.environ, **SMALL, **more}
     command = ["bash", str(ROOT / "recipes/quickstart.sh"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT.parent, timeout=600)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_projects_environment():
-    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
-        pytest.skip("the recipes install into .venv; run these tests by tests/run.sh")
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +162,7 @@ def test_ctrl_c_in_training(finished, tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would have it ignored
+        preexec_fn=default_sigint,
     )
     for line in process.stderr:
         if "Batch [3]" in line:

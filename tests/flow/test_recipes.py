@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from interrupts import default_sigint
 
 from insight.cli import build_parser
 from insight.train.options import TrainOptions
@@ -64,12 +65,6 @@ def options_of(script, *arguments, **settings):
     words = shlex.split(line)
     assert words[1] == "train-softmax"
     return TrainOptions.from_args(build_parser("train-softmax").parse_args(words[2:]))
-
-
-@pytest.fixture
-def in_projects_environment():
-    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
-        pytest.skip("the recipes install into .venv; run these tests by tests/run.sh")
 
 
 def test_shell_is_clean():
@@ -215,7 +210,7 @@ def stopped_by(number, settings):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would have it ignored
+        preexec_fn=default_sigint,
     )
     lines = iter(process.stdout)
     for line in lines:

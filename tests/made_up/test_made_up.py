@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from interrupts import default_sigint
 
 from insight.cli import main
 from insight.errors import InsightError
@@ -261,7 +262,7 @@ def start_long_run(out: Path) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would have it ignored
+        preexec_fn=default_sigint,
     )
     deadline = time.monotonic() + 60
     while not list(out.parent.glob(".out.*.partial/*/*.jpg")):

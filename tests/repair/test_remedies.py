@@ -9,11 +9,11 @@ import os
 import re
 import shlex
 import shutil
-import struct
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import planted_faults
 import pytest
 from made_faces import encode, face
 from planted_set import CLEAN, EACH, IMAGES, PEOPLE, Rec
@@ -98,9 +98,7 @@ def damage(*messages, layout="indexed", images=IMAGES, in_place=True, labels=PEO
     return register
 
 
-@damage(checking, opening)
-def no_idx(made):
-    return lambda made: made.idx.unlink()
+damage(checking, opening)(planted_faults.no_idx)
 
 
 @damage(checking, layout="plain")
@@ -124,18 +122,12 @@ def numbers_beyond_every_key(made):
     return lambda made: made.edit_idx(lambda lines: lines[3].__setitem__(0, str(2**63)))
 
 
-@damage(checking)
-def an_idx_of_another_set(made):
-    def shift(lines):
-        for line in lines[1:]:
-            line[1] = str(int(line[1]) - 4)
-
-    return lambda made: made.edit_idx(shift)
+damage(checking)(planted_faults.an_idx_of_another_set)
 
 
 @damage(opening, in_place=False)
 def an_idx_of_another_set_as_readers_see_it(made):
-    return an_idx_of_another_set(made)
+    return planted_faults.an_idx_of_another_set(made)
 
 
 @damage(checking, in_place=False)
@@ -162,19 +154,13 @@ def offsets_past_the_end(made):
     return lambda made: made.edit_idx(lambda lines: lines[3].__setitem__(1, str(10**9)))
 
 
-@damage(checking)
-def an_offset_inside_a_record(made):
-    return lambda made: made.edit_idx(lambda lines: lines[2].__setitem__(1, str(int(lines[2][1]) + 8)))
+damage(checking)(planted_faults.an_offset_inside_a_record)
 
 
-@damage(checking, opening)
-def a_key_twice(made):
-    return lambda made: made.edit_idx(lambda lines: lines[4].__setitem__(0, "4"))
+damage(checking, opening)(planted_faults.a_key_twice)
 
 
-@damage(checking)
-def a_key_on_anothers_record(made):
-    return lambda made: made.edit_idx(lambda lines: lines[5].__setitem__(1, lines[4][1]))
+damage(checking)(planted_faults.two_keys_on_one_record)
 
 
 @damage(checking, layout="plain")
@@ -182,24 +168,16 @@ def a_cut_idx(made):
     return lambda made: made.edit_idx(lambda lines: lines.__delitem__(slice(7, None)))
 
 
-@damage(checking, opening)
-def no_property(made):
-    made.declared = None
+damage(checking, opening)(planted_faults.no_property)
 
 
-@damage(checking, opening)
-def a_bad_property(made):
-    return lambda made: (made.folder / "property").write_text("many,112,112")
+damage(checking, opening)(planted_faults.a_bad_property)
 
 
-@damage(checking)
-def a_property_of_another_size(made):
-    made.declared = Property(PEOPLE, 112, 96)
+damage(checking)(planted_faults.a_wrong_size_in_property)
 
 
-@damage(checking, training)
-def a_property_of_too_few_classes(made):
-    made.declared = Property(PEOPLE - 1, 112, 112)
+damage(checking, training)(planted_faults.too_few_classes)
 
 
 @damage(checking)
@@ -227,16 +205,12 @@ def labels_that_are_phone_numbers(made):
         row[2] = 13_800_000_000 + 4096 * row[2]
 
 
-@damage(checking, training, layout="plain", in_place=False, images=IMAGES - EACH, labels=PEOPLE - 1)
-def unlabelled_images(made):
-    for row in made.rows:
-        row[2] -= 1
-    made.declared = Property(PEOPLE - 1, 112, 112)
+damage(checking, training, layout="plain", in_place=False, images=IMAGES - EACH, labels=PEOPLE - 1)(
+    planted_faults.labels_below_zero
+)
 
 
-@damage(checking, opening, layout="plain", in_place=False, images=IMAGES - 1)
-def half_a_label(made):
-    made.rows[4][2] = 1.5
+damage(checking, opening, layout="plain", in_place=False, images=IMAGES - 1)(planted_faults.half_a_label)
 
 
 def spoiled(made, key, at, xor=0xFF):
@@ -260,14 +234,7 @@ def a_damaged_record_in_front(made):
     return lambda made: spoiled(made, 1, 1)
 
 
-@damage(checking, in_place=False, images=IMAGES - 1)
-def a_length_over_the_next_record(made):
-    def lengthen(made):
-        data = bytearray(made.rec.read_bytes())
-        struct.pack_into("<I", data, int(made.offset(5)) + 4, int(made.offset(7)) - int(made.offset(5)) - 20)
-        made.rec.write_bytes(data)
-
-    return lengthen
+damage(checking, in_place=False, images=IMAGES - 1)(planted_faults.a_length_over_the_next_record)
 
 
 @damage(checking, opening, in_place=False, images=IMAGES - 1)
@@ -279,9 +246,7 @@ def bytes_lost_in_a_record(made):
     return lose
 
 
-@damage(checking, opening, in_place=False, images=7, labels=3)
-def a_cut_rec(made):
-    return lambda made: made.rec.write_bytes(made.rec.read_bytes()[: int(made.offset(8)) + 100])
+damage(checking, opening, in_place=False, images=7, labels=3)(planted_faults.a_cut_rec)
 
 
 @damage(checking, in_place=False, images=7, labels=3)
@@ -293,34 +258,22 @@ def a_cut_rec_without_idx(made):
     return cut
 
 
-@damage(checking, in_place=False)
-def identities_cut_off(made):
-    return lambda made: made.rec.write_bytes(made.rec.read_bytes()[: int(made.offset(15))])
+damage(checking, in_place=False)(planted_faults.a_rec_cut_between_records)
 
 
-@damage(checking, in_place=False)
-def no_header(made):
-    made.rows.pop(IMAGES)
+damage(checking, in_place=False)(planted_faults.no_header)
 
 
-@damage(checking, opening, in_place=False)
-def a_header_backwards(made):
-    made.rows[IMAGES][2] = (17, 13)
+damage(checking, opening, in_place=False)(planted_faults.a_header_backwards)
 
 
-@damage(checking, opening, in_place=False)
-def an_identity_lost(made):
-    made.rows.pop()
+damage(checking, opening, in_place=False)(planted_faults.an_identity_lost)
 
 
-@damage(checking, opening, in_place=False)
-def a_range_too_long(made):
-    made.rows[IMAGES + 2][2] = (4, 8)
+damage(checking, opening, in_place=False)(planted_faults.a_range_too_long)
 
 
-@damage(checking, in_place=False, images=IMAGES - 1)
-def an_image_lost(made):
-    made.rows.pop(4)
+damage(checking, in_place=False, images=IMAGES - 1)(planted_faults.an_image_lost)
 
 
 @damage(checking, layout="plain", in_place=False)
@@ -417,7 +370,7 @@ def test_every_command_of_dataset_check_is_tried(tmp_path):
 
 def test_after_a_killed_writer(tmp_path):
     """Its .rec is complete, and the .idx belongs to the previous set."""
-    made = planted(tmp_path, an_idx_of_another_set, "indexed")
+    made = planted(tmp_path, planted_faults.an_idx_of_another_set, "indexed")
     (tmp_path / "property").unlink()
     (tmp_path / ".commit.property.999999999.json").write_text('{"names": ["train.rec", "train.idx", "property"]}')
     (finding,) = [f for f in check(str(tmp_path)).findings if f.code == "unfinished"]
@@ -427,10 +380,7 @@ def test_after_a_killed_writer(tmp_path):
 
 
 def test_an_idx_of_another_shuffle(tmp_path):
-    def swap(lines):
-        lines[0][1], lines[1][1] = lines[1][1], lines[0][1]
-
-    made = planted(tmp_path, lambda made: lambda made: made.edit_idx(swap), "plain")
+    made = planted(tmp_path, planted_faults.swapped_offsets, "plain")
     (finding,) = check(str(tmp_path)).findings
     assert finding.code == "record-id"
     made.idx.rename(tmp_path / "moved away")
@@ -441,7 +391,7 @@ def test_an_idx_of_another_shuffle(tmp_path):
 def test_a_set_whose_idx_may_not_be_replaced(tmp_path, capsys):
     """The error names both remedies; each is one command."""
     (tmp_path / "a").mkdir()
-    made = planted(tmp_path / "a", an_idx_of_another_set, "indexed")
+    made = planted(tmp_path / "a", planted_faults.an_idx_of_another_set, "indexed")
     before = made.idx.read_bytes()
     assert cli.main(["dataset-repair", str(made.folder)]) == 2
     text = capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from made_faces import encode, face
 from planted_set import CLEAN, EACH, IMAGES, PEOPLE, Rec
+from written_files import names, rows
 
 from insight import cli
 from insight.check.check import check
@@ -40,15 +40,6 @@ def plain(tmp_path):
 def into(made, **options):
     """Repair into ``out`` beside the set; returns the report."""
     return repair(str(made.folder), str(made.folder.parent / "out"), **options)
-
-
-def rows(path):
-    with open(path, newline="") as source:
-        return list(csv.DictReader(source))
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def images_of(folder):

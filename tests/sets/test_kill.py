@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from interrupts import default_sigint
 from made_faces import encode, face
 
 from insight.errors import InsightError
@@ -22,15 +23,11 @@ COMMAND = [sys.executable, "-c", "import sys; from insight.cli import main; sys.
 FILES = ("train.rec", "train.idx", "property")
 
 
-def _hear_sigint():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell makes children ignore it
-
-
 def start(tmp_path, *options):
     command = [*COMMAND, "all.lst", "--output", "set", *options]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=_hear_sigint, **quiet
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=default_sigint, **quiet
     )
 
 

@@ -13,7 +13,7 @@ from insight.errors import InsightError
 from insight.formats import evalbin
 from insight.runs.journal import Journal
 from insight.train import evaluation as module
-from insight.train.evaluation import Evaluation, chance_bound
+from insight.train.evaluation import COLLAPSED_VERIFICATIONS, Evaluation, chance_bound
 from insight.train.options import TrainOptions
 from insight.verify import verification
 from insight.verify.folds import FoldAccuracy
@@ -213,6 +213,14 @@ def test_without_targets(training, capfd, ckpt, saved):
     assert lines[-1] == f"last: {last}, step 400, not verified"
 
 
+def collapses(run, step, verifications, targets=1):
+    """So many verifications at chance, from ``step`` on, end a run, and no fewer."""
+    for i in range(verifications - 1):
+        run.at(step + i, *[0.5] * targets)
+    with pytest.raises(InsightError, match="collapsed"):
+        run.at(step + verifications, *[0.5] * targets)
+
+
 class TestCollapse:
     def test_is_told_and_ends_the_run(self, training):
         run = training(targets=("lfw", "agedb_30"))
@@ -224,24 +232,29 @@ class TestCollapse:
             run.at(6000, 0.501, 0.519)
 
     @pytest.mark.parametrize(
-        "accuracies",
+        "accuracies, more",
         [
-            [(0.5, 0.5), (0.5, 0.5), (0.5, 0.52), (0.5, 0.5), (0.5, 0.5)],  # three, but not in a row
-            [(0.5, 0.52)] * 4,  # one target is learnt
+            ([(0.5, 0.5), (0.5, 0.5), (0.5, 0.52), (0.5, 0.5), (0.5, 0.5)], 1),  # three, but not in a row
+            ([(0.5, 0.52)] * 4, 3),  # one target is learnt
         ],
     )
-    def test_is_neither_of_these(self, training, accuracies):
+    def test_is_neither_of_these(self, training, accuracies, more):
         run = training(targets=("lfw", "agedb_30"))
         for i, pair in enumerate(accuracies):
             run.at(2000 * (i + 1), *pair)
+        assert run.evaluation.last_verified == 2000 * len(accuracies)
+        collapses(run, 12000, more, targets=2)
 
     def test_nobody_can_tell_on_few_pairs_or_at_the_start(self, training):
         small = training(pairs=199)
         for step in range(2000, 12000, 2000):
             small.at(step, 0.5)
+        assert small.evaluation.last_verified == 10000
         early = training()
         for step in (0, 20, 40, 60, 80):
             early.at(step, 0.5)
+        assert early.evaluation.last_verified == 80
+        collapses(early, 100, COLLAPSED_VERIFICATIONS)
 
     def test_after_a_resume_it_has_as_many_verifications_again(self, training):
         run = training()
