@@ -37,6 +37,7 @@ def our_step(batch_size: int, dtype: str):
 
     keep_freed_memory()
     from insight.feed.loader import Batch
+    from insight.objectives import create
     from insight.train.model import Model, build_network
     from insight.train.optimizer import make_trainer
     from insight.train.options import TrainOptions
@@ -45,7 +46,7 @@ def our_step(batch_size: int, dtype: str):
     devices = [mx.cpu(0)]
     if dtype != "float32":
         _try_out(options, devices)
-    model = Model(options, build_network(options, devices), CLASSES, devices)
+    model = Model(options, build_network(options, devices), create(options, CLASSES), devices)
     trainer = make_trainer(model.params, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(0.01)
     data = mx.nd.random.uniform(0, 255, (batch_size, 3, 112, 112))

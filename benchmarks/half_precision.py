@@ -18,6 +18,7 @@ import time
 from insight._mxnet import keep_freed_memory, mx
 from insight.feed.loader import Batch
 from insight.machine.cores import cpu_threads
+from insight.objectives import create
 from insight.train import precision
 from insight.train.model import Model, build_network
 from insight.train.optimizer import make_trainer
@@ -30,7 +31,7 @@ def step_in(dtype: str, network: str, batch: Batch, classes: int):
     options = TrainOptions(data_dir="-", network=network, dtype=dtype, emb_size=128 if network[0] == "y" else 512)
     if dtype != "float32":
         precision.try_out(lambda: build_network(options, devices), dtype, devices)
-    model = Model(options, build_network(options, devices), classes, devices)
+    model = Model(options, build_network(options, devices), create(options, classes), devices)
     trainer = make_trainer(model.params, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(1e-3)
 

@@ -21,10 +21,10 @@ import time
 import numpy as np
 
 from insight._mxnet import keep_freed_memory, mx
+from insight.feed.loader import Batch
 from insight.machine.cores import cpu_threads
-from insight.margins import heads
-from insight.margins.margin import MarginOptions
-from insight.objectives.classifier import Classifier
+from insight.margins import margins
+from insight.objectives.classification import Classification
 
 S, M = 64.0, 0.5
 SGD = {"learning_rate": 0.01, "momentum": 0.9, "wd": 5e-4}
@@ -74,13 +74,13 @@ def stock_step(weight: np.ndarray, softmax_output: bool):
 
 def our_step(weight: np.ndarray):
     """A function that takes one step of this project's classifier and waits for it; and the weights' parameter."""
-    classifier = Classifier(heads.get("arcface")(MarginOptions(S, M)), *weight.shape)
-    classifier.params.initialize(mx.init.Zero())
+    classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), *weight.shape)
+    classifier.initialize(mx.init.Zero(), [mx.cpu()])
     classifier.weight.set_data(mx.nd.array(weight))
     trainer = mx.gluon.Trainer(classifier.params, "sgd", SGD, kvstore=None)
 
     def step(embedding, label):
-        classifier.backward(embedding, label)
+        classifier.learn([embedding], Batch(None, label, None, None), 0)
         trainer.step(len(label))
         mx.nd.waitall()
 

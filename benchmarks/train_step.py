@@ -23,11 +23,11 @@ import time
 from insight import nets
 from insight._mxnet import keep_freed_memory, mx
 from insight.errors import InsightError
+from insight.feed.loader import Batch
 from insight.machine.cores import cpu_threads
-from insight.margins import heads
-from insight.margins.margin import MarginOptions
+from insight.margins import margins
 from insight.nets.lresnet import PLAIN_CHANNELS, UNITS
-from insight.objectives.classifier import Classifier
+from insight.objectives.classification import Classification
 from insight.train.optimizer import make_trainer
 
 nd, nn = mx.nd, mx.gluon.nn
@@ -156,9 +156,9 @@ def stock_step(name: str, batch: int, classes: int, embedding_size: int):
 def our_step(name: str, batch: int, classes: int, embedding_size: int, form: str = ""):
     """A function that runs one step of this project's trainer and waits for it; PReLU in a form, or the fastest."""
     network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu)
-    classifier = Classifier(heads.get("arcface")(MarginOptions(S, M)), classes, embedding_size)
-    for part in (network, classifier.params):
-        part.initialize(mx.init.Xavier())
+    classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), classes, embedding_size)
+    network.initialize(mx.init.Xavier())
+    classifier.initialize(mx.init.Xavier(), [mx.cpu()])
     network.hybridize(static_alloc=True, static_shape=True)
     trainer = make_trainer({**network.kept(), **dict(classifier.params.items())}, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(0.01)
@@ -166,7 +166,7 @@ def our_step(name: str, batch: int, classes: int, embedding_size: int, form: str
     def step(data, label):
         with mx.autograd.record():
             embedding = network(data)
-        embedding.backward(classifier.backward(embedding, label).gradient_BE)
+        embedding.backward(classifier.learn([embedding], Batch(None, label, None, None), 0).gradients[0])
         trainer.step(batch)
         mx.nd.waitall()
 

@@ -23,6 +23,8 @@ from . import _cuda
 from .errors import InsightError
 from .machine.cores import physical_cores
 
+MAX_ELEMENTS = (1 << 31) - 1  # of one array: MXNet 1.9.1's builds count them in 32 bits
+
 
 def engine_defaults() -> dict[str, str]:
     """Environment that MXNet reads once, at import; each is set only where the user has not."""

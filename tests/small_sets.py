@@ -1,9 +1,11 @@
-"""Small record sets whose images contain their embeddings, which a fake network reads."""
+"""Small record sets whose images contain their embeddings, which a fake network reads; and a set to train on."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
+from insight._mxnet import mx
 from insight.formats import evalbin
 from insight.formats.faceset import FaceSet
 from insight.formats.recordio import RecordWriter
@@ -77,3 +79,24 @@ def payloads_of(folder) -> list:
         assert faces.labels[faces.identities[:, 0]].tolist() == list(range(faces.num_classes))
         assert faces.records.read(1).flag == 0  # a scalar label
         return [[bytes(faces.payload(i)) for i in range(*edges)] for edges in faces.identities.tolist()]
+
+
+def striped_face(identity: int, draw) -> bytes:
+    """A 112x112 JPEG whose stripes are the identity, under noise."""
+    rows = np.sin(np.arange(112) * (identity + 1) / 9)[:, None, None] * 80 + 128
+    pixels = np.clip(rows + draw.normal(0, 25, (112, 112, 3)), 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+def write_striped_set(folder):
+    """Three identities, eight images each, in a plain im2rec-style set, and a verification set ``val``."""
+    draw = np.random.default_rng(0)
+    record = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "w")
+    for key in range(24):
+        header = mx.recordio.IRHeader(0, float(key % 3), key, 0)
+        record.write_idx(key, mx.recordio.pack(header, striped_face(key % 3, draw)))
+    record.close()
+    (folder / "property").write_text("3,112,112\n")
+    images = [striped_face(i, draw) for i in (0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0)]
+    evalbin.write_bin(folder / "val.bin", images, np.array([True, False] * 3))
+    return folder

@@ -238,3 +238,36 @@ def test_no_process_outlives_its_parent(number):
             return
         time.sleep(0.02)
     pytest.fail("a worker is left")
+
+
+@KINDS
+def test_items_that_need_no_work(kind):
+    """Their result is None, in its turn, and no worker sees them."""
+    items = [None, 1, None, None, 2, None]
+    assert list(in_order(lambda i: i * 10, items, 2, kind)) == [None, 10, None, None, 20, None]
+
+
+@KINDS
+def test_workers_start_with_the_first_task(kind):
+    workers = Workers(abs, 2, kind)
+    assert list(workers.in_order([None, None])) == [None, None]
+    assert not children() and not [one for one in threading.enumerate() if one.name == "worker"]
+    assert list(workers.in_order([-1])) == [1]
+    workers.close()
+
+
+@KINDS
+def test_no_item_is_taken_without_room(kind):
+    """Items may hold what is bounded in another way than by their number."""
+    held, most = set(), []
+
+    def items():
+        for i in range(20):
+            held.add(i)
+            most.append(len(held))
+            yield i
+
+    with Workers(abs, 2, kind) as workers:
+        for result in workers.in_order(items(), ahead=10, room=lambda: len(held) < 3):
+            held.remove(result)
+    assert len(most) == 20 and max(most) == 3

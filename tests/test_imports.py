@@ -14,8 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Room -> the rooms that it may import. Every room may import errors.
 MAY_IMPORT = {
     "errors": set(),
-    "registry": set(),
+    "options": set(),
+    "plugins": set(),
     "progress": set(),
+    "registry": {"options", "plugins", "progress"},
     "_cuda": set(),
     "machine": set(),
     "_mxnet": {"_cuda", "machine"},
@@ -28,10 +30,10 @@ MAY_IMPORT = {
     "check": {"progress", "executor", "files", "images", "formats", "sets", "pages"},
     "repair": {"progress", "files", "images", "formats", "sets", "check"},
     "curate": {"progress", "files", "formats", "faces", "sets", "plots"},
-    "feed": {"_mxnet", "images", "formats"},
-    "nets": {"registry", "_mxnet"},
-    "margins": {"registry"},
-    "objectives": {"_mxnet", "margins"},
+    "feed": {"options", "registry", "_mxnet", "images", "formats"},
+    "nets": {"options", "registry", "_mxnet"},
+    "margins": {"registry", "options"},
+    "objectives": {"registry", "options", "_mxnet", "margins"},
     "graph": {"_mxnet"},
     "checkpoint": {"machine", "_mxnet", "files"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
@@ -41,6 +43,7 @@ MAY_IMPORT = {
     "plots": {"files", "runs"},
     "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "runs", "plots"},
     "train": {
+        "options",
         "machine",
         "_mxnet",
         "files",
@@ -48,7 +51,6 @@ MAY_IMPORT = {
         "formats",
         "feed",
         "nets",
-        "margins",
         "objectives",
         "graph",
         "checkpoint",
@@ -74,7 +76,7 @@ ONLY_IN = {
     "rich": {"progress", "cli"},
     "tensorboardX": {"runs"},
 }
-NUMPY_ONLY = {"formats", "registry", "errors"}
+NUMPY_ONLY = {"formats", "registry", "options", "plugins", "errors"}
 # Where a package's name is not its module's.
 IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
 

@@ -3,30 +3,60 @@
 A command's file defines ``HELP`` (one line), ``add_arguments(parser)`` and
 ``run(args)``, which calls one library function and returns None or an exit status.
 Nothing heavy is imported at the top of such a file: ``insight --help`` reads them all.
+An installed package adds commands by entry points of the group ``insight.commands``, whose values are such modules.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import os
 import pkgutil
 import sys
-from typing import Callable, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..errors import InsightError
+from ..plugins import Plugin, of_group
+from ..progress import warn
 from ._failures import fail
 from ._sigint import never_lose
 
+GROUP = "insight.commands"
 
-def command_names() -> list[str]:
-    """Every command's name, with dashes, sorted."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
+
+@functools.lru_cache(maxsize=1)
+def command_names() -> Tuple[str, ...]:
+    """The names of our own commands, with dashes, sorted."""
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_"))
+
+
+@functools.lru_cache(maxsize=1)
+def plugin_commands() -> Dict[str, Plugin]:
+    """The commands of installed packages by name, with dashes; a warning names each whose name exists already."""
+    commands: Dict[str, Plugin] = {}
+    for plugin in of_group(GROUP):
+        name = plugin.name.replace("_", "-")
+        if name in command_names() or name in commands:
+            other = commands[name].distribution if name in commands else "insight"
+            warn(f"{plugin}: command {name!r} exists already in {other}; ignored")
+        else:
+            commands[name] = plugin
+    return commands
 
 
 def load(name: str):
-    """The module of a command name (dashes or underscores)."""
+    """The module of a command name (dashes or underscores).
+
+    Raises
+    ------
+    InsightError
+        It is an installed package's, and cannot be imported.
+    """
+    name = name.replace("_", "-")
+    if name not in command_names() and name in plugin_commands():
+        return plugin_commands()[name].load()
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
@@ -57,11 +87,24 @@ def overview() -> str:
     """What ``insight --help`` prints."""
     rows = [f"  {name:<15} {load(name).HELP}" for name in command_names()]
     head = "usage: insight COMMAND [options]\n\nTrain, check and ship face-embedding networks.\n\ncommands:"
+    more = _plugin_rows()
+    more = ["\nof installed packages:", *more] if more else []
     foot = (
         "\n`insight COMMAND --help` says more. Exit status: 0 done, 1 the check failed, 2 bad input or usage,"
         "\n70 a defect of insight. INSIGHT_TRACEBACK=1 prints the traceback of a failure."
     )
-    return "\n".join([head, *rows, foot])
+    return "\n".join([head, *rows, *more, foot])
+
+
+def _plugin_rows() -> List[str]:
+    """Lines for the commands of installed packages; a warning names each that cannot be imported."""
+    rows = []
+    for name in sorted(plugin_commands()):
+        try:
+            rows.append(f"  {name:<15} {load(name).HELP}")
+        except InsightError as error:
+            warn(str(error))
+    return rows
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -78,9 +121,10 @@ def run_command(name: str, argv: Sequence[str], prog: Optional[str] = None) -> i
     """Run one command; every failure becomes one line on stderr and a status (see ``_failures``)."""
 
     def run() -> Optional[int]:
-        if name.replace("_", "-") not in command_names():
-            raise InsightError(f"no command {name!r}; commands: {', '.join(command_names())}")
         command = name.replace("_", "-")
+        if command not in command_names() and command not in plugin_commands():
+            known = sorted([*command_names(), *plugin_commands()])
+            raise InsightError(f"no command {name!r}; commands: {', '.join(known)}")
         args = build_parser(command, prog).parse_args(argv)
         return load(command).run(args)
 

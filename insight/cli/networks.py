@@ -11,22 +11,16 @@ for one 112x112 image. MB (10^6 bytes) is the float32 size of all arrays, runnin
 
 HELP = "networks and their sizes, in all and by stage"
 
-VERSIONS = {
-    "version_input": (int, "LResNet's first layers: 1 3x3, 0 7x7 of stride 2, 2 batch norm of the pixels"),
-    "version_output": (str, "what stands between features and embedding: E, F, GDC, GAP, ..."),
-    "version_unit": (int, "LResNet's unit: 1, 2 or 3"),
-    "version_act": (str, "LResNet's activation: prelu or relu"),
-    "version_se": (int, "LResNet: 1 puts squeeze and excitation into each unit"),
-    "bottleneck": (int, "LResNet, at the depths where InsightFace's trees differ: 1 or 0"),
-}
+OWN = ("name", "emb_size", "json")  # names of this command's own arguments
 
 
 def add_arguments(parser):
+    from insight import nets
+
     parser.add_argument("name", nargs="?", metavar="NAME", help="the network")
     parser.add_argument("--emb-size", type=int, default=0, help="embedding length; 0: the network's own")
-    for option, (kind, text) in VERSIONS.items():
-        flag = "--" + option.replace("_", "-")
-        parser.add_argument(flag, type=kind, metavar="X", help=f"{text}; the network's own where missing")
+    for option in nets.options(OWN):
+        option.add_to(parser)
     parser.add_argument("--json", metavar="F.json", help="write the figures for programs")
 
 
@@ -34,11 +28,13 @@ def run(args):
     import json
     from pathlib import Path
 
+    from insight import nets
     from insight.errors import InsightError
     from insight.files import atomic
     from insight.nets import summary
+    from insight.options import given
 
-    options = {name: getattr(args, name) for name in VERSIONS if getattr(args, name) is not None}
+    options = given(nets.options(OWN), vars(args))
     if args.emb_size < 0:
         raise InsightError(f"--emb-size {args.emb_size}: must be above 0, or 0 for the network's own")
     if args.name:

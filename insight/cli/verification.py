@@ -64,12 +64,12 @@ def _models(spec, newest):
     """What a specification stands for, in the order in which it is evaluated."""
     import re
 
-    from ..engines import ENGINES
+    from ..engines import engines_for
     from ..errors import InsightError
 
     prefix, _, numbers = spec.rpartition(",")
     listed = prefix and re.fullmatch(r"\d+(\|\d+)+", numbers)
-    single = any(ENGINES.get(name).takes(spec) for name in ENGINES)
+    single = bool(engines_for(spec))
     if newest and (listed or single):
         raise InsightError(f"--max {newest}: chooses among all epochs of a prefix, and --model {spec} names its own")
     if single:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple, Type
 
 from ..errors import InsightError
 from ..registry import Registry
 from .engine import Engine, Settings, Unable, is_checkpoint
 
-ENGINES = Registry("engine", __name__)
+ENGINES = Registry("engine", __name__, "insight.engines")
 GRAPHS = ("fast", "plain")
 DTYPES = ("float32", "bfloat16")
 AUTO = "auto"
@@ -96,6 +96,27 @@ def choices() -> List[str]:
     return [AUTO, *ENGINES]
 
 
+def engines_for(spec: str, engine: Optional[str] = None) -> Dict[str, Type[Engine]]:
+    """The engines that take a specification, by name, in the order in which ``auto`` tries them.
+
+    An engine of an installed package is one of them where it is asked for, or where none of ours takes it.
+
+    Raises
+    ------
+    InsightError
+        The engine that is asked for cannot be imported.
+    """
+    ours = [*FASTEST_FIRST, *(name for name in ENGINES if name not in FASTEST_FIRST and not ENGINES.is_plugin(name))]
+    names = [*ours, engine] if engine and ENGINES.is_plugin(engine) else ours
+    taking = {name: ENGINES.get(name) for name in names if ENGINES.get(name).takes(spec)}
+    return taking or {name: loader for name, loader in ENGINES.components() if loader.takes(spec)}
+
+
+def known_specs() -> str:
+    """The kinds of model that the engines take, for messages."""
+    return "; ".join(loader.SPEC for _, loader in ENGINES.components())
+
+
 def model_files(spec: str) -> List[Path]:
     """The files that make up a model."""
     if not is_checkpoint(spec):
@@ -109,21 +130,19 @@ def model_files(spec: str) -> List[Path]:
 
 def _loaders(spec: str, engine: Optional[str], dtype: str, device: str, option: str) -> list:
     """Loader classes in the order in which to try them; all but the last may be :class:`Unable`."""
-    names = [*FASTEST_FIRST, *(name for name in ENGINES if name not in FASTEST_FIRST)]
-    taking = [name for name in names if ENGINES.get(name).takes(spec)]
-    if not taking:
-        known = "; ".join(ENGINES.get(name).SPEC for name in ENGINES)
-        raise InsightError(f"{option} {spec}: no kind of model that is known; known: {known}")
-    fit = taking
+    able_to_take = engines_for(spec, engine)
+    if not able_to_take:
+        raise InsightError(f"{option} {spec}: no kind of model that is known; known: {known_specs()}")
+    taking = fit = list(able_to_take)
     if engine not in (None, AUTO):
         if engine not in taking:
             raise InsightError(f"--engine {engine}: does not take {option} {spec}; these do: {', '.join(taking)}")
         taking = [engine]
-    able = [name for name in taking if dtype in ENGINES.get(name).DTYPES]
+    able = [name for name in taking if dtype in able_to_take[name].DTYPES]
     if not able:
-        others = ", ".join(name for name in fit if dtype in ENGINES.get(name).DTYPES)
+        others = ", ".join(name for name in fit if dtype in able_to_take[name].DTYPES)
         raise InsightError(f"--dtype {dtype}: {', '.join(taking)} does not compute in it; these do: {others}")
-    loaders = [ENGINES.get(name) for name in able]
+    loaders = [able_to_take[name] for name in able]
     if engine != AUTO or device != "cpu":  # the order is that of CPUs
         return loaders[-1:]
     return [loader for loader in loaders if loader.installed()] or loaders[:1]

@@ -8,24 +8,30 @@ The contract, whatever the workers are:
 - results come in the order of the items, and do not depend on the number of workers;
 - at most ``ahead`` items are under way or waiting for their turn;
 - items are taken in the caller's thread, and only when there is room;
+- an item that is None needs no work: its result is None, in its turn;
 - the first error is that of the earliest item, and comes in its turn, behind the results of the items before;
 - when the reader stops, by an error, Ctrl-C or ``close()``, no worker is left.
 
-Processes are forked when :class:`Workers` is made, so tasks may use what the caller had by then, anonymous shared
+Processes are forked when :class:`Workers` starts, so tasks may use what the caller had by then, anonymous shared
 memory above all. Where a fork would be unsafe (other threads run, or this is not Linux), threads do the same.
+
+A kind of worker is a file here with a :class:`~insight.executor.pool.Pool`, and its entry in ``KINDS``; a cluster's
+would be another.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
 from collections import deque
 from typing import Any, Callable, Deque, Iterable, Iterator, Optional
 
-from .ticket import Ticket
+from .pool import Pool, Ticket
 
 THREADS, PROCESSES = "threads", "processes"
+KINDS = {THREADS: ("threads", "Threads"), PROCESSES: ("processes", "Processes")}  # file and class, loaded when used
 AHEAD = 4  # items per worker, where the caller does not say
 
 
@@ -42,7 +48,7 @@ def in_order(
     workers : int
         Threads or processes; 1 or more.
     kind : str
-        ``threads``, or ``processes``: items and results are pickled, the task is not.
+        One of ``KINDS``: ``threads``, or ``processes``, where items and results are pickled, the task is not.
     ahead : int, optional
         Items under way or waiting, at most; 4 per worker where it is not given.
 
@@ -53,6 +59,14 @@ def in_order(
     """
     with Workers(task, workers, kind) as pool:
         yield from pool.in_order(items, ahead)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _always() -> bool:
+    return True
 
 
 def may_fork() -> bool:
@@ -68,7 +82,8 @@ def may_fork() -> bool:
 class Workers:
     """Threads or processes that work on one kind of task.
 
-    As a context manager it ends them at the end of the block: at once where the block raises.
+    They start by :meth:`start`, or with the first task. As a context manager it starts them, and ends them at the end
+    of the block: at once where the block raises.
 
     Parameters
     ----------
@@ -77,7 +92,7 @@ class Workers:
     count : int
         Of workers.
     kind : str
-        ``threads`` or ``processes``.
+        One of ``KINDS``.
     prepare : callable, optional
         Called once: by the first process, before the others are forked off it, so that what it loads is loaded
         once; or by the first thread. Its error becomes that of every task.
@@ -91,31 +106,38 @@ class Workers:
         prepare: Optional[Callable[[], None]] = None,
     ):
         self.count = max(1, count)
-        if kind == PROCESSES and may_fork():
-            from .processes import Processes as Pool
-        else:
-            from .threads import Threads as Pool  # type: ignore[assignment]
-        self._pool = Pool(task, self.count, prepare or _nothing)
+        self._kind = kind
+        self._task = task
+        self._prepare = prepare or _nothing
+        self._pool: Optional[Pool] = None
 
-    def submit(self, item: Any) -> Ticket:
-        """Give a task away, and take in what is done meanwhile. Does not wait."""
-        ticket = self._pool.submit(item)
-        self._pool.take_in()
-        return ticket
+    def start(self) -> Pool:
+        """Start the workers now, while the caller has other things to do; where they have been started, do nothing."""
+        if self._pool is None:
+            kind = THREADS if self._kind == PROCESSES and not may_fork() else self._kind
+            file, name = KINDS[kind]
+            pool = getattr(importlib.import_module(f"{__name__}.{file}"), name)
+            self._pool = pool(self._task, self.count, self._prepare)
+        return self._pool
 
-    def wait(self, ticket: Ticket) -> Any:
-        """The result of a task, when it is done; raises what the task raised."""
-        self._pool.wait(ticket)
-        return ticket.get()
+    def in_order(self, items: Iterable, ahead: Optional[int] = None, room: Callable[[], bool] = _always) -> Iterator:
+        """Yield the results of items; see the module.
 
-    def in_order(self, items: Iterable, ahead: Optional[int] = None) -> Iterator:
-        """Yield the results of items; see the module."""
+        Parameters
+        ----------
+        items : iterable
+        ahead : int, optional
+            As in :func:`in_order`.
+        room : callable
+            Whether another item may be taken now, beside ``ahead``, where items differ in what they hold. It must
+            be True when no item is under way.
+        """
         most = max(1, self.count * AHEAD if ahead is None else ahead)
         waiting: Deque[Ticket] = deque()
         source = iter(items)
         failed: Optional[BaseException] = None
         while True:
-            while len(waiting) < most and failed is None:
+            while len(waiting) < most and failed is None and room():
                 try:
                     item = next(source)
                 except StopIteration:
@@ -123,12 +145,15 @@ class Workers:
                 except Exception as error:  # what was taken before comes first
                     failed = error
                 else:
-                    waiting.append(self.submit(item))
+                    waiting.append(self._submit(item))
                     if waiting[0].done:
                         break
             if not waiting:
                 break
-            yield self.wait(waiting.popleft())
+            ticket = waiting.popleft()
+            if not ticket.done:
+                self.start().wait(ticket)
+            yield ticket.get()
         if failed is not None:
             raise failed
 
@@ -138,14 +163,21 @@ class Workers:
         Tasks that nobody has begun are dropped. ``at_once`` does not wait for those that were begun, where the
         workers are processes.
         """
-        self._pool.close(at_once)
+        if self._pool is not None:
+            self._pool.close(at_once)
+
+    def _submit(self, item: Any) -> Ticket:
+        """Give a task away, and take in what is done meanwhile. Does not wait."""
+        if item is None:
+            return Ticket.done_with(None)
+        pool = self.start()
+        ticket = pool.submit(item)
+        pool.take_in()
+        return ticket
 
     def __enter__(self) -> Workers:
+        self.start()
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         self.close(at_once=error is not None)
-
-
-def _nothing() -> None:
-    pass

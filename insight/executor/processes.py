@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from ..errors import InsightError
-from .ticket import Ticket
+from .pool import Pool, Ticket
 
 _DEPTH = 2  # tasks that a process is given at a time: one to do, one to go on with
 _HEAD = struct.Struct("<Q")  # bytes of a result's pickle
@@ -26,7 +26,7 @@ _DEFECT = 70
 Pipes = List[Tuple[int, int]]
 
 
-class Processes:
+class Processes(Pool):
     """See :class:`insight.executor.Workers`."""
 
     def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None]):

@@ -6,10 +6,10 @@ import threading
 from collections import deque
 from typing import Any, Callable, Deque, List, Tuple
 
-from .ticket import Ticket
+from .pool import Pool, Ticket
 
 
-class Threads:
+class Threads(Pool):
     """See :class:`insight.executor.Workers`."""
 
     def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None]):

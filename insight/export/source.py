@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -13,8 +12,7 @@ from ..errors import InsightError
 from ..graph import cut
 from ..graph.nodes import GraphModel
 from ..graph.opening import open_network
-from ..margins import heads
-from ..margins.margin import MarginOptions, flag
+from ..margins import margins
 from ..runs import lineage
 
 
@@ -92,12 +90,10 @@ def provenance(stages: Sequence[lineage.Stage]) -> Dict[str, str]:
 
 
 def loss(options: Mapping[str, Any]) -> str:
-    """``arcface s=64 m=0.5`` of a stage's options; the bare ``loss_type`` where a head of this release does not fit."""
-    kind = str(options.get("loss_type", ""))
-    names = {field.name: flag(field.name)[2:].replace("-", "_") for field in dataclasses.fields(MarginOptions)}
+    """``arcface s=64 m=0.5`` of a stage's options; the bare ``loss_type`` if no margin of this release fits them."""
+    name = str(options.get("loss_type", ""))
     try:
-        values = {name: options[key] for name, key in names.items()}
-        margin = MarginOptions(**{**values, "easy_margin": bool(values["easy_margin"])})
-        return heads.get(kind)(margin).describe()
+        kind = margins.get(name)
+        return kind(**{option.name: options[option.name] for option in kind.OPTIONS}).describe()
     except (InsightError, KeyError, TypeError, ValueError):
-        return kind
+        return name

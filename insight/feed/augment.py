@@ -25,7 +25,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..images.pixels import decode_bgr, encode_bgr
-from . import sampler
+from . import draws
 
 JITTER = 0.125  # largest change of each of the three factors
 QUALITIES = 2, 20  # of the recompression, both included
@@ -86,7 +86,7 @@ class Augmentation:
             B of them.
         """
         needed = CUT_COLUMN + 1 if self.cutoff else QUALITY + 1 if self.color else MIRROR + 1
-        u = sampler.uniforms(seed, epoch, indices, needed).T
+        u = draws.uniforms(seed, epoch, indices, needed).T
         nothing = [0] * len(indices)
         mirrored = (u[MIRROR] < 0.5).tolist() if self.mirror else nothing
         quality = self._qualities(u) if self.color == 2 else nothing

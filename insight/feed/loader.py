@@ -1,7 +1,7 @@
 """REC -> BATCH: threads decode records straight into a ring of batches that MXNet reads in place.
 
 OpenCV decodes with Python's lock released, so threads suffice and records stay one shared memory
-map. Order and augmentation depend on (seed, epoch, image) alone.
+map. Which images a batch holds is the sampler's to say; augmentation depends on (seed, epoch, image) alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -18,20 +18,19 @@ from ..errors import InsightError
 from ..formats import remedies
 from ..images.damage import Damage
 from ..images.pixels import decode_bgr
-from . import sampler
 from .augment import Augmentation, Change, write_planes
 from .ring import Ring
+from .samplers.shuffled import Shuffled
 
 MIRROR_ONLY = Augmentation()
 DTYPES = ("float32", "uint8")
-EXACT_FLOAT32 = 1 << 24  # integers up to here have a float32 each
 
 
 class Batch(NamedTuple):
     """One batch; ``data`` is valid until the loader is asked for the next but one."""
 
     data: object  # NDArray (B, 3, H, W) of the loader's dtype, RGB, 0..255, on the CPU
-    label: object  # NDArray (B,) float32; int32 where the set has more classes than float32 tells apart
+    label: object  # NDArray (B,) float32
     indices: np.ndarray  # (B,) int64 positions in the face set
     keys: np.ndarray  # (B,) int64 keys of the records
 
@@ -43,6 +42,7 @@ class _Plan:
     indices: np.ndarray
     changes: List[Change]
     label: object
+    sampler_state: dict  # behind this batch
     damage: Dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class _Plan:
 
 
 class Loader:
-    """Endless shuffled epochs over a face set; the last partial batch of each is dropped.
+    """Batches of a face set without end, in the order of a sampler.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ class Loader:
     on_damage : callable, optional
         Called with the key of a damaged record and the decoder's warning, once for each record, in the consumer's
         thread before it gets the batch.
+    sampler : callable (labels, positions, batch_size, seed) -> Sampler
+        A class of :mod:`insight.feed.samplers`, or one with its options.
 
     Attributes
     ----------
@@ -76,6 +78,8 @@ class Loader:
         (M,) int64: which images of the set are used.
     waited : float
         Seconds that the consumer has waited for data so far.
+    on_damage : callable or None
+        As the parameter; may be set later.
     damage : Damage
         Images that decoded with a warning, by position in the set. They are used as decoded.
 
@@ -96,10 +100,11 @@ class Loader:
         images_filter: int = 0,
         dtype: str = "float32",
         on_damage: Optional[Callable[[int, str], None]] = None,
+        sampler: Callable[..., Any] = Shuffled,
     ):
         if dtype not in DTYPES:
             raise InsightError(f"pixels as {dtype!r}: want one of {', '.join(DTYPES)}")
-        self.positions = sampler.enough_images(faces.labels, images_filter)
+        self.positions = enough_images(faces.labels, images_filter)
         if batch_size > len(self.positions):
             left = f" of identities with {images_filter} or more (--images-filter)" if images_filter > 1 else ""
             raise InsightError(
@@ -112,15 +117,26 @@ class Loader:
         self.augmentation = augmentation
         self.workers = max(1, workers)
         self.dtype = dtype
-        self.batches_per_epoch = len(self.positions) // batch_size
+        self.sampler = sampler(faces.labels, self.positions, batch_size, seed)
+        self.batches_per_epoch = self.sampler.batches_per_epoch
+        self._sampler_state = self.sampler.state()
         self.waited = 0.0
         self.damage = Damage()
-        self._on_damage = on_damage
+        self.on_damage = on_damage
         self._sound = bytearray(len(faces))  # 1: decoded without a warning before
-        self._label_dtype = "float32" if faces.num_classes <= EXACT_FLOAT32 else "int32"
+
+    def state(self) -> dict:
+        """What the next batch depends on beside the seed and the step, for JSON: the sampler's state."""
+        return self._sampler_state
+
+    def restore(self, state: dict) -> None:
+        """Take back what :meth:`state` gave."""
+        self._sampler_state = state
 
     def batches(self, step: int = 0) -> Iterator[Batch]:
         """Batches from global step ``step`` (0-based) on, without end."""
+        if self._sampler_state:
+            self.sampler.restore(self._sampler_state)
         shape = (self.batch_size, 3, *self.faces.image_size)
         ring = Ring(self._plans(step), self._fill, shape, self.dtype, self.workers)
         try:
@@ -130,19 +146,30 @@ class Loader:
                 self.waited += time.perf_counter() - asked
                 indices = job.plan.indices
                 self._report(job.plan)
+                self._sampler_state = job.plan.sampler_state
                 yield Batch(job.slot.data, job.plan.label, indices, self.faces.images[indices])
         finally:
             ring.close()
 
     def _plans(self, step: int) -> Iterator[_Plan]:
-        first_epoch, first_batch = divmod(step, self.batches_per_epoch)
-        for epoch in itertools.count(first_epoch):
-            order = sampler.epoch_order(self.seed, epoch, len(self.positions))
-            for batch in range(first_batch if epoch == first_epoch else 0, self.batches_per_epoch):
-                indices = self.positions[order[batch * self.batch_size : (batch + 1) * self.batch_size]]
-                changes = self.augmentation.draw(self.seed, epoch, indices, self.faces.image_size)
-                label = mx.nd.array(self.faces.labels[indices], dtype=self._label_dtype)
-                yield _Plan(indices, changes, label)
+        for number in itertools.count(step):
+            indices = self._sampled(number)
+            epoch = number // self.batches_per_epoch
+            changes = self.augmentation.draw(self.seed, epoch, indices, self.faces.image_size)
+            label = mx.nd.array(self.faces.labels[indices], dtype="float32")
+            yield _Plan(indices, changes, label, self.sampler.state())
+
+    def _sampled(self, step: int) -> np.ndarray:
+        """The sampler's batch, if it is one."""
+        indices = np.asarray(self.sampler.batch(step))
+        whole = indices.shape == (self.batch_size,) and indices.dtype.kind in "iu"
+        if not whole or indices.min() < 0 or indices.max() >= len(self.faces):
+            span = f" from {indices.min()} to {indices.max()}" if indices.size else ""
+            raise InsightError(
+                f"--sampler {self.sampler.name}: step {step}: want {self.batch_size} positions in "
+                f"0..{len(self.faces) - 1}, got {indices.dtype} {indices.shape}{span}"
+            )
+        return indices.astype(np.int64, copy=False)
 
     def _fill(self, plan: _Plan, pixels: np.ndarray, begin: int, end: int) -> None:
         for row in range(begin, end):
@@ -152,8 +179,8 @@ class Loader:
         """Report damaged records in the order of the batch, so that the order does not depend on the threads."""
         for row, warning in sorted(plan.damage.items()):
             index = int(plan.indices[row])
-            if self.damage.add(index, warning) and self._on_damage is not None:
-                self._on_damage(int(self.faces.images[index]), warning)
+            if self.damage.add(index, warning) and self.on_damage is not None:
+                self.on_damage(int(self.faces.images[index]), warning)
 
     def _decode(self, index: int, row: int, damage: Dict[int, str]) -> np.ndarray:
         name = f"{self.faces.rec_path} record {self.faces.images[index]}"
@@ -177,3 +204,19 @@ class Loader:
                 "rec2image, dir2lst and face2rec --image-size scale them"
             )
         return bgr
+
+
+def enough_images(labels: np.ndarray, least: int) -> np.ndarray:
+    """Positions of the images whose identity has at least ``least`` images, ascending.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        (N,) int64.
+    least : int
+        0 or 1 keeps all.
+    """
+    if least <= 1:
+        return np.arange(len(labels))
+    _, identity, images = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.flatnonzero(images[identity] >= least)

@@ -1,7 +1,7 @@
-"""EMBEDDING -> LOSS: the margins, one a file, and the classifier that applies them."""
+"""COSINE -> LOGIT: the margins, one a file."""
 
 from __future__ import annotations
 
 from ..registry import Registry
 
-heads = Registry("head", __name__)
+margins = Registry("margin", __name__, "insight.margins")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 
-from . import heads
-from .margin import Margin, MarginOptions, clip_cosine, require
+from ..options import Option
+from . import margins
+from .angle import ANGLE_HELP
+from .margin import SCALE, Margin, TargetLogit, clip_cosine
 
 
-@heads.register("arcface", "4")
+@margins.register("arcface", "4")
 class ArcFace(Margin):
     """cos(theta + m) while theta + m < pi, else cos(theta) - m sin(m), a line that keeps falling.
 
@@ -25,18 +27,26 @@ class ArcFace(Margin):
     """
 
     name = "arcface"
-    uses = ("s", "m", "easy_margin")
+    OPTIONS = (
+        SCALE,
+        Option(
+            "margin_m",
+            0.5,
+            ANGLE_HELP,
+            holds=lambda m: 0 <= m < math.pi / 2,
+            rule="ArcFace takes an angle in radians, 0 <= m < pi/2",
+        ),
+        Option(
+            "easy_margin", 0, "arcface: 1 applies the margin only where the target cosine is positive", choices=(0, 1)
+        ),
+    )
 
-    def __init__(self, options: MarginOptions):
-        super().__init__(options)
-        require(0 <= options.m < math.pi / 2, options, "m", "ArcFace takes an angle in radians, 0 <= m < pi/2")
-
-    def target_logit(self, F, cos_B):
-        m, easy = self.options.m, self.options.easy_margin
-        cos_B, sin_B = clip_cosine(F, cos_B)
+    def target_logit(self, targets):
+        F, m, easy = targets.F, self.options.margin_m, self.options.easy_margin
+        cos_B, sin_B = clip_cosine(F, targets.cos_B)
         inside_B = cos_B > (0.0 if easy else -math.cos(m))
         outside_B = 1.0 - inside_B
         shifted_B = cos_B * math.cos(m) - sin_B * math.sin(m)
         slope_B = math.cos(m) + cos_B / sin_B * math.sin(m)
         fallback_B = cos_B if easy else cos_B - m * math.sin(m)
-        return inside_B * shifted_B + outside_B * fallback_B, inside_B * slope_B + outside_B
+        return TargetLogit(inside_B * shifted_B + outside_B * fallback_B, inside_B * slope_B + outside_B)

@@ -7,14 +7,15 @@ assert that it is positive.
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar
 
-from . import heads
-from .combined import turned
-from .margin import Margin, MarginOptions, require
+from ..options import Option
+from . import margins
+from .angle import ANGLE, turned
+from .margin import SCALE, Margin
 
 
-@heads.register("arcface_inter", "7")
+@margins.register("arcface_inter", "7")
 class ArcFaceInter(Margin):
     """cos(theta + m), without ArcFace's fallback, and the loss b mean_j cos(W_y, W_j), j = y included.
 
@@ -25,14 +26,22 @@ class ArcFaceInter(Margin):
     """
 
     name = "arcface_inter"
-    uses = ("s", "m", "b")
-    example = MarginOptions(b=0.5)
+    OPTIONS = (
+        SCALE,
+        ANGLE,
+        Option(
+            "margin_b",
+            0.0,
+            "arcface_inter: weight of the centres' loss",
+            holds=lambda b: b > 0,
+            rule="the weight of the centres' loss must be above 0 (without it: arcface)",
+        ),
+    )
+    example: ClassVar = {"margin_b": 0.5}
 
-    def __init__(self, options: MarginOptions):
-        super().__init__(options)
-        require(0 <= options.m < math.pi, options, "m", "an angle in radians, 0 <= m < pi")
-        require(options.b > 0, options, "b", "the weight of the centres' loss must be above 0 (without it: arcface)")
-        self.centre_spread = options.b
+    @property
+    def centre_spread(self):
+        return self.options.margin_b
 
-    def target_logit(self, F, cos_B):
-        return turned(F, cos_B, 1.0, self.options.m)
+    def target_logit(self, targets):
+        return turned(targets.F, targets.cos_B, 1.0, self.options.margin_m)

@@ -7,13 +7,15 @@ the intra-loss of Deng et al., "ArcFace", arXiv:1801.07698, Eq. 5, as that file 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
-from . import heads
-from .combined import turned
-from .margin import Margin, MarginOptions, clip_cosine, require
+from ..options import Option
+from . import margins
+from .angle import ANGLE, turned
+from .margin import SCALE, Margin, OwnLoss, clip_cosine
 
 
-@heads.register("arcface_intra", "6")
+@margins.register("arcface_intra", "6")
 class ArcFaceIntra(Margin):
     """cos(theta + m), without ArcFace's fallback, and the loss b theta / pi.
 
@@ -24,18 +26,23 @@ class ArcFaceIntra(Margin):
     """
 
     name = "arcface_intra"
-    uses = ("s", "m", "b")
-    example = MarginOptions(b=0.5)
+    OPTIONS = (
+        SCALE,
+        ANGLE,
+        Option(
+            "margin_b",
+            0.0,
+            "arcface_intra: weight of the angle's loss",
+            holds=lambda b: b > 0,
+            rule="the weight of the angle's loss must be above 0 (without it: arcface)",
+        ),
+    )
+    example: ClassVar = {"margin_b": 0.5}
 
-    def __init__(self, options: MarginOptions):
-        super().__init__(options)
-        require(0 <= options.m < math.pi, options, "m", "an angle in radians, 0 <= m < pi")
-        require(options.b > 0, options, "b", "the weight of the angle's loss must be above 0 (without it: arcface)")
+    def target_logit(self, targets):
+        return turned(targets.F, targets.cos_B, 1.0, self.options.margin_m)
 
-    def target_logit(self, F, cos_B):
-        return turned(F, cos_B, 1.0, self.options.m)
-
-    def own_loss(self, F, cos_B):
-        cos_B, sin_B = clip_cosine(F, cos_B)
-        weight = self.options.b / math.pi
-        return weight * F.arccos(cos_B), -weight / sin_B
+    def own_loss(self, targets):
+        cos_B, sin_B = clip_cosine(targets.F, targets.cos_B)
+        weight = self.options.margin_b / math.pi
+        return OwnLoss(weight * targets.F.arccos(cos_B), -weight / sin_B)

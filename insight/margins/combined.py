@@ -6,13 +6,13 @@ train_softmax.py of deepinsight/insightface@4bc81321, which ignores a negative m
 
 from __future__ import annotations
 
-import math
+from ..options import Option
+from . import margins
+from .angle import ANGLE, turned
+from .margin import SCALE, Margin, TargetLogit
 
-from . import heads
-from .margin import Margin, MarginOptions, clip_cosine, require
 
-
-@heads.register("combined", "5")
+@margins.register("combined", "5")
 class Combined(Margin):
     """cos(a theta + m) - b, by the arc cosine, without ArcFace's fallback.
 
@@ -25,24 +25,29 @@ class Combined(Margin):
     """
 
     name = "combined"
-    uses = ("s", "a", "m", "b")
+    OPTIONS = (
+        SCALE,
+        Option(
+            "margin_a",
+            1.0,
+            "combined: factor of the angle",
+            holds=lambda a: a > 0,
+            rule="the factor of the angle must be above 0 (1 leaves it)",
+        ),
+        ANGLE,
+        Option(
+            "margin_b",
+            0.0,
+            "combined: taken off the cosine",
+            holds=lambda b: b >= 0,
+            rule="what is taken off the cosine must be 0 or more",
+        ),
+    )
 
-    def __init__(self, options: MarginOptions):
-        super().__init__(options)
-        require(options.a > 0, options, "a", "the factor of the angle must be above 0 (1 leaves it)")
-        require(0 <= options.m < math.pi, options, "m", "an angle in radians, 0 <= m < pi")
-        require(options.b >= 0, options, "b", "what is taken off the cosine must be 0 or more")
-
-    def target_logit(self, F, cos_B):
-        a, m, b = self.options.a, self.options.m, self.options.b
+    def target_logit(self, targets):
+        F, options = targets.F, self.options
+        a, m, b = options.margin_a, options.margin_m, options.margin_b
         if a == 1 and m == 0:
-            return cos_B - b, F.ones_like(cos_B)
-        new_B, slope_B = turned(F, cos_B, a, m)
-        return new_B - b, slope_B
-
-
-def turned(F, cos_B, a: float, m: float):
-    """cos(a theta + m) and its derivative by cos(theta)."""
-    cos_B, sin_B = clip_cosine(F, cos_B)
-    angle_B = a * F.arccos(cos_B) + m
-    return F.cos(angle_B), a * F.sin(angle_B) / sin_B
+            return TargetLogit(targets.cos_B - b, F.ones_like(targets.cos_B))
+        new_B, slope_B, _ = turned(F, targets.cos_B, a, m)
+        return TargetLogit(new_B - b, slope_B)

@@ -7,11 +7,12 @@ deepinsight/insightface@4bc81321.
 
 from __future__ import annotations
 
-from . import heads
-from .margin import Margin, MarginOptions, require
+from ..options import Option
+from . import margins
+from .margin import SCALE, Margin, TargetLogit
 
 
-@heads.register("cosface", "amsoftmax", "2")
+@margins.register("cosface", "amsoftmax", "2")
 class CosFace(Margin):
     """cos(theta) - m.
 
@@ -22,10 +23,16 @@ class CosFace(Margin):
     """
 
     name = "cosface"
+    OPTIONS = (
+        SCALE,
+        Option(
+            "margin_m",
+            0.5,
+            "cosface: taken off the target's cosine",
+            holds=lambda m: m > 0,
+            rule="CosFace takes a cosine above 0, such as 0.35",
+        ),
+    )
 
-    def __init__(self, options: MarginOptions):
-        super().__init__(options)
-        require(options.m > 0, options, "m", "CosFace takes a cosine above 0, such as 0.35")
-
-    def target_logit(self, F, cos_B):
-        return cos_B - self.options.m, F.ones_like(cos_B)
+    def target_logit(self, targets):
+        return TargetLogit(targets.cos_B - self.options.margin_m, targets.F.ones_like(targets.cos_B))

@@ -1,140 +1,169 @@
-"""What a margin is: a change to the target cosine, and to nothing else.
+"""What a margin is: a change to the logit of the own class, and what may go with it.
 
-A margin sees the (B,) cosines between embeddings and their own class centres, never the
-(B, C) logits and never the weights. So it costs nothing beside the matrix product, and it
-works the same whether the classes are whole, sharded or sampled. What a head wants beyond
-that, it says by its attributes, and the classifier supplies it.
+A margin sees :class:`~insight.margins.targets.Targets`, (B,) samples with their own classes, never the (B, C) logits
+as a whole and never the weights. So it costs nothing beside the matrix product, and it works the same whether the
+classes are whole, sharded or sampled.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
-from ..errors import InsightError
+import numpy as np
+
+from ..options import Option, settle, shown
+from .targets import Targets
 
 SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: below that angle float32 cosines carry no angle any more
+SCALE = Option("margin_s", 64.0, "scale of the cosine logits", holds=lambda s: s > 0, rule="the scale must be above 0")
 
 
-@dataclass(frozen=True)
-class MarginOptions:
-    """The command line's margin flags, under InsightFace's names and with its defaults.
+class TargetLogit(NamedTuple):
+    """The logit that replaces the own class's, in units of the scale: the logit is scale times ``new_B``.
 
-    A head refuses a value that it would ignore (see :attr:`Margin.uses`).
-
-    Attributes
-    ----------
-    s : float
-        Scale of the cosine logits (``--margin-s``), above 0.
-    m : float
-        Margin (``--margin-m``): radians for ArcFace and its relatives, a cosine for CosFace.
-    easy_margin : bool
-        ArcFace: apply the margin only where the target cosine is positive.
-    a : float
-        Combined margin: factor of the angle (``--margin-a``).
-    b : float
-        Combined margin: taken off the cosine; types 6 and 7: weight of the second loss (``--margin-b``).
-    margin : int
-        SphereFace: factor of the angle.
-    beta, beta_min, beta_freeze, gamma, power
-        SphereFace: weight of the plain cosine, and how it falls with the steps.
+    The scale is :attr:`Margin.scale`, or the embedding's length where ``unit_embedding`` is False. Its own dependence
+    on the length is accounted for by the classifier.
     """
 
-    s: float = 64.0
-    m: float = 0.5
-    easy_margin: bool = False
-    a: float = 1.0
-    b: float = 0.0
-    margin: int = 4
-    beta: float = 1000.0
-    beta_min: float = 5.0
-    beta_freeze: int = 0
-    gamma: float = 0.12
-    power: float = 1.0
-
-    def __post_init__(self):
-        if not self.s > 0:
-            raise InsightError(f"--margin-s {self.s:g}: the scale must be above 0")
+    new_B: Any
+    slope_B: Any  # d new / d cos, finite everywhere
+    length_slope_B: Any = None  # d new / d length; None: 0
 
 
-def flag(field: str) -> str:
-    """The command line's name of a field of :class:`MarginOptions`."""
-    return f"--margin-{field}" if field in ("s", "m", "a", "b") else "--" + field.replace("_", "-")
+class OwnLoss(NamedTuple):
+    """A second loss on the targets, added to the cross entropy."""
+
+    loss_B: Any
+    slope_B: Any  # d loss / d cos
+    length_slope_B: Any = None  # d loss / d length; None: 0
 
 
 class Margin:
-    """Base of the heads. Subclasses define :meth:`target_logit`.
+    """Base of the margins. Subclasses define :meth:`target_logit`, and declare their options.
+
+    Parameters
+    ----------
+    **values
+        Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
 
     Attributes
     ----------
     name : str
-        The head's registered name.
-    uses : tuple of str
-        The fields of :class:`MarginOptions` that act.
-    example : MarginOptions
-        Options that the head takes, for tests over all heads.
+        The registered name.
+    OPTIONS : tuple of Option
+        All that act.
+    options : SimpleNamespace
+        Each option's value.
     cosine : bool
         True: weight rows are L2-normalised and there is no bias. False: plain inner products.
     unit_embedding : bool
-        True: the embedding is L2-normalised too, and the logits are ``s`` times the cosine.
+        True: the embedding is L2-normalised too, and the logits are :attr:`scale` times the cosine.
         False: they are the embedding's own length times the cosine.
     centre_spread : float
         Weight of a loss that the classifier adds to each sample: the mean cosine between the own class's
         centre and every class's, itself included.
+    modulates : bool
+        True: :meth:`others` changes the logits of the other classes.
+    lr_steps : tuple of int
+        Steps at which the rate falls by default, at a batch of 512.
+    example : dict
+        Options that the margin takes, for tests over all margins.
 
     Raises
     ------
     InsightError
-        An option that does nothing here differs from its default.
+        An option that does nothing here, or a value that it does not take.
     """
 
-    name = ""
-    uses: tuple = ("s", "m")
-    example = MarginOptions()
-    cosine = True
-    unit_embedding = True
-    centre_spread = 0.0
+    name: ClassVar[str] = ""
+    OPTIONS: ClassVar[Tuple[Option, ...]] = (SCALE,)
+    cosine: ClassVar[bool] = True
+    unit_embedding: ClassVar[bool] = True
+    centre_spread: float = 0.0
+    modulates: ClassVar[bool] = False
+    lr_steps: ClassVar[Tuple[int, ...]] = (100_000, 140_000, 160_000)
+    example: ClassVar[Dict[str, Any]] = {}
 
-    def __init__(self, options: MarginOptions):
-        self.options = options
-        for field in dataclasses.fields(options):
-            value = getattr(options, field.name)
-            if field.name not in self.uses and value != field.default:
-                used = ", ".join(map(flag, self.uses)) or "no margin option"
-                raise InsightError(
-                    f"{flag(field.name)} {value:g}: does nothing with --loss-type {self.name}, which uses {used}; "
-                    "leave it out or choose another loss type"
-                )
+    def __init__(self, **values):
+        self.options = SimpleNamespace(**settle(self.OPTIONS, values, f"--loss-type {self.name}"))
+
+    @property
+    def scale(self) -> float:
+        """s, the logit over the cosine, of a margin with ``unit_embedding``."""
+        return self.options.margin_s
+
+    @property
+    def lr_delay(self) -> int:
+        """Steps by which all falls of the rate are moved back."""
+        return 0
 
     def describe(self) -> str:
         """For the log: ``arcface s=64 m=0.5``; switches that are off are left out."""
-        values = {field: getattr(self.options, field) for field in self.uses}
-        parts = [key if value is True else f"{key}={value:g}" for key, value in values.items() if value is not False]
-        return " ".join([self.name, *parts])
+        parts = [self.name]
+        for option in self.OPTIONS:
+            key, value = _short(option.name), getattr(self.options, option.name)
+            if option.choices == (0, 1):
+                parts += [key] * bool(value)
+            else:
+                parts.append(f"{key}={shown(value)}")
+        return " ".join(parts)
 
-    def at_step(self, step: int) -> None:
-        """Called before each step (0-based, counted over the whole run) by heads that anneal."""
-
-    def target_logit(self, F, cos_B):
-        """New target cosine and its derivative.
-
-        Parameters
-        ----------
-        F : module
-            ``mx.nd`` or ``mx.sym``.
-        cos_B : (B,) array
-            Cosine to the own class, in -1..1 up to rounding.
+    def target_logit(self, targets: Targets) -> TargetLogit:
+        """The new logit of the own class, and its slopes.
 
         Returns
         -------
-        (new_B, slope_B)
-            The cosine that replaces it, and d new / d cos, finite everywhere.
+        TargetLogit
+            (B,) arrays, finite for every cosine, rounding beyond -1..1 included.
         """
         raise NotImplementedError
 
-    def own_loss(self, F, cos_B):
-        """A second loss on the target cosine, added to the cross entropy: (loss_B, d loss / d cos), or None."""
+    def own_loss(self, targets: Targets) -> Optional[OwnLoss]:
+        """A second loss on the targets, or None."""
         return None
+
+    def others(self, cos_BK, targets: Targets, new_B) -> Tuple[Any, Any]:
+        """With ``modulates``: the logits that replace those of other classes, for a block of K classes.
+
+        Called twice a step for each block, so that no array of the logits' size is needed beside the logits.
+
+        Parameters
+        ----------
+        cos_BK : (B, K) array
+            Cosines to the classes of the block, within -1..1. Entries of the own class are ignored afterwards.
+        targets : Targets
+        new_B : (B,) array
+            Of :meth:`target_logit`.
+
+        Returns
+        -------
+        (new_BK, slope_BK)
+            In units of the scale, and d new / d cos. They depend on the targets, but no gradient goes that way.
+        """
+        raise NotImplementedError
+
+    def initial_state(self) -> Dict[str, np.ndarray]:
+        """float32 arrays that the margin keeps between steps, with their first values; empty: none.
+
+        They are saved and restored with the run's state.
+        """
+        return {}
+
+    def update(self, targets: Targets) -> Dict[str, Any]:
+        """The state after seeing a batch; called in each step before :meth:`target_logit` by margins with a state.
+
+        Parameters
+        ----------
+        targets : Targets
+            Those of all devices, with the state of the step before.
+
+        Returns
+        -------
+        dict of str to array
+            The same names and shapes as :meth:`initial_state`.
+        """
+        return {}
 
 
 def clip_cosine(F, cos_B):
@@ -143,7 +172,6 @@ def clip_cosine(F, cos_B):
     return cos_B, F.sqrt(F.maximum(1.0 - cos_B * cos_B, SIN_SQUARED_FLOOR))
 
 
-def require(holds: bool, options: MarginOptions, field: str, rule: str) -> None:
-    """Refuse an option's value by the one grammar of messages."""
-    if not holds:
-        raise InsightError(f"{flag(field)} {getattr(options, field):g}: {rule}")
+def _short(name: str) -> str:
+    """``margin_m`` -> ``m``, as descriptions have it."""
+    return name[len("margin_") :] if name.startswith("margin_") else name

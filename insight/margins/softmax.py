@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from . import heads
-from .margin import Margin
+from . import margins
+from .margin import Margin, TargetLogit
 
 
-@heads.register("softmax", "0")
+@margins.register("softmax", "0")
 class Softmax(Margin):
     """No margin: the target logit stays as it is."""
 
     name = "softmax"
-    uses = ()
+    OPTIONS = ()
     cosine = False
     unit_embedding = False
+    lr_steps = (40_000, 60_000, 80_000)
 
-    def target_logit(self, F, cos_B):
-        return cos_B, F.ones_like(cos_B)
+    def target_logit(self, targets):
+        return TargetLogit(targets.cos_B, targets.F.ones_like(targets.cos_B))

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import math
 
-from . import heads
-from .margin import Margin, MarginOptions, require
+from ..errors import InsightError
+from ..options import Option
+from . import margins
+from .margin import Margin, TargetLogit
 
 
-@heads.register("sphereface", "asoftmax", "1")
+def _weight(name: str, default, text: str) -> Option:
+    return Option(name, default, text, holds=lambda value: value >= 0, rule="must be 0 or more")
+
+
+@margins.register("sphereface", "asoftmax", "1")
 class SphereFace(Margin):
     """(psi(theta) + beta cos(theta)) / (1 + beta), times the embedding's own length.
 
@@ -27,18 +33,33 @@ class SphereFace(Margin):
     """
 
     name = "sphereface"
-    uses = ("margin", "beta", "beta_min", "beta_freeze", "gamma", "power")
+    OPTIONS = (
+        Option(
+            "margin",
+            4,
+            "sphereface: factor of the angle, a whole number",
+            holds=lambda margin: margin >= 1 and margin == int(margin),
+            rule="SphereFace takes a whole number, 1 or more",
+        ),
+        _weight("beta", 1000.0, "sphereface: weight of the plain logit at the start"),
+        _weight("beta_min", 5.0, "sphereface: its least weight"),
+        _weight("beta_freeze", 0, "sphereface: steps before the weight falls"),
+        _weight("gamma", 0.12, "sphereface: how fast it falls"),
+        _weight("power", 1.0, "sphereface: exponent of its fall"),
+    )
     unit_embedding = False
 
-    def __init__(self, options: MarginOptions):
-        super().__init__(options)
-        whole = options.margin >= 1 and options.margin == int(options.margin)
-        require(whole, options, "margin", "SphereFace takes a whole number, 1 or more")
-        for field in ("beta", "beta_min", "beta_freeze", "gamma", "power"):
-            require(getattr(options, field) >= 0, options, field, "must be 0 or more")
-        rule = f"beta falls from --beta {options.beta:g} and can't end above it; lower --beta-min"
-        require(options.beta_min <= options.beta, options, "beta_min", rule)
-        self.beta = self.beta_at(0)
+    def __init__(self, **given):
+        super().__init__(**given)
+        least, start = self.options.beta_min, self.options.beta
+        if least > start:
+            raise InsightError(
+                f"--beta-min {least:g}: beta falls from --beta {start:g} and can't end above it; lower --beta-min"
+            )
+
+    @property
+    def lr_delay(self):
+        return self.options.beta_freeze
 
     def beta_at(self, step: int) -> float:
         """The weight of the plain cosine in step ``step``, 0-based; a function of nothing else."""
@@ -46,12 +67,9 @@ class SphereFace(Margin):
         falling = max(0, step - o.beta_freeze)
         return max(o.beta_min, o.beta * (1 + o.gamma * falling) ** -o.power)
 
-    def at_step(self, step: int) -> None:
-        self.beta = self.beta_at(step)
-
-    def target_logit(self, F, cos_B):
-        margin = int(self.options.margin)
-        cos_B = F.clip(cos_B, -1.0, 1.0)
+    def target_logit(self, targets):
+        F, margin, beta = targets.F, int(self.options.margin), self.beta_at(targets.step)
+        cos_B = F.clip(targets.cos_B, -1.0, 1.0)
         ones_B = F.ones_like(cos_B)
         first_B, before_B = cos_B, ones_B  # T_n, T_n-1: cosines of n theta
         second_B, earlier_B = ones_B, F.zeros_like(cos_B)  # U_n-1, U_n-2: T_n' = n U_n-1
@@ -62,6 +80,6 @@ class SphereFace(Margin):
         for turn in range(1, margin):
             k_B = k_B + (cos_B < math.cos(turn * math.pi / margin))
         sign_B = F.cos(math.pi * k_B)
-        share = 1 / (1 + self.beta)
-        new_B = share * (sign_B * first_B - 2 * k_B + self.beta * cos_B)
-        return new_B, share * (margin * sign_B * second_B + self.beta)
+        share = 1 / (1 + beta)
+        new_B = share * (sign_B * first_B - 2 * k_B + beta * cos_B)
+        return TargetLogit(new_B, share * (margin * sign_B * second_B + beta))

@@ -8,15 +8,17 @@ so that checkpoints move both ways by name.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import TYPE_CHECKING, Type
+from typing import TYPE_CHECKING, Iterable, Tuple, Type
 
-from ..registry import Registry
+from ..options import Option
+from ..registry import Registry, declared_options
 
 if TYPE_CHECKING:
     from .network import Network
 
-networks = Registry("network", __name__)
+networks = Registry("network", __name__, "insight.networks")
 
 
 def family(name: str) -> Type[Network]:
@@ -37,6 +39,21 @@ def family(name: str) -> Type[Network]:
 
         return gluoncv.family(str(name)[len("gluoncv:") :])
     return networks.get(name)
+
+
+def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
+    """What the families declare, for a command's flags; each default is None, the network's own.
+
+    Parameters
+    ----------
+    taken : iterable of str
+        As in :func:`insight.registry.declared_options`.
+    """
+    own = "; the network's own where missing"
+    return tuple(
+        option if option.default is False else dataclasses.replace(option, help=option.help + own)
+        for option in declared_options(networks, taken=taken, defaults=False)
+    )
 
 
 def create(name: str, embedding_size: int = 0, **options) -> Network:

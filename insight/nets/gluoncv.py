@@ -30,7 +30,7 @@ class GluonCV(Network):
     Its own activations are left as they are: ``prelu`` is about those of the output.
     """
 
-    OPTIONS: ClassVar = {"version_output": outputs.OUTPUTS}
+    OPTIONS: ClassVar = (outputs.output_option(),)
     REFUSED = outputs.REFUSED
     STAGES = (("output", "conv_6dw|pre_fc1|fc1|bn1$|bn6|bnf|convf|convx|relu1$|reluf|pool1$"),)
     backbone: ClassVar[str]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ..options import Option
 from . import networks, outputs
 from .layers import Convolution, Identity, Style
 from .lresnet_units import Unit, UnitSpec
@@ -62,14 +63,19 @@ class LResNet(Network):
         1 or 0, at the depths where the two trees differ (``BOTTLENECK``).
     """
 
-    OPTIONS: ClassVar = {
-        "version_input": (1, 0, 2),
-        "version_output": outputs.OUTPUTS,
-        "version_unit": (3, 1, 2),
-        "version_act": ("prelu", "relu"),
-        "version_se": (0, 1),
-        "bottleneck": (0,),
-    }
+    OPTIONS: ClassVar = (
+        Option(
+            "version_input",
+            1,
+            "LResNet's first layers: 1 3x3, 0 7x7 of stride 2, 2 batch norm of the pixels",
+            int,
+            (1, 0, 2),
+        ),
+        outputs.output_option(),
+        Option("version_unit", 3, "LResNet's unit: 1, 2 or 3", int, (3, 1, 2)),
+        Option("version_act", "prelu", "LResNet's activation: prelu or relu", str, ("prelu", "relu")),
+        Option("version_se", 0, "LResNet: 1 puts squeeze and excitation into each unit", int, (0, 1)),
+    )
     REFUSED: ClassVar = {**outputs.REFUSED, ("version_unit", 4): "InsightFace names it and defines it nowhere"}
     xavier: ClassVar = {"rnd_type": "gaussian", "factor_type": "out", "magnitude": 2}
     STAGES = (
@@ -122,7 +128,12 @@ class LResNet(Network):
         return self.output(forward_through((*rest, *self.units), x))
 
 
+def _bottleneck(known: bool) -> Option:
+    text = "LResNet, at the depths where InsightFace's trees differ: 1 or 0"
+    return Option("bottleneck", int(known), text, int, (1, 0) if known else (0,))
+
+
 for _depth in UNITS:
-    _options = {**LResNet.OPTIONS, "bottleneck": (1, 0) if _depth in BOTTLENECK else (0,)}
+    _options = (*LResNet.OPTIONS, _bottleneck(_depth in BOTTLENECK))
     _family = type(f"LResNet{_depth}", (LResNet,), {"depth": _depth, "OPTIONS": _options, "__module__": __name__})
     networks.register(f"r{_depth}")(_family)

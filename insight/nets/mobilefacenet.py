@@ -12,7 +12,7 @@ from typing import ClassVar, Tuple
 from . import networks
 from .layers import ConvUnit, HybridBlock, Style, forward_all
 from .network import Network, chain, halved, normalise_pixels
-from .outputs import OUTPUTS, REFUSED, WIDTH, Output
+from .outputs import REFUSED, WIDTH, Output, output_option
 from .prelu import FORMS, TWO_BATCHNORMS
 
 
@@ -41,7 +41,7 @@ class MobileFaceNet(Network):
     (At 9fc3cc9c ``--version-output`` is E where missing; a checkpoint of either is loaded by naming it.)
     """
 
-    OPTIONS: ClassVar = {"version_output": ("GDC", *(name for name in OUTPUTS if name != "GDC"))}
+    OPTIONS: ClassVar = (output_option("GDC"),)
     REFUSED = REFUSED
     PRELU_FORMS = FORMS
     # The order of the forms is the same with AVX2 alone and with AVX-512: benchmarks/train_step.py --forms.

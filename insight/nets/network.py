@@ -7,6 +7,7 @@ from typing import ClassVar, Dict, Tuple
 
 from .._mxnet import mx
 from ..errors import InsightError
+from ..options import Option, settle
 from .layers import STEP_ONLY, HybridBlock
 
 PIXEL_MEAN = 127.5
@@ -32,8 +33,8 @@ class Network(HybridBlock):
 
     Attributes
     ----------
-    OPTIONS : dict
-        Each option of the family and the values that it takes, the default first.
+    OPTIONS : tuple of Option
+        What the family declares; each becomes a flag of ``train-softmax`` and ``networks``.
     REFUSED : dict
         (option, value) that InsightFace's command line took, and why the family does not.
     PRELU_FORMS : tuple
@@ -48,7 +49,7 @@ class Network(HybridBlock):
         An option or a value is not of the family.
     """
 
-    OPTIONS: ClassVar[Dict[str, tuple]] = {}
+    OPTIONS: ClassVar[Tuple[Option, ...]] = ()
     REFUSED: ClassVar[Dict[tuple, str]] = {}
     PRELU_FORMS: ClassVar[Tuple[str, ...]] = ("plain", "relus")
     fastest_prelu: ClassVar[str] = "relus"
@@ -73,22 +74,7 @@ class Network(HybridBlock):
         self.prelu = prelu
         self.image_size = tuple(image_size)
         self.momentum = batchnorm_momentum
-        self.options = self._checked(options)
-
-    def _checked(self, options: dict) -> dict:
-        """Every option of the family with its value."""
-        family = type(self).__name__
-        given = {name: value for name, value in options.items() if value is not None}
-        for name, value in given.items():
-            flag = f"--{name.replace('_', '-')}"
-            if name not in self.OPTIONS:
-                takes = ", ".join(f"--{known.replace('_', '-')}" for known in self.OPTIONS) or "none"
-                raise InsightError(f"{flag} {value}: {family} has no such option; its options: {takes}")
-            if value not in self.OPTIONS[name]:
-                why = self.REFUSED.get((name, value))
-                takes = ", ".join(map(str, self.OPTIONS[name]))
-                raise InsightError(f"{flag} {value}: {why or 'is not known'}; {family} takes {takes}")
-        return {name: given.get(name, values[0]) for name, values in self.OPTIONS.items()}
+        self.options = settle(self.OPTIONS, options, family, self.REFUSED)
 
     def plain(self) -> Network:
         """The same network with the stock operators, for its graph; it owns no arrays until initialised."""

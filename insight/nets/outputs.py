@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import Tuple
 
 from ..errors import InsightError
+from ..options import Option
 from .layers import Convolution, ConvUnit, Dense, Dropout, Flatten, GlobalPool, HybridBlock, Identity, PReLU, Style
 from .network import chain, forward_through, halved
 
@@ -33,6 +34,12 @@ REFUSED = {
 DROPOUT, POOLED_DROPOUT = 0.4, 0.2
 GLOBAL_KERNEL = 7  # of GDC
 WIDTH = 512  # channels of GDC, SFC and GNAP inside, whatever comes in
+
+
+def output_option(default: str = "E") -> Option:
+    """``--version-output`` of a family."""
+    text = "the layers between features and embedding: E, F, GDC, GAP, …"
+    return Option("version_output", default, text, choices=(default, *(name for name in OUTPUTS if name != default)))
 
 
 class Output(HybridBlock):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Dict, List, NamedTuple, Tuple
 
 from . import create, networks, symbol
@@ -102,7 +103,13 @@ def summarize(name: str, embedding_size: int = 0, **options) -> Summary:
 
 def overview() -> List[Summary]:
     """Every registered network with its own options, by family and depth."""
-    return [summarize(name) for name in sorted(networks, key=lambda name: (name[0], int(name[1:])))]
+    names = [name for name, _ in networks.components()]
+    return [summarize(name) for name in sorted(names, key=_by_family_and_depth)]
+
+
+def _by_family_and_depth(name: str) -> list:
+    """Sorts r18, r100 and mbv3: numbers in a name count as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _latest(totals: dict, titles: List[str]) -> str:

@@ -21,7 +21,7 @@ EPSILON = 1e-10  # L2Normalization's, inside the root: a row of zeros stays one,
 def inverse_norms(rows_NE):
     """(N,) 1 / sqrt(sum of squares + 1e-10) of each row."""
     scratch, sums = _Scratch(rows_NE, min(BLOCK, rows_NE.shape[0]) * rows_NE.shape[1]), []
-    for begin, end in _blocks(rows_NE.shape[0]):
+    for begin, end in blocks(rows_NE.shape[0]):
         block_KE = rows_NE[begin:end]
         sums.append(_sums(nd.square(block_KE, out=scratch.shaped(block_KE.shape))))
     return nd.rsqrt(nd.concat(*sums, dim=0).reshape((-1,)) + EPSILON)
@@ -57,7 +57,7 @@ def backward(gradient_BC, x_BE, weight_CE, weight_grad_CE, bias_grad_C=None, inv
     widest = min(BLOCK, classes)
     total_BE, part_BE = nd.zeros(x_BE.shape, ctx=x_BE.context), nd.empty(x_BE.shape, ctx=x_BE.context)
     columns, products = _Scratch(x_BE, count * widest), _Scratch(x_BE, widest * size)
-    for begin, end in _blocks(classes):
+    for begin, end in blocks(classes):
         gradient_BK = columns.shaped((count, end - begin))
         nd.slice_axis(gradient_BC, axis=1, begin=begin, end=end, out=gradient_BK[: gradient_BC.shape[0]])
         if rows_RC is not None:
@@ -116,5 +116,6 @@ def _sums(rows_NE):
     return nd.FullyConnected(rows_NE, ones_1E, no_bias=True, num_hidden=1)
 
 
-def _blocks(count: int):
+def blocks(count: int):
+    """(begin, end) of the blocks of so many classes."""
     return ((begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))

@@ -12,7 +12,7 @@ from .. import __version__
 from ..engines.engine import Engine
 from ..errors import InsightError
 from ..files import atomic
-from ..runs.trainlog import read_logs
+from ..runs.logfiles import read_logs
 from ..verify.figures import figures
 from ..verify.verification import EvalSet, verify
 from . import origin, render
@@ -98,7 +98,7 @@ def write_report(
     ------
     InsightError
         As :func:`check_outputs`, :func:`insight.verify.verification.verify`, and
-        :func:`insight.runs.trainlog.read_logs` raise it; or the model's lineage is damaged.
+        :func:`insight.runs.logfiles.read_logs` raise it; or the model's lineage is damaged.
     """
     settings = settings or ReportSettings()
     check_outputs(output, card, overwrite, settings.hardest)

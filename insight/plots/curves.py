@@ -1,61 +1,78 @@
-"""Curves of training runs side by side, one panel a figure."""
+"""Curves of training runs side by side, in one panel for each figure."""
 
 from __future__ import annotations
 
-from typing import Callable, List, NamedTuple, Sequence
+from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from ..runs.trainlog import Curve, TrainLog
+from ..errors import InsightError
+from ..runs.stepfigures import CLASSIFICATION
+from ..runs.trainlog import Curve, TrainLog, figure_names
 from .picture import save
 
-MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of as many parts, which keeps an SVG small
-_LABELLED_RUNS = 8  # more make the legend of a panel larger than its curves
+MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of as many parts, to keep an SVG small
+_LABELLED_RUNS = 8  # with more, the legend of a panel is larger than its curves
+_ACCURACY = ("acc", "acc_free")
+_RATE = ("lr",)
 
 
 class Panel(NamedTuple):
-    """One figure over the steps: its name, and the curves of a run (the second, if any, is dashed)."""
+    """A figure over the steps: its title, and the names of its curves (the second is dashed) or its target."""
 
     title: str
-    curves: Callable[[TrainLog], List[Curve]]
+    names: Tuple[str, ...] = ()
     target: str = ""
+
+    def curves(self, run: TrainLog) -> List[Curve]:
+        """The curves of a run, empty ones if it has none of that name."""
+        if self.target:
+            return [run.targets[self.target].accuracy] if self.target in run.targets else []
+        return [run.curves.get(name, Curve()) for name in self.names]
 
 
 def panels(runs: Sequence[TrainLog]) -> List[Panel]:
-    """The panels that the runs have something for: loss, training accuracy, learning rate, a panel a target."""
+    """The panels for which the runs have curves.
 
-    def named(*names: str) -> Callable[[TrainLog], List[Curve]]:
-        return lambda run: [run.curves.get(name, Curve()) for name in names]
-
-    def accuracy(target: str) -> Callable[[TrainLog], List[Curve]]:
-        return lambda run: [run.targets[target].accuracy] if target in run.targets else []
-
-    fixed = [
-        Panel("training loss", named("loss")),
-        Panel("training accuracy", named("acc", "acc_free")),
-        Panel("learning rate", named("lr")),
-    ]
+    Loss, training accuracy, other figures of the objective, learning rate, then a panel for each target.
+    """
+    others = [name for name in figure_names(runs) if name not in CLASSIFICATION]
     targets = dict.fromkeys(target for run in runs for target in run.targets)
-    every = [*fixed, *(Panel(f"verification accuracy: {t}", accuracy(t), t) for t in targets)]
-    return [panel for panel in every if any(len(curve) for run in runs for curve in panel.curves(run))]
+    candidates = [
+        Panel("training loss", ("loss",)),
+        Panel("training accuracy", _ACCURACY),
+        *(Panel(f"training {name}", (name,)) for name in others),
+        Panel("learning rate", _RATE),
+        *(Panel(f"verification accuracy: {target}", target=target) for target in targets),
+    ]
+    return [panel for panel in candidates if any(len(curve) for run in runs for curve in panel.curves(run))]
 
 
 def draw(runs: Sequence[TrainLog], path) -> None:
-    """Draw all runs into one picture; the suffix, .png or .svg, says the format."""
+    """Draw all runs into one picture; the suffix, .png or .svg, decides its format.
+
+    Raises
+    ------
+    InsightError
+        The logs have nothing to draw.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     wanted = panels(runs)
+    if not wanted:
+        names = ", ".join(run.label for run in runs)
+        raise InsightError(f"{names}: nothing to draw; want a log with figures, learning rates or verifications")
     columns = 1 if len(wanted) == 1 else 2 if len(wanted) <= 4 else 3
     rows = -(-len(wanted) // columns)
     style = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
     with rc_context(style):
         figure = Figure(figsize=(1.2 + 4.6 * columns, 0.5 + 3.1 * rows), layout="constrained")
-        every_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
         colours = run_colours(len(runs))
-        for axes, panel in zip(every_axes, wanted):
+        for axes, panel in zip(all_axes, wanted):
             draw_panel(axes, panel, runs, colours)
-        for axes in every_axes[len(wanted) :]:
+        for axes in all_axes[len(wanted) :]:
             axes.set_visible(False)
         _name_runs(figure, runs, colours)
         save(figure, path, dpi=130)
@@ -78,7 +95,7 @@ def _name_runs(figure, runs: Sequence[TrainLog], colours: list) -> None:
     columns = max(1, min(len(runs), 110 // (widest + 6)))
     numbers = [str(number) for number in range(len(runs))]
     legend = figure.legend(handles, numbers, loc="outside upper center", ncols=columns, frameon=False)
-    for text, run in zip(legend.get_texts(), runs):  # put in afterwards: a legend leaves out a name like _a.log
+    for text, run in zip(legend.get_texts(), runs):  # set afterwards: a legend ignores a label like _a.log
         text.set_parse_math(False)
         text.set_text(run.label)
 
@@ -103,9 +120,9 @@ def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> N
             _mark_best(axes, run, panel.target, colour)
     if panel.target:
         _name_best(axes, runs, panel.target)
-    elif panel.title == "learning rate":
+    elif panel.names == _RATE:
         _scale_rate(axes, runs)
-    elif panel.title == "training accuracy" and any("acc_free" in run.curves for run in runs):
+    elif panel.names == _ACCURACY and any("acc_free" in run.curves for run in runs):
         _name_margins(axes)
 
 
@@ -129,7 +146,7 @@ def _mark_best(axes, run: TrainLog, target: str, colour) -> None:
 
 
 def _name_best(axes, runs: Sequence[TrainLog], target: str) -> None:
-    """The circles' figures, in the order and the colours of the runs."""
+    """A legend with the accuracy of each circle, in the order and the colours of the runs."""
     bests = [run.best_of(target) for run in runs if target in run.targets]
     if len(bests) > _LABELLED_RUNS:
         return
@@ -146,9 +163,9 @@ def _name_margins(axes) -> None:
 
 
 def _scale_rate(axes, runs: Sequence[TrainLog]) -> None:
-    """A logarithmic axis where the rate falls in steps of ten; a rate that ends at zero would pull it down for ever."""
-    every = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
-    if np.isfinite(every).all() and every.min() > 0 and 20 < every.max() / every.min() <= 1e5:
+    """A logarithmic axis if the rate falls in steps of ten; not for a rate that ends at zero."""
+    rates = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
+    if np.isfinite(rates).all() and rates.min() > 0 and 20 < rates.max() / rates.min() <= 1e5:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)

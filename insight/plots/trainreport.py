@@ -1,4 +1,4 @@
-"""What plot-log says of training runs: the best checkpoint of each, a CSV of every point, a picture."""
+"""The output of plot-log: the best checkpoint of each training run, a CSV of all points, a picture."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import math
 from typing import Iterable, List, Sequence
 
 from ..files import atomic
-from ..runs.trainlog import CURVES, Best, Target, TrainLog, read_logs
+from ..runs.logfiles import read_logs
+from ..runs.stepfigures import COLUMNS
+from ..runs.trainlog import BestStep, TargetCurves, TrainLog, figure_names
 from . import curves
 from .picture import require
 
 
 def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[TrainLog]:
-    """Read logs, draw them into one picture, write the CSV where one is asked for.
+    """Read logs, draw them into one picture, write a CSV if ``table`` is given.
 
     Raises
     ------
     InsightError
-        A file is no log, the picture's suffix is unknown, matplotlib is missing, or an output cannot be written or
-        would replace a log or the other one.
+        A file is not a log, the picture's suffix is unknown, matplotlib is missing, or an output cannot be written
+        or would replace a log or the other output.
     """
     paths = list(paths)
     require(picture)
@@ -34,23 +36,24 @@ def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[Train
 
 
 def write_csv(runs: Sequence[TrainLog], path) -> None:
-    """A row for each run and step: ``run,step``, a column a curve, ``saved`` (number of the checkpoint).
+    """A row for each run and step: ``run,step``, a column for each curve, ``saved`` (number of the checkpoint).
 
-    A field is empty where the log has nothing for that step, and ``nan`` where it has no number.
+    A field is empty if the log has no value for that step, and ``nan`` if the value is not a number.
     """
-    names = [name for name in CURVES if any(name in run.curves for run in runs)]
+    names = [*figure_names(runs), *(name for name in COLUMNS if any(name in run.curves for run in runs))]
     targets = list(dict.fromkeys(target for run in runs for target in run.targets))
-    heading = ["run", "step", *names, *(f"{target} {field}" for target in targets for field in Target._fields), "saved"]
+    columns = [f"{target} {field}" for target in targets for field in TargetCurves._fields]
+    heading = ["run", "step", *names, *columns, "saved"]
     with atomic.write_beside(path, "w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(heading)
         for run in runs:
-            columns = dict(run.curves)
+            curves_by_column = dict(run.curves)
             for target, figures in run.targets.items():
-                columns.update({f"{target} {name}": curve for name, curve in zip(Target._fields, figures)})
-            columns["saved"] = run.saved
-            for step in sorted({step for curve in columns.values() for step in curve.steps}):
-                row = {name: _text(curve, step) for name, curve in columns.items()}
+                curves_by_column.update({f"{target} {name}": curve for name, curve in figures._asdict().items()})
+            curves_by_column["saved"] = run.saved
+            for step in sorted({step for curve in curves_by_column.values() for step in curve.steps}):
+                row = {name: _text(curve, step) for name, curve in curves_by_column.items()}
                 writer.writerow([run.label, step, *(row.get(name, "") for name in heading[2:])])
 
 
@@ -79,5 +82,5 @@ def summary(runs: Sequence[TrainLog]) -> str:
     return "\n".join(lines)
 
 
-def _number(best: Best) -> str:
+def _number(best: BestStep) -> str:
     return "no checkpoint in the log" if best.number is None else f"number {best.number}"

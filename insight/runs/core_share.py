@@ -1,53 +1,53 @@
-"""Whether a run gets the cores that it counts on, and what to do where it does not.
+"""The share of its cores that a run gets, and what to do if it is low.
 
-A step is thousands of small parallel regions, each as slow as its slowest thread: where another process holds one
-core, all threads wait for the one that was there, so training loses more than the other process takes.
+A step is thousands of small parallel regions, each as slow as its slowest thread: if another process uses one core, all
+threads wait for the one on that core, so training loses more than the other process takes.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Iterator, NamedTuple, Optional
+from typing import Dict, Iterator, NamedTuple, Optional
 
 from ..machine import usage
 from ..machine.cores import cpu_threads
 
 LOW = 0.8  # a lower share is logged
 TELLING_SECONDS = 1.0  # the counts of shorter windows are too coarse to name a cause
-OTHERS = 0.1  # of the cores that others take, or of the time that the limit stops us: a cause from there on
+OTHERS = 0.1  # of the cores, taken by others, or of the time, stopped by the limit: a cause from there on
 WAITING = 0.2  # of the time
 
 
-class Found(NamedTuple):
-    """What a window of time showed.
+class CoreShare(NamedTuple):
+    """The share of its cores that a process got in a window of time.
 
     Attributes
     ----------
     share : float, optional
-        Processor time as a share of wall time times threads; None where it is not measured.
+        Processor time as a share of wall time times threads; None if not measured.
     advice : str
-        What to do about a low share; empty where there is nothing to say.
+        What to do about a low share; empty if there is nothing to do.
     """
 
     share: Optional[float]
     advice: str
 
     @property
-    def text(self) -> str:
-        """For a log line: ``<tab>cpu=57%`` where the share is low, else nothing."""
-        return f"\tcpu={self.share:.0%}" if self.share is not None and self.share < LOW else ""
+    def low(self) -> Dict[str, float]:
+        """``{"cpu": share}`` if the share is low, else nothing: what a line for people shows."""
+        return {"cpu": self.share} if self.share is not None and self.share < LOW else {}
 
 
-NOTHING = Found(None, "")
+NOT_MEASURED = CoreShare(None, "")
 
 
 class Cores:
-    """Counts a process's share of its cores from where it was made or restarted.
+    """Counts a process's share of its cores since it was made or restarted.
 
     Parameters
     ----------
     threads : int
-        That compute; threads beyond the CPUs that the process may use have none to get. 0: nothing is counted.
+        Compute threads; those beyond the CPUs that the process may use do not count. 0: nothing is measured.
     workers : int
         Threads that decode images, for the advice.
     """
@@ -72,8 +72,8 @@ class Cores:
         finally:
             self._left_out += usage.read() - start
 
-    def measure(self, wait: float) -> Found:
-        """What the time since the start showed.
+    def measure(self, wait: float) -> CoreShare:
+        """The share since the start.
 
         Parameters
         ----------
@@ -81,11 +81,11 @@ class Cores:
             The share of it that training waited for data.
         """
         if not self._threads:
-            return NOTHING
+            return NOT_MEASURED
         used = usage.read() - self._start - self._left_out
         share = used.share(self._threads)
         known = share < LOW and used.wall >= TELLING_SECONDS
-        return Found(share, self._advice(used, share, wait) if known else "")
+        return CoreShare(share, self._advice(used, share, wait) if known else "")
 
     def _advice(self, used: usage.Usage, share: float, wait: float) -> str:
         whose = "its thread" if self._threads == 1 else f"its {self._threads} threads"
@@ -108,5 +108,5 @@ class Cores:
 
 
 def of_run(devices: list, workers: int) -> Cores:
-    """The count for a run on these devices; with GPUs there is none, since the processor is not what computes."""
+    """The count for a run on these devices; nothing is measured with GPUs, which compute in place of the processor."""
     return Cores(cpu_threads(None) if devices[0].device_type == "cpu" else 0, workers)

@@ -1,22 +1,22 @@
-"""What a run says: InsightFace's lines for people and their scripts, JSONL for programs, curves for TensorBoard."""
+"""What a run logs: InsightFace's lines for people and their scripts, JSONL for programs, scalars for TensorBoard."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Iterator, Optional
+from typing import IO, Dict, Iterator, List, Optional, Tuple
 
 from ..files import atomic
 from ..progress import Steps
-from .core_share import Cores, Found
-from .curves import Curves
+from .core_share import Cores, CoreShare
+from .insightface_lines import LR_LINE_EVERY, BatchLine, RateLine
+from .jsonl import DamagedRow, DamageRow, Row, StepRow, VerificationRow, format_row, log_path
+from .stepfigures import CLASSIFICATION, check_names, means
+from .tensorboard import EventFile
 
-LR_LINE_EVERY = 1000
-ADVICE_AFTER = 10.0  # seconds: where a run does not get its cores, its first log line may be minutes away
+ADVICE_AFTER = 10.0  # seconds: a run that does not get its cores may need minutes for its first log line
 DAMAGED_NAMED = 10  # records of a run
 TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
 
@@ -24,15 +24,14 @@ TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
 class Journal:
     """Log lines on the terminal, ``PREFIX-log.jsonl`` beside the checkpoints, ``PREFIX-tensorboard/``.
 
-    The JSONL is appended to. Kinds of objects: ``start``, ``step``, ``verification``, ``saved``, and where records are
-    damaged ``damaged`` and ``damage``; a figure that is not finite is null there.
+    The JSONL is appended to; :mod:`insight.runs.jsonl` has its rows, :mod:`insight.runs.insightface_lines` the lines.
 
     Parameters
     ----------
     prefix : str
         Of the checkpoints.
     batch_size : int
-        Images a step, over all devices.
+        Images in a step, over all devices.
     batches_per_epoch : int
     frequent : int
         Steps between two log lines.
@@ -41,7 +40,7 @@ class Journal:
     step : int
         Steps that were done before.
     keep_bytes : int, optional
-        A resumed run's: how much of the JSONL stays, the rest is written again. A shorter file stays as it is.
+        Of a resumed run: how much of the JSONL is kept, the rest is written again. A shorter file stays as it is.
     cores : Cores, optional
         Counts the share of its cores that training gets.
     """
@@ -57,106 +56,108 @@ class Journal:
         keep_bytes: Optional[int] = None,
         cores: Optional[Cores] = None,
     ):
-        self.path = Path(f"{prefix}-log.jsonl")
+        self.path = log_path(prefix)
         atomic.make_folder(self.path.parent)
         self._file = _open(self.path, keep_bytes)
-        self._curves = Curves(prefix, 0 if keep_bytes is None else step + 1)
+        self._events = EventFile(prefix, 0 if keep_bytes is None else step + 1)
         self._bar = Steps("training", total_steps, step)
         self._batch_size = batch_size
         self._batches = batches_per_epoch
         self._frequent = frequent
         self._cores = cores or Cores()
-        self._advised = self._looked = False
-        self._pending: list = []  # of the window: (loss, acc, acc_free, skipped) a step
+        self._advised = self._measured = False
+        self._pending: List[Tuple[Dict[str, float], int]] = []  # (figures, skipped) of each step of the window
         self._waited = 0.0  # the caller's count when the clock was started
         self._last_waited = 0.0
         self.restart_clock()
 
     def close(self) -> None:
-        """Close the files and take the bar away; may be called twice."""
+        """Close the files and remove the bar; may be called twice."""
         self._bar.close()
         if not self._file.closed:
             self._file.close()
-            self._curves.close()
+            self._events.close()
 
-    def write(self, kind: str, **values) -> None:
-        """Append one object to the JSONL."""
-        values = {name: _or_null(value) for name, value in values.items()}
-        self._file.write(json.dumps({"kind": kind, "time": round(time.time(), 3), **values}) + "\n")
+    def write(self, row: Row) -> None:
+        """Append a row to the JSONL."""
+        self._file.write(format_row(row, time.time()) + "\n")
         self._file.flush()
 
     def say(self, line: str) -> None:
-        """A line for people, on stdout, at once."""
+        """Print a line for people on stdout, at once."""
         self._bar.say(line)
 
-    def step(
-        self, step: int, loss: float, acc: float, acc_free: float, lr: float, waited: float, skipped: int = 0
-    ) -> None:
-        """Take note of a finished step; every ``frequent`` steps, log their mean.
+    def step(self, step: int, figures: Dict[str, float], lr: float, waited: float, skipped: int = 0) -> None:
+        """Record a finished step; every ``frequent`` steps, log the means.
 
         Parameters
         ----------
         step : int
             Steps done, this one included.
-        loss, acc, acc_free : float
-            The batch's mean loss, accuracy with the margin, and accuracy without.
+        figures : dict of str to float
+            Name to the batch's mean, in the order in which they are logged. A figure that is missing in some steps
+            is logged as the mean over the others.
         lr : float
-            Its learning rate.
+            Learning rate of the step.
         waited : float
-            Seconds that training has waited for data since it began, all in all.
+            Seconds that training has waited for data since the run began.
         skipped : int
-            1 where its update was left out (float16: a gradient overflowed).
+            1 if the update was skipped (float16: a gradient overflowed).
+
+        Raises
+        ------
+        InsightError
+            A figure has a name that a log cannot hold.
         """
-        self._pending.append((float(loss), float(acc), float(acc_free), int(skipped)))
+        check_names(figures)
+        self._pending.append(({name: float(value) for name, value in figures.items()}, int(skipped)))
         self._timed += 1
         self._last_waited = waited
         seconds = max(time.perf_counter() - self._mark, 1e-9)
         speed = self._timed * self._batch_size / seconds
-        epoch, batch = divmod(step - 1, self._batches)
-        if step % LR_LINE_EVERY == 0:
-            self.say(f"lr-batch-epoch: {lr:g} {batch} {epoch}")
-        self._bar.update(step, f"loss {loss:.3f} {speed:,.0f} images/s")
         wait = (waited - self._waited) / seconds
-        if step % self._frequent:
-            if not self._looked and seconds >= ADVICE_AFTER:
-                self._advise(self._cores.measure(wait))
-            return
-        loss, acc, acc_free, skips = (_in_order(column) for column in zip(*self._pending))
-        count = len(self._pending)
-        loss, acc, acc_free = loss / count, acc / count, acc_free / count
-        found = self._cores.measure(wait)
-        left_out = {"skipped": int(skips)} if skips else {}
-        self._bar.log(
-            f"INFO:root:Epoch[{epoch}] Batch [{batch + 1}]\tSpeed: {speed:.2f} samples/sec\tacc={acc:.6f}"
-            f"\tloss={loss:.4f}\tacc-nomargin={acc_free:.6f}\twait={wait:.1%}{found.text}"
-            + "".join(f"\t{name}={number}" for name, number in left_out.items())
-        )
-        means = {"loss": loss, "acc": acc, "lr": lr, "speed": speed, "wait": wait}
-        if found.share is not None:
-            means["cpu"] = found.share
-        self.write("step", step=step, epoch=epoch, acc_free=acc_free, **means, **left_out)
-        self._curves.add(step, acc_nomargin=acc_free, **means)
-        self._advise(found)
+        if step % LR_LINE_EVERY == 0:
+            epoch, batch = divmod(step - 1, self._batches)
+            self.say(RateLine(lr, batch, epoch).format())
+        shown = [f"{name} {figures[name]:.3f}" for name in ("loss", *figures) if name in figures][:1]
+        self._bar.update(step, " ".join([*shown, f"{speed:,.0f} images/s"]))
+        if step % self._frequent == 0:
+            self._log_window(step, lr, speed, wait)
+        elif not self._measured and seconds >= ADVICE_AFTER:
+            self._advise(self._cores.measure(wait))
+
+    def _log_window(self, step: int, lr: float, speed: float, wait: float) -> None:
+        """Log the steps since the line before, and begin a new window."""
+        epoch, batch = divmod(step - 1, self._batches)
+        figures = means([figures for figures, _ in self._pending])
+        skipped = sum(skipped for _, skipped in self._pending)
+        cores = self._cores.measure(wait)
+        values = {**figures, "wait": wait, **cores.low, **({"skipped": skipped} if skipped else {})}
+        self._bar.log(BatchLine(epoch, batch + 1, speed, values).format())
+        self.write(StepRow(step, epoch, figures, lr, speed, wait, cores.share, skipped))
+        scalars = {**figures, "lr": lr, "speed": speed, "wait": wait}
+        self._events.add(step, scalars if cores.share is None else {**scalars, "cpu": cores.share})
+        self._advise(cores)
         self._pending = []
         self.restart_clock()
 
-    def _advise(self, found: Found) -> None:
-        """Say once what to do about a low share of the cores."""
-        self._looked = True
-        if found.advice and not self._advised:
+    def _advise(self, cores: CoreShare) -> None:
+        """Print once what to do about a low share of the cores."""
+        self._measured = True
+        if cores.advice and not self._advised:
             self._advised = True
-            self.say(f"note: {found.advice}")
+            self.say(f"note: {cores.advice}")
 
     def verified(self, step: int, target: str, accuracy: float, std: float, xnorm: float) -> None:
-        """Note a target's figures in JSONL and curves."""
-        self.write("verification", target=target, step=step, accuracy=accuracy, std=std, xnorm=xnorm)
-        self._curves.add(step, **{f"{target}/accuracy": accuracy, f"{target}/xnorm": xnorm})
+        """Log a target's verification in JSONL and for TensorBoard."""
+        self.write(VerificationRow(target, step, accuracy, std, xnorm))
+        self._events.add(step, {f"{target}/accuracy": accuracy, f"{target}/xnorm": xnorm})
 
     def damaged(self, step: int, key: int, warning: str, count: int) -> None:
         """Log a record that decodes with a warning, the ``count``-th of the run; only the first ones are named."""
         if count <= DAMAGED_NAMED:
             self.say(f"record {key} is damaged and used as decoded: {warning}")
-            self.write("damaged", step=step, key=key, warning=warning)
+            self.write(DamagedRow(step, key, warning))
 
     def damage_in_all(self, count: int, data_dir: str) -> None:
         """At the end of the run, log the number of damaged records if not all were named."""
@@ -164,10 +165,10 @@ class Journal:
             self.say(
                 f"{count} damaged records were used as decoded; insight dataset-check {data_dir} --deep names them"
             )
-            self.write("damage", count=count)
+            self.write(DamageRow(count))
 
     def restart_clock(self) -> None:
-        """Speed and wait count from here."""
+        """Measure speed and wait from here."""
         self._mark = time.perf_counter()
         self._waited = self._last_waited
         self._timed = 0
@@ -175,7 +176,7 @@ class Journal:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Time within, of a verification or a save, is none of training's: Speed and cpu leave it out."""
+        """Leave the time within, of a verification or a save, out of speed and cpu."""
         start = time.perf_counter()
         try:
             with self._cores.pause():
@@ -187,24 +188,19 @@ class Journal:
         """What :meth:`restore` and ``keep_bytes`` need, for JSON; the JSONL is on the disk by then."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return {"pending": [list(figures) for figures in self._pending], "bytes": os.fstat(self._file.fileno()).st_size}
+        return {"pending": list(self._pending), "bytes": os.fstat(self._file.fileno()).st_size}
 
     def restore(self, state: dict) -> None:
-        """Go on within the window that :meth:`state` was taken in."""
-        self._pending = [tuple(figures) for figures in state["pending"]]
+        """Continue within the window of :meth:`state`."""
+        self._pending = [_restored(*step) for step in state["pending"]]
 
 
-def _in_order(figures: tuple) -> float:
-    """Their sum from left to right; the built-in's order of rounding depends on Python's version."""
-    total = 0.0
-    for figure in figures:
-        total += figure
-    return total
-
-
-def _or_null(value):
-    """JSON knows neither NaN nor infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _restored(*step) -> Tuple[Dict[str, float], int]:
+    """(figures, skipped) of a step in a state; states of earlier versions have the figures without names."""
+    *figures, skipped = step
+    if len(figures) == len(CLASSIFICATION):
+        return dict(zip(CLASSIFICATION, figures)), skipped
+    return figures[0], skipped
 
 
 def _open(path: Path, keep_bytes: Optional[int]) -> IO[str]:

@@ -15,7 +15,6 @@ from itertools import islice
 from typing import Deque, Iterable, Iterator, Optional, Set, Tuple
 
 from ..executor import PROCESSES, Workers
-from ..executor.ticket import Ticket
 from ..files import reading as files
 from ..files.places import Places
 from ..formats.framing import MAGIC_BYTES
@@ -50,7 +49,6 @@ class Intake:
         self._target = target
         self._check = check == DECODE
         self._gap = gap
-        self._count = workers
         self._map = mmap.mmap(-1, SLOTS * SLOT_BYTES)
         self._memory = memoryview(self._map)
         self._free = list(range(SLOTS))
@@ -58,16 +56,16 @@ class Intake:
         self._largest = _ROOM[0]  # file so far
         self._heads: Set[bytes] = set()  # of JPEGs that were copied, all of the same length
         self._head_length = 0
-        self._workers: Optional[Workers] = None
+        worker = Worker(self._map, target)
+        self._workers = Workers(worker.work, workers, PROCESSES, worker.load)
         if self._check:
-            self._start()
+            self._workers.start()  # they load what they need while the first files are read
 
     def __enter__(self) -> Intake:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if self._workers is not None:
-            self._workers.close(at_once=error is not None)
+        self._workers.close(at_once=error is not None)
 
     def chunks(self, entries: Iterable[Entry], places: Optional[Places] = None) -> Iterator[Chunk]:
         """Yield the images of a list in its order, chunk by chunk.
@@ -78,29 +76,30 @@ class Intake:
         places : Places, optional
             Where files are searched; default: the working directory.
         """
-        places = places or Places()
-        waiting: Deque[Tuple[Chunk, Optional[Ticket]]] = deque()
-        source: Optional[Iterator[Entry]] = iter(entries)
-        while True:
-            while source is not None and self._free and self._aside < _MOST_ASIDE:
-                if waiting and (waiting[0][1] is None or waiting[0][1].done):
-                    break
-                chunk = Chunk(self._free.pop(), self._memory)
-                work = self._read(source, chunk, places)
-                if not chunk.entries:
-                    source = None
-                    self._free.append(chunk.slot)
-                    break
-                self._aside += chunk.aside
-                waiting.append((chunk, self._give(chunk, work)))
-            if not waiting:
-                return
-            chunk, ticket = waiting.popleft()
-            if ticket is not None:
-                chunk.settle(self._workers.wait(ticket))
+        waiting: Deque[Chunk] = deque()
+        work = self._work(iter(entries), places or Places(), waiting)
+        for done in self._workers.in_order(work, SLOTS, self._has_room):
+            chunk = waiting.popleft()
+            if done is not None:
+                chunk.settle(done)
             self._aside -= chunk.aside
             yield chunk
             self._free.append(chunk.slot)
+
+    def _has_room(self) -> bool:
+        return bool(self._free) and self._aside < _MOST_ASIDE
+
+    def _work(self, source: Iterator[Entry], places: Places, chunks: Deque[Chunk]) -> Iterator[Optional[Work]]:
+        """Read the list chunk by chunk into ``chunks``, and yield the work for each; None where there is none."""
+        while True:
+            chunk = Chunk(self._free.pop(), self._memory)
+            work = self._read(source, chunk, places)
+            if not chunk.entries:
+                self._free.append(chunk.slot)
+                return
+            self._aside += chunk.aside
+            chunks.append(chunk)
+            yield self._left_to_do(chunk, work)
 
     def _read(self, source: Iterator[Entry], chunk: Chunk, places: Places) -> Work:
         """Read files into a chunk's slot; return the work for a worker."""
@@ -167,21 +166,13 @@ class Intake:
             self._head_length = length
             self._heads = {data[:length]}
 
-    def _give(self, chunk: Chunk, work: Work) -> Optional[Ticket]:
-        """Submit a chunk's work to a worker; None if there is none."""
+    def _left_to_do(self, chunk: Chunk, work: Work) -> Optional[Work]:
+        """The work of a chunk for a worker; None if there is none."""
         if not self._check:
             work.checks.clear()
             work.checks_aside.clear()
             chunk.copied = chunk.copied and self._map.find(MAGIC_BYTES, *region(chunk.spans)) < 0
-        if not any(work):
-            return None
-        if self._workers is None:
-            self._start()
-        return self._workers.submit(work)
-
-    def _start(self) -> None:
-        worker = Worker(self._map, self._target)
-        self._workers = Workers(worker.work, self._count, PROCESSES, worker.load)
+        return work if any(work) else None
 
 
 def prepare_all(

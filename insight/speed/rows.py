@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..engines import ENGINES, FASTEST_FIRST, choices, onnx_engine
+from ..engines import ENGINES, FASTEST_FIRST, choices, engines_for, known_specs, onnx_engine
 from ..engines.engine import is_checkpoint
 from ..errors import InsightError
 
@@ -56,22 +56,24 @@ def rows(models: Sequence[str], runtimes: Optional[Sequence[str]] = None) -> Lis
             raise InsightError(f"--engine {name!r} is not known; known: {', '.join(choices())}")
     found = []
     for model in models:
-        ways = _ways(model)
+        ways = _ways(model, runtimes or ())
         chosen = [way for way in ways if runtimes is None or way[0] in runtimes]
         if not chosen:
-            known = "; ".join(ENGINES.get(name).SPEC for name in ENGINES)
             takes = ", ".join(dict.fromkeys(runtime for runtime, _ in ways))
-            why = f"these run it: {takes}" if ways else f"no kind of model that is known; known: {known}"
+            why = f"these run it: {takes}" if ways else f"no kind of model that is known; known: {known_specs()}"
             raise InsightError(f"--model {model}: {why}")
         found += [Row(model, *way, dtype) for way in chosen for dtype in ENGINES.get(way[0]).DTYPES]
     return found
 
 
-def _ways(model: str) -> list:
+def _ways(model: str, runtimes: Sequence[str]) -> list:
+    """(runtime, graph) of each row; an engine of an installed package has one where it is asked for."""
+    plugins = [(name, "") for name in runtimes if ENGINES.is_plugin(name) and ENGINES.get(name).takes(model)]
     if is_checkpoint(model):
-        return list(CHECKPOINT)
-    names = [*FASTEST_FIRST[::-1], *(name for name in ENGINES if name not in FASTEST_FIRST)]
-    return [(name, "") for name in names if ENGINES.get(name).takes(model)]
+        return [*CHECKPOINT, *plugins]
+    taking = engines_for(model)
+    names = [*FASTEST_FIRST[::-1], *(name for name in taking if name not in FASTEST_FIRST)]
+    return [*((name, "") for name in names if name in taking and (name, "") not in plugins), *plugins]
 
 
 def file_of(row: Row, folder: str) -> str:

@@ -13,8 +13,10 @@ import numpy as np
 from .._mxnet import mx
 from ..engines.mxnet import MXNetEngine
 from ..runs import core_share
-from .loop import Run, prepare
+from ..runs.insightface_lines import format_values
+from .learner import Learner
 from .options import TrainOptions
+from .start import Setup, prepare
 
 WARM_UP = 2  # steps that do not count: they allocate and choose kernels
 STEPS = 12  # at most, the warm-up included,
@@ -71,62 +73,66 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
     InsightError
         As :func:`insight.train.loop.train`.
     """
-    run, state = prepare(options)
-    if state is not None and run.nothing_left(state):
+    setup = prepare(options)
+    if setup.done:
         found = Estimate(0.0, 0, 0, 0.0, 0.0)
         say(found.describe())
         return found
-    run.build()
-    for note in run.notes:
+    learner = Learner(setup)
+    for note in learner.notes:
         say(f"note: {note}")
-    for line in run.describe():
+    for line in learner.describe():
         say(line)
-    step_seconds = _time_steps(run, say)
-    verifications = _verifications(run) if run.sets else 0
-    verifying = verifications * sum(_time_verifications(run, say).values()) if verifications else 0.0
-    steps = run.total - run.step
-    found = Estimate(run.batch_size / step_seconds, steps, verifications, steps * step_seconds, verifying)
+    step_seconds = _time_steps(learner, say)
+    verifications = _verifications(setup) if learner.sets else 0
+    verifying = verifications * sum(_time_verifications(learner, say).values()) if verifications else 0.0
+    steps = setup.total_steps - setup.first_step
+    found = Estimate(setup.batch_size / step_seconds, steps, verifications, steps * step_seconds, verifying)
     say(found.describe())
     return found
 
 
-def _time_steps(run: Run, say: Callable[[str], None]) -> float:
+def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
     """The median seconds of a step."""
     seconds: list = []
-    with closing(run.loader.batches(run.step)) as batches:
+    setup, loader = learner.setup, learner.setup.loader
+    with closing(loader.batches(setup.first_step)) as batches:
         while len(seconds) < 2 or (len(seconds) < STEPS and sum(seconds) < SECONDS):
             if len(seconds) < 2:  # from the second step on
-                watched, waited = core_share.of_run(run.devices, run.options.num_workers), run.loader.waited
+                watched, waited = core_share.of_run(setup.devices, setup.options.num_workers), loader.waited
             start = time.perf_counter()
-            run.learn(next(batches), frozen=False)
+            learner.learn(next(batches), setup.first_step, frozen=False)
             mx.nd.waitall()
             seconds.append(time.perf_counter() - start)
-    wait = (run.loader.waited - waited) / sum(seconds[1:])
+    wait = (loader.waited - waited) / sum(seconds[1:])
     found = watched.measure(wait)
+    fields = format_values({"wait": wait, **found.low})
     timed = seconds[WARM_UP:] or seconds[-1:]
-    counted = f"{len(timed)} step{'s' * (len(timed) > 1)} of {run.batch_size} images"
-    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, wait={wait:.1%}{found.text}")
+    counted = f"{len(timed)} step{'s' * (len(timed) > 1)} of {setup.batch_size} images"
+    say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, {fields}")
     if found.advice:
         say(f"note: {found.advice}")
     return statistics.median(timed)
 
 
-def _verifications(run: Run) -> int:
+def _verifications(setup: Setup) -> int:
     """How many are left: each ``--verbose`` steps, at the end, and of step 0 in a run from its start."""
-    due = {*range(run.options.verbose, run.total, run.options.verbose), run.total}
-    return sum(step > run.step for step in due) + (run.step == 0)
+    every, total, first = setup.options.verbose, setup.total_steps, setup.first_step
+    due = {*range(every, total, every), total}
+    return sum(step > first for step in due) + (first == 0)
 
 
-def _time_verifications(run: Run, say: Callable[[str], None]) -> Dict[str, float]:
+def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[str, float]:
     """Seconds that a verification of each set takes, by two batches of the network that verifies."""
-    engine = MXNetEngine(run.model.checkpoint(), run.options.prefix, device=run.devices[0])
+    setup = learner.setup
+    engine = MXNetEngine(learner.model.checkpoint(), setup.options.prefix, device=setup.devices[0])
     images = np.zeros((engine.batch_size, 3, *engine.image_size), np.uint8)
     for _ in range(2):  # the first one plans
         start = time.perf_counter()
         engine(images)
     rate = engine.batch_size / (time.perf_counter() - start)
-    found = {each.name: 2 * len(each.source) / rate for each in run.sets}  # each image and its mirror image
-    for each in run.sets:
+    found = {each.name: 2 * len(each.source) / rate for each in learner.sets}  # each image and its mirror image
+    for each in learner.sets:
         say(f"measured: a verification of {each.name}, {len(each.source)} images, takes {clock(found[each.name])}")
     return found
 

@@ -12,6 +12,9 @@ from .. import checkpoint
 from .._mxnet import release_freed_memory
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
+from ..runs import insightface_lines
+from ..runs.insightface_lines import AccuracyLine, SavingLine, XNormLine
+from ..runs.jsonl import SavedRow
 from ..verify import verification
 from .options import TrainOptions
 
@@ -111,7 +114,7 @@ class Evaluation:
             )
 
     def _measure(self, step: int) -> list:
-        self.journal.say("testing verification..")
+        self.journal.say(insightface_lines.TESTING)
         engine = MXNetEngine(self.model.network_checkpoint(), self.options.prefix, device=self.model.devices[0])
         release_freed_memory()  # of rewriting the network
 
@@ -123,12 +126,10 @@ class Evaluation:
         for eval_set in self.sets:
             start = time.perf_counter()
             result = verification.verify(network, eval_set, engine.image_size)
-            self.journal.say(f"({2 * result.pairs}, {result.embedding_size})")
-            self.journal.say(f"infer time {time.perf_counter() - start:f}")
-            self.journal.say(f"[{result.name}][{step}]XNorm: {result.xnorm:f}")
-            self.journal.say(
-                f"[{result.name}][{step}]Accuracy-Flip: {result.folds.accuracy:.5f}+-{result.folds.std:.5f}"
-            )
+            self.journal.say(insightface_lines.shape_line(2 * result.pairs, result.embedding_size))
+            self.journal.say(insightface_lines.infer_time_line(time.perf_counter() - start))
+            self.journal.say(XNormLine(result.name, step, result.xnorm).format())
+            self.journal.say(AccuracyLine(result.name, step, result.folds.accuracy, result.folds.std).format())
             results.append(result)
         return results
 
@@ -136,7 +137,7 @@ class Evaluation:
         now = Best(step, 0, self.accuracies)
         if self._best is None or now.score >= self._best.score:
             self._best = now
-        self.journal.say(f"[{step}]Accuracy-Highest: {self._best.score[0]:.5f}")
+        self.journal.say(insightface_lines.highest_line(step, self._best.score[0]))
 
     def _at_chance(self, step: int) -> bool:
         """Whether every set that is large enough to tell says that the network knows no face from another."""
@@ -154,10 +155,10 @@ class Evaluation:
         is_best = self._best is not None and self._best.step == step
         if mode != NEVER and step != self._saved_step and (mode == ALWAYS or last or is_best):
             number = 1 if mode == WHEN_BEST_OVER_ONE and is_best else self._next
-            self.journal.say(f"saving {number}")
+            self.journal.say(SavingLine(number).format())
             with self.journal.pause():
                 path = checkpoint.save(self.options.prefix, number, self.model.checkpoint())
-            self.journal.write("saved", step=step, number=number, path=str(path))
+            self.journal.write(SavedRow(step, number, str(path)))
             self.last_saved, self._saved_step = number, step
             self._next = max(self._next, number + 1)
             if is_best:

@@ -1,6 +1,6 @@
 """How much memory a run will take, predicted before anything large is allocated; refusals of what cannot fit.
 
-Counted exactly: parameters, gradients, momentum, class weights, logits, the loader's ring. Planned as MXNet plans it:
+Counted exactly: parameters, gradients, momentum, the objective's arrays, the loader's ring. Planned as MXNet plans it:
 the network's inner arrays, in training (:mod:`insight.train.planned`) and in verification. Fitted: operators' scratch
 memory, as one array as large as the graph's largest, and ``RUNTIME``.
 
@@ -14,20 +14,19 @@ import math
 from dataclasses import dataclass
 from typing import Callable, Sequence, Tuple
 
-from .._mxnet import mx, release_freed_memory
+from .._mxnet import MAX_ELEMENTS, mx, release_freed_memory
 from ..engines import BATCH
 from ..errors import InsightError
 from ..feed.ring import SLOTS
 from ..machine.available import available, resident
-from ..objectives.classifier import MAX_ELEMENTS
-from ..objectives.projection import BLOCK
+from ..objectives.objective import Need
 from . import planned
 
 FLOAT = 4  # bytes
 LEARNING = 3  # arrays per learned one: itself, its gradient, its momentum
 RUNTIME = 40_000_000  # bytes a device: threads, and kernels that are compiled when they are first used
 LEAST = 0.8  # of the estimated parts is sure to be needed
-PARTS = ("network", "classes", "logits", "activations", "exchange", "images", "verification", "process")
+PARTS = ("network", "objective", "step", "activations", "exchange", "images", "verification", "process")
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ class Prediction:
     ----------
     network : int
         Parameters with their gradients and momentum, and running statistics.
-    classes : int
-        fc7's weights, their gradient and momentum.
-    logits : int
-        The (B, C) array, and blocks and norms beside it.
+    objective : int
+        The objective's parameters, such as fc7's weights, with their gradient and momentum.
+    step : int
+        What a step of the objective takes beside them, such as the (B, C) logits.
     activations : int
         The network's inner arrays and their gradients, an estimate.
     exchange : int
@@ -57,11 +56,13 @@ class Prediction:
     devices : int
     batch : int
         Images on each.
+    names : (str, str) or ()
+        What ``objective`` and ``step`` are called in messages; empty: they are not listed.
     """
 
     network: int
-    classes: int
-    logits: int
+    objective: int
+    step: int
     activations: int
     exchange: int
     images: int
@@ -70,6 +71,7 @@ class Prediction:
     pretrained: int
     devices: int
     batch: int
+    names: Tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -79,23 +81,25 @@ class Prediction:
     def needed(self, batch: int, estimates: float = 1.0) -> float:
         """The peak with so many images on each device, if the estimated parts are wrong by a factor."""
         share = batch / self.batch
-        each = self.network + self.classes + self.exchange + share * (self.logits + estimates * self.activations)
+        each = self.network + self.objective + self.exchange + share * (self.step + estimates * self.activations)
         training = self.devices * each + share * self.images + estimates * self.verification + self.process
         return max(training, self._reading())
 
     def _reading(self) -> float:
         """The peak of the start: the checkpoint, parameters and gradients."""
-        started = (LEARNING - 1) / LEARNING * self.devices * (self.network + self.classes)
+        started = (LEARNING - 1) / LEARNING * self.devices * (self.network + self.objective)
         return self.pretrained + started + self.process if self.pretrained else 0
 
     def counted(self, batch: int) -> float:
         """What a device needs at the very least, by the counted parts alone."""
-        return self.network + self.classes + self.exchange + batch / self.batch * self.logits
+        return self.network + self.objective + self.exchange + batch / self.batch * self.step
 
     def shares(self, digits: int = 2) -> str:
         """The parts in GB (10^9 bytes), without those that this run does not have."""
-        parts = [part for part in PARTS if getattr(self, part) or part not in ("exchange", "verification")]
-        shown = ", ".join(f"{part} {getattr(self, part) / 1e9:.{digits}f}" for part in parts)
+        left_out = ("exchange", "verification") if self.names else ("exchange", "verification", "objective", "step")
+        parts = [part for part in PARTS if getattr(self, part) or part not in left_out]
+        names = dict(zip(("objective", "step"), self.names))
+        shown = ", ".join(f"{names.get(part, part)} {getattr(self, part) / 1e9:.{digits}f}" for part in parts)
         if round(self._reading()) == self.total:
             shown += f"; the peak is at the start, where {self.pretrained / 1e9:.{digits}f} of --pretrained are read"
         return shown + (f"; {self.devices} devices, each with the first {parts.index('images')}" * (self.devices > 1))
@@ -109,8 +113,8 @@ def predict(
     symbol,
     image_size: Tuple[int, int],
     batch_per_device: int,
-    num_classes: int,
     embedding_size: int,
+    need: Need,
     slots: int = SLOTS,
     devices: int = 1,
     verified: Sequence[Tuple[int, int]] = (),
@@ -127,8 +131,10 @@ def predict(
         (height, width) in pixels.
     batch_per_device : int
         B.
-    num_classes, embedding_size : int
-        C, E.
+    embedding_size : int
+        E.
+    need : Need
+        Of the objective, with that batch.
     slots : int
         Batches that the loader's ring holds.
     devices : int
@@ -148,21 +154,20 @@ def predict(
     shape = (batch_per_device, 3, *image_size)
     arguments, auxiliary = _elements(symbol, shape)
     step = planned.plan(symbol if lowered is None else lowered, shape)
-    widest = min(BLOCK, num_classes)
-    scratch = widest * (2 * embedding_size + batch_per_device) + 4 * num_classes  # blocks; norms and sums
     release_freed_memory()
     return Prediction(
         network=FLOAT * (LEARNING * arguments + auxiliary),
-        classes=FLOAT * LEARNING * num_classes * embedding_size,
-        logits=FLOAT * (batch_per_device * num_classes + scratch),
+        objective=FLOAT * LEARNING * need.parameters,
+        step=need.step,
         activations=step.total + step.largest,
-        exchange=0 if devices == 1 else FLOAT * (arguments + num_classes * embedding_size),
+        exchange=0 if devices == 1 else FLOAT * (arguments + need.parameters),
         images=FLOAT * slots * devices * math.prod(shape),
         verification=_verification(symbol, image_size, arguments + auxiliary, embedding_size, verified),
         process=resident() + RUNTIME * devices,
         pretrained=pretrained,
         devices=devices,
         batch=batch_per_device,
+        names=need.names,
     )
 
 
@@ -197,43 +202,6 @@ def _verification(symbol, image_size: Tuple[int, int], parameters: int, embeddin
     buffers = sum(planned.inference(symbol, (batch, 3, *image_size)) for batch in (most, *powers))
     embeddings = 3 * max(images + pairs for images, pairs in sets) * embedding_size * 2 * FLOAT  # float64
     return 2 * FLOAT * parameters + buffers + embeddings
-
-
-def refuse_too_large(
-    batch_per_device: int,
-    num_classes: int,
-    embedding_size: int,
-    batch_option: str = "--per-batch-size",
-    size_option: str = "--emb-size",
-    remedy: str = "",
-) -> None:
-    """Refuse class weights or logits that MXNet 1.9.1 cannot index: its builds count elements in 32 bits.
-
-    Parameters
-    ----------
-    batch_per_device, num_classes, embedding_size : int
-        B, C, E.
-    batch_option, size_option : str
-        Where B and E come from.
-    remedy : str
-        How the set could have fewer classes.
-
-    Raises
-    ------
-    InsightError
-        Naming the option and the largest value that works.
-    """
-    rule = f"MXNet 1.9.1 indexes at most {MAX_ELEMENTS} elements of an array"
-    more = f"; {remedy}" if remedy else ""
-    for option, rows, array in (
-        (size_option, embedding_size, "class weights"),
-        (batch_option, batch_per_device, "logits"),
-    ):
-        if rows * num_classes > MAX_ELEMENTS:
-            raise InsightError(
-                f"{option} {rows} with {num_classes} identities: {rule}, the {array} would have {rows * num_classes}; "
-                f"use {option} {MAX_ELEMENTS // num_classes} or less{more}"
-            )
 
 
 def refuse_unaffordable(

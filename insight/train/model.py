@@ -1,8 +1,8 @@
-"""Network and classifier, joined: one step's gradients, on one device or on several."""
+"""Network and objective, joined: one step's gradients, on one device or on several."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Dict
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from .. import checkpoint, nets
 from .._mxnet import mx, release_freed_memory
 from ..errors import InsightError
 from ..graph import nodes, shapes
-from ..margins import heads
-from ..margins.margin import MarginOptions
-from ..objectives.classifier import Classifier
+from ..objectives.objective import Objective
 from . import devices as device_lists
 from .options import TrainOptions
 from .precision import LossScale, lowered
@@ -21,28 +19,16 @@ AT_ONCE = 200  # arrays that one multi_all_finite takes
 LISTED = 4  # arrays of another shape in a note
 
 
-class Figures(NamedTuple):
-    """What a batch gave, (B,) float32 each, in its order; see :class:`insight.objectives.classifier.StepResult`."""
-
-    loss_B: np.ndarray
-    hit_B: np.ndarray
-    hit_free_B: np.ndarray
-
-    def means(self) -> tuple:
-        """The three means, as floats."""
-        return tuple(float(values.mean()) for values in self)
-
-
 class Model:
-    """The network in its training form, and the classifier, with one name space of parameters.
+    """The network in its training form, and the objective, with one name space of parameters.
 
     Parameters
     ----------
     options : TrainOptions
     network : insight.nets.network.Network
         From :func:`build_network`.
-    num_classes : int
-        C.
+    objective : insight.objectives.objective.Objective
+        From :func:`insight.objectives.create`.
     devices : list of mxnet.Context
         Each holds a copy of all parameters.
 
@@ -54,13 +40,11 @@ class Model:
         What is other in that checkpoint: shapes of arrays, the size of its images.
     """
 
-    def __init__(self, options: TrainOptions, network, num_classes: int, devices: list):
+    def __init__(self, options: TrainOptions, network, objective: Objective, devices: list):
         self.devices = devices
         self.seed = options.seed
         self.network = network
-        margin = heads.get(options.loss_type)(margin_options(options))
-        use_bias = not margin.cosine and not options.fc7_no_bias
-        self.classifier = Classifier(margin, num_classes, options.emb_size, use_bias)
+        self.objective = objective
         self.fresh: list = []
         self.notes: list = []
         self._initialise(options)
@@ -71,13 +55,13 @@ class Model:
     @property
     def params(self) -> dict:
         """Name to Gluon parameter: all that a checkpoint holds."""
-        return {**self.network.kept(), **dict(self.classifier.params.items())}
+        return {**self.network.kept(), **dict(self.objective.params.items())}
 
     def _initialise(self, options: TrainOptions) -> None:
         mx.random.seed(options.seed)
         xavier = mx.init.Xavier(**self.network.xavier)
         self.network.initialize(xavier, ctx=self.devices)
-        self.classifier.params.initialize(xavier, ctx=self.devices)
+        self.objective.initialize(xavier, self.devices)
         if options.pretrained:
             self._take(options.pretrained)
         _settle()
@@ -107,8 +91,8 @@ class Model:
             found.append(f"{spec} was trained on {sizes} (height x width)")
         return found
 
-    def backward(self, batch, step: int, frozen: bool = False) -> Figures:
-        """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the losses.
+    def backward(self, batch, step: int, frozen: bool = False) -> Dict[str, np.ndarray]:
+        """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the figures.
 
         Parameters
         ----------
@@ -117,22 +101,25 @@ class Model:
             0-based; dropout and annealing are functions of it.
         frozen : bool
             The network learns nothing: no gradients for it.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            The objective's figures, ``loss`` among them: (B,) float32 each in the batch's order, or of no dimension.
         """
-        self.classifier.at_step(step)
         data = device_lists.shares(batch.data, self.devices)
-        labels = device_lists.shares(batch.label, self.devices)
         with mx.autograd.record() if not frozen else mx.autograd.train_mode():
             embeddings = [self._embed(part, step, i) for i, part in enumerate(data)]
-        results = [self.classifier.backward(e, label) for e, label in zip(embeddings, labels)]
+        result = self.objective.learn(embeddings, batch, step)
         if not frozen:
             scale = self._loss_scale.value if self._loss_scale else 1.0
-            for embedding, result in zip(embeddings, results):
-                gradient = result.gradient_BE * scale if self._loss_scale else result.gradient_BE
+            for embedding, gradient in zip(embeddings, result.gradients):
+                gradient = gradient * scale if self._loss_scale else gradient
                 embedding.backward(gradient.astype(embedding.dtype, copy=False))
             if self._loss_scale:
                 for gradient in _gradients(self.network.kept()):
                     gradient /= scale
-        return Figures(*(np.concatenate([r[i].asnumpy() for r in results]).astype(np.float32) for i in range(3)))
+        return {name: _on_host(figure) for name, figure in result.figures.items()}
 
     def _embed(self, part, step: int, index: int):
         """One device's forward pass; its dropout is a function of seed, step and device."""
@@ -144,7 +131,7 @@ class Model:
 
     def usable(self, frozen: bool = False) -> bool:
         """Whether every gradient is finite; in float16, one that is not also lowers the loss scale."""
-        learning = dict(self.classifier.params.items()) if frozen else self.params
+        learning = dict(self.objective.params.items()) if frozen else self.params
         finite = all_finite(_gradients(learning))
         if self._loss_scale:
             self._loss_scale.saw(finite)
@@ -161,15 +148,15 @@ class Model:
         return all_finite([array for p in self.params.values() for array in p.list_data()])
 
     def checkpoint(self) -> checkpoint.Checkpoint:
-        """The current state as a checkpoint: plain graph with fc7 and softmax, arrays on the CPU.
+        """The current state as a checkpoint: plain graph with what the objective adds, arrays on the CPU.
 
         Running statistics are the devices' mean, as the original saves them. On the CPU the learned arrays are the
         parameters' own, not copies: use it before the next step.
         """
-        return self._gathered(self.classifier.symbol(nets.symbol(self.network)), self.params)
+        return self._gathered(self.objective.symbol(nets.symbol(self.network)), self.params)
 
     def network_checkpoint(self) -> checkpoint.Checkpoint:
-        """As :meth:`checkpoint`, without the classifier."""
+        """As :meth:`checkpoint`, without the objective."""
         return self._gathered(nets.symbol(self.network), self.network.kept())
 
     @staticmethod
@@ -187,11 +174,13 @@ class Model:
 
     def state(self) -> dict:
         """What the next step depends on beside :meth:`arrays`, for JSON."""
-        return {"loss_scale": self._loss_scale.state() if self._loss_scale else None}
+        scale = self._loss_scale.state() if self._loss_scale else None
+        return {"loss_scale": scale, "objective": self.objective.state()}
 
     def arrays(self) -> dict:
         """``NAME@0`` to all devices' arrays of a learned parameter, which are equal; ``NAME@i`` to device i's running
-        statistics. The arrays themselves, to be read, or written to, between two steps.
+        statistics. The arrays themselves, to be read, or written to, between two steps. The objective's other state
+        is not among them.
         """
         _settle()
         arrays = {}
@@ -205,6 +194,7 @@ class Model:
         """Take back what :meth:`state` gave."""
         if self._loss_scale:
             self._loss_scale.restore(state["loss_scale"])
+        self.objective.restore(state.get("objective", {}))
 
 
 def build_network(options: TrainOptions, devices: list, image_size: tuple = (112, 112)):
@@ -216,24 +206,14 @@ def build_network(options: TrainOptions, devices: list, image_size: tuple = (112
     on_cpu = family.fastest_prelu_bfloat16 if options.dtype == "bfloat16" else family.fastest_prelu
     prelu = on_cpu if devices[0].device_type == "cpu" else "plain"
     common = {"prelu": prelu, "image_size": image_size, "batchnorm_momentum": options.bn_mom}
-    return nets.create(options.network, options.emb_size, **common, **options.network_versions)
+    return nets.create(options.network, options.emb_size, **common, **options.network_options)
 
 
-def margin_options(options: TrainOptions) -> MarginOptions:
-    """The heads' options under their own names."""
-    return MarginOptions(
-        s=options.margin_s,
-        m=options.margin_m,
-        a=options.margin_a,
-        b=options.margin_b,
-        easy_margin=bool(options.easy_margin),
-        margin=options.margin,
-        beta=options.beta,
-        beta_min=options.beta_min,
-        beta_freeze=options.beta_freeze,
-        gamma=options.gamma,
-        power=options.power,
-    )
+def _on_host(figure: Any) -> np.ndarray:
+    """A figure of :class:`insight.objectives.objective.StepResult`, waited for."""
+    if isinstance(figure, list):
+        return np.concatenate([part.asnumpy() for part in figure]).astype(np.float32)
+    return np.asarray(figure.asscalar() if isinstance(figure, mx.nd.NDArray) else figure)
 
 
 def _settle() -> None:

@@ -7,14 +7,18 @@ rule below never took effect there. Here they do, as paper and recipe intend.
 
 from __future__ import annotations
 
+from typing import Mapping
+
 from .._mxnet import mx
+from ..objectives.objective import Multipliers
 
-# "the last layers after the global operator": MobileFaceNet, arXiv:1804.07573, section 4.1
-LAST_LAYERS = ("fc1_weight", "pre_fc1_weight", "fc7_weight")
-CLASSIFIER = ("fc7_weight", "fc7_bias")
+# "the last layers after the global operator": MobileFaceNet, arXiv:1804.07573, section 4.1; fc7 is the objective's
+LAST_LAYERS = ("fc1_weight", "pre_fc1_weight")
 
 
-def make_trainer(params: dict, momentum: float, wd: float, fc7_wd_mult: float, fc7_lr_mult: float = 1.0):
+def make_trainer(
+    params: dict, momentum: float, wd: float, fc7_wd_mult: float, multipliers: Mapping[str, Multipliers] = {}
+):
     """A Gluon trainer over the parameters; its rate is set before each step.
 
     m = momentum m - lr (g / B + wd w), w += m. Weights and gammas (PReLU slopes among
@@ -24,12 +28,17 @@ def make_trainer(params: dict, momentum: float, wd: float, fc7_wd_mult: float, f
     Parameters
     ----------
     params : dict
-        Name to Gluon parameter, fc7's included.
+        Name to Gluon parameter, the objective's included.
+    momentum, wd : float
+    fc7_wd_mult : float
+        Multiplies the decay of the embedding's FC.
+    multipliers : mapping of str to Multipliers
+        The objective's own (:meth:`insight.objectives.objective.Objective.multipliers`).
     """
     for name, parameter in params.items():
         decays = name.endswith(("_weight", "_gamma"))
-        parameter.wd_mult = (fc7_wd_mult if name in LAST_LAYERS else 1.0) if decays else 0.0
-        parameter.lr_mult = fc7_lr_mult if name in CLASSIFIER else 1.0
+        decay = (fc7_wd_mult if name in LAST_LAYERS else 1.0) if decays else 0.0
+        parameter.lr_mult, parameter.wd_mult = multipliers.get(name, Multipliers(decay=decay))
     sgd = mx.optimizer.SGD(momentum=momentum, wd=wd)
     several = len(next(iter(params.values())).list_ctx()) > 1
     kvstore = {"kvstore": "device", "update_on_kvstore": False} if several else {"kvstore": None}

@@ -1,6 +1,7 @@
 """Every option of ``train-softmax``: one field, its default, its meaning and unit.
 
-The command line is made from these fields, so help, names and checks cannot drift apart.
+The command line is made from these fields, so help, names and checks cannot drift apart. Options of samplers,
+networks, margins and objectives are declared in their own files (:mod:`insight.options`) and become fields here.
 Flags that InsightFace had keep their names, defaults and meaning
 (train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c).
 """
@@ -10,9 +11,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
+from typing import Dict, Tuple
 
+from .. import nets, objectives
 from ..errors import InsightError
+from ..feed import samplers
 from ..files.text import between_commas
+from ..options import Option, differences, given
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
@@ -23,8 +28,8 @@ def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple =
 
 
 @dataclass
-class TrainOptions:
-    """Options of one training stage; see each field's help."""
+class _Common:
+    """The options that every run has."""
 
     # data
     data_dir: str = _option(
@@ -38,14 +43,10 @@ class TrainOptions:
     )
     cutoff: int = _option(0, "side of a square that is greyed out in half of the images, pixels")
     num_workers: int = _option(2, "threads that decode images", FREE)
+    sampler: str = _option("shuffled", "which images each batch holds; shuffled: each image once an epoch")
     # network
     network: str = _option("r50", "network, by its registered name (insight networks), or gluoncv:NAME")
     emb_size: int = _option(512, "embedding length E")
-    version_input: int = _option(None, "LResNet's first layers: 0 7x7, 1 3x3 without stride; none: 1", kind=int)
-    version_output: str = _option("", "what stands between features and embedding: E, GDC, …; none: the network's own")
-    version_unit: int = _option(None, "LResNet's unit: 1, 2 or 3; none: 3", kind=int)
-    version_act: str = _option("", "LResNet's activation: prelu or relu; none: prelu")
-    version_se: int = _option(None, "LResNet: 1 puts squeeze-and-excitation into each unit; none: 0", kind=int)
     bn_mom: float = _option(0.9, "share of the running statistics that a step keeps")
     dtype: str = _option(
         "float32",
@@ -54,20 +55,9 @@ class TrainOptions:
     )
     # loss
     loss_type: str = _option(
-        "4", "head, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …"
+        "4",
+        "margin, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …; or an objective",
     )
-    margin_s: float = _option(64.0, "scale of the cosine logits")
-    margin_m: float = _option(0.5, "margin: radians for arcface, cosine for cosface")
-    margin_a: float = _option(1.0, "combined: factor of the angle")
-    margin_b: float = _option(0.0, "combined: margin on the cosine; 6 and 7: their second margin")
-    easy_margin: int = _option(0, "arcface: 1 applies the margin only where the target cosine is positive")
-    margin: int = _option(4, "sphereface: factor of the angle, a whole number")
-    beta: float = _option(1000.0, "sphereface: weight of the plain logit at the start")
-    beta_min: float = _option(5.0, "sphereface: its least weight")
-    beta_freeze: int = _option(0, "sphereface: steps before the weight falls")
-    gamma: float = _option(0.12, "sphereface: how fast it falls")
-    power: float = _option(1.0, "sphereface: exponent of its fall")
-    fc7_no_bias: bool = _option(False, "softmax without a bias in fc7, as MobileFaceNet's recipe has it")
     # rate and length
     lr: float = _option(0.1, "learning rate at the start")
     lr_schedule: str = _option("step", "how the rate falls", choices=("step", "cosine", "poly"))
@@ -81,7 +71,6 @@ class TrainOptions:
     wd: float = _option(5e-4, "weight decay")
     mom: float = _option(0.9, "momentum of SGD")
     fc7_wd_mult: float = _option(1.0, "weight decay of fc7 and of the embedding's FC, as a multiple of --wd")
-    fc7_lr_mult: float = _option(1.0, "learning rate of fc7, as a multiple of the rate")
     freeze_backbone_steps: int = _option(0, "for so many steps train fc7 only")
     seed: int = _option(0, "seed of weights, order and augmentation")
     devices: str = _option("", "such as 0,1 (GPUs), cpu, or cpu,cpu; none: all GPUs that MXNet sees, else the CPU")
@@ -113,9 +102,8 @@ class TrainOptions:
             "freeze_backbone_steps",
             "images_filter",
             "cutoff",
-            "beta_freeze",
         )
-        for name in (*at_least_0, "wd", "fc7_wd_mult", "fc7_lr_mult", "warmup"):
+        for name in (*at_least_0, "wd", "fc7_wd_mult", "warmup"):
             self._require(name, getattr(self, name) >= 0, "must be 0 or more")
         self._require("ckpt", self.ckpt in (0, 1, 2, 3), "must be 0, 1, 2 or 3")
         self._require("color", self.color in (0, 1, 2), "must be 0, 1 or 2")
@@ -123,7 +111,7 @@ class TrainOptions:
             self._require(name, getattr(self, name) > 0, "must be above 0")
         self._require("mom", 0 <= self.mom < 1, "must be in 0 <= mom < 1")
         self._require("bn_mom", 0 <= self.bn_mom < 1, "must be in 0 <= bn-mom < 1")
-        for field in dataclasses.fields(self):
+        for field in dataclasses.fields(_Common):
             known = field.metadata["choices"]
             self._require(field.name, not known or getattr(self, field.name) in known, f"must be {' or '.join(known)}")
 
@@ -137,26 +125,22 @@ class TrainOptions:
         return between_commas(self.target)
 
     @property
-    def network_versions(self) -> dict:
-        """The --version-… options that were given, by the networks' own names for them."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in given.items() if name.startswith("version_") and value not in (None, "")}
+    def network_options(self) -> dict:
+        """The networks' own options that were given, by name."""
+        return given(DECLARED_BEHIND["emb_size"], vars(self))
 
     def differences(self, earlier: dict) -> list:
         """Flags whose value a resumed run may not change and that differ from the earlier run's."""
-        fixed = [field.name for field in dataclasses.fields(self) if field.metadata["resume"] == FIXED]
+        fixed = [field.name for field in dataclasses.fields(_Common) if field.metadata["resume"] == FIXED]
         if self.lr_schedule != "step":
             fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
-        return [
-            f"{flag(name)} {getattr(self, name)} (was {earlier.get(name)})"
-            for name in fixed
-            if getattr(self, name) != earlier.get(name)
-        ]
+        common = [Option(field.name, field.default, "") for field in dataclasses.fields(_Common) if field.name in fixed]
+        return differences((*common, *DECLARED), vars(self), earlier)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """One flag a field; a False default makes a switch."""
-        for field in dataclasses.fields(cls):
+        """One flag a field; a False default makes a switch. Those of components follow what selects them."""
+        for field in dataclasses.fields(_Common):
             about = field.metadata
             if field.default is False:
                 parser.add_argument(flag(field.name), action="store_true", help=about["help"])
@@ -165,9 +149,11 @@ class TrainOptions:
                 parser.add_argument(
                     flag(field.name), type=about["type"], default=field.default, help=about["help"], **more
                 )
+            for option in DECLARED_BEHIND.get(field.name, ()):
+                option.add_to(parser)
 
     @classmethod
-    def from_args(cls, args: argparse.Namespace) -> TrainOptions:
+    def from_args(cls, args: argparse.Namespace) -> _Common:
         """The options that a parsed command line holds."""
         return cls(**{field.name: getattr(args, field.name) for field in dataclasses.fields(cls)})
 
@@ -175,3 +161,23 @@ class TrainOptions:
 def flag(name: str) -> str:
     """A field's name as it is typed."""
     return "--" + name.replace("_", "-")
+
+
+def _declared() -> Dict[str, Tuple[Option, ...]]:
+    """The options of components, by the option that they follow in --help."""
+    taken = {field.name for field in dataclasses.fields(_Common)} | {"estimate", "help"}  # the command's own
+    declared = {}
+    for behind, of in (("sampler", samplers), ("emb_size", nets), ("loss_type", objectives)):
+        declared[behind] = of.options(taken)
+        taken |= {option.name for option in declared[behind]}
+    return declared
+
+
+DECLARED_BEHIND = _declared()
+DECLARED = tuple(option for options in DECLARED_BEHIND.values() for option in options)
+TrainOptions = dataclasses.make_dataclass(
+    "TrainOptions",
+    [(option.name, option.value_type, option.default) for option in DECLARED],
+    bases=(_Common,),
+    namespace={"__doc__": "Options of one training stage; see each field's help.", "__module__": __name__},
+)

@@ -10,12 +10,11 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from ..errors import InsightError
+from ..objectives.objective import Objective
 from .options import TrainOptions
 
 FACTOR = 0.1
 REFERENCE_BATCH = 512  # the batch that the original's default steps were found with
-DEFAULT_STEPS = {"softmax": (40_000, 60_000, 80_000)}
-DEFAULT_MARGIN_STEPS = (100_000, 140_000, 160_000)
 
 
 @dataclass(frozen=True)
@@ -106,18 +105,18 @@ class PolySchedule(Schedule):
         return f"by (1 - t)^{self.power:g} to 0"
 
 
-def from_options(options: TrainOptions, head_name: str, batch_size: int, batches_per_epoch: int) -> Schedule:
+def from_options(options: TrainOptions, objective: Objective, batch_size: int, batches_per_epoch: int) -> Schedule:
     """The schedule that ``--lr`` and its companions ask for.
 
-    Without ``--lr-steps``: the original's defaults, scaled by 512 / batch, as it did. Explicit steps are
-    taken as they are. SphereFace's are moved back by ``--beta-freeze``, as the original moves them
-    (train_softmax.py, deepinsight/insightface@4bc81321). The cosine and the poly schedule end
+    Without ``--lr-steps``: the objective's defaults, scaled by 512 / batch, as the original did. Explicit steps are
+    taken as they are. Both are moved back by the objective's ``lr_delay``, as the original moves SphereFace's by
+    ``--beta-freeze`` (train_softmax.py, deepinsight/insightface@4bc81321). The cosine and the poly schedule end
     where a step schedule with the default steps would, unless ``--max-steps`` or ``--end-epoch`` says otherwise.
 
     Parameters
     ----------
-    head_name : str
-        ``softmax``, ``arcface``, …
+    objective : Objective
+        Or anything with its ``lr_steps`` and ``lr_delay``.
     batch_size : int
         Images a step, over all devices.
     batches_per_epoch : int
@@ -130,7 +129,7 @@ def from_options(options: TrainOptions, head_name: str, batch_size: int, batches
     """
     in_steps = {"steps": 1.0, "epochs": float(batches_per_epoch), "samples": 1 / batch_size}[options.lr_unit]
     warmup = _in_steps("--warmup", options.warmup, options.lr_unit, in_steps)
-    boundaries = _boundaries(options, head_name, batch_size, in_steps)
+    boundaries = _boundaries(options, objective, batch_size, in_steps)
     total = min(options.max_steps or boundaries[-1] * 5 // 4, options.end_epoch * batches_per_epoch)
     common = (options.lr, warmup, total, batch_size, batches_per_epoch)
     if options.lr_schedule == "cosine":
@@ -145,12 +144,11 @@ def from_options(options: TrainOptions, head_name: str, batch_size: int, batches
     return StepSchedule(*common, boundaries)
 
 
-def _boundaries(options: TrainOptions, head_name: str, batch_size: int, in_steps: float) -> tuple:
+def _boundaries(options: TrainOptions, objective: Objective, batch_size: int, in_steps: float) -> tuple:
     text = options.lr_steps
-    shift = options.beta_freeze if head_name == "sphereface" else 0
+    shift = objective.lr_delay
     if not text:
-        defaults = DEFAULT_STEPS.get(head_name, DEFAULT_MARGIN_STEPS)
-        return tuple(int(step * REFERENCE_BATCH / batch_size) + shift for step in defaults)
+        return tuple(int(step * REFERENCE_BATCH / batch_size) + shift for step in objective.lr_steps)
     if options.lr_schedule != "step":
         raise InsightError(
             f"--lr-steps {text}: only --lr-schedule step falls at steps; "

@@ -1,11 +1,11 @@
-"""What holds for every registered network with every registered head; a new file is tested by being there.
+"""What holds for every registered network with every registered margin; a new file is tested by being there.
 
 The full product would take minutes, and the two meet in one place, the (B, E) embeddings and their gradient. So y1
-meets every head, and every other network the two kinds of head: softmax (bias, embeddings as they are) and ArcFace.
+meets every margin, and every other network the two kinds: softmax (bias, embeddings as they are) and ArcFace.
 LResNet's depths differ in nothing but the number of their units: r18 and r50 stand for all, and r18 takes each value
 of each option once; the outputs are y1's to go through, which is a tenth of the work. Networks that do not pool are
 built for 64x64 images where they can be. INSIGHT_FULL_CONTRACT=1 tests the product all the same: every depth, every
-head (some ten minutes).
+margin (some ten minutes).
 """
 
 import os
@@ -16,18 +16,19 @@ import pytest
 from insight import checkpoint, engines, nets
 from insight._mxnet import mx
 from insight.engines.mxnet import MXNetEngine
+from insight.feed.loader import Batch
 from insight.graph import cut
 from insight.graph.nodes import GraphModel
 from insight.graph.onnx_model import to_onnx
-from insight.margins import heads
+from insight.margins import margins
 from insight.nets.outputs import OUTPUTS
-from insight.objectives.classifier import Classifier
+from insight.objectives.classification import Classification
 from insight.train.optimizer import make_trainer
 
 CLASSES, SIZE, BATCH = 5, 24, 2
 SMALL = {"image_size": (64, 64)}
 FULL = os.environ.get("INSIGHT_FULL_CONTRACT") == "1"
-BOTH = tuple(heads) if FULL else ("softmax", "arcface")
+BOTH = tuple(margins) if FULL else ("softmax", "arcface")
 WHOLE_MAP = ("E", "F", "G", "H", "I", "J", "SFC")  # outputs whose FC says by its width what images it takes
 SAME = ("FC", "C", "AX", "BX")  # as I, GAP, and what CX adds to C
 OWN_BIAS = ("pre_fc1_bias", "convf2_bias")  # before a batch norm, which takes every bias out again
@@ -39,9 +40,9 @@ def _cases():
     cases = {name: (name, SIZE, {}) for name in nets.networks if name not in depths}
     cases["gluoncv"] = ("gluoncv:mobilenet0.25", SIZE, SMALL)
     cases.update({name: (name, SIZE, SMALL) for name in (depths if FULL else ("r18", "r50"))})
-    for option, values in nets.family("r18").OPTIONS.items():
-        for value in values[1:] if option != "version_output" else ():
-            cases[f"r18 {option} {value}"] = ("r18", SIZE, {**SMALL, option: value})
+    for option in nets.family("r18").OPTIONS:
+        for value in option.choices[1:] if option.name != "version_output" else ():
+            cases[f"r18 {option.name} {value}"] = ("r18", SIZE, {**SMALL, option.name: value})
     for output in (one for one in OUTPUTS if one not in SAME):
         small = SMALL if output in WHOLE_MAP else {}
         cases[f"y1 {output}"] = ("y1", 512 if output in ("A", "AX") else SIZE, {"version_output": output, **small})
@@ -54,14 +55,14 @@ CASES = _cases()
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
-    """(name, network in its training form, heads that it meets); pytest runs what needs one case together."""
+    """(name, network in its training form, margins that it meets); pytest runs what needs one case together."""
     name, size, options = CASES[request.param]
     mx.random.seed(1)
     network = nets.create(name, size, prelu=nets.family(name).fastest_prelu, **options)
     network.initialize(mx.init.Xavier(**network.xavier))
     network.hybridize(static_alloc=True, static_shape=True)
     if request.param == "y1":
-        return request.param, network, list(heads)
+        return request.param, network, list(margins)
     return request.param, network, BOTH if FULL or " " not in request.param else BOTH[1:]
 
 
@@ -70,29 +71,28 @@ def images(network, count):
     return draw.uniform(0, 255, (3, 3, *network.image_size)).astype(np.float32)[:count]
 
 
-def step(network, head):
-    """One step with that head: (classifier, all parameters, the result)."""
-    margin = heads.get(head)(heads.get(head).example)
-    classifier = Classifier(margin, CLASSES, network.embedding_size, use_bias=not margin.cosine)
+def step(network, name):
+    """One step with that margin: (classifier, all parameters, the result)."""
+    margin = margins.get(name)(**margins.get(name).example)
+    classifier = Classification(margin, CLASSES, network.embedding_size, use_bias=not margin.cosine)
     mx.random.seed(2)
-    classifier.params.initialize(mx.init.Xavier())
-    classifier.at_step(0)
+    classifier.initialize(mx.init.Xavier(), [mx.cpu()])
     params = {**network.kept(), **dict(classifier.params.items())}
     trainer = make_trainer(params, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(1e-3)
     with mx.autograd.record():
         embedding = network(mx.nd.array(images(network, BATCH)))
-    result = classifier.backward(embedding, mx.nd.array([0, 4]))
-    embedding.backward(result.gradient_BE)
+    result = classifier.learn([embedding], Batch(None, mx.nd.array([0, 4]), None, None), 0)
+    embedding.backward(result.gradients[0])
     before = {key: p.data().asnumpy() for key, p in params.items()}
     trainer.step(BATCH)
     mx.nd.waitall()  # a static CachedOp writes running statistics without telling the engine: no read waits for them
     learned = [key for key, p in params.items() if p.grad_req != "null" and key not in OWN_BIAS]
     idle = [key for key in learned if not params[key].grad().asnumpy().any()]
-    assert not idle, f"no gradient with {head}: {idle}"
+    assert not idle, f"no gradient with {name}: {idle}"
     weights = [key for key in learned if key.endswith("_weight")]  # a step of the rest may be lost in rounding
     still = [key for key in weights if np.array_equal(before[key], params[key].data().asnumpy())]
-    assert not still, f"did not move with {head}: {still}"
+    assert not still, f"did not move with {name}: {still}"
     return classifier, params, result
 
 
@@ -105,14 +105,15 @@ def as_checkpoint(network, classifier, params):
 
 
 def test_steps_saves_reloads_ships(case, tmp_path):
-    name, network, with_heads = case
-    for head in with_heads:
-        classifier, params, result = step(network, head)
-        assert all(np.isfinite(a.asnumpy()).all() for a in result), head
-        assert [a.shape for a in result] == [(BATCH,)] * 3 + [(BATCH, network.embedding_size)]
+    name, network, with_margins = case
+    for margin in with_margins:
+        classifier, params, result = step(network, margin)
+        arrays = [*(figure[0] for figure in result.figures.values()), *result.gradients]
+        assert all(np.isfinite(a.asnumpy()).all() for a in arrays), margin
+        assert [a.shape for a in arrays] == [(BATCH,)] * 3 + [(BATCH, network.embedding_size)]
         written = as_checkpoint(network, classifier, params)
-        checkpoint.save(str(tmp_path / head), 1, written)
-        again = checkpoint.load(str(tmp_path / head), 1)
+        checkpoint.save(str(tmp_path / margin), 1, written)
+        again = checkpoint.load(str(tmp_path / margin), 1)
         assert again.symbol.tojson() == written.symbol.tojson()
         for key, array in {**again.arg_params, **again.aux_params}.items():
             np.testing.assert_array_equal(array.asnumpy(), params[key].data().asnumpy(), err_msg=key)

@@ -127,7 +127,7 @@ def test_boxes(side):
 
 
 def test_draws_are_frozen():
-    """As in test_sampler: which number decides what is part of what a seed means."""
+    """As in test_draws: which number decides what is part of what a seed means."""
     changes = ALL.draw(7, 3, np.arange(300), SIZE)
     text = repr([(*c[:2], *(f"{factor:.9f}" for factor in c.jitter), c.box) for c in changes])
     assert (

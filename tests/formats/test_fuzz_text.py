@@ -19,7 +19,7 @@ from insight.formats.lst import read_lst
 from insight.formats.property import read_property
 from insight.identify import ijb, megaface
 from insight.runs import lineage
-from insight.runs.trainlog import read_log
+from insight.runs.logfiles import read_log
 from insight.sets.glint import glint_entries
 from insight.sets.pairfile import read_pairs
 

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from insight.cli import run_command
+from insight.pages import charts
 from insight.plots import curves, trainreport
-from insight.runs.trainlog import read_log
+from insight.runs.logfiles import read_log
 
 TEXT = """\
 INFO:root:Epoch[0] Batch [20]\tSpeed: 100.5 samples/sec\tacc=0.25\tlossvalue=11.5
@@ -108,6 +109,33 @@ def test_only_what_is_there_has_a_panel(logs):
     assert [panel.target for panel in curves.panels([one, two])[3:]] == ["lfw", "agedb_30"]
     del two.curves["lr"], two.curves["loss"]
     assert [panel.title for panel in curves.panels([two])] == names[1:2]
+
+
+NAMED = '{"kind": "step", "step": 20, "triplets": 35.5, "loss": 1.5, "lr": 0.1, "speed": 9.0}\n'
+
+
+def test_a_figure_of_another_name_has_a_panel_and_a_column(logs, tmp_path):
+    run = read_log(_write(tmp_path, NAMED))
+    titles = [panel.title for panel in curves.panels([read_log(logs[1]), run])]
+    assert titles == ["training loss", "training accuracy", "training triplets", "learning rate"]
+    trainreport.write_csv([run], tmp_path / "c.csv")
+    assert (tmp_path / "c.csv").read_text().splitlines() == [
+        "run,step,loss,triplets,lr,speed,saved",
+        "long.jsonl,20,1.5,35.5,0.1,9,",
+    ]
+    pytest.importorskip("matplotlib")
+    curves.draw([run], tmp_path / "p.svg")
+    assert "<!-- training triplets -->" in (tmp_path / "p.svg").read_text()
+    page = charts.of_training([run])
+    assert [chart.title for chart in page] == ["Training loss", "Training triplets", "Learning rate"]
+
+
+def test_a_log_of_speeds_alone_is_not_drawn(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    log = _write(tmp_path, "INFO:root:Epoch[0] Batch [20]\tSpeed: 100.5 samples/sec\n")
+    assert run_command("plot-log", [str(log), "--output", str(tmp_path / "p.png")]) == 2
+    assert "long.jsonl: nothing to draw; want a log with figures" in capsys.readouterr().err
+    assert not (tmp_path / "p.png").exists()
 
 
 def test_bad_input_is_one_line_and_no_file(logs, tmp_path, capsys, monkeypatch):

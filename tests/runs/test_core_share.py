@@ -25,12 +25,12 @@ def measured(clock, wait=0.0, threads=2, wall=10.0, own=0.0, busy=None, throttle
 def test_alone_there_is_nothing_to_say(clock):
     found = measured(clock, own=19.0, busy=19.5)
     assert found.share == pytest.approx(0.95)
-    assert (found.text, found.advice) == ("", "")
+    assert (found.low, found.advice) == ({}, "")
 
 
 def test_others_take_the_cores(clock):
     found = measured(clock, own=6.0, busy=20.0)
-    assert found.text == "\tcpu=30%"
+    assert found.low == {"cpu": pytest.approx(0.3)}
     assert found.advice == (
         "training gets 30% of the processor time that its 2 threads can use: other processes take 1.4 of the 2 CPUs "
         "(insight doctor names them); stop them, or run with OMP_NUM_THREADS=1"
@@ -39,14 +39,14 @@ def test_others_take_the_cores(clock):
 
 def test_one_thread_cannot_become_fewer(clock):
     found = measured(clock, threads=1, own=6.0, busy=20.0)
-    assert found.text == "\tcpu=60%"
+    assert found.low == {"cpu": pytest.approx(0.6)}
     assert "that its thread can use: other processes take 1.4 of the 2 CPUs" in found.advice
     assert found.advice.endswith("stop them")
 
 
 def test_the_container_s_limit(clock):
     found = measured(clock, own=10.0, busy=10.5, throttled=4.0)
-    assert found.text == "\tcpu=50%"
+    assert found.low == {"cpu": pytest.approx(0.5)}
     assert "the container's CPU limit stops it" in found.advice
 
 
@@ -59,12 +59,12 @@ def test_waiting_for_images(clock):
 def test_no_cause_no_advice(clock, busy):
     """Small batches leave threads idle; systems other than Linux do not say what others take."""
     found = measured(clock, own=6.0, busy=busy)
-    assert (found.text, found.advice) == ("\tcpu=30%", "")
+    assert (found.low, found.advice) == ({"cpu": pytest.approx(0.3)}, "")
 
 
 def test_a_short_window_names_no_cause(clock):
     found = measured(clock, wall=0.9, own=0.3, busy=1.8)
-    assert found.text == "\tcpu=17%" and found.advice == ""
+    assert found.low == {"cpu": pytest.approx(1 / 6)} and found.advice == ""
 
 
 def test_more_threads_than_cpus_have_none_to_get(clock):
@@ -89,6 +89,6 @@ def test_pauses_are_left_out(clock):
 def test_nothing_is_counted_where_a_gpu_computes(clock, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     clock += [Usage(float(i), float(i), float(i), 0.0) for i in range(4)]
-    assert Cores().measure(0.5) == core_share.NOTHING
-    assert core_share.of_run([mx.gpu(0)], 2).measure(0.5) == core_share.NOTHING
+    assert Cores().measure(0.5) == core_share.NOT_MEASURED
+    assert core_share.of_run([mx.gpu(0)], 2).measure(0.5) == core_share.NOT_MEASURED
     assert core_share.of_run([mx.cpu(0), mx.cpu(1)], 2).measure(0.5).share == 0.5

@@ -15,23 +15,31 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from insight.runs.core_share import Found
+from insight.errors import InsightError
+from insight.runs.core_share import CoreShare
 from insight.runs.journal import Journal
-from insight.runs.trainlog import read_log
+from insight.runs.jsonl import StartRow
+from insight.runs.logfiles import read_log
+
+NAMES = ("loss", "acc", "acc_free")
 
 
 def journal(folder, frequent=4, step=0, **more):
     return Journal(str(folder / "model"), 8, 3, frequent, 20, step, **more)
 
 
+def start(steps=20):
+    return StartRow({"seed": 1}, "hash", steps, {})
+
+
 def figures(step):
     """Some floats that no sum is exact for."""
-    return tuple(float(x) for x in np.random.default_rng(step).random(3))
+    return dict(zip(NAMES, map(float, np.random.default_rng(step).random(3))))
 
 
 def run(to, log, start=0, rate=0.1):
     for step in range(start + 1, to + 1):
-        log.step(step, *figures(step), rate, 0.0)
+        log.step(step, figures(step), rate, 0.0)
 
 
 def rows(folder, kind="step"):
@@ -60,7 +68,7 @@ def scalars(folder):
 def test_lines_are_insightface_s(tmp_path, capfd):
     log = Journal(str(tmp_path / "deep/er/model"), 8, 30, 20, 2000, 980)
     for step in range(981, 1001):
-        log.step(step, 2.5, 0.25, 0.5, 0.01, 0.0)
+        log.step(step, {"loss": 2.5, "acc": 0.25, "acc_free": 0.5}, 0.01, 0.0)
     log.close()
     out, err = capfd.readouterr()
     assert out == "lr-batch-epoch: 0.01 9 33\n"
@@ -76,8 +84,8 @@ def test_a_window_is_the_mean_of_its_steps(tmp_path, capfd):
     run(8, log, rate=0.25)
     log.close()
     for row, first in zip(rows(tmp_path), (1, 5)):
-        mean = np.mean([figures(step) for step in range(first, first + 4)], axis=0)
-        assert [row["loss"], row["acc"], row["acc_free"]] == pytest.approx(mean, rel=1e-12)
+        mean = np.mean([list(figures(step).values()) for step in range(first, first + 4)], axis=0)
+        assert [row[name] for name in NAMES] == pytest.approx(mean, rel=1e-12)
         assert (row["step"], row["epoch"], row["lr"]) == (first + 3, (first + 2) // 3, 0.25)
     assert "skipped" not in row
 
@@ -85,7 +93,7 @@ def test_a_window_is_the_mean_of_its_steps(tmp_path, capfd):
 def test_a_window_is_summed_in_order(tmp_path, capfd):
     log = journal(tmp_path, frequent=4)
     for step, loss in enumerate((1e16, 1.0, -1e16, 1.0), 1):  # a sum with compensation, as Python 3.12's, gives 2
-        log.step(step, loss, 0.0, 0.0, 0.1, 0.0)
+        log.step(step, {"loss": loss}, 0.1, 0.0)
     log.close()
     assert rows(tmp_path)[0]["loss"] == 0.25
 
@@ -93,7 +101,7 @@ def test_a_window_is_summed_in_order(tmp_path, capfd):
 def test_skipped_updates_are_counted(tmp_path, capfd):
     log = journal(tmp_path, frequent=3)
     for step, skipped in enumerate((1, 0, 1, 0, 0, 0), 1):
-        log.step(step, 1.0, 0.0, 0.0, 0.1, 0.0, skipped=skipped)
+        log.step(step, {"loss": 1.0}, 0.1, 0.0, skipped=skipped)
     log.close()
     assert [row.get("skipped") for row in rows(tmp_path)] == [2, None]
     assert capfd.readouterr().err.count("\tskipped=2\n") == 1
@@ -105,7 +113,7 @@ def test_speed_leaves_pauses_out(tmp_path, capfd, monkeypatch):
     log = journal(tmp_path, frequent=2)
     for step in range(1, 5):
         now[0] += 0.5
-        log.step(step, 1.0, 0.0, 0.0, 0.1, 0.1 * step)
+        log.step(step, {"loss": 1.0}, 0.1, 0.1 * step)
         with log.pause():
             now[0] += 1000
     log.close()
@@ -117,12 +125,12 @@ def test_speed_leaves_pauses_out(tmp_path, capfd, monkeypatch):
 def test_a_resumed_run_writes_the_same(tmp_path, capfd, stop):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     log = journal(whole)
-    log.write("start", seed=1)
+    log.write(start())
     run(8, log)
     log.close()
 
     log = journal(parts)
-    log.write("start", seed=1)
+    log.write(start())
     run(stop, log)
     state = json.loads(json.dumps(log.state()))
     run(7, log, stop)  # then it is killed
@@ -136,31 +144,71 @@ def test_a_resumed_run_writes_the_same(tmp_path, capfd, stop):
     assert len(rows(parts, "start")) == 1
 
 
+def test_figures_are_logged_by_their_names(tmp_path, capfd):
+    log = journal(tmp_path, frequent=2)
+    log.step(1, {"triplets": 3.0, "loss": 1.0}, 0.1, 0.0)
+    log.step(2, {"triplets": 4.0, "loss": 2.0, "hard-share": 1e-7}, 0.1, 0.0)
+    log.close()
+    assert re.search(
+        r" samples/sec\tloss=1\.5000\ttriplets=3\.5\thard-share=1e-07\twait=0\.0%\n", capfd.readouterr().err
+    )
+    row = rows(tmp_path)[0]
+    assert list(row) == ["kind", "time", "step", "epoch", "triplets", "loss", "hard-share", "lr", "speed", "wait"]
+    assert (row["triplets"], row["loss"], row["hard-share"]) == (3.5, 1.5, 1e-7)  # the last was given once
+    assert [tag for _, tag, _ in scalars(tmp_path)] == ["triplets", "loss", "hard-share", "lr", "speed", "wait"]
+
+
+def test_a_window_of_named_figures_is_resumed(tmp_path, capfd):
+    log = journal(tmp_path)
+    log.step(1, {"triplets": 3.0}, 0.1, 0.0, skipped=1)
+    state = json.loads(json.dumps(log.state()))
+    resumed = journal(tmp_path, step=1, keep_bytes=state["bytes"])
+    resumed.restore(state)
+    for step in (2, 3, 4):
+        resumed.step(step, {"triplets": 5.0}, 0.1, 0.0)
+    resumed.close()
+    assert [(row["triplets"], row["skipped"]) for row in rows(tmp_path)] == [(4.5, 1)]
+
+
+def test_a_state_of_before_figures_had_names(tmp_path, capfd):
+    log = journal(tmp_path, step=3, keep_bytes=0)
+    log.restore({"pending": [[1.0, 0.5, 0.25, 1]] * 3, "bytes": 0})
+    log.step(4, {"loss": 5.0, "acc": 0.5, "acc_free": 0.25}, 0.1, 0.0)
+    row = rows(tmp_path)[0]
+    assert [row[name] for name in (*NAMES, "skipped")] == [2.0, 0.5, 0.25, 3]
+
+
+@pytest.mark.parametrize("name", ["lr", "step", "saved", "acc-nomargin", "two words", "", "2nd", "a=b", "größe"])
+def test_a_name_that_a_log_cannot_hold_is_refused(tmp_path, name):
+    with pytest.raises(InsightError, match=f"figure '{name}' of the objective: (used|not a name).*; want another name"):
+        journal(tmp_path).step(1, {"loss": 1.0, name: 1.0}, 0.1, 0.0)
+
+
 def test_a_speed_after_a_resume_counts_only_steps_since(tmp_path, capfd, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     log = journal(tmp_path, step=3, keep_bytes=0)
     log.restore({"pending": [[1.0, 0.0, 0.0, 0]] * 3, "bytes": 0})
     now[0] += 2
-    log.step(4, 1.0, 0.0, 0.0, 0.1, 0.0)
+    log.step(4, figures(4), 0.1, 0.0)
     assert rows(tmp_path)[0]["speed"] == pytest.approx(4)
 
 
 def test_a_shorter_file_stays_and_half_a_line_goes(tmp_path, capfd):
     path = tmp_path / "model-log.jsonl"
-    path.write_text('{"kind": "start", "a": 1}\n{"kind": "sta')
+    path.write_text('{"kind": "start", "steps": 1}\n{"kind": "sta')
     journal(tmp_path, keep_bytes=4000).close()
-    assert path.read_text() == '{"kind": "start", "a": 1}\n'
-    path.write_text('{"kind": "start", "a": 1}\n{"kind": "sta')
+    assert path.read_text() == '{"kind": "start", "steps": 1}\n'
+    path.write_text('{"kind": "start", "steps": 1}\n{"kind": "sta')
     log = journal(tmp_path)  # a new run appends
-    log.write("start", a=2)
+    log.write(start(2))
     log.close()
-    assert [row["a"] for row in rows(tmp_path, "start")] == [1, 2]
+    assert [row["steps"] for row in rows(tmp_path, "start")] == [1, 2]
 
 
 def test_what_is_not_finite_is_null(tmp_path, capfd):
     log = journal(tmp_path, frequent=1)
-    log.step(1, float("inf"), 0.5, float("nan"), 0.1, 0.0)
+    log.step(1, {"loss": float("inf"), "acc": 0.5, "acc_free": float("nan")}, 0.1, 0.0)
     log.close()
     assert "NaN" not in log.path.read_text() and "Infinity" not in log.path.read_text()
     assert [rows(tmp_path)[0][name] for name in ("loss", "acc", "acc_free")] == [None, 0.5, None]
@@ -187,8 +235,8 @@ class Measured:
 
 
 def test_the_share_of_the_cores(tmp_path, capfd):
-    low, lower = Found(0.571, "stop the others"), Found(0.3, "stop them now")
-    measured = Measured(Found(0.97, ""), low, Found(0.79, ""), lower)
+    low, lower = CoreShare(0.571, "stop the others"), CoreShare(0.3, "stop them now")
+    measured = Measured(CoreShare(0.97, ""), low, CoreShare(0.79, ""), lower)
     log = journal(tmp_path, frequent=1, cores=measured)
     run(3, log)
     with log.pause():
@@ -215,7 +263,7 @@ def test_the_share_of_the_cores(tmp_path, capfd):
 def test_a_slow_first_window_is_advised_early(tmp_path, capfd, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    measured = Measured(Found(0.3, "stop the others"), Found(0.3, "stop the others"))
+    measured = Measured(CoreShare(0.3, "stop the others"), CoreShare(0.3, "stop the others"))
     log = journal(tmp_path, frequent=4, cores=measured)
     for step in range(1, 5):
         now[0] += 6

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from insight.errors import InsightError
+from insight.runs.logfiles import read_log, read_logs
 from insight.runs.textlog import epoch_length
-from insight.runs.trainlog import Curve, read_log, read_logs
+from insight.runs.trainlog import Curve, figure_names
 
 # As printed in 2018: time stamps by a wrapper, Python 2, stdout only, cut out of the middle of a run.
 STAMPED = """\
@@ -171,6 +172,25 @@ def test_jsonl(tmp_path):
     assert list(log.targets) == ["lfw", "agedb_30"]
     assert log.best() == (20, 1, {"lfw": 0.8, "agedb_30": 0.7})
     assert log.best_of("lfw") == (20, 1, {"lfw": 0.8})  # not step 0; of equal ones the saved
+
+
+def test_figures_of_any_name_are_curves(tmp_path):
+    named = {**step(10), "triplets": 3.5, "hard-share": None, "skipped": 2, "saved": 7}
+    log = read_log(written(tmp_path, jsonl(step(5), named)))
+    assert list(log.curves) == ["loss", "acc", "lr", "speed", "triplets", "hard-share"]
+    assert points(log.curves["triplets"]) == [(10, 3.5)]
+    assert log.curves["hard-share"].steps == [10] and math.isnan(log.curves["hard-share"].values[0])
+    line = (
+        "INFO:root:Epoch[0] Batch [20]\tSpeed: 9.5 samples/sec\tloss=1.5\ttriplets=35.5\twait=0.0%\tskipped=2\trun=1\n"
+    )
+    text = read_log(written(tmp_path, line))
+    assert {name: points(curve) for name, curve in text.curves.items()} == {
+        "speed": [(20, 9.5)],
+        "loss": [(20, 1.5)],
+        "triplets": [(20, 35.5)],
+        "wait": [(20, 0.0)],
+    }
+    assert figure_names([text, log]) == ["loss", "acc", "triplets", "hard-share"]
 
 
 def test_of_equal_verifications_the_sum_and_then_the_later_is_best(tmp_path):

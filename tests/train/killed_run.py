@@ -2,9 +2,10 @@
 
 It trains a small network with dropout (or the one that the options name). At step STEP, 0 for never, SIGKILL comes
 from another thread, FRACTION of a step's time later: in the forward pass, the update, the writing of a file, wherever
-the loop then is.
+the loop then is. Modules named in $KILLED_RUN_IMPORTS are imported first, to register their components.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -17,8 +18,12 @@ from insight.nets.layers import ConvUnit, Style, forward_all
 from insight.nets.network import Network, normalise_pixels
 from insight.nets.outputs import Output
 from insight.runs import journal
-from insight.train.loop import train
-from insight.train.options import TrainOptions
+
+for module in filter(None, os.environ.get("KILLED_RUN_IMPORTS", "").split(",")):
+    importlib.import_module(module)
+
+from insight.train.loop import train  # noqa: E402  after what adds options
+from insight.train.options import TrainOptions  # noqa: E402
 
 
 @networks.register("tiny")

@@ -193,7 +193,7 @@ def test_its_time_is_none_of_training_s(training, monkeypatch):
     run.at(200, 0.7)
     assert now[0] == 2000
     now[0] += 2
-    run.journal.step(220, 1.0, 0.0, 0.0, 0.1, 0.0)
+    run.journal.step(220, {"loss": 1.0}, 0.1, 0.0)
     run.journal.close()
     rows = [json.loads(line) for line in open(f"{run.prefix}-log.jsonl")]
     assert rows[-1]["speed"] == pytest.approx(4)  # 8 images in 2 seconds

@@ -12,8 +12,11 @@ from insight import nets
 from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.machine.available import Available
+from insight.margins import margins
+from insight.objectives.classification import Classification
+from insight.objectives.objective import Need
 from insight.train import memory, precision
-from insight.train.memory import Prediction, predict, refuse_too_large, refuse_unaffordable
+from insight.train.memory import Prediction, predict, refuse_unaffordable
 
 GIB = 1 << 30
 
@@ -27,7 +30,13 @@ def training_symbol(name="y1", size=128):
 def prediction(**parts):
     """A prediction that has these parts."""
     none = dict.fromkeys((field.name for field in dataclasses.fields(Prediction)), 0)
-    return Prediction(**{**none, "devices": 1, "batch": 64, **parts})
+    named = {{"classes": "objective", "logits": "step"}.get(name, name): value for name, value in parts.items()}
+    return Prediction(**{**none, "devices": 1, "batch": 64, "names": ("classes", "logits"), **named})
+
+
+def need(classes, size, batch):
+    """Of a classification."""
+    return Classification(margins.get("arcface")(), classes, size).memory(batch)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
@@ -44,33 +53,34 @@ def test_the_prediction_is_near_the_peak(classes, batch, more):
 
 def test_parts_by_hand():
     x = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=10, name="fc1")
-    found = predict(mx.sym.BatchNorm(x, name="bn"), (4, 5), 7, 1000, 10, slots=4, devices=2, verified=[(9, 6), (12, 5)])
+    symbol, wanted = mx.sym.BatchNorm(x, name="bn"), need(1000, 10, 7)
+    found = predict(symbol, (4, 5), 7, 10, wanted, slots=4, devices=2, verified=[(9, 6), (12, 5)])
     learned = 60 * 10 + 10 + 2 * 10
     assert found.network == 4 * (3 * learned + 2 * 10)
-    assert found.classes == 4 * 3 * 1000 * 10
-    assert found.logits == 4 * (7 * 1000 + 1000 * (2 * 10 + 7) + 4 * 1000)
+    assert found.objective == 4 * 3 * 1000 * 10
+    assert found.step == 4 * (7 * 1000 + 1000 * (2 * 10 + 7) + 4 * 1000)
     assert found.activations == 4 * (2 * 7 * 10 + 7 * 10 + 7 * 10)  # two arrays, a gradient, scratch as the largest
     assert found.exchange == 4 * (learned + 1000 * 10)
     assert found.images == 4 * 4 * 2 * 7 * 60
     buffers = sum(4 * 2 * batch * 10 for batch in (8, 4, 1))  # sets of 8 + 1 and 8 + 4 images
     assert found.verification == 2 * 4 * (learned + 2 * 10) + buffers + 8 * 10 * 3 * (12 + 5)
-    each = found.network + found.classes + found.logits + found.activations + found.exchange
+    each = found.network + found.objective + found.step + found.activations + found.exchange
     assert found.total == 2 * each + found.images + found.verification + found.process
-    alone = predict(mx.sym.BatchNorm(x, name="bn"), (4, 5), 7, 1000, 10)
+    alone = predict(symbol, (4, 5), 7, 10, wanted)
     assert (alone.exchange, alone.verification) == (0, 0)
 
 
 def test_process_is_what_it_has():
     held = np.ones(25_000_000)  # 200 MB
-    with_it = predict(training_symbol(), (112, 112), 1, 10, 128).process
+    with_it = predict(training_symbol(), (112, 112), 1, 128, Need()).process
     del held
-    assert 150e6 < with_it - predict(training_symbol(), (112, 112), 1, 10, 128).process < 250e6
+    assert 150e6 < with_it - predict(training_symbol(), (112, 112), 1, 128, Need()).process < 250e6
 
 
 def test_half_precision_needs_less():
     symbol = training_symbol()
     full, half = (
-        predict(symbol, (112, 112), 8, 10, 128, verified=[(8, 8)], lowered=precision.lowered_symbol(symbol, dtype))
+        predict(symbol, (112, 112), 8, 128, Need(), verified=[(8, 8)], lowered=precision.lowered_symbol(symbol, dtype))
         for dtype in ("float32", "bfloat16")
     )
     assert half.activations < 0.8 * full.activations
@@ -87,24 +97,19 @@ def test_describe():
 
 
 def test_what_mxnet_cannot_index():
-    most = (1 << 31) - 1
-    refuse_too_large(128, most // 512, 512)
-    with pytest.raises(InsightError, match=r"--emb-size 512 with 4200000 .* use --emb-size 511 or less"):
-        refuse_too_large(128, 4_200_000, 512)
-    with pytest.raises(InsightError, match=r"--per-batch-size 2048 with 1100000 .* use --per-batch-size 1952 or less"):
-        refuse_too_large(2048, 1_100_000, 128)
     with pytest.raises(InsightError, match=r"--per-batch-size 16384: .* use at most (\d+)") as refused:
-        predict(training_symbol(), (112, 112), 16384, 10, 128)
+        predict(training_symbol(), (112, 112), 16384, 128, Need())
     most = int(str(refused.value).split()[-1])
-    assert predict(training_symbol(), (112, 112), most, 10, 128).activations > 0
+    assert predict(training_symbol(), (112, 112), most, 128, Need()).activations > 0
     with pytest.raises(InsightError, match=f"--per-batch-size {most + 1}:"):
-        predict(training_symbol(), (112, 112), most + 1, 10, 128)
+        predict(training_symbol(), (112, 112), most + 1, 128, Need())
 
 
-def test_the_remedy_is_named_with_the_limit():
-    for shape in ((128, 5_000_000, 512), (2048, 1_100_000, 128)):
-        with pytest.raises(InsightError, match=r"use --\S+ \d+ or less; number the labels anew$"):
-            refuse_too_large(*shape, remedy="number the labels anew")
+def test_an_objective_without_arrays_has_no_parts():
+    parts = prediction(network=100_000_000, names=())
+    assert parts.describe() == "predicted memory: 0.10 GB: network 0.10, activations 0.00, images 0.00, process 0.00"
+    found = predict(training_symbol(), (112, 112), 2, 128, Need(), devices=2)
+    assert (found.objective, found.step) == (0, 0) and found.exchange == pytest.approx(found.network / 3, rel=0.02)
 
 
 class TestRefusals:
@@ -125,7 +130,7 @@ class TestRefusals:
         )
         with pytest.raises(InsightError, match=reason):
             refuse_unaffordable(parts, [mx.cpu(0)])
-        half = dataclasses.replace(parts, batch=32, logits=2 * GIB, images=2 * GIB)
+        half = dataclasses.replace(parts, batch=32, step=2 * GIB, images=2 * GIB)
         assert refuse_unaffordable(half, [mx.cpu(0)]) == ""
 
     @pytest.mark.parametrize("part", ["activations", "verification"])

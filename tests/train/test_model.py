@@ -10,6 +10,7 @@ import pytest
 from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
+from insight.objectives import create
 from insight.train import devices
 from insight.train.model import Model, all_finite, build_network
 from insight.train.optimizer import make_trainer
@@ -27,7 +28,7 @@ def batch():
 
 def model(contexts, **more):
     options = TrainOptions(data_dir="d", **{"network": "y1", "emb_size": 16, "margin_s": 8.0, **more})
-    return Model(options, build_network(options, contexts), CLASSES, contexts)
+    return Model(options, build_network(options, contexts), create(options, CLASSES), contexts)
 
 
 def gradients(made, index=0):
@@ -48,7 +49,7 @@ def test_two_devices_give_the_sum_over_their_shares(batch):
     shares = []
     for begin in (0, 4):
         alone = one.backward(part(batch, begin, begin + 4), 0)
-        np.testing.assert_allclose(figures.loss_B[begin : begin + 4], alone.loss_B, rtol=1e-5)
+        np.testing.assert_allclose(figures["loss"][begin : begin + 4], alone["loss"], rtol=1e-5)
         shares.append(gradients(one))
     for i, share in enumerate(shares):
         for name, gradient in gradients(two, i).items():
@@ -108,6 +109,7 @@ COPIES = """
     from insight import checkpoint
     from insight._mxnet import keep_freed_memory, mx
     from insight.engines.mxnet import MXNetEngine
+    from insight.objectives import create
     from insight.train.model import Model, build_network
     from insight.train.options import TrainOptions
 
@@ -118,7 +120,8 @@ COPIES = """
     keep_freed_memory()
     devices = [mx.cpu(0), mx.cpu(1)]
     options = TrainOptions(data_dir="d", network="y1", emb_size=128)
-    model = Model(options, build_network(options, devices), 400_000, devices)  # fc7: 195 MiB, four times
+    objective = create(options, 400_000)  # fc7: 195 MiB, four times
+    model = Model(options, build_network(options, devices), objective, devices)
     held = [mx.nd.ones((1 << 20, 64)), mx.nd.zeros((1,))]  # what initialising took is given back; take it again
     mx.nd.waitall()
     start = peak()
@@ -141,7 +144,7 @@ def test_checkpoint_and_verification_hold_no_second_classifier(tmp_path):
 @pytest.mark.parametrize("network", ["y1", "r18"])
 def test_bfloat16_is_close_to_float32(batch, network, trains_in_bfloat16):
     full, half = (model([mx.cpu(0)], network=network, dtype=dtype) for dtype in ("float32", "bfloat16"))
-    losses = [m.backward(batch, 0).loss_B for m in (full, half)]
+    losses = [m.backward(batch, 0)["loss"] for m in (full, half)]
     assert np.abs(losses[0] - losses[1]).max() > 0  # it does compute in less
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.15)
     a, b = gradients(full), gradients(half)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from insight._mxnet import mx
+from insight.objectives.objective import Multipliers
 from insight.train.optimizer import make_trainer
 
 
@@ -12,7 +13,8 @@ def test_decay_multipliers_and_momentum():
     params = {name: mx.gluon.Parameter(name, shape=(1,)) for name in names}
     for parameter in params.values():
         parameter.initialize(mx.init.One())
-    trainer = make_trainer(params, momentum=0.9, wd=0.01, fc7_wd_mult=10)
+    multipliers = {"fc7_weight": Multipliers(0.5, 10), "fc7_bias": Multipliers(0.5, 0)}
+    trainer = make_trainer(params, momentum=0.9, wd=0.01, fc7_wd_mult=10, multipliers=multipliers)
     weights = dict.fromkeys(names, 1.0)
     momenta = dict.fromkeys(names, 0.0)
     for rate in (0.5, 0.25):
@@ -23,7 +25,8 @@ def test_decay_multipliers_and_momentum():
         trainer.step(4)
         for name in names:
             wd = {"fc1_weight": 0.1, "fc7_weight": 0.1, "fc7_bias": 0, "bn_beta": 0}.get(name, 0.01)
-            momenta[name] = 0.9 * momenta[name] - rate * (3 / 4 + wd * weights[name])
+            own_rate = rate * (0.5 if name.startswith("fc7") else 1)
+            momenta[name] = 0.9 * momenta[name] - own_rate * (3 / 4 + wd * weights[name])
             weights[name] += momenta[name]
     for name, parameter in params.items():
         assert parameter.data().asscalar() == pytest.approx(weights[name], rel=1e-4), name

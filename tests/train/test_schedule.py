@@ -7,12 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insight.errors import InsightError
+from insight.margins import margins
+from insight.objectives.classification import Classification
 from insight.train.options import TrainOptions
 from insight.train.schedule import from_options
 
 
 def schedule(head="arcface", batch=512, per_epoch=1000, **options):
-    return from_options(TrainOptions(data_dir="d", **options), head, batch, per_epoch)
+    kind = margins.get(head)
+    own = {option.name: options[option.name] for option in kind.OPTIONS if option.name in options}
+    objective = Classification(kind(**own), 2, 2)
+    return from_options(TrainOptions(data_dir="d", **options), objective, batch, per_epoch)
 
 
 def test_explicit_steps_are_taken_as_they_are():

@@ -3,9 +3,8 @@
 import hashlib
 
 import numpy as np
-import pytest
 
-from insight.feed import sampler
+from insight.feed import draws
 
 MASK = (1 << 64) - 1
 
@@ -25,42 +24,36 @@ def test_the_reference_gives_the_published_numbers():
 
 
 def test_uniforms_are_splitmix64():
-    key = int(np.random.SeedSequence([3, 5, sampler.AUGMENTATION]).generate_state(1, np.uint64)[0])
+    key = int(np.random.SeedSequence([3, 5, draws.AUGMENTATION]).generate_state(1, np.uint64)[0])
     whole = [z / 2**64 for z in splitmix64(key, 16 * 1000)]
-    got = sampler.uniforms(3, 5, np.array([0, 999, 41]), 16)
+    got = draws.uniforms(3, 5, np.array([0, 999, 41]), 16)
     np.testing.assert_allclose(got, [whole[:16], whole[-16:], whole[41 * 16 : 42 * 16]], atol=2.0**-52)
-    np.testing.assert_array_equal(sampler.uniforms(3, 5, np.array([41]), 4), got[2:, :4])
+    np.testing.assert_array_equal(draws.uniforms(3, 5, np.array([41]), 4), got[2:, :4])
 
 
 def test_uniforms_are_uniform_and_independent():
-    u = sampler.uniforms(0, 0, np.arange(20000), 9)
+    u = draws.uniforms(0, 0, np.arange(20000), 9)
     assert u.min() >= 0
     assert u.max() < 1
     counts = np.array([np.histogram(column, 50, (0, 1))[0] for column in u.T])
     chi2 = ((counts - 400) ** 2 / 400).sum(axis=1)
     assert (chi2 < 100).all()  # 49 degrees of freedom: above 100 once in 40,000
-    columns = [*u.T, u[1:, 0], sampler.uniforms(0, 1, np.arange(20000), 1)[:, 0]]
-    columns += [sampler.uniforms(1, 0, np.arange(20000), 1)[:, 0]]
+    columns = [*u.T, u[1:, 0], draws.uniforms(0, 1, np.arange(20000), 1)[:, 0]]
+    columns += [draws.uniforms(1, 0, np.arange(20000), 1)[:, 0]]
     correlation = np.corrcoef([column[:19999] for column in columns])
     assert np.abs(correlation - np.eye(len(columns))).max() < 0.035  # five standard deviations
 
 
 def test_an_order_is_a_permutation_of_its_epoch_and_seed():
-    order = sampler.epoch_order(0, 0, 1000)
+    order = draws.epoch_order(0, 0, 1000)
     assert sorted(order) == list(range(1000))
     assert np.mean(order == np.arange(1000)) < 0.01
-    for other in (sampler.epoch_order(0, 1, 1000), sampler.epoch_order(1, 0, 1000)):
+    for other in (draws.epoch_order(0, 1, 1000), draws.epoch_order(1, 0, 1000)):
         assert np.mean(order == other) < 0.01
 
 
 def test_draws_are_frozen():
     """A run that is resumed by a later version sees the same images: change this only with the checkpoint's format."""
-    digest = hashlib.sha256(sampler.epoch_order(7, 3, 5000).astype("<i8"))
-    digest.update(sampler.uniforms(7, 3, np.arange(0, 5000, 7), 16).astype("<f8"))
+    digest = hashlib.sha256(draws.epoch_order(7, 3, 5000).astype("<i8"))
+    digest.update(draws.uniforms(7, 3, np.arange(0, 5000, 7), 16).astype("<f8"))
     assert digest.hexdigest() == "486af2cd213111a904d25d50dc1c38c3eeaf19bbd6e2531986da41a5bf31857b"
-
-
-@pytest.mark.parametrize("least, want", [(0, range(8)), (1, range(8)), (2, [0, 2, 3, 4, 7]), (3, [0, 4, 7]), (4, [])])
-def test_enough_images(least, want):
-    labels = np.array([5, 2, 9, 9, 5, 1, 7, 5])  # the fives do not stand together
-    assert sampler.enough_images(labels, least).tolist() == list(want)

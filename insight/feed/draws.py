@@ -1,4 +1,4 @@
-"""The order of an epoch, and every random draw of the feed, as functions of (seed, epoch, index).
+"""The random draws of samplers and augmentation, as functions of (seed, epoch, index).
 
 No generator is carried from batch to batch, so a resumed run needs only its epoch and batch
 number, and worker counts change nothing.
@@ -47,22 +47,6 @@ def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int) -> np.ndarr
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
     z ^= z >> np.uint64(31)
     return (z >> np.uint64(11)) * 2.0**-53
-
-
-def enough_images(labels: np.ndarray, least: int) -> np.ndarray:
-    """Positions of the images whose identity has at least ``least`` images, ascending.
-
-    Parameters
-    ----------
-    labels : np.ndarray
-        (N,) int64.
-    least : int
-        0 or 1 keeps all.
-    """
-    if least <= 1:
-        return np.arange(len(labels))
-    _, identity, images = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.flatnonzero(images[identity] >= least)
 
 
 def _seeds(seed: int, epoch: int, purpose: int) -> np.random.SeedSequence:

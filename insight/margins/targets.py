@@ -1,0 +1,73 @@
+"""What a margin sees: the target logits of one device's samples in one step."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional
+
+import numpy as np
+
+
+class Targets:
+    """(B,) samples, each with its own class.
+
+    Parameters
+    ----------
+    F : module
+        ``mx.nd``.
+    cos_B : (B,) array
+        Cosine between embedding and own centre, -1..1 up to rounding. Without cosines (softmax): the logit.
+    length : callable, optional
+        () -> (B,) array, the embeddings' lengths; called at most once, and only if a margin asks for them.
+    step : int
+        0-based, counted over the whole run.
+    seed : int
+        Of the run.
+    first : int
+        Number of the first sample in the batch of all devices.
+    state : mapping of str to array
+        The margin's state (:meth:`insight.margins.margin.Margin.initial_state`), on the samples' device.
+    """
+
+    def __init__(
+        self,
+        F,
+        cos_B,
+        length: Optional[Callable[[], Any]] = None,
+        step: int = 0,
+        seed: int = 0,
+        first: int = 0,
+        state: Optional[Mapping[str, Any]] = None,
+    ):
+        self.F = F
+        self.cos_B = cos_B
+        self.step = step
+        self.state = state or {}
+        self._length = length
+        self._length_B: Any = None
+        self._seed, self._first = seed, first
+
+    @property
+    def length_B(self):
+        """(B,) lengths of the embeddings, above 0."""
+        if self._length_B is None:
+            if self._length is None:
+                raise ValueError("these targets were made without lengths")
+            self._length_B = self._length()
+        return self._length_B
+
+    def normal(self, stream: int = 0):
+        """(B,) standard normal numbers, on the samples' device.
+
+        Each is a function of the seed, the step, the sample's number in the batch of all devices, and ``stream``,
+        which tells several numbers of one sample apart.
+        """
+        return self._drawn(np.random.Generator.standard_normal, stream)
+
+    def uniform(self, stream: int = 0):
+        """(B,) numbers in [0, 1), as :meth:`normal`."""
+        return self._drawn(np.random.Generator.random, stream)
+
+    def _drawn(self, draw: Callable, stream: int):
+        generator = np.random.default_rng([self._seed, self.step, stream])
+        numbers = draw(generator, self._first + self.cos_B.shape[0])[self._first :]
+        return self.F.array(numbers, ctx=self.cos_B.context, dtype="float32")

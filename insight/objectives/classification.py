@@ -1,0 +1,286 @@
+"""Classification: fc7 over all identities, a margin, and the softmax's cross entropy.
+
+The (B, C) logits are the largest array of a step. They are made once by one matrix product; margin, softmax and
+gradient then overwrite them. Nothing else of that size exists: no one-hot, no copy. A class has one centre, a row of
+``fc7_weight``; several a class would be the maximum over their products, in :mod:`insight.objectives.projection`.
+
+B: batch of a device, C: classes, E: embedding size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from .._mxnet import MAX_ELEMENTS, mx
+from ..errors import InsightError
+from ..margins import margins
+from ..margins.margin import Margin
+from ..margins.targets import Targets
+from ..options import Option
+from . import objectives, projection, softmax, values
+from .entry import enter
+from .objective import Multipliers, Need, Objective, StepResult, shares
+
+nd = mx.nd
+MAX_CLASSES = 1 << 24  # MXNet's operators take class indices as float32
+FLOAT = 4  # bytes
+AS_IT_IS, WITHOUT_DECAY = Multipliers(), Multipliers(decay=0.0)
+
+
+class _Share(NamedTuple):
+    """A device's part of a batch behind the product with the class weights."""
+
+    device: Any
+    entry: Any
+    logits: softmax.Logits
+    inverse_C: Any  # 1 / |w|; None without cosines
+
+    @property
+    def cos_B(self):
+        return self.logits.target_B / self.entry.scale
+
+
+@objectives.register("classification")
+class Classification(Objective):
+    """Embeddings and labels to loss and gradients, by class weights.
+
+    Parameters
+    ----------
+    margin : Margin
+    num_classes : int
+        C.
+    embedding_size : int
+        E.
+    use_bias : bool
+        Add ``fc7_bias``; only where the margin is not cosine-based.
+    seed : int
+        Of the run, for margins that draw random numbers.
+    weight, bias : Multipliers
+        Of the rate and decay of ``fc7_weight`` and ``fc7_bias``.
+
+    Raises
+    ------
+    InsightError
+        More classes, or larger class weights, than MXNet can index.
+    """
+
+    name = "classification"
+    OPTIONS = (
+        Option("fc7_no_bias", False, "softmax without a bias in fc7, as MobileFaceNet's recipe has it"),
+        Option(
+            "fc7_lr_mult",
+            1.0,
+            "learning rate of fc7, as a multiple of the rate",
+            holds=lambda multiple: multiple >= 0,
+            rule="must be 0 or more",
+        ),
+    )
+
+    def __init__(
+        self,
+        margin: Margin,
+        num_classes: int,
+        embedding_size: int,
+        use_bias: bool = False,
+        seed: int = 0,
+        weight: Multipliers = AS_IT_IS,
+        bias: Multipliers = WITHOUT_DECAY,
+    ):
+        super().__init__()
+        if use_bias and margin.cosine:
+            raise ValueError(f"{margin.name}: a cosine has no bias")
+        if num_classes > MAX_CLASSES:
+            raise InsightError(f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}")
+        self.margin, self.num_classes, self.embedding_size, self.seed = margin, num_classes, embedding_size, seed
+        self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
+        self.weight = self.params.get("fc7_weight", shape=(num_classes, embedding_size))
+        self.bias = self.params.get("fc7_bias", shape=(num_classes,), init="zeros") if use_bias else None
+        self._multipliers = {"fc7_weight": weight, "fc7_bias": bias}
+        self._buffers: dict = {}
+        self._state: Dict[str, Any] = {}  # of the margin, on the first device
+
+    @classmethod
+    def from_options(cls, run_options: Any, num_classes: int) -> Classification:
+        """With the margin that ``--loss-type`` names."""
+        if run_options.loss_type not in margins:
+            raise InsightError(f"--loss-type {run_options.loss_type}: name its margin instead: {', '.join(margins)}")
+        own = {option.name for option in cls.OPTIONS}
+        of_margin = {name: value for name, value in values(run_options).items() if name not in own}
+        margin = margins.get(run_options.loss_type)(**of_margin)
+        rate, decay = run_options.fc7_lr_mult, run_options.fc7_wd_mult
+        return cls(
+            margin,
+            num_classes,
+            run_options.emb_size,
+            use_bias=not margin.cosine and not run_options.fc7_no_bias,
+            seed=run_options.seed,
+            weight=Multipliers(rate, decay),
+            bias=Multipliers(rate, 0.0),
+        )
+
+    def describe(self) -> str:
+        return self.margin.describe()
+
+    def multipliers(self) -> Dict[str, Multipliers]:
+        return {name: self._multipliers[name] for name in self.params}
+
+    def check(
+        self,
+        batch_per_device: int,
+        remedy: str = "",
+        batch_option: str = "--per-batch-size",
+        size_option: str = "--emb-size",
+    ) -> None:
+        """Refuse class weights or logits that MXNet 1.9.1 cannot index: its builds count elements in 32 bits.
+
+        ``batch_option`` and ``size_option`` say where B and E come from.
+        """
+        rule = f"MXNet 1.9.1 indexes at most {MAX_ELEMENTS} elements of an array"
+        more = f"; {remedy}" if remedy else ""
+        for option, rows, array in (
+            (size_option, self.embedding_size, "class weights"),
+            (batch_option, batch_per_device, "logits"),
+        ):
+            if rows * self.num_classes > MAX_ELEMENTS:
+                raise InsightError(
+                    f"{option} {rows} with {self.num_classes} identities: {rule}, the {array} would have "
+                    f"{rows * self.num_classes}; use {option} {MAX_ELEMENTS // self.num_classes} or less{more}"
+                )
+
+    def memory(self, batch_per_device: int) -> Need:
+        widest = min(projection.BLOCK, self.num_classes)
+        scratch = widest * (2 * self.embedding_size + batch_per_device) + 4 * self.num_classes  # blocks; norms and sums
+        if self.margin.modulates:
+            scratch += softmax.BLOCKS_OF_MODULATION * widest * batch_per_device
+        logits = batch_per_device * self.num_classes
+        weights = sum(int(np.prod(parameter.shape)) for parameter in self.params.values())
+        return Need(weights, FLOAT * (logits + scratch), ("classes", "logits"))
+
+    def initialize(self, initializer, devices: list) -> None:
+        super().initialize(initializer, devices)
+        initial = self.margin.initial_state()
+        self._state = {name: nd.array(array, ctx=devices[0], dtype="float32") for name, array in initial.items()}
+
+    def arrays(self) -> Dict[str, list]:
+        return {f"margin/{name}": [array] for name, array in self._state.items()}
+
+    def symbol(self, embedding):
+        """[BlockGrad(embedding), softmax over the logits without margin].
+
+        Outputs, inputs (``data``, ``softmax_label``) and the internals ``fc1_output`` and ``fc7_output`` are
+        named as InsightFace's; a margin exists only while training.
+        """
+        weight = mx.sym.Variable("fc7_weight", shape=self.weight.shape)  # binders can't infer it through its norm
+        hidden = embedding
+        if self.margin.unit_embedding:
+            hidden = mx.sym.L2Normalization(embedding, name="fc1n") * self.margin.scale
+        if self.margin.cosine:
+            weight = mx.sym.L2Normalization(weight, name="fc7_weight_n")
+        if self.bias is None:
+            fc7 = mx.sym.FullyConnected(hidden, weight, no_bias=True, num_hidden=self.num_classes, name="fc7")
+        else:
+            bias = mx.sym.Variable("fc7_bias")
+            fc7 = mx.sym.FullyConnected(hidden, weight, bias, num_hidden=self.num_classes, name="fc7")
+        label = mx.sym.Variable("softmax_label")
+        softmax_output = mx.sym.SoftmaxOutput(fc7, label, name="softmax", normalization="valid")
+        return mx.sym.Group([mx.sym.BlockGrad(embedding, name="blockgrad0"), softmax_output])
+
+    def learn(self, embeddings: list, batch, step: int) -> StepResult:
+        """Figures: ``loss``, cross entropy after the margin plus the margin's own loss, nats; ``acc``, 1 where the
+        top class is the own one, after the margin (InsightFace's acc); ``acc_free``, the same without the margin.
+
+        Labels are 0 <= label < C, of any number type: MXNet writes outside the logits for one that has no class, and
+        :func:`insight.train.guards.check_set` refuses such a set.
+        """
+        with mx.autograd.pause():
+            labels = shares(batch.label, embeddings)
+            parts = [self._project(e, label) for e, label in zip(embeddings, labels)]
+            self._update(parts, step)
+            results, first = [], 0
+            for part in parts:
+                results.append(self._backward(part, step, first))
+                first += part.logits.label_B.shape[0]
+        figures = {
+            "loss": [loss.loss_B for loss, _ in results],
+            "acc": [loss.hit_B for loss, _ in results],
+            "acc_free": [loss.hit_free_B for loss, _ in results],
+        }
+        return StepResult([gradient_BE for _, gradient_BE in results], figures)
+
+    def _project(self, embedding_BE, label_B) -> _Share:
+        embedding_BE, device = embedding_BE.astype("float32", copy=False), embedding_BE.context
+        weight_CE = self.weight.data(device)
+        bias_C = None if self.bias is None else self.bias.data(device)
+        inverse_C = projection.inverse_norms(weight_CE) if self.margin.cosine else None
+        entry = enter(embedding_BE, self.margin)
+        logits_BC = self._buffer(device, label_B.shape[0])
+        projection.forward(entry.x_BE, weight_CE, bias_C, inverse_C, out=logits_BC)
+        return _Share(device, entry, softmax.Logits(logits_BC, label_B), inverse_C)
+
+    def _update(self, parts: list, step: int) -> None:
+        """Let the margin's state see the targets of all devices, on the first one."""
+        if not self._state:
+            return
+        device = parts[0].device
+
+        def gathered(arrays):
+            return nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
+
+        def lengths():
+            return gathered([part.entry.lengths() for part in parts])
+
+        cos_B = gathered([part.cos_B for part in parts])
+        state = self.margin.update(Targets(nd, cos_B, lengths, step, self.seed, 0, self._state))
+        for name, array in self._state.items():
+            array[:] = state[name]
+
+    def _backward(self, part: _Share, step: int, first: int) -> Tuple[softmax.Loss, Any]:
+        """Loss, and the gradient of the embeddings; those of ``params`` are written to this device's copies."""
+        device, entry, logits, inverse_C = part
+        state = {name: array.as_in_context(device) for name, array in self._state.items()}
+        targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state)
+        loss = softmax.learn(logits, targets, entry, self.margin)
+        weight_CE, label_B = self.weight.data(device), logits.label_B
+        x_BE, rows_2C = entry.x_BE, None
+        if self.margin.centre_spread:
+            spread_B, rows_2C, x_2E = self._spread(weight_CE, inverse_C, label_B)
+            loss, x_BE = loss._replace(loss_B=loss.loss_B + spread_B), nd.concat(x_BE, x_2E, dim=0)
+        gradients = _gradient(self.weight, device), _gradient(self.bias, device)
+        gradient_BE = projection.backward(logits.buffer_BC, x_BE, weight_CE, *gradients, inverse_C, rows_2C)
+        if rows_2C is not None:
+            gradient_BE = gradient_BE[: label_B.shape[0]]
+        return loss, entry.backward(gradient_BE, loss.along_B)
+
+    def _spread(self, weight_CE, inverse_C, label_B) -> tuple:
+        """The mean cosine between own and all centres, and its gradient as two more rows of logits and inputs.
+
+        sum_b w^_y . mean(w^) has the derivative count_k mean(w^) + sum_b w^_y / C by centre k.
+        """
+        weight, device = self.margin.centre_spread, weight_CE.context
+        mean_1E = nd.dot(inverse_C.reshape((1, -1)), weight_CE) / self.num_classes
+        own_BE = nd.take(weight_CE, label_B) * nd.take(inverse_C, label_B).reshape((-1, 1))
+        loss_B = weight * nd.dot(own_BE, mean_1E, transpose_b=True).reshape((-1,))
+        sum_1E = nd.sum(own_BE, axis=0, keepdims=True) / self.num_classes
+        labels = label_B.asnumpy().astype(np.int64)
+        counts_C = nd.array(np.bincount(labels, minlength=self.num_classes), ctx=device, dtype="float32")
+        rows_2C = nd.stack(counts_C, nd.ones_like(counts_C))
+        return loss_B, rows_2C, weight * nd.concat(mean_1E, sum_1E, dim=0)
+
+    def _buffer(self, device, rows: int):
+        """Room for the logits, kept between steps: freed, its place goes to others and the next lies beside it."""
+        buffer = self._buffers.get(device)
+        if buffer is None or buffer.size < rows * self.num_classes:
+            buffer = self._buffers[device] = nd.empty((rows * self.num_classes,), ctx=device)
+        return buffer[: rows * self.num_classes].reshape((rows, self.num_classes))
+
+
+def _gradient(parameter: Optional[Any], device):
+    """Where to write the gradient of a parameter on a device; None where it takes none."""
+    if parameter is None or parameter.grad_req == "null":
+        return None
+    if parameter.grad_req != "write":
+        raise ValueError(f"{parameter.name}: grad_req {parameter.grad_req!r}; the classifier writes gradients")
+    parameter.data(device)._fresh_grad = True  # or a Gluon trainer takes it for one of an earlier step
+    return parameter.grad(device)

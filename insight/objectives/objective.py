@@ -1,0 +1,192 @@
+"""What an objective is: all that the trainer asks of what a step learns from.
+
+The trainer hands over the embeddings of all devices with their batch, and gets the gradient of each embedding and
+figures by name, which log, TensorBoard and curves show under these names.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, ClassVar, Dict, List, NamedTuple, Tuple
+
+from .._mxnet import mx
+from ..options import Option, settle, shown
+
+
+class StepResult(NamedTuple):
+    """What one batch gave; on its devices, not yet waited for.
+
+    Attributes
+    ----------
+    gradients : list of NDArray
+        For each device float32 (b, E), d (sum of losses) / d embedding.
+    figures : dict of str to float, NDArray, or list of NDArray
+        In the order in which they are logged: a scalar, or for each device (b,) figures of its samples, whose mean
+        is logged. ``loss`` is one of them.
+    """
+
+    gradients: List[Any]
+    figures: Dict[str, Any]
+
+
+class Multipliers(NamedTuple):
+    """By what a parameter's learning rate and weight decay are multiplied."""
+
+    rate: float = 1.0
+    decay: float = 1.0
+
+
+class Need(NamedTuple):
+    """Memory on each device, for the prediction before anything large is allocated.
+
+    Attributes
+    ----------
+    parameters : int
+        Elements of the objective's learned arrays.
+    step : int
+        Bytes of what a step allocates beside them.
+    names : (str, str) or ()
+        What the two are called in the log; empty: they are not listed.
+    """
+
+    parameters: int = 0
+    step: int = 0
+    names: Tuple[str, ...] = ()
+
+
+class Objective:
+    """Base of the objectives. Subclasses define :meth:`learn`, and the rest where they differ.
+
+    An objective with parameters keeps them in :attr:`params`, writes their gradients itself (of the sum over its
+    device's samples), and gives what it keeps between steps by :meth:`arrays` and :meth:`state`.
+
+    Parameters
+    ----------
+    **values
+        Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
+
+    Attributes
+    ----------
+    name : str
+        The registered name.
+    OPTIONS : tuple of Option
+        All that act.
+    options : SimpleNamespace
+        Each option's value.
+    params : mxnet.gluon.ParameterDict
+        Its learned arrays, with the names that a checkpoint gives them.
+    lr_steps : tuple of int
+        Steps at which the rate falls by default, at a batch of 512.
+    lr_delay : int
+        Steps by which all falls of the rate are moved back.
+    """
+
+    name: ClassVar[str] = ""
+    OPTIONS: ClassVar[Tuple[Option, ...]] = ()
+    lr_steps: Tuple[int, ...] = (100_000, 140_000, 160_000)
+    lr_delay: int = 0
+
+    def __init__(self, **values):
+        self.options = SimpleNamespace(**settle(self.OPTIONS, values, f"--loss-type {self.name}"))
+        self.params = mx.gluon.ParameterDict()
+
+    @classmethod
+    def from_options(cls, run_options: Any, num_classes: int) -> Objective:
+        """Create it, without allocating anything large.
+
+        Parameters
+        ----------
+        run_options : insight.train.options.TrainOptions
+        num_classes : int
+            Identities of the training set.
+
+        Raises
+        ------
+        InsightError
+            A value that it does not take, or an option that does nothing with it.
+        """
+        from . import values
+
+        return cls(**values(run_options))
+
+    def describe(self) -> str:
+        """For the log, such as ``arcface s=64 m=0.5``: name and options."""
+        values = vars(self.options).items()
+        return " ".join([self.name, *(f"{name}={shown(value)}" for name, value in values)])
+
+    def check(self, batch_per_device: int, remedy: str = "") -> None:
+        """Refuse sizes that it cannot work with, before anything large is allocated.
+
+        Parameters
+        ----------
+        batch_per_device : int
+        remedy : str
+            How the set could have fewer classes, for messages.
+
+        Raises
+        ------
+        InsightError
+            Naming the option and the rule.
+        """
+
+    def memory(self, batch_per_device: int) -> Need:
+        """What it allocates on each device."""
+        return Need()
+
+    def initialize(self, initializer, devices: list) -> None:
+        """Allocate parameters and state.
+
+        Parameters
+        ----------
+        initializer : mxnet.init.Initializer
+        devices : list of mxnet.Context
+        """
+        self.params.initialize(initializer, ctx=devices)
+
+    def multipliers(self) -> Dict[str, Multipliers]:
+        """Of its parameters' rate and decay, by name; what is missing decays if it is a weight or a gamma."""
+        return {}
+
+    def learn(self, embeddings: list, batch, step: int) -> StepResult:
+        """Loss and gradients of one batch.
+
+        Parameters
+        ----------
+        embeddings : list of NDArray
+            For each device (b, E) in any float type, its contiguous share of the batch, in order.
+            Not differentiated through here.
+        batch : insight.feed.loader.Batch
+            Images, labels, positions and keys of all devices.
+        step : int
+            0-based, counted over the whole run. Whatever is random is a function of the run's seed, this, and a
+            sample's number in the batch.
+        """
+        raise NotImplementedError
+
+    def symbol(self, embedding):
+        """The graph that a checkpoint saves, from that of the embedding.
+
+        Its arguments are the network's, ``params``, and inputs that the trainer does not save.
+        """
+        return embedding
+
+    def arrays(self) -> Dict[str, list]:
+        """State beside ``params``: name to the arrays, one or equal ones of all devices, to be restored in place."""
+        return {}
+
+    def state(self) -> dict:
+        """State beside ``params`` and :meth:`arrays`, for JSON."""
+        return {}
+
+    def restore(self, state: dict) -> None:
+        """Take back what :meth:`state` gave; empty for a run of before the objective had a state."""
+
+
+def shares(label_B, embeddings: list) -> list:
+    """The labels of each device's embeddings, float32, on that device."""
+    parts, begin = [], 0
+    for embedding in embeddings:
+        part = label_B[begin : begin + embedding.shape[0]]
+        parts.append(part.as_in_context(embedding.context).astype("float32", copy=False))
+        begin += embedding.shape[0]
+    return parts

@@ -1,0 +1,145 @@
+"""Margin and softmax inside the logits' own buffer, which holds the gradient of the logits afterwards.
+
+B: batch, C: classes, K: classes of a block.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional
+
+from .._mxnet import mx
+from ..margins.margin import Margin, OwnLoss, TargetLogit
+from ..margins.targets import Targets
+from .projection import blocks
+
+nd = mx.nd
+FAR_BELOW = -1e30  # a logit that is never the largest
+BLOCKS_OF_MODULATION = 8  # (B, K) arrays that a margin which changes the other logits takes at once
+IGNORED = -1e29  # logits below are those of the own class, set to FAR_BELOW
+
+
+class Loss(NamedTuple):
+    """(B,) each; the gradient of the logits is in their buffer."""
+
+    loss_B: Any  # cross entropy after the margin, plus the margin's second loss if it has one; nats
+    hit_B: Any  # 1 where the top class is the own one, after the margin (InsightFace's acc)
+    hit_free_B: Any  # the same on the logits without margin
+    along_B: Any  # d loss / d |e| beside the path through the logits; None: 0
+
+
+class _Softmax(NamedTuple):
+    """Loss and probability of the own class; the buffer holds what the other classes' gradients are."""
+
+    loss_B: Any
+    probability_B: Any
+    hit_B: Any
+    hit_free_B: Any
+
+
+class Logits:
+    """A device's (B, C) logits, and the place of the own class in each row."""
+
+    def __init__(self, buffer_BC, label_B):
+        self.buffer_BC, self.label_B = buffer_BC, label_B
+        self._index_2B = nd.stack(nd.arange(label_B.shape[0], ctx=label_B.context), label_B)
+        self.target_B = nd.pick(buffer_BC, label_B)
+
+    def put(self, values_B) -> None:
+        """Replace the own classes' values."""
+        buffer_BC, index_2B = self.buffer_BC, self._index_2B
+        nd._internal._scatter_set_nd(buffer_BC, values_B, index_2B, shape=buffer_BC.shape, out=buffer_BC)
+
+    def rival(self) -> tuple:
+        """(best of the other classes, its logit), each (B,); the own classes' values are lost."""
+        self.put(nd.full(self.label_B.shape, FAR_BELOW, ctx=self.label_B.context))
+        rival_B = nd.argmax(self.buffer_BC, axis=1)
+        return rival_B, nd.pick(self.buffer_BC, rival_B)
+
+
+def learn(logits: Logits, targets: Targets, entry, margin: Margin) -> Loss:
+    """Apply margin and softmax; the logits become their own gradient.
+
+    Parameters
+    ----------
+    logits : Logits
+    targets : Targets
+        With the cosines of ``logits.target_B``.
+    entry : object
+        Of :mod:`insight.objectives.entry`, through which the embeddings came.
+    margin : Margin
+    """
+    bent, own = margin.target_logit(targets), margin.own_loss(targets)
+    margined_B = bent.new_B * entry.scale
+    if margin.modulates:
+        done = _modulated(logits, targets, entry.scale, margin, bent.new_B, margined_B)
+    else:
+        done = _plain(logits, margined_B)
+    error_B = done.probability_B - 1
+    gradient_B, loss_B = error_B * bent.slope_B, done.loss_B
+    if own is not None:
+        loss_B, gradient_B = loss_B + own.loss_B, gradient_B + own.slope_B / entry.scale
+    logits.put(gradient_B)
+    return Loss(loss_B, done.hit_B, done.hit_free_B, _along(error_B, targets, bent, own, entry))
+
+
+def _plain(logits: Logits, margined_B) -> _Softmax:
+    rival_B, rival_logit_B = logits.rival()
+    logits.put(margined_B)
+    hit_B, hit_free_B = margined_B >= rival_logit_B, logits.target_B >= rival_logit_B
+    nd.softmax(logits.buffer_BC, out=logits.buffer_BC)
+    probability_B = nd.pick(logits.buffer_BC, logits.label_B)
+    # By way of the largest logit, whose probability never underflows: exact where the own class's does.
+    rival_loss_B = rival_logit_B - margined_B - nd.log(nd.pick(logits.buffer_BC, rival_B))
+    loss_B = nd.where(hit_B, -nd.log(probability_B), rival_loss_B)
+    return _Softmax(loss_B, probability_B, hit_B, hit_free_B)
+
+
+def _modulated(logits: Logits, targets: Targets, scale, margin: Margin, new_B, margined_B) -> _Softmax:
+    """As :func:`_plain` with a margin that changes the other logits too.
+
+    The buffer keeps the logits until each block is overwritten by its gradient: the changed logits are computed
+    twice, once for the sum of the softmax and once for the gradient, and never stored as a whole.
+    """
+    _, rival_free_B = logits.rival()
+    scale_B1 = scale.reshape((-1, 1)) if hasattr(scale, "reshape") else scale
+    classes = logits.buffer_BC.shape[1]
+
+    def changed(begin: int, end: int) -> tuple:
+        old_BK = nd.slice_axis(logits.buffer_BC, axis=1, begin=begin, end=end)
+        new_BK, slope_BK = margin.others(nd.clip(old_BK / scale_B1, -1.0, 1.0), targets, new_B)
+        ignored_BK = old_BK < IGNORED
+        return nd.where(ignored_BK, nd.full(old_BK.shape, FAR_BELOW, ctx=old_BK.context), new_BK * scale_B1), slope_BK
+
+    top_B, sum_B = margined_B, nd.ones_like(margined_B)  # the own class
+    rival_B = nd.full(margined_B.shape, FAR_BELOW, ctx=margined_B.context)
+    for begin, end in blocks(classes):
+        new_BK, _ = changed(begin, end)
+        rival_B = nd.maximum(rival_B, nd.max(new_BK, axis=1))
+        higher_B = nd.maximum(top_B, rival_B)
+        part_BK = nd.exp(nd.broadcast_sub(new_BK, higher_B.reshape((-1, 1))))
+        sum_B, top_B = sum_B * nd.exp(top_B - higher_B) + nd.sum(part_BK, axis=1), higher_B
+    for begin, end in blocks(classes):
+        new_BK, slope_BK = changed(begin, end)
+        part_BK = nd.exp(nd.broadcast_sub(new_BK, top_B.reshape((-1, 1))))
+        logits.buffer_BC[:, begin:end] = nd.broadcast_div(part_BK, sum_B.reshape((-1, 1))) * slope_BK
+    loss_B = nd.log(sum_B) + (top_B - margined_B)
+    probability_B = nd.exp(margined_B - top_B) / sum_B
+    return _Softmax(loss_B, probability_B, margined_B >= rival_B, logits.target_B >= rival_free_B)
+
+
+def _along(error_B, targets: Targets, bent: TargetLogit, own: Optional[OwnLoss], entry):
+    """d loss / d |e| beside the path through the logits; None where there is none.
+
+    With logits |e| cos, the margin bends the target logit in the length too:
+    d (|e| f(cos)) / d e = f' w^ + (f - f' cos) e^, of which the logits carry the first.
+    """
+    parts = []
+    if entry.follows_length:
+        parts.append(error_B * (bent.new_B - bent.slope_B * targets.cos_B))
+        if own is not None:
+            parts.append(-own.slope_B / entry.scale * targets.cos_B)
+    if bent.length_slope_B is not None:
+        parts.append(error_B * entry.scale * bent.length_slope_B)
+    if own is not None and own.length_slope_B is not None:
+        parts.append(own.length_slope_B)
+    return sum(parts[1:], parts[0]) if parts else None

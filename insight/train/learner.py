@@ -1,0 +1,119 @@
+"""What a run trains, allocated: model, optimizer, and the sets that verify it."""
+
+from __future__ import annotations
+
+import functools
+from typing import List
+
+from .. import checkpoint
+from .._mxnet import mx
+from ..verify import verification
+from . import guards, memory, precision
+from .model import Model, build_network
+from .optimizer import allocate_momenta, make_trainer, momenta
+from .start import Setup
+
+PARAMETER, MOMENTUM, OBJECTIVE = "parameter/", "momentum/", "objective/"  # of the names in a state's file
+
+
+class Learner:
+    """A run's model and optimizer. Allocates both, and writes nothing.
+
+    Parameters
+    ----------
+    setup : Setup
+
+    Attributes
+    ----------
+    sets : list of verification.EvalSet
+    missing : list of str
+        Targets without a set.
+    memory : memory.Prediction
+    model : Model
+    notes : list of str
+        What is unusual about the set or the options.
+
+    Raises
+    ------
+    InsightError
+        The run does not fit into the memory, the prefix holds checkpoints of another network, a verification set has
+        images of another size, or half precision does not work here.
+    """
+
+    def __init__(self, setup: Setup):
+        self.setup = setup
+        options, faces, devices = setup.options, setup.faces, setup.devices
+        sparse = guards.sparse_labels(faces)
+        setup.objective.check(options.per_batch_size, remedy=sparse)
+        self.sets, self.missing = verification.find_sets(options.data_dir, options.targets)
+        guards.check_targets(self.sets, faces)
+        network = build_network(options, devices, faces.image_size)
+        if options.ckpt and setup.first_step == 0:
+            guards.check_prefix(options.prefix, network)
+        symbol = network(mx.sym.Variable("data"))
+        self.memory = memory.predict(
+            symbol,
+            faces.image_size,
+            options.per_batch_size,
+            options.emb_size,
+            setup.objective.memory(options.per_batch_size),
+            devices=len(devices),
+            verified=[(len(s.source), len(s.pairs)) for s in self.sets],
+            lowered=precision.lowered_symbol(symbol, options.dtype),
+            pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
+        )
+        scarce = memory.refuse_unaffordable(self.memory, devices, remedy=sparse)
+        self.notes = [*setup.notes, *([scarce] if scarce else []), *_try_precision(setup)]
+        self.model = Model(options, network, setup.objective, devices)
+        self._trainer = make_trainer(
+            self.model.params, options.mom, options.wd, options.fc7_wd_mult, setup.objective.multipliers()
+        )
+
+    def learn(self, batch, step: int, frozen: bool) -> tuple:
+        """Forward, backward and, where the gradients are finite, the update; returns (figures, whether they were)."""
+        self._trainer.set_learning_rate(self.setup.schedule(step))
+        figures = self.model.backward(batch, step, frozen)
+        usable = self.model.usable(frozen)
+        if usable:
+            self._trainer.step(self.setup.batch_size, ignore_stale_grad=frozen)
+        return figures, usable
+
+    def arrays(self) -> dict:
+        """Name in a state's file to the arrays, one or one a device, that are saved under it."""
+        return self._named(momenta(self._trainer))
+
+    def read(self, state) -> None:
+        """Take back the arrays of a :class:`~insight.train.resume.State`."""
+        moving = {name[len(MOMENTUM) :] for name in state.names() if name.startswith(MOMENTUM)}
+        state.read_into(self._named(allocate_momenta(self._trainer, moving)))
+
+    def _named(self, velocity: dict) -> dict:
+        groups = {PARAMETER: self.model.arrays(), OBJECTIVE: self.setup.objective.arrays(), MOMENTUM: velocity}
+        return {prefix + name: equal for prefix, group in groups.items() for name, equal in group.items()}
+
+    def describe(self) -> List[str]:
+        """Lines for people: what is trained on what, how long, in how much memory."""
+        setup, options = self.setup, self.setup.options
+        where = ",".join(map(str, setup.devices))
+        return [
+            f"{len(setup.loader.positions)} images of {setup.faces.num_classes} identities; {options.network}, "
+            f"{setup.objective.describe()}, {options.dtype} on {where}",
+            setup.schedule.describe(),
+            self.memory.describe(),
+        ]
+
+
+def _try_precision(setup: Setup) -> List[str]:
+    """Notes, where half precision works on the CPU but does not pay.
+
+    Raises
+    ------
+    InsightError
+        It does not work.
+    """
+    options, devices = setup.options, setup.devices
+    if options.dtype != "bfloat16" or devices[0].device_type != "cpu":
+        return []
+    build = functools.partial(build_network, options, devices, setup.faces.image_size)
+    note = precision.try_out(build, options.dtype, devices).note
+    return [note] if note else []

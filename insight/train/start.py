@@ -1,0 +1,103 @@
+"""What a run is before anything large is allocated: its set, length, objective, and the state that it resumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Optional
+
+from .. import objectives
+from .._mxnet import keep_freed_memory
+from ..feed import samplers
+from ..feed.augment import Augmentation
+from ..feed.loader import Loader
+from ..formats.faceset import FaceSet
+from ..objectives.objective import Objective
+from . import devices as device_lists
+from . import guards, resume
+from . import schedule as schedules
+from .options import TrainOptions
+from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run that can start.
+
+    Attributes
+    ----------
+    options : TrainOptions
+    devices : list of mxnet.Context
+    faces : FaceSet
+    fingerprint : str
+        Of the set.
+    objective : Objective
+        Not yet allocated.
+    loader : Loader
+    schedule : Schedule
+    state : resume.State or None
+        From which the run resumes; None: it starts from the beginning.
+    notes : list of str
+        What is unusual about the set.
+    """
+
+    options: TrainOptions
+    devices: list
+    faces: FaceSet
+    fingerprint: str
+    objective: Objective
+    loader: Loader
+    schedule: Schedule
+    state: Optional[resume.State]
+    notes: List[str]
+
+    @property
+    def batch_size(self) -> int:
+        """Images a step, over all devices."""
+        return self.loader.batch_size
+
+    @property
+    def first_step(self) -> int:
+        """Steps that were done before."""
+        return self.state.step if self.state else 0
+
+    @property
+    def total_steps(self) -> int:
+        """Length of the run."""
+        return self.schedule.total_steps
+
+    @property
+    def done(self) -> bool:
+        """Whether the state is that of a run which has reached this run's length."""
+        state, total = self.state, self.total_steps
+        return state is not None and (state.step > total or (state.step == total and state.finished))
+
+
+def prepare(options: TrainOptions) -> Setup:
+    """Read and check what a run needs, and write nothing.
+
+    Raises
+    ------
+    InsightError
+        As :func:`insight.train.loop.train`.
+    """
+    keep_freed_memory()
+    devices = device_lists.parse(options.devices)
+    faces = FaceSet.open(options.data_dir)
+    notes = guards.check_set(faces, options)
+    fingerprint = faces.fingerprint()
+    state = resume.find(options, fingerprint)
+    loader = Loader(
+        faces,
+        options.per_batch_size * len(devices),
+        options.seed,
+        Augmentation(bool(options.rand_mirror), options.color, options.cutoff),
+        options.num_workers,
+        options.images_filter,
+        "uint8" if devices[0].device_type == "gpu" else "float32",
+        sampler=samplers.chosen(options.sampler, vars(options)),
+    )
+    if state:
+        loader.restore(state.meta.get("sampler", {}))
+    objective = objectives.create(options, faces.num_classes)
+    schedule = schedules.from_options(options, objective, loader.batch_size, loader.batches_per_epoch)
+    return Setup(options, devices, faces, fingerprint, objective, loader, schedule, state, notes)
