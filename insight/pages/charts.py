@@ -1,4 +1,4 @@
-"""The drawings of a page, each with the words that stand around it."""
+"""The charts of a page, each with its heading and caption."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..verify import bootstrap, lines, roc
 from ..verify.figures import Figures
 from ..verify.verification import Verification
 
-MOST_POINTS = 160  # of a curve over FAR; every single false accept has one of its own below about thirty
+MOST_POINTS = 160  # of a curve over FAR; up to about thirty, each false accept has its own
 THRESHOLDS = 240  # points of a curve over the threshold
 
 
 class Chart(NamedTuple):
-    """A drawing: its heading, its SVG, and what it shows."""
+    """A chart: its heading, its SVG, and what it shows."""
 
     title: str
     svg: str
@@ -27,7 +27,7 @@ class Chart(NamedTuple):
 
 
 def of_target(name: str, result: Verification, found: Figures) -> List[Chart]:
-    """ROC, DET, histogram of scores, rates over the threshold. ``name`` begins the ids of the drawings."""
+    """ROC, DET, histogram of scores, rates over the threshold. ``name`` is the prefix of the ids in the SVG."""
     over = _rates(result, found)
     pairs = f"{found.same} same and {found.different} different pairs of {result.name}"
     band = "; the band is the pointwise 95 % interval" if over.low_G is not None else ""
@@ -70,20 +70,20 @@ def _over_threshold(result: Verification, found: Figures):
 
 
 def of_training(runs: Sequence[TrainLog]) -> List[Chart]:
-    """A drawing for each quantity that the logs hold."""
+    """A chart for each panel of :func:`insight.plots.curves.panels`."""
     colours = curves.run_colours(len(runs))
     charts = []
     for number, panel in enumerate(curves.panels(runs)):
         figure, axes = plain_axes()
         curves.draw_panel(axes, panel, runs, colours)
-        axes.set_title("", loc="left")  # the page has it
+        axes.set_title("", loc="left")  # the page has its own heading
         title = panel.title[0].upper() + panel.title[1:]
         charts.append(Chart(title, svg(figure, f"training-{number}", f"{title} over steps"), ""))
     return charts
 
 
 def run_legend(runs: Sequence[TrainLog]) -> List[Tuple[str, str]]:
-    """The colour, as CSS has it, and the name of each run."""
+    """The colour, as in CSS, and the name of each run."""
     from matplotlib.colors import to_hex
 
     return [(to_hex(colour), run.label) for colour, run in zip(curves.run_colours(len(runs)), runs)]

@@ -16,7 +16,7 @@ from ..runs.logfiles import read_logs
 from ..verify.figures import figures
 from ..verify.verification import EvalSet, verify
 from . import origin, render
-from .sections import Fact, TargetSection, Training, target_section, training_section
+from .sections import Fact, TargetSection, TrainingSection, target_section, training_section
 
 MOST_PAIRS = 100  # of each kind, whose images go into the page
 
@@ -38,7 +38,7 @@ class ModelReport(NamedTuple):
     evaluated: str  # when, by what
     facts: List[Fact]
     targets: List[TargetSection]
-    training: Optional[Training]
+    training: Optional[TrainingSection]
     origin: origin.Origin
     limits: List[str]
 

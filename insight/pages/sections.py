@@ -1,4 +1,4 @@
-"""What is said of one target and of training: words, rows, drawings and pictures, ready for the templates."""
+"""Sections of a report, for a target and for training: texts, rows, charts and images for the templates."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ JPEG_QUALITY = 90
 
 
 class Fact(NamedTuple):
-    """A name and what it is."""
+    """A name and its value."""
 
     name: str
     value: str
 
 
 class TableRow(NamedTuple):
-    """A row under :data:`insight.verify.lines.COLUMNS`: fields, or why there are none."""
+    """A row under :data:`insight.verify.lines.COLUMNS`: fields, or the reason why there are none."""
 
     what: str
     cells: List[str]
@@ -43,7 +43,7 @@ class Picture(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A pair that is shown: its cosine, its two pictures, and whether the threshold judges it wrongly."""
+    """A pair: its cosine, its two pictures, and whether the threshold decides it wrongly."""
 
     cosine: str
     pictures: List[Picture]
@@ -51,7 +51,7 @@ class Tile(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """Pairs of one kind, the hardest first; ``error`` is what a wrong one is called."""
+    """Pairs of one kind, the hardest first; ``error`` is the name of a wrong decision."""
 
     heading: str
     error: str
@@ -73,8 +73,8 @@ class TargetSection(NamedTuple):
     limits: List[str]
 
 
-class Training(NamedTuple):
-    """Curves of the runs whose logs are given, and the best checkpoint of each in words."""
+class TrainingSection(NamedTuple):
+    """Curves of the runs whose logs are given, and a text with the best checkpoint of each."""
 
     runs: List[Tuple[str, str]]  # colour and name
     summary: str
@@ -105,15 +105,15 @@ def target_section(
     )
 
 
-def training_section(runs: Sequence[TrainLog]) -> Training:
-    """Curves of all runs, a chart for each quantity."""
+def training_section(runs: Sequence[TrainLog]) -> TrainingSection:
+    """Curves of all runs, a chart for each figure."""
     from ..plots.trainreport import summary
 
-    return Training(charts.run_legend(runs), summary(runs), charts.of_training(runs))
+    return TrainingSection(charts.run_legend(runs), summary(runs), charts.of_training(runs))
 
 
 def _lowest(found: Figures) -> Optional[float]:
-    """The lowest FAR that the set can show."""
+    """The lowest FAR that the set can measure."""
     return min((far for far, point in found.at_far.items() if point), default=None)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of how cosines are spread, with the threshold that was applied. Needs matplotlib."""
+"""Histograms of cosines as a picture, with the threshold that was applied. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BIN = 0.02
 
 
 class Spread(NamedTuple):
-    """One panel: what the cosines are of, the cosines (N,), and the threshold."""
+    """One panel: its title, the cosines (N,), and the threshold."""
 
     title: str
     cosines: np.ndarray
@@ -20,7 +20,7 @@ class Spread(NamedTuple):
 
 
 def draw(path: str, spreads: Sequence[Spread]) -> None:
-    """Draw histograms, one below the other, counts on a logarithmic axis; the suffix says the format."""
+    """Draw histograms, one below the other, counts on a logarithmic axis; the suffix decides the format."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2 * len(spreads)), layout="constrained")

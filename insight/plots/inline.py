@@ -1,4 +1,4 @@
-"""A figure as SVG to stand inside an HTML page: real text, and ids that no other figure of the page has."""
+"""A figure as SVG inside an HTML page: real text, and ids that no other figure of the page has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from html import escape
 
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
-_NOT_NEEDED = re.compile(r"\s*<metadata>.*?</metadata>|\s*<style\b.*?</style>", re.S)  # a style acts on the whole page
+_NOT_NEEDED = re.compile(
+    r"\s*<metadata>.*?</metadata>|\s*<style\b.*?</style>", re.S
+)  # a style would apply to the whole page
 _ATTRIBUTE = re.compile(r'\s(?:width|height|version|xmlns(?::xlink)?)="[^"]*"')
 
 
@@ -20,7 +22,7 @@ def svg(figure, name: str, title: str) -> str:
     name : str
         Begins every id in the drawing: letters, digits, dashes; no other figure of the page may have it.
     title : str
-        What the figure shows, for those who do not see it.
+        What the figure shows, for screen readers.
 
     Returns
     -------
@@ -33,7 +35,7 @@ def svg(figure, name: str, title: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "insight"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     document = out.getvalue()
-    drawn = document[document.index("<svg") + len("<svg") :]  # what stands before is of a file of its own
+    drawn = document[document.index("<svg") + len("<svg") :]  # what is before it is only for a file of its own
     attributes, _, content = _ID.sub(rf"\g<1>{name}-", _NOT_NEEDED.sub("", drawn)).partition(">")
     attributes = _ATTRIBUTE.sub("", attributes)
     return (

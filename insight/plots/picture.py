@@ -11,7 +11,7 @@ SUFFIXES = (".png", ".svg")
 
 
 def require(path, option: str = "--output") -> None:
-    """Say before any work that a picture cannot be drawn.
+    """Raise before any work if a picture cannot be drawn.
 
     Raises
     ------
@@ -27,11 +27,11 @@ def require(path, option: str = "--output") -> None:
 
 
 def save(figure, path, dpi: int) -> None:
-    """Write a matplotlib Figure, whole or not at all; ``dpi`` is of a .png."""
+    """Write a matplotlib Figure, whole or not at all; ``dpi`` is for a .png."""
     from matplotlib import rc_context
 
     kind = _suffix(path)[1:]
-    stamp = "Date" if kind == "svg" else "Software"  # what would tell two runs apart
+    stamp = "Date" if kind == "svg" else "Software"  # differs between two runs
     with temporary_beside(path) as partial, rc_context({"svg.hashsalt": "insight"}):
         figure.savefig(partial, format=kind, dpi=dpi, metadata={stamp: None})
 

@@ -10,7 +10,7 @@ from .style import FAINT, MAIN, OTHER, log_axis, name_above, plain_axes
 
 
 class RatesOver(NamedTuple):
-    """TAR at G rising FARs, the first 1 / D, with the band's ends where there is one.
+    """TAR at G rising FARs, the first 1 / D, with the ends of the band if there is one.
 
     ``same`` and ``different`` count the pairs of either kind; ``different`` is D.
     """
@@ -24,7 +24,7 @@ class RatesOver(NamedTuple):
 
 
 def roc(rates: RatesOver):
-    """TAR over FAR as a matplotlib Figure; FAR begins where one false accept is."""
+    """TAR over FAR as a matplotlib Figure; FAR begins at one false accept."""
     figure, axes = plain_axes()
     lowest = min(float(rates.tar_G.min()), 1 - 1 / rates.same)  # one false reject takes some of the axis
     if rates.low_G is not None:
@@ -40,7 +40,7 @@ def roc(rates: RatesOver):
 
 
 def det(rates: RatesOver):
-    """FRR over FAR as a matplotlib Figure, both logarithmic; where FRR is 0 the line lies on the bottom."""
+    """FRR over FAR as a matplotlib Figure, both logarithmic; an FRR of 0 is drawn at the bottom."""
     figure, axes = plain_axes()
     floor = 0.5 / rates.same  # half a false reject: no set of so many pairs shows it
     frr_G = np.maximum(1 - rates.tar_G, floor)

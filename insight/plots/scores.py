@@ -1,4 +1,4 @@
-"""How the cosines of same and different pairs are spread, with thresholds."""
+"""Histograms of the cosines of same and different pairs, with thresholds."""
 
 from __future__ import annotations
 

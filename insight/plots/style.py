@@ -1,8 +1,8 @@
-"""Colours and axes of the figures that stand in a page."""
+"""Colours and axes of the figures in a page."""
 
 from __future__ import annotations
 
-MAIN, OTHER = "#2f6db0", "#c4622d"  # told apart also by those who do not see red and green alike
+MAIN, OTHER = "#2f6db0", "#c4622d"  # differ also for readers with colour blindness
 INK, FAINT = "#1d2129", "#9aa1ab"
 SIZE = (4.7, 3.3)  # inches: on a phone, where it is scaled to some 340 pixels, text of FONT_SIZE stays legible
 FONT_SIZE = 9  # points
@@ -22,7 +22,7 @@ def plain_axes():
 
 
 def log_axis(axis, low: float, high: float) -> None:
-    """A logarithmic axis from ``low`` to ``high``, powers of ten labelled as the tables write them: 1e-3."""
+    """A logarithmic axis from ``low`` to ``high``, powers of ten labelled as in the tables: 1e-3."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes = axis.axes
@@ -35,7 +35,7 @@ def log_axis(axis, low: float, high: float) -> None:
 
 
 def name_above(figure, columns: int) -> None:
-    """A legend above the axes, where it hides nothing."""
+    """A legend above the axes, where it covers nothing."""
     figure.legend(loc="outside upper center", ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5)
 
 

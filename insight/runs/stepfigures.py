@@ -36,9 +36,9 @@ def check_names(names: Iterable[str]) -> None:
     """
     for name in names:
         if not is_name(name):
-            found = "used for something else in the logs" if name in _TAKEN else "not a name that a log can hold"
+            reason = "used for something else in the logs" if name in _TAKEN else "not a name that a log can hold"
             raise InsightError(
-                f"figure {name!r} of the objective: {found}; want another name of letters, digits, _ and -, "
+                f"figure {name!r} of the objective: {reason}; want another name of letters, digits, _ and -, "
                 "a letter first"
             )
 
