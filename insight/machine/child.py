@@ -1,4 +1,4 @@
-"""A Python child process for code that may crash or hang or needs its own settings; it prints facts as lines of JSON."""
+"""A Python child process for code that may crash or hang or needs its own settings; facts are printed as JSON lines."""
 
 from __future__ import annotations
 
