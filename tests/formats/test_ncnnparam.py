@@ -50,7 +50,7 @@ def test_its_weights_are_beside_it():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "m.param: no .param of ncnn in its text form .begins with nothing, want 7767517"),
+        ("", "m.param: not a .param of ncnn in text form .begins with nothing, want 7767517"),
         ('{"nodes": []}\n', "begins with '{\"nodes\": ..}'"),
         ("7767517\n", "has 0 layers, and its second line says nothing"),
         (TEXT[: TEXT.index("Convolution")], "has 3 layers, and its second line says 4; it is truncated"),
@@ -69,5 +69,5 @@ def test_a_missing_or_binary_file(tmp_path):
     with pytest.raises(InsightError, match="m.param: no such file"):
         ncnnparam.read(tmp_path / "m.param")
     (tmp_path / "m.param").write_bytes(b"\xdd\x85\x76\x00" * 9)  # the binary form begins with the same number
-    with pytest.raises(InsightError, match="no .param of ncnn in its text form"):
+    with pytest.raises(InsightError, match="not a .param of ncnn in text form"):
         ncnnparam.read(tmp_path / "m.param")
