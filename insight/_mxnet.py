@@ -16,8 +16,11 @@ import ctypes
 import importlib
 import importlib.util
 import os
+import sys
+import types
 import warnings
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from . import _cuda
 from .errors import InsightError
@@ -112,6 +115,27 @@ def _hush_scipy(mxnet: Any) -> None:
         sparse.csr.csr_matrix = sparse.csr_matrix
 
 
+class _Deferred(types.ModuleType):
+    """Stands for a module, which is imported when an attribute of it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def _deferring(name: str) -> Iterator[None]:
+    """What is imported within gets a :class:`_Deferred` of this module; later imports get the module itself."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = _Deferred(name)
+    try:
+        yield
+    finally:
+        if isinstance(sys.modules.get(name), _Deferred):
+            del sys.modules[name]
+
+
 def _import() -> Any:
     spec = importlib.util.find_spec("mxnet")
     if spec is None or spec.origin is None:  # not there, or a folder that uninstalling one of two builds left behind
@@ -122,7 +146,8 @@ def _import() -> Any:
     _shim_distutils()
     _cuda.load()
     try:
-        with warnings.catch_warnings():
+        # scipy.stats is for MXNet's quantisation and tests alone, and takes a third of the time.
+        with warnings.catch_warnings(), _deferring("scipy.stats"):
             warnings.simplefilter("ignore")  # distutils' version classes, invalid escapes
             import mxnet
     except OSError as error:  # libmxnet.so asks for a library that the machine lacks

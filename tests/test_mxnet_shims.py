@@ -54,6 +54,18 @@ class TestImport:
         """
         assert python(code) == "False False"
 
+    def test_scipy_stats_comes_when_it_is_used(self):
+        code = """
+            import sys
+            from insight._mxnet import mx
+            mx.nd
+            before = "scipy.stats" in sys.modules
+            entropy = mx.contrib.quantization.stats.entropy([0.5, 0.5])
+            from scipy import stats
+            print(before, round(float(entropy), 4), stats is sys.modules["scipy.stats"], stats.__spec__.name)
+        """
+        assert python(code) == "False 0.6931 True scipy.stats"
+
     def test_leaves_what_the_user_has_set(self):
         code = """
             import os
