@@ -220,10 +220,10 @@ def test_similarity():
 
 
 def test_a_service_with_a_file_loads_little(tmp_path, network):
-    from insight.engines.onnx_engine import convert
+    from insight.engines.onnx_engine import checkpoint_to_onnx
 
     checkpoint.save(str(tmp_path / "net"), 0, Checkpoint(*network))
-    (tmp_path / "m.onnx").write_bytes(convert(f"{tmp_path}/net,0", "fast"))
+    (tmp_path / "m.onnx").write_bytes(checkpoint_to_onnx(f"{tmp_path}/net,0", "fast"))
     code = f"""
 import sys
 from insight.face_embedding import FaceEmbedding

@@ -73,7 +73,7 @@ def to_qdq(model: ModelProto, ranges: Mapping[str, Tuple[float, float]], weight_
     Parameters
     ----------
     model : onnx.ModelProto
-        From :func:`insight.graph.onnx.to_onnx`; it is left alone.
+        From :func:`insight.graph.onnx_model.to_onnx`; it is left alone.
     ranges : mapping of str to (float, float)
         Lowest and highest value to represent, for each of :func:`rounded`; values outside are clipped.
     weight_bits : int

@@ -13,7 +13,7 @@ import pytest
 
 from insight.cli import run_command
 from insight.engines import openvino
-from insight.engines.onnx_engine import convert
+from insight.engines.onnx_engine import checkpoint_to_onnx
 from insight.files import atomic
 from insight.pages import origin
 from insight.runs import lineage
@@ -199,7 +199,7 @@ class TestOrigin:
             assert "/home/joe" not in text and str(world.parent) not in text
 
     def test_of_onnx(self, world, arguments, tmp_path):
-        model = onnx.load_model_from_string(convert(f"{world}/small,1", "plain"))
+        model = onnx.load_model_from_string(checkpoint_to_onnx(f"{world}/small,1", "plain"))
         stage = lineage.Stage("soft/model", "model-log.jsonl", 1e9, "f" * 64, {"network": "r18"}, 77, {})
         onnx.helper.set_model_props(model, {lineage.PROPERTY: lineage.to_json([stage])})
         onnx.save(model, tmp_path / "m.onnx")
@@ -215,7 +215,7 @@ class TestOrigin:
 
     def test_of_openvino(self, world, tmp_path):
         """Its .xml keeps the metadata of the ONNX that it is made of."""
-        model = onnx.load_model_from_string(convert(f"{world}/small,1", "plain"))
+        model = onnx.load_model_from_string(checkpoint_to_onnx(f"{world}/small,1", "plain"))
         stage = lineage.Stage("soft/model", "model-log.jsonl", 1e9, "f" * 64, {"network": 'r18 <"&'}, 77, {})
         onnx.helper.set_model_props(model, {lineage.PROPERTY: lineage.to_json([stage])})
         openvino.save(model.SerializeToString(), tmp_path / "m.xml")
