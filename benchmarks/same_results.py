@@ -1,4 +1,4 @@
-"""Compare the results of two checkouts: run the same commands in two checkouts on the same inputs and compare what they write.
+"""Compare the results of two checkouts: run the same commands in both on the same inputs, compare the files written.
 
     python benchmarks/same_results.py OLD_CHECKOUT [NEW_CHECKOUT] [--only int8,ncnn] [--keep DIR]
 
