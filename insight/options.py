@@ -1,11 +1,11 @@
 """Options that a component declares: a network, a margin, a sampler or an objective.
 
-    class Y9(Network):
-        OPTIONS = (Option("y9_width", 64, "channels of the first convolution"),)
+    class LResNet(Network):
+        OPTIONS = (Option("version_se", 0, "1 puts squeeze and excitation into each unit"),)
 
 One declaration gives
 
-- the flag: ``--y9-width X`` of each command that takes such components, with the help and the default;
+- the flag: ``--version-se X`` of each command that takes such components, with the help and the default;
 - the check: :func:`settle` gives a component its own values, and refuses a value that it would ignore;
 - the record: the value stands in the run's options under the name, in the log's ``start`` line and in ``--resume``.
 
@@ -29,7 +29,7 @@ class Option:
     Attributes
     ----------
     name : str
-        As in Python and in a run's record, ``y9_width``; the flag is ``--y9-width``.
+        As in Python and in a run's record, ``version_se``; the flag is ``--version-se``.
     default : Any
         Of the component. False makes a switch, which takes no value.
     help : str

@@ -1,7 +1,7 @@
 """Components of other packages: entry points, by which an installed package adds a network, a command, a sampler.
 
     [project.entry-points."insight.networks"]
-    y9 = "my_package.nets:Y9"
+    y9 = "some_package.nets:Y9"
 
 The name is the component's, the value is what a file of ours would register: a class, or a command's module.
 Nothing is imported before a component is needed, and a package that cannot be imported stops only what needs it.

@@ -7,6 +7,7 @@ classes are whole, sharded or sampled.
 
 from __future__ import annotations
 
+import abc
 from types import SimpleNamespace
 from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
@@ -39,7 +40,7 @@ class OwnLoss(NamedTuple):
     length_slope_B: Any = None  # d loss / d length; None: 0
 
 
-class Margin:
+class Margin(abc.ABC):
     """Base of the margins. Subclasses define :meth:`target_logit`, and declare their options.
 
     Parameters
@@ -109,6 +110,7 @@ class Margin:
                 parts.append(f"{key}={shown(value)}")
         return " ".join(parts)
 
+    @abc.abstractmethod
     def target_logit(self, targets: Targets) -> TargetLogit:
         """The new logit of the own class, and its slopes.
 
@@ -117,7 +119,6 @@ class Margin:
         TargetLogit
             (B,) arrays, finite for every cosine, rounding beyond -1..1 included.
         """
-        raise NotImplementedError
 
     def own_loss(self, targets: Targets) -> Optional[OwnLoss]:
         """A second loss on the targets, or None."""

@@ -30,7 +30,7 @@ AS_IT_IS, WITHOUT_DECAY = Multipliers(), Multipliers(decay=0.0)
 
 
 class _Share(NamedTuple):
-    """A device's part of a batch behind the product with the class weights."""
+    """A device's part of a batch after the product with the class weights."""
 
     device: Any
     entry: Any

@@ -6,6 +6,7 @@ figures by name, which log, TensorBoard and curves show under these names.
 
 from __future__ import annotations
 
+import abc
 from types import SimpleNamespace
 from typing import Any, ClassVar, Dict, List, NamedTuple, Tuple
 
@@ -54,7 +55,7 @@ class Need(NamedTuple):
     names: Tuple[str, ...] = ()
 
 
-class Objective:
+class Objective(abc.ABC):
     """Base of the objectives. Subclasses define :meth:`learn`, and the rest where they differ.
 
     An objective with parameters keeps them in :attr:`params`, writes their gradients itself (of the sum over its
@@ -114,7 +115,7 @@ class Objective:
         values = vars(self.options).items()
         return " ".join([self.name, *(f"{name}={shown(value)}" for name, value in values)])
 
-    def check(self, batch_per_device: int, remedy: str = "") -> None:
+    def check(self, batch_per_device: int, remedy: str = "") -> None:  # noqa: B027 (most take any size)
         """Refuse sizes that it cannot work with, before anything large is allocated.
 
         Parameters
@@ -147,6 +148,7 @@ class Objective:
         """Of its parameters' rate and decay, by name; what is missing decays if it is a weight or a gamma."""
         return {}
 
+    @abc.abstractmethod
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
         """Loss and gradients of one batch.
 
@@ -161,7 +163,6 @@ class Objective:
             0-based, counted over the whole run. Whatever is random is a function of the run's seed, this, and a
             sample's number in the batch.
         """
-        raise NotImplementedError
 
     def symbol(self, embedding):
         """The graph that a checkpoint saves, from that of the embedding.
@@ -178,8 +179,8 @@ class Objective:
         """State beside ``params`` and :meth:`arrays`, for JSON."""
         return {}
 
-    def restore(self, state: dict) -> None:
-        """Take back what :meth:`state` gave; empty for a run of before the objective had a state."""
+    def restore(self, state: dict) -> None:  # noqa: B027 (most objectives keep nothing)
+        """Take back what :meth:`state` gave; empty if the run was saved before the objective had a state."""
 
 
 def shares(label_B, embeddings: list) -> list:

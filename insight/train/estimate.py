@@ -75,9 +75,9 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
     """
     setup = prepare(options)
     if setup.done:
-        found = Estimate(0.0, 0, 0, 0.0, 0.0)
-        say(found.describe())
-        return found
+        nothing = Estimate(0.0, 0, 0, 0.0, 0.0)
+        say(nothing.describe())
+        return nothing
     learner = Learner(setup)
     for note in learner.notes:
         say(f"note: {note}")
@@ -87,9 +87,9 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
     verifications = _verifications(setup) if learner.sets else 0
     verifying = verifications * sum(_time_verifications(learner, say).values()) if verifications else 0.0
     steps = setup.total_steps - setup.first_step
-    found = Estimate(setup.batch_size / step_seconds, steps, verifications, steps * step_seconds, verifying)
-    say(found.describe())
-    return found
+    result = Estimate(setup.batch_size / step_seconds, steps, verifications, steps * step_seconds, verifying)
+    say(result.describe())
+    return result
 
 
 def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
@@ -105,13 +105,13 @@ def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
             mx.nd.waitall()
             seconds.append(time.perf_counter() - start)
     wait = (loader.waited - waited) / sum(seconds[1:])
-    found = watched.measure(wait)
-    fields = format_values({"wait": wait, **found.low})
+    cores = watched.measure(wait)
+    fields = format_values({"wait": wait, **cores.low})
     timed = seconds[WARM_UP:] or seconds[-1:]
     counted = f"{len(timed)} step{'s' * (len(timed) > 1)} of {setup.batch_size} images"
     say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, {fields}")
-    if found.advice:
-        say(f"note: {found.advice}")
+    if cores.advice:
+        say(f"note: {cores.advice}")
     return statistics.median(timed)
 
 
@@ -131,10 +131,10 @@ def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[st
         start = time.perf_counter()
         engine(images)
     rate = engine.batch_size / (time.perf_counter() - start)
-    found = {each.name: 2 * len(each.source) / rate for each in learner.sets}  # each image and its mirror image
+    seconds = {each.name: 2 * len(each.source) / rate for each in learner.sets}  # each image and its mirror image
     for each in learner.sets:
-        say(f"measured: a verification of {each.name}, {len(each.source)} images, takes {clock(found[each.name])}")
-    return found
+        say(f"measured: a verification of {each.name}, {len(each.source)} images, takes {clock(seconds[each.name])}")
+    return seconds
 
 
 def clock(seconds: float) -> str:

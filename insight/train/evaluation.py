@@ -29,7 +29,7 @@ RULE_WITHOUT_TARGETS = {
 COLLAPSED_VERIFICATIONS = 3  # in a row, until the run is stopped
 COLLAPSED_MARGIN = 0.05  # above chance, at most
 SETTLED_STEPS = 100  # before, batch norm's running statistics still trail behind the weights
-TELLING_PAIRS = 200  # with fewer, a network that learns may well stand at chance by chance
+TELLING_PAIRS = 200  # with fewer, a network that learns may be at chance level by accident
 
 
 class Best(NamedTuple):
@@ -84,7 +84,7 @@ class Evaluation:
         self._collapsed = 0
 
     def verify(self, step: int) -> None:
-        """Evaluate the network as it stands on every target.
+        """Evaluate the current network on every target.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Evaluation:
         self.journal.say(insightface_lines.highest_line(step, self._best.score[0]))
 
     def _at_chance(self, step: int) -> bool:
-        """Whether every set that is large enough to tell says that the network knows no face from another."""
+        """Whether the accuracy on every set that is large enough is at chance level."""
         telling = [s for s in self.sets if len(s.issame) >= TELLING_PAIRS]
         if step < SETTLED_STEPS or not telling:
             return False
@@ -182,7 +182,7 @@ class Evaluation:
     def state(self) -> dict:
         """What :meth:`restore` needs, for JSON.
 
-        The count of collapsed verifications is left out: a run that collapsed and is resumed all the same
+        The count of collapsed verifications is left out: a run that collapsed and is resumed
         has as many verifications again to recover in.
         """
         return {

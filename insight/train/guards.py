@@ -1,4 +1,4 @@
-"""What stops a run before it does harm, and what it says then."""
+"""Checks that stop a run before it does harm, and their messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .options import TrainOptions
 
 
 def check_set(faces, options: TrainOptions) -> list:
-    """Refuse a set that cannot be trained on; returns notes about what is odd in it.
+    """Refuse a set that cannot be trained on; returns notes about what is unusual in it.
 
-    MXNet would train on a label without a class, and say nothing.
+    MXNet does not check labels: it writes outside the logits for one without a class. Nothing checks them again later.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def non_finite(prefix: str, step: int, batch, loss_B, saved: str) -> InsightErro
     loss_B : np.ndarray
         (B,) losses.
     saved : str
-        Where the state from before it stands.
+        Where the state from before it is.
     """
     path = Path(f"{prefix}-nonfinite-{step}.tsv")
     rows = zip(batch.keys, np.asarray(batch.label.asnumpy(), np.int64), loss_B)

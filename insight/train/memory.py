@@ -243,13 +243,13 @@ def refuse_unaffordable(
         surely = needed(prediction.batch)
     if needed(prediction.batch) <= free:
         return ""
-    said = (
+    message = (
         f"training needs {needed(prediction.batch) / 1e9:.1f} GB ({prediction.shares(1)}), and {there}; "
         f"{f'{remedy}; ' if remedy else ''}{_what_fits(needed, free, batch_option)}"
     )
     if surely <= free:
-        return f"{said}; part of this is an estimate, so the run may fit all the same"
-    raise InsightError(f"{batch_option} {prediction.batch}: {said}")
+        return f"{message}; part of this is an estimate, so the run may still fit"
+    raise InsightError(f"{batch_option} {prediction.batch}: {message}")
 
 
 def _what_fits(needed: Callable[[int], float], free: int, batch_option: str) -> str:

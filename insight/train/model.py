@@ -35,9 +35,9 @@ class Model:
     Attributes
     ----------
     fresh : list of str
-        What ``--pretrained`` did not bring.
+        Parameters that ``--pretrained`` does not have.
     notes : list of str
-        What is other in that checkpoint: shapes of arrays, the size of its images.
+        Differences of that checkpoint: shapes of arrays, the size of its images.
     """
 
     def __init__(self, options: TrainOptions, network, objective: Objective, devices: list):
@@ -76,20 +76,21 @@ class Model:
         self.notes = self._differences(spec, prefix, arrays)
 
     def _differences(self, spec: str, prefix: str, arrays: dict) -> list:
-        """What the checkpoint that training starts from says otherwise than this run."""
+        """Notes on what differs between the checkpoint that training starts from and this run."""
         other = checkpoint.of_another_shape(self.params, arrays)
-        said = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
-        more = f"; and {len(said) - LISTED} more" if len(said) > LISTED else ""
-        found = [f"{spec} has arrays of another shape: {'; '.join(said[:LISTED])}{more}"] if said else []
+        shapes_there = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
+        more = f"; and {len(shapes_there) - LISTED} more" if len(shapes_there) > LISTED else ""
+        listed = "; ".join(shapes_there[:LISTED])
+        notes = [f"{spec} has arrays of another shape: {listed}{more}"] if shapes_there else []
         try:
             theirs = shapes.stated_size(nodes.Graph.from_symbol(checkpoint.load_symbol(prefix)))
         except InsightError:  # missing or damaged: only the arrays are needed
-            return found
+            return notes
         ours = self.network.image_size
         if theirs not in (None, ours):
             sizes = "{}x{} images, this set has {}x{}".format(*theirs, *ours)
-            found.append(f"{spec} was trained on {sizes} (height x width)")
-        return found
+            notes.append(f"{spec} was trained on {sizes} (height x width)")
+        return notes
 
     def backward(self, batch, step: int, frozen: bool = False) -> Dict[str, np.ndarray]:
         """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the figures.

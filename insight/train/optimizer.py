@@ -51,7 +51,7 @@ def momenta(trainer) -> dict:
     """Parameter name to each device's momentum array, of those that have been updated. All devices hold the same."""
     states = [updater.states for updater in trainer._updaters]  # no public way but a pickle of everything
     return {
-        parameter.name: [held[i] for held in states]
+        parameter.name: [state[i] for state in states]
         for i, parameter in enumerate(trainer._params)
         if states[0].get(i) is not None
     }

@@ -61,31 +61,42 @@ def rows(folder, *kinds):
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines if line["kind"] in kinds]
 
 
-@pytest.mark.parametrize("loss", [MARGIN, OBJECTIVE], ids=lambda loss: loss[1])
-def test_a_run_of_its_parts_is_saved_killed_and_resumed(site, set_dir, tmp_path, loss):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    out = done(train(site, set_dir, whole, *loss))
-    assert f"{loss[1]} " in out
-    assert train(site, set_dir, killed, *loss, kill_at=KILLED).returncode == -9
+@pytest.fixture(params=[MARGIN, OBJECTIVE], ids=lambda loss: loss[1], scope="module")
+def runs(request, site, set_dir, tmp_path_factory):
+    """(loss, folder of a run, folder of the same run killed and resumed)."""
+    folder = tmp_path_factory.mktemp("runs")
+    whole, killed = folder / "whole", folder / "killed"
+    assert f"{request.param[1]} " in done(train(site, set_dir, whole, *request.param))
+    assert train(site, set_dir, killed, *request.param, kill_at=KILLED).returncode == -9
     assert rows(killed, "step")[-1]["step"] < STEPS
-    assert "resumed at step" in done(train(site, set_dir, killed, *loss, "--resume"))
+    assert "resumed at step" in done(train(site, set_dir, killed, *request.param, "--resume"))
+    return request.param, whole, killed
+
+
+def test_a_run_resumes_to_the_same_bits(runs):
+    _, whole, killed = runs
     same(whole, killed)
 
+
+def test_a_run_records_the_options_and_resumes_with_no_others(runs, site, set_dir):
+    loss, whole, killed = runs
     start = rows(whole, "start")[0]["options"]
     assert (start["sampler"], start["images_each"], start["small_width"]) == ("grouped", 3, 16)
+    assert start[loss[2][2:].replace("-", "_")] == loss[3]
     refused = train(site, set_dir, killed, *loss, "--resume", "--images-each", 2)
     assert refused.returncode == 2 and "--images-each 2 (was 3)" in refused.stderr
 
-    picture = insight(site, tmp_path, "plot-log", whole / "model-log.jsonl", "--output", "p.png", "--csv", "p.csv")
-    done(picture)
+
+def test_a_run_is_drawn_and_verified(runs, site, set_dir, tmp_path):
+    loss, whole, _ = runs
+    done(insight(site, tmp_path, "plot-log", whole / "model-log.jsonl", "--output", "p.png", "--csv", "p.csv"))
     assert (tmp_path / "p.png").stat().st_size > 1000
-    if loss is OBJECTIVE:
-        assert {"loss", "identities"} <= set(rows(whole, "step")[0])
-        assert "identities" in (tmp_path / "p.csv").read_text().splitlines()[0]
-    verified = insight(
-        site, tmp_path, "verification", "--model", f"{whole}/model,1", "--data-dir", set_dir, "--target", "val"
-    )
-    assert "[val]" in done(verified)
+    figures = ("loss", "identities") if loss is OBJECTIVE else ("loss", "acc")
+    for step in rows(whole, "step"):
+        assert set(figures) <= set(step)
+    assert set(figures) <= set((tmp_path / "p.csv").read_text().splitlines()[0].split(","))
+    model = ("--model", f"{whole}/model,1", "--data-dir", set_dir, "--target", "val")
+    assert "[val]" in done(insight(site, tmp_path, "verification", *model))
 
 
 def same(a: Path, b: Path):
@@ -153,26 +164,27 @@ class Net(Small):
 """
 
 
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad")
+    files, points = of_document(ROOT / "docs/extending.md")
+    install(folder, "my-package", files, points)
+    files = {
+        "bad_package/net.py": FLAG,
+        "bad_package/fails.py": "1 / 0\n",
+    }
+    networks = {"y1": "bad_package.net:Net", "greedy": "bad_package.net:Net", "gone": "bad_package.missing:Net"}
+    points = {
+        "insight.networks": {**networks, "small": "bad_package.net:Net"},
+        "insight.commands": {"doctor": "bad_package.net", "hello": "bad_package.fails"},
+        "insight.engines": {"gone": "bad_package.missing:Engine"},
+    }
+    install(folder, "bad-package", files, points, "2.0")
+    return folder
+
+
 class TestBadPackage:
     """Names that exist already, modules that are missing, flags that are taken: one line each, where they matter."""
-
-    @pytest.fixture(scope="class")
-    def bad(self, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("bad")
-        files, points = of_document(ROOT / "docs/extending.md")
-        install(folder, "my-package", files, points)
-        files = {
-            "bad_package/net.py": FLAG,
-            "bad_package/fails.py": "1 / 0\n",
-        }
-        networks = {"y1": "bad_package.net:Net", "greedy": "bad_package.net:Net", "gone": "bad_package.missing:Net"}
-        points = {
-            "insight.networks": {**networks, "small": "bad_package.net:Net"},
-            "insight.commands": {"doctor": "bad_package.net", "hello": "bad_package.fails"},
-            "insight.engines": {"gone": "bad_package.missing:Engine"},
-        }
-        install(folder, "bad-package", files, points, "2.0")
-        return folder
 
     def test_commands_list_what_works(self, bad, tmp_path):
         listed = insight(bad, tmp_path, "--help")
@@ -196,7 +208,7 @@ class TestBadPackage:
     def test_networks(self, bad, tmp_path):
         process = insight(bad, tmp_path, "networks", "r18")
         done(process)
-        first, second, third, fourth = process.stderr.splitlines()
+        first, second, third = process.stderr.splitlines()
         assert (
             first
             == f"warning: {BAD}networks: y1 = bad_package.net:Net): network 'y1' exists already in insight; ignored"
@@ -205,12 +217,12 @@ class TestBadPackage:
         assert third.startswith(
             f"warning: {BAD}networks: gone = bad_package.missing:Net): cannot be imported (ModuleNotFound"
         )
-        assert fourth == ""
 
     def test_what_is_asked_for_is_an_error(self, bad, set_dir, tmp_path):
         gone = insight(bad, tmp_path, "networks", "gone")
         assert gone.returncode == 2 and gone.stderr.splitlines()[-1].startswith(f"error: {BAD}networks: gone = ")
-        greedy = insight(bad, tmp_path, "train-softmax", "--data-dir", set_dir, "--network", "greedy")
+        given = ("--data-dir", set_dir, "--prefix", tmp_path / "model", *RUN, "--network", "greedy")
+        greedy = insight(bad, tmp_path, "train-softmax", *given)
         assert greedy.returncode == 2
         assert greedy.stderr.splitlines()[-1] == (
             f"error: {BAD}networks: greedy = bad_package.net:Net): --lr exists already; rename the option"

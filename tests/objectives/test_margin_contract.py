@@ -165,6 +165,8 @@ def test_two_devices_are_as_one(arrays, margin):
         alone = learn(one, mx.nd.array(embedding), mx.nd.array(LABEL), step)
         shares = [mx.nd.array(embedding[3 * i : 3 * i + 3], ctx=device) for i, device in enumerate(devices)]
         result = two.learn(shares, batch, step)
+        loss = np.concatenate([share.asnumpy() for share in result.figures["loss"]])
+        np.testing.assert_allclose(loss, alone.loss_B.asnumpy(), rtol=1e-5)
         gradient = np.concatenate([share.asnumpy() for share in result.gradients])
         np.testing.assert_allclose(gradient, alone.gradient_BE.asnumpy(), rtol=1e-4, atol=1e-5)
     assert set(one.arrays()) == set(two.arrays()) == {f"margin/{name}" for name in margin.initial_state()}
@@ -200,7 +202,7 @@ def test_a_draw_is_new_in_each_step_and_the_same_again(arrays):
 
 
 def test_a_margin_declares_its_options():
-    class Other(Margin):
+    class Other(Drawn):
         name = "other"
         OPTIONS = (
             Option("margin_m", 0.2, "m", holds=lambda m: m > 0, rule="above 0"),

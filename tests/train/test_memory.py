@@ -137,7 +137,7 @@ class TestRefusals:
     def test_an_estimate_may_be_too_high(self, part):
         parts = prediction(network=2 * GIB, logits=GIB >> 10, **{part: 7 * GIB})
         note = refuse_unaffordable(parts, [mx.cpu(0)])
-        assert note.startswith("training needs 9.7 GB (") and note.endswith("the run may fit all the same")
+        assert note.startswith("training needs 9.7 GB (") and note.endswith("the run may still fit")
         with pytest.raises(InsightError, match="training needs 10.7 GB"):
             refuse_unaffordable(dataclasses.replace(parts, **{part: 8 * GIB}), [mx.cpu(0)])
 
