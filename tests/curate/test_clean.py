@@ -226,7 +226,7 @@ class TestSet:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"threshold": 1.5}, "--threshold 1.5: a cosine from -1 to 1"),
+            ({"threshold": 1.5}, "--threshold 1.5: want a cosine from -1 to 1"),
             ({"smallest": 0}, "--smallest 0: must be at least 1"),
             ({"output": None}, "--output: missing"),
             ({"output": "set", "overwrite": True}, "--output .*set: is the folder of"),

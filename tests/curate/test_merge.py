@@ -347,7 +347,7 @@ class TestBadInput:
             ({"include": "a,odd"}, r"odd has images of 96x112 \(height x width\), .*a of 112x112"),
             ({"embed": None}, "--model: missing"),
             ({"embed": None, "param1": 0, "exclude": ["b"]}, "--model: missing"),
-            ({"param1": 1.2}, "--param1 1.2: a cosine from 0 to 1"),
+            ({"param1": 1.2}, "--param1 1.2: want a cosine from 0 to 1"),
             ({"param2": float("nan")}, "--param2 nan"),
             ({"param1": 0, "within": True}, "--within: compares by --param1"),
             ({"exclude": ["gone.bin"]}, "gone.bin: no such folder, .rec file"),
