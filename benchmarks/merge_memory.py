@@ -37,7 +37,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{args.identities} x {args.identities} centres of {args.dimension}: {seconds:.1f} s, peak {peak:.0f} MB, "
-        f"{int((~decisions.stands).sum())} matched"
+        f"{int((~decisions.eligible).sum())} matched"
     )
 
 

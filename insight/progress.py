@@ -8,12 +8,12 @@ from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
 
-PLAIN_SECONDS = 10.0  # between two plain lines, when stderr is no terminal
-BAR_SECONDS = 0.25  # between two drawings of a bar of steps
+PLAIN_SECONDS = 10.0  # between two plain lines, if stderr is not a terminal
+BAR_SECONDS = 0.25  # between two updates of a bar of steps
 
 
 def warn(text: str) -> None:
-    """A line on stderr, for what a person should know and what does not stop the work."""
+    """Print a warning on stderr."""
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
@@ -24,19 +24,19 @@ def _one(item: Any) -> int:
 def track(
     items: Iterable[T], what: str, total: Optional[int] = None, unit: str = "", size: Callable[[T], int] = _one
 ) -> Iterator[T]:
-    """Yield the items and show on stderr how far the work is.
+    """Yield the items and show the progress on stderr.
 
     Parameters
     ----------
     items : iterable
     what : str
-        The work, as a person would say it: ``packing``.
+        Name of the work: ``packing``.
     total : int, optional
-        How many there will be; ``len(items)`` where that works.
+        Number of units; default: ``len(items)`` if that is known.
     unit : str
-        What is counted: ``images``.
+        Name of the counted units: ``images``.
     size : callable
-        How many an item stands for.
+        Number of units of an item.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
@@ -67,31 +67,31 @@ def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str, size: C
 
 
 def _lines(items: Iterable[T], what: str, total: Optional[int], unit: str, size: Callable[[T], int]) -> Iterator[T]:
-    start = said = time.monotonic()
+    start = printed = time.monotonic()
     of = f" of {total}" if total else ""
     done = 0
     for item in items:
         yield item
         done += size(item)
         now = time.monotonic()
-        if now - said >= PLAIN_SECONDS:
-            said = now
+        if now - printed >= PLAIN_SECONDS:
+            printed = now
             rate = done / (now - start)
             left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
             print(f"{what}: {done}{of} {unit}, {rate:.0f}/s{left}", file=sys.stderr, flush=True)
 
 
 class Steps:
-    """Progress of a long run of steps that also writes lines: a bar below them on a terminal, nothing elsewhere.
+    """Progress of a long run of steps that also prints lines: a bar below them on a terminal, otherwise nothing.
 
     Parameters
     ----------
     what : str
-        The work: ``training``.
+        Name of the work: ``training``.
     total : int
-        Steps in all.
+        Total number of steps.
     done : int
-        Steps that were done before.
+        Number of steps before the start, of a resumed run.
     """
 
     def __init__(self, what: str, total: int, done: int = 0):
@@ -102,15 +102,15 @@ class Steps:
         self._drawn = 0.0
         self._progress: Any = None
         self._wanted = sys.stderr.isatty()
-        # When stdout goes to a file, its lines do not disturb the bar, and belong into the file.
+        # If stdout is a file, its lines do not disturb the bar and must go to the file.
         self._above = sys.stdout.isatty()
 
     def update(self, done: int, text: str) -> None:
-        """So many steps are done; ``text`` stands beside the bar."""
+        """Set the number of completed steps, and the text beside the bar."""
         if not self._wanted:
             return
         now = time.monotonic()
-        if self._start is None:  # the first step warms up: it tells nothing of the others
+        if self._start is None:  # the first step warms up and is not representative
             self._start, self._done = now, done
             self._open()
         elif now - self._drawn < BAR_SECONDS and done < self._total:
@@ -121,21 +121,21 @@ class Steps:
         self._progress.update(self._task, completed=done, text=text, left=left, refresh=True)
 
     def say(self, line: str) -> None:
-        """A line on stdout."""
+        """Print a line on stdout."""
         if self._progress and self._above:
             self._progress.console.out(line, highlight=False)
         else:
             print(line, flush=True)
 
     def log(self, line: str) -> None:
-        """A line on stderr."""
+        """Print a line on stderr."""
         if self._progress:
             self._progress.console.out(line, highlight=False)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._progress:
             self._progress.stop()
             self._progress = None
@@ -147,12 +147,12 @@ class Steps:
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),  # all fits into 80 characters
+            BarColumn(bar_width=16),  # so that the line fits into 80 characters
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[text]}"),
         )
-        # No thread of rich's redraws it: it would take the interpreter from the threads that decode.
+        # No auto refresh: rich's thread would block the interpreter for the decoding threads.
         self._progress = Progress(
             *columns,
             console=Console(stderr=True),
@@ -166,6 +166,6 @@ class Steps:
 
 def _clock(seconds: float) -> str:
     """``2 days, 3:04:05 left``."""
-    from datetime import timedelta  # not worth loading for less than a long run
+    from datetime import timedelta  # imported only for long runs
 
     return f"{timedelta(seconds=round(seconds))} left"

@@ -3,23 +3,23 @@
 #
 #   make_environment deploy,test     # extras of setup.py; MXNet's build is added
 #
-# It finds a Python that fits, installs once, and puts .venv/bin first in PATH. Everyone shares the one .venv: who
-# asks for more extras adds them. A stamp in it says what was installed, so that the next call returns at once, a
-# changed setup.py installs again, and an installation that was killed, having no stamp, starts anew.
+# It finds a suitable Python, installs once, and puts .venv/bin first in PATH. All callers share one .venv: a call with
+# more extras adds them. A stamp file in it records the installation, so that the next call returns at once, a changed
+# setup.py installs again, and a killed installation, which has no stamp, starts over.
 #
 # INSIGHT_PYTHON=PATH chooses the Python of a new .venv; unset, the first of 3.11, 3.10, 3.12, 3.9 that works.
-# INSIGHT_MXNET=cpu or cu112 chooses MXNet's build; unset, cu112 where nvidia-smi sees a GPU that it holds code for.
+# INSIGHT_MXNET=cpu or cu112 chooses MXNet's build; unset, cu112 if nvidia-smi lists a GPU that it has code for.
 
 project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# Prints the path of a Python 3.9 to 3.12 that can make environments. Each is tried by running it: a pyenv shim
-# stands in PATH for versions that are not active, and Debian's python3 comes without ensurepip.
+# Prints the path of a Python 3.9 to 3.12 that can make environments. Each is tried by running it: PATH may have pyenv
+# shims of versions that are not active, and Debian's python3 comes without ensurepip.
 find_python() {
     local candidate
     local check='import sys, venv, ensurepip; assert (3, 9) <= sys.version_info[:2] < (3, 13); print(sys.executable)'
     if [ -n "${INSIGHT_PYTHON:-}" ]; then
         "$INSIGHT_PYTHON" -c "$check" 2>/dev/null && return
-        echo "error: INSIGHT_PYTHON=$INSIGHT_PYTHON: is no Python 3.9 to 3.12 with venv" >&2
+        echo "error: INSIGHT_PYTHON=$INSIGHT_PYTHON: is not a Python 3.9 to 3.12 with venv" >&2
         return 1
     fi
     for candidate in python3.11 python3.10 python3.12 python3.9 python3; do
@@ -52,7 +52,7 @@ mxnet_build() {
 # make_environment EXTRAS: see above.
 make_environment() {
     local venv=$project_root/.venv
-    local stamp=$venv/insight-installed # lines: where, of which setup.py, MXNet's build, extras
+    local stamp=$venv/insight-installed # lines: project root, checksum of setup.py, MXNet's build, extras
     local had_build build extras now
     had_build=$(sed -n 3p "$stamp" 2>/dev/null) || had_build=""
     build=$had_build
@@ -75,8 +75,8 @@ make_environment() {
     hash -r
 }
 
-# A .venv to install into, without its stamp. One that this file made is made anew if it was never finished, was
-# moved, or lost its Python; a .venv that someone else made is taken as it is.
+# Prepares a .venv for an installation and removes its stamp. A .venv made by this file is made again if it was never
+# finished, was moved, or lost its Python; a .venv of another origin is used unchanged.
 _prepare_venv() {
     local venv=$1 stamp=$2 python
     if [ -f "$venv/made-by-insight" ]; then

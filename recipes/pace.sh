@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Which training of the quickstart fits into MINUTES on this machine. Source words.sh first. SECONDS counts from the
-# first stage on; dry_run=yes prints the command and measures nothing.
+# Chooses the training of the quickstart that fits into MINUTES on this machine. Source words.sh first. SECONDS counts
+# from the first stage on; dry_run=yes prints the command and measures nothing.
 #
-#   sizes long|short    sets BATCH_SIZE, SOFTMAX_STEPS, ARCFACE_STEPS; what the environment gave stays
+#   sizes long|short    sets BATCH_SIZE, SOFTMAX_STEPS, ARCFACE_STEPS; values from the environment are kept
 #   choose_training FOLDER COMMAND...
-#                       times steps of a train-softmax command; sets TRAINING, the sizes and `ends`, and keeps the
+#                       times steps of a train-softmax command; sets TRAINING, the sizes and `ends`, and stores the
 #                       sizes in FOLDER
 #   chosen_training FOLDER
-#                       takes the sizes from there
-#   time_left           prints what is left until `ends`, nothing where that is not known
+#                       reads the sizes from FOLDER
+#   time_left           prints the time left until `ends`, nothing if that is unknown
 
 given=("${BATCH_SIZE:-}" "${SOFTMAX_STEPS:-}" "${ARCFACE_STEPS:-}")
 ends='' # in SECONDS
@@ -84,8 +84,8 @@ _is_faster() {
     awk -v a="$1" -v b="$2" 'BEGIN { exit !(a > b) }'
 }
 
-# Seconds from here to the end, with the sizes as they are: beside the steps, the held-out faces are embedded as often
-# as in twelve verifications (four in training, one behind it, and twice each image of each pair by `embed`), and seven
+# Seconds from now to the end, with the current sizes. Besides the steps, the held-out faces are embedded as often
+# as in twelve verifications (four in training, one after it, and twice each image of each pair by `embed`), and seven
 # processes start and compile their kernels.
 _seconds() {
     awk -v images="$((BATCH_SIZE * (SOFTMAX_STEPS + ARCFACE_STEPS)))" -v rate="$1" -v verification="$2" \
@@ -100,11 +100,11 @@ _choose() { # images/s, seconds of a verification
         long=$((SECONDS + $(_seconds "$@")))
         if ((long > 60 * MINUTES)); then
             TRAINING=short
-            echo "    $rate images/s: with the long training all would be done after $(clock "$long"); taking the short one"
+            echo "    $rate images/s: the long training would finish after $(clock "$long"); the short one is used"
         fi
     fi
     TRAINING=${TRAINING:-long}
     sizes "$TRAINING"
     ends=$((SECONDS + $(_seconds "$@")))
-    echo "    $rate images/s: $SOFTMAX_STEPS + $ARCFACE_STEPS steps of $BATCH_SIZE images; all is done after about $(clock "$ends")"
+    echo "    $rate images/s: $SOFTMAX_STEPS + $ARCFACE_STEPS steps of $BATCH_SIZE images; finished after about $(clock "$ends")"
 }

@@ -6,11 +6,11 @@
 #
 #   ALIGNED_DIR   aligned 112x112 faces, a folder per identity; none: faces are made up
 #   --output DIR  where the run's files go (default: runs/quickstart, then runs/quickstart-2, …)
-#   --stage N     go on with the newest run (or with --output DIR) from stage N
+#   --stage N     resume the newest run (or the one in --output DIR) from stage N
 #   --dry-run     print the commands and stop; nothing is installed or written
 #
-# The training fits itself to the machine: a few steps are timed first, and where the long training would take more
-# than MINUTES (10) from here on, the short one is taken, for which less accuracy has to do.
+# The training is fitted to the machine: a few steps are timed first, and if the long training would take more than
+# MINUTES (10) from then on, the short one is used, with lower accuracy.
 #
 # Environment: MINUTES; TRAINING=long or short makes the choice; SOFTMAX_STEPS, ARCFACE_STEPS, BATCH_SIZE, VAL_RATIO,
 # PAIRS, SEED change the sizes.
@@ -65,7 +65,7 @@ if [[ -z $work ]]; then
         work=$ROOT/runs/quickstart-$((${number:-1} + 1))
     fi
 elif ((first == 1)) && [[ -n $(ls -A "$work" 2>/dev/null) ]]; then
-    fail "--output $work: is not empty; name a new folder, or go on there with --stage N"
+    fail "--output $work: is not empty; name a new folder, or resume there with --stage N"
 fi
 [[ $work = /* ]] || work=$PWD/$work
 cd "$ROOT"
@@ -91,7 +91,7 @@ fi
 
 stage=0
 # stage NAME FILE FIGURE COMMAND...: run an insight command as the next stage. FILE is what it makes;
-# FIGURE is a sed expression that finds, in what the command prints, the figure for the closing table.
+# FIGURE is a sed expression that extracts the figure for the final table from the command's output.
 stage() {
     local name=$1 file=$2 figure=$3 log start
     shift 3
@@ -103,10 +103,10 @@ stage() {
     time_left
     log=$work/log/$(printf '%02d' "$stage")-$name.log
     start=$(date +%s)
-    # -i: on Ctrl-C the command has the last word, so its reader must outlive it
+    # -i: on Ctrl-C the command still prints its last lines, so tee must outlive it
     if ! insight "$@" 2>&1 | tee -i "$log"; then
         local status=${PIPESTATUS[0]}
-        echo "stage $stage ($name) did not end well; mend the cause, then: ./recipes/quickstart.sh --output $work --stage $stage" >&2
+        echo "stage $stage ($name) failed; fix the cause, then: ./recipes/quickstart.sh --output $work --stage $stage" >&2
         exit "$status"
     fi
     figure=$(sed -n "$figure" "$log" | tail -n 1)
@@ -114,7 +114,7 @@ stage() {
     printf '%s\t%s\t%s\t%s\t%s\n' "$stage" "$name" "$(($(date +%s) - start))" "$figure" "$file" >>"$work/stages.tsv"
 }
 
-newest() { # number of the newest checkpoint of a prefix; 1 where there is none yet
+newest() { # number of the newest checkpoint of a prefix; 1 if there is none
     local last
     last=$(find "$(dirname "$1")" -name "$(basename "$1")-[0-9]*.params" 2>/dev/null | sort -V | tail -n 1 || true)
     last=${last##*-} && last=${last%.params}
@@ -134,14 +134,14 @@ training() { # options of both trainings
     arcface_options=(train-softmax "${options[@]}" --loss-type 4 --prefix "$arcface" --max-steps "$ARCFACE_STEPS"
         --lr-steps "$((ARCFACE_STEPS * 3 / 5)),$((ARCFACE_STEPS * 9 / 10))")
 }
-again=() # a stage that is run once more replaces what it made
+again=() # a stage that is run again replaces its files
 ((first == 1)) || again=(--overwrite)
 accuracy='s/^\[val\]\[[1-9][0-9]*\]Accuracy-Flip: /accuracy /p'
 
 if [[ -n $made_up ]]; then
     stage data "$faces" 's/^.*: \([0-9]* images of .* people\).*/\1/p' made-up-faces "$faces" --seed "$SEED"
 else
-    stage=1 # the faces are there
+    stage=1 # the faces already exist
     ((first > 1)) || printf '\n[1] data\n    %s (yours: only read)\n' "$faces"
 fi
 stage lists "$work/train.lst" 's/^.*train\.lst: //p' \
@@ -187,7 +187,7 @@ What next
   your own faces       ./recipes/quickstart.sh path/to/aligned        (112x112, a folder per person)
 ${short:+$short
 }  a longer training    SOFTMAX_STEPS=2000 ARCFACE_STEPS=4000 ./recipes/quickstart.sh path/to/aligned
-  a stage once more    ./recipes/quickstart.sh --output $work --stage 6
+  run a stage again    ./recipes/quickstart.sh --output $work --stage 6
   use the model        .venv/bin/insight embed --model $onnx --input FOLDER --output faces.npz
-  read on              docs/README.md, and .venv/bin/insight --help
+  documentation        docs/README.md, and .venv/bin/insight --help
 END

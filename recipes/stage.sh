@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What the numbered stages of a recipe share. A stage sources this file and calls, in this order:
+# Code shared by the numbered stages of a recipe. A stage sources this file and calls, in this order:
 #
 #   begin "$@"                        options, preset and environment; then the stage sets its defaults
 #   length "120000 160000" 200000     where the rate falls and where the run ends, in steps of 512 images
 #   train --loss-type 4 …             the training, resumed if it was stopped
 #
-# A folder's stages follow each other by their numbers: 20_arcface.sh starts from what 10_softmax.sh left.
+# The stages of a folder run in the order of their numbers: 20_arcface.sh starts from the checkpoint of 10_softmax.sh.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=recipes/environment.sh
@@ -13,33 +13,33 @@ source "$ROOT/recipes/environment.sh"
 # shellcheck source=recipes/words.sh
 source "$ROOT/recipes/words.sh"
 
-_usage() { # the head of the script that is run, then what all have in common
+_usage() { # the head of the script that is run, then the text common to all
     sed -n '2,/^set -euo/p' "$0" | sed '/^set -euo/d; s/^# \{0,1\}//'
     cat <<'END'
 
 Options
-  --env FILE   take settings from FILE, lines like BATCH_SIZE=64; what you set yourself comes first
+  --env FILE   take settings from FILE, lines like BATCH_SIZE=64; your own settings override it
   --smoke      try it: a few steps on made-up faces, into runs/smoke (SMOKE_DIR/smoke, if that is set)
   --dry-run    print the command and stop; nothing is installed or written
-  Everything else goes to `insight train-softmax` as it is, behind the recipe's own options.
+  All other arguments are passed to `insight train-softmax` unchanged, after the recipe's own options.
 
 Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
   DATA_DIR     folder of the training set and the verification sets; also the first argument
   MODELS       where the stages write: MODELS/STAGE/model-0001.params (runs/RECIPE)
   PREFIX       this stage's checkpoints, if not there
-  PRETRAINED   prefix,epoch to start from, if not the last checkpoint of the stage before
-  GPUS         their numbers, like 0,1; empty: the CPU (CUDA_VISIBLE_DEVICES; else every GPU there is)
-  BATCH_SIZE   images a step over all devices (512); the recipe's lengths count images, whatever the batch
+  PRETRAINED   prefix,epoch to start from, if not the last checkpoint of the previous stage
+  GPUS         their numbers, like 0,1; empty: the CPU (CUDA_VISIBLE_DEVICES; else all GPUs)
+  BATCH_SIZE   images a step over all devices (512); the recipe's lengths are in images, for any batch
   NETWORK, EMB_SIZE, TARGET, SEED, VERBOSE, CKPT, LR, LR_SCHEDULE, WARMUP, MAX_STEPS, END_EPOCH
                as the options of train-softmax
   LR_STEPS     in steps, unless LR_UNIT says epochs or samples; WARMUP is counted in the same unit
   EXTRA        further options, space-separated
 
-A stage that was stopped goes on when it is started again; a finished one says so.
+A stage that was stopped resumes when it is started again; a finished one is skipped with a message.
 END
 }
 
-# begin "$@": reads options and settings. What the user's environment holds beats --smoke, which beats the preset.
+# begin "$@": reads options and settings. The user's environment overrides --smoke, which overrides the preset.
 begin() {
     script=$0
     recipe=$(basename "$(cd "$(dirname "$script")" && pwd)")
@@ -91,13 +91,13 @@ _stage_of() { # 10_softmax.sh -> softmax
 
 _absolute() { if [[ $1 = /* ]]; then echo "$1"; else echo "$PWD/$1"; fi; }
 
-_from_root() { # a path as it is called from the project's root, where the commands run
+_from_root() { # a path relative to the project's root, where the commands run
     local path
     path=$(_absolute "$1")
     echo "${path#"$ROOT"/}"
 }
 
-# length "FALLS" END: the schedule, in steps of 512 images. Counted in images, it holds for any batch.
+# length "FALLS" END: the schedule, in steps of 512 images. It is converted to images, so it holds for any batch.
 length() {
     local falls=() fall
     : "${LR_SCHEDULE:=step}"
@@ -116,7 +116,7 @@ length() {
     : "${VERBOSE:=$(((2000 * 512 + BATCH_SIZE - 1) / BATCH_SIZE))}"
 }
 
-# What --devices gets. Other GPUs are hidden: those that are left count as 0, 1, … whichever they are.
+# Sets the value of --devices. Other GPUs are hidden, so the visible ones are numbered 0, 1, …
 _choose_devices() {
     local gpus numbers
     if [[ -n ${GPUS+set} ]]; then
@@ -139,7 +139,7 @@ _choose_devices() {
         fail "BATCH_SIZE=$BATCH_SIZE: must be a multiple of the $device_count devices (GPUS=$gpus)"
 }
 
-# The checkpoint to start from: PRETRAINED, or the last one of the stage before, once that has finished.
+# The checkpoint to start from: PRETRAINED, or the last one of the previous stage, which must have finished.
 _choose_pretrained() {
     local before prefix
     [[ -z ${PRETRAINED:-} ]] || return 0
@@ -158,7 +158,7 @@ _choose_pretrained() {
     fi
 }
 
-_neighbour() { # the stage script that stands $1 (-1 or 1) from this one, if there is one
+_neighbour() { # the previous ($1 = -1) or next ($1 = 1) stage script, if there is one
     local scripts=("recipes/$recipe"/[0-9]*.sh) index
     for index in "${!scripts[@]}"; do
         if [[ $(basename "${scripts[index]}") == "$(basename "$script")" ]]; then
@@ -168,7 +168,7 @@ _neighbour() { # the stage script that stands $1 (-1 or 1) from this one, if the
     done
 }
 
-# _call SCRIPT: how to run a stage in the way that this one was run. What belongs to this stage alone goes to no other.
+# _call SCRIPT: the command line for a stage, with the settings of this one. Settings of this stage only are not passed on.
 _call() {
     local name
     local names="DATA_DIR MODELS RECIPE_ENV SMOKE_DIR GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA"
@@ -183,7 +183,7 @@ _call() {
     ((!${#extra[@]})) || printf ' %q' "${extra[@]}"
 }
 
-# train OPTIONS…: the stage itself, with the options that only it has.
+# train OPTIONS…: runs the training of this stage with its own options.
 train() {
     local flag name command status=0
     if [[ -z $dry_run ]]; then
@@ -211,7 +211,7 @@ train() {
     make_environment deploy || exit 2
     if [[ -n $smoke ]]; then
         _smoke_set
-        # the last trial's files, since a finished run would take no step; only where nothing but trials are
+        # remove the files of the last trial, since a finished run would take no step; only inside the folder of trials
         [[ $ROOT/$PREFIX != "$smoke_dir"/* && $PREFIX != "$smoke_dir"/* ]] || rm -rf -- "$PREFIX"-*
     fi
     printf '%s, %s: %s images a step on %s\n' "$recipe" "$stage" "$BATCH_SIZE" "$devices"
@@ -219,15 +219,15 @@ train() {
     rm -f "$PREFIX-finished.txt"
     supervise insight "${command[@]}" || status=$?
     if ((status >= 128)); then
-        echo "stopped; to go on: $(_call "recipes/$recipe/$(basename "$script")")" >&2
+        echo "stopped; to resume: $(_call "recipes/$recipe/$(basename "$script")")" >&2
     fi
     ((status == 0)) || exit "$status"
     _finish
 }
 
 # supervise COMMAND…: run it and wait. Without this, a signal to the script alone would leave the training behind
-# as an orphan, and a second start would write to the same files. The child has a process group of its own (set -m),
-# since a plain background job would not hear Ctrl-C.
+# as an orphan, and a second start would write to the same files. The child has its own process group (set -m),
+# since a plain background job would not receive Ctrl-C.
 supervise() {
     local child status
     set -m
@@ -236,7 +236,7 @@ supervise() {
     set +m
     trap 'kill -INT "$child" 2>/dev/null || true' INT
     trap 'kill -TERM "$child" 2>/dev/null || true' TERM HUP
-    while :; do # a trapped signal ends wait, not the child
+    while :; do # a trapped signal interrupts wait, not the child
         status=0 && wait "$child" || status=$?
         kill -0 "$child" 2>/dev/null || break
     done
@@ -244,10 +244,10 @@ supervise() {
     return "$status"
 }
 
-_finish() { # note the last checkpoint for the next stage and name the next command
+_finish() { # record the last checkpoint for the next stage and print the next command
     local last next
     last=$(find "$(dirname "$PREFIX")" -maxdepth 1 -name "$(basename "$PREFIX")-[0-9]*.params" | sort -V | tail -n 1)
-    [[ -n $last ]] || fail "$PREFIX: no checkpoint was saved (CKPT=$CKPT), so nothing can follow"
+    [[ -n $last ]] || fail "$PREFIX: no checkpoint was saved (CKPT=$CKPT), so the next stage cannot start; set CKPT to 1, 2 or 3"
     last=${last##*-} && last=$((10#${last%.params}))
     echo "$last" >"$PREFIX-finished.txt.partial" && mv "$PREFIX-finished.txt.partial" "$PREFIX-finished.txt"
     next=$(_neighbour 1)
@@ -275,7 +275,7 @@ _smoke_set() { # made-up faces, packed once for all trials
     rm -rf "$work"
 }
 
-# run_all "$@": every stage of the recipe in turn. Stages that are finished say so and cost seconds.
+# run_all "$@": all stages of the recipe in turn. Finished stages are skipped with a message.
 run_all() {
     local next name argument
     recipe=$(basename "$(cd "$(dirname "$0")" && pwd)")

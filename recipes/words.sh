@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# What every recipe says in the same way: an error, and a command.
+# Output that all recipes share: errors and command lines.
 
 fail() {
     echo "error: $*" >&2
     exit 2
 }
 
-show() { # a command line as one would type it
+show() { # prints a command line, quoted for the shell
     local word
     printf '    insight'
     for word in "$@"; do

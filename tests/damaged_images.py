@@ -1,7 +1,7 @@
-"""Damaged image files, and what OpenCV's own decoders print about them.
+"""Damaged image files, and the output of OpenCV's own decoders about them.
 
-The oracle shares nothing with the code under test: a process decodes each file with ``cv2.imdecode`` while its
-stderr goes to a file, which is read after each.
+The reference is independent of the code under test: a process decodes each file with ``cv2.imdecode`` while its
+stderr is a file, which is read after each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 SUBSAMPLINGS = ("411", "420", "422", "440", "444")
-# What no command may ever print.
+# Output that no command may print.
 DECODER_WORDS = ("Corrupt JPEG", "Premature end", "libpng", "imdecode_", "[ WARN", "[ERROR", "OpenCV", "Invalid SOS")
 
 
@@ -51,7 +51,7 @@ print(json.dumps(verdicts))
 
 
 def opencv_says(files: Dict[str, bytes], folder: Path) -> Dict[str, Verdict]:
-    """OpenCV's verdict on each file."""
+    """OpenCV's result for each file."""
     (folder / "files").mkdir()
     for name, data in files.items():
         (folder / "files" / name).write_bytes(data)
@@ -113,31 +113,31 @@ def unusual_sampling(size: int = 112, first_chroma: int = 0x21) -> bytes:
     assert header[at + 1] == header[at + 4] == header[at + 7] == 0x11
     header[at + 4] = first_chroma
     wide, high = first_chroma >> 4, first_chroma & 15
-    mcu = "00" + "1010" + ("00" + "00") * (wide * high) + "00" + "00"  # of the standard tables: no change, no more
+    mcu = "00" + "1010" + ("00" + "00") * (wide * high) + "00" + "00"  # a standard table, unchanged
     bits = mcu * (-(-size // (8 * wide)) * -(-size // (8 * high)))
     bits += "1" * (-len(bits) % 8)
     return bytes(header) + int(bits, 2).to_bytes(len(bits) // 8, "big") + b"\xff\xd9"
 
 
 def scan_of(data: bytes) -> int:
-    """Where the data of a JPEG's first scan begins."""
+    """The offset of the data of a JPEG's first scan."""
     at = data.index(b"\xff\xda")
     return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
 def bit_flipped(data: bytes, rng: random.Random) -> bytes:
-    """A bit of the scan is another."""
+    """A bit of the scan is flipped."""
     at = rng.randrange(scan_of(data), len(data) - 2)
     return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
 
 
 def cut_with_end(data: bytes, rng: random.Random) -> bytes:
-    """The scan ends early, and the end marker is there all the same."""
+    """The scan ends early, followed by the end marker."""
     return data[: rng.randrange(scan_of(data) + 1, len(data) - 40)] + b"\xff\xd9"
 
 
 def inserted(data: bytes, rng: random.Random) -> bytes:
-    """Bytes of nowhere in the scan."""
+    """Random bytes are inserted into the scan."""
     at = rng.randrange(scan_of(data), len(data) - 2)
     return data[:at] + bytes(rng.randrange(256) for _ in range(rng.randrange(1, 30))) + data[at:]
 
@@ -164,7 +164,7 @@ HARMS = (bit_flipped, cut_with_end, inserted, zeroed, marked, cut)
 
 
 def damaged_jpegs(each: int = 2, seed: int = 0) -> Dict[str, bytes]:
-    """JPEGs of some kinds, each harmed in every way; file names say how."""
+    """JPEGs of some kinds, each damaged in every way, which the file names give."""
     rng = random.Random(seed)
     bases = {
         "420": jpeg(1, QUALITY=95, SAMPLING_FACTOR=sampled("420")),
@@ -190,7 +190,7 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
-    """A PNG with one more chunk behind its header."""
+    """A PNG with one more chunk after its header."""
     return png[:33] + png_chunk(name, content) + png[33:]
 
 

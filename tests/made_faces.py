@@ -1,4 +1,4 @@
-"""Made-up pictures for the tests of this folder."""
+"""Made-up pictures for tests."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""A folder of identity folders with everything in it that is found in the field, and what a reader must make of it."""
+"""A folder of identity folders with all kinds of files that occur in practice, and the expected result of a reader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 SIZE = (112, 112)
-# Where a suffix lies, or says nothing: name -> how the file is encoded.
+# Wrong and missing suffixes: name -> encoding of the file.
 ENCODINGS = {
     "UPPER.JPG": ".jpg",
     "a.pgm": ".pgm",
@@ -38,7 +38,7 @@ OTHERS = [f"Kinds/{name}" for name in sorted(ENCODINGS)]
 OTHERS += ["Link/1.jpg", "Link/2.jpg", "Żak 日本/1.jpg", "Żak 日本/2.jpg"]
 UNLISTABLE = ["Ann/line\nend.jpg", "Ann/tab\there.jpg"]
 IMAGES = sorted(PLAIN + UNLISTABLE) + OTHERS  # in the order of a reader
-LISTED = PLAIN + OTHERS  # what a .lst can hold
+LISTED = PLAIN + OTHERS  # paths that a .lst can contain
 PEOPLE = ["Ann", BYTES, "Kinds", "Link", "Żak 日本"]
 LABELS = [PEOPLE.index(key.partition("/")[0]) for key in IMAGES]
 LEFT_OUT = {
@@ -59,7 +59,7 @@ LEFT_OUT = {
     "camera RAW images, which OpenCV does not decode (convert them to JPEG or PNG)": 1,
     "folders without images": 1,
 }
-# Files with an image's suffix that are none: listed, and reported by whoever decodes them.
+# Files with an image suffix that are not images: listed, and reported when they are decoded.
 CLAIMS = {
     "Ann/empty.jpg": b"",
     "Ann/phone.jpg": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
@@ -68,7 +68,7 @@ CLAIMS = {
 
 
 def picture(number: int, suffix: str = ".jpg") -> bytes:
-    """An encoded image of SIZE, smooth, another for each number."""
+    """An encoded image of SIZE, smooth, different for each number."""
     small = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     pixels = cv2.resize(small, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
     if suffix == ".jp2":
@@ -104,7 +104,7 @@ def _links(root: Path) -> None:
         "broken": "gone",
         "circle": "circle",
         "itself": ".",
-        "Ann again": "Ann",  # before Ann in order, and yet the second name
+        "Ann again": "Ann",  # before Ann in order, but a second name
         "Link": "../elsewhere",
         "Link too": "../elsewhere",
     }
@@ -144,7 +144,7 @@ def _others(root: Path) -> None:
 
 
 def write_claims(root: Path) -> List[str]:
-    """Add files that are not what their suffix says; returns what is listed then."""
+    """Add files with wrong suffixes; returns the expected list."""
     for name, data in CLAIMS.items():
         (root / name).write_bytes(data)
     return sorted([*PLAIN, *CLAIMS]) + OTHERS

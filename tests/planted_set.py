@@ -1,4 +1,4 @@
-"""A small sound set, as face2rec or im2rec would write it, into which tests plant faults."""
+"""A small sound set in the layout of face2rec or im2rec, into which tests plant faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLEAN = [encode(face(i)) for i in range(IMAGES)]
 
 
 class Rec:
-    """A set in the making: lists of [key, payload, label, id], as face2rec would write them."""
+    """A set under construction: lists of [key, payload, label, id] in the order of face2rec."""
 
     def __init__(self, folder, layout="indexed"):
         self.folder, self.declared = folder, Property(PEOPLE, 112, 112)

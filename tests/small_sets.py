@@ -1,4 +1,4 @@
-"""Small record sets whose images carry their embeddings, so that a stand-in network can read them off; one to train."""
+"""Small record sets whose images contain their embeddings, which a fake network reads; and a set to train on."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ START = b"\xff\xd8\xff\xe0"  # of a JPEG, by which copying commands know one
 
 
 def image(vector, number: int = 0) -> bytes:
-    """The stand-in for an encoded image; ``number`` makes two of one vector differ. Bytes are taken as they are."""
+    """A fake encoded image; ``number`` makes two of one vector differ. Bytes are returned unchanged."""
     if isinstance(vector, bytes):
         return vector
     return START + np.asarray(vector, "<f4").tobytes() + b"image %d" % number
 
 
 def read_vectors(path, batch: int = 3):
-    """The stand-in network: embeddings of a .rec or a .bin, batch by batch, some longer than others."""
+    """The fake network: embeddings of a .rec or a .bin, batch by batch, some longer than others."""
     if path.endswith(".bin"):
         payloads = evalbin.read_bin(path).images
     else:

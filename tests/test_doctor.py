@@ -1,4 +1,4 @@
-"""What doctor concludes, from made-up machines; and the true report of this one."""
+"""The doctor's findings on made-up machines, and its real report of this one."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class TestGpus:
     def check(self, *cards, builds=("mxnet-cu112",), cuda=(12, 2), on_bus=True):
         return list(gpus.check_gpus({"gpus": list(cards), "cuda": list(cuda)}, list(builds), on_bus))
 
-    def test_a_card_that_fits(self):
+    def test_a_supported_card(self):
         checks = self.check(gpu(8, 6, name="RTX 3090"))
         assert statuses(checks) == {"driver": OK, "gpu(0)": OK}
         assert checks[1].found == "RTX 3090, 24 GiB, compute capability 8.6"
@@ -45,7 +45,7 @@ class TestGpus:
         assert statuses(checks) == {"driver": OK, "gpu(0)": OK, "gpu(1)": FAIL}
         assert "H100" in remedies(checks)["gpu(1)"]
 
-    def test_the_cpu_build_leaves_a_card_idle(self):
+    def test_the_cpu_build_does_not_use_a_card(self):
         checks = self.check(gpu(8, 6), builds=["mxnet"])
         assert statuses(checks)["gpu(0)"] == WARN
         assert remedies(checks)["gpu(0)"] == "run: pip uninstall -y mxnet, then pip install -e '.[cu112]'"
@@ -65,7 +65,7 @@ class TestGpus:
     @pytest.mark.parametrize(
         ("builds", "on_bus"), [(["mxnet"], True), (["mxnet-cu112"], False), (["mxnet-cu112"], True)]
     )
-    def test_wanted_and_out_of_reach(self, builds, on_bus):
+    def test_a_cuda_build_without_a_usable_gpu(self, builds, on_bus):
         asked = {"gpus": [], "error": "libcuda.so.1: cannot open shared object file"}
         (check,) = gpus.check_gpus(asked, builds, on_bus)
         assert check.status == WARN
@@ -73,7 +73,7 @@ class TestGpus:
         assert "apt-get install nvidia-driver" in check.remedy
         assert ("'.[cpu]'" in check.remedy) == (builds == ["mxnet-cu112"])
 
-    def test_what_is_tried(self):
+    def test_devices_to_try(self):
         asked = {"gpus": [gpu(9, 0), gpu(8, 6), gpu(3, 5), gpu(8, 9)]}
         assert gpus.devices_to_try(asked, ["mxnet-cu112"]) == ["gpu(1)", "gpu(3)"]
         assert gpus.devices_to_try(asked, ["mxnet"]) == []
@@ -141,7 +141,7 @@ class TestPackages:
 class TestMachine:
     @pytest.fixture(autouse=True)
     def idle(self, monkeypatch):
-        """Sets what other processes take of eight CPUs; nothing at first."""
+        """Sets the load of other processes on eight CPUs; initially 0."""
 
         def take(cores, *processes):
             load = None if cores is None else Load(cores, [Process(*process) for process in processes])
@@ -161,18 +161,18 @@ class TestMachine:
         assert (self.load().status, self.load().found) == (OK, "other processes take 0.3 of 8 CPUs")
         assert self.load().remedy == ""
 
-    def test_a_busy_machine_names_who_and_what_to_do(self, idle):
+    def test_a_busy_machine_lists_processes_and_the_remedy(self, idle):
         idle(2.4, ("python", 12, 1.02), ("cc1plus", 7, 0.94), ("ld", 9, 0.3), ("sh", 3, 0.1))
         check = self.load()
         assert check.status == WARN
         assert check.found == (
             "other processes take 2.4 of 8 CPUs: python (pid 12) 1.0, cc1plus (pid 7) 0.9, ld (pid 9) 0.3"
         )
-        assert check.remedy.endswith("stop the others, or train with OMP_NUM_THREADS=6")
+        assert check.remedy.endswith("stop other processes, or train with OMP_NUM_THREADS=6")
         idle(2.4)  # hidden from this user
         assert self.load().found == "other processes take 2.4 of 8 CPUs"
 
-    def test_where_nobody_says_how_busy_it_is(self, idle):
+    def test_where_the_load_is_unknown(self, idle):
         idle(None)
         assert "load" not in statuses(machine.check_resources())
 
@@ -185,10 +185,10 @@ class TestMachine:
         assert statuses(machine.check_resources())["threads"] == (OK if threads == "8" else WARN)
 
     def test_hyper_threads_leave_room(self, idle, monkeypatch):
-        """Four cores of eight CPUs: four threads find one each beside two others."""
+        """Four cores of eight CPUs: four threads get one each beside two others."""
         monkeypatch.setattr(machine, "physical_cores", lambda: 4)
         idle(2.0)
-        assert self.load().remedy.endswith("stop the others")
+        assert self.load().remedy.endswith("stop other processes")
 
     def test_threads(self, monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
@@ -202,7 +202,7 @@ class TestMachine:
     def test_little_memory(self, monkeypatch):
         monkeypatch.setattr(machine, "_available_memory", lambda: 1 << 30)
         assert statuses(machine.check_resources())["memory"] == WARN
-        monkeypatch.setattr(machine, "_available_memory", lambda: None)  # nobody says
+        monkeypatch.setattr(machine, "_available_memory", lambda: None)  # unknown
         assert "memory" not in statuses(machine.check_resources())
 
     @pytest.mark.parametrize("version", [(3, 8, 18), (3, 13, 0)])
@@ -218,9 +218,9 @@ class TestMachine:
         monkeypatch.setenv("MXNET_ENGINE_TYPE", "NaiveEngine")
         monkeypatch.setenv("SECRET_OMP_KEY", "x")
         monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX2")
-        found = {check.name: check.found for check in machine.check_machine()}["settings"]
-        assert "MXNET_ENGINE_TYPE=NaiveEngine" in found and "DNNL_MAX_CPU_ISA=AVX2" in found
-        assert "SECRET" not in found
+        value = {check.name: check.found for check in machine.check_machine()}["settings"]
+        assert "MXNET_ENGINE_TYPE=NaiveEngine" in value and "DNNL_MAX_CPU_ISA=AVX2" in value
+        assert "SECRET" not in value
 
 
 class TestTrial:
@@ -259,35 +259,37 @@ class TestTrial:
         assert checks[-1].found == "gave no answer within 300 s, after: mxnet"
         assert "try --timeout 1200" in checks[-1].remedy
 
-    @pytest.mark.parametrize(("death", "says"), [("died of SIGILL", "newer processor"), ("died of SIGKILL", "memory")])
-    def test_signals(self, death, says):
+    @pytest.mark.parametrize(
+        ("death", "remedy"), [("died of SIGILL", "newer processor"), ("died of SIGKILL", "memory")]
+    )
+    def test_signals(self, death, remedy):
         (check,) = self.check("cpu", death=death)
         assert "after: nothing" in check.found
-        assert says in check.remedy
+        assert remedy in check.remedy
 
     def test_each_failure_on_a_gpu_has_a_remedy(self):
         (check,) = self.check("gpu(0)", operator={"error": "MXNetError: no kernel image is available"})
         assert "CUDA_VISIBLE_DEVICES=" in check.remedy
 
     @pytest.mark.parametrize(
-        ("half", "found"),
+        ("half", "value"),
         [
             (1.0, "convolves 2.0 times as fast as in float32"),
             (8.0, "convolves 0.2 times as fast as in float32: train in float32"),
             (None, "not on this processor: train in float32"),
         ],
     )
-    def test_bfloat16(self, monkeypatch, half, found):
+    def test_bfloat16(self, monkeypatch, half, value):
         seconds = [2.0, half]  # of float32 first
 
         def quickest(mx, data, weight):
-            found = seconds.pop(0)
-            if found is None:
+            duration = seconds.pop(0)
+            if duration is None:
                 raise mx.MXNetError("could not create a primitive descriptor iterator")
-            return found
+            return duration
 
         monkeypatch.setattr(attempt, "_quickest", quickest)
-        assert attempt._bfloat16("cpu") == found
+        assert attempt._bfloat16("cpu") == value
 
     def test_a_network_that_does_not_learn(self, monkeypatch):
         monkeypatch.setattr(attempt, "_step", lambda *args: float("nan"))
@@ -305,7 +307,7 @@ class TestReport:
         monkeypatch.setattr(doctor, "installed_builds", lambda: ["mxnet-cu112"])
         return answers
 
-    def test_trains_on_what_has_trained(self, quick):
+    def test_trains_on_lists_devices_that_trained(self, quick):
         report = doctor.examine()
         assert report.trains_on == ["cpu"]
         assert statuses(report.checks)["gpu(0)"] == FAIL
@@ -315,13 +317,13 @@ class TestReport:
     @pytest.mark.parametrize(
         "name", ["check_machine", "check_resources", "requirements", "query_gpus", "installed_builds"]
     )
-    def test_a_check_that_breaks_is_a_line(self, quick, monkeypatch, name):
+    def test_a_check_that_raises_is_a_line(self, quick, monkeypatch, name):
         def broken():
             raise PermissionError("sealed")
 
         monkeypatch.setattr(doctor, name, broken)
         report = doctor.examine()
-        assert any(check.found == "could not be made: PermissionError: sealed" for check in report.checks)
+        assert any(check.found == "failed: PermissionError: sealed" for check in report.checks)
         assert report.trains_on == ["cpu"]
 
     def test_plain_lines(self):
@@ -345,7 +347,7 @@ class TestReport:
             DoctorReport([Check("trial", "cpu", FAIL, "found [bold]this[/bold]", "do that")], ["gpu(0)"])
         )
         out = capsys.readouterr().out
-        assert "found [bold]this[/bold]" in out  # a path in brackets is no markup
+        assert "found [bold]this[/bold]" in out  # a path in brackets is not markup
         assert "→ do that" in out
         assert "Training runs on: gpu(0)" in out
 

@@ -1,8 +1,8 @@
-"""A record set under the lens: are its files whole, do they fit each other, are its images sound?
+"""The check of a record set: its files, whether they match, and its images.
 
-What is looked for stands in ``check_rules``; files are read by ``check_records``, header and
-labels by ``check_layout``, payloads by ``check_images``, duplicates by ``check_duplicates``.
-Memory: about 90 bytes an image, whatever the images' size.
+``rules`` lists the faults; ``records`` reads the files, ``layout`` checks header and labels,
+``image_faults`` payloads, ``duplicates`` duplicates. Memory: about 90 bytes an image, for any
+image size.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ SCHEMA = 1  # of the JSON report
 
 @dataclass
 class CheckReport:
-    """What a check has found.
+    """The result of a check.
 
     Attributes
     ----------
     summary : dict
-        Counts and distributions, as they stand in the JSON.
+        Counts and distributions, as written to the JSON.
     findings : list of Finding
         Errors first. Empty for a sound set.
     mean_face : np.ndarray or None
-        uint8 (H, W, 3) BGR; only of a deep check.
+        uint8 (H, W, 3) BGR, range 0..255; only after a deep check.
     """
 
     rec_path: str
@@ -47,12 +47,12 @@ class CheckReport:
     mean_face: Optional[np.ndarray] = None
 
     def count(self, severity: str) -> int:
-        """How many kinds of fault of a severity were found."""
+        """The number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     @property
     def ok(self) -> bool:
-        """No errors; there may be warnings and notes."""
+        """Whether there are no errors; there may be warnings and notes."""
         return not self.count("error")
 
     def closing_line(self) -> str:
@@ -79,7 +79,7 @@ def check(
     json_path: Optional[str] = None,
     html_path: Optional[str] = None,
 ) -> CheckReport:
-    """Check a record set; nothing of it is changed.
+    """Check a record set without changing it.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check(
     workers : int
         Threads. The report does not depend on it.
     json_path, html_path : str, optional
-        Where to write the report for programs, and as a page.
+        Files to write: the report as JSON, and as an HTML page.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def check(
     """
     for output in (json_path, html_path):
         if output is not None and os.path.isdir(output):
-            raise InsightError(f"{output}: a folder, and a report is to be written; give a file's name")
+            raise InsightError(f"{output}: a folder, want a file for the report; give a file's name")
     findings = Findings(path)
     rec_path = locate(path, findings)
     others = open_all_excluded([os.fspath(other) for other in exclude])
@@ -135,8 +135,8 @@ def _examine(records: Records, deep: bool, others: List[ExcludedSet], workers: i
         report.summary = {"records": 0, "images": 0}
         return report
     layout = Layout(records, findings)
-    said, num_classes = check_labels(layout, findings)
-    want = (said.height, said.width) if said else None
+    properties, num_classes = check_labels(layout, findings)
+    want = (properties.height, properties.width) if properties else None
     seen, size = _look_at_all(layout, want, deep, workers, findings)
     repeated = find_exact(layout, seen, findings)
     if deep:
@@ -151,25 +151,25 @@ def _examine(records: Records, deep: bool, others: List[ExcludedSet], workers: i
 def _look_at_all(
     layout: Layout, want: Optional[Tuple[int, int]], deep: bool, workers: int, findings: Findings
 ) -> Tuple[Survey, Optional[Tuple[int, int]]]:
-    """Payload faults and sizes. Without a property the first image's size is the measure."""
-    measure = [want]
-    odd = Findings()
+    """Report payload faults and sizes. Without a property, sizes are compared with the first image's."""
+    expected = [want]
+    other_sizes = Findings()
 
     def report(i: int, one: PayloadFacts) -> None:
         for code, found in one.faults:
             findings.add(code, int(layout.keys[i]), found, layout.payload(i))
         if one.size is not None:
-            measure[0] = measure[0] or one.size
-            if one.size != measure[0]:
-                odd.add("image-size", int(layout.keys[i]), _size_text(one.size), layout.payload(i))
+            expected[0] = expected[0] or one.size
+            if one.size != expected[0]:
+                other_sizes.add("image-size", int(layout.keys[i]), _size_text(one.size), layout.payload(i))
 
     first = want or (layout.first_size() if deep else None)
     seen = survey(len(layout.rows), layout.payload, deep, workers, "looking at images", report, first)
-    if "image-size" in odd:
+    if "image-size" in other_sizes:
         known = [size for size in seen.sizes if size is not None]
         whole_set = want is not None and len(known) == 1
-        findings.adopt("property-size" if whole_set else "image-size", odd.sorted()[0])
-    return seen, measure[0]
+        findings.adopt("property-size" if whole_set else "image-size", other_sizes.sorted()[0])
+    return seen, expected[0]
 
 
 def _size_text(size: Optional[Tuple[int, int]]) -> str:
@@ -213,7 +213,7 @@ def _spread(values: np.ndarray) -> Dict[str, Any]:
 
 
 def _powers_of_two(values: np.ndarray) -> List[List[int]]:
-    """Rows [low, high, count] of bins 0, 1, 2..3, 4..7, ..; from the first to the last that is not empty."""
+    """Rows [low, high, count] of bins 0, 1, 2..3, 4..7, ..; from the first to the last non-empty one."""
     if not len(values):
         return []
     bins = np.frexp(np.asarray(values, np.float64))[1]  # 0 -> 0, 1 -> 1, 2..3 -> 2, 4..7 -> 3

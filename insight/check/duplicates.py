@@ -1,10 +1,10 @@
-"""Images that occur twice in a set, or stand in a verification set too.
+"""Images that occur twice in a set, or also in a verification set.
 
 Exact duplicates are found by a hash of the bytes and confirmed byte for byte. Near duplicates are
-found by the perceptual hash of ``check_images`` and confirmed on the 32 x 32 pictures, since the
-low frequencies of aligned faces are much alike. Two hashes that differ in at most 3 bits agree in
-one of their four 16-bit bands, so each band is sorted and only images of one band value are
-compared, in blocks: no pair within the bound is missed, and memory is 16 bytes an image.
+found by the perceptual hash of ``image_faults`` and confirmed on the 32 x 32 pictures, since the
+low frequencies of aligned faces are similar. Two hashes that differ in at most 3 bits agree in
+one of their four 16-bit bands, so each band is sorted and only images with the same band value are
+compared, in blocks: all pairs within the bound are found, and memory is 16 bytes an image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ExcludedSet(NamedTuple):
     """A set that must share no image with the checked one."""
 
     name: str
-    names: Callable[[int], str]  # of its images, for people
+    names: Callable[[int], str]  # readable name of an image
     payload: Callable[[int], Any]
     count: int
 
@@ -47,7 +47,7 @@ def open_excluded(path: str) -> ExcludedSet:
 
 
 def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
-    """Report images with the bytes of an earlier one; returns which they are, (N,) bool."""
+    """Report images with the bytes of an earlier one; returns a mask of them, (N,) bool."""
     repeated = np.zeros(len(layout.rows), bool)
     order = np.argsort(seen.digests, kind="stable")
     equal = np.flatnonzero(seen.digests[order][1:] == seen.digests[order][:-1])
@@ -61,13 +61,13 @@ def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
             continue
         repeated[i] = True
         code = "duplicate-image" if layout.labels[i] == layout.labels[anchor] else "duplicate-across"
-        found = f"label {layout.labels[i]}: the bytes of key {layout.keys[anchor]}, label {layout.labels[anchor]}"
-        findings.add(code, int(layout.keys[i]), found, payload, layout.payload(anchor))
+        detail = f"label {layout.labels[i]}: the bytes of key {layout.keys[anchor]}, label {layout.labels[anchor]}"
+        findings.add(code, int(layout.keys[i]), detail, payload, layout.payload(anchor))
     return repeated
 
 
 def find_near(layout: Layout, seen: Survey, repeated: np.ndarray, findings: Findings) -> None:
-    """Report images that are the picture of an earlier one, encoded anew or hardly changed."""
+    """Report images that show the picture of an earlier one, in another encoding or slightly changed."""
     rows = np.flatnonzero(seen.hashed & ~repeated)
     thumbs = _Thumbs(layout.payload)
     marked = set()
@@ -78,28 +78,28 @@ def find_near(layout: Layout, seen: Survey, repeated: np.ndarray, findings: Find
             continue
         marked.add(i)
         code = "near-duplicate" if layout.labels[i] == layout.labels[first] else "near-duplicate-across"
-        found = f"label {layout.labels[i]}: the picture of key {layout.keys[first]}, label {layout.labels[first]}"
-        findings.add(code, int(layout.keys[i]), found, layout.payload(i), layout.payload(first))
+        detail = f"label {layout.labels[i]}: the picture of key {layout.keys[first]}, label {layout.labels[first]}"
+        findings.add(code, int(layout.keys[i]), detail, layout.payload(i), layout.payload(first))
 
 
 def find_overlap(
     layout: Layout, seen: Survey, excluded: ExcludedSet, deep: bool, workers: int, findings: Findings
 ) -> None:
-    """Report images that stand in an excluded set too."""
+    """Report images that are also in an excluded set."""
     theirs = survey(excluded.count, excluded.payload, deep, workers, f"reading {excluded.name}", lambda i, one: None)
     order = np.argsort(theirs.digests, kind="stable")
     place = np.minimum(np.searchsorted(theirs.digests[order], seen.digests), excluded.count - 1)
     marked = set()
 
-    def tell(code: str, i: int, j: int) -> None:
+    def report(code: str, i: int, j: int) -> None:
         marked.add(i)
-        found = f"label {layout.labels[i]}: {excluded.names(j)}"
-        findings.add(code, int(layout.keys[i]), found, layout.payload(i), excluded.payload(j))
+        detail = f"label {layout.labels[i]}: {excluded.names(j)}"
+        findings.add(code, int(layout.keys[i]), detail, layout.payload(i), excluded.payload(j))
 
     for i in np.flatnonzero(theirs.digests[order][place] == seen.digests).tolist():
         j = int(order[place[i]])
         if bytes(layout.payload(i)) == bytes(excluded.payload(j)) != b"":
-            tell("test-overlap", i, j)
+            report("test-overlap", i, j)
     if not deep:
         return
     ours, others = np.flatnonzero(seen.hashed), np.flatnonzero(theirs.hashed)
@@ -108,7 +108,7 @@ def find_overlap(
     for a, b in track(pairs, f"comparing with {excluded.name}", unit="pairs"):
         i, j = int(ours[a]), int(others[b])
         if i not in marked and thumbs.alike(i, their_thumbs, j):
-            tell("test-near-overlap", i, j)
+            report("test-near-overlap", i, j)
 
 
 def near_pairs(left: np.ndarray, right: Optional[np.ndarray] = None) -> Iterator[Tuple[int, int]]:
@@ -138,7 +138,7 @@ def near_pairs(left: np.ndarray, right: Optional[np.ndarray] = None) -> Iterator
 
 
 def _groups(hashes: np.ndarray, band: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows ordered by a band's value, where each value begins, and the values."""
+    """Rows ordered by a band's value, the begin of each value's rows, and the values."""
     values = (hashes >> np.uint64(_BAND_BITS * band)).astype(np.uint16)
     rows = np.argsort(values, kind="stable")
     distinct, begins = np.unique(values[rows], return_index=True)
@@ -152,7 +152,7 @@ def _compare(left, ours, right, theirs, band: int, within: bool) -> Iterator[Tup
             these, those = ours[a : a + _BLOCK], theirs[b : b + _BLOCK]
             differ = left[these][:, None] ^ right[those][None, :]
             near = popcount(differ) <= NEAR_BITS
-            for mask in lower:  # an earlier band was equal: the pair came from there
+            for mask in lower:  # if an earlier band is equal, the pair was already yielded
                 near &= (differ & mask) != 0
             if within:
                 near &= these[:, None] < those[None, :]
@@ -161,7 +161,7 @@ def _compare(left, ours, right, theirs, band: int, within: bool) -> Iterator[Tup
 
 
 def popcount(words: np.ndarray) -> np.ndarray:
-    """How many bits are set in each uint64 (NumPy 1 has no such function)."""
+    """The number of set bits of each uint64 (NumPy 1 has no such function)."""
     ones, twos, fours = (np.uint64(mask) for mask in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F))
     words = words - ((words >> np.uint64(1)) & ones)
     words = (words & twos) + ((words >> np.uint64(2)) & twos)
@@ -170,7 +170,7 @@ def popcount(words: np.ndarray) -> np.ndarray:
 
 
 class _Thumbs:
-    """Grey pictures of 32 x 32, decoded when asked for; the last ones are kept."""
+    """Grey pictures of 32 x 32, decoded on request; the most recent ones are cached."""
 
     def __init__(self, payload: Callable[[int], Any]):
         self._payload = payload
@@ -191,5 +191,5 @@ class _Thumbs:
 
 
 def open_all_excluded(paths: List[str]) -> List[ExcludedSet]:
-    """Every excluded set, so that a wrong path shows before the long work."""
+    """Open all excluded sets, so that a wrong path raises before the long work."""
     return [open_excluded(path) for path in paths]

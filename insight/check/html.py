@@ -1,6 +1,6 @@
-"""The report of a check as one HTML page that needs nothing else: pictures and charts are inside it.
+"""The report of a check as one self-contained HTML page with pictures and charts.
 
-Here are the facts of the page; ``check.html`` in the templates of :mod:`insight.pages` lays them out.
+This module computes the content; ``check.html`` in the templates of :mod:`insight.pages` is the layout.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..pages.htmlpage import data_uri
 from ..pages.render import render
 from .rules import Finding
 
-_LARGEST_PICTURE = 256 << 10  # bytes of a sample that go into the page
-_BROKEN = ("undecodable-image", "empty-image", "not-an-image")  # browsers show nothing of these
+_LARGEST_PICTURE = 256 << 10  # bytes; larger samples are not embedded
+_BROKEN = ("undecodable-image", "empty-image", "not-an-image")  # browsers cannot show these
 _STEP, _LEFT, _ROOM = 22, 112, 180  # of a chart: height of a bar, room for its name and for itself
 _DOTS = "…"
 
@@ -80,7 +80,7 @@ def _facts(summary: Dict[str, Any], deep: bool) -> List[Tuple[str, str]]:
             ("Formats", ", ".join(f"{count:,} {name}" for name, count in summary["kinds"].items())),
             ("File", f"{summary['rec_bytes'] / 1e6:,.1f} MB"),
         ]
-    return [*rows, ("Images were", "decoded" if deep else "sniffed by their headers")]
+    return [*rows, ("Images were", "decoded" if deep else "checked by their headers")]
 
 
 def _charts(summary: Dict[str, Any]) -> List[Bars]:
@@ -96,7 +96,7 @@ def _charts(summary: Dict[str, Any]) -> List[Bars]:
 
 
 def _bins(histogram: Iterable[Sequence[int]]) -> List[Tuple[str, int]]:
-    """Labelled bars; three or more empty bins in a row become one line of dots."""
+    """Labelled bars; three or more consecutive empty bins become one line of dots."""
     bars: List[Tuple[str, int]] = []
     for empty, group in groupby(histogram, key=lambda row: not row[2]):
         rows = [(f"{low:,}" if low >= high else f"{low:,}–{high:,}", count) for low, high, count in group]
@@ -138,7 +138,7 @@ def _picture(data: bytes, code: str) -> Shown:
 
 
 def _converted(data: bytes) -> Optional[str]:
-    """An image that browsers do not show, as one that they do; None where it cannot be decoded."""
+    """An image that browsers do not show, as a PNG; None if it cannot be decoded."""
     from ..images.pixels import decode_bgr
 
     try:

@@ -1,12 +1,12 @@
-"""What is in the payloads: sniffed by their headers, or decoded, and hashed for duplicates.
+"""Checks of payloads: by their headers, or decoded, and hashed for duplicates.
 
-Rules of ``deep``, for those who want them exactly:
+Definitions for ``deep``:
 
 - An image is **damaged** if it decodes with a warning: a JPEG whose scan ends early, has extra bytes or invalid
   codes, a PNG with a wrong checksum in a chunk other than its pixels.
 - The **perceptual hash** is that of the grey picture at 32 x 32 (area averaged): of its DCT, the
-  8 x 8 lowest frequencies without the mean, and the one at (8, 0) in the mean's place; a bit is set
-  where a coefficient is above their median.
+  8 x 8 lowest frequencies, with the mean replaced by the coefficient at (8, 0); a bit is set
+  if a coefficient is above their median.
 - An image is **blank** if the 32 x 32 picture's standard deviation is 1 level or less.
 """
 
@@ -26,24 +26,24 @@ from ..images.header import image_size, is_plain_png, read_jpeg_head, suffix_of
 from ..progress import track
 from ..sets.payloads import fault
 
-CHUNK = 64  # images that one task takes
-_SIDE = 32  # of the grey picture that is hashed and compared
+CHUNK = 64  # images of one task
+_SIDE = 32  # pixels of the grey picture that is hashed and compared
 _BLANK_DEVIATION = 1.0
 
 
 class PayloadFacts(NamedTuple):
-    """One payload's facts. ``faults`` are (code, what was found)."""
+    """The facts about one payload. ``faults`` are (code, detail)."""
 
     digest: int  # 64 bits of BLAKE2b of the bytes
-    kind: str  # suffix, or "" of an empty payload
-    size: Optional[Tuple[int, int]]  # (height, width), where known
+    kind: str  # suffix, or "" for an empty payload
+    size: Optional[Tuple[int, int]]  # (height, width), if known
     faults: Tuple[Tuple[str, str], ...]
-    hash: Optional[int] = None  # perceptual, where decoded and not blank
-    pixels: Optional[np.ndarray] = None  # BGR, where decoded
+    hash: Optional[int] = None  # perceptual hash, if decoded and not blank
+    pixels: Optional[np.ndarray] = None  # uint8 (H, W, 3) BGR, if decoded
 
 
 def exact_digest(payload) -> int:
-    """64 bits of the BLAKE2b hash of bytes. Equal hashes are compared byte for byte where it matters."""
+    """64 bits of the BLAKE2b hash of bytes. Callers compare bytes if hashes are equal."""
     return struct.unpack("<Q", hashlib.blake2b(payload, digest_size=8).digest())[0]
 
 
@@ -72,11 +72,11 @@ def examine_payload(payload, deep: bool) -> PayloadFacts:
 
 
 def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
-    """Faults that the bytes show without decoding."""
+    """Faults that are visible without decoding."""
     if kind == ".jpg":
         head = read_jpeg_head(data)
         if head is None:
-            yield "undecodable-image", "its JPEG markers end before the scan, or make no sense"
+            yield "undecodable-image", "its JPEG markers end before the scan, or are invalid"
         elif not head.complete:
             yield "truncated-image", "a JPEG without its end marker"
         elif head.components == 1:
@@ -115,14 +115,14 @@ def perceptual_hash(thumb: np.ndarray) -> int:
 
 @dataclass
 class Survey:
-    """What a pass over all payloads collects: 16 bytes an image and a few sums.
+    """The results of a pass over all payloads: 16 bytes an image and a few sums.
 
     Attributes
     ----------
     digests, hashes : np.ndarray
         (N,) uint64.
     hashed : np.ndarray
-        (N,) bool: has a perceptual hash.
+        (N,) bool: whether the image has a perceptual hash.
     mean_sum : np.ndarray or None
         (H, W, 3) float64 BGR: sum of the ``mean_count`` decoded images of the wanted size.
     """
@@ -160,9 +160,9 @@ def survey(
     report: Callable[[int, PayloadFacts], None],
     mean_size: Optional[Tuple[int, int]] = None,
 ) -> Survey:
-    """Look at payloads 0..count-1 in threads; ``report(i, look)`` is called in order, pixels left out.
+    """Examine payloads 0..count-1 in threads; ``report(i, look)`` is called in order, without pixels.
 
-    At most 4 tasks of 64 images per worker are ahead of the reports.
+    At most 4 tasks of 64 images per worker run ahead of the reports.
     """
     result = Survey.of(count)
 
@@ -190,5 +190,5 @@ def survey(
 
 
 def as_counts(counter: Counter, name: Callable[[Any], str]) -> Dict[str, int]:
-    """A counter for the report, the commonest first."""
+    """A counter as a dict for the report, the most frequent first."""
     return {name(item): count for item, count in counter.most_common()}

@@ -1,4 +1,4 @@
-"""Which records are images, and whether header, identity records, labels and property agree."""
+"""The images among the records, and the agreement of header, identity records, labels and property."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Layout:
     rows : np.ndarray
         (N,) int64: rows of the images in :class:`Records`, by ascending key.
     keys, labels : np.ndarray
-        (N,) int64. A label that is no integer stands as -1.
+        (N,) int64. A label that is not an integer is stored as -1.
     """
 
     def __init__(self, records: Records, findings: Findings):
@@ -52,7 +52,7 @@ class Layout:
         self.labels = self._read_labels()
         if "record-id" not in findings and (np.diff(self.rows) < 0).any():
             at = int(np.argmax(np.diff(self.rows) < 0))
-            findings.add("record-order", int(self.keys[at + 1]), f"stands before key {self.keys[at]}")
+            findings.add("record-order", int(self.keys[at + 1]), f"is before key {self.keys[at]} in the .rec")
 
     def payload(self, i: int) -> memoryview:
         return self.records.payload(int(self.rows[i]))
@@ -63,13 +63,13 @@ class Layout:
         return next((size for size in sizes if size is not None), None)
 
     def _split_indexed(self, rows: np.ndarray, keys: np.ndarray, empty: np.ndarray) -> np.ndarray:
-        """Check header and identity records; returns which rows are images, (R,) bool."""
+        """Check header and identity records; returns a mask of the images, (R,) bool."""
         begin, end = float(self.records.first[rows[0]]), float(self.records.second[rows[0]])
         if not identities.is_header_range(begin, end):
             self._findings.add("header-range", 0, f"identities have keys {begin:g} to {end:g}")
             return ~empty
         begin, end = int(begin), int(end)
-        if end >= identities.EXACT_FLOAT32:  # float32 has rounded both: the first empty record tells
+        if end >= identities.EXACT_FLOAT32:  # float32 has rounded both: use the empty records
             step = int(identities.float32_steps(np.array(begin)))
             near = keys[empty & (keys >= begin - step)]
             begin, end = (int(near[0]), int(near[-1]) + 1) if len(near) else (begin, end)
@@ -78,30 +78,30 @@ class Layout:
         stray = keys[keys >= end]
         add_all = self._findings.add_all
         add_all("stray-key", stray, lambda key: (key, f"the header's range ends at {end}"))
-        for code, there, first, last in (("key-gap", is_image, 1, begin), ("identity-record", is_mark, begin, end)):
+        for code, present, first, last in (("key-gap", is_image, 1, begin), ("identity-record", is_mark, begin, end)):
             if is_image.any():
-                missing, count = _gaps(keys[there], first, last)
+                missing, count = _gaps(keys[present], first, last)
                 add_all(code, missing, lambda key: (key, "has no record"), count)
         wrong = keys[is_mark & ~empty]
-        add_all("identity-record", wrong, lambda key: (key, "is no empty record with two numbers"))
+        add_all("identity-record", wrong, lambda key: (key, "is not an empty record with two numbers"))
         if is_image.any() and not self._findings.any_of("identity-record", "key-gap"):
             self._check_ranges(rows[is_image], keys[is_mark], rows[is_mark])
         return is_image
 
     def _check_ranges(self, image_rows, mark_keys, mark_rows) -> None:
-        """Identity ranges against the runs of labels, rounded to float32 as the file has them."""
+        """Compare identity ranges with the runs of labels, rounded to float32 as in the file."""
         runs = identities.runs(self.records.first[image_rows]) + 1  # keys count from 1
         want = runs.astype(np.float32)
         have = np.stack([self.records.first[mark_rows], self.records.second[mark_rows]], axis=1)
         if len(have) > len(want) and self._splits_runs(have, runs):
             return
         both = min(len(have), len(want))
-        odd = np.flatnonzero((have[:both] != want[:both]).any(axis=1))
-        if not len(odd) and len(have) != len(want):
+        wrong = np.flatnonzero((have[:both] != want[:both]).any(axis=1))
+        if not len(wrong) and len(have) != len(want):
             self._findings.add("identity-range", 0, f"{len(have)} identity records for {len(want)} runs of labels")
         self._findings.add_all(
             "identity-range",
-            odd,
+            wrong,
             lambda i: (
                 int(mark_keys[i]),
                 f"keys {have[i][0]:.0f} to {have[i][1] - 1:.0f}; labels say {runs[i][0]} to {runs[i][1] - 1}",
@@ -110,7 +110,7 @@ class Layout:
 
     @staticmethod
     def _splits_runs(have: np.ndarray, runs: np.ndarray) -> bool:
-        """Whether the ranges only cut runs further: neighbours of one label in separate identity records."""
+        """Whether the ranges only split runs: neighbours of one label in separate identity records."""
         joined = (have[1:, 0] == have[:-1, 1]).all() and (have[:, 0] < have[:, 1]).all()
         covers = have[0, 0] == runs[0, 0] and have[-1, 1] == np.float32(runs[-1, 1])
         return bool(joined and covers and np.isin(runs[:, 0].astype(np.float32), have[:, 0]).all())
@@ -127,28 +127,28 @@ class Layout:
 
 
 def _gaps(keys: np.ndarray, begin: int, end: int) -> Tuple[np.ndarray, int]:
-    """Which integers of [begin, end) do not stand among sorted distinct keys: the first few, and how many."""
+    """The integers of [begin, end) that are missing in sorted distinct keys: the first few, and their number."""
     edges = np.concatenate([[begin - 1], keys, [end]])
-    found = [np.zeros(0, np.int64)]
+    missing = [np.zeros(0, np.int64)]
     for at in np.flatnonzero(np.diff(edges) > 1)[:MAX_SAMPLES]:
-        found.append(np.arange(edges[at] + 1, min(edges[at + 1], edges[at] + 1 + MAX_SAMPLES)))
-    return np.concatenate(found)[:MAX_SAMPLES], end - begin - len(keys)
+        missing.append(np.arange(edges[at] + 1, min(edges[at + 1], edges[at] + 1 + MAX_SAMPLES)))
+    return np.concatenate(missing)[:MAX_SAMPLES], end - begin - len(keys)
 
 
 def check_labels(layout: Layout, findings: Findings) -> Tuple[Optional[property.Property], int]:
-    """Labels against property and among themselves.
+    """Check labels against property and among themselves.
 
     Returns
     -------
-    said : Property or None
-        What property says, if it is there and readable.
+    properties : Property or None
+        The content of ``property``, if it exists and is readable.
     num_classes : int
-        From it, else the largest label + 1.
+        From ``property``, else the largest label + 1.
     """
-    said = _read_property(os.path.dirname(layout.records.rec_path) or ".", findings)
+    properties = _read_property(os.path.dirname(layout.records.rec_path) or ".", findings)
     labels, keys = layout.labels, layout.keys
     top = int(labels.max(initial=-1))
-    num_classes = said.num_classes if said else top + 1
+    num_classes = properties.num_classes if properties else top + 1
 
     def sample(i: int) -> tuple:
         return int(keys[i]), f"label {labels[i]}", layout.payload(i)
@@ -167,17 +167,17 @@ def check_labels(layout: Layout, findings: Findings) -> Tuple[Optional[property.
         _check_runs(layout, findings)
     if len(present) == 1:
         findings.add("one-identity", None, f"all images have label {present[0]}")
-    return said, num_classes
+    return properties, num_classes
 
 
 def _check_runs(layout: Layout, findings: Findings) -> None:
     runs = identities.runs(layout.labels)
     labels = layout.labels[runs[:, 0]]
     order = np.argsort(labels, kind="stable")
-    again = order[1:][labels[order][1:] == labels[order][:-1]]
+    repeated = order[1:][labels[order][1:] == labels[order][:-1]]
     findings.add_all(
         "split-identity",
-        np.sort(again),
+        np.sort(repeated),
         lambda run: (
             int(layout.keys[runs[run, 0]]),
             f"label {labels[run]} begins again",

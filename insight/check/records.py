@@ -1,9 +1,8 @@
-"""The files of a set, read without trusting any of them: .rec front to back, .idx beside it.
+"""Reader of damaged sets: the .rec front to back, the .idx beside it, without trusting either.
 
-:class:`FaceSet` refuses a damaged set at the first fault, as it should. Here the .rec is walked
-frame by frame, and behind a damaged place the walk goes on at the next magic number: RecordIO
-escapes the magic inside payloads, so that it occurs in none by design.
-About 40 bytes are kept of each record.
+:class:`FaceSet` raises at the first fault. This reader walks the .rec frame by frame, and after damage
+resumes at the next magic number: RecordIO escapes the magic inside payloads, so that it cannot occur
+in one. About 40 bytes are kept of each record.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .rules import Findings
 
 
 def locate(path: str, findings: Findings) -> str:
-    """The .rec of a set, as :func:`find_rec` finds it, also where a killed writer left the set unfinished."""
+    """The .rec of a set, as of :func:`find_rec`, also if a killed writer left the set unfinished."""
     try:
         return find_rec(path)
     except InsightError as error:
@@ -41,7 +40,7 @@ def locate(path: str, findings: Findings) -> str:
 
 
 class DamagedSpan(NamedTuple):
-    """Bytes ``offset`` to ``end`` of a .rec, which are no record, and why."""
+    """Bytes ``offset`` to ``end`` of a .rec, which are not a record, with the reason."""
 
     offset: int
     end: int
@@ -49,7 +48,7 @@ class DamagedSpan(NamedTuple):
 
 
 class _AnyFile(RecordFile):
-    """A .rec that may begin with a damaged record; without .idx, to be read by offset."""
+    """A .rec that may begin with a damaged record; read by offset, without .idx."""
 
     def __init__(self, rec_path: str):
         super().__init__(rec_path, os.devnull)
@@ -59,30 +58,30 @@ class _AnyFile(RecordFile):
 
     @property
     def data(self) -> mmap.mmap:
-        """The file's bytes, which can be searched."""
+        """The file's bytes, with ``find``."""
         return self._map
 
 
 class Records:
-    """Every record of a .rec, in the file's order, and the keys that the .idx gives them.
+    """All intact records of a .rec, in the file's order, and their keys in the .idx.
 
     Attributes
     ----------
     offsets, flags, sizes : np.ndarray
-        (M,) int64: where a record begins, its header's flag, the bytes of its payload.
+        (M,) int64: byte offset of the record, flag of its header, bytes of its payload.
     first, second : np.ndarray
-        (M,) float32: the label, or the first two numbers of a vector; NaN where there are fewer.
+        (M,) float32: the label, or the first two numbers of a vector; NaN if there are fewer.
     ids : np.ndarray
         (M,) uint64: the records' own numbers.
     keys : np.ndarray
-        (M,) int64: from the .idx; -1 where no key names the record. Without a usable .idx those that
-        :class:`RecordFile` derives.
+        (M,) int64: from the .idx; -1 for a record without a key. Without a usable .idx, the keys
+        that :class:`RecordFile` derives.
     index : (np.ndarray, np.ndarray) or None
-        Keys and offsets of the .idx, where it can be read.
+        Keys and offsets of the .idx, if it can be read.
     damage : list of DamagedSpan
-        What the .rec holds besides whole records.
+        The parts of the .rec that are not intact records.
     sound : bool
-        The two files are whole and fit each other, so faults of layout mean something.
+        Whether both files are intact and match, so that the layout can be checked.
     """
 
     def __init__(self, rec_path: str, findings: Findings):
@@ -94,46 +93,46 @@ class Records:
         self.bytes = os.path.getsize(rec_path)
         self.index = self._read_idx()
         self._file = _AnyFile(rec_path)
-        found = RecordColumns()
+        collected = RecordColumns()
         for offset, record in track(self._frames(), "reading records", self.index and len(self.index[0]), "records"):
-            found.add(offset, record)
-        self._columns = found.columns()
+            collected.add(offset, record)
+        self._columns = collected.columns()
         self.offsets, self.flags, self.sizes, self.first, self.second, self.ids = self._columns
         self._report_damage()
         self.keys = self._assign(self.index) if len(self.offsets) else np.zeros(0, np.int64)
 
     def ranges(self) -> np.ndarray:
-        """(M,) bool: records that look like header and identity records."""
+        """(M,) bool: records that may be header or identity records."""
         return self._columns.ranges()
 
     def own_keys(self) -> np.ndarray:
-        """(M,) int64: keys that follow from the .rec alone."""
+        """(M,) int64: keys derived from the .rec only."""
         return self._columns.own_keys()
 
-    def tells_keys(self) -> bool:
-        """Whether :meth:`own_keys` are those of the set."""
-        return self._columns.tells_keys()
+    def has_original_keys(self) -> bool:
+        """Whether :meth:`own_keys` are equivalent to the set's original keys."""
+        return self._columns.has_original_keys()
 
     def with_keys(self, keys: np.ndarray, sound: bool) -> Records:
-        """The same records under other keys (M,) int64."""
+        """The same records with other keys, (M,) int64."""
         other = copy.copy(self)
         other.keys, other.sound = keys, sound
         return other
 
     def read(self, row: int) -> Record:
-        """A record that the walk found whole."""
+        """An intact record, by row."""
         return self._file.read_at(int(self.offsets[row]))
 
     def payload(self, row: int) -> memoryview:
-        """The payload of a record that the walk found whole."""
+        """The payload of an intact record, by row."""
         return self.read(row).payload
 
     def close(self) -> None:
         self._file.close()
 
-    def _fault(self, code: str, found: str, key: Optional[int] = None) -> None:
+    def _fault(self, code: str, detail: str, key: Optional[int] = None) -> None:
         self.sound = False
-        self._findings.add(code, key, found)
+        self._findings.add(code, key, detail)
 
     def _read_idx(self) -> Optional[Tuple[np.ndarray, np.ndarray]]:
         path = idx_path_of(self.rec_path)
@@ -178,25 +177,25 @@ class Records:
         else:
             for offset, end, reason in self.damage:
                 if offset == self._tail:
-                    self._fault("truncated-tail", f"{end - offset} bytes from offset {offset} on are no whole record")
+                    self._fault("truncated-tail", f"{end - offset} bytes from offset {offset} are not a whole record")
                 else:
                     self._fault("damaged-record", f"{self.rec_path}: a record at offset {offset}: {reason}")
 
     def _assign(self, index: Optional[Tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """The key of each record, and what is wrong between .idx and .rec."""
+        """The key of each record; reports differences between .idx and .rec."""
         if index is None:
             return self.own_keys()
         keys, offsets = index
         ascending = np.sort(keys)
-        twice = np.unique(ascending[1:][ascending[1:] == ascending[:-1]])
-        if len(twice):
+        repeated = np.unique(ascending[1:][ascending[1:] == ascending[:-1]])
+        if len(repeated):
             self.sound = False
-            self._findings.add_all("idx-duplicate-key", twice, lambda key: (key, "stands there more than once"))
+            self._findings.add_all("idx-duplicate-key", repeated, lambda key: (key, "occurs more than once"))
             return self.own_keys()
         row = np.minimum(np.searchsorted(self.offsets, offsets), len(self.offsets) - 1)
         hit = self.offsets[row] == offsets
         cut = ~hit & (offsets >= (self.bytes if self._tail is None else self._tail))
-        self._keys_behind_the_end(keys[cut])
+        self._report_keys_past_the_end(keys[cut])
         damaged = [damage.offset for damage in self.damage]
         lost = np.flatnonzero(~hit & ~cut & ~np.isin(offsets, damaged))
         if 2 * len(lost) > len(keys) - int(cut.sum()):
@@ -207,44 +206,44 @@ class Records:
     def _match(self, keys, offsets, row, hit, lost) -> np.ndarray:
         self.sound &= not len(lost)
         self._findings.add_all("idx-offset", lost, lambda i: (int(keys[i]), f"no record at offset {offsets[i]}"))
-        found = np.full(len(self.offsets), -1, np.int64)
+        assigned = np.full(len(self.offsets), -1, np.int64)
         named, firsts = np.unique(row[hit], return_index=True)
-        found[named] = keys[hit][firsts]
+        assigned[named] = keys[hit][firsts]
         shared = np.setdiff1d(np.arange(int(hit.sum())), firsts)
         self.sound &= not len(shared)
         self._findings.add_all(
             "idx-shared-offset",
             shared,
-            lambda i: (int(keys[hit][i]), f"the same record as key {found[row[hit][i]]}"),
+            lambda i: (int(keys[hit][i]), f"the same record as key {assigned[row[hit][i]]}"),
         )
-        unnamed = np.flatnonzero(found < 0)
-        if len(unnamed) > len(lost) + len(shared):  # those of a wrong offset were told of already
+        unnamed = np.flatnonzero(assigned < 0)
+        if len(unnamed) > len(lost) + len(shared):  # those of a wrong offset are already reported
             self._findings.add_all("unnamed-record", unnamed, lambda i: (None, f"at offset {self.offsets[i]}"))
-        self._compare_ids(found)
-        return found
+        self._compare_ids(assigned)
+        return assigned
 
-    def _keys_behind_the_end(self, keys: np.ndarray) -> None:
+    def _report_keys_past_the_end(self, keys: np.ndarray) -> None:
         if len(keys):
-            found = f"the .idx names {len(keys)} records behind the end of the .rec, {self.bytes} bytes long"
-            self._fault("truncated-tail", found, int(keys[0]))
+            detail = f"the .idx lists {len(keys)} records past the end of the .rec, {self.bytes} bytes long"
+            self._fault("truncated-tail", detail, int(keys[0]))
 
     def _compare_ids(self, keys: np.ndarray) -> None:
-        """A record's own number against its key, where writers gave each record its own."""
+        """Compare the records' own numbers with their keys, if the numbers are distinct."""
         named = np.flatnonzero(keys >= 0)
         ids = self.ids[named]
         if not len(ids) or ids.max() >= 1 << 62 or len(np.unique(ids)) < len(ids):
             return
-        # a set that counts from 1 in the .idx and from 0 in the records (or so) is no shuffle
+        # a constant difference, such as keys from 1 and numbers from 0, is not a shuffle
         shift = keys[named] - ids.astype(np.int64)
         if len(np.unique(shift)) == 1:
             return
-        odd = named[shift != 0]
-        odd = odd[np.argsort(keys[odd])]
-        self._findings.add_all("record-id", odd, lambda row: (int(keys[row]), f"the record says {self.ids[row]}"))
+        different = named[shift != 0]
+        different = different[np.argsort(keys[different])]
+        self._findings.add_all("record-id", different, lambda row: (int(keys[row]), f"the record says {self.ids[row]}"))
 
 
 def _end_of_record(data: mmap.mmap, offset: int) -> int:
-    """Where the next record begins, behind one that was read whole."""
+    """The offset after an intact record."""
     while True:
         _, lrec = FRAME.unpack_from(data, offset)
         length = lrec & LENGTH_MASK
@@ -254,9 +253,9 @@ def _end_of_record(data: mmap.mmap, offset: int) -> int:
 
 
 def _frame_inside(data: mmap.mmap, offset: int, end: int) -> Optional[int]:
-    """Where a record begins inside another, which has then a damaged length; None where none does.
+    """The offset of a record inside another, whose length is then damaged; None if there is none.
 
-    It is looked for only where nothing begins at the record's end, so sound files cost nothing.
+    The search runs only if no record begins at the end of the outer one, so sound files need no search.
     """
     if end >= len(data) or data[end : end + len(MAGIC_BYTES)] == MAGIC_BYTES:
         return None
@@ -267,8 +266,8 @@ def _frame_inside(data: mmap.mmap, offset: int, end: int) -> Optional[int]:
 def _next_frame(data: mmap.mmap, offset: int) -> int:
     """The next offset at which a record may begin, or the end of the file.
 
-    Frames begin at multiples of 4 unless bytes were lost or put in before them; elsewhere the magic
-    counts only if another record, or the end of the file, follows where the frame ends.
+    Frames begin at multiples of 4 unless bytes were lost or inserted before them; at other offsets the
+    magic counts only if another record, or the end of the file, follows the frame.
     """
     size = len(data)
     at = data.find(MAGIC_BYTES, offset)
@@ -288,7 +287,7 @@ def _is_followed(data: mmap.mmap, begin: int, end: int) -> bool:
 
 
 def _is_cut(data: mmap.mmap, offset: int) -> bool:
-    """Whether a frame begins at the offset and runs on behind the end of the file."""
+    """Whether a frame begins at the offset and extends past the end of the file."""
     if offset + FRAME.size > len(data):
         return True
     magic, lrec = FRAME.unpack_from(data, offset)

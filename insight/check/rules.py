@@ -1,4 +1,4 @@
-"""What dataset-check can find: a code for each fault, how bad it is, its rule, and what to do."""
+"""The faults that dataset-check reports: code, severity, rule and remedy of each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..formats import remedies
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
-MAX_SAMPLES = 12  # examples that are kept of each fault, whatever its count
+MAX_SAMPLES = 12  # examples that are kept of each fault
 
 NEAR_BITS = 3  # of 64 bits of the perceptual hash that may differ
 NEAR_RMS = 4.0  # grey levels of 255 by which the 32 x 32 pictures may differ, root mean square
 
 
 class Rule(NamedTuple):
-    """``rule`` is what holds in a sound set; ``remedy`` what to do where it does not.
+    """``rule`` is true for a sound set; ``remedy`` is the action if it is not.
 
-    In a remedy ``{repair}``, ``{renew}`` and ``{rewrite}`` stand for the commands of ``formats.remedies``.
+    In a remedy, ``{repair}``, ``{renew}`` and ``{rewrite}`` are replaced by the commands of ``formats.remedies``.
     """
 
     severity: str
@@ -27,11 +27,11 @@ class Rule(NamedTuple):
     remedy: str
 
 
-_RENEW = "`{renew}` makes the .idx anew from the .rec"
-_LEAVE_OUT = "fetch or copy the .rec again, or `{rewrite}` leaves out and lists what is damaged"
-_MARKS = "`{rewrite}` writes header and identity records anew"
-_DROP = "`{rewrite}` leaves these images out and lists them"
-_DROP_DEEP = "`{rewrite} --deep` leaves these images out and lists them"
+_RENEW = "`{renew}` rebuilds the .idx from the .rec"
+_LEAVE_OUT = "fetch or copy the .rec again, or `{rewrite}` skips and lists damaged records"
+_MARKS = "`{rewrite}` rewrites header and identity records"
+_DROP = "`{rewrite}` skips and lists these images"
+_DROP_DEEP = "`{rewrite} --deep` skips and lists these images"
 _CONVERT = "write the images with rec2image, list them with dir2lst, pack them with face2rec, which converts them"
 _NEAR = f"hashes differ in at most {NEAR_BITS} of 64 bits and the pictures by at most {NEAR_RMS:g} of 255 levels RMS"
 
@@ -39,37 +39,37 @@ RULES: Dict[str, Rule] = {
     # the two files
     "unfinished": Rule(
         ERROR,
-        "no writer was killed while it put the set there",
-        "run the writing command again; where it cannot be, `{renew}` makes .idx and property anew from the .rec",
+        "no writer was killed while it wrote the set",
+        "run the writing command again; if that is impossible, `{renew}` rebuilds .idx and property from the .rec",
     ),
     "not-recordio": Rule(ERROR, "a .rec begins with the RecordIO magic 0xced7230a", "give the .rec of the set"),
     "damaged-record": Rule(ERROR, "every record has an intact frame and header", _LEAVE_OUT),
     "truncated-tail": Rule(
-        ERROR, "the .rec ends with a whole record, and the .idx names none behind its end", _LEAVE_OUT
+        ERROR, "the .rec ends with a complete record, and the .idx lists none past its end", _LEAVE_OUT
     ),
     "idx-missing": Rule(
-        ERROR, "an .idx stands beside the .rec; MXNet cannot read the set without", "`{repair}` writes it"
+        ERROR, "there is an .idx beside the .rec; MXNet cannot read the set without it", "`{repair}` writes it"
     ),
     "idx-unreadable": Rule(ERROR, "each line of the .idx is a key, a tab and an offset", _RENEW),
-    "idx-duplicate-key": Rule(ERROR, "each key stands in the .idx once; readers keep one record of it", _RENEW),
+    "idx-duplicate-key": Rule(ERROR, "each key occurs in the .idx once; readers keep one record of it", _RENEW),
     "idx-foreign": Rule(ERROR, "the .idx belongs to this .rec: most of its offsets begin a record", _RENEW),
-    "idx-offset": Rule(ERROR, "every offset in the .idx is where a record begins", _RENEW),
+    "idx-offset": Rule(ERROR, "a record begins at every offset in the .idx", _RENEW),
     "idx-shared-offset": Rule(ERROR, "no two keys name the same record", _RENEW),
     "unnamed-record": Rule(
         WARNING,
         "every record of the .rec has a key; others are never read",
-        "nothing, if they were left out on purpose; else `{renew}` names them all",
+        "nothing, if they were omitted on purpose; else `{renew}` gives all of them a key",
     ),
     "record-id": Rule(
         WARNING,
         "a record's own number is its key; else the .idx may be of another shuffle",
-        "nothing, if the records have numbers of their own; if the .idx is of another shuffle, move it away and "
+        "nothing, if the records' numbers are independent; if the .idx is of another shuffle, move it away and "
         "`{repair}` makes one from these numbers",
     ),
     "record-order": Rule(
         NOTE,
-        "images stand in the .rec in the order of their keys; else reading jumps",
-        "nothing; rec2image, dir2lst and face2rec write a set that is read faster from a disk",
+        "images are in the .rec in the order of their keys; else reads are not sequential",
+        "nothing; rec2image, dir2lst and face2rec write a set that is faster to read from a disk",
     ),
     "refused": Rule(ERROR, "the set opens", "follow the message"),
     # header and identity records
@@ -78,46 +78,46 @@ RULES: Dict[str, Rule] = {
     "header-range": Rule(ERROR, "the header (key 0) gives the keys of the identity records, begin > 1", _MARKS),
     "identity-record": Rule(ERROR, "each key in the header's range is an empty record with two numbers", _MARKS),
     "identity-range": Rule(
-        ERROR, "identity records cut the images into ranges of one label, without gap or overlap", _MARKS
+        ERROR, "identity records split the images into ranges of one label, without gap or overlap", _MARKS
     ),
     "key-gap": Rule(
         ERROR,
         "images of an indexed set have all keys from 1 up to the first identity record",
-        "`{rewrite}` numbers the images anew",
+        "`{rewrite}` renumbers the images",
     ),
     "stray-key": Rule(
         WARNING,
-        "an indexed set has no keys behind its identity records; they are never read",
-        "`{rewrite}` numbers the images anew",
+        "an indexed set has no keys after its identity records; they are never read",
+        "`{rewrite}` renumbers the images",
     ),
     # labels and property
-    "property-missing": Rule(WARNING, "property stands beside the .rec", "`{repair}` writes it"),
+    "property-missing": Rule(WARNING, "there is a property beside the .rec", "`{repair}` writes it"),
     "property-unreadable": Rule(
-        ERROR, "property is one line, num_classes,height,width", "correct it, or `{renew}` writes it anew"
+        ERROR, "property is one line, num_classes,height,width", "correct it, or `{renew}` rewrites it"
     ),
     "property-classes": Rule(
         WARNING,
         "property's num_classes is the largest label + 1; classes above get no image",
-        "nothing, if the classes are kept for other images; else `{renew}` writes property anew",
+        "nothing, if the classes are reserved for other images; else `{renew}` rewrites property",
     ),
     "property-size": Rule(
-        ERROR, "property's height and width are those of the images", "correct it, or `{renew}` writes property anew"
+        ERROR, "property's height and width are those of the images", "correct it, or `{renew}` rewrites property"
     ),
-    "label-not-integer": Rule(ERROR, "a label is a whole number below 2^31", "`{rewrite}` numbers the labels anew"),
-    "label-negative": Rule(ERROR, "labels are 0 or more; MXNet's losses take -1 for class 0 without a word", _DROP),
+    "label-not-integer": Rule(ERROR, "a label is a whole number below 2^31", "`{rewrite}` renumbers the labels"),
+    "label-negative": Rule(ERROR, "labels are 0 or more; MXNet's losses silently take -1 for class 0", _DROP),
     "label-out-of-range": Rule(
         ERROR,
         "labels are below property's num_classes; MXNet trains the last class for them or none",
-        "`{renew}` writes property anew; where labels are sparse, `{rewrite}` numbers them anew",
+        "`{renew}` rewrites property; if labels are sparse, `{rewrite}` renumbers them",
     ),
     "label-gap": Rule(
         WARNING,
         "each label from 0 to the largest has an image; others train an empty class",
-        "`{rewrite}` numbers the labels anew",
+        "`{rewrite}` renumbers the labels",
     ),
     "split-identity": Rule(
         WARNING,
-        "the images of a label stand together; triplet training takes each run for a person",
+        "the images of a label are contiguous; triplet training takes each run for a person",
         "`{rewrite} --group` puts them together",
     ),
     "one-identity": Rule(WARNING, "training needs two identities or more", "add identities (dataset-merge)"),
@@ -129,20 +129,20 @@ RULES: Dict[str, Rule] = {
     # payloads
     "empty-image": Rule(ERROR, "an image record has a payload", _DROP),
     "not-an-image": Rule(ERROR, "a payload is an image that OpenCV decodes", _DROP),
-    "truncated-image": Rule(ERROR, "a payload is a whole file; the rest of a cut one decodes as grey", _DROP_DEEP),
+    "truncated-image": Rule(ERROR, "a payload is a complete file; a missing part decodes as grey", _DROP_DEEP),
     "undecodable-image": Rule(ERROR, "a payload decodes", _DROP_DEEP),
     "damaged-image": Rule(ERROR, "a payload decodes without a warning of the decoder", _DROP_DEEP),
     "image-size": Rule(
         ERROR,
         "all images have property's size; a batch cannot hold others",
-        "`{rewrite}` leaves out and lists those of another size; or rec2image, dir2lst and face2rec --image-size "
-        "scale them; align them if they are no crops",
+        "`{rewrite}` skips and lists those of another size; or rec2image, dir2lst and face2rec --image-size "
+        "scale them; align them if they are not crops",
     ),
     "grey-jpeg": Rule(WARNING, "a JPEG has three components; readers differ on one", _CONVERT),
     "cmyk-jpeg": Rule(WARNING, "a JPEG has three components; readers differ in the colours of four", _CONVERT),
-    "rotated-jpeg": Rule(WARNING, "no Exif rotation; some readers turn the image and some do not", _CONVERT),
+    "rotated-jpeg": Rule(WARNING, "no Exif rotation; some readers rotate the image and some do not", _CONVERT),
     "unusual-encoding": Rule(
-        WARNING, "a payload is an 8-bit Huffman-coded JPEG or an 8-bit RGB PNG; not every reader knows others", _CONVERT
+        WARNING, "a payload is an 8-bit Huffman-coded JPEG or an 8-bit RGB PNG; some readers refuse others", _CONVERT
     ),
     "blank-image": Rule(
         WARNING,
@@ -153,7 +153,7 @@ RULES: Dict[str, Rule] = {
     "duplicate-image": Rule(
         WARNING, "no two images of an identity have the same bytes", "keep one of each (dataset-clean)"
     ),
-    "duplicate-across": Rule(  # noise in the labels, as near-duplicate-across is; every large public set has some
+    "duplicate-across": Rule(  # label noise, as near-duplicate-across; every large public set has some
         WARNING,
         "no two identities share an image, byte for byte; one of the labels is wrong",
         "merge the identities or remove the image",
@@ -166,7 +166,7 @@ RULES: Dict[str, Rule] = {
     ),
     "test-overlap": Rule(
         ERROR,
-        "no image of an excluded set is in this one, byte for byte; accuracy on it would be flattered",
+        "no image of an excluded set is in this one, byte for byte; accuracy on it would be too high",
         "remove the identity (dataset-merge --exclude)",
     ),
     "test-near-overlap": Rule(
@@ -181,7 +181,7 @@ Picture = Union[bytes, memoryview]
 
 @dataclass
 class Sample:
-    """One example: the record's key (None where a file is meant), what was found, encoded pictures."""
+    """One example: the record's key (None for a file), the detail of the fault, encoded pictures."""
 
     key: Optional[int]
     found: str
@@ -190,7 +190,7 @@ class Sample:
 
 @dataclass
 class Finding:
-    """A fault of one kind: how often it occurs, and its first examples. ``set_path`` is the set, as it was given."""
+    """A fault of one kind: its count and its first examples. ``set_path`` is the path given by the user."""
 
     code: str
     set_path: str
@@ -207,7 +207,7 @@ class Finding:
 
     @property
     def remedy(self) -> str:
-        """What to do; commands are complete, between backquotes."""
+        """The action to take; commands are complete, in backquotes."""
         return self.rule.remedy.format(
             repair=remedies.in_place(self.set_path),
             renew=remedies.in_place(self.set_path, overwrite=True),
@@ -227,7 +227,7 @@ class Finding:
 
 
 class Findings:
-    """Faults by code, as they are met. Memory is bounded: only the first examples are kept."""
+    """Collects faults by code. Memory is bounded: only the first examples are kept."""
 
     def __init__(self, set_path: str = "SET") -> None:
         self._set_path = os.fspath(set_path)
@@ -243,14 +243,14 @@ class Findings:
     def add_all(
         self, code: str, rows: Sequence[int], sample: Callable[[int], tuple], total: Optional[int] = None
     ) -> None:
-        """Count an occurrence per row, or ``total``; ``sample(row)`` gives what :meth:`add` takes behind the code."""
+        """Count an occurrence per row, or ``total``; ``sample(row)`` returns the further arguments of :meth:`add`."""
         for row in rows[:MAX_SAMPLES]:
             self.add(code, *sample(int(row)))
         if len(rows):
             self._by_code[code].count += (len(rows) if total is None else total) - min(len(rows), MAX_SAMPLES)
 
     def adopt(self, code: str, finding: Finding) -> None:
-        """Take over what was collected before it was clear which code it deserves."""
+        """Add a finding that was collected separately, under its final code."""
         self._by_code[code] = Finding(code, self._set_path, finding.count, finding.samples)
 
     def __contains__(self, code: str) -> bool:
@@ -260,7 +260,7 @@ class Findings:
         return any(code in self._by_code for code in codes)
 
     def first(self, *codes: str) -> List[str]:
-        """Of each code that was found, its first example in words."""
+        """The detail of the first example of each code that occurred."""
         return [self._by_code[code].samples[0].found for code in codes if code in self._by_code]
 
     @property

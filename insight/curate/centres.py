@@ -1,7 +1,7 @@
-"""Identity centres, and which of many others is nearest to each, in bounded memory.
+"""Identity centres, and the nearest of many others to each, in bounded memory.
 
-A centre is the normalised mean of the normalised embeddings of an identity's images, as InsightFace
-compares identities (``src/data/dataset_merge.py`` @9fc3cc9c). All similarities are cosines.
+A centre is the normalised mean of the normalised embeddings of an identity's images, as in InsightFace
+(``src/data/dataset_merge.py`` @9fc3cc9c). All similarities are cosines.
 
 Shapes: N images, K identities, Q queries, T targets, E length of an embedding.
 """
@@ -24,16 +24,16 @@ TARGET_ROWS = 16384  # a block of similarities is 64 MB
 
 
 class People(NamedTuple):
-    """Who is on which image of a set; images of one label are one identity, wherever they stand.
+    """The identity of each image of a set; all images of one label are one identity, in any order.
 
     Attributes
     ----------
     labels : numpy.ndarray
-        (K,) int64: the set's label of each identity, in the order in which they first occur.
+        (K,) int64: the set's label of each identity, in order of first occurrence.
     rows : numpy.ndarray
         (N,) int64: the identity of each image, 0..K-1.
     order : numpy.ndarray
-        (N,) int64: positions of images, identity after identity, in the set's order within one.
+        (N,) int64: positions of images, identity after identity, each in the set's order.
     edges : numpy.ndarray
         (K + 1,) int64: ``order[edges[k]:edges[k + 1]]`` are the images of identity k.
     """
@@ -61,7 +61,7 @@ class People(NamedTuple):
         return np.diff(self.edges)
 
     def images(self, identity: int) -> np.ndarray:
-        """Positions of the images of one identity."""
+        """Positions of the images of one identity, (n,) int64."""
         return self.order[self.edges[identity] : self.edges[identity + 1]]
 
 
@@ -80,7 +80,7 @@ def unit_embeddings(embed: Embed, path: str) -> Iterator[np.ndarray]:
 
 
 def centres(embed: Embed, path: str, people: People) -> np.ndarray:
-    """(K, E) float32: the centre of each identity of a set. Only sums are held, not the embeddings."""
+    """(K, E) float32: the centre of each identity of a set. Keeps only sums in memory, not the embeddings."""
     sums = np.zeros((0, 0), np.float32)
     done = 0
     for rows in unit_embeddings(embed, path):
@@ -92,25 +92,25 @@ def centres(embed: Embed, path: str, people: People) -> np.ndarray:
 
 
 def nearest(
-    queries: np.ndarray, targets: np.ndarray, standing: Optional[np.ndarray] = None, what: str = ""
+    queries: np.ndarray, targets: np.ndarray, eligible: Optional[np.ndarray] = None, what: str = ""
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """The most similar target of each query, by blocks.
+    """The most similar target of each query, in blocks.
 
     Parameters
     ----------
     queries, targets : numpy.ndarray
         (Q, E) and (T, E) float32, rows of length 1.
-    standing : numpy.ndarray, optional
-        (T,) bool: which targets take part; all of them where missing.
+    eligible : numpy.ndarray, optional
+        (T,) bool: targets to compare with; default: all.
     what : str
-        What to call the work where progress is shown; empty shows none.
+        Name of the work in the progress bar; empty: no bar.
 
     Returns
     -------
     index : numpy.ndarray
-        (Q,) int64, the first of equals; -1 where no target takes part.
+        (Q,) int64, the first one in case of ties; -1 without an eligible target.
     cosine : numpy.ndarray
-        (Q,) float32; -inf where no target takes part.
+        (Q,) float32; -inf without an eligible target.
     """
     index = np.full(len(queries), -1, np.int64)
     cosine = np.full(len(queries), -np.inf, np.float32)
@@ -122,8 +122,8 @@ def nearest(
         for first in range(0, len(targets), TARGET_ROWS):
             some = targets[first : first + TARGET_ROWS]
             similar = np.matmul(queries[block], some.T, out=_corner(buffer, len(rows), len(some)))
-            if standing is not None:
-                similar[:, ~standing[first : first + TARGET_ROWS]] = -np.inf
+            if eligible is not None:
+                similar[:, ~eligible[first : first + TARGET_ROWS]] = -np.inf
             best = similar.argmax(1)
             better = similar[rows, best] > cosine[block]
             index[block][better] = first + best[better]
@@ -132,7 +132,7 @@ def nearest(
 
 
 def _corner(buffer: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """A contiguous (rows, columns) in the buffer's memory; BLAS writes into nothing else."""
+    """A contiguous (rows, columns) array in the buffer's memory, as BLAS needs it for its output."""
     return buffer.reshape(-1)[: rows * columns].reshape(rows, columns)
 
 
@@ -144,47 +144,47 @@ class Matches(NamedTuple):
 
 
 def match_earlier(
-    every: np.ndarray, begin: int, end: int, standing: np.ndarray, threshold: float, within: bool, stays: bool
+    all_centres: np.ndarray, begin: int, end: int, eligible: np.ndarray, threshold: float, within: bool, pool: bool
 ) -> Matches:
-    """Match identities ``begin..end`` of one set with those before, in order.
+    """Match identities ``begin..end`` of one set with earlier ones, in order.
 
     Parameters
     ----------
-    every : numpy.ndarray
+    all_centres : numpy.ndarray
         (K, E) float32 centres of all sets, one after the other.
     begin, end : int
-        Those of the set in question.
-    standing : numpy.ndarray
-        (K,) bool: which identities can be matched. Rows ``begin:end`` are written: each identity
-        of the set stands unless its match reaches the threshold.
+        Rows of the set to match.
+    eligible : numpy.ndarray
+        (K,) bool: identities that can be matched. Rows ``begin:end`` are written: an identity
+        of the set is eligible unless its match reaches the threshold.
     threshold : float
-        Cosine from which on two identities are one person.
+        Lowest cosine at which two identities are one person.
     within : bool
-        Whether identities of the same set are matched too, each with the earlier ones that stand.
-    stays : bool
-        Whether a matched identity can be matched itself (it is pooled, not dropped).
+        Whether identities of the same set are matched too, each with the earlier eligible ones.
+    pool : bool
+        Whether a matched identity stays eligible (it is pooled, not dropped).
     """
     index = np.full(end - begin, -1, np.int64)
     cosine = np.full(end - begin, -np.inf, np.float32)
-    standing[begin:end] = True
+    eligible[begin:end] = True
     for first in track(range(begin, end, QUERY_ROWS), "comparing", unit=f"blocks of {QUERY_ROWS} identities"):
         last = min(first + QUERY_ROWS, end)
-        known = first if within else begin
+        earlier = first if within else begin
         here = slice(first - begin, last - begin)
-        index[here], cosine[here] = nearest(every[first:last], every[:known], standing[:known])
-        beside = every[first:last] @ every[first:last].T if within else None
+        index[here], cosine[here] = nearest(all_centres[first:last], all_centres[:earlier], eligible[:earlier])
+        block = all_centres[first:last] @ all_centres[first:last].T if within else None
         for row in range(last - first):
-            if beside is not None and row:
-                _match_beside(beside[row, :row], standing[first : first + row], first, index[here], cosine[here])
-            if cosine[here][row] >= threshold and not stays:
-                standing[first + row] = False
+            if block is not None and row:
+                _match_in_block(block[row, :row], eligible[first : first + row], first, index[here], cosine[here])
+            if cosine[here][row] >= threshold and not pool:
+                eligible[first + row] = False
     return Matches(index, cosine)
 
 
-def _match_beside(similar, standing, first, index, cosine) -> None:
-    """Let a row's match in its own block replace the one before it, where it is nearer."""
+def _match_in_block(similar, eligible, first, index, cosine) -> None:
+    """Replace a row's match by an earlier row of its own block if that is nearer."""
     row = len(similar)
-    similar = np.where(standing, similar, -np.inf)
+    similar = np.where(eligible, similar, -np.inf)
     best = int(similar.argmax())
     if similar[best] > cosine[row]:
         index[row], cosine[row] = first + best, similar[best]

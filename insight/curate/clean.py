@@ -1,8 +1,8 @@
 """A record set -> the set without its noise: strangers, second people, copies.
 
-Each identity is judged by itself, from the embeddings of its images, as they come by: a set in
-which identities stand together is cleaned in one pass, holding one identity at a time. Neither
-large nor small identities are dropped for their size.
+Each identity is judged separately, from the embeddings of its images, in one pass over the set. If the
+images of each identity are contiguous, only one identity is kept in memory at a time. Identities are
+not dropped for their size.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ COLUMNS = ("key", "label", "person", "decision", "reason", "cosine", "copy_of", 
 
 
 class CleanRules(NamedTuple):
-    """What decides; all but ``smallest`` are cosines.
+    """Thresholds of the cleaning; all but ``smallest`` are cosines.
 
     Attributes
     ----------
     threshold : float
-        An image with less to the robust centre of its person is a stranger. -1 drops none.
+        An image with a lower cosine to the robust centre of its person is a stranger. -1 drops none.
     copy : float
-        An image with this or more to an earlier one of its identity repeats it. Above 1 drops none.
+        An image with at least this cosine to an earlier one of its identity is a copy. Above 1 drops none.
     apart : float
-        Two groups of an identity's images whose centres have less are two people. -1 finds none.
+        Two groups of an identity's images whose centres have a lower cosine are two people. -1 finds none.
     smallest : int
-        Images that each of the two must have.
+        Minimum number of images of each of the two.
     on_two : str
         ``drop-smaller`` keeps the person with most images, ``split`` makes each an identity,
-        ``keep`` leaves them as one.
+        ``keep`` keeps them as one.
     """
 
     threshold: float = 0.3
@@ -56,13 +56,14 @@ class CleanRules(NamedTuple):
     on_two: str = DROP_SMALLER
 
     def check(self) -> None:
+        """Raise InsightError if a value is out of range."""
         for option, value, low, high in (
             ("--threshold", self.threshold, -1, 1),
             ("--copy", self.copy, -1, 2),
             ("--apart", self.apart, -1, 1),
         ):
             if not low <= value <= high:
-                raise InsightError(f"{option} {value}: a cosine from {low} to {high} is wanted")
+                raise InsightError(f"{option} {value}: want a cosine from {low} to {high}")
         if self.smallest < 1:
             raise InsightError(f"--smallest {self.smallest}: must be at least 1")
 
@@ -71,21 +72,21 @@ DEFAULT_RULES = CleanRules()
 
 
 class Verdict(NamedTuple):
-    """On the n images of one identity.
+    """The decisions on the n images of one identity.
 
     Attributes
     ----------
     person : numpy.ndarray
-        (n,) int64: 0 has most images.
+        (n,) int64: number of the person; 0 has most images.
     reason : list of str
-        Why each goes; empty if it stays.
+        Why an image is dropped; empty if it is kept.
     cosine : numpy.ndarray
-        (n,) float32: to the centre of its person, or of person 0 if it goes as a second person;
-        of a copy, to the image that it repeats.
+        (n,) float32: to the centre of its person, or of person 0 if it is dropped as a second person;
+        for a copy, to the image that it repeats.
     copy_of : numpy.ndarray
-        (n,) int64: which image that is; -1 for all others.
+        (n,) int64: position of the image that a copy repeats; -1 for all others.
     groups : list of numpy.ndarray
-        Positions of the images of each identity that remains.
+        Positions of the images of each resulting identity.
     """
 
     person: np.ndarray
@@ -98,17 +99,17 @@ class Verdict(NamedTuple):
 def judge(rows: np.ndarray, rules: CleanRules) -> Verdict:
     """Judge the images of one identity by their normalised embeddings (n, E).
 
-    Copies go first, so that a picture which stands there often has one voice; then people are
-    told apart; then each person's strangers go.
+    Copies are removed first, so that a repeated picture counts once; then people are separated;
+    then the strangers of each person are removed.
     """
     copy_of = copies(rows, rules.copy)
     single = np.flatnonzero(copy_of < 0)
     person, cosine = np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32)
-    found = [single[group] for group in people(rows[single], rules.apart, rules.smallest)]
-    for number, group in enumerate(found):
+    persons = [single[group] for group in people(rows[single], rules.apart, rules.smallest)]
+    for number, group in enumerate(persons):
         person[group] = number
         own = number if rules.on_two != DROP_SMALLER else 0
-        cosine[group] = rows[group] @ robust_centre(rows[found[own]])
+        cosine[group] = rows[group] @ robust_centre(rows[persons[own]])
     repeats = np.flatnonzero(copy_of >= 0)
     person[repeats] = person[copy_of[repeats]]
     cosine[repeats] = np.einsum("ij,ij->i", rows[repeats], rows[copy_of[repeats]])
@@ -117,16 +118,16 @@ def judge(rows: np.ndarray, rules: CleanRules) -> Verdict:
     if rules.on_two == DROP_SMALLER:
         reason[person > 0] = SECOND
     reason[repeats] = COPY
-    stays = reason == ""
-    groups = [np.flatnonzero(stays & (person == number)) for number in range(len(found))]
+    kept = reason == ""
+    groups = [np.flatnonzero(kept & (person == number)) for number in range(len(persons))]
     if rules.on_two != SPLIT:
-        groups = [np.flatnonzero(stays)]
+        groups = [np.flatnonzero(kept)]
     return Verdict(person, reason.tolist(), cosine, copy_of, [group for group in groups if len(group)])
 
 
 @dataclass
 class CleanReport:
-    """What became of the set."""
+    """The result of cleaning a set."""
 
     source: str
     output: str
@@ -135,7 +136,7 @@ class CleanReport:
     people: int
     dropped: Counter = field(default_factory=Counter)
     several: List[int] = field(default_factory=list)  # labels of identities that are two people or more
-    vanished: int = 0  # identities of which nothing is left
+    vanished: int = 0  # identities without a remaining image
     kept: int = 0
     identities: int = 0
     image_size: Tuple[int, int] = (0, 0)
@@ -143,21 +144,21 @@ class CleanReport:
     notes: List[str] = field(default_factory=list)
 
     def lines(self) -> List[str]:
-        """The report in sentences, for a person."""
-        said = ", ".join(f"{self.dropped[reason]} {words}" for reason, words in _WORDS.items())
+        """The report as lines of text."""
+        dropped = ", ".join(f"{self.dropped[reason]} {words}" for reason, words in _WORDS.items())
         lines = [
             *self.notes,
-            f"{self.source}: {self.images} images of {self.people} identities: {self.kept} kept; {said}",
+            f"{self.source}: {self.images} images of {self.people} identities: {self.kept} kept; {dropped}",
         ]
         if self.several:
             some = ", ".join(map(str, self.several[:10])) + (", .." if len(self.several) > 10 else "")
             lines.append(f"identities that are two people or more: {len(self.several)} (labels {some})")
         if self.vanished:
-            lines.append(f"identities of which no image is left: {self.vanished}")
+            lines.append(f"identities without a remaining image: {self.vanished}")
         verb = os.path.join(self.output, FILES[0]) if self.written else "dry run, no set is written"
-        said = property.Property(self.identities, *self.image_size).text()
-        lines.append(f"{verb}: {count_records(self.kept, self.identities)}; property {said}")
-        return lines + ([f"each decision: {self.report}"] if self.report else [])
+        properties = property.Property(self.identities, *self.image_size).text()
+        lines.append(f"{verb}: {count_records(self.kept, self.identities)}; property {properties}")
+        return lines + ([f"decisions: {self.report}"] if self.report else [])
 
 
 _WORDS = {FAR: "far from their centre", SECOND: "of a second person", COPY: "copies"}
@@ -172,28 +173,28 @@ def clean(
     report: Optional[str] = None,
     overwrite: bool = False,
 ) -> CleanReport:
-    """Write a set without its noise; labels are numbered anew, payloads stay as they are.
+    """Write a set without its noise; labels are renumbered, payload bytes are unchanged.
 
     Parameters
     ----------
     source : str
         Record set: folder, .rec or prefix.
     output : str, optional
-        Folder of the new set; may be missing in a dry run.
+        Folder of the new set; not needed for a dry run.
     embed : callable
         Path of a .rec -> embeddings of its images; see ``centres.Embed``.
     rules : CleanRules
     dry_run : bool
-        Judge and count; write no set, and a report only where its path is given.
+        Judge and count; write no set, and a report only if its path is given.
     report : str, optional
-        CSV with a row per image; else ``clean.csv`` in the output folder.
+        CSV with a row per image; default: ``clean.csv`` in the output folder.
     overwrite : bool
-        Replace outputs that stand there.
+        Replace existing outputs.
 
     Raises
     ------
     InsightError
-        The set is missing or damaged, an option does not fit, an output stands there, or no image
+        The set is missing or damaged, an option is invalid, an output already exists, or no image
         would be left.
     """
     rules.check()
@@ -202,8 +203,8 @@ def clean(
     with FaceSet.open(source) as faces, ExitStack() as opened:
         refuse_outputs([faces.rec_path], None if dry_run else output, [report], overwrite)
         refuse_unusable(faces)
-        who = People.of(faces)
-        result = CleanReport(source, output or "", not dry_run, len(faces), len(who), notes=faces.notes)
+        set_people = People.of(faces)
+        result = CleanReport(source, output or "", not dry_run, len(faces), len(set_people), notes=faces.notes)
         result.image_size, result.report = faces.image_size, report
         stream = table = None
         if not dry_run:
@@ -215,18 +216,20 @@ def clean(
                 opened.enter_context(table)
         if report is not None:
             table = opened.enter_context(atomic.write_beside(report, "w", encoding="utf-8", newline=""))
-        _one_pass(faces, who, unit_embeddings(embed, faces.rec_path), rules, result, stream, table)
+        _one_pass(faces, set_people, unit_embeddings(embed, faces.rec_path), rules, result, stream, table)
         return result
 
 
-def _one_pass(faces, who: People, batches, rules, result: CleanReport, stream: Optional[SetStream], table) -> None:
-    """Judge, write and report each identity as soon as its embeddings are there."""
+def _one_pass(
+    faces, set_people: People, batches, rules, result: CleanReport, stream: Optional[SetStream], table
+) -> None:
+    """Judge, write and report each identity as soon as its embeddings are complete."""
     rows = csv.writer(table, lineterminator="\n") if table else None
     if rows:
         rows.writerow(COLUMNS)
-    for identity, embeddings in identities(who, batches):
-        verdict, images = judge(embeddings, rules), who.images(identity)
-        label, first = int(who.labels[identity]), result.identities
+    for identity, embeddings in identities(set_people, batches):
+        verdict, images = judge(embeddings, rules), set_people.images(identity)
+        label, first = int(set_people.labels[identity]), result.identities
         if stream:
             for group in verdict.groups:
                 stream.write(map(faces.payload, images[group].tolist()))
@@ -235,13 +238,13 @@ def _one_pass(faces, who: People, batches, rules, result: CleanReport, stream: O
         _count(result, verdict, label)
 
 
-def identities(who: People, batches: Iterable[np.ndarray]) -> Iterator[Tuple[int, np.ndarray]]:
-    """Each identity and its images' embeddings (n, E), as soon as all have come by, in the set's order."""
+def identities(set_people: People, batches: Iterable[np.ndarray]) -> Iterator[Tuple[int, np.ndarray]]:
+    """Yield each identity with its embeddings (n, E), as soon as they are complete, in the set's order."""
     waiting: Dict[int, List[np.ndarray]] = {}
-    missing = who.counts()
+    missing = set_people.counts()
     done = 0
     for batch in batches:
-        own = who.rows[done : done + len(batch)]
+        own = set_people.rows[done : done + len(batch)]
         done += len(batch)
         cuts = np.flatnonzero(own[1:] != own[:-1]) + 1
         for part, begin in zip(np.split(batch, cuts), [0, *cuts.tolist()]):
@@ -266,8 +269,8 @@ def _rows(verdict: Verdict, keys: np.ndarray, label: int, first: int) -> Iterato
     for number, group in enumerate(verdict.groups):
         new[group] = first + number
     for i, key in enumerate(keys.tolist()):
-        of, stays = int(verdict.copy_of[i]), new[i] >= 0
+        original, kept = int(verdict.copy_of[i]), new[i] >= 0
         yield (
-            *(key, label, int(verdict.person[i]), "keep" if stays else "drop", verdict.reason[i]),
-            *(f"{verdict.cosine[i]:.4f}", int(keys[of]) if of >= 0 else "", int(new[i]) if stays else ""),
+            *(key, label, int(verdict.person[i]), "keep" if kept else "drop", verdict.reason[i]),
+            *(f"{verdict.cosine[i]:.4f}", int(keys[original]) if original >= 0 else "", int(new[i]) if kept else ""),
         )

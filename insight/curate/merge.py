@@ -1,10 +1,10 @@
-"""Several record sets -> one, in which each person stands once and nobody of the test sets.
+"""Several record sets -> one, with each person once and without the people of test sets.
 
-Decisions are InsightFace's (``src/data/dataset_merge.py`` @9fc3cc9c): identities are compared by
-their centres; the first set is kept whole; an identity of a later set is dropped, with all its
-images, if its cosine to any identity kept from the sets before it reaches ``param1``; then
-whoever reaches ``param2`` against an excluded image, or an excluded set's identity, goes.
-InsightFace meant the latter, and did not do it.
+The rules are InsightFace's (``src/data/dataset_merge.py`` @9fc3cc9c): identities are compared by
+their centres; the first set is kept completely; an identity of a later set is dropped, with all its
+images, if its cosine to an identity kept from earlier sets is at least ``param1``; then identities
+whose cosine to an excluded image, or to an identity of an excluded set, is at least ``param2`` are
+removed. InsightFace's script embeds an excluded set, but does not use it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ VERDICTS = {"kept": "keep", "dropped": "drop", "pooled": "pool", "excluded": "ex
 
 
 def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
-    """Embed what is excluded: each image of a verification .bin, each identity's centre of a record set.
+    """Embed excluded sets: each image of a verification .bin, each identity's centre of a record set.
 
     Raises
     ------
     InsightError
-        A path is neither.
+        A path is neither a .bin nor a record set.
     """
     rows, labels = [], []
     for path in paths:
@@ -62,7 +62,7 @@ def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
 
 @dataclass
 class MergeReport:
-    """What became of the sets."""
+    """The result of merging sets."""
 
     output: str
     written: bool
@@ -73,15 +73,15 @@ class MergeReport:
     notes: List[str] = field(default_factory=list)
 
     def lines(self) -> List[str]:
-        """The report in sentences, for a person."""
+        """The report as lines of text."""
         lines = [*self.notes]
         for name, images, number in self.rows:
-            said = ", ".join(f"{n} {what}" for what, n in number.items() if n)
-            lines.append(f"{name}: {sum(number.values())} identities, {images} images: {said}")
+            counts = ", ".join(f"{n} {what}" for what, n in number.items() if n)
+            lines.append(f"{name}: {sum(number.values())} identities, {images} images: {counts}")
         verb = os.path.join(self.output, FILES[0]) if self.written else "dry run, no set is written"
         lines.append(f"{verb}: {self.total}; property {self.property.text()}")
         if self.report:
-            lines.append(f"each decision: {self.report}")
+            lines.append(f"decisions: {self.report}")
         return lines
 
 
@@ -103,38 +103,36 @@ def merge(
     include : sequence of str
         Sets (folder, .rec or prefix) in the order of precedence.
     output : str, optional
-        Folder of the new set; may be missing in a dry run.
+        Folder of the new set; not needed for a dry run.
     exclude : sequence of str
         Verification .bin files and record sets whose people must not be in the result.
     embed : callable, optional
-        Path of a .rec or .bin -> embeddings of its images; see ``centres.Embed``. Without it
-        nothing can be compared, which ``rules.param1`` of 0 asks for.
+        Path of a .rec or .bin -> embeddings of its images; see ``centres.Embed``. Not needed if
+        nothing is compared (``rules.param1`` is 0).
     rules : Rules
     dry_run : bool
-        Decide and count; write no set, and a report or picture only where its path is given.
+        Decide and count; write no set, and a report or picture only if its path is given.
     report : str, optional
-        CSV of every decision; else ``merge.csv`` in the output folder.
+        CSV of all decisions; default: ``merge.csv`` in the output folder.
     histogram : str, optional
         Picture of the nearest cosines, .png or .svg.
     overwrite : bool
-        Replace outputs that stand there.
+        Replace existing outputs.
 
     Raises
     ------
     InsightError
-        A set is missing, damaged, given twice or of another image size; an option does not fit;
-        an output stands there; or nobody is left.
+        A set is missing, damaged, given twice or of another image size; an option is invalid;
+        an output already exists; or no identity is left.
     """
     rules.check()
     if embed is None and (rules.param1 or exclude or rules.within):
-        raise InsightError(
-            "--model: missing, and identities are to be compared; give one, or --param1 0 to append sets"
-        )
+        raise InsightError("--model: missing, needed to compare identities; give one, or --param1 0 to append sets")
     if output is None and not dry_run:
         raise InsightError("--output: missing; give the folder of the merged set, or --dry-run")
     if histogram is not None:
         if embed is None:
-            raise InsightError("--histogram: without a model there are no cosines to draw; leave it out")
+            raise InsightError("--histogram: without a model there are no cosines to draw; omit it")
         picture.require(histogram, "--histogram")
     with ExitStack() as opened:
         sets = _open_all(include, opened)
@@ -145,13 +143,13 @@ def merge(
         for faces in sets if compares else ():
             refuse_unusable(faces)
         people = [People.of(faces) for faces in sets]
-        refused = read_excluded(exclude, embed) if exclude else None
-        every = _all_centres(sets, people, embed) if compares else None
-        decisions = decide([len(p) for p in people], every, rules, refused and refused.rows)
-        del every
-        rows = Rows(list(include), people, decisions, refused)
+        excluded = read_excluded(exclude, embed) if exclude else None
+        all_centres = _all_centres(sets, people, embed) if compares else None
+        decisions = decide([len(p) for p in people], all_centres, rules, excluded and excluded.rows)
+        del all_centres
+        rows = Rows(list(include), people, decisions, excluded)
         if histogram is not None:
-            histograms.draw(histogram, _spreads(decisions, rules, refused is not None))
+            histograms.draw(histogram, _spreads(decisions, rules, excluded is not None))
         if not dry_run:
             _write(output, sets, rows, report is None, overwrite)
         elif not compares:
@@ -166,18 +164,18 @@ def merge(
 
 def _open_all(include: Sequence[str], opened: ExitStack) -> List[FaceSet]:
     if not include:
-        raise InsightError("--include: names no set; give one or more, with commas between")
+        raise InsightError("--include: names no set; give one or more, separated by commas")
     sets: List[FaceSet] = []
     for path in include:
         faces = opened.enter_context(FaceSet.open(path))
-        for before, name in zip(sets, include):
-            if os.path.samefile(before.rec_path, faces.rec_path):
+        for earlier, name in zip(sets, include):
+            if os.path.samefile(earlier.rec_path, faces.rec_path):
                 raise InsightError(f"--include: {name} and {path} are the same set ({faces.rec_path}); give it once")
-            if before.image_size != faces.image_size:
+            if earlier.image_size != faces.image_size:
                 raise InsightError(
                     f"--include: {path} has images of {_by(faces.image_size)} (height x width), {name} of "
-                    f"{_by(before.image_size)}; one set holds one size: rec2image, dir2lst and face2rec "
-                    f"--image-size make a set of another"
+                    f"{_by(earlier.image_size)}; one set has one size: rec2image, dir2lst and face2rec "
+                    f"--image-size convert a set to another"
                 )
         sets.append(faces)
     return sets
@@ -188,28 +186,28 @@ def _by(size: Tuple[int, int]) -> str:
 
 
 def _all_centres(sets: Sequence[FaceSet], people: Sequence[People], embed: Embed) -> np.ndarray:
-    """(K, E) float32, one set after the other."""
-    every, done = np.empty((0, 0), np.float32), 0
-    for faces, who in zip(sets, people):
-        block = centres(embed, faces.rec_path, who)
+    """(K, E) float32 centres, one set after the other."""
+    rows, done = np.empty((0, 0), np.float32), 0
+    for faces, set_people in zip(sets, people):
+        block = centres(embed, faces.rec_path, set_people)
         if not done:
-            every = np.empty((sum(map(len, people)), block.shape[1]), np.float32)
-        every[done : done + len(block)] = block
+            rows = np.empty((sum(map(len, people)), block.shape[1]), np.float32)
+        rows[done : done + len(block)] = block
         done += len(block)
-    return every
+    return rows
 
 
 def _spreads(decisions: Decisions, rules: Rules, excluding: bool) -> List[histograms.Spread]:
-    found = []
+    spreads = []
     if (decisions.nearest >= 0).any() or not excluding:
-        found.append(histograms.Spread("nearest earlier identity", decisions.cosine, rules.param1))
+        spreads.append(histograms.Spread("nearest earlier identity", decisions.cosine, rules.param1))
     if excluding:
-        found.append(histograms.Spread("nearest excluded face", decisions.excluder_cosine, rules.param2))
-    return found
+        spreads.append(histograms.Spread("nearest excluded face", decisions.excluder_cosine, rules.param2))
+    return spreads
 
 
 def _copy(sets: Sequence[FaceSet], rows: Rows, stream: Optional[SetStream]) -> None:
-    """Write the images of each new identity; without a stream only see which are none."""
+    """Write the images of each new identity; without a stream, only collect unusable payloads."""
     emptied: List[int] = []
     for members in track(rows.members(), "merging" if stream else "looking at images", unit="identities"):
         payloads = [payload for row in members.tolist() for payload in rows.payloads(sets, row)]
@@ -241,27 +239,28 @@ def _write(output: str, sets: Sequence[FaceSet], rows: Rows, with_report: bool, 
 def _summary(output: str, sets: Sequence[FaceSet], rows: Rows, dry_run: bool, report: Optional[str]) -> MergeReport:
     verdicts = np.array(rows.decisions.names())
     table, notes = [], [note for faces in sets for note in faces.notes]
-    for which, (name, faces, who) in enumerate(zip(rows.names, sets, rows.people)):
+    for which, (name, faces, set_people) in enumerate(zip(rows.names, sets, rows.people)):
         own = verdicts[rows.begins[which] : rows.begins[which + 1]]
         table.append((name, len(faces), {word: int((own == past).sum()) for word, past in VERDICTS.items()}))
         overlapping = int(np.isin(own, ("drop", "pool")).sum())
         if 2 * overlapping > len(own):
             notes.append(
-                f"{name}: {overlapping} of {len(own)} identities count as persons of other sets; if that is not so, "
+                f"{name}: {overlapping} of {len(own)} identities match persons of other sets; if that is wrong, "
                 f"--param1 is too low for this model: see the cosines in the report or --histogram"
             )
-        if len(who) < len(faces.identities):
+        if len(set_people) < len(faces.identities):
             notes.append(
-                f"{name}: {len(faces.identities)} runs of {len(who)} labels; each label is taken as one identity"
+                f"{name}: {len(faces.identities)} runs of {len(set_people)} labels; each label is taken as one identity"
             )
     notes += _skipped_notes(output, rows, dry_run)
     identities = len(rows.members())
-    said = property.Property(identities, *sets[0].image_size)
-    return MergeReport(output, not dry_run, table, count_records(rows.image_count(), identities), said, report, notes)
+    total = count_records(rows.image_count(), identities)
+    properties = property.Property(identities, *sets[0].image_size)
+    return MergeReport(output, not dry_run, table, total, properties, report, notes)
 
 
 def _skipped_notes(output: str, rows: Rows, dry_run: bool) -> List[str]:
-    """A line for each set that has payloads which are no images."""
+    """A line for each set with payloads that are not images."""
     notes = []
     for name in rows.names:
         keys = [key for of, key, _, _ in rows.skipped if of == name]

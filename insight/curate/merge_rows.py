@@ -1,4 +1,4 @@
-"""The identities of sets that are merged, under one number, and what became of each."""
+"""The identities of merged sets, numbered consecutively, and the decision on each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SKIPPED_COLUMNS = ("set", "key", "label", "reason")
 
 
 class Excluded(NamedTuple):
-    """Directions (X, E) that are excluded; ``name(row)`` tells the source and its image or label."""
+    """Excluded directions (X, E); ``name(row)`` gives the source and its image or label."""
 
     rows: np.ndarray
     sources: List[str]
@@ -36,12 +36,12 @@ class Excluded(NamedTuple):
 
 
 class Rows:
-    """Identities of all sets under one number, as :class:`Decisions` has them.
+    """Identities of all sets, numbered consecutively as in :class:`Decisions`.
 
     Attributes
     ----------
     unusable : numpy.ndarray
-        (K,) int64: images of each identity that are no images by their bytes, as far as they were read.
+        (K,) int64: payloads of each identity that are not images by their bytes, as far as they were read.
     skipped : list of tuple
         Their set, key, label and reason.
     """
@@ -56,21 +56,21 @@ class Rows:
         self.skipped: List[Tuple[str, int, int, str]] = []
 
     def locate(self, row: int) -> Tuple[int, int]:
-        """(set, identity in it)."""
+        """(position of the set, identity in it)."""
         which = int(np.searchsorted(self.begins, row, side="right")) - 1
         return which, row - int(self.begins[which])
 
     def write(self, out: IO) -> None:
-        """A row per identity, in the order of the sets; empty cells where nothing was compared."""
+        """Write a row per identity, in the order of the sets; cells without a comparison are empty."""
         table = csv.writer(out, lineterminator="\n")
         table.writerow(COLUMNS)
         d, verdicts = self.decisions, self.decisions.names()
         for row, verdict in enumerate(verdicts):
             which, identity = self.locate(row)
-            who = self.people[which]
-            count = int(who.edges[identity + 1] - who.edges[identity])
-            new_label = int(d.new_label[row])
-            cells = [self.names[which], int(who.labels[identity]), count, verdict, new_label if new_label >= 0 else ""]
+            people = self.people[which]
+            count = int(people.edges[identity + 1] - people.edges[identity])
+            label, new_label = int(people.labels[identity]), int(d.new_label[row])
+            cells = [self.names[which], label, count, verdict, new_label if new_label >= 0 else ""]
             table.writerow(cells + self._nearest(row) + self._excluder(row))
 
     def _nearest(self, row: int) -> list:
@@ -88,7 +88,7 @@ class Rows:
         return [*self.excluded.name(target), f"{self.decisions.excluder_cosine[row]:.4f}"]
 
     def members(self) -> List[np.ndarray]:
-        """For each new label, the identities whose images it gets, earlier ones first."""
+        """For each new label, the identities that it consists of, earlier ones first."""
         kept = np.flatnonzero(self.decisions.new_label >= 0)
         labels = self.decisions.new_label[kept]
         by_label = np.argsort(labels, kind="stable")
@@ -99,9 +99,9 @@ class Rows:
         return int(counts[self.decisions.new_label >= 0].sum())
 
     def payloads(self, sets: Sequence[FaceSet], row: int) -> List[memoryview]:
-        """Encoded images of an identity; what is no image is counted, listed and left out."""
+        """Encoded images of an identity; payloads that are not images are counted, listed and skipped."""
         which, identity = self.locate(row)
-        faces, found = sets[which], []
+        faces, images = sets[which], []
         for i in self.people[which].images(identity).tolist():
             payload = faces.payload(i)
             reason = why_unusable(payload)
@@ -109,19 +109,19 @@ class Rows:
                 self.unusable[row] += 1
                 self.skipped.append((self.names[which], int(faces.images[i]), int(faces.labels[i]), reason))
             else:
-                found.append(payload)
-        return found
+                images.append(payload)
+        return images
 
     def drop(self, rows: List[int]) -> None:
-        """Take identities of which no image is left out of the decisions, and close the gaps among new labels."""
+        """Drop identities without a remaining image from the decisions, and close the gaps among new labels."""
         label = self.decisions.new_label
-        gone = np.unique(label[rows])
-        self.decisions.stands[rows], label[rows] = False, -1
+        removed = np.unique(label[rows])
+        self.decisions.eligible[rows], label[rows] = False, -1
         kept = label >= 0
-        label[kept] -= np.searchsorted(gone, label[kept])
+        label[kept] -= np.searchsorted(removed, label[kept])
 
     def write_skipped(self, out: IO) -> None:
-        """A row per image that was left out."""
+        """Write a row per image that was skipped."""
         table = csv.writer(out, lineterminator="\n")
         table.writerow(SKIPPED_COLUMNS)
         table.writerows(self.skipped)

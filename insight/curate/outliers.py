@@ -1,7 +1,7 @@
-"""Which images of one identity do not belong to it: copies, second people, strangers.
+"""Images of one identity that do not belong to it: copies, second people, strangers.
 
-All functions take the normalised embeddings of one identity's images, (n, E) float32, and use
-nothing else, so thresholds are cosines and hold for one model.
+All functions take only the normalised embeddings of one identity's images, (n, E) float32, so
+thresholds are cosines and valid for one model.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 
 from ..faces.unit import scale_to_unit
 
-STEPS = 30  # both iterations below settle in fewer than ten in practice, and their objective never falls
+STEPS = 30  # both iterations below converge in fewer than ten in practice, and their objective never decreases
 
 
 def robust_centre(rows: np.ndarray) -> np.ndarray:
     """(E,) float32: the centre of the half of the images that agree best.
 
-    From the mean, repeat: take the h = n // 2 + 1 images most similar to the centre; the new
-    centre is their normalised mean; until the h images stay. Each step raises the sum of their
-    cosines. These are the concentration steps of FAST-LTS (Rousseeuw and Van Driessen, 2006) on
-    the sphere: what the other images are does not move the centre.
+    Starting from the mean, repeat: take the h = n // 2 + 1 images most similar to the centre; the new
+    centre is their normalised mean; until the h images do not change. Each step increases the sum of
+    their cosines. These are the concentration steps of FAST-LTS (Rousseeuw and Van Driessen, 2006) on
+    the sphere: the other images do not influence the centre.
     """
     count = len(rows) // 2 + 1
     centre, chosen = _mean(rows), None
@@ -35,39 +35,39 @@ def robust_centre(rows: np.ndarray) -> np.ndarray:
 
 
 def copies(rows: np.ndarray, threshold: float) -> np.ndarray:
-    """(n,) int64: for each image the first earlier one that it repeats, cosine >= threshold; else -1.
+    """(n,) int64: for each image the first earlier one with cosine >= threshold; -1 if there is none.
 
-    An image that is a copy itself has no copies: each is compared with those that stay.
+    Images are compared only with earlier ones that are not copies themselves.
     """
     first = np.full(len(rows), -1, np.int64)
-    stays = np.ones(len(rows), bool)
+    original = np.ones(len(rows), bool)
     for i in range(1, len(rows)):
-        same = np.flatnonzero(stays[:i] & (rows[:i] @ rows[i] >= threshold))
+        same = np.flatnonzero(original[:i] & (rows[:i] @ rows[i] >= threshold))
         if len(same):
-            first[i], stays[i] = same[0], False
+            first[i], original[i] = same[0], False
     return first
 
 
 def people(rows: np.ndarray, apart: float, smallest: int) -> List[np.ndarray]:
-    """Positions of each person's images, most images first; one array where it is one person.
+    """Positions of each person's images, most images first; one array for one person.
 
     Two means on the sphere divide the images; if both parts have ``smallest`` images and the
-    cosine between their centres is below ``apart``, they are two people, and each part is looked
-    at again. A part that is smaller is set aside, and the rest divided once more.
+    cosine between their centres is below ``apart``, they are two people, and each part is divided
+    again. A smaller part is set aside, and the rest divided once more.
     """
-    found, waiting = [], [np.arange(len(rows))]
+    persons, waiting = [], [np.arange(len(rows))]
     while waiting:
         group = waiting.pop()
         parts = _two_people(rows[group], apart, smallest)
         if parts is None:
-            found.append(group)
+            persons.append(group)
         else:
             waiting += [group[part] for part in parts]
-    return sorted(found, key=lambda group: (-len(group), int(group[0])))
+    return sorted(persons, key=lambda group: (-len(group), int(group[0])))
 
 
 def _two_people(rows: np.ndarray, apart: float, smallest: int) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-    """Positions of two people, every image with the nearer one; None for one person."""
+    """Positions of the images of two people, each image assigned to the nearer one; None for one person."""
     left = np.arange(len(rows))
     while len(left) >= 2 * smallest:
         second = _two_means(rows[left])
@@ -83,9 +83,10 @@ def _two_people(rows: np.ndarray, apart: float, smallest: int) -> Optional[Tuple
 
 
 def _two_means(rows: np.ndarray) -> np.ndarray:
-    """(n,) bool: which images belong to the second of two centres, by Lloyd's steps.
+    """(n,) bool: images of the second of two centres, by Lloyd's steps.
 
-    The first centre begins at the image least like the mean, the second at the one least like that.
+    The first centre is initialised with the image least similar to the mean, the second with the image least
+    similar to the first.
     """
     one = rows[(rows @ _mean(rows)).argmin()]
     two = rows[(rows @ one).argmin()]
@@ -94,10 +95,10 @@ def _two_means(rows: np.ndarray) -> np.ndarray:
         if second.all() or not second.any():
             break
         one, two = _mean(rows[~second]), _mean(rows[second])
-        again = rows @ two > rows @ one
-        if np.array_equal(again, second):
+        updated = rows @ two > rows @ one
+        if np.array_equal(updated, second):
             break
-        second = again
+        second = updated
     return second
 
 

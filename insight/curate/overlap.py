@@ -1,8 +1,8 @@
-"""Which identities of several sets are one person, and what becomes of each.
+"""Find identities of several sets that are one person, and decide which to keep.
 
-The first set is kept whole; an identity of a later set that reaches ``param1`` against an identity
-kept from the sets before it is dropped, or pooled with it; then whoever reaches ``param2`` against
-what is excluded goes. Source: InsightFace ``src/data/dataset_merge.py`` @9fc3cc9c.
+The first set is kept completely; an identity of a later set whose cosine to an identity kept from earlier
+sets is at least ``param1`` is dropped, or pooled with it; then identities whose cosine to an excluded
+direction is at least ``param2`` are removed. Source: InsightFace ``src/data/dataset_merge.py`` @9fc3cc9c.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ DROP, POOL = "drop", "pool"
 
 
 class Rules(NamedTuple):
-    """What decides.
+    """Thresholds and options of the merge.
 
     Attributes
     ----------
     param1 : float
-        Cosine from which on two identities are one person; 0 compares none.
+        Lowest cosine at which two identities are one person; 0 compares none.
     param2 : float
-        Cosine from which on an identity is an excluded one.
+        Lowest cosine at which an identity is an excluded one.
     on_overlap : str
-        ``drop`` the later identity, or ``pool`` its images with those of the earlier.
+        ``drop`` the later identity, or ``pool`` its images with those of the earlier one.
     within : bool
         Whether identities of one set are compared with each other too.
     """
@@ -39,36 +39,37 @@ class Rules(NamedTuple):
     within: bool = False
 
     def check(self) -> None:
+        """Raise InsightError if a value is out of range."""
         for name, low in (("param1", 0), ("param2", -1)):
             value = getattr(self, name)
             if not low <= value <= 1:
-                raise InsightError(f"--{name} {value}: a cosine from {low} to 1 is wanted")
+                raise InsightError(f"--{name} {value}: want a cosine from {low} to 1")
         if self.within and not self.param1:
             raise InsightError("--within: compares by --param1, which is 0 (compare nothing); give both or neither")
 
 
 @dataclass
 class Decisions:
-    """What becomes of each of the K identities of all sets, one set after the other.
+    """The decisions on the K identities of all sets, one set after the other.
 
     Attributes
     ----------
     root : numpy.ndarray
-        (K,) int64: the identity whose person this is; its own number unless it was pooled.
-    stands : numpy.ndarray
-        (K,) bool: not dropped for an earlier identity.
+        (K,) int64: the identity that this one is pooled with; its own number if it is not pooled.
+    eligible : numpy.ndarray
+        (K,) bool: not dropped because of an earlier identity.
     excluded : numpy.ndarray
-        (K,) bool: stands, and goes for an excluded one.
+        (K,) bool: eligible, but removed because of an excluded direction.
     new_label : numpy.ndarray
-        (K,) int64: in the merged set; -1 for whoever is not in it.
+        (K,) int64: label in the merged set; -1 for identities that are not in it.
     nearest, cosine : numpy.ndarray
-        (K,): the earlier identity that is most similar, -1 where none was compared, and its cosine.
+        (K,): the most similar earlier identity, -1 if none was compared, and its cosine.
     excluder, excluder_cosine : numpy.ndarray
-        (K,): likewise, the row of what is excluded.
+        (K,): the most similar excluded direction, -1 if none was compared, and its cosine.
     """
 
     root: np.ndarray
-    stands: np.ndarray
+    eligible: np.ndarray
     excluded: np.ndarray
     new_label: np.ndarray
     nearest: np.ndarray
@@ -77,50 +78,52 @@ class Decisions:
     excluder_cosine: np.ndarray
 
     def names(self) -> List[str]:
-        """keep, drop, pool or exclude, for each identity."""
+        """``keep``, ``drop``, ``pool`` or ``exclude`` for each identity."""
         own = self.root == np.arange(len(self.root))
-        chosen = np.select([~self.stands, self.excluded, ~own], [DROP, "exclude", POOL], "keep")
+        chosen = np.select([~self.eligible, self.excluded, ~own], [DROP, "exclude", POOL], "keep")
         return chosen.tolist()
 
 
 def decide(
-    counts: Sequence[int], every: Optional[np.ndarray], rules: Rules, excluded: Optional[np.ndarray] = None
+    counts: Sequence[int], all_centres: Optional[np.ndarray], rules: Rules, excluded: Optional[np.ndarray] = None
 ) -> Decisions:
-    """Who is kept, dropped, pooled, excluded.
+    """Decide which identities are kept, dropped, pooled and excluded.
 
     Parameters
     ----------
     counts : sequence of int
         Identities of each set.
-    every : numpy.ndarray, optional
-        (K, E) float32: their centres; missing where nothing is compared.
+    all_centres : numpy.ndarray, optional
+        (K, E) float32: their centres; None if nothing is compared.
     rules : Rules
     excluded : numpy.ndarray, optional
-        (X, E) float32: directions of what is excluded.
+        (X, E) float32: excluded directions.
 
-    A pooled identity is compared with as it is, not with the centre of its pool, and with its
-    pool goes whoever was pooled: one excluded face in it is reason enough.
+    Notes
+    -----
+    Later identities are compared with the centre of a pooled identity itself, not of its pool. One excluded
+    identity removes its whole pool.
     """
     total = sum(counts)
-    root, stands = np.arange(total), np.ones(total, bool)
-    found, cosine = np.full(total, -1, np.int64), np.full(total, -np.inf, np.float32)
+    root, eligible = np.arange(total), np.ones(total, bool)
+    earlier, cosine = np.full(total, -1, np.int64), np.full(total, -np.inf, np.float32)
     begin = 0
     for number, count in enumerate(counts):
         here = slice(begin, begin + count)
-        if every is not None and rules.param1 and (number or rules.within):
+        if all_centres is not None and rules.param1 and (number or rules.within):
             pool = rules.on_overlap == POOL
-            found[here], cosine[here] = match_earlier(
-                every, here.start, here.stop, stands, rules.param1, rules.within, pool
+            earlier[here], cosine[here] = match_earlier(
+                all_centres, here.start, here.stop, eligible, rules.param1, rules.within, pool
             )
             for one in begin + np.flatnonzero(cosine[here] >= rules.param1) if pool else ():
-                root[one] = root[found[one]]  # which is earlier, and so settled
+                root[one] = root[earlier[one]]  # final, as that identity is earlier
         begin += count
     excluder, excluder_cosine = np.full(total, -1, np.int64), np.full(total, -np.inf, np.float32)
-    if every is not None and excluded is not None:
-        excluder, excluder_cosine = nearest(every, excluded, what="excluding")
-    gone = np.zeros(total, bool)
-    gone[root[stands & (excluder_cosine >= rules.param2)]] = True
-    out = stands & gone[root]
-    firsts = stands & ~out & (root == np.arange(total))
-    new_label = np.where(stands & ~out, (np.cumsum(firsts) - 1)[root], -1)
-    return Decisions(root, stands, out, new_label, found, cosine, excluder, excluder_cosine)
+    if all_centres is not None and excluded is not None:
+        excluder, excluder_cosine = nearest(all_centres, excluded, what="excluding")
+    removed_roots = np.zeros(total, bool)
+    removed_roots[root[eligible & (excluder_cosine >= rules.param2)]] = True
+    removed = eligible & removed_roots[root]
+    firsts = eligible & ~removed & (root == np.arange(total))
+    new_label = np.where(eligible & ~removed, (np.cumsum(firsts) - 1)[root], -1)
+    return Decisions(root, eligible, removed, new_label, earlier, cosine, excluder, excluder_cosine)

@@ -1,8 +1,8 @@
-"""What this machine can run, and what to do about what it cannot.
+"""Diagnosis of this machine and the installation, with remedies.
 
-MXNet 1.9.1 can fail to import, crash, or hang on the first GPU operator, so nothing of it is loaded here: child
-processes try it out, each with a time limit, and report stage by stage (``attempt.py``). Every check is guarded:
-one that fails itself becomes a line of the report.
+MXNet 1.9.1 can fail to import, crash, or hang on the first GPU operator, so it is not imported here: child
+processes try it, each with a time limit, and report stage by stage (``attempt.py``). An exception in a check
+becomes a line of the report.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .trial import check_trial, probe, trains
 
 
 def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: None) -> DoctorReport:
-    """Look at everything.
+    """Run all checks.
 
     Parameters
     ----------
     timeout : float
-        Seconds that the trial of one device may take.
+        Time limit of the trial of one device, in seconds.
     say : callable str -> None
-        Told what is being tried, since a trial may take that long.
+        Called with the name of each trial before it starts.
     """
     report = DoctorReport([], [])
     builds: list[str] = []
@@ -58,6 +58,6 @@ def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: No
     ):
         try:
             report.checks.extend(check())
-        except Exception as error:  # a report with a hole beats none
-            report.checks.append(Check(section, "check", WARN, f"could not be made: {type(error).__name__}: {error}"))
+        except Exception as error:  # an incomplete report is better than none
+            report.checks.append(Check(section, "check", WARN, f"failed: {type(error).__name__}: {error}"))
     return report

@@ -1,6 +1,6 @@
-"""Runs in the child: try one device, and say each stage as it is reached.
+"""Runs in the child: try one device, and report each stage when it is reached.
 
-One JSON line per stage on stdout, flushed, so that the parent knows how far a child came that crashed or hung.
+One JSON line per stage on stdout, flushed, so that the parent knows the last stage of a child that crashed or hung.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any, Callable
 
-CPU_ONLY = {"CUDA_VISIBLE_DEVICES": ""}  # a broken GPU must not spoil the trial of the CPU
+CPU_ONLY = {"CUDA_VISIBLE_DEVICES": ""}  # a broken GPU must not affect the trial of the CPU
 SHOWN_FEATURES = ("CUDA", "CUDNN", "NCCL", "MKLDNN", "OPENMP", "OPENCV", "DIST_KVSTORE", "INT64_TENSOR_SIZE")
 
 
@@ -23,23 +23,23 @@ def run(device: str) -> None:
         stages.append(("bfloat16", _bfloat16))
     for stage, attempt in stages:
         try:
-            found = attempt(device)
+            result = attempt(device)
         except Exception as error:
-            _say(stage, error=_one_line(error))
+            _report(stage, error=_one_line(error))
             if stage != "opencv":
                 break
         else:
-            _say(stage, found=found)
-    _say("end")
+            _report(stage, found=result)
+    _report("end")
     os._exit(0)  # a CUDA build can hang while it shuts down
 
 
-def _say(stage: str, **facts: Any) -> None:
+def _report(stage: str, **facts: Any) -> None:
     print(json.dumps({"stage": stage, **facts}), flush=True)
 
 
 def _one_line(error: Exception) -> str:
-    """An MXNetError holds a C++ stack; its last line says what happened."""
+    """The last line of an error; an MXNetError has a C++ stack before it."""
     from ..errors import InsightError
 
     kind = "" if isinstance(error, InsightError) else f"{type(error).__name__}: "
@@ -79,7 +79,7 @@ def _operator(device: str) -> str:
 
 
 def _train(device: str) -> str:
-    """Three steps of a network that has the layers of the real ones, on one batch: the loss must fall."""
+    """Three steps of a network with the layers of the real ones, on one batch: the loss must fall."""
     from .._mxnet import mx
 
     context = _context(device)
@@ -98,12 +98,12 @@ def _train(device: str) -> str:
 
 
 def _bfloat16(device: str) -> str:
-    """Whether ``--dtype bfloat16`` works on this processor, and pays: a convolution in it, and in float32."""
+    """Whether ``--dtype bfloat16`` works on this processor and is faster: a convolution in it, and in float32."""
     import numpy as np
 
     from .._mxnet import mx
 
-    full, half = np.dtype("float32"), np.dtype([("bfloat16", np.uint16)])  # as MXNet spells it
+    full, half = np.dtype("float32"), np.dtype([("bfloat16", np.uint16)])  # MXNet's type for it
     seconds = {}
     for dtype in (full, half):
         data, weight = mx.nd.ones((8, 64, 56, 56)), mx.nd.ones((64, 64, 3, 3))
@@ -128,7 +128,8 @@ def _quickest(mx: Any, data: Any, weight: Any) -> float:
 def _net(mx: Any) -> Any:
     nn = mx.gluon.nn
     net = nn.HybridSequential()
-    # tanh(x) * sigmoid(x): neighbours that a CUDA build fuses with its run-time compiler, which an old driver breaks
+    # tanh(x) * sigmoid(x): adjacent operators that a CUDA build fuses by run-time compilation, which fails with an old
+    # driver
     fused: Callable = lambda F, x: F.tanh(x) * F.sigmoid(x)  # noqa: E731
     net.add(nn.Conv2D(16, 3, use_bias=False), nn.BatchNorm(), nn.PReLU(in_channels=16))
     net.add(nn.HybridLambda(fused), nn.Flatten(), nn.Dense(4))

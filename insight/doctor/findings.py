@@ -1,4 +1,4 @@
-"""What every check yields, and what becomes of all of them."""
+"""The lines of the report, and the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report: what was looked at, what was found, what to do about it."""
+    """One line of the report: the check, its result, and the remedy."""
 
     section: str
     name: str

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs: whether the driver is there, and whether MXNet's last build holds code for them."""
+"""NVIDIA GPUs: whether there is a driver, and whether MXNet's last build has code for them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .. import _cuda
 from ..machine.child import run_child
 from .findings import FAIL, GIB, OK, WARN, Check
 
-QUERY_SECONDS = 60.0  # for the driver to name its GPUs; without nvidia-persistenced a large machine needs half of that
+QUERY_SECONDS = 60.0  # for the driver to list its GPUs; without nvidia-persistenced a large machine needs half of that
 
 
 def nvidia_on_bus() -> bool:
-    """Whether an NVIDIA display controller sits on the PCI bus, driver or not."""
+    """Whether there is an NVIDIA display controller on the PCI bus, with or without a driver."""
     devices = Path("/sys/bus/pci/devices").glob("*")
     try:
         return any(
@@ -25,7 +25,7 @@ def nvidia_on_bus() -> bool:
 
 
 def query_gpus() -> dict[str, Any]:
-    """What ``_cuda.query_driver`` says, asked in a child process."""
+    """The result of ``_cuda.query_driver``, called in a child process."""
     code = "import json; from insight._cuda import query_driver; print(json.dumps(query_driver()))"
     child = run_child(code, QUERY_SECONDS)
     return child.facts[-1] if child.facts else {"error": f"asking the driver {child.death}", "gpus": []}
@@ -36,7 +36,7 @@ def _has_cuda(builds: list[str]) -> bool:
 
 
 def devices_to_try(gpus: dict[str, Any], builds: list[str]) -> list[str]:
-    """MXNet's names of the GPUs that its build holds code for."""
+    """MXNet's names of the GPUs that its build has code for."""
     if not _has_cuda(builds):
         return []
     return [f"gpu({i})" for i, gpu in enumerate(gpus["gpus"]) if _cuda.runs_on(tuple(gpu["capability"]))]
@@ -68,6 +68,6 @@ def check_gpus(gpus: dict[str, Any], builds: list[str], on_bus: bool) -> Iterato
             yield Check("GPU", f"gpu({index})", FAIL, found, _cuda.why_not(capability))
         elif not _has_cuda(builds):
             remedy = f"run: pip uninstall -y {' '.join(builds) or 'mxnet'}, then pip install -e '.[cu112]'"
-            yield Check("GPU", f"gpu({index})", WARN, f"{found}; MXNet's CPU build leaves it idle", remedy)
+            yield Check("GPU", f"gpu({index})", WARN, f"{found}; MXNet's CPU build does not use it", remedy)
         else:
             yield Check("GPU", f"gpu({index})", OK, found)

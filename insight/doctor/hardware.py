@@ -1,4 +1,4 @@
-"""Python, platform, processor, memory, disk: whether MXNet's wheels fit and training has room."""
+"""Checks of Python, platform, processor, memory and disk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .findings import FAIL, GIB, OK, WARN, Check
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
 WATCHED = 0.5  # seconds
-BUSY = 0.2  # of the CPUs, taken by others: training is slowed from there on
+BUSY = 0.2  # share of the CPUs used by others above which training is slowed
 LISTED = 3  # processes
 SETTINGS = re.compile(r"(MXNET|OMP|GOMP|KMP|DNNL|ONEDNN|MALLOC|CUDA)_|(LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES)$")
 
 
 def check_machine() -> Iterator[Check]:
     version, fits = platform.python_version(), (3, 9) <= sys.version_info[:2] < (3, 13)
-    remedy = "" if fits else "make an environment with Python 3.11 (3.9 to 3.12 will do)"
+    remedy = "" if fits else "make an environment with Python 3.11 (3.9 to 3.12 work)"
     yield Check("machine", "python", OK if fits else FAIL, f"{version}, {sys.executable}", remedy)
     system = (platform.system(), platform.machine())
     libc = platform.libc_ver()[0]
@@ -47,12 +47,13 @@ def check_resources() -> Iterator[Check]:
         remedy = "training needs about 2 GiB and a large class layer far more" if memory < 2 * GIB else ""
         yield Check("machine", "memory", WARN if remedy else OK, f"{memory / GIB:.1f} GiB available", remedy)
     disk = shutil.disk_usage(".").free
-    remedy = "free some: checkpoints and records are written whole before they replace old ones" if disk < GIB else ""
+    remedy = "free some: checkpoints and records are written completely before they replace old ones"
+    remedy = remedy if disk < GIB else ""
     yield Check("machine", "disk", WARN if remedy else OK, f"{disk / GIB:.1f} GiB free in {os.getcwd()}", remedy)
 
 
 def _check_threads(cores: int, beside: int) -> Check:
-    """``beside``: how many threads find a CPU each beside other processes; 0 where these are few."""
+    """``beside``: number of threads that get a CPU each beside other processes; 0 if those use little."""
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is None:
         return Check("machine", "threads", OK, f"OMP_NUM_THREADS is unset; insight sets {cores}")
@@ -62,19 +63,19 @@ def _check_threads(cores: int, beside: int) -> Check:
 
 
 def _check_load(load: usage.Load, cpus: int, busy: bool) -> Check:
-    found = f"other processes take {load.cores:.1f} of {cpus} CPUs"
+    result = f"other processes take {load.cores:.1f} of {cpus} CPUs"
     if not busy:
-        return Check("machine", "load", OK, found)
+        return Check("machine", "load", OK, result)
     if load.processes:
-        found += ": " + ", ".join(f"{name} (pid {pid}) {cores:.1f}" for name, pid, cores in load.processes[:LISTED])
+        result += ": " + ", ".join(f"{name} (pid {pid}) {cores:.1f}" for name, pid, cores in load.processes[:LISTED])
     fewer = usage.threads_beside(load.cores, cpus)
     less = "" if fewer >= physical_cores() else f", or train with OMP_NUM_THREADS={fewer}"
-    remedy = f"training threads wait for each other, and lose far more than that: stop the others{less}"
-    return Check("machine", "load", WARN, found, remedy)
+    remedy = f"training threads wait for each other, and lose far more than that: stop other processes{less}"
+    return Check("machine", "load", WARN, result, remedy)
 
 
 def processor() -> str:
-    """One line: model, cores, instruction sets that networks are fast with."""
+    """One line: model, cores, instruction sets that make networks fast."""
     model, flags = _cpuinfo()
     has = " ".join(flag for flag in CPU_FLAGS if flag in flags)
     return f"{model or platform.machine()}, {physical_cores()} physical cores usable, {has}".rstrip(", ")
@@ -91,7 +92,7 @@ def _cpuinfo() -> tuple[str, set[str]]:
 
 
 def _available_memory() -> Optional[int]:
-    """Bytes that the kernel and the container's limit still give; None where neither says."""
+    """Bytes available by the kernel and the container's limit; None if both are unknown."""
     room = []
     try:
         room.append(

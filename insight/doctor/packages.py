@@ -1,4 +1,4 @@
-"""Python packages against their pins, and the shared libraries that they leave to the system."""
+"""Checks of Python packages against their pins, and of the shared libraries that they need from the system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Callable, Iterator, Optional
 from .. import _cuda
 from .findings import FAIL, OK, WARN, Check
 
-# Debian's and Ubuntu's packages, for what the wheels of OpenCV and MXNet leave to the system.
+# Debian's and Ubuntu's packages for the libraries that the wheels of OpenCV and MXNet do not include.
 SYSTEM_LIBRARIES = {
     "libGL.so.1": ("libgl1", "OpenCV"),
     "libgthread-2.0.so.0": ("libglib2.0-0", "OpenCV"),
@@ -38,7 +38,7 @@ def installed_version(package: str) -> Optional[str]:
 
 
 def check_packages(lines: list[str], version_of: Callable[[str], Optional[str]]) -> Iterator[Check]:
-    """Each installed package against its pin. Of the extras, only what is installed counts."""
+    """Check each installed package against its pin. Packages of extras are checked only if installed."""
     if not lines:
         yield Check("packages", "insight", WARN, "not installed, so pins are unknown", "run: pip install -e '.[cpu]'")
         return
@@ -59,7 +59,7 @@ def check_packages(lines: list[str], version_of: Callable[[str], Optional[str]])
 
 
 def installed_builds() -> list[str]:
-    """Packages that own the folder ``mxnet/``: there must be one."""
+    """Installed packages that own the folder ``mxnet/``: there must be exactly one."""
     names = {str(d.metadata["Name"]).lower() for d in importlib.metadata.distributions()}
     return sorted(filter(BUILDS.fullmatch, names))
 
@@ -70,23 +70,23 @@ def check_builds(builds: list[str]) -> Iterator[Check]:
         yield Check("packages", "MXNet build", FAIL, "none", remedy)
     elif len(builds) > 1:
         remedy = f"run: pip uninstall -y {' '.join(builds)}, then pip install -e '.[cpu]' or '.[cu112]'"
-        yield Check("packages", "MXNet build", FAIL, f"{' and '.join(builds)} wrote over each other's files", remedy)
+        yield Check("packages", "MXNet build", FAIL, f"{' and '.join(builds)} overwrote each other's files", remedy)
     else:
         yield Check("packages", "MXNet build", OK, builds[0])
 
 
 def check_libraries(cuda: bool, opens: Callable[[str], bool] = _cuda.opens) -> Iterator[Check]:
-    """Shared libraries that the linker must find, by soname; NVIDIA's only with the CUDA build."""
+    """Check shared libraries that the linker must find, by soname; NVIDIA's only with the CUDA build."""
     wanted = {**SYSTEM_LIBRARIES, **(CUDNN_LIBRARIES if cuda else {})}
-    lacking = []
+    missing = []
     for soname, (package, user) in wanted.items():
         if not opens(soname):
-            lacking.append(Check("libraries", soname, FAIL, f"missing; {user} needs it", f"apt-get install {package}"))
+            missing.append(Check("libraries", soname, FAIL, f"missing; {user} needs it", f"apt-get install {package}"))
     if cuda:
         for library in _cuda.missing(opens):
             remedy = _cuda.remedy(f"{library.soname}: cannot open shared object file")
-            lacking.append(Check("libraries", library.soname, FAIL, "missing; MXNet's CUDA build needs it", remedy))
-    yield from lacking
-    if not lacking:
+            missing.append(Check("libraries", library.soname, FAIL, "missing; MXNet's CUDA build needs it", remedy))
+    yield from missing
+    if not missing:
         count = len(wanted) + (len(_cuda.LIBRARIES) if cuda else 0)
         yield Check("libraries", "shared libraries", OK, f"all {count} found")

@@ -1,4 +1,4 @@
-"""The proof: each device is tried in a child process, with a time limit."""
+"""Trials: each device is tried in a child process, with a time limit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .packages import SYSTEM_LIBRARIES
 
 
 def probe(device: str, timeout: float) -> dict[str, Any]:
-    """Facts by stage from a child that tries a device; ``death`` where it did not come to its end."""
+    """Facts by stage from a child that tries a device; ``death`` if it did not complete."""
     child = run_child(f"from insight.doctor.attempt import run; run({device!r})", timeout)
     stages = {fact.pop("stage"): fact for fact in child.facts if "stage" in fact}
-    return stages if "end" in stages else {**stages, "death": child.death or "stopped without a word"}
+    return stages if "end" in stages else {**stages, "death": child.death or "stopped without a message"}
 
 
 def trains(stages: dict[str, Any]) -> bool:
-    """Whether a trial shows that training can run: images decode and a network learns."""
+    """Whether a trial shows that training works: images decode and a network learns."""
     return all(stage in stages and "error" not in stages[stage] for stage in ("opencv", "train"))
 
 
 def check_trial(device: str, stages: dict[str, Any], timeout: float) -> Iterator[Check]:
-    """Lines for a trial of one device: what worked, then what stopped it."""
+    """Yield the lines for a trial of one device: successful stages, then the failure."""
     for stage, facts in stages.items():
         if stage in ("death", "end") or (device != "cpu" and stage == "opencv"):
             continue
@@ -42,7 +42,7 @@ def _remedy_of_error(device: str, error: str) -> str:
     soname = _cuda.soname_in(error)
     if soname in SYSTEM_LIBRARIES:
         return f"apt-get install {SYSTEM_LIBRARIES[soname][0]}"
-    if "run: pip" in error or _cuda.INSTALL_DRIVER in error:  # InsightError says it itself
+    if "run: pip" in error or _cuda.INSTALL_DRIVER in error:  # an InsightError already has the remedy
         return ""
     if soname:
         return f"find its package: apt-file search {soname}"
@@ -50,7 +50,7 @@ def _remedy_of_error(device: str, error: str) -> str:
         return "in insight's checkout run: pip install -e '.[cpu]'"
     if device == "cpu":
         return "reinstall MXNet: pip install --force-reinstall --no-deps mxnet==1.9.1"
-    return "update NVIDIA's driver; until then CUDA_VISIBLE_DEVICES= hides the GPUs and training takes the CPU"
+    return "update NVIDIA's driver; until then CUDA_VISIBLE_DEVICES= hides the GPUs and training uses the CPU"
 
 
 def _remedy_of_death(device: str, death: str, timeout: float) -> str:
@@ -63,6 +63,6 @@ def _remedy_of_death(device: str, death: str, timeout: float) -> str:
     if "no answer" in death:
         return (
             f"a first GPU operator can take minutes: try --timeout {4 * timeout:g}; if it hangs again, update the"
-            " driver and see that MXNET_CUDNN_AUTOTUNE_DEFAULT is unset or 0 (settings, above)"
+            " driver and check that MXNET_CUDNN_AUTOTUNE_DEFAULT is unset or 0 (settings, above)"
         )
     return _remedy_of_error(device, death)

@@ -1,7 +1,7 @@
-"""The five-point warp that every network of this family expects.
+"""The five-point alignment that all networks of this family expect.
 
-Landmarks are those of the image: left eye, right eye, nose, left mouth corner, right mouth
-corner, in pixels, as they appear to the viewer. The target points are the 112 x 96 template of
+Landmarks are five points of the image in pixels: left eye, right eye, nose, left mouth corner,
+right mouth corner, as seen by the viewer. The target points are the 112 x 96 template of
 SphereFace, moved 8 pixels to the right for 112 x 112.
 
 Source: InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c.
@@ -20,7 +20,7 @@ TEMPLATE_112x96 = np.array(
     [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]], np.float32
 )
 SIZES = ((112, 112), (112, 96))
-LONGEST = 32766  # pixels, of a side that OpenCV warps
+LONGEST = 32766  # pixels; OpenCV warps no longer side
 
 
 def template(size: Tuple[int, int]) -> np.ndarray:
@@ -29,7 +29,7 @@ def template(size: Tuple[int, int]) -> np.ndarray:
     Raises
     ------
     InsightError
-        The size is none of 112 x 112 and 112 x 96, for which alone the template is defined.
+        The size is neither 112 x 112 nor 112 x 96; the template is defined only for these.
     """
     if tuple(size) not in SIZES:
         raise InsightError(
@@ -40,47 +40,46 @@ def template(size: Tuple[int, int]) -> np.ndarray:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(2, 3) float64: rotation, scale and shift that bring source points nearest to target points.
+    """(2, 3) float64: least-squares rotation, scale and shift from source points to target points.
 
     Parameters
     ----------
     source, target : np.ndarray
-        (N, 2) x, y. In float32 the result is the one that InsightFace's packing has always had,
-        to the last bit; in float64 it is exact.
+        (N, 2) x, y. In float32 the result is bit-identical to InsightFace's packing; in float64 it is exact.
 
     Raises
     ------
     InsightError
         The source points coincide.
     """
-    from skimage.transform import SimilarityTransform  # here: it takes half a second to import, and few sets need it
+    from skimage.transform import SimilarityTransform  # imported here: it takes half a second, and few sets need it
 
     if not np.asarray(source).var(0).sum() > 0:  # False for NaN too
         raise InsightError("the landmarks coincide; want five different points")
     if hasattr(SimilarityTransform, "from_estimate"):
-        found = SimilarityTransform.from_estimate(source, target)
+        transform = SimilarityTransform.from_estimate(source, target)
     else:  # before scikit-image 0.26
-        found = SimilarityTransform()
-        found.estimate(source, target)
-    return found.params[:2]
+        transform = SimilarityTransform()
+        transform.estimate(source, target)
+    return transform.params[:2]
 
 
 def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) -> np.ndarray:
-    """Cut the aligned face out of an image.
+    """Warp the aligned face out of an image.
 
     Parameters
     ----------
     pixels : np.ndarray
-        uint8 (H, W, 3).
+        uint8 (H, W, 3), any colour order.
     landmarks : sequence of 10 floats
-        Five x, then five y, as a .lst has them.
+        Five x, then five y, in pixels, as in a .lst.
     size : (int, int)
         (height, width) of the result.
 
     Returns
     -------
     np.ndarray
-        uint8 (height, width, 3); black where the face reaches beyond the image.
+        uint8 (height, width, 3); black outside the image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Images to embeddings, in order, in bounded memory."""
+"""Compute embeddings of images, in order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .flip import both_passes
 from .sources import ImageSource
 
 FLIPS = ("none", "sum")
-AHEAD = 2  # batches that are decoded while the network works on one
-MOST_THREADS = AHEAD + 1  # one a batch; decoding outruns any network on a CPU from there on
+AHEAD = 2  # batches that are decoded while the network computes one
+MOST_THREADS = AHEAD + 1  # one per batch; more do not help, as decoding is then faster than any network on a CPU
 
 
 class Embedded(NamedTuple):
     """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each.
 
-    ``about`` is what a file says of their making (:func:`insight.faces.parts.about`); None where it says nothing.
+    ``about`` has the model and the options (:func:`insight.faces.parts.about`); None if the file does not record them.
     """
 
     embeddings: np.ndarray
@@ -51,9 +51,9 @@ def embed(
         Images (N, 3, H, W) uint8, RGB, 0..255, to raw embeddings (N, E) float32.
     source : ImageSource
     image_size : (int, int)
-        Height and width that the network takes; images must have it.
+        (height, width) of the network's input; images must have it.
     flip : str
-        ``none``, or ``sum``: embeddings of image and mirror image, added up as InsightFace's verification does.
+        ``none``, or ``sum``: the sum of the embeddings of image and mirror image, as in InsightFace's verification.
     batch_size : int
         Images at a time.
 
@@ -80,9 +80,9 @@ def stream(
     batch_size: int = 32,
     start: int = 0,
 ) -> Iterator[np.ndarray]:
-    """As :func:`embed`, batch by batch, (B, E) float32 in order: for sources whose embeddings fill no memory.
+    """As :func:`embed`, but yield batches (B, E) float32 in order, for sources whose embeddings do not fit into memory.
 
-    ``start`` is the first image's position.
+    ``start`` is the position of the first image.
     """
     if flip not in FLIPS:
         raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
@@ -96,9 +96,9 @@ def stream(
 
 
 def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0) -> Iterator[np.ndarray]:
-    """Decoded images (N, 3, H, W) uint8, RGB, in order from ``start``; threads decode a few batches ahead.
+    """Yield decoded images (N, 3, H, W) uint8, RGB, 0..255, in order from ``start``.
 
-    At the end a warning on stderr names damaged images.
+    Threads decode a few batches ahead. At the end, damaged images are reported in a warning on stderr.
     """
     workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
 
@@ -114,9 +114,9 @@ def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, s
 
 
 def save(path, embedded: Embedded) -> None:
-    """Write an .npz with ``embeddings``, ``keys`` and ``labels``, whole or not at all.
+    """Write an .npz with ``embeddings``, ``keys`` and ``labels`` atomically.
 
-    Where it is known how they were made, ``about`` says so: JSON, as an array () of one string.
+    If ``embedded.about`` is known, it is stored as ``about``: JSON, as an array () of one string.
     """
     save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels, embedded.about)
 
@@ -128,7 +128,7 @@ def save_blocks(
     labels: np.ndarray,
     about: Optional[Mapping[str, Any]] = None,
 ) -> Tuple[int, int]:
-    """As :func:`save`, with the embeddings in blocks (B, E), of which one is in memory at a time.
+    """As :func:`save`, with the embeddings in blocks (B, E), one in memory at a time.
 
     Returns
     -------
@@ -159,31 +159,31 @@ def load(path) -> Embedded:
     Raises
     ------
     InsightError
-        The file is missing, or is no such .npz.
+        The file is missing, or is not such an .npz.
     """
     try:
         with open(path, "rb") as opened:
-            if opened.read(2) != b"PK":  # np.load takes other kinds of files too
-                raise ValueError("no zip archive")
+            if opened.read(2) != b"PK":  # np.load also reads other kinds of files
+                raise ValueError("not a zip archive")
         with np.load(path, allow_pickle=False) as arrays:
-            held = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], _about(arrays))
+            embedded = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], _about(arrays))
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InsightError(f"{path}: not an .npz that embed wrote ({error})") from None
-    kinds = "".join(array.dtype.kind for array in held[:3])
-    if kinds != "fUi" or held.embeddings.ndim != 2:
+    rows, keys, labels = embedded[:3]
+    if "".join(array.dtype.kind for array in embedded[:3]) != "fUi" or rows.ndim != 2:
         raise InsightError(
-            f"{path}: not an .npz that embed wrote (embeddings {held.embeddings.dtype} {held.embeddings.shape}, "
-            f"keys {held.keys.dtype}, labels {held.labels.dtype}; want floats (N, E), strings, integers)"
+            f"{path}: not an .npz that embed wrote (embeddings {rows.dtype} {rows.shape}, "
+            f"keys {keys.dtype}, labels {labels.dtype}; want floats (N, E), strings, integers)"
         )
-    return held
+    return embedded
 
 
 def _about(arrays) -> Optional[Dict[str, Any]]:
-    """What an opened .npz says of its making; None where it says nothing that is ours."""
+    """``about`` of an opened .npz; None if it is missing or invalid."""
     try:
-        found = json.loads(str(arrays["about"]))
+        value = json.loads(str(arrays["about"]))
     except (KeyError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""A network on faces and on their mirror images, whose embeddings InsightFace's verification adds up."""
+"""Embeddings of faces and of their mirror images, whose sum InsightFace's verification uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def both_passes(
     network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, together: bool = False
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Embeddings (N, E) of images and of their mirror images, as the network gives them.
+    """Raw embeddings (N, E) of images and of their mirror images.
 
     Parameters
     ----------

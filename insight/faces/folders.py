@@ -1,11 +1,11 @@
-"""Identity folders: a folder per person, images directly in it. The one reader that every command uses.
+"""Identity folders: a folder per person, images directly in it. All commands use this reader.
 
-A file with a usual suffix of images is listed unopened, because whoever decodes it reports what is wrong with it. Any
-other file is an image if its first bytes are of a kind that OpenCV decodes. The rest is left out and counted by reason:
-other files, broken links, pipes, what cannot be read.
+A file with a usual image suffix is listed without opening it; errors are reported when it is decoded. Any other file is
+an image if its first bytes are of a kind that OpenCV decodes. The rest is skipped and counted by reason: other files,
+broken links, pipes, unreadable files.
 
-Nothing here waits: pipes, sockets and devices are recognised without opening them, and files are opened so that they do
-not block.
+This reader never blocks: pipes, sockets and devices are recognised without opening them, and files are opened in
+non-blocking mode.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SAME_FOLDER = "links to a folder that is listed already"
 TO_ROOT = "links to the folder itself"
 BARE = "folders without images"
 
-NAMED = 3  # names that are given per reason
+NAMED = 3  # names that are listed per reason
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .pgm .ppm .pbm .pnm .jp2".split())
 _FILE, _FOLDER = "file", "folder"
 # A TIFF under one of these suffixes is a camera's raw file: OpenCV would decode its thumbnail.
@@ -58,7 +58,7 @@ class IdentityFolder(NamedTuple):
 
 
 class Skipped(Counter):
-    """What was left out: how many by reason, and in ``names`` the first few of each."""
+    """Counts of skipped files by reason, and in ``names`` the first few of each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Skipped(Counter):
             names.append(path)
 
     def lines(self) -> List[str]:
-        """A line a reason: how many, and the first few by name."""
+        """A line per reason: the count, and the first few names."""
         return [f"left out: {count} {reason}: {self._named(reason, count)}" for reason, count in self.items()]
 
     def _named(self, reason: str, count: int) -> str:
@@ -80,7 +80,7 @@ class Skipped(Counter):
 
 @dataclass
 class IdentityFolders:
-    """Identities of a folder, sorted by name, and what was left out."""
+    """Identities of a folder, sorted by name, and skipped files."""
 
     folder: str
     identities: List[IdentityFolder] = field(default_factory=list)
@@ -88,7 +88,7 @@ class IdentityFolders:
     notes: List[str] = field(default_factory=list)
 
     def lines(self) -> List[str]:
-        """What a person should know of how the folder was read; empty where it is plain."""
+        """Lines about skipped files and ambiguous names; empty if there are none."""
         return self.skipped.lines() + self.notes
 
 
@@ -99,18 +99,18 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
     ----------
     folder : str
     for_list : bool
-        Leave out paths that a .lst cannot hold.
+        Skip paths that a .lst cannot contain.
 
     Returns
     -------
     IdentityFolders
-        Identities and their files in the order of code points, whatever order the file system has. A folder that is
-        there under several names is one identity: under its own name, else under that of the first link.
+        Identities and their files in the order of code points, independent of the file system. A folder with several
+        names is one identity: under its own name, else under that of the first link.
 
     Raises
     ------
     InsightError
-        The folder is missing, cannot be read, or holds no image in a folder.
+        The folder is missing, cannot be read, or has no folder with an image.
     """
     read = IdentityFolders(folder)
     try:
@@ -133,7 +133,7 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
 
 
 def why_no_image(path: str) -> str:
-    """Why a file cannot be decoded, as far as its first bytes tell; empty where they are an image's."""
+    """The reason why a file cannot be decoded, by its first bytes; empty if they are those of an image."""
     try:
         head = files.read_head(path, HEAD_BYTES)
     except OSError as error:
@@ -152,7 +152,7 @@ def _entries(folder: str) -> List[os.DirEntry]:
 
 
 def _is_person(entry: os.DirEntry, skipped: Skipped) -> bool:
-    """Whether an entry of the root is an identity folder; anything else is noted."""
+    """Whether an entry of the root is an identity folder; other entries are counted as skipped."""
     if entry.name.startswith("."):
         skipped.note(HIDDEN, entry.name)
         return False
@@ -165,7 +165,7 @@ def _is_person(entry: os.DirEntry, skipped: Skipped) -> bool:
 
 
 def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skipped) -> List[os.DirEntry]:
-    """Leave out links to folders that are among the entries already, and to the root."""
+    """Remove links to the root and to folders that are also among the entries."""
     if not any(entry.is_symlink() for entry in entries):
         return entries
     root = _place(os.stat(folder))
@@ -174,7 +174,7 @@ def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skip
         try:
             place = _place(entry.stat())
         except OSError:
-            kept.add(entry.name)  # it vanished: reading it will tell
+            kept.add(entry.name)  # it vanished: reading it reports that
             continue
         if entry.is_symlink() and place in seen:
             skipped.note(TO_ROOT if place == root else SAME_FOLDER, entry.name)
@@ -189,7 +189,7 @@ def _place(status: os.stat_result) -> Tuple[int, int]:
 
 
 def _images_of(person: os.DirEntry, for_list: bool, skipped: Skipped) -> List[str]:
-    """The names of the images in an identity folder; anything else is noted."""
+    """The names of the images in an identity folder; other entries are counted as skipped."""
     try:
         entries = _entries(person.path)
     except OSError as error:
@@ -233,7 +233,7 @@ def _what(entry: os.DirEntry) -> str:
 
 
 def _why_no_image(entry: os.DirEntry) -> Optional[str]:
-    """Why a file is left out; None where it is an image."""
+    """The reason why a file is skipped; None for an image."""
     suffix = os.path.splitext(entry.name)[1].lower()
     if suffix in SUFFIXES:
         return None
@@ -269,7 +269,7 @@ def _why_empty(skipped: Skipped) -> str:
 
 
 def _alike(names: List[str]) -> List[str]:
-    """A note on names that differ only in case or in how accents are encoded."""
+    """A note about names that differ only in case or in the encoding of accents."""
     groups: Dict[str, List[str]] = {}
     for name in names:
         groups.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)

@@ -1,8 +1,8 @@
-"""Embed a source into one .npz, in parts beside it, so that a run that was killed goes on where it stood.
+"""Embed a source into one .npz, with parts beside it, so that a killed run can be resumed.
 
-Every half minute what is done goes into ``F.npz.parts/part-<position of its first image>.npy``, beside
-``begun.json``, which says of what and how. At the end the parts are joined and removed. Parts end where batches end,
-so that a run that was killed gives the bytes that it would have given. A short run writes no part.
+Every half minute, new embeddings are written to ``F.npz.parts/part-<position of the first image>.npy``, beside
+``begun.json``, which records input, model and options. At the end the parts are joined and removed. Parts end at the
+end of batches, so the result of a resumed run is byte-identical. A short run writes no part.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ..files import atomic
 from .embed import save_blocks, stream
 from .sources import ImageSource
 
-PART_SECONDS = 30.0  # work that a kill may cost
+PART_SECONDS = 30.0  # work that a kill loses at most
 BEGUN = "begun.json"
-# What is compared by content: a digest tells a reader nothing.
+# Compared by a digest, which messages do not show.
 BY_CONTENT = ("--model", "--input")
 
 
@@ -39,14 +39,14 @@ def embed_to(
     part_seconds: float = PART_SECONDS,
     about: Optional[Mapping[str, Any]] = None,
 ) -> Tuple[int, int]:
-    """Embed every image of a source into an .npz, or go on with it.
+    """Embed every image of a source into an .npz, or resume that.
 
     Parameters
     ----------
     path : path
         The .npz: ``embeddings``, ``keys``, ``labels``, as :func:`insight.faces.embed.save` writes them.
     engine : insight.engines.engine.Engine
-        Or what is like one: images to embeddings, with ``image_size``, ``batch_size`` and ``describe()``.
+        Or any callable from images to embeddings with ``image_size``, ``batch_size`` and ``describe()``.
     source : ImageSource
     flip : str
         As in :func:`insight.faces.embed.embed`.
@@ -55,7 +55,7 @@ def embed_to(
     part_seconds : float
         Seconds between two parts.
     about : mapping, optional
-        From :func:`about`; goes into the .npz.
+        From :func:`about`; stored in the .npz.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def embed_to(
     Raises
     ------
     InsightError
-        An image cannot be used; or parts are there of another model, input or option, or a run still writes them.
+        An image cannot be used; or parts of another model, input or option exist, or another run is writing them.
     """
 
     def begun() -> Dict[str, object]:
@@ -75,7 +75,7 @@ def embed_to(
     path = Path(path)
     with closing(Parts(path.with_name(f"{path.name}.parts"), begun)) as parts:
         if parts.done:
-            print(f"{path}: going on behind {parts.done} of {len(source)} images", file=sys.stderr)
+            print(f"{path}: resuming after {parts.done} of {len(source)} images", file=sys.stderr)
         rows: List[np.ndarray] = []
         last = time.monotonic()
         for block in stream(engine, source, engine.image_size, flip, engine.batch_size, parts.done):
@@ -90,7 +90,7 @@ def embed_to(
 
 
 def about(engine, flip: str, model_files: Sequence[Path]) -> Dict[str, Any]:
-    """What an .npz says of how its embeddings were made; files go by name, without the folders of the machine."""
+    """The model and the options of embeddings, for the .npz; files by name, without their folders."""
     return {
         "model": [Path(file).name for file in model_files],
         "model_sha256": digest(model_files),
@@ -104,30 +104,30 @@ def digest(files: Sequence[Path]) -> str:
     """SHA-256 of the contents of files, in order."""
     state = hashlib.sha256()
     for file in files:
-        with open(file, "rb") as held:
-            while chunk := held.read(1 << 20):
+        with open(file, "rb") as opened:
+            while chunk := opened.read(1 << 20):
                 state.update(chunk)
     return state.hexdigest()
 
 
 class Parts:
-    """The folder of parts; made with the first of them. Close it: while it is open, no other process writes there.
+    """The folder of parts, created with the first one. While it is open, it is locked for other processes.
 
     Parameters
     ----------
     folder : Path
     begun : callable
-        What the embeddings are made of and how; called where there are parts, or the first is written.
+        Returns input, model and options; called if there are parts, or when the first is written.
 
     Attributes
     ----------
     done : int
-        Images whose embeddings are held.
+        Number of images with stored embeddings.
 
     Raises
     ------
     InsightError
-        The folder holds something else, or another process writes into it.
+        The folder has other content, or another process is writing into it.
     """
 
     def __init__(self, folder: Path, begun: Callable[[], Dict[str, object]]):
@@ -147,9 +147,9 @@ class Parts:
         """Write one more part."""
         if self._lock is None:
             if _holds_something(self.folder):
-                raise InsightError(f"{self.folder}: another run has made it meanwhile; give another --output")
+                raise InsightError(f"{self.folder}: another run has created it meanwhile; give another --output")
             atomic.write_text(self.folder / BEGUN, json.dumps(self._begun(), indent=1) + "\n")
-            self._hold()
+            self._take_lock()
         file = self._file()
         with atomic.write_beside(file) as out:
             np.save(out, rows, allow_pickle=False)
@@ -161,7 +161,7 @@ class Parts:
         return (np.load(file, allow_pickle=False) for file in self._files)
 
     def remove(self) -> None:
-        """Take the parts away, the last first, so that what is left at any time can be resumed."""
+        """Remove the parts, the last first, so that the remaining ones can be resumed at any time."""
         if self._lock is None:
             return
         for file in reversed(self._files):
@@ -170,7 +170,7 @@ class Parts:
         self.folder.rmdir()
 
     def close(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.close()
 
@@ -178,40 +178,40 @@ class Parts:
         return self.folder / f"part-{self.done:012d}.npy"
 
     def _resume(self) -> None:
-        then = self._read()
-        self._hold()
-        for what, value in self._begun().items():
-            if then.get(what) != value:
-                found = f"another {what}" if what in BY_CONTENT else f"{what} {then.get(what)}, not {value}"
+        stored = self._read()
+        self._take_lock()
+        for option, value in self._begun().items():
+            if stored.get(option) != value:
+                other = f"another {option}" if option in BY_CONTENT else f"{option} {stored.get(option)}, not {value}"
                 raise InsightError(
-                    f"{self.folder}: was begun with {found}; give what it was begun with to go on, or remove the folder"
+                    f"{self.folder}: was begun with {other}; give the same again to resume, or remove the folder"
                 )
         while self._file().exists():
             self._files.append(self._file())
             self.done += len(np.load(self._files[-1], mmap_mode="r", allow_pickle=False))
-        atomic.sweep(self._file())  # what a kill left of the next one
+        atomic.sweep(self._file())  # a partial file of a killed run
 
     def _read(self) -> Dict[str, object]:
         try:
             return dict(json.loads((self.folder / BEGUN).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             raise InsightError(
-                f"{self.folder}: is not of an embed that was cut off (no {BEGUN} of one); move it away or give "
+                f"{self.folder}: is not a folder of embed's parts (no valid {BEGUN}); move it away or give "
                 "another --output"
             ) from None
 
-    def _hold(self) -> None:
+    def _take_lock(self) -> None:
         self._lock = open(self.folder / BEGUN, "rb")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InsightError(
-                f"{self.folder}: another run writes it; wait for that, or give another --output"
+                f"{self.folder}: another run is writing it; wait for that, or give another --output"
             ) from None
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether there is more than a kill leaves that came before the first part or after the last was removed."""
+    """Whether the folder has more than the partial file of a run that was killed before its first part."""
     if not folder.is_dir():
         return folder.exists()
     return any(not file.name.startswith(f".{BEGUN}.") for file in folder.iterdir())

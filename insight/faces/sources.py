@@ -1,7 +1,7 @@
-"""Face images from wherever they are kept: identity folders, a .rec, a verification .bin.
+"""Sources of face images: identity folders, a .rec, a verification .bin.
 
-Which of the three a path is, its content says, not its suffix. Everything that embeds faces
-(embed, parity of an export) reads them here.
+The kind of a source is recognised by its content, not its suffix. All code that embeds faces reads
+them here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..images.pixels import decode_rgb
 from ..progress import track, warn
 from . import folders
 
-UNKNOWN = -1  # the label of an image whose identity the source does not tell
+UNKNOWN = -1  # the label of an image without a known identity
 
 
 class ImageItem(NamedTuple):
@@ -43,7 +43,7 @@ class ImageSource:
     labels : numpy.ndarray
         (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
     notes : sequence of str
-        Lines on what of a folder was left out, and why; a command that opens a source prints them.
+        Lines about skipped files of a folder; a command that opens a source prints them.
     damage : Damage
         Images that decoded with a warning so far.
     """
@@ -66,7 +66,7 @@ class ImageSource:
         self._warned = 0
         self._read = read
         self._what = what
-        self._scaling = scaling  # commands that pack it anew in another size, the last with --image-size
+        self._scaling = scaling  # commands that convert it to another size, the last with --image-size
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -80,21 +80,21 @@ class ImageSource:
         return self._read(i)
 
     def name(self, i: int) -> str:
-        """The i-th image in messages: ``lfw.bin: image 17``."""
+        """The name of the i-th image in messages: ``lfw.bin: image 17``."""
         name = f"{self.path}: {self._what} {self.keys[i]}" if self._what else os.path.join(self.path, self.keys[i])
         return printable(name)
 
     def short_name(self, i: int) -> str:
-        """The i-th image within its source: ``Ann/Ann_0001.jpg``, ``image 17``."""
+        """The name of the i-th image within its source: ``Ann/Ann_0001.jpg``, ``image 17``."""
         return printable(f"{self._what} {self.keys[i]}".lstrip())
 
     def pixels(self, i: int, size: Tuple[int, int]) -> np.ndarray:
-        """The i-th image, decoded: uint8 (3, H, W), RGB.
+        """The i-th image, decoded: uint8 (3, H, W), RGB, 0..255.
 
         Raises
         ------
         InsightError
-            It cannot be decoded, or is not of that (height, width).
+            It cannot be decoded, or its (height, width) is not ``size``.
         """
         try:
             image = decode_rgb(self.read(i), self.name(i), lambda warning: self.damage.add(i, warning))
@@ -108,7 +108,7 @@ class ImageSource:
         return image.transpose(2, 0, 1)
 
     def to_scale(self, size: Tuple[int, int]) -> str:
-        """What to do for images of that (height, width); empty where no command does it."""
+        """The commands that convert the source to that (height, width), as text; empty if there are none."""
         commands = [f"insight {command}" for command in self._scaling]
         return f"to scale them: {', then '.join(commands)} --image-size {size[0]},{size[1]}" if commands else ""
 
@@ -117,20 +117,20 @@ class ImageSource:
         return f"; {remedy}" if remedy else ""
 
     def _without_it(self, error: InsightError) -> InsightError:
-        """The error of an image of a set, which can be left out."""
+        """The error of an image; for a record set, with the command that removes the image."""
         if self._what != "record":
             return error
-        remedy = f"`{remedies.into_new(self.path)} --deep` leaves out what cannot be decoded"
+        remedy = f"`{remedies.into_new(self.path)} --deep` skips images that cannot be decoded"
         return InsightError(f"{str(error).partition('; ')[0]}; {remedy}")
 
     def warn_of_damage(self) -> None:
-        """Print a warning that names damaged images, unless it was printed for all of them already."""
+        """Print a warning that names damaged images, unless all of them were already reported."""
         if len(self.damage) > self._warned:
             self._warned = len(self.damage)
             warn(self.damage.line(self.path, len(self), self.short_name))
 
     def digest(self) -> str:
-        """What tells this source from another or a later one: keys, labels, and size and time of each file."""
+        """SHA-256, as hex, of keys, labels, and size and time of each file, to recognise the same source."""
         state = hashlib.sha256()
         in_files = not self._what
         for key, label in zip(self.keys, self.labels.tolist()):
@@ -142,27 +142,27 @@ class ImageSource:
         return state.hexdigest()
 
     def check(self) -> None:
-        """Look at the first bytes of every file of a folder: better now than after hours of embedding.
+        """Check the first bytes of every file of a folder, before hours of embedding.
 
         Raises
         ------
         InsightError
-            Some are no images; the first few are named.
+            Some files are not images; the first few are named.
         """
         paths = [] if self._what else [os.path.join(self.path, key) for key in self.keys]
-        found = []
-        for path in track(paths, "looking at files", unit="files"):
+        unusable = []
+        for path in track(paths, "checking files", unit="files"):
             reason = folders.why_no_image(path)
             if reason:
-                found.append((printable(path), reason))
-        if found:
-            others = ", ".join(name for name, _ in found[1 : folders.NAMED])
-            others = f"; {len(found) - 1} others cannot be used either: {others}" if others else ""
-            others += ", …" if len(found) > folders.NAMED else ""
-            raise InsightError(f"{found[0][0]}: {found[0][1]}; remove it or replace it{others}")
+                unusable.append((printable(path), reason))
+        if unusable:
+            others = ", ".join(name for name, _ in unusable[1 : folders.NAMED])
+            others = f"; {len(unusable) - 1} others cannot be used either: {others}" if others else ""
+            others += ", …" if len(unusable) > folders.NAMED else ""
+            raise InsightError(f"{unusable[0][0]}: {unusable[0][1]}; remove it or replace it{others}")
 
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
-        """Up to ``count`` images from all over the source, decoded: uint8 (N, 3, H, W), RGB."""
+        """Up to ``count`` images, spread evenly over the source, decoded: uint8 (N, 3, H, W), RGB, 0..255."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
         images = np.stack([self.pixels(i, size) for i in chosen.tolist()])
         self.warn_of_damage()
@@ -175,7 +175,7 @@ def image_source(path) -> ImageSource:
     Raises
     ------
     InsightError
-        The path is none of them, or holds no image.
+        The path is none of these, or has no image.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
@@ -200,7 +200,7 @@ def _status(path: str) -> os.stat_result:
         return os.stat(path)
     except OSError as error:
         raise InsightError(
-            f"{printable(path)}: {error.strerror}; it was there when the input was listed; run again"
+            f"{printable(path)}: {error.strerror}; it existed when the input was listed; run again"
         ) from None
 
 
@@ -212,7 +212,7 @@ def _records(path: str) -> ImageSource:
 
 
 def scaling_of_bin(path) -> Tuple[str, ...]:
-    """Commands that pack a verification .bin anew; see :class:`ImageSource`."""
+    """Commands that convert a verification .bin to another size; see :class:`ImageSource`."""
     return (f"rec2image {shlex.quote(os.fspath(path))} DIR", "make-bin DIR/pairs.csv NEW.bin")
 
 
@@ -226,12 +226,12 @@ def _folder(path: str) -> ImageSource:
 
 
 def file_reader(root, names: Sequence[str]) -> Callable[[int], bytes]:
-    """What reads the i-th of files under a folder.
+    """A function that reads the i-th of the files under a folder.
 
     Raises
     ------
     InsightError
-        When it is called: the file is gone, cannot be read or is empty.
+        When called: the file is missing, cannot be read or is empty.
     """
 
     def read(i: int) -> bytes:

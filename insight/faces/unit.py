@@ -1,8 +1,8 @@
 """Embeddings to unit length: rows (N, E) whose inner products are cosines.
 
-There are two, which differ in the last bits and must not be exchanged. :func:`unit_rows` computes as InsightFace's
-verification does, in the type of its rows, and accuracies rest on it. :func:`scale_to_unit` is for many float32 rows:
-lengths are summed in float64, and nothing is copied.
+There are two functions, which differ in the last bits and must not be exchanged. :func:`unit_rows` computes as
+InsightFace's verification does, in the type of its rows, and accuracies depend on it. :func:`scale_to_unit` is for many
+float32 rows: lengths are summed in float64, in place.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from ..errors import InsightError
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows (N, E) of length 1, in their own type; a row of zeros stays."""
+    """Rows (N, E) scaled to length 1, in their own type; rows of zeros are kept."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1.0)
 
 
 def scale_to_unit(rows: np.ndarray) -> np.ndarray:
-    """Make rows (N, E) float32 of length 1, in place; a row of zeros stays. Returns them."""
+    """Scale rows (N, E) float32 to length 1, in place; rows of zeros are kept. Returns them."""
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     rows /= np.maximum(lengths, np.finfo(np.float32).tiny).astype(np.float32)[:, None]
     return rows
@@ -33,9 +33,9 @@ def directions(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
     rows : numpy.ndarray
         (N, E).
     what : str
-        Whose they are, for the message: ``gallery: embedding``.
+        Name of the rows in the message: ``gallery: embedding``.
     first : int
-        Number of the first row in the whole.
+        Number of the first row.
 
     Raises
     ------

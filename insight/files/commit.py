@@ -1,10 +1,10 @@
-"""Several files that appear together or not at all: the .rec, .idx and property of a set.
+"""Atomic writes of several files together, such as the .rec, .idx and property of a set.
 
-Everything is written and fsynced under hidden names first. Then a journal names what is about
-to move, the files are renamed one after the other, the last name being the mark of a whole
-set, and the journal goes. A kill before the journal leaves nothing under a final name; a kill
-after it leaves the journal, by which readers refuse the folder and the next writer knows that
-what stands there is an unfinished commit of its own kind and nobody's data.
+All files are first written and fsynced under hidden names. Then a journal lists the files to be
+renamed, they are renamed one after the other, the last name being the mark of a complete set, and
+the journal is removed. A kill before the journal leaves no file under a final name; a kill after it
+leaves the journal. Readers then refuse the folder, and the next writer knows that the existing files
+are an unfinished commit of the same command, which it may replace.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _JOURNAL = ".commit.{mark}.{pid}.json"
 
 
 class Staging:
-    """Names a commit's hidden files. ``path(name)`` is where to write what will be ``name``."""
+    """The hidden files of a commit. ``path(name)`` is the path to write for ``name``."""
 
     def __init__(self, folder: PathLike, names: Sequence[str], overwrite: bool = False):
         self.folder = Path(folder)
         self.names = list(names)
         self.overwrite = overwrite
-        self.obsolete: List[str] = []  # names that the commit removes, if they stand
+        self.obsolete: List[str] = []  # names that the commit removes, if they exist
 
     def path(self, name: str) -> Path:
         """The hidden path that is renamed to ``name``.
 
-        A name that the commit was not opened with goes before the mark, which stays last.
+        A name that the commit was not opened with is added before the mark, which stays last.
 
         Raises
         ------
         InsightError
-            A file of such a name stands there and may not be replaced.
+            A file of such a name already exists and may not be replaced.
         """
         if name not in self.names:
             _make_room(self.folder, [name], self.overwrite)
@@ -49,14 +49,14 @@ class Staging:
 
 @contextmanager
 def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = False) -> Iterator[Staging]:
-    """Write files into a folder so that they appear together.
+    """Write files into a folder, all or none.
 
     Parameters
     ----------
     folder : path
-        Made if missing.
+        Created if missing.
     names : sequence of str
-        Final names. The last is the mark: it is removed first, where an old set is replaced,
+        Final names. The last is the mark: when an old set is replaced, it is removed first
         and renamed last.
     overwrite : bool
         Whether files of these names may be replaced.
@@ -65,13 +65,13 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     ------
     Staging
         All of its paths must have been written when the block ends. If the block raises,
-        nothing appears and nothing that stood there is touched.
+        no file gets its name and existing files are not changed.
 
     Raises
     ------
     InsightError
-        A file of one of these names stands there, and neither ``overwrite`` nor an unfinished
-        commit allows to replace it; or a folder, which is never replaced.
+        A file of one of these names already exists, and neither ``overwrite`` nor an unfinished
+        commit allows to replace it; or it is a folder, which is never replaced.
     """
     staging = Staging(folder, names, overwrite)
     new = not staging.folder.exists()
@@ -83,7 +83,7 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
         for name in staging.names:
             _sync_file(partial_name(staging.folder / name))
         if not overwrite:
-            refuse_existing(folder, staging.names)  # another run of the same command may have been faster
+            refuse_existing(folder, staging.names)  # another run may have written them meanwhile
         _rename_all(staging)
     finally:
         for name in staging.names:
@@ -94,12 +94,12 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
 
 @contextmanager
 def folder_beside(path: PathLike) -> Iterator[Path]:
-    """Yield a hidden folder to fill; it appears as ``path`` when the block ends without an error.
+    """Yield a hidden folder to fill; it is renamed to ``path`` when the block ends without an error.
 
     Raises
     ------
     InsightError
-        ``path`` exists and is not an empty folder: nothing is mixed into what stands there.
+        ``path`` already exists and is not an empty folder.
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -119,18 +119,16 @@ def folder_beside(path: PathLike) -> Iterator[Path]:
 
 
 def refuse_existing(folder: PathLike, names: Iterable[str]) -> None:
-    """Raise if a file of one of the names stands in the folder, unfinished commits set aside."""
+    """Raise InsightError if a file of one of the names exists in the folder, except those of unfinished commits."""
     folder = Path(folder)
-    ours = set(unfinished(folder))
-    standing = [name for name in names if name not in ours and (folder / name).exists()]
-    if standing:
-        raise InsightError(
-            f"{folder / standing[0]}: stands there already; give another output, or --overwrite to replace it"
-        )
+    replaceable = set(unfinished(folder))
+    existing = [name for name in names if name not in replaceable and (folder / name).exists()]
+    if existing:
+        raise InsightError(f"{folder / existing[0]}: already exists; give another output, or --overwrite to replace it")
 
 
 def _make_room(folder: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Refuse names that may not be written, before any is; sweep what killed writers of the others left."""
+    """Raise for names that may not be written; remove temporary files of killed writers of the others."""
     if not overwrite:
         refuse_existing(folder, names)
     _refuse_folders(folder, names)
@@ -141,20 +139,20 @@ def _make_room(folder: Path, names: Sequence[str], overwrite: bool) -> None:
 def _refuse_folders(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if (folder / name).is_dir():
-            raise InsightError(f"{folder / name}: a folder, and a file is to be written; give another output")
+            raise InsightError(f"{folder / name}: a folder, want a file to write; give another output")
 
 
 def unfinished(folder: PathLike) -> List[str]:
-    """Names that a killed commit was moving into the folder; empty where all is well."""
-    found: List[str] = []
+    """Names that a killed commit was moving into the folder; empty if there was none."""
+    pending: List[str] = []
     for journal in _journals(folder):
         try:
             names = json.loads(journal.read_text(encoding="utf-8"))["names"]
-            if not (Path(folder) / names[-1]).exists():  # the mark goes first and comes last
-                found += names
+            if not (Path(folder) / names[-1]).exists():  # the mark is removed first and renamed last
+                pending += names
         except (OSError, ValueError, LookupError, TypeError):
-            continue  # gone meanwhile, or not whole: then no rename had begun
-    return found
+            continue  # removed meanwhile, or incomplete: then no rename had begun
+    return pending
 
 
 def _journals(folder: PathLike) -> List[Path]:
@@ -169,7 +167,7 @@ def _rename_all(staging: Staging) -> None:
     _sync_file(journal)
     sync_directory(folder)
     (folder / mark).unlink(missing_ok=True)
-    sync_directory(folder)  # no power cut may bring the mark back beside newer files
+    sync_directory(folder)  # otherwise a power cut could restore the mark beside newer files
     for name in staging.obsolete:
         (folder / name).unlink(missing_ok=True)
     for name in staging.names:

@@ -1,8 +1,8 @@
-"""Where the files are that a list names, and how they may be spelled there.
+"""Search for the files of a list, in several places and spellings.
 
-Lists are made on one machine and used on another: paths begin at a root that the list does not name, or at the list
-itself, and Windows writes backslashes. Each file is looked for as it is written first, in every place; only where
-there is none, under the other spellings.
+Lists are often used on another machine: paths are relative to a root that the list does not name, or to the list
+itself, and Windows writes backslashes. Each file is first searched with its exact path, in every place; only if there
+is none, with other spellings.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from .text import BLANK
 
 
 class Places:
-    """Where to look for the files of one list.
+    """The places to search for the files of one list.
 
     Parameters
     ----------
     folder : str
-        Of the list: the last place.
+        The folder of the list, the last place.
     root : str, optional
-        What ``--image-root`` names: the first place. The working directory is between them.
+        The folder of ``--image-root``, the first place. The working directory is the second.
 
     Raises
     ------
     InsightError
-        The root is no folder.
+        The root is not a folder.
     """
 
     def __init__(self, folder: str = "", root: Optional[str] = None):
@@ -42,11 +42,11 @@ class Places:
         self._beside = beside
 
     def first(self, name: str) -> str:
-        """Where a file is looked for first, spelled as it is written; most are there."""
+        """The first path to try, with the exact spelling; most files are there."""
         return name if self._root is None else os.path.join(self._root, name)
 
     def paths(self, name: str) -> Iterator[str]:
-        """Where a file may be, in the order in which to try."""
+        """All paths to try, in order."""
         for spelling in spellings(name):
             if os.path.isabs(spelling):
                 yield spelling
@@ -54,7 +54,7 @@ class Places:
                 yield from (os.path.join(folder, spelling) for folder in self._folders)
 
     def describe(self) -> str:
-        """The places in words, for the message about a file that is in none of them."""
+        """The places as text, for the message about a missing file."""
         places = ["in the working directory"]
         if self._beside:
             places.append(f"beside the list ({self._beside})")
@@ -64,8 +64,8 @@ class Places:
 
 
 def spellings(name: str) -> Iterator[str]:
-    """A path as it is written; then without blanks and quotes around it, with slashes for backslashes, its suffix in
-    the other case, and its letters composed or decomposed, as macOS has them.
+    """Yield the spellings of a path: exact; then without surrounding blanks and quotes, with slashes for backslashes,
+    with the suffix in the other case, and with composed or decomposed letters (macOS).
     """
     yield name
     bare = name.strip(BLANK)

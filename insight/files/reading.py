@@ -1,4 +1,4 @@
-"""Files that may be anything: a pipe, a device, a broken link, or gone. Reading one never waits for its writer."""
+"""Reading of paths that may be a pipe, a device, a broken link, or missing. Reading never blocks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..errors import InsightError
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _FIRST_BYTES, _MORE_BYTES = 1 << 16, 1 << 22
 MISSING = "no such file"
-# Not this file's trouble: the next one would have it too, and a list of the rest would pass for the whole.
+# Errors that do not belong to one file: other files would fail too, and skipping them would give an incomplete list.
 _ERRNO_NAMES = "EMFILE ENFILE ENOMEM ESTALE ETIMEDOUT ENOTCONN EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH"
 _EVERYWHERE = frozenset(getattr(errno, name) for name in _ERRNO_NAMES.split())
 
 
 class Unreadable(InsightError):
-    """A file cannot be read; the message is the reason, without the path."""
+    """The file cannot be read; the message is the reason, without the path."""
 
 
 def read_head(path: str, count: int) -> bytes:
-    """Up to so many of the first bytes of a file. Raises OSError; does not wait where it is a pipe."""
+    """Up to ``count`` of the first bytes of a file. Raises OSError; does not block on a pipe."""
     descriptor = os.open(path, _FLAGS)
     try:
         return os.read(descriptor, count)
@@ -31,14 +31,14 @@ def read_head(path: str, count: int) -> bytes:
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a file, without ever waiting for a pipe or reading a device.
+    """The bytes of a file, without blocking on a pipe or reading a device.
 
     Raises
     ------
     Unreadable
-        There is no such file, it cannot be read or is empty.
+        The file is missing, cannot be read or is empty.
     InsightError
-        The machine or the network fails: other files would have the same trouble.
+        The machine or the network fails, so that other files would fail too.
     """
     room = bytearray(_FIRST_BYTES)
     size, rest = read_into(path, room)
@@ -46,7 +46,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_into(path: str, room) -> Tuple[int, bytes]:
-    """Read a file into a writable buffer: how many bytes are there, and those for which it has no room.
+    """Read a file into a writable buffer; returns the number of bytes in it, and the bytes that exceed it.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _rest(descriptor: int) -> bytes:
 
 
 def why_unreadable(path: str) -> str:
-    """Why a path is no file that can be opened, as far as that shows without opening it; empty where it is one."""
+    """The reason why a path is not a regular file, found without opening it; empty if it is one."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -88,7 +88,7 @@ def why_unreadable(path: str) -> str:
 
 
 def why(path: str, error: OSError) -> str:
-    """In words, why a file could not be opened or read."""
+    """The reason why a file could not be opened or read, as text. Raises as :func:`raise_if_not_its_own`."""
     raise_if_not_its_own(path, error)
     if error.errno == errno.ENXIO:  # a socket
         return "a pipe, socket or device"
@@ -98,6 +98,6 @@ def why(path: str, error: OSError) -> str:
 
 
 def raise_if_not_its_own(path: str, error: OSError) -> None:
-    """Raise InsightError if the machine or the network fails, and not just this file."""
+    """Raise InsightError if the machine or the network fails, not only this file."""
     if error.errno in _EVERYWHERE:
-        raise InsightError(f"{path}: cannot be read ({error.strerror}); mend that, then run again") from None
+        raise InsightError(f"{path}: cannot be read ({error.strerror}); fix that, then run again") from None

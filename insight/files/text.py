@@ -1,8 +1,8 @@
-"""Text files, opened in one way by every reader of them.
+"""Text files in any encoding, for all readers.
 
-The encoding is UTF-8, or what a byte-order mark says: UTF-8, UTF-16 or UTF-32, as Windows programs write them;
-UTF-16 is recognised without a mark, too. Bytes that are no UTF-8 become surrogate escapes, so that file names of any
-encoding survive. Lines end in LF, CRLF or CR. Files are read line by line and never held whole.
+The encoding is given by a byte-order mark (UTF-8, UTF-16 or UTF-32, as Windows programs write them), else UTF-8;
+UTF-16 is also recognised without a mark. Bytes that are not UTF-8 become surrogate escapes, so that file names of any
+encoding are preserved. Lines end in LF, CRLF or CR. Files are read line by line, not into memory.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ..errors import InsightError
 
 PathLike = Union[str, "os.PathLike[str]"]
 
-BLANK = " \t\r\n\f\v\x1a\ufeff"  # Ctrl-Z and marks are between files that were concatenated
+BLANK = " \t\r\n\f\v\x1a\ufeff"  # Ctrl-Z and marks occur between files that were concatenated
 SEPARATORS = ("\t", ",", ";")
-_START = 4  # bytes that tell an encoding
+_START = 4  # bytes that determine an encoding
 _MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -33,12 +33,12 @@ _NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?"
 _MOST_DIGITS = 60
 _MOST_SHOWN = 80
 _BLANKS = re.compile(r"[ \t]+")
-_ODD = "\x1a\ufeff"  # of BLANK those that are no white space to Python
+_NOT_SPACE = "\x1a\ufeff"  # characters of BLANK that str.isspace does not include
 _BLANK_NO_TAB = BLANK.replace("\t", "")
 
 
 def encoding_of(start: bytes) -> Tuple[str, int]:
-    """The encoding of a text by its first four bytes, and how many of them are the byte-order mark."""
+    """The encoding of a text by its first four bytes, and the length of the byte-order mark."""
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding, len(mark)
@@ -50,20 +50,20 @@ def encoding_of(start: bytes) -> Tuple[str, int]:
 
 
 def open_text(path: PathLike, want: str, errors: str = "surrogateescape") -> TextIO:
-    """Open a text file for reading; lines end in LF, whatever the file has.
+    """Open a text file for reading; line ends are converted to LF.
 
     Parameters
     ----------
     path : path
     want : str
-        What the file should be, for messages: ``want a .lst``.
+        The expected kind of file, for messages: ``want a .lst``.
     errors : str
-        What becomes of bytes that are no UTF-8: ``replace`` where what is read is printed.
+        Error handler for bytes that are not UTF-8: ``replace`` if the text is printed.
 
     Raises
     ------
     InsightError
-        The file is missing, a folder, or may not be read.
+        The file is missing, a folder, or not readable.
     """
     try:
         source = open(path, "rb")
@@ -80,46 +80,46 @@ def open_text(path: PathLike, want: str, errors: str = "surrogateescape") -> Tex
 
 
 def numbered_lines(path: PathLike, want: str) -> Iterator[Tuple[int, str]]:
-    """Numbers from 1 and lines without their ends; lines of white space are left out."""
+    """Yield line numbers from 1 and lines without their ends; lines of white space are skipped. Raises InsightError."""
     with open_text(path, want) as source:
         for number, line in enumerate(source, 1):
             line = line.rstrip("\n")
-            if line and not line.isspace() and (line[0] not in _ODD or line.strip(BLANK)):
+            if line and not line.isspace() and (line[0] not in _NOT_SPACE or line.strip(BLANK)):
                 yield number, line
 
 
 def excerpt(line: str) -> str:
-    """A line in quotes as messages show it: its beginning, with bytes of no encoding as numbers."""
+    """The beginning of a line, quoted for messages; undecodable bytes are escaped."""
     start = line.strip(BLANK)[: _MOST_SHOWN + 1].encode("utf-8", "surrogateescape")
     shown = repr(start.decode("utf-8", "backslashreplace"))
     return shown if len(shown) <= _MOST_SHOWN + 2 else shown[: _MOST_SHOWN - 3] + "..." + shown[0]
 
 
 def whole(text: str) -> int:
-    """The integer of a number in decimal digits, however it is written: ``7``, ``+7``, ``007``, ``7.0``, ``7e3``.
+    """The value of a whole number in any decimal notation: ``7``, ``+7``, ``007``, ``7.0``, ``7e3``.
 
     Raises
     ------
     ValueError
-        It is no number, or has a fraction.
+        The text is not a number, or has a fraction.
     """
-    if text.isdecimal() and text.isascii() and len(text) < _MOST_DIGITS:  # most are
+    if text.isdecimal() and text.isascii() and len(text) < _MOST_DIGITS:  # the usual case
         return int(text)
     match = _NUMBER.fullmatch(text.strip(BLANK))
     if match is None or len(text) > _MOST_DIGITS:
-        raise ValueError(f"no whole number: {text[:20]!r}")
+        raise ValueError(f"not a whole number: {text[:20]!r}")
     sign, digits, fraction, exponent = match.groups()
     fraction = (fraction or "").rstrip("0")
     places = int(exponent or 0) - len(fraction)
     value = int(digits + fraction)
     if abs(places) > _MOST_DIGITS or (places < 0 and value % 10**-places):
-        raise ValueError(f"no whole number: {text[:20]!r}")
+        raise ValueError(f"not a whole number: {text[:20]!r}")
     value = value * 10**places if places >= 0 else value // 10**-places
     return -value if sign == "-" else value
 
 
 def is_whole(text: str) -> bool:
-    """Whether :func:`whole` reads it."""
+    """Whether :func:`whole` accepts a text."""
     try:
         whole(text)
     except ValueError:
@@ -128,32 +128,32 @@ def is_whole(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether it is a number, with a fraction or without, or NaN or infinite."""
+    """Whether a text is a number, with or without a fraction, NaN or infinite."""
     try:
         float(text)
     except ValueError:
         return False
-    return "_" not in text  # which Python's own numbers may have
+    return "_" not in text  # float() accepts underscores
 
 
 def between_commas(text: str) -> List[str]:
-    """Items of an option, without blanks around them; empty ones are left out, as behind a comma at the end."""
+    """Items of an option, without surrounding blanks; empty ones are skipped, as after a comma at the end."""
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def split(line: str, separator: Optional[str]) -> List[str]:
-    """Fields of a line, without blanks and quotes around them; empty ones at the end are left out.
+    """Fields of a line, without surrounding blanks and quotes; empty ones at the end are removed.
 
     Parameters
     ----------
     line : str
     separator : str, optional
-        A tab, comma or semicolon, which quoted fields may hold; None: blanks and tabs, any number of them.
+        A tab, comma or semicolon, which quoted fields may contain; None: any number of blanks and tabs.
 
     Raises
     ------
     ValueError
-        The quotes are such that no CSV reader takes them.
+        The quotes are not valid CSV.
     """
     if separator is None:
         return _BLANKS.split(line.strip(BLANK))
@@ -168,7 +168,7 @@ def split(line: str, separator: Optional[str]) -> List[str]:
 
 
 def ways(line: str, blanks: bool = True) -> Iterator[List[str]]:
-    """The fields of a line by each separator that it holds: tab, comma, semicolon; then, if asked for, blanks."""
+    """Yield the fields of a line by each separator in it: tab, comma, semicolon; then by blanks, if enabled."""
     for separator in SEPARATORS:
         if separator in line:
             with suppress(ValueError):

@@ -1,5 +1,5 @@
-"""Bytes: records, lists, properties and verification sets, as InsightFace wrote them.
+"""Readers and writers of InsightFace's formats: records, lists, properties and verification sets.
 
-Standard library and NumPy only; nothing here loads MXNet or OpenCV, and packing does not
-even load NumPy until a reader is asked for.
+Standard library and NumPy only: this package does not import MXNet or OpenCV, and packing imports NumPy only when a
+reader is used.
 """

@@ -2,9 +2,9 @@
 
 Entries are encoded images: byte strings in LFW's, uint8 arrays from ``cv2.imencode`` in AgeDB's
 and CFP's. Either part may be a list, a tuple or a NumPy array; issame holds zeros and ones, as booleans or numbers
-of any width. They are read by ``pickles``, which cannot run anything. Written files have the
-instructions that Python 2's pickle protocol 2 gives, as the official ones do, so InsightFace
-reads them on Python 2 as they are, and on Python 3 with ``encoding='bytes'``.
+of any width. They are read by ``pickles``, which cannot execute code. Written files use the
+instructions of Python 2's pickle protocol 2, as the official files do, so InsightFace reads them
+on Python 2 without options, and on Python 3 with ``encoding='bytes'``.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class EvalBin(NamedTuple):
 
 
 def read_bin(path: Union[str, os.PathLike[str]]) -> EvalBin:
-    """Read a verification set, without executing anything that it may hold.
+    """Read a verification set, without executing code that it may contain.
 
     Raises
     ------
     InsightError
-        The file is missing, is no pickle of plain data (the global that it names is reported), or
-        does not hold two images per pair; which part is wrong, and which item of it, is reported.
+        The file is missing, is not a pickle of plain data (the message has the global that it names), or
+        does not hold two images per pair; the message names the wrong part and its item.
     """
     path = os.fspath(path)
     try:
@@ -79,9 +79,9 @@ def kind_by_content(path: Union[str, os.PathLike[str]]) -> Tuple[str, bytes]:
 
 
 def is_bin(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether a path is a file and no .rec by name or content, so that it can only be a verification set.
+    """Whether a path is a file, and not a .rec by name or content, so that it can only be a verification set.
 
-    A damaged file counts as what its name says; reading it reports the damage.
+    A damaged file is recognised by its name; reading it reports the damage.
     """
     if not os.path.isfile(path) or os.fspath(path).lower().endswith(".rec"):
         return False
@@ -89,7 +89,7 @@ def is_bin(path: Union[str, os.PathLike[str]]) -> bool:
 
 
 def _part(value: Any, what: str) -> Any:
-    """A list, tuple or array of a set, or an item of one; messages name what it is."""
+    """A list, tuple or array of a set, or an item of one; ``what`` is its name in messages."""
     try:
         return settled(value)
     except BadPickle as error:
@@ -106,9 +106,9 @@ def _issame(value: Any) -> np.ndarray:
     flags = np.asarray(flags) if len(flags) else np.zeros(0, np.bool_)
     if flags.dtype.kind not in _NUMBERS:
         raise BadPickle(f"issame is an array {flags.dtype}, want booleans, or numbers that are 0 or 1")
-    odd = np.flatnonzero((flags != 0) & (flags != 1))
-    if len(odd):
-        raise BadPickle(f"issame, item {odd[0]}: a number that is neither 0 nor 1, want booleans")
+    wrong = np.flatnonzero((flags != 0) & (flags != 1))
+    if len(wrong):
+        raise BadPickle(f"issame, item {wrong[0]}: a number that is neither 0 nor 1, want booleans")
     return flags != 0
 
 
@@ -117,8 +117,8 @@ def _flag(value: Any, i: int) -> Any:
     if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in _NUMBERS:
         value = value.item()
     if not isinstance(value, (bool, int, float)) or value not in (0, 1):
-        odd = "number that is neither 0 nor 1" if isinstance(value, (int, float)) else type(value).__name__
-        raise BadPickle(f"issame, item {i}: a {odd}, want booleans")
+        wrong = "number that is neither 0 nor 1" if isinstance(value, (int, float)) else type(value).__name__
+        raise BadPickle(f"issame, item {i}: a {wrong}, want booleans")
     return bool(value)
 
 
@@ -131,7 +131,7 @@ def _images(value: Any) -> list:
 
 
 def _rows(images: np.ndarray) -> Sequence:
-    """The images of one array: a row each; or a byte string each, which NumPy fills up to the longest with zeros."""
+    """The images of one array: a row each; or a byte string each, which NumPy pads with zeros to the longest."""
     if images.dtype.kind == _STRINGS and images.size:
         rows = np.ascontiguousarray(images).view(np.uint8).reshape(images.size, -1)
         return [row.tobytes().rstrip(b"\0") for row in rows]

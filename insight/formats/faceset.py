@@ -1,12 +1,12 @@
-"""A record set as a data set of faces: which keys are images, of whom, of what size.
+"""A record set as a data set of faces: the keys of its images, their labels, their size.
 
 Two layouts exist. **Indexed** (face2rec2, dataset_merge, RecBuilder): images are keys 1..N, an
-empty record per identity holds its range of keys, and key 0 says where those identity records
-begin and end. **Plain** (im2rec, SeqRecBuilder): every key is an image. Both open here.
+empty record per identity holds its range of keys, and key 0 holds the range of these identity
+records. **Plain** (im2rec, SeqRecBuilder): every key is an image. Both are read.
 
-Labels of an indexed set come from the identity records, which stand together, and one image of
+Labels of an indexed set come from the identity records, which are contiguous, and one image of
 each identity, so a set of millions opens without reading its images. Ranges are float32 in the
-file and rounded above 16,777,216; there they are found again from the images' labels.
+file and rounded above 16,777,216; there they are recovered from the images' labels.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class FaceSet:
         (K, 2) int64: ``images[a:b]`` are consecutive images of one identity. A label that
         occurs in several runs has several rows.
     num_classes : int
-        From ``property``, else the largest label + 1. Nothing here checks labels against it.
+        From ``property``, else the largest label + 1. Labels are not checked against it.
     image_size : (int, int)
         (height, width) in pixels, from ``property``, else from the first image.
     indexed : bool
         Whether the set has a header record and identity records.
     notes : list of str
-        What had to be derived, for a command to print.
+        Values that were derived, one message each, for a command to print.
     """
 
     def __init__(self, records: RecordFile):
@@ -77,7 +77,7 @@ class FaceSet:
         ------
         InsightError
             There is no such set, a folder holds several and none is ``train.rec``, a writer was
-            killed while it put the set there, or the files are damaged.
+            killed while it wrote the set, or the files are damaged.
         """
         rec_path = find_rec(path)
         records = RecordFile(rec_path)
@@ -88,7 +88,7 @@ class FaceSet:
             raise
 
     def _header(self):
-        """(first identity key, last + 1) as key 0 has them, or None in a plain set."""
+        """(first identity key, last + 1) from key 0, or None in a plain set."""
         if 0 not in self.records:
             return None
         record = self.records.read(0)
@@ -125,14 +125,14 @@ class FaceSet:
             )
 
     def _exact_header(self, keys: np.ndarray, near: int) -> Tuple[int, int]:
-        """Where the identity records begin, which float32 has rounded: at the first empty record."""
+        """First identity key and last + 1 where float32 has rounded them: the first empty record near ``near``."""
         step = int(identities.float32_steps(near))
         window = keys[np.searchsorted(keys, near - step) : np.searchsorted(keys, near + step + 1)]
         flags, _, sizes = self.records.headers(window)
         empty = window[(flags == 2) & (sizes == 0)]
         if not len(empty):
             raise InsightError(
-                f"{self.rec_path}: no identity record near key {near}, where the header puts them; {self._rewritten()}"
+                f"{self.rec_path}: no identity record near key {near}, the first by the header; {self._rewritten()}"
             )
         return int(empty[0]), int(keys[-1]) + 1
 
@@ -155,14 +155,14 @@ class FaceSet:
         self.notes.append(f"{self.rec_path}: no header record (an im2rec file); identities are taken from the labels")
 
     def _labels_of(self, keys: np.ndarray) -> np.ndarray:
-        """(N,) int64 labels as the images' own headers have them."""
+        """(N,) int64 labels from the headers of the images."""
         _, values, _ = self.records.headers(keys)
         whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**31)
         if not whole.all():
             at = int(np.flatnonzero(~whole)[0])
             raise InsightError(
                 f"{self.rec_path}: key {keys[at]} has label {values[at]:.9g}, want the integer of an identity below "
-                f"2^31; `{remedies.into_new(self.rec_path)}` numbers labels anew and leaves out what is no label"
+                f"2^31; `{remedies.into_new(self.rec_path)}` renumbers labels and skips records without one"
             )
         return values.astype(np.int64)
 
@@ -173,7 +173,7 @@ class FaceSet:
                 self.num_classes, *size = property.read_property(folder)
             except InsightError as error:
                 raise InsightError(
-                    f"{error}; `{remedies.in_place(self.rec_path, overwrite=True)}` writes it anew"
+                    f"{error}; `{remedies.in_place(self.rec_path, overwrite=True)}` rewrites it"
                 ) from None
             self.image_size = (size[0], size[1])
             return
@@ -181,17 +181,17 @@ class FaceSet:
         size = image_size(self.payload(0))
         if size is None:
             raise InsightError(
-                f"{folder}/property: missing, and key {self.images[0]} of {self.rec_path} is no JPEG or PNG to take "
-                f"the size from; `{remedies.in_place(self.rec_path)}` takes it from the other images"
+                f"{folder}/property: missing, and key {self.images[0]} of {self.rec_path} is not a JPEG or PNG with a "
+                f"size; `{remedies.in_place(self.rec_path)}` takes the size from the other images"
             )
         self.image_size = size
-        said = property.Property(self.num_classes, *size).text()
+        derived = property.Property(self.num_classes, *size).text()
         self.notes.append(
-            f"{folder}/property: missing; derived {said} from the labels and the first image "
+            f"{folder}/property: missing; derived {derived} from the labels and the first image "
             f"(`{remedies.in_place(self.rec_path)}` writes it)"
         )
 
-    def _rewritten(self) -> str:
+    def _rewritten(self) -> str:  # the remedy of messages
         return f"`{remedies.into_new(self.rec_path)}` writes the set with new header and identity records"
 
     def __len__(self) -> int:
@@ -208,7 +208,7 @@ class FaceSet:
         return self.records.read(int(self.images[i])).payload
 
     def fingerprint(self) -> str:
-        """A hash of property, .idx, labels and the .rec's size, to tell sets apart; images are not read."""
+        """SHA-256 of property, .idx, labels and the .rec's size, as hex, to distinguish sets; images are not read."""
         digest = hashlib.sha256()
         digest.update(property.Property(self.num_classes, *self.image_size).text().encode())
         digest.update(str(os.path.getsize(self.rec_path)).encode())
@@ -230,20 +230,20 @@ class FaceSet:
 
 
 def find_rec(path: str) -> str:
-    """The .rec that a folder, a .rec path or a prefix means; see :meth:`FaceSet.open`."""
+    """The .rec of a folder, a .rec path or a prefix; raises as :meth:`FaceSet.open`."""
     path = os.fspath(path)
     if not os.path.isdir(path):
         rec_path = path if os.path.isfile(path) else path + ".rec"
         if not os.path.isfile(rec_path):
             raise InsightError(f"{path}: no such folder, .rec file or prefix of one; give a set that face2rec wrote")
     else:
-        found = sorted(name for name in os.listdir(path) if name.endswith(".rec") and not name.startswith("."))
-        if not found:
+        names = sorted(name for name in os.listdir(path) if name.endswith(".rec") and not name.startswith("."))
+        if not names:
             raise InsightError(f"{path}: holds no .rec file; write one with face2rec")
-        if len(found) > 1 and DEFAULT_NAME not in found:
-            raise InsightError(f"{path}: holds {', '.join(found[:5])}; give one of these files")
-        rec_path = os.path.join(path, found[0] if len(found) == 1 else DEFAULT_NAME)
+        if len(names) > 1 and DEFAULT_NAME not in names:
+            raise InsightError(f"{path}: holds {', '.join(names[:5])}; give one of these files")
+        rec_path = os.path.join(path, names[0] if len(names) == 1 else DEFAULT_NAME)
     folder, name = os.path.split(rec_path)
     if name in commit.unfinished(folder or "."):
-        raise InsightError(f"{rec_path}: the command that wrote it was killed before it was done; run it again")
+        raise InsightError(f"{rec_path}: the command that wrote it was killed before it had finished; run it again")
     return rec_path

@@ -1,10 +1,10 @@
 """RecordIO frames and image-record headers: the bytes of a .rec file, without NumPy.
 
 A frame is ``magic, lrec, data, zeros up to a multiple of 4``; ``lrec`` holds a part flag in its
-upper 3 bits and the length of the data in the lower 29. Data in which the magic stands at a
-multiple of 4 is cut there into parts (flags 1, 2, .., 2, 3), and the reader puts it back.
-The data of an image record is ``flag u32, label f32, id u64, id2 u64``, then, where flag > 0,
-that many float32 labels, then the payload; little-endian throughout.
+upper 3 bits and the length of the data in the lower 29. Data that contains the magic at a
+multiple of 4 is split there into parts (flags 1, 2, .., 2, 3), and the reader inserts it again.
+The data of an image record is ``flag u32, label f32, id u64, id2 u64``, then, if flag > 0,
+``flag`` float32 labels, then the payload; little-endian throughout.
 
 Source: dmlc-core ``include/dmlc/recordio.h`` and ``mxnet/recordio.py`` of MXNet 1.9.1.
 """
@@ -19,12 +19,12 @@ MAGIC_BYTES = struct.pack("<I", MAGIC)
 LENGTH_BITS = 29
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 WHOLE, FIRST, MIDDLE, LAST = range(4)  # part flags
-EXACT_FLOAT32 = 1 << 24  # integers up to here, as labels and ranges are, are exact in float32
+EXACT_FLOAT32 = 1 << 24  # integers up to here are exact in float32, the type of labels and ranges
 
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
-COPIED_FRAME = struct.Struct("<IIIfQQ")  # frame and header at once: of a scalar label,
-INDEXED_FRAME = struct.Struct("<IIIfQQff")  # and of a vector of two with it
+COPIED_FRAME = struct.Struct("<IIIfQQ")  # frame and header with a scalar label
+INDEXED_FRAME = struct.Struct("<IIIfQQff")  # frame, header and a label of two numbers
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 Labels = Union[float, Sequence[float]]
@@ -33,8 +33,8 @@ Labels = Union[float, Sequence[float]]
 def record_data(payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> bytes:
     """Header, labels and payload of one record, as ``mx.recordio.pack`` makes them.
 
-    A number is written into the header with flag 0; a sequence behind it, with its length
-    as the flag, which is all that the flag ever means.
+    A number is written into the header with flag 0; a sequence after the header, with its length
+    as the flag. The flag has no other meaning.
     """
     if isinstance(label, (int, float)):
         return HEADER.pack(0, label, id, id2) + payload
@@ -42,7 +42,7 @@ def record_data(payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> byt
 
 
 def frame(data: bytes) -> bytes:
-    """The data as it stands in a .rec file.
+    """The data as one frame of a .rec file, in parts if it contains the magic.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Who is where in a set: ranges of images per identity, from records and from labels."""
+"""Ranges of images per identity, from identity records and from labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGEST_EDGE = 1 << 53  # of a range of keys: float64 is exact up to here
 
 
 def float32_steps(values: np.ndarray) -> np.ndarray:
-    """How far apart float32 numbers are at integer values: 1 or less up to 2^24, then 2, 4, .."""
+    """Spacing of float32 numbers at integer values, int64: 1 or less up to 2^24, then 2, 4, .."""
     return np.spacing(np.asarray(values, np.float32)).astype(np.int64)
 
 
@@ -23,7 +23,7 @@ def is_header_range(begin: float, end: float) -> bool:
 
 
 def read_ranges(records: RecordFile, id_keys: np.ndarray) -> Optional[np.ndarray]:
-    """(K, 2) int64 ``[first, last + 1)`` keys as identity records have them; None if one has no range.
+    """(K, 2) int64 ``[first, last + 1)`` keys from identity records; None if one has no range.
 
     Above 2^24 float32 rounds both ends, so that one image may read as an empty range.
     """
@@ -44,24 +44,24 @@ def runs(labels: np.ndarray) -> np.ndarray:
 
 
 def exact_ranges(ranges: np.ndarray, end: int, labels_of) -> np.ndarray:
-    """Identity ranges whose edges float32 has rounded, set right by the images' labels.
+    """Identity ranges whose edges float32 has rounded, corrected by the images' labels.
 
-    Each identity's range begins where the one before it ends, and there the label changes, so
-    it is enough to look at the labels around each rounded edge.
+    Each identity's range begins where the previous one ends, and there the label changes, so
+    only the labels around each rounded edge are read.
 
     Parameters
     ----------
     ranges : np.ndarray
         (K, 2) int64 ``[first, last + 1)`` as read, ascending.
     end : int
-        The key behind the last image.
+        The key after the last image.
     labels_of : callable
         Keys (M,) int64 -> labels (M,).
 
     Returns
     -------
     np.ndarray
-        (K, 2) int64; as many rows as there are changes of label, which is K in a sound set.
+        (K, 2) int64; one row per change of label, K in a sound set.
     """
     edges = ranges[1:, 0]
     known = edges[edges < EXACT_FLOAT32]

@@ -1,9 +1,9 @@
 """The .idx file: one ``key TAB offset`` line per record, as text.
 
-Ten million lines are common (MS1M has six, Glint360K seventeen), so the text is parsed in
-blocks by NumPy. A block is taken only if it consists of nothing but digits, tabs and line
-ends in the right order, those of Windows included; otherwise a slow reader goes over it,
-which takes blanks for tabs, blank lines and other spellings of an integer, and names the bad line.
+Ten million lines are common (MS1M has six million, Glint360K seventeen), so the text is parsed in
+blocks by NumPy. This applies to blocks of digits, tabs and line ends (those of Windows too) in the right
+order; other blocks go to a slow reader, which accepts blanks for tabs, blank lines and other spellings of
+an integer, and names the bad line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BREAK_ROWS = 1 << 17
 _FEW_RUNS = 1 << 12
 _SHORTEST_LINE = len(b"0\t0\n")
 _LONGEST_LINE = 1 << 16
-_MAX_DIGITS = 18  # of a number that surely fits int64
+_MAX_DIGITS = 18  # of a number that always fits int64
 
 
 def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
@@ -39,12 +39,12 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InsightError
-        The file is missing, or a line is not two non-negative integers with a tab or blanks between.
+        The file is missing, or a line is not two non-negative integers separated by a tab or blanks.
     """
     try:
         with open(path, "rb", buffering=0) as lines:
             most = os.fstat(lines.fileno()).st_size // _SHORTEST_LINE + 1
-            keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages count once written
+            keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages use memory once written
             rows = _fill(_blocks(lines), keys, offsets, path)
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; `{remedies.in_place(_rec_path_of(path))}` writes it") from None
@@ -56,32 +56,32 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The file in parts that are not empty: ASCII where it is UTF-16 or 32, and lines end in LF."""
+    """The file in non-empty parts: UTF-16 and 32 as ASCII, line ends as LF."""
     encoding, mark = encoding_of(file.read(4))
     file.seek(mark)
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)("replace")
-    held = b""  # a CR whose LF may be in the next block
+    carried = b""  # a CR whose LF may be in the next block
     block = b"\n"
     while block:
         block = text = file.read(BLOCK_BYTES)
         if decoder is not None:
             text = decoder.decode(block, not block).encode("utf-8", "backslashreplace")
-        text = held + text
-        held = b"\r" if block and text.endswith(b"\r") else b""
-        text = text[: len(text) - len(held)]
+        text = carried + text
+        carried = b"\r" if block and text.endswith(b"\r") else b""
+        text = text[: len(text) - len(carried)]
         if text:
             yield text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
 def _fill(blocks: Iterator[bytes], keys: np.ndarray, offsets: np.ndarray, path: str) -> int:
-    """Fill both arrays; returns how many lines there were."""
+    """Fill both arrays; returns the number of records."""
     row, line, rest = 0, 1, b""
     for block in chain(blocks, [b""]):
         text = rest + block if block else rest + b"\n" * bool(rest)
         cut = text.rfind(b"\n") + 1
         text, rest = text[:cut], text[cut:]
         if len(rest) > _LONGEST_LINE:
-            text, rest = text + rest[:_LONGEST_LINE] + b"\n", b""  # is refused
+            text, rest = text + rest[:_LONGEST_LINE] + b"\n", b""  # raises below
         if not text:
             continue
         pairs = _parse(text)
@@ -101,7 +101,7 @@ def _parse(text: bytes):
     count = text.count(b"\n")
     if text.translate(None, b"0123456789") != b"\t\n" * count:
         return None
-    pairs = np.fromstring(text, dtype=np.int64, sep=" ")  # any white space separates
+    pairs = np.fromstring(text, dtype=np.int64, sep=" ")  # any white space is a separator
     if len(pairs) != 2 * count or pairs.max(initial=0) >= 10**_MAX_DIGITS:
         return None
     return pairs
@@ -120,14 +120,14 @@ def _parse_slowly(text: bytes, first_line: int, path: str) -> np.ndarray:
         except ValueError:
             raise InsightError(
                 f"{path}:{number}: want an integer key, a tab and a byte offset, found {excerpt(shown)}; "
-                f"`{remedies.in_place(_rec_path_of(path), overwrite=True)}` makes it anew from the .rec"
+                f"`{remedies.in_place(_rec_path_of(path), overwrite=True)}` rebuilds it from the .rec"
             ) from None
         pairs += key, offset
     return np.array(pairs, dtype=np.int64)
 
 
 class KeyTable:
-    """From keys to rows of an .idx, by runs of consecutive keys: a set in order has two or three.
+    """Map keys to rows of an .idx, by runs of consecutive keys: a set in order has two or three.
 
     Raises
     ------
@@ -142,12 +142,12 @@ class KeyTable:
         order = np.argsort(keys[rows], kind="stable")
         self._rows, self._lengths = rows[order], lengths[order]
         self._starts = keys[self._rows]
-        twice = np.flatnonzero(self._starts[1:] < (self._starts + self._lengths)[:-1])
-        if len(twice):
+        repeated = np.flatnonzero(self._starts[1:] < (self._starts + self._lengths)[:-1])
+        if len(repeated):
             remedy = remedies.in_place(_rec_path_of(idx_path), overwrite=True)
             raise InsightError(
-                f"{idx_path}: key {self._starts[twice[0] + 1]} stands there twice; records must have a key each (an "
-                f"im2rec list with a repeated index gives this); `{remedy}` makes the .idx anew from the .rec"
+                f"{idx_path}: key {self._starts[repeated[0] + 1]} occurs twice; want a key of its own for each record "
+                f"(an im2rec list with a repeated index gives this); `{remedy}` rebuilds the .idx from the .rec"
             )
         self._search = self._starts.tolist() if len(rows) <= _FEW_RUNS else self._starts
 
@@ -160,7 +160,7 @@ class KeyTable:
         return int(self._rows[run]) + inside if inside < self._lengths[run] else -1
 
     def find_all(self, keys: np.ndarray) -> np.ndarray:
-        """(N,) int64 rows of keys. Raises InsightError for a key that is not there."""
+        """(N,) int64 rows of keys. Raises InsightError for an unknown key."""
         run = np.searchsorted(self._starts, keys, side="right") - 1
         if len(self._starts):
             inside = keys - self._starts[run]
@@ -173,16 +173,16 @@ class KeyTable:
 
 
 def _breaks(keys: np.ndarray) -> np.ndarray:
-    """Rows whose key is not the one before it plus 1, found in blocks to keep temporaries small."""
-    found = [np.zeros(0, np.int64)]
+    """Rows whose key is not the previous key plus 1, computed in blocks to keep temporaries small."""
+    rows = [np.zeros(0, np.int64)]
     for begin in range(1, len(keys), _BREAK_ROWS):
         part = keys[begin - 1 : begin + _BREAK_ROWS]
-        found.append(np.flatnonzero(part[1:] != part[:-1] + 1) + begin)
-    return np.concatenate(found)
+        rows.append(np.flatnonzero(part[1:] != part[:-1] + 1) + begin)
+    return np.concatenate(rows)
 
 
 def idx_path_of(rec_path: str) -> str:
-    """The .idx that belongs to a .rec: the same name with the other suffix."""
+    """The .idx of a .rec: the same name with the suffix ``.idx``."""
     return os.path.splitext(os.fspath(rec_path))[0] + ".idx"
 
 

@@ -1,4 +1,4 @@
-"""Label maps: a CSV with the columns ``label`` and ``name``, the identity that each label stands for."""
+"""Label maps: a CSV with the columns ``label`` and ``name``, the name of each label's identity."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def write_label_map(path: Union[str, os.PathLike[str]], names: Iterable[str]) ->
 
 
 def read_label_map(path: Union[str, os.PathLike[str]]) -> Dict[int, str]:
-    """Labels to names, without blanks around them.
+    """Names by label, without surrounding blanks.
 
-    Fields are separated by commas, semicolons or tabs. A heading, in upper or lower case, says which columns are
-    meant; without one they are the first two.
+    Fields are separated by commas, semicolons or tabs. A heading, in upper or lower case, gives the order of the
+    columns; without one they are the first two.
 
     Raises
     ------
     InsightError
-        The file is missing or names no label, a label is no whole number, or has two names.
+        The file is missing or has no label, a label is not a whole number, or has two names.
     """
     names: Dict[int, str] = {}
     layout: Optional[Tuple[str, int, int]] = None
@@ -58,12 +58,12 @@ def read_label_map(path: Union[str, os.PathLike[str]]) -> Dict[int, str]:
                 f"{path}:{number}: label {label} has two names, {names[label]!r} and {name!r}; want one for each label"
             )
     if not names:
-        raise InsightError(f"{path}: names no label; {_WANT}")
+        raise InsightError(f"{path}: has no label; {_WANT}")
     return names
 
 
 def _layout(line: str) -> Optional[Tuple[Tuple[str, int, int], bool]]:
-    """Separator, column of the label and of the name, by the first line, and whether that is a heading."""
+    """(separator, column of the label, column of the name) of a first line, and whether it is a heading."""
     for separator in SEPARATORS:
         fields = [field.lower() for field in split(line, separator)]
         if set(COLUMNS) <= set(fields):

@@ -2,13 +2,13 @@
 
 InsightFace's order is ``aligned, path, label``, then optionally a box (4 integers: left, top,
 right, bottom), then optionally five landmarks (10 numbers, ``x1..x5 y1..y5``: left eye, right
-eye, nose, left mouth corner, right mouth corner), so a line has 3, 7 or 17 columns; what stands
-behind the 17th is ignored, as face2rec2 does. im2rec's order, ``index, label, path``, is
-recognised by its content and read as aligned images.
+eye, nose, left mouth corner, right mouth corner), so a line has 3, 7 or 17 columns; columns after
+the 17th are ignored, as in face2rec2. im2rec's order, ``index, label, path``, is recognised by its
+content and read as aligned images.
 
-Paths may hold spaces and any letters. Files are opened as :mod:`.text` says: byte-order marks and line ends of all
-kinds. Lines with other separators, quotes or more columns are read where what they mean is clear (:mod:`.lstline`);
-so are a heading and lines that begin with ``#``, which are passed over.
+Paths may contain spaces and any letters. Files are opened by :mod:`insight.files.text`: byte-order marks and line ends
+of all kinds. Lines with other separators, quotes or more columns are read if they are unambiguous (:mod:`.lstline`); a
+heading and lines that begin with ``#`` are skipped.
 Source: InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c, MXNet 1.9.1 ``tools/im2rec.py``.
 """
 
@@ -37,20 +37,20 @@ _WANT = "want a .lst, as dir2lst writes it"
 
 
 class Lines:
-    """The entries of a list, line by line; blank lines are passed over.
+    """The entries of a list, line by line; blank lines are skipped.
 
     Attributes
     ----------
     path : str
     number : int
-        The line of the entry that was given last; counts from 1.
+        Number of the last entry's line, from 1.
     dialect : str
-        ``insightface`` or ``im2rec``: whose column order the list has, by its first line. Known with the first entry.
+        ``insightface`` or ``im2rec``: the order of the columns, by the first line. Set before the first entry.
 
     Raises
     ------
     InsightError
-        In iteration: the file is missing, holds no line, or a line breaks the rules; file, line and column are named.
+        During iteration: the file is missing, has no line, or a line breaks the rules; the message has file and line.
     """
 
     def __init__(self, path: str):
@@ -70,7 +70,7 @@ class Lines:
                 yield self._parse(line)
 
     def _first(self, lines: Iterator[Tuple[int, str]]) -> Entry:
-        """The first entry, behind comments and a heading, and what it says about the dialect."""
+        """The first entry, after comments and a heading; sets the dialect."""
         heading = None
         for self.number, line in lines:
             if line.strip(BLANK).startswith(COMMENT):
@@ -107,7 +107,7 @@ def format_entry(entry: Entry) -> str:
     Raises
     ------
     InsightError
-        The path holds a tab or a line end, which a list cannot carry.
+        The path has a tab or a line end, which a list cannot contain.
     """
     if any(c in entry.path for c in "\t\n\r"):
         raise InsightError(f"{entry.path!r}: a list cannot hold a path with a tab or line end; rename the file")
@@ -120,7 +120,7 @@ def format_entry(entry: Entry) -> str:
 
 
 def write_lst(path: str, entries: Iterable[Entry]) -> int:
-    """Write a list atomically; returns how many lines it has."""
+    """Write a list atomically; returns the number of lines."""
     count = 0
     with write_beside(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as out:
         for entry in entries:

@@ -1,8 +1,8 @@
-"""Lines of image lists: as the tools write them, in other spellings, and the message for those that cannot be read.
+"""Parser of one line of an image list, in the tools' own layout or another spelling, and its error message.
 
-Columns may be separated by tabs, commas or semicolons, fields may be quoted, or there are blanks between and the path
-may hold some: the columns beside it are numbers. Empty columns at the end mean nothing. Text behind the columns that a
-list has is passed over; a number there is not, since it may be what is left of a box or of landmarks.
+Columns are separated by tabs, commas or semicolons, and fields may be quoted; or by blanks, also inside the path, since
+the columns beside it are numbers. Empty columns at the end are ignored. Text after the columns of a list is ignored; a
+number there is an error, since it may be part of a box or of landmarks.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ FLAGS = {"0": False, "1": True}  # the first column of InsightFace's lists: whet
 BOX, POINTS = 4, 10
 COMMENT = "#"
 _LONG = 19  # digits of a number that may be too large
-_MOST = 1 << 63  # a label, beyond which no tool holds it
+_MOST = 1 << 63  # labels are below this, the range of int64
 _WORDS = re.compile(r"[^\t ]+")
 
 
 class Entry(NamedTuple):
     """One image of a list.
 
-    ``aligned`` means that the file is a face crop already. ``bbox`` is 4 ints, in pixels.
+    ``aligned`` means that the file is already a face crop. ``bbox`` is 4 ints, in pixels.
     ``landmarks`` is 10 floats in pixels, five x, then five y.
     """
 
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 def quick_insightface(line: str) -> Optional[Entry]:
-    """The entry of a line as dir2lst writes it; None of any other. Lists have millions of them."""
+    """The entry of a line as dir2lst writes it; None for other lines. Fast, as lists have millions of lines."""
     fields = line.split("\t")
     if len(fields) == 3:
         flag, path, label = fields
@@ -47,7 +47,7 @@ def quick_insightface(line: str) -> Optional[Entry]:
 
 
 def quick_im2rec(line: str) -> Optional[Entry]:
-    """The entry of a line as im2rec writes it; None of any other."""
+    """The entry of a line as im2rec writes it; None for other lines."""
     fields = line.split("\t")
     if len(fields) == 3:
         index, label, path = fields
@@ -59,12 +59,12 @@ def quick_im2rec(line: str) -> Optional[Entry]:
 
 
 def parse(line: str, dialect: str) -> Entry:
-    """The entry of a line, by whichever separator gives one.
+    """The entry of a line, with the first separator that gives one.
 
     Raises
     ------
     ValueError
-        None does.
+        No separator gives an entry.
     """
     read = _im2rec if dialect == IM2REC else _insightface
     for fields in chain([line.split("\t")], _ways(line, dialect)):
@@ -76,7 +76,7 @@ def parse(line: str, dialect: str) -> Entry:
 
 
 def dialect_of(line: str) -> str:
-    """The column order of one line. A line that fits neither counts as InsightFace's."""
+    """The column order of one line; ``insightface`` if it fits neither."""
     for fields in ways(line):
         if len(fields) >= 3 and not (fields[0] in FLAGS and is_whole(fields[2])):
             if is_whole(fields[0]) and is_number(fields[1]) and not is_number(fields[-1]):
@@ -92,7 +92,7 @@ def is_heading(line: str) -> bool:
 
 
 def label_of(text: str) -> int:
-    """A label: -1 of unlabelled images, or a whole number from 0 up."""
+    """A label: -1 for unlabelled images, or a whole number from 0. Raises ValueError."""
     label = whole(text)
     if not -1 <= label < _MOST:
         raise ValueError("label")
@@ -100,14 +100,14 @@ def label_of(text: str) -> int:
 
 
 def path_of(text: str) -> str:
-    """A path that a file can have."""
+    """A path that a file can have. Raises ValueError."""
     if not text or "\0" in text or "\t" in text:
         raise ValueError("path")
     return text
 
 
 def box_of(fields: List[str]) -> Tuple[int, ...]:
-    """Four whole numbers, in pixels."""
+    """Four whole numbers, in pixels. Raises ValueError."""
     box = tuple(map(whole, fields))
     if len(box) != BOX or not all(abs(v) < 1 << 31 for v in box):
         raise ValueError("box")
@@ -115,8 +115,8 @@ def box_of(fields: List[str]) -> Tuple[int, ...]:
 
 
 def landmarks_of(fields: List[str]) -> Tuple[float, ...]:
-    """Ten numbers, in pixels."""
-    if "_" in "".join(fields):  # which Python's own numbers may have
+    """Ten numbers, in pixels. Raises ValueError."""
+    if "_" in "".join(fields):  # float() accepts underscores
         raise ValueError("landmarks")
     landmarks = tuple(map(float, fields))
     if len(landmarks) != POINTS or not all(abs(v) < 1e6 for v in landmarks):
@@ -125,7 +125,7 @@ def landmarks_of(fields: List[str]) -> Tuple[float, ...]:
 
 
 def complaint(line: str, dialect: str) -> str:
-    """What is wrong with a line, for a message that names file and number before it."""
+    """The error of a line, for a message that begins with file and line number."""
     columns = len(line.split("\t"))
     if dialect == IM2REC:
         return (
@@ -134,7 +134,7 @@ def complaint(line: str, dialect: str) -> str:
         )
     return (
         f"want aligned (0 or 1), path, label (a whole number, -1 or more), then nothing, 4 integers (box), or these "
-        f"and 10 numbers (landmarks), tabs between; found {columns} columns, {excerpt(line)}"
+        f"and 10 numbers (landmarks), separated by tabs; found {columns} columns, {excerpt(line)}"
     )
 
 

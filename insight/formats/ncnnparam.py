@@ -1,9 +1,9 @@
-"""ncnn's ``.param``: a network as text, a layer a line.
+"""ncnn's ``.param``: a network as text, one layer a line.
 
-The first line is a magic number, the second counts layers and blobs. A layer's line is its type, its name, how many
-blobs it reads and writes, their names, and its parameters as ``number=value``; what a number means depends on the type
-(Tencent/ncnn@a4d2ea1d, docs/developer-guide/param-and-model-file-structure.md). The
-weights stand in a ``.bin`` beside it, in the order of the layers, without names or sizes.
+The first line is a magic number, the second has the counts of layers and blobs. A layer's line is its type, its name,
+the numbers of blobs that it reads and writes, their names, and its parameters as ``number=value``; the meaning of a
+number depends on the type (Tencent/ncnn@a4d2ea1d, docs/developer-guide/param-and-model-file-structure.md). The weights
+are in a ``.bin`` beside it, in the order of the layers, without names or sizes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ..files.text import BLANK, excerpt, numbered_lines
 
 MAGIC = "7767517"
 _WANT = "want a .param of ncnn, as export-ncnn writes it"
-INPUT = "Input"  # the type of the layer that stands for an input; its parameters 0, 1, 2 are width, height, channels
+INPUT = "Input"  # the type of input layers; their parameters 0, 1, 2 are width, height, channels
 
 
 class NcnnLayer(NamedTuple):
-    """One line: type, name, blobs that it reads and writes, parameters as they are spelled."""
+    """One line: type, name, blobs that it reads and writes, parameters as text by number."""
 
     kind: str
     name: str
@@ -30,7 +30,7 @@ class NcnnLayer(NamedTuple):
     params: Dict[int, str]
 
     def number(self, key: int, default: int = 0) -> int:
-        """A whole parameter; the default where it is missing or no such number."""
+        """An integer parameter; the default if it is missing or not an integer."""
         try:
             return int(self.params[key])
         except (KeyError, ValueError):
@@ -38,7 +38,7 @@ class NcnnLayer(NamedTuple):
 
 
 def weights_path(path: PathLike) -> Path:
-    """Where the weights of a ``.param`` stand."""
+    """The file with the weights of a ``.param``."""
     return Path(path).with_suffix(".bin")
 
 
@@ -48,24 +48,24 @@ def read(path: PathLike) -> List[NcnnLayer]:
     Raises
     ------
     InsightError
-        It is missing, is no such file, or is cut short.
+        The file is missing, is not a ``.param``, or is truncated.
     """
     lines = [(number, line.strip(BLANK)) for number, line in numbered_lines(path, _WANT)]
     if not lines or lines[0][1] != MAGIC:
         found = repr(lines[0][1][:20]) if lines else "nothing"
-        raise InsightError(f"{path}: no .param of ncnn in its text form (begins with {found}, want {MAGIC}); {_WANT}")
+        raise InsightError(f"{path}: not a .param of ncnn in text form (begins with {found}, want {MAGIC}); {_WANT}")
     layers = [_layer(path, number, line) for number, line in lines[2:]]
     counts = " ".join(line for _, line in lines[1:2]).split()
     if counts[:1] != [str(len(layers))]:
         count = counts[0][:20] if counts else "nothing"
         raise InsightError(
-            f"{path}: has {len(layers)} layers, and its second line says {count}; it is cut short, {_WANT}"
+            f"{path}: has {len(layers)} layers, and its second line says {count}; it is truncated, {_WANT}"
         )
     return layers
 
 
 def text_of(layers: List[NcnnLayer]) -> str:
-    """What stands in the file of these layers."""
+    """The text of the file of these layers."""
     blobs = {blob for layer in layers for blob in layer.tops}
     lines = [MAGIC, f"{len(layers)} {len(blobs)}"]
     for layer in layers:
@@ -76,7 +76,7 @@ def text_of(layers: List[NcnnLayer]) -> str:
 
 
 def inputs(layers: List[NcnnLayer]) -> List[NcnnLayer]:
-    """The layers that stand for inputs."""
+    """The input layers."""
     return [layer for layer in layers if layer.kind == INPUT]
 
 
@@ -97,6 +97,6 @@ def _layer(path: PathLike, number: int, line: str) -> NcnnLayer:
     except (IndexError, ValueError):
         raise InsightError(
             f"{path}:{number}: want a layer: type, name, counts of blobs, blobs, number=value; found {excerpt(line)}; "
-            f"the file is damaged or cut short"
+            f"the file is damaged or truncated"
         ) from None
     return NcnnLayer(kind, name, blobs[:reads], blobs[reads:], params)

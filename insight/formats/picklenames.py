@@ -1,8 +1,8 @@
-"""What a pickle of plain data may name, and what each name stands for here.
+"""The globals that a pickle of plain data may name, and their replacements.
 
-Nothing in this file imports or calls what a pickle names: a name is looked up in a table, and
-the table's functions build bytes and describe NumPy arrays of numbers, booleans, bytes and objects
-that are themselves plain data. Array layouts are those that NumPy 1.x and 2.x wrote on Python 2.7
+Globals of a pickle are never imported or called: a name is looked up in a table, and the table's
+functions build bytes and describe NumPy arrays of numbers, booleans, bytes and objects
+that are themselves plain data. Array layouts are those of NumPy 1.x and 2.x on Python 2.7
 and 3, protocols 0 to 5.
 """
 
@@ -20,11 +20,11 @@ Bytes = Union[bytes, memoryview]
 
 
 class BadPickle(InsightError):
-    """The bytes are not a pickle of plain data; the message lacks the file's name, callers add it."""
+    """The bytes are not a pickle of plain data; callers add the file's name to the message."""
 
 
 class Name(NamedTuple):
-    """A global that the pickle names: data here, never imported."""
+    """A global that the pickle names; it is only compared, never imported."""
 
     module: str
     name: str
@@ -34,13 +34,13 @@ class Name(NamedTuple):
 
 
 class ArrayInTheMaking:
-    """A NumPy array in the making; BUILD fills it, as it would ``ndarray.__setstate__``."""
+    """A NumPy array under construction; BUILD fills it, as ``ndarray.__setstate__`` would."""
 
     value: Any = None
 
 
 class ElementType:
-    """A NumPy dtype. ``kind`` is None for those that are no plain data: these fail where an array of them is used."""
+    """A NumPy dtype. ``kind`` is None for types that are not plain data; using an array of such a type raises."""
 
     def __init__(self, code: str):
         self.code = code
@@ -48,14 +48,14 @@ class ElementType:
         self.kind: Optional[np.dtype] = np.dtype(_OBJECTS if code.startswith(_OBJECTS) else code) if plain else None
 
     def set_state(self, state: Any) -> None:
-        """BUILD's state: of all that it holds only the byte order matters to a plain type."""
+        """Apply BUILD's state, of which only the byte order matters to a plain type."""
         order = _text(state[1])
         if self.kind is not None and order in ("<", ">"):
             self.kind = self.kind.newbyteorder(order)
 
 
 class OddArray(NamedTuple):
-    """An array of a type that is no plain data; :func:`settled` refuses it."""
+    """An array of a type that is not plain data; :func:`settled` raises for it."""
 
     code: str
 
@@ -71,12 +71,12 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, (bytes, memoryview)):  # bytes(10**9) would allocate that much
-        raise BadPickle(f"a {type(value).__name__} where text is due")
+        raise BadPickle(f"a {type(value).__name__} instead of text")
     return bytes(value).decode("latin-1")
 
 
 def _encode(text: Any, codec: Any = "latin-1") -> bytes:
-    """``_codecs.encode``: how Python 3 writes bytes in protocols 0 to 2."""
+    """``_codecs.encode``, with which Python 3 writes bytes in protocols 0 to 2."""
     if _text(codec).lower() not in ("latin1", "latin-1"):
         raise BadPickle("an encoding other than latin-1 is not plain data")
     return text.encode("latin-1")
@@ -95,7 +95,7 @@ def _type(code: Any, *_flags: Any) -> ElementType:
 
 
 def array_of(content: Any, kind: Any, shape: Any, fortran: Any = False) -> Union[np.ndarray, list, OddArray]:
-    """A view of the content as an array; of an array of objects the list of them.
+    """A view of the content as an array; for an array of objects, the list of them.
 
     Raises BadPickle, or NumPy's ValueError if the shape does not fit.
     """
@@ -105,7 +105,7 @@ def array_of(content: Any, kind: Any, shape: Any, fortran: Any = False) -> Union
         return OddArray(kind.code)
     shape = tuple(int(side) for side in shape)
     if any(side < 0 for side in shape) or len(shape) > 32:
-        raise BadPickle("an array of no possible shape")
+        raise BadPickle("an array of an impossible shape")
     if kind.kind.kind != _OBJECTS:
         flat = np.frombuffer(_raw(content), np.uint8).view(kind.kind)
         return flat.reshape(shape, order="F" if fortran else "C")
@@ -120,12 +120,12 @@ def _scalar(kind: Any, content: Any) -> Any:
 
 
 def settled(value: Any) -> Any:
-    """An item of a loaded list or tuple, with an array in place of its description.
+    """An item of a loaded list or tuple, with descriptions of arrays replaced by arrays.
 
     Raises
     ------
     BadPickle
-        The item is no data: the name of a global, an array of a type that is none, or without its content.
+        The item is not data: the name of a global, an array of a type that is not plain data, or one without content.
     """
     if isinstance(value, ArrayInTheMaking):
         value = value.value
@@ -134,7 +134,7 @@ def settled(value: Any) -> Any:
     elif not isinstance(value, OddArray):
         return value
     if value is None:
-        raise BadPickle("an array without content, or a name where data is due")
+        raise BadPickle("an array without content, or a name instead of data")
     if isinstance(value, OddArray):
         raise BadPickle(f"an array of type {value.code!r}; want numbers, booleans or encoded bytes")
     return value

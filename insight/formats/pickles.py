@@ -1,11 +1,11 @@
-"""A pickle reader that cannot run anything.
+"""A pickle reader that cannot execute code.
 
-Verification sets are pickles, and ``pickle.load`` executes whatever a pickle names. This reader
-is a small machine of its own: it knows the instructions from which Python 2 and 3 build bytes,
-text, lists, tuples, booleans, numbers and NumPy arrays of these, and it *describes*
-arrays instead of calling NumPy. Anything else is refused by name. What it allocates is in
-proportion to the file, whatever lengths the file claims; byte strings are views of its content.
-Messages show types, not values: a few bytes of pickle can hold a value of endless length.
+Verification sets are pickles, and ``pickle.load`` calls any function that a pickle names. This reader
+implements only the instructions from which Python 2 and 3 build bytes, text, lists, tuples, booleans,
+numbers and NumPy arrays of these, and it *describes* arrays instead of calling NumPy. All others raise
+with their name. Memory is proportional to the file, for any lengths that the file claims; byte strings
+are views of its content. Messages show types, not values: a few bytes of pickle can describe a value of
+unlimited length.
 
 Source: the opcode list of CPython's ``pickletools``.
 """
@@ -34,13 +34,12 @@ def load_plain(content: bytes) -> Any:
     object
         Lists, tuples, bools, ints, floats, str, None; bytes as bytes-like views. Arrays
         are descriptions that :func:`.picklenames.settled` turns into arrays, item by item:
-        a pickle can refer to one list a million times, so nothing here walks through all of it.
+        a pickle can refer to one list a million times, so this function does not traverse it.
 
     Raises
     ------
     BadPickle
-        The pickle names a global that is not needed for such data, uses an instruction that
-        is not, or is damaged.
+        The pickle names a global or uses an instruction that plain data does not need, or is damaged.
     """
     if not len(content):
         raise BadPickle("empty")
@@ -75,7 +74,9 @@ class _Machine:
 
     def take(self, count: int) -> memoryview:
         if count < 0 or self.at + count > len(self.view):
-            raise BadPickle(f"cut: {count} bytes are promised at byte {self.at}, {len(self.view) - self.at} are left")
+            raise BadPickle(
+                f"truncated: {count} bytes announced at byte {self.at}, {len(self.view) - self.at} are left"
+            )
         self.at += count
         return self.view[self.at - count : self.at]
 
@@ -91,12 +92,12 @@ class _Machine:
                 self.at += end + 1
                 return text[:end]
             if self.at + window >= len(self.view):
-                raise BadPickle(f"cut: no line end behind byte {self.at}")
+                raise BadPickle(f"truncated: no line end after byte {self.at}")
             window *= 16
 
     def integer(self, suffix: bytes = b"") -> int:
         text = self.line()
-        if len(text) > MAX_DIGITS:  # reading digits takes time that grows with their square
+        if len(text) > MAX_DIGITS:  # parsing takes time quadratic in the digits
             raise BadPickle(f"an integer of {len(text)} digits")
         return int(text[: -len(suffix)] if suffix and text.endswith(suffix) else text)
 
@@ -111,27 +112,27 @@ class _Machine:
     def pop(self) -> Any:
         value = self.stack.pop()
         if value is _Mark:
-            raise BadPickle("a mark where a value is due")
+            raise BadPickle("a mark instead of a value")
         return value
 
     def keep(self, index: int) -> None:
         if index > MAX_MEMO:
-            raise BadPickle(f"memo index {index} is out of reason")
+            raise BadPickle(f"memo index {index} is above {MAX_MEMO}")
         self.memo[index] = self.stack[-1]
 
     def extend(self, items: List[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not list:
-            raise BadPickle("items for something that is no list")
+            raise BadPickle("items for something that is not a list")
         target.extend(items)
 
     # building
 
     def named(self, module: str, name: str) -> None:
-        found = Name(module, name)
-        if found not in REDUCERS and found not in INERT:
-            raise BadPickle(f"names {found}, which plain data does not need; nothing was run")
-        self.stack.append(found)
+        requested = Name(module, name)
+        if requested not in REDUCERS and requested not in INERT:
+            raise BadPickle(f"names {requested}, which plain data does not need; nothing was executed")
+        self.stack.append(requested)
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
@@ -175,7 +176,7 @@ def _quoted(machine: _Machine) -> bytes:
 
 def _integer(machine: _Machine) -> Any:
     text = bytes(machine.view[machine.at : machine.at + 3])
-    if text in (b"00\n", b"01\n"):  # how protocols 0 and 1 spell booleans
+    if text in (b"00\n", b"01\n"):  # booleans of protocols 0 and 1
         machine.at += 3
         return text == b"01\n"
     return machine.integer()
@@ -206,7 +207,7 @@ _OPERATIONS: Dict[int, Callable[[_Machine], None]] = {
     ord(code): operation
     for code, operation in {
         "\x80": lambda m: _refuse_protocol(m.number("B")),
-        "\x95": lambda m: m.take(8) and None,  # FRAME: a length that the file's own end repeats
+        "\x95": lambda m: m.take(8) and None,  # FRAME: a length, redundant with the end of the file
         "(": lambda m: m.stack.append(_Mark),
         "]": _push(lambda m: []),
         "l": _push(lambda m: m.since_mark()),

@@ -1,6 +1,6 @@
 """The ``property`` file of a set: ``num_classes,height,width`` on its first line.
 
-Further lines mean nothing here: rec_builder.py of InsightFace adds the number of records, rec2shufrec.py more.
+Further lines are ignored: rec_builder.py of InsightFace adds the number of records, rec2shufrec.py more.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..files.text import BLANK, excerpt, open_text, ways, whole
 
 NAME = "property"
 _LARGEST_SIDE = 1 << 14
-_MOST_TEXT = 4096  # characters that are looked at
+_MOST_TEXT = 4096  # characters that are read
 
 
 class Property(NamedTuple):
-    """What a set says of itself: labels are below num_classes, images height x width pixels."""
+    """The properties of a set: labels are below ``num_classes``, images have height x width pixels."""
 
     num_classes: int
     height: int
@@ -35,7 +35,7 @@ def read_property(folder: Union[str, os.PathLike[str]]) -> Property:
     Raises
     ------
     InsightError
-        The file is missing, its first line is not three positive integers, or another line has three others.
+        The file is missing, its first line is not three positive integers, or another line has three different ones.
     """
     path = os.fspath(folder)
     if os.path.isdir(path):
@@ -46,21 +46,21 @@ def read_property(folder: Union[str, os.PathLike[str]]) -> Property:
     lines = [line for line in lines if line]
     if len(lines) > 1 and not any(map(str.isdigit, lines[0])):
         del lines[0]  # names of the columns
-    found = [value for value in map(_three, lines) if value is not None]
-    if not found or found[0] != _three(lines[0]):
+    values = [value for value in map(_three, lines) if value is not None]
+    if not values or values[0] != _three(lines[0]):
         raise InsightError(f"{path}: {want}, three integers; found {excerpt(' '.join(lines))}")
-    if set(found) != {found[0]}:
-        raise InsightError(f"{path}: has {found[0].text()} and {found[1].text()}; want one of them, {want[5:]}")
-    num_classes, height, width = found[0]
+    if set(values) != {values[0]}:
+        raise InsightError(f"{path}: has {values[0].text()} and {values[1].text()}; want one of them, {want[5:]}")
+    num_classes, height, width = values[0]
     if num_classes < 1 or not 0 < height <= _LARGEST_SIDE or not 0 < width <= _LARGEST_SIDE:
         raise InsightError(
             f"{path}: {num_classes},{height},{width}: want at least one class and sides of 1..{_LARGEST_SIDE} pixels"
         )
-    return found[0]
+    return values[0]
 
 
 def _three(line: str) -> Optional[Property]:
-    """The three integers of a line; None where there are not exactly three."""
+    """The three integers of a line; None if there are not exactly three."""
     for fields in ways(line):
         try:
             return Property(*map(whole, fields)) if len(fields) == 3 else None
@@ -70,5 +70,5 @@ def _three(line: str) -> Optional[Property]:
 
 
 def write_property(folder: Union[str, os.PathLike[str]], value: Property) -> None:
-    """Write ``folder/property`` atomically. In a set it comes last: it marks the set as whole."""
+    """Write ``folder/property`` atomically. It is the last file of a set, and marks it as complete."""
     write_text(os.path.join(os.fspath(folder), NAME), value.text())

@@ -1,4 +1,4 @@
-"""What one pass over a .rec keeps of each record, and the keys that follow from it without an .idx."""
+"""Columns of the records' headers from one pass over a .rec, and keys derived from them without an .idx."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Columns(NamedTuple):
     Attributes
     ----------
     offsets, flags, sizes : np.ndarray
-        (M,) int64: where a record begins, its header's flag, the bytes of its payload.
+        (M,) int64: byte offset of the record, flag of its header, bytes of its payload.
     first, second : np.ndarray
-        (M,) float32: the label, or the first two numbers of a vector; NaN where there are fewer.
+        (M,) float32: the label, or the first two numbers of a vector; NaN if there are fewer.
     ids : np.ndarray
-        (M,) uint64: the records' own numbers.
+        (M,) uint64: the records' own numbers, ``id`` of their headers.
     """
 
     offsets: np.ndarray
@@ -34,9 +34,9 @@ class Columns(NamedTuple):
     ids: np.ndarray
 
     def ranges(self) -> np.ndarray:
-        """(M,) bool: empty records that hold a range of keys, which header and identity records are.
+        """(M,) bool: empty records that hold a range of keys, as header and identity records do.
 
-        An image label ``[identity, aligned]`` never rises from 1 up. Above 2^24 float32 may have
+        An image label ``[identity, aligned]`` with identity >= 1 never rises. Above 2^24 float32 may have
         rounded both ends of a range to one number.
         """
         empty = (self.flags == 2) & (self.sizes == 0) & np.isfinite(self.second)
@@ -44,10 +44,10 @@ class Columns(NamedTuple):
         return empty & (self.first >= 1) & rises
 
     def own_keys(self) -> np.ndarray:
-        """(M,) int64 keys where no .idx gives them.
+        """(M,) int64 keys for a .rec without .idx.
 
-        The records' own numbers if these differ. Else, where one record is the header of all identity
-        records, images 1..N and identity records N+1.. in the order of the file, and the header 0.
+        The records' own numbers if these are distinct. Else, if one record is the header of all identity
+        records, images get 1..N and identity records N+1.. in the order of the file, and the header 0.
         Else 0, 1, 2, ..
         """
         if self._numbers_differ():
@@ -63,10 +63,10 @@ class Columns(NamedTuple):
         keys[marks] = np.arange(images + 1, len(keys))
         return keys
 
-    def tells_keys(self) -> bool:
-        """Whether :meth:`own_keys` are the keys that a writer gave, as far as anything needs them.
+    def has_original_keys(self) -> bool:
+        """Whether :meth:`own_keys` are equivalent to the writer's keys.
 
-        Where every record is an image, any keys do.
+        If every record is an image, any distinct keys are.
         """
         marks = self.ranges()
         return not marks.any() or self._numbers_differ() or len(self._headers(marks)) == 1
@@ -88,7 +88,7 @@ class RecordColumns:
         self._arrays = [array(code) for code in "qqqffQ"]
 
     def add(self, offset: int, record) -> None:
-        """Take in one :class:`~insight.formats.recordio.Record`."""
+        """Append one :class:`~insight.formats.recordio.Record`."""
         offsets, flags, sizes, first, second, ids = self._arrays
         flag, label = record.flag, record.label
         offsets.append(offset)
@@ -99,5 +99,5 @@ class RecordColumns:
         ids.append(record.id)
 
     def columns(self) -> Columns:
-        """What was collected; nothing can be added to it any more."""
+        """The collected columns; no record can be added after this call."""
         return Columns(*(np.frombuffer(a, a.typecode) if a else np.zeros(0, a.typecode) for a in self._arrays))

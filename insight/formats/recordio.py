@@ -1,4 +1,4 @@
-"""Random access to .rec files by memory map; and, from its own file, the writer.
+"""Random access to .rec files by memory map. The writer is in ``recordwriter`` and re-exported here.
 
 Payloads are views of the map: nothing is copied and no file position is shared, so one
 reader serves any number of threads, and forked workers inherit it.
@@ -25,7 +25,7 @@ __all__ = ["DamagedRecord", "Record", "RecordFile", "RecordWriter"]
 
 
 class DamagedRecord(InsightError):
-    """No whole record begins at an offset. ``reason`` says why, without file and remedy."""
+    """No complete record begins at an offset. ``reason`` is the cause, without file and remedy."""
 
     def __init__(self, message: str, reason: str):
         super().__init__(message)
@@ -49,7 +49,7 @@ class RecordFile:
     ----------
     rec_path : str
     idx_path : str, optional
-        Else the .idx beside the .rec; and where there is none, the .rec is read through once, and
+        Default: the .idx beside the .rec. If that is missing, the .rec is scanned once, and
         keys are derived from the records (see :meth:`~insight.formats.recordcolumns.Columns.own_keys`).
 
     Attributes
@@ -57,15 +57,15 @@ class RecordFile:
     keys : np.ndarray
         (N,) int64, in the order of the .idx.
     offsets : np.ndarray
-        (N,) int64: where each key's record begins in the .rec.
+        (N,) int64: byte offset of each key's record in the .rec.
     idx_path : str or None
         None if there is no .idx.
 
     Raises
     ------
     InsightError
-        A file is missing, the .rec is no RecordIO file, or the .idx belongs to another .rec,
-        is cut, or holds a key twice.
+        A file is missing, the .rec is not a RecordIO file, or the .idx belongs to another .rec,
+        is truncated, or has a key twice.
     """
 
     def __init__(self, rec_path: str, idx_path: Optional[str] = None):
@@ -91,19 +91,19 @@ class RecordFile:
         return self.idx_path or self.rec_path
 
     def _index_by_scanning(self) -> Tuple[np.ndarray, np.ndarray]:
-        found = RecordColumns()
+        collected = RecordColumns()
         for offset, record in self.scan():
-            found.add(offset, record)
-        columns = found.columns()
+            collected.add(offset, record)
+        columns = collected.columns()
         return columns.own_keys(), columns.offsets
 
     def _check_magic(self) -> None:
         if len(self._view) >= 4 and self._view[:4] != MAGIC_BYTES:
-            found = int.from_bytes(self._view[:4], "little")
+            magic = int.from_bytes(self._view[:4], "little")
             raise InsightError(
-                f"{self.rec_path}: not a RecordIO file (magic {found:#010x} at offset 0, want {MAGIC:#010x}); "
+                f"{self.rec_path}: not a RecordIO file (magic {magic:#010x} at offset 0, want {MAGIC:#010x}); "
                 f"give the .rec that face2rec or im2rec wrote; if only its beginning is damaged, "
-                f"`{remedies.into_new(self.rec_path)}` leaves that out"
+                f"`{remedies.into_new(self.rec_path)}` skips that"
             )
 
     def _check_offsets(self) -> None:
@@ -113,9 +113,9 @@ class RecordFile:
             row = int(np.argmax((self.offsets & 3 != 0) | (self.offsets > size - FRAME.size)))
             key, offset = self.keys[row], self.offsets[row]
             raise InsightError(
-                f"{self.rec_path}: key {key} should stand at offset {offset}, and the file has {size} bytes; "
-                f"it was cut, or {self.idx_path} belongs to another .rec; `{remedies.into_new(self.rec_path)}` "
-                f"gives the records that exist their keys again"
+                f"{self.rec_path}: key {key} should be at offset {offset}, and the file has {size} bytes; "
+                f"it was truncated, or {self.idx_path} belongs to another .rec; `{remedies.into_new(self.rec_path)}` "
+                f"rebuilds the keys of the existing records"
             )
 
     def __len__(self) -> int:
@@ -150,12 +150,12 @@ class RecordFile:
         if flag:
             begin += 4 * flag
             if begin > len(data):
-                raise self._damage(what, offset, f"the header promises {flag} labels in {len(data)} bytes")
-            label = np.frombuffer(data, "<f4", flag, HEADER.size).copy()  # must not hold the map open
+                raise self._damage(what, offset, f"the header announces {flag} labels in {len(data)} bytes")
+            label = np.frombuffer(data, "<f4", flag, HEADER.size).copy()  # a view would keep the map open
         return Record(flag, label, id, id2, data[begin:])
 
     def scan(self) -> Iterator[Tuple[int, Record]]:
-        """Offset and record of everything in the .rec, front to back, without the .idx."""
+        """Offset and record of all records in the .rec, front to back, without the .idx. Raises DamagedRecord."""
         offset = 0
         while offset < len(self._view):
             what = "a record"
@@ -164,7 +164,7 @@ class RecordFile:
             offset = end
 
     def _data_at(self, offset: int, what: str) -> Tuple[memoryview, int]:
-        """The data of a frame (a view, or a joined copy if it is in parts) and where the next begins."""
+        """The data of a frame (a view, or a joined copy if it is in parts) and the offset of the next."""
         part, begin, length = self._frame_at(offset, what)
         end = begin + length
         if part == WHOLE:
@@ -185,24 +185,24 @@ class RecordFile:
     def _frame_at(self, offset: int, what: str) -> Tuple[int, int, int]:
         size = len(self._view)
         if not 0 <= offset <= size - FRAME.size:
-            raise self._damage(what, offset, f"the file ends at {size}: it was cut")
+            raise self._damage(what, offset, f"the file ends at {size}: it was truncated")
         magic, lrec = FRAME.unpack_from(self._view, offset)
         if magic != MAGIC:
             raise self._damage(what, offset, f"magic {magic:#010x}, want {MAGIC:#010x}: foreign or damaged")
         begin, length = offset + FRAME.size, lrec & LENGTH_MASK
         if begin + length > size:
-            raise self._damage(what, offset, f"{length} bytes are promised, {size - begin} are left: the file was cut")
+            raise self._damage(what, offset, f"{length} bytes are announced, {size - begin} are left: truncated")
         return lrec >> LENGTH_BITS, begin, length
 
-    def _damage(self, what: str, offset: int, found: str) -> DamagedRecord:
+    def _damage(self, what: str, offset: int, reason: str) -> DamagedRecord:
         return DamagedRecord(
-            f"{self.rec_path}: {what} at offset {offset}: {found}; fetch the .rec and its .idx again, or "
-            f"`{remedies.into_new(self.rec_path)}` leaves out what is damaged",
-            found,
+            f"{self.rec_path}: {what} at offset {offset}: {reason}; fetch the .rec and its .idx again, or "
+            f"`{remedies.into_new(self.rec_path)}` skips damaged records",
+            reason,
         )
 
     def headers(self, keys: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Flag, first label and payload size of many records at once, without touching payloads.
+        """Flag, first label and payload size of many records at once, without reading payloads.
 
         Parameters
         ----------
@@ -235,14 +235,14 @@ class RecordFile:
         labels = words[np.minimum(np.where(flags > 0, at + 8, at + 3), last)].view(np.float32)
         plain = (magic == MAGIC) & (lrec >> LENGTH_BITS == WHOLE) & (sizes >= 0)
         plain &= offsets + FRAME.size + length <= len(self._view)
-        for i in np.flatnonzero(~plain):  # in parts, or damaged: the careful reader tells
+        for i in np.flatnonzero(~plain):  # in parts, or damaged, which read() raises
             record = self.read(int(keys[i]))
             flags[i], sizes[i] = record.flag, len(record.payload)
             labels[i] = record.label[0] if record.flag else record.label
         return flags, labels, sizes
 
     def close(self) -> None:
-        """Let go of the file; payloads that are still in use keep the map alive until they go."""
+        """Release the file; the map stays open as long as payloads are in use."""
         self._view = memoryview(b"")
         self._map = None
 

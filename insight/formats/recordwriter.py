@@ -14,7 +14,7 @@ BUFFER_BYTES = 1 << 20
 
 
 class RecordStream:
-    """Records into two open files. Whoever opened them sees to it that they appear whole.
+    """Writes records into two open files. The caller is responsible for their atomic replacement.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class RecordStream:
         Parameters
         ----------
         key : int
-            Of the .idx. Keys must differ; the reader refuses a set where they do not.
+            Key in the .idx. Keys must be distinct; the reader raises otherwise.
         payload : bytes
             The encoded image; empty for header and identity records.
         label : number or sequence of numbers
@@ -76,7 +76,7 @@ class RecordStream:
             self.write(0, b"", header, 0)
 
     def write_framed(self, records, lines: Sequence[bytes]) -> None:
-        """Append whole records that were framed elsewhere, and their lines of the .idx."""
+        """Append framed records and their lines of the .idx."""
         self._write_rec(records)
         self._write_idx(b"".join(lines))
         self.offset += len(records)
@@ -84,15 +84,15 @@ class RecordStream:
 
 
 class RecordWriter:
-    """A new .rec and the .idx beside it, which appear when the writer is closed.
+    """A new .rec and its .idx, which get their names when the writer is closed.
 
-    As a context manager it commits at the end of the block, and leaves no trace if the block
-    raises. Without one, call ``close`` or ``abort``.
+    As a context manager it commits at the end of the block, and removes the files if the block
+    raises. Otherwise, call ``close`` or ``abort``.
 
     Raises
     ------
     InsightError
-        One of the two stands there already and ``overwrite`` is not set.
+        One of the two already exists and ``overwrite`` is not set.
     """
 
     def __init__(self, rec_path: str, overwrite: bool = False):
@@ -110,14 +110,14 @@ class RecordWriter:
         return self._stream.count
 
     def close(self) -> None:
-        """Finish both files and let them appear under their names. A second call does nothing."""
+        """Finish both files and rename them to their names. A second call does nothing."""
         if self._files is not None:
             files, self._files = self._files, None
             files.close()
             self._commit.__exit__(None, None, None)
 
     def abort(self, error: Optional[BaseException] = None) -> None:
-        """Drop what was written; nothing appears. After ``close`` it does nothing."""
+        """Discard both files. After ``close`` it does nothing."""
         if self._files is not None:
             files, self._files = self._files, None
             files.close()

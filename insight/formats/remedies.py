@@ -1,4 +1,4 @@
-"""The commands that mend a damaged set, as messages name them: ready to be typed."""
+"""The commands that repair a damaged set, quoted for the shell, for messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..files.commit import PathLike
 
 
 def in_place(path: PathLike, overwrite: bool = False) -> str:
-    """The command that writes .idx and property anew beside a .rec, which stays as it is.
+    """The command that rewrites .idx and property beside a .rec, without changing the .rec.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def in_place(path: PathLike, overwrite: bool = False) -> str:
 
 
 def into_new(path: PathLike) -> str:
-    """The command that writes a sound set from a damaged one into a folder beside it."""
+    """The command that copies the usable part of a damaged set into a folder beside it."""
     return f"insight dataset-repair {typed(path)} --output {typed(repaired(path))}"
 
 

@@ -1,11 +1,11 @@
-"""Images that decode with a warning: each is counted once, and all are summed up in one line."""
+"""Collects images that decode with a warning, each once, and reports them in one line."""
 
 from __future__ import annotations
 
 import threading
 from typing import Callable, Dict, List, Tuple
 
-NAMED = 5  # images in a line
+NAMED = 5  # images that are named in a line
 
 
 class Damage:
@@ -16,7 +16,7 @@ class Damage:
         self._warnings: Dict[int, str] = {}
 
     def add(self, position: int, warning: str) -> bool:
-        """Add an image and the decoder's warning; return whether it is new."""
+        """Add an image and the decoder's warning; returns whether the image is new."""
         with self._lock:
             new = position not in self._warnings
             self._warnings.setdefault(position, warning)
@@ -32,7 +32,7 @@ class Damage:
 
     def line(self, source: str, total: int, name: Callable[[int], str]) -> str:
         """``lfw.bin: 2 of 12000 images damaged, used as decoded: image 3 (Corrupt JPEG data: …), …``."""
-        found = self.items()
-        named = ", ".join(f"{name(position)} ({warning})" for position, warning in found[:NAMED])
-        more = f", and {len(found) - NAMED} others" if len(found) > NAMED else ""
-        return f"{source}: {len(found)} of {total} images damaged, used as decoded: {named}{more}"
+        damaged = self.items()
+        named = ", ".join(f"{name(position)} ({warning})" for position, warning in damaged[:NAMED])
+        more = f", and {len(damaged) - NAMED} others" if len(damaged) > NAMED else ""
+        return f"{source}: {len(damaged)} of {total} images damaged, used as decoded: {named}{more}"

@@ -1,7 +1,7 @@
-"""Capture what image decoders print on stderr.
+"""Capture the output of image decoders on stderr.
 
 OpenCV's decoders print their warnings and do not return them. During a call, file descriptor 2 is a temporary
-file; lines that other code wrote meanwhile are written to the real stderr afterwards.
+file; lines of other code are written to the real stderr afterwards.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _scratch: List[_ScratchFile] = []  # the temporary file, once it is needed
 def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
     """Call a function and capture the lines that an image decoder prints.
 
-    Calls from several threads run one after the other, so this is for images that may be damaged.
+    Calls from several threads run one after the other, so use it only for images that may be damaged.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def _split(printed: bytes) -> Tuple[List[str], bytes]:
     for line in printed.splitlines(keepends=True):
         if _DECODER_LINE.match(line):
             lines.append(line.decode("utf-8", "replace").strip())
-        elif line.strip() or not lines:  # OpenCV's log leaves blank lines behind some of its own
+        elif line.strip() or not lines:  # OpenCV's log prints blank lines after some of its own
             others.append(line)
     return lines, b"".join(others)
 
@@ -98,7 +98,7 @@ def _write(data: bytes) -> None:
     while data:
         try:
             data = data[os.write(STDERR, data) :]
-        except OSError:  # nobody reads it
+        except OSError:  # stderr is closed
             return
 
 

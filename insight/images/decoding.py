@@ -1,16 +1,16 @@
-"""Encoded images -> pixels, and the warnings that decoders give about damaged data.
+"""Encoded images -> pixels, and the decoders' warnings about damaged data.
 
-A damaged image often decodes: the decoder fills what it cannot read with grey or noise, and warns. OpenCV
-prints such warnings and does not return them, so each format is read in the way that yields them:
+A damaged image often decodes: the decoder fills the missing part with grey or noise, and warns. OpenCV
+prints such warnings and does not return them, so each format is decoded in a way that gives them:
 
-- JPEG: with ``simplejpeg`` (libjpeg-turbo), which has the pixels and the warnings of OpenCV's decoder. An image
-  with a warning is decoded again with OpenCV, its stderr captured: OpenCV decides whether it is usable and
+- JPEG: with ``simplejpeg`` (libjpeg-turbo), which gives the pixels and the warnings of OpenCV's decoder. An image
+  with a warning is decoded again with OpenCV, with captured stderr: OpenCV decides whether it is usable and
   gives the pixels, as in other readers of records.
-- PNG: with OpenCV. Checksums and compressed pixels are checked first; where they are wrong, stderr is captured.
+- PNG: with OpenCV. Checksums and compressed pixels are checked first; if they are wrong, stderr is captured.
 - WebP: with OpenCV, whose decoder prints nothing and rejects damaged files.
-- Other formats: with OpenCV, stderr captured.
+- Other formats: with OpenCV, with captured stderr.
 
-Warnings are in the words of libjpeg (``jerror.h``) and libpng. Nothing reaches the terminal.
+Warnings are the texts of libjpeg (``jerror.h``) and libpng. Nothing is printed on the terminal.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from .decoder_stderr import capture
 
 BGR, RGB, STORED = "BGR", "RGB", "stored"
 _JPEG, _PNG, _RIFF, _WEBP = b"\xff\xd8\xff", pngfile.SIGNATURE, b"RIFF", b"WEBP"
-_MOST_PIXELS = 1 << 30  # OpenCV's limit: a damaged header must not ask for all memory
+_MOST_PIXELS = 1 << 30  # OpenCV's limit: a damaged header must not allocate all memory
 _CUT = "Premature end of JPEG file"
-# libpng about chunks that do not affect pixels, such as an odd colour profile: not damage, unless a checksum is wrong.
+# libpng's warnings about chunks that do not affect pixels, such as an invalid colour profile: not damage, unless a
+# checksum is wrong.
 _HARMLESS = re.compile(r"(?:libpng warning: )?[a-z][A-Za-z]{3}: (?!CRC error)")
-# In front of a message: OpenCV's log has a time and a line number there.
+# Prefixes of messages; OpenCV's log has a time and a line number.
 _PREFIX = re.compile(r"libpng (?:warning|error): |\[ ?\w+:\d+@[\d.]+\] global \S+ \w+ |imdecode_\('.*?'\): ")
 
 
@@ -48,10 +49,10 @@ def decode(data, order: str = BGR, checked: bool = False) -> Decoded:
     ----------
     data : bytes-like
     order : str
-        ``BGR`` or ``RGB``: uint8 (H, W, 3). ``stored``: as :data:`cv2.IMREAD_UNCHANGED` gives it, which may have
-        1, 2 or 4 channels and other types; JPEGs are BGR all the same. EXIF orientation is not applied.
+        ``BGR`` or ``RGB``: uint8 (H, W, 3). ``stored``: the result of :data:`cv2.IMREAD_UNCHANGED`, which may have
+        1, 2 or 4 channels and other types; JPEGs are BGR. EXIF orientation is not applied.
     checked : bool
-        These bytes decoded without a warning before; skip the checks that this makes unnecessary.
+        Whether these bytes were decoded without a warning before; some checks are then skipped.
     """
     if len(data) > 2 and data[0] == 0xFF and data[1] == 0xD8 and data[2] == 0xFF:
         return _jpeg(data, order, checked)
@@ -79,7 +80,7 @@ def quick_warning(data) -> str:
 
 
 def opencv():
-    """The module cv2, imported when it is needed: sound JPEGs do not need it, and it doubles the import time."""
+    """The module cv2, imported on demand: sound JPEGs do not need it, and it doubles the import time."""
     import cv2
 
     cv2.setNumThreads(0)  # images are decoded in our threads; OpenCV's own pool would slow them down
@@ -98,7 +99,7 @@ def _jpeg(data, order: str, checked: bool) -> Decoded:
         warning = str(error)
     pixels, printed = _captured(data, order)
     if pixels is not None and warning == _CUT and not printed and not _same(pixels, data, colours):
-        pixels = None  # OpenCV before 4.11 returns rows that it never wrote
+        pixels = None  # OpenCV before 4.11 returns uninitialised rows
     return Decoded(pixels, printed or warning)
 
 
@@ -113,7 +114,7 @@ def _is_unsupported(error: ValueError) -> bool:
 
 
 def _same(pixels: np.ndarray, data, colours: str) -> bool:
-    """Whether the decoder that fills missing rows with grey gives these pixels."""
+    """Whether a decoder that fills missing rows with grey gives the same pixels."""
     try:
         return np.array_equal(decode_jpeg(data, colours, buffer=np.zeros(pixels.size, np.uint8), strict=False), pixels)
     except ValueError:

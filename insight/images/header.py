@@ -1,7 +1,7 @@
-"""What an image file says of itself before its pixels: size, channels, orientation. No decoding.
+"""Headers of image files: size, channels, orientation. No decoding.
 
-Packing must know of each file whether it can go into a record as it is. Decoding it for that
-costs twenty times as much as reading it, so the headers are read here, in plain Python.
+Packing must know whether a file can be copied into a record. Decoding would take twenty times as
+long as reading it, so the headers are parsed here, in plain Python.
 
 Sources: ITU-T T.81 (JPEG markers), CIPA DC-008 (Exif orientation), PNG specification 1.2.
 """
@@ -26,20 +26,20 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 class JpegHead(NamedTuple):
     """Facts from a JPEG's markers.
 
-    ``plain`` says that every decoder of the field reads it as H x W x 3, upright: 8 bits,
-    three components, Huffman-coded frame, no Exif rotation, and an end marker.
+    ``plain`` means that every common decoder gives H x W x 3, upright: 8 bits, three components,
+    Huffman-coded frame, no Exif rotation, and an end marker.
     """
 
     height: int
     width: int
     components: int
     orientation: int  # Exif 1..8; 1 is upright
-    complete: bool  # the end marker stands behind the scan
+    complete: bool  # there is an end marker after the scan
     plain: bool
 
 
 def read_jpeg_head(data: bytes) -> Optional[JpegHead]:
-    """Read the markers of a JPEG up to its first scan; None if they are not those of a JPEG."""
+    """Read the markers of a JPEG up to its first scan; None if they are not valid."""
     if data[:3] != b"\xff\xd8\xff":
         return None
     at, end = 2, len(data)
@@ -76,7 +76,7 @@ def read_jpeg_head(data: bytes) -> Optional[JpegHead]:
 
 
 def header_length(data: bytes) -> int:
-    """How many bytes of a JPEG come before the data of its first scan; 0 where it has none."""
+    """The number of bytes of a JPEG before the data of its first scan; 0 if it has none."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -92,7 +92,7 @@ def header_length(data: bytes) -> int:
 
 
 def tiff_orientation(tiff: bytes) -> int:
-    """The orientation tag (1..8) of an Exif block's TIFF part; 1 where it has none."""
+    """The orientation tag (1..8) of an Exif block's TIFF part; 1 if it has none."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return 1
@@ -109,7 +109,7 @@ def tiff_orientation(tiff: bytes) -> int:
 
 
 def exif_orientation(data: bytes) -> int:
-    """The Exif orientation (1..8) of a JPEG, PNG or WebP file; 1 where none is given."""
+    """The Exif orientation (1..8) of a JPEG, PNG or WebP file; 1 if it has none."""
     if data[:2] == b"\xff\xd8":
         head = read_jpeg_head(data)
         return head.orientation if head else 1
@@ -134,7 +134,7 @@ def _chunk_orientation(data: bytes, at: int, layout: str, wanted: bytes, checksu
 
 
 def is_plain_png(data: bytes, size: Tuple[int, int]) -> bool:
-    """Whether a PNG is 8-bit RGB, whole, upright, without transparency, and of (height, width)."""
+    """Whether a PNG is 8-bit RGB, complete, upright, without transparency, and of (height, width)."""
     if data[:8] != _PNG or data[12:16] != b"IHDR" or len(data) < 45 or data[-8:-4] != b"IEND":
         return False
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -143,7 +143,7 @@ def is_plain_png(data: bytes, size: Tuple[int, int]) -> bool:
 
 
 def image_size(data: bytes) -> Optional[tuple[int, int]]:
-    """(height, width) of an encoded image, from its header; None where it does not tell."""
+    """(height, width) of an encoded image, from its header; None if it has none."""
     if data[:8] == _PNG and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         return height, width
@@ -152,6 +152,6 @@ def image_size(data: bytes) -> Optional[tuple[int, int]]:
 
 
 def suffix_of(data: bytes) -> str:
-    """The file suffix that the bytes ask for: ``.jpg``, ``.pgm``, ``.tif``, …; ``.bin`` where the kind is unknown."""
+    """The file suffix for the kind of the bytes: ``.jpg``, ``.pgm``, ``.tif``, …; ``.bin`` if it is unknown."""
     kind = kind_of(bytes(data[:HEAD_BYTES]))
     return kind.suffix if kind else ".bin"

@@ -1,7 +1,7 @@
-"""What kind of file some bytes are, by the first of them: the images that OpenCV decodes, and what it does not.
+"""The kind of a file by its first bytes: images that OpenCV decodes, and other kinds.
 
-``decoded`` is what ``cv2.imdecode`` of the releases that setup.py allows makes pixels of 8 or 16 bits of. Formats of
-floating-point pixels are not among them: their range means nothing to a network that takes 0..255.
+``decoded`` marks formats that ``cv2.imdecode`` of the releases allowed by setup.py decodes to 8 or 16 bits. Formats of
+floating-point pixels are not among them, since their range is unknown and networks take 0..255.
 
 Sources: OpenCV 4.x ``modules/imgcodecs`` (signatures), Netpbm's manual, ISO 14496-12 (brands), Wikipedia's
 "List of file signatures".
@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from typing import List, NamedTuple, Optional, Tuple
 
-HEAD_BYTES = 4096  # Netpbm and SVG put comments before what tells them from text
+HEAD_BYTES = 4096  # in Netpbm and SVG, comments may precede the part that distinguishes them from text
 
 
 class Kind(NamedTuple):
-    """A kind of file: its name in messages, the suffix it is given, and whether OpenCV decodes it."""
+    """A kind of file: its name in messages, its suffix, and whether OpenCV decodes it."""
 
     name: str
     suffix: str
@@ -41,7 +41,7 @@ def _netpbm(magics: bytes, numbers: int) -> bytes:
     return first + (_GAP + rb"\d+") * (numbers - 1)
 
 
-# Of two that fit, the first counts.
+# If two match, the first one is used.
 _SIGNATURES: List[Tuple[Kind, bytes]] = [
     (JPEG, rb"\xff\xd8\xff"),
     (PNG, rb"\x89PNG\r\n\x1a\n"),
@@ -87,7 +87,7 @@ DECODED_SUFFIXES = frozenset(kind.suffix for kind in KINDS if kind.decoded)
 
 
 def kind_of(head: bytes) -> Optional[Kind]:
-    """The kind of a file by its first bytes, HEAD_BYTES or all it has; None where it is of none that is known here."""
+    """The kind of a file by its first HEAD_BYTES bytes, or all if it is shorter; None if it is unknown."""
     for kind, match in _COMPILED:
         if match(head):
             return kind

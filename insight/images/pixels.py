@@ -17,9 +17,9 @@ OnWarning = Callable[[str], None]
 
 
 def decode_bgr(data, name: str, on_warning: Optional[OnWarning] = None, checked: bool = False) -> np.ndarray:
-    """Decode the bytes of an image as uint8 (H, W, 3), BGR, as OpenCV keeps it.
+    """Decode the bytes of an image as uint8 (H, W, 3), BGR, 0..255.
 
-    Grey and alpha images become three channels; EXIF orientation is not applied (records
+    Grey and alpha images are converted to three channels; EXIF orientation is not applied (records
     hold aligned faces; packing applies it once).
 
     Parameters
@@ -28,15 +28,15 @@ def decode_bgr(data, name: str, on_warning: Optional[OnWarning] = None, checked:
     name : str
         For messages.
     on_warning : callable, optional
-        Called with the decoder's warning if the image is damaged and decodes all the same, such as
+        Called with the decoder's warning if the image is damaged but decodes, such as
         ``Corrupt JPEG data: premature end of data segment``. Nothing is printed.
     checked : bool
-        These bytes decoded without a warning before; see :func:`insight.images.decoding.decode`.
+        Whether these bytes were decoded without a warning before; see :func:`insight.images.decoding.decode`.
 
     Raises
     ------
     InsightError
-        The bytes are no image; ``name`` says which.
+        The bytes are not an image; the message begins with ``name``.
     """
     return _decode(data, BGR, name, on_warning, checked)
 
@@ -47,7 +47,7 @@ def decode_rgb(data, name: str, on_warning: Optional[OnWarning] = None) -> np.nd
 
 
 def upright_bgr(data, name: str, on_warning: Optional[OnWarning] = None) -> Tuple[np.ndarray, List[str]]:
-    """Decode any image file as uint8 (H, W, 3), BGR, the way a person sees it.
+    """Decode any image file as uint8 (H, W, 3), BGR, 0..255, upright.
 
     Grey is repeated, 16 bits are scaled to 8, transparent parts become black (the border of an
     aligned face), CMYK is converted, and the Exif orientation is applied.
@@ -64,13 +64,13 @@ def upright_bgr(data, name: str, on_warning: Optional[OnWarning] = None) -> Tupl
     -------
     pixels : np.ndarray
     changes : list of str
-        What was not plain 8-bit, 3-channel, upright: ``grey``, ``alpha``, ``16-bit``, ``cmyk``,
+        The conversions to 8-bit, 3-channel, upright: ``grey``, ``alpha``, ``16-bit``, ``cmyk``,
         ``rotated``.
 
     Raises
     ------
     InsightError
-        The bytes are no image, or one of a kind that is not packed (floating point).
+        The bytes are not an image, or one of a kind that is not packed (floating point).
     """
     stored = _decode(data, STORED, name, on_warning)
     head = read_jpeg_head(bytes(data))
@@ -120,7 +120,7 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def fit(pixels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Scale to cover (height, width) and cut the middle: the aspect ratio stays."""
+    """Scale to cover (height, width), keeping the aspect ratio, and crop the centre."""
     height, width = size
     have_height, have_width = pixels.shape[:2]
     scale = max(height / have_height, width / have_width)
@@ -135,7 +135,8 @@ def fit(pixels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
 def encode_bgr(pixels: np.ndarray, suffix: str = ".jpg", quality: int = 95) -> bytes:
     """Encode uint8 (H, W, 3), BGR, as ``mx.recordio.pack_img`` does.
 
-    ``quality`` is 1..100 for ``.jpg`` and the compression level 0..9 for ``.png``.
+    ``quality`` is 1..100 for ``.jpg`` and the compression level 0..9 for ``.png``. Raises InsightError if OpenCV
+    cannot encode it.
     """
     kind = cv2.IMWRITE_JPEG_QUALITY if suffix == ".jpg" else cv2.IMWRITE_PNG_COMPRESSION
     done, buffer = cv2.imencode(suffix, pixels, [kind, quality])

@@ -1,7 +1,7 @@
-"""Whether a PNG file is whole: its chunks, their checksums, and the compressed pixels. No decoding.
+"""Checks of a PNG file: its chunks, their checksums, and the compressed pixels. No decoding.
 
-libpng prints what it finds wrong on the terminal and OpenCV hands none of it on. A file that
-passes here gives it nothing to print.
+libpng prints its warnings on the terminal, and OpenCV does not return them. For a file that passes these
+checks, libpng prints nothing.
 
 Source: PNG specification 1.2, chapters 2 (filters), 3 (chunks) and 4 (IHDR).
 """
@@ -16,9 +16,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type; 3, a palette, is left to the decoder
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-_PIXELS = (b"IHDR", b"IDAT", b"IEND")  # chunks that decide the pixels of a file without a palette
+_PIXELS = (b"IHDR", b"IDAT", b"IEND")  # chunks that determine the pixels of a file without a palette
 _MOST_FILTERS = 4
-_MOST_BYTES = 1 << 28  # of pixels; larger pictures are left to the decoder, which has limits of its own
+_MOST_BYTES = 1 << 28  # of pixels; larger images are left to the decoder, which has its own limits
 
 
 class _Chunk(NamedTuple):
@@ -28,7 +28,7 @@ class _Chunk(NamedTuple):
 
 
 def without_extras(data: bytes, inflate: bool = True) -> Optional[bytes]:
-    """The file with the chunks that decide its pixels alone, or None where it is not known to be whole.
+    """The file with only the chunks that determine its pixels, or None if it may be damaged.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def without_extras(data: bytes, inflate: bool = True) -> Optional[bytes]:
     Returns
     -------
     bytes or None
-        ``data`` itself where nothing was left out. None for a damaged file, and for kinds that are not
-        looked into (palettes, transparent colours, animations).
+        ``data`` itself if it has no other chunks. None for a damaged file, and for kinds that are not
+        checked (palettes, transparent colours, animations).
     """
     chunks = list(_chunks(data))
     if not chunks or chunks[0].name != b"IHDR" or chunks[-1].name != b"IEND":
@@ -59,13 +59,13 @@ def without_extras(data: bytes, inflate: bool = True) -> Optional[bytes]:
 
 
 def _matters(name: bytes) -> bool:
-    """Whether a chunk beside the three changes the pixels, or may make the decoder complain."""
+    """Whether a chunk other than the three changes the pixels, or may cause a warning of the decoder."""
     critical = not name[0] & 0x20
     return (critical and name not in _PIXELS) or name in (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """The chunks up to IEND while their checksums are right."""
+    """Yield the chunks up to IEND, or up to the first wrong checksum."""
     view = memoryview(data)
     at = len(SIGNATURE)
     while at + 12 <= len(data):
@@ -83,7 +83,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def _inflates(data: bytes, chunks: list) -> bool:
-    """Whether the compressed pixels are a whole stream of the right length, with filters that exist."""
+    """Whether the compressed pixels are a complete stream of the right length, with valid filters."""
     if chunks[0].end - chunks[0].begin != 25:
         return False
     width, height, depth, colour, method, filters, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
@@ -109,7 +109,7 @@ def _inflates(data: bytes, chunks: list) -> bool:
 
 
 def _passes(width: int, height: int, bits: int, interlaced: int) -> Iterator[Tuple[int, int]]:
-    """Rows, and bytes of a row with its filter, of each pass."""
+    """Yield the number of rows, and bytes of a row with its filter, of each pass."""
     for top, left, down, right in _ADAM7 if interlaced else ((0, 0, 1, 1),):
         rows, columns = -(-(height - top) // down), -(-(width - left) // right)
         if rows > 0 and columns > 0:

@@ -1,6 +1,6 @@
-"""(height, width) from the headers of the less usual kinds of images; JPEG and PNG are in :mod:`.imagehead`.
+"""(height, width) from the headers of less common kinds of images; JPEG and PNG are in :mod:`.header`.
 
-Sources: Netpbm's manual; BITMAPINFOHEADER and its OS/2 forerunner; the WebP container specification; ISO 15444-1;
+Sources: Netpbm's manual; BITMAPINFOHEADER and its OS/2 predecessor; the WebP container specification; ISO 15444-1;
 TIFF 6.0; OpenCV's ``grfmt_sunras.cpp``.
 """
 
@@ -18,14 +18,14 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 def other_size(data: bytes) -> Optional[Size]:
-    """(height, width) of an image that is neither JPEG nor PNG; None where its header does not tell."""
+    """(height, width) of an image that is neither JPEG nor PNG; None if its header has none."""
     kind = kind_of(data[:HEAD_BYTES])
     read = _READERS.get(kind.suffix) if kind else None
     try:
-        found = read(data) if read else None
-    except (struct.error, AttributeError):  # the header is cut
+        size = read(data) if read else None
+    except (struct.error, AttributeError):  # the header is truncated
         return None
-    return found if found and min(found) > 0 else None
+    return size if size and min(size) > 0 else None
 
 
 def _netpbm(data: bytes) -> Size:
@@ -79,11 +79,11 @@ def _tiff(data: bytes) -> Optional[Size]:
         return None
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)
-    found = {}
+    tags = {}
     for entry in range(at + 2, at + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(order + "HH", data, entry)
-        (found[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
-    return found.get(_TIFF_HEIGHT, 0), found.get(_TIFF_WIDTH, 0)
+        (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+    return tags.get(_TIFF_HEIGHT, 0), tags.get(_TIFF_WIDTH, 0)
 
 
 _READERS: Dict[str, Callable[[bytes], Optional[Size]]] = {

@@ -1,1 +1,1 @@
-"""What this computer is doing: processor time of this process and of the others."""
+"""This computer: cores, available memory, and processor time of this process and of others."""

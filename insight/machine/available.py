@@ -1,4 +1,4 @@
-"""How much memory this process may still take: what the machine has free, the container's limit, and ulimit's."""
+"""Memory available to this process, by the machine, the container's limit, and ulimit."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
 CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
-NO_LIMIT = 1 << 60  # bytes: version 1 of cgroups writes a number above this where there is no limit
+NO_LIMIT = 1 << 60  # bytes: cgroups v1 writes a number above this if there is no limit
 
 
 class Available(NamedTuple):
-    """Bytes that this process may have in all, and what limits them, for messages."""
+    """Total bytes that this process may use, and the cause of the limit, for messages."""
 
     bytes: int
     limit: str
 
 
 def available() -> Available:
-    """The least of what the machine, each control group around this process, and ``ulimit -v`` leave to it.
+    """The lowest limit of the machine, each control group of this process, and ``ulimit -v``.
 
-    What it has already counts as its own. File pages that the kernel would give up count as free. Swap does not count.
+    Memory that the process already has is included. File pages that the kernel can reclaim count as free. Swap does
+    not count.
     """
     return min([_machine(), *_groups(), *_address_space()])
 
 
 def resident() -> int:
-    """Bytes of memory that this process has; 0 where that is not known."""
+    """Resident memory of this process in bytes; 0 if unknown."""
     return _of_process("VmRSS")
 
 
@@ -56,7 +57,7 @@ def _left(what: str, limit: int, used: int) -> Available:
 
 
 def _folders() -> Iterator[Tuple[Path, Tuple[str, str]]]:
-    """The control groups around this process, from its own up, and the names of limit and use in them."""
+    """Yield the control groups of this process, from its own up, and the file names of limit and use."""
     try:
         lines = (PROC / "self/cgroup").read_text().splitlines()
     except OSError:
@@ -68,7 +69,7 @@ def _folders() -> Iterator[Tuple[Path, Tuple[str, str]]]:
             root, names = CGROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
         else:
             continue
-        within = PurePosixPath(path.lstrip("/") or ".")  # in a container, a path that is not to be seen from inside
+        within = PurePosixPath(path.lstrip("/") or ".")  # in a container, the path may not be visible
         for part in (within, *within.parents):
             if ".." not in part.parts:
                 yield root / part, names
@@ -81,13 +82,13 @@ def _address_space() -> Iterator[Available]:
         return
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
-        reserved = max(0, _of_process("VmSize") - resident())  # by libraries and threads, without being used
+        reserved = max(0, _of_process("VmSize") - resident())  # by libraries and threads, but not used
         what = f"ulimit -v is {limit // 1024}, and {_gb(reserved)} of that are address space without memory"
         yield Available(max(0, limit - reserved), what)
 
 
 def _kilobytes(path: Path) -> Dict[str, int]:
-    """Lines like ``VmRSS:  1234 kB``, in bytes."""
+    """Values of lines like ``VmRSS:  1234 kB``, in bytes, by name."""
     try:
         lines = path.read_text().splitlines()
     except OSError:  # not Linux
@@ -97,13 +98,13 @@ def _kilobytes(path: Path) -> Dict[str, int]:
 
 
 def _statistics(path: Path) -> Dict[str, int]:
-    """Lines like ``inactive_file 1234``; of version 1, the totals over the groups below."""
+    """Values of lines like ``inactive_file 1234``, by name; for cgroups v1, the totals with subgroups."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:
         return {}
-    found = {name: int(value) for name, value in lines if value.isdigit()}
-    return {**found, **{name[len("total_") :]: value for name, value in found.items() if name.startswith("total_")}}
+    counts = {name: int(value) for name, value in lines if value.isdigit()}
+    return {**counts, **{name[len("total_") :]: value for name, value in counts.items() if name.startswith("total_")}}
 
 
 def _number(path: Path) -> Optional[int]:

@@ -1,4 +1,4 @@
-"""A Python child process for what may crash, hang or want settings of its own: a line of JSON per fact on stdout."""
+"""A Python child process for code that may crash or hang or needs its own settings; facts are printed as JSON lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-ROOT = Path(__file__).parents[2]  # what the child imports insight from, wherever it runs
+ROOT = Path(__file__).parents[2]  # the child imports insight from here
 
 
 class Ended(NamedTuple):
@@ -23,9 +23,9 @@ class Ended(NamedTuple):
     status : int or None
         Its exit status, -N if signal N killed it; None if it ran out of time.
     death : str
-        In words, how it died; empty if it ended by itself with status 0.
+        The cause of its failure; empty if it ended with status 0.
     last_line : str
-        Of stderr; empty if it printed nothing there.
+        The last line of stderr; empty if there is none.
     """
 
     facts: List[Dict[str, Any]]
@@ -40,15 +40,15 @@ def run_child(
     environment: Optional[Mapping[str, str]] = None,
     arguments: Sequence[str] = (),
 ) -> Ended:
-    """Run code in a Python of its own, which imports this package.
+    """Run code in a separate Python process, which can import this package.
 
     Parameters
     ----------
     code : str
     timeout : float, optional
-        Seconds; no limit where missing.
+        Seconds; None: no limit.
     environment : mapping, optional
-        Added to this process's.
+        Environment variables, added to those of this process.
     arguments : sequence of str
         ``sys.argv[1:]`` of the child.
     """

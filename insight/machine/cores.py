@@ -1,17 +1,17 @@
-"""How many cores this process may use."""
+"""Numbers of cores and threads that this process may use."""
 
 from __future__ import annotations
 
 import os
 from typing import Optional
 
-_NO_LIMIT = 1 << 16  # cores: a CPU quota that never binds
+_NO_LIMIT = 1 << 16  # cores; larger than any machine
 
 
 def physical_cores() -> int:
-    """Cores this process may use, hyper-threads counted once, capped by the container's CPU limit.
+    """Cores that this process may use, hyper-threads counted once, limited by the container's CPU limit.
 
-    Two threads on one core share its vector units, and MXNet's kernels lose by it.
+    Two threads on one core share its vector units, which makes MXNet's kernels slower.
     """
     try:
         allowed = os.sched_getaffinity(0)
@@ -44,6 +44,6 @@ def _cpu_quota() -> int:
 
 
 def cpu_threads(threads: Optional[int] = None) -> int:
-    """How many threads a CPU runtime gets: as many as given, else OMP_NUM_THREADS, else one per physical core."""
+    """Threads of a CPU runtime: ``threads`` if given, else OMP_NUM_THREADS, else one per physical core."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
     return threads or (int(chosen) if chosen.isdecimal() else 0) or physical_cores()

@@ -1,7 +1,7 @@
-"""Where file descriptor 2 goes while native code runs that prints there and has no setting against it.
+"""Redirection of file descriptor 2 during native code that prints there and cannot be configured not to.
 
-A process has one stderr, so one thread at a time may send it elsewhere; the others wait. What is done meanwhile must
-not wait for a thread that does the same.
+A process has one stderr, so only one thread at a time may redirect it; the others wait. The code in the block must
+not wait for a thread that redirects it too.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _lock = threading.RLock()
 
 @contextmanager
 def redirected(target: int) -> Iterator[bool]:
-    """Send stderr to an open file.
+    """Redirect stderr to an open file.
 
     Parameters
     ----------
     target : int
-        Its descriptor.
+        Descriptor of the file.
 
     Yields
     ------
     bool
-        Whether stderr goes there: a daemon may have none.
+        Whether stderr is redirected: a daemon may have none.
     """
     with _lock:
         try:
@@ -46,13 +46,13 @@ def redirected(target: int) -> Iterator[bool]:
 
 @contextmanager
 def discarded() -> Iterator[None]:
-    """Discard what is written to stderr."""
+    """Discard output on stderr."""
     with open(os.devnull, "wb") as nowhere, redirected(nowhere.fileno()):
         yield
 
 
 def _after_fork() -> None:
-    """A child process needs a lock of its own: a thread of the parent may hold the parent's."""
+    """A child process needs its own lock: a thread of the parent may have the parent's."""
     global _lock
     _lock = threading.RLock()
 

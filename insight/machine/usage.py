@@ -1,9 +1,9 @@
-"""Processor time of this process, and what other processes took of its cores.
+"""Processor time of this process, and of other processes on its cores.
 
-Linux counts the time that each core was busy in ``/proc/stat``, in ticks of 10 ms. What was busy on the cores that
-this process may use, less its own time, belongs to other processes; time that the hypervisor gave to other virtual
-machines (steal) is included. Unlike the time that threads spend in the scheduler's queue, this does not grow when
-the process's own threads are more than the cores.
+Linux counts the busy time of each core in ``/proc/stat``, in ticks of 10 ms. The busy time of the cores that this
+process may use, minus its own time, belongs to other processes; time that the hypervisor gave to other virtual
+machines (steal) is included. Unlike the time that threads spend in the scheduler's queue, this does not grow if
+the process has more threads than cores.
 
 Source: proc(5), sections ``/proc/stat`` and ``/proc/pid/stat``; "Control Group v2", section "CPU Interface Files",
 of the kernel's documentation.
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 PROC = Path("/proc")
-# Of cgroups v2 and v1: file, name of the count, its unit in seconds.
+# For cgroups v2 and v1: file, name of the counter, its unit in seconds.
 THROTTLED = (
     (Path("/sys/fs/cgroup/cpu.stat"), "throttled_usec", 1e-6),
     (Path("/sys/fs/cgroup/cpu/cpu.stat"), "throttled_time", 1e-9),
 )
-LISTED_ABOVE = 0.1  # cores that a process must take to be listed
+LISTED_ABOVE = 0.1  # cores; processes that use less are not listed
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ class Usage:
     Attributes
     ----------
     wall : float
+        Wall time.
     own : float
         Processor time of this process, all threads.
     busy : float, optional
-        Time that the cores which this process may use were busy, added over the cores; None where the system does
-        not say.
+        Busy time of the cores that this process may use, summed over the cores; None if the system does not
+        report it.
     throttled : float
-        Time that the container's CPU limit stopped processes.
+        Time for which the container's CPU limit stopped processes.
     """
 
     wall: float
@@ -58,13 +59,13 @@ class Usage:
 
     @property
     def others(self) -> float:
-        """Cores that other processes took on average, 0 where the system does not say."""
+        """Average number of cores that other processes used; 0 if the system does not report it."""
         if self.busy is None or self.wall <= 0:
             return 0.0
         return max(0.0, (self.busy - self.own) / self.wall)
 
     def share(self, threads: int) -> float:
-        """Own time as a share of what so many threads could have had, at most 1."""
+        """Own time as a share of the wall time of ``threads`` threads, at most 1."""
         return min(1.0, self.own / (self.wall * threads)) if self.wall > 0 else 1.0
 
 
@@ -72,7 +73,7 @@ NONE = Usage(0.0, 0.0, 0.0, 0.0)
 
 
 def read() -> Usage:
-    """The counts as they are now."""
+    """The current counts."""
     return Usage(time.perf_counter(), time.process_time(), _busy(allowed_cpus()), _throttled())
 
 
@@ -85,7 +86,7 @@ def allowed_cpus() -> Set[int]:
 
 
 def _busy(cpus: Set[int]) -> Optional[float]:
-    """Seconds that these CPUs were busy since the machine started."""
+    """Busy seconds of these CPUs since the machine started."""
     ticks = 0
     try:
         with open(PROC / "stat", encoding="ascii") as lines:
@@ -99,7 +100,7 @@ def _busy(cpus: Set[int]) -> Optional[float]:
 
 
 def _throttled() -> float:
-    """Seconds that the container's CPU limit has stopped this cgroup's processes, 0 without a limit."""
+    """Seconds for which the container's CPU limit has stopped this cgroup's processes, 0 without a limit."""
     for path, name, unit in THROTTLED:
         try:
             counts = dict(line.split(None, 1) for line in path.read_text().splitlines())
@@ -110,12 +111,12 @@ def _throttled() -> float:
 
 
 def threads_beside(others: float, cpus: int) -> int:
-    """How many threads find a CPU each beside processes that take so many of them."""
+    """The number of threads that get a CPU each if other processes use ``others`` of ``cpus`` CPUs."""
     return max(1, cpus - max(1, round(others)))
 
 
 class Process(NamedTuple):
-    """Another process that takes processor time."""
+    """Another process that uses processor time."""
 
     name: str
     pid: int
@@ -123,15 +124,15 @@ class Process(NamedTuple):
 
 
 class Load(NamedTuple):
-    """How busy other processes keep the cores that this one may use.
+    """The load of other processes on the cores that this one may use.
 
     Attributes
     ----------
     cores : float
-        Cores that they take, on average over the time that was watched.
+        Cores that they use, on average over the measured time.
     processes : list of Process
-        The largest first; those that take less than a tenth of a core are left out, and so are those that belong to
-        another virtual machine or are hidden from this user.
+        The largest first. Not listed are those that use less than a tenth of a core, belong to another virtual machine
+        or are hidden from this user.
     """
 
     cores: float
@@ -139,31 +140,31 @@ class Load(NamedTuple):
 
 
 def watch(seconds: float) -> Optional[Load]:
-    """What other processes take now; waits so long. None where the system does not say."""
+    """Measure the load of other processes for some seconds. None if the system does not report it."""
     before, processes = read(), _processes()
     time.sleep(seconds)
     usage, later = read() - before, _processes()
     if usage.busy is None:
         return None
     cpus = allowed_cpus()
-    found = []
+    largest = []
     for pid, (name, ticks, cpu) in later.items():
         if pid in processes and pid != os.getpid() and cpu in cpus:
             cores = (ticks - processes[pid][1]) / os.sysconf("SC_CLK_TCK") / usage.wall
             if cores >= LISTED_ABOVE:
-                found.append(Process(name, pid, cores))
-    return Load(usage.others, sorted(found, key=lambda process: -process.cores))
+                largest.append(Process(name, pid, cores))
+    return Load(usage.others, sorted(largest, key=lambda process: -process.cores))
 
 
 def _processes() -> Dict[int, Tuple[str, int, int]]:
-    """Each process: its name, the ticks that it has had, and the CPU that it ran on last."""
-    found = {}
+    """For each pid: name, ticks used, and the CPU that it last ran on."""
+    processes = {}
     for path in PROC.glob("[0-9]*"):
         try:
-            # The name is in parentheses and may hold any character; fields are counted from behind it.
+            # The name is in parentheses and may contain any character; fields are counted after it.
             head, _, tail = (path / "stat").read_text(errors="replace").rpartition(")")
             fields = tail.split()
-            found[int(path.name)] = (head.partition("(")[2], int(fields[11]) + int(fields[12]), int(fields[36]))
-        except (OSError, ValueError, IndexError):  # it has ended since
+            processes[int(path.name)] = (head.partition("(")[2], int(fields[11]) + int(fields[12]), int(fields[36]))
+        except (OSError, ValueError, IndexError):  # it has ended meanwhile
             continue
-    return found
+    return processes

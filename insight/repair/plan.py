@@ -1,8 +1,7 @@
-"""What is wrong with a set, and what of it can be kept: the first half of dataset-repair.
+"""Diagnosis of a set and selection of usable images: the first half of dataset-repair.
 
-:class:`Records` walks the .rec, :class:`Layout` judges its header and identity records. Here
-follows from both which keys the records should have, whether the .rec itself can stay as it is,
-and which images go into a new one.
+:class:`Records` walks the .rec, :class:`Layout` checks its header and identity records. From both,
+this module derives the correct keys, whether the .rec can be kept, and the images of a new one.
 """
 
 from __future__ import annotations
@@ -21,47 +20,47 @@ from .sizes import Pictures, Size, by
 FITS, PARTIAL, WRONG, MISSING = "fits", "partial", "wrong", "missing"
 _WRONG = ("idx-unreadable", "idx-duplicate-key", "idx-foreign", "idx-offset", "idx-shared-offset")
 _MARKS = ("header-missing", "header-range", "identity-record", "identity-range", "key-gap", "stray-key")
-_LARGEST_LABEL = 1 << 31  # what readers of sets take
+_LARGEST_LABEL = 1 << 31  # readers of sets accept labels below this
 
 
 class Diagnosis(NamedTuple):
-    """What a .rec and the .idx beside it are.
+    """The state of a .rec and its .idx.
 
     Attributes
     ----------
     index : str
-        ``fits``; ``partial``: right, and without keys for some records; ``wrong``; or ``missing``.
+        ``fits``; ``partial``: correct, but without keys for some records; ``wrong``; or ``missing``.
     why : str
-        What is wrong with the .idx.
+        The fault of the .idx.
     keys : np.ndarray
-        (M,) int64: the key of each record: from the .idx where that can stay, else from the .rec;
-        -1 where a partial .idx names none.
-    told : bool
-        These are the keys that the set had.
+        (M,) int64: the key of each record: from the .idx if that can be kept, else from the .rec;
+        -1 for records that a partial .idx does not list.
+    original_keys : bool
+        Whether these are equivalent to the set's original keys.
     layout : Layout
         The images by these keys.
     faults : list of str
-        What only a new .rec can mend: damage, wrong header and identity records.
+        Faults that only a new .rec can repair: damage, wrong header and identity records.
     """
 
     index: str
     why: str
     keys: np.ndarray
-    told: bool
+    original_keys: bool
     layout: Layout
     faults: List[str]
 
 
 def diagnose(records: Records, findings: Findings, complete: bool = False) -> Diagnosis:
-    """Judge a set by its records and its .idx.
+    """Diagnose a set by its records and its .idx.
 
     Parameters
     ----------
     records : Records
     findings : Findings
-        What reading them has found.
+        Faults reported while reading them.
     complete : bool
-        An .idx that leaves out records is wrong.
+        Whether an .idx that does not list all records counts as wrong.
 
     Raises
     ------
@@ -72,21 +71,21 @@ def diagnose(records: Records, findings: Findings, complete: bool = False) -> Di
         what = findings.first("not-recordio", "truncated-tail", "damaged-record")[0]
         raise InsightError(f"{records.rec_path}: holds no record that can be read ({what}); give the .rec of a set")
     index, why = _judge_index(records, findings)
-    out_of_step = (records.keys < 0) & (records.offsets & 3 != 0)  # which no .idx names, whatever was meant
-    if index == PARTIAL and (complete or out_of_step.any()):
+    unaligned = (records.keys < 0) & (records.offsets & 3 != 0)  # an .idx cannot list these
+    if index == PARTIAL and (complete or unaligned.any()):
         index = WRONG
     kept = index in (FITS, PARTIAL) or _names_all(records, findings)
     keys = records.keys if kept else records.own_keys()
     layout, marks = _lay_out(records, keys)
     if index in (FITS, PARTIAL) and marks and not records.damage:
         other, own_marks = _lay_out(records, records.own_keys())
-        if not own_marks:  # the records' own numbers are right, so these keys are of another set
+        if not own_marks:  # the records' own numbers are correct, so these keys are of another set
             index, why = WRONG, f"its keys do not fit the records: {marks[0]}"
             kept, keys, layout, marks = False, other.records.keys, other, own_marks
     faults = [f"offset {d.offset}: {d.reason}" for d in records.damage]
     if marks or records.damage:
         layout = Layout(records.with_keys(keys, sound=False), Findings())
-    return Diagnosis(index, why, keys, kept or records.tells_keys(), layout, faults + marks)
+    return Diagnosis(index, why, keys, kept or records.has_original_keys(), layout, faults + marks)
 
 
 def _judge_index(records: Records, findings: Findings) -> Tuple[str, str]:
@@ -97,25 +96,25 @@ def _judge_index(records: Records, findings: Findings) -> Tuple[str, str]:
         return WRONG, without_path(wrong[0], idx_path_of(records.rec_path))
     stray = ~np.isin(records.index[1], records.offsets)
     if stray.any():
-        return WRONG, f"{int(stray.sum())} of its {len(stray)} keys name no whole record"
+        return WRONG, f"{int(stray.sum())} of its {len(stray)} keys do not name an intact record"
     unnamed = int((records.keys < 0).sum())
-    return (PARTIAL, f"it names {len(stray)} of {len(records.keys)} records") if unnamed else (FITS, "")
+    return (PARTIAL, f"it lists {len(stray)} of {len(records.keys)} records") if unnamed else (FITS, "")
 
 
 def _names_all(records: Records, findings: Findings) -> bool:
-    """Whether an .idx gives every whole record its key, whatever it names besides."""
+    """Whether an .idx lists all intact records; it may list others too."""
     return records.index is not None and not findings.any_of(*_WRONG) and bool((records.keys >= 0).all())
 
 
 def _lay_out(records: Records, keys: np.ndarray) -> Tuple[Layout, List[str]]:
-    """The layout that keys give, and what is wrong with header and identity records then."""
-    found = Findings()
-    layout = Layout(records.with_keys(keys, sound=True), found)
-    return layout, [f"{code}: {what}" for code in _MARKS for what in found.first(code)]
+    """The layout by these keys, and faults of header and identity records."""
+    findings = Findings()
+    layout = Layout(records.with_keys(keys, sound=True), findings)
+    return layout, [f"{code}: {detail}" for code in _MARKS for detail in findings.first(code)]
 
 
 def without_path(message: str, path: str) -> str:
-    """What a message says of a file, without the file's name in front and the remedy behind."""
+    """A message about a file, without the file's name before it and the remedy after it."""
     message = message.partition("; ")[0]
     if not message.startswith(path):
         return message
@@ -124,22 +123,22 @@ def without_path(message: str, path: str) -> str:
 
 
 def float_labels(layout: Layout) -> np.ndarray:
-    """(N,) float64 labels of the images as the records have them."""
+    """(N,) float64 labels of the images, unchanged from the records."""
     return layout.records.first[layout.rows].astype(np.float64)
 
 
 def whole_labels(labels: np.ndarray) -> np.ndarray:
-    """(N,) bool: which labels can mean an identity, however large they are."""
+    """(N,) bool: labels that are whole numbers from 0, of any size."""
     return np.isfinite(labels) & (labels == np.floor(labels)) & (labels >= 0)
 
 
 def usable_labels(labels: np.ndarray) -> np.ndarray:
-    """(N,) bool: which labels readers of sets take."""
+    """(N,) bool: labels that readers of sets accept."""
     return whole_labels(labels) & (labels < _LARGEST_LABEL)
 
 
 class Selection(NamedTuple):
-    """The images of a new set, in its order, and why the others are left out.
+    """The images of a new set, in its order, and the reasons for the others.
 
     Attributes
     ----------
@@ -148,7 +147,7 @@ class Selection(NamedTuple):
     labels : np.ndarray
         (N,) int64: new labels.
     old : np.ndarray or None
-        (C,) float64: old label of each new one; None where labels stay.
+        (C,) float64: old label of each new one; None if labels are kept.
     size : (int, int)
         Height and width of all of them.
     left_out : dict
@@ -169,16 +168,16 @@ class Selection(NamedTuple):
 def select(
     layout: Layout, seen: Pictures, size: Optional[Size] = None, keep_labels: bool = False, group: bool = False
 ) -> Selection:
-    """Choose the images that can be trained on together, and number their labels.
+    """Select the images that can be trained on together, and number their labels.
 
     Parameters
     ----------
     layout : Layout
     seen : Pictures
     size : (int, int), optional
-        Height and width of the images to keep; else the commonest.
+        Height and width of the images to keep; default: the most frequent size.
     keep_labels : bool
-        Do not number labels anew, whatever gaps they have.
+        Do not renumber labels, even if they have gaps.
     group : bool
         Put the images of each label together, by ascending label.
 
@@ -206,7 +205,7 @@ def select(
         at = at[np.argsort(labels[at], kind="stable")]
     old, new = np.unique(labels[at], return_inverse=True)
     if keep_labels and old[-1] >= _LARGEST_LABEL:
-        raise InsightError(f"--keep-labels: {rec_path} has label {old[-1]:.0f}, want labels below 2^31; leave it out")
+        raise InsightError(f"--keep-labels: {rec_path} has label {old[-1]:.0f}, want labels below 2^31; omit it")
     if keep_labels or old[-1] == len(old) - 1:
         return Selection(at, labels[at].astype(np.int64), None, chosen, left_out)
     return Selection(at, new.astype(np.int64), old, chosen, left_out)
@@ -222,16 +221,16 @@ def _one_size(rec_path: str, seen: Pictures, size: Optional[Size]) -> Optional[S
     return chosen
 
 
-def layout_name(found: Diagnosis) -> str:
-    """The layout of a new set: that of the old one, also where its header and identity records were lost.
+def layout_name(diagnosis: Diagnosis) -> str:
+    """The layout of a new set: that of the old one, even if its header and identity records were lost.
 
-    face2rec's image labels are [identity, aligned] and its keys begin with 1. A damaged set whose
-    keys begin with 1 has lost them, too; im2rec's begin with 0.
+    face2rec's image labels are [identity, aligned] and its keys begin with 1, im2rec's with 0. A damaged
+    set whose keys begin with 1 therefore had such records.
     """
-    records, rows = found.layout.records, found.layout.rows
-    if found.layout.name == INDEXED or records.ranges().any():
+    records, rows = diagnosis.layout.records, diagnosis.layout.rows
+    if diagnosis.layout.name == INDEXED or records.ranges().any():
         return INDEXED
-    if not len(rows) or found.layout.keys[0] != 1:
+    if not len(rows) or diagnosis.layout.keys[0] != 1:
         return PLAIN
     second = records.second[rows]
     aligned = (records.flags[rows] == 2) & ((second == 0) | (second == 1))

@@ -1,10 +1,9 @@
-"""A damaged set -> one that can be trained on, at the least cost: payload bytes are never touched.
+"""A damaged set -> one that can be trained on, with unchanged payload bytes.
 
-Two ways. **In place** (``repair_index``), .idx and property are written beside a .rec which stays
-as it is: that is all that a lost or foreign .idx needs, however large the .rec. **Into a folder**
-(``repair_copy``), a sound set is written: where only .idx or property were wrong, the .rec is
-linked there, not copied; else its usable images are copied under new header and identity records,
-and the others are listed.
+**In place** (``index``), .idx and property are written beside the .rec, which is not changed: this
+suffices for a missing or foreign .idx. **Into a folder** (``sound_copy``), a sound set is written: if
+only .idx or property were wrong, the .rec is linked there, not copied; else its usable images are
+copied with new header and identity records, and the others are listed.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from .sound_copy import LABELS_NAME, REPORT_NAME, write_set
 
 @dataclass
 class RepairReport:
-    """What was found and done, in sentences. ``remains`` holds the faults that only a new .rec mends."""
+    """The set, the actions and the remaining faults, as lines. Only a new .rec repairs those of ``remains``."""
 
-    found: str
+    summary: str
     done: List[str] = field(default_factory=list)
     remains: List[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """The set is sound now, as far as it was looked at."""
+        """Whether no fault remains, as far as the set was checked."""
         return not self.remains
 
     def lines(self) -> List[str]:
-        return [self.found, *self.done, *self.remains]
+        return [self.summary, *self.done, *self.remains]
 
 
 def repair(
@@ -54,7 +53,7 @@ def repair(
     dry_run: bool = False,
     overwrite: bool = False,
 ) -> RepairReport:
-    """Mend a record set.
+    """Repair a record set.
 
     Parameters
     ----------
@@ -63,46 +62,46 @@ def repair(
     output : str, optional
         Folder of a new set. Without it, .idx and property are written beside the .rec.
     size : (int, int), optional
-        (height, width) of the images to keep; else the commonest.
+        (height, width) of the images to keep; default: the most frequent size.
     keep_labels, group : bool
         See :func:`insight.repair.plan.select`.
     deep : bool
-        Decode every image, and leave out those that are cut or do not decode.
+        Decode every image, and skip those that are truncated or do not decode.
     workers : int
         Threads. The result does not depend on it.
     dry_run : bool
-        Say what would be done; write nothing.
+        Report what would be done; write nothing.
     overwrite : bool
-        Replace files that exist: in place a wrong .idx or property, else those of the output.
+        Replace existing files: in place a wrong .idx or property, else those of the output.
 
     Raises
     ------
     InsightError
-        There is no set, none of it can be used, a file exists that may not be replaced, or an
-        option does not fit.
+        There is no set, no image can be used, a file already exists and may not be replaced, or an
+        option does not apply.
     """
     if output is None and (size or keep_labels or group or deep):
         option = "--image-size" if size else "--keep-labels" if keep_labels else "--group" if group else "--deep"
-        raise InsightError(f"{option}: is about a new .rec; give --output DIR too, or leave it out")
+        raise InsightError(f"{option}: applies to a new .rec; give --output DIR too, or omit it")
     findings = Findings(path)
     rec_path = locate(path, findings)
     if output is not None:
         beside = [os.path.join(output, name) for name in (REPORT_NAME, LABELS_NAME)]
         refuse_outputs([rec_path], output, beside, overwrite)
     with closing(Records(rec_path, findings)) as records:
-        found = diagnose(records, findings, complete=overwrite and output is None)
+        diagnosis = diagnose(records, findings, complete=overwrite and output is None)
         if output is None:
-            return RepairReport(_describe(found), *renew(path, found, dry_run, overwrite))
-        seen = look_at(found.layout, deep, workers)
-        chosen = select(found.layout, seen, size, keep_labels, group)
-        return RepairReport(_describe(found), write_set(output, found, chosen, dry_run, overwrite))
+            return RepairReport(_describe(diagnosis), *renew(path, diagnosis, dry_run, overwrite))
+        seen = look_at(diagnosis.layout, deep, workers)
+        chosen = select(diagnosis.layout, seen, size, keep_labels, group)
+        return RepairReport(_describe(diagnosis), write_set(output, diagnosis, chosen, dry_run, overwrite))
 
 
-def _describe(found: Diagnosis) -> str:
-    records, layout = found.layout.records, found.layout
+def _describe(diagnosis: Diagnosis) -> str:
+    records, layout = diagnosis.layout.records, diagnosis.layout
     labels = len(np.unique(float_labels(layout)))
     damage = f", {len(records.damage)} damaged places" if records.damage else ""
     return (
         f"{records.rec_path}: {len(layout.rows)} images with {labels} labels, {int(records.ranges().sum())} header and "
-        f"identity records{damage}; {layout_name(found)} layout"
+        f"identity records{damage}; {layout_name(diagnosis)} layout"
     )

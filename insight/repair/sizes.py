@@ -1,4 +1,4 @@
-"""What the images of a damaged set are: their sizes, and which cannot be trained on."""
+"""The sizes of the images of a damaged set, and the images that cannot be trained on."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ Size = Tuple[int, int]
 
 @dataclass
 class Pictures:
-    """What a look at N images found.
+    """Sizes and faults of N images.
 
     Attributes
     ----------
     sizes : np.ndarray
-        (N,) int64: height and width as one number, see :func:`_packed`; 0 where unknown.
+        (N,) int64: height and width as one number, see :func:`_packed`; 0 if unknown.
     faults : dict
-        Position -> why an image cannot be trained on.
+        Position -> the reason why an image cannot be trained on.
     """
 
     sizes: np.ndarray
     faults: Dict[int, str] = field(default_factory=dict)
 
     def commonest(self) -> Optional[Size]:
-        """The size that most sound images have; the larger of equals."""
+        """(height, width) of most sound images; the larger one in case of ties."""
         sizes, counts = self._counted()
         return _unpacked(sizes[len(counts) - 1 - np.argmax(counts[::-1])]) if len(sizes) else None
 
     def size_of(self, i: int) -> Size:
-        """(height, width) of an image; (0, 0) where unknown."""
+        """(height, width) of an image; (0, 0) if unknown."""
         return _unpacked(self.sizes[i])
 
     def known(self) -> int:
-        """How many images have a known size."""
+        """The number of images with a known size."""
         return int(np.count_nonzero(self.sizes))
 
     def others(self, size: Size) -> np.ndarray:
@@ -51,7 +51,7 @@ class Pictures:
         return np.flatnonzero((self.sizes > 0) & (self.sizes != _packed(size)))
 
     def listed(self) -> str:
-        """``900 of 112x112, 3 of 96x112``, the commonest first."""
+        """``900 of 112x112, 3 of 96x112``, the most frequent first."""
         sizes, counts = self._counted()
         order = np.argsort(-counts, kind="stable")[:6]
         return ", ".join(f"{counts[i]} of {by(_unpacked(sizes[i]))}" for i in order)
@@ -74,7 +74,7 @@ def by(size: Size) -> str:
 
 
 def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
-    """Look at every image, as dataset-check does; what it calls an error of a payload is a fault."""
+    """Examine every image as dataset-check does; its errors of a payload are faults."""
     seen = Pictures(np.zeros(len(layout.rows), np.int64))
 
     def report(i: int, one: PayloadFacts) -> None:
@@ -90,7 +90,7 @@ def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
 
 
 def measure(layout: Layout) -> Pictures:
-    """The size of every image by its header, and nothing else of it."""
+    """The size of every image by its header, without other checks."""
     seen = Pictures(np.zeros(len(layout.rows), np.int64))
     for i in track(range(len(layout.rows)), "measuring", unit="images"):
         payload = layout.payload(i)
@@ -101,7 +101,7 @@ def measure(layout: Layout) -> Pictures:
 
 
 def _decoded_size(payload) -> Optional[Size]:
-    """(height, width) of an image whose header is not read; None where it does not decode."""
+    """(height, width) of a decoded image; None if it does not decode."""
     try:
         return decode_bgr(payload, "").shape[:2]
     except InsightError:

@@ -1,4 +1,4 @@
-"""A sound set in a folder of its own, from what is usable of a damaged one."""
+"""Write the usable part of a damaged set as a sound set into another folder."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ _COPIED = 1 << 24  # bytes at a time
 Row = Tuple[int, object, str, str]
 
 
-def write_set(output: str, found: Diagnosis, chosen: Selection, dry_run: bool, overwrite: bool) -> List[str]:
-    """Write ``train.rec``, ``train.idx`` and ``property``, and what was changed as CSV files.
+def write_set(output: str, diagnosis: Diagnosis, chosen: Selection, dry_run: bool, overwrite: bool) -> List[str]:
+    """Write ``train.rec``, ``train.idx`` and ``property``, and the changes as CSV files.
 
-    The .rec is linked where nothing in it has to change, and copied where the file system has no links.
+    If nothing in the .rec has to change, it is linked, or copied if the file system has no links.
 
     Returns
     -------
     list of str
-        What was done, in sentences.
+        The actions, as lines.
 
     Raises
     ------
     InsightError
         A file of the output exists and may not be replaced.
     """
-    same = not chosen.left_out and _nothing_changes(found, chosen)
-    rows = [] if same else _left_out(found, chosen)
-    lines = _summary(output, found, chosen, rows)
+    same = not chosen.left_out and _nothing_changes(diagnosis, chosen)
+    rows = [] if same else _left_out(diagnosis, chosen)
+    lines = _summary(output, diagnosis, chosen, rows)
     if dry_run:
         how = "the .rec would be linked, not copied" if same else "the images would be copied"
         return [*lines, f"dry run, no set is written; {how}"]
@@ -61,21 +61,26 @@ def write_set(output: str, found: Diagnosis, chosen: Selection, dry_run: bool, o
             old = [f"{value:.0f}" for value in chosen.old.tolist()]
             _write_csv(staging.path(LABELS_NAME), ("old", "new"), zip(old, range(len(old))))
         if same:
-            lines.append(_take_over(staging, found))
+            lines.append(_take_over(staging, diagnosis))
         else:
-            _write_records(staging, found, chosen)
+            _write_records(staging, diagnosis, chosen)
         staging.path(NAME).write_text(Property(chosen.num_classes, *chosen.size).text(), encoding="ascii")
-    return [*lines, _closing_line(output, found, chosen)]
+    return [*lines, _closing_line(output, diagnosis, chosen)]
 
 
-def _nothing_changes(found: Diagnosis, chosen: Selection) -> bool:
-    in_order = len(chosen.at) == len(found.layout.rows) and (np.diff(chosen.at) > 0).all()
-    return bool(in_order) and not found.faults and chosen.old is None and layout_name(found) == found.layout.name
+def _nothing_changes(diagnosis: Diagnosis, chosen: Selection) -> bool:
+    in_order = len(chosen.at) == len(diagnosis.layout.rows) and (np.diff(chosen.at) > 0).all()
+    return (
+        bool(in_order)
+        and not diagnosis.faults
+        and chosen.old is None
+        and layout_name(diagnosis) == diagnosis.layout.name
+    )
 
 
-def _left_out(found: Diagnosis, chosen: Selection) -> List[Row]:
-    """Rows for the list of what the new set does not have, in the order of the file."""
-    layout, records = found.layout, found.layout.records
+def _left_out(diagnosis: Diagnosis, chosen: Selection) -> List[Row]:
+    """Rows of ``repair.csv``: records that the new set does not have, in the order of the file."""
+    layout, records = diagnosis.layout, diagnosis.layout.records
     labels = float_labels(layout)
     rows: List[Row] = [
         (damage.offset, "", "", f"damaged-record: {damage.end - damage.offset} bytes, {damage.reason}")
@@ -83,19 +88,19 @@ def _left_out(found: Diagnosis, chosen: Selection) -> List[Row]:
     ]
     for i, reason in chosen.left_out.items():
         rows.append((int(records.offsets[layout.rows[i]]), int(layout.keys[i]), f"{labels[i]:.10g}", reason))
-    for row in np.flatnonzero((records.keys < 0) & ~records.ranges()) if found.index == PARTIAL else ():
+    for row in np.flatnonzero((records.keys < 0) & ~records.ranges()) if diagnosis.index == PARTIAL else ():
         rows.append((int(records.offsets[row]), "", f"{records.first[row]:.10g}", "unnamed-record: it has no key"))
     return sorted(rows, key=lambda row: row[0])
 
 
-def _summary(output: str, found: Diagnosis, chosen: Selection, rows: List[Row]) -> List[str]:
+def _summary(output: str, diagnosis: Diagnosis, chosen: Selection, rows: List[Row]) -> List[str]:
     lines = []
     if rows:
         counts = Counter(reason.partition(":")[0] for *_, reason in rows)
-        said = ", ".join(f"{n} {code}" for code, n in counts.most_common())
-        lines.append(f"left out: {said}; listed in {os.path.join(output, REPORT_NAME)}")
-    if found.index == PARTIAL:
-        lines.append(f"note: of the .idx: {found.why}; the others stay out. Without an .idx all would be taken")
+        reasons = ", ".join(f"{n} {code}" for code, n in counts.most_common())
+        lines.append(f"left out: {reasons}; listed in {os.path.join(output, REPORT_NAME)}")
+    if diagnosis.index == PARTIAL:
+        lines.append(f"note: the .idx: {diagnosis.why}; the others are skipped. Without an .idx all would be used")
     if chosen.old is not None:
         lines.append(
             f"labels: {len(chosen.old)} numbers from {chosen.old[0]:.0f} to {chosen.old[-1]:.0f} become 0 to "
@@ -103,8 +108,8 @@ def _summary(output: str, found: Diagnosis, chosen: Selection, rows: List[Row]) 
         )
         if chosen.old[-1] > EXACT_FLOAT32:
             lines.append(
-                f"note: labels above {EXACT_FLOAT32} are rounded in records; where two of these people shared a "
-                f"number, they are one identity now"
+                f"note: labels above {EXACT_FLOAT32} are rounded in records; people whose labels were rounded to the "
+                f"same number are one identity now"
             )
     runs, labels = len(identities.runs(chosen.labels)), len(np.unique(chosen.labels))
     if runs > labels:
@@ -112,20 +117,20 @@ def _summary(output: str, found: Diagnosis, chosen: Selection, rows: List[Row]) 
     return lines
 
 
-def _take_over(staging: Staging, found: Diagnosis) -> str:
-    """Link the .rec; write the .idx, or copy the one that fits."""
-    source = os.path.realpath(found.layout.records.rec_path)
+def _take_over(staging: Staging, diagnosis: Diagnosis) -> str:
+    """Link the .rec; write the .idx, or copy the existing one if it fits."""
+    source = os.path.realpath(diagnosis.layout.records.rec_path)
     rec, idx = staging.path(FILES[0]), staging.path(FILES[1])
     try:
         os.link(source, rec)
         how = f"a hard link to {source}, not a copy"
-    except OSError:  # another disk, or one without links
+    except OSError:  # another disk, or a file system without links
         _copy(source, rec)
         how = f"a copy of {source}"
-    if found.index in (FITS, PARTIAL):
-        shutil.copyfile(idx_path_of(found.layout.records.rec_path), idx)
+    if diagnosis.index in (FITS, PARTIAL):
+        shutil.copyfile(idx_path_of(diagnosis.layout.records.rec_path), idx)
     else:
-        write_idx(idx, found)
+        write_idx(idx, diagnosis)
     return f"{staging.folder / FILES[0]}: {how}"
 
 
@@ -136,8 +141,8 @@ def _copy(source: str, target) -> None:
             written.write(read.read(_COPIED))
 
 
-def _write_records(staging: Staging, found: Diagnosis, chosen: Selection) -> None:
-    layout, indexed = found.layout, layout_name(found) == INDEXED
+def _write_records(staging: Staging, diagnosis: Diagnosis, chosen: Selection) -> None:
+    layout, indexed = diagnosis.layout, layout_name(diagnosis) == INDEXED
     with ExitStack() as files:
         rec, idx = (files.enter_context(open(staging.path(n), "wb", buffering=BUFFER_BYTES)) for n in FILES[:2])
         stream = RecordStream(rec, idx)
@@ -152,12 +157,12 @@ def _write_records(staging: Staging, found: Diagnosis, chosen: Selection) -> Non
 
 
 def _plain_keys(keys: np.ndarray) -> np.ndarray:
-    """Keys of a set without identity records: those it has, which say the order; 0, 1, 2, .. for another order."""
+    """Keys of a set without identity records: the existing ones if they ascend, else 0, 1, 2, .."""
     return keys if (np.diff(keys) > 0).all() else np.arange(len(keys))
 
 
 def _relabelled(record: Record, label: int):
-    """The label as it was written, a number or a vector, with another identity in it."""
+    """The label in its original form, a number or a vector, with another identity."""
     return [label, *record.label.tolist()[1:]] if record.flag else label
 
 
@@ -168,8 +173,8 @@ def _write_csv(path, columns, rows) -> None:
         table.writerows(rows)
 
 
-def _closing_line(output: str, found: Diagnosis, chosen: Selection) -> str:
+def _closing_line(output: str, diagnosis: Diagnosis, chosen: Selection) -> str:
     images, runs = len(chosen.at), len(identities.runs(chosen.labels))
-    counted = count_records(images, runs) if layout_name(found) == INDEXED else f"{images} images"
-    said = Property(chosen.num_classes, *chosen.size).text()
-    return f"{os.path.join(output, FILES[0])}: {counted}; property {said}"
+    counted = count_records(images, runs) if layout_name(diagnosis) == INDEXED else f"{images} images"
+    properties = Property(chosen.num_classes, *chosen.size).text()
+    return f"{os.path.join(output, FILES[0])}: {counted}; property {properties}"

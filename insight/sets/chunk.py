@@ -1,4 +1,4 @@
-"""Consecutive images of a list in shared memory, and what a worker does with them; see :mod:`insight.sets.intake`."""
+"""Consecutive images of a list in shared memory, and a worker's task for them; see :mod:`insight.sets.intake`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..formats.framing import MAGIC
 from ..formats.lst import Entry
 from .prepare import ImageTarget, Outcome, Prepared, Skip, convert, damage_of
 
-Span = Tuple[int, int]  # where in the shared memory an image begins that is copied as it is, and its size
+Span = Tuple[int, int]  # begin and size, in the shared memory, of an image that is copied unchanged
 
 
 class Chunk:
@@ -19,12 +19,12 @@ class Chunk:
     ----------
     entries : list of Entry
     spans : list
-        Of each image that is copied as it is, where it begins in ``memory``, and its size; None for the others.
+        Begin in ``memory`` and size of each image that is copied unchanged; None for the others.
     memory : memoryview
-        Valid until the next chunk is asked for. In front of each span are ``gap`` bytes that may be written to;
-        behind it are zeros up to a multiple of 4 bytes.
+        Valid until the next chunk is requested. Before each span are ``gap`` writable bytes, after it zeros up to a
+        multiple of 4 bytes.
     copied : bool
-        All images are copied, and lie one behind the other; none is damaged, or holds RecordIO's magic number.
+        All images are copied and contiguous; none is damaged or contains RecordIO's magic number.
     """
 
     def __init__(self, slot: int, memory: memoryview):
@@ -32,7 +32,7 @@ class Chunk:
         self.memory = memory
         self.entries: List[Entry] = []
         self.spans: List[Optional[Span]] = []
-        self.others: Dict[int, Outcome] = {}  # what became of those that have no span, by position
+        self.others: Dict[int, Outcome] = {}  # outcomes of images without a span, by position
         self.damage: Dict[int, str] = {}
         self.copied = True
         self.aside = 0  # bytes of files that the slot had no room for
@@ -41,7 +41,7 @@ class Chunk:
         return len(self.entries)
 
     def outcome(self, i: int) -> Outcome:
-        """What became of the i-th image, with bytes of its own."""
+        """The outcome of the i-th image; its bytes are a copy."""
         span = self.spans[i]
         if span is None:
             outcome = self.others[i]
@@ -50,7 +50,7 @@ class Chunk:
         return outcome._replace(damage=self.damage[i]) if i in self.damage else outcome
 
     def settle(self, done: Done) -> None:
-        """Take in what a worker found and made."""
+        """Apply a worker's results."""
         self.damage.update(done.damage)
         self.others.update(done.others)
         for i in done.others:
@@ -60,21 +60,23 @@ class Chunk:
 
 
 class Work(NamedTuple):
-    """What a worker does for a chunk; images go by their position in it. Plain tuples, which are quickly pickled."""
+    """A worker's task for a chunk; images are identified by position. Plain tuples, which pickle fast."""
 
-    checks: List[Tuple[int, int, int]]  # image, and its span
-    checks_aside: List[Tuple[int, bytes]]  # image, and its bytes
-    files: List[Tuple[int, Union[Span, bytes], Entry]]  # image, where its bytes are: to be converted
+    checks: List[Tuple[int, int, int]]  # image, and its span: to be checked
+    checks_aside: List[Tuple[int, bytes]]  # image, and its bytes: to be checked
+    files: List[Tuple[int, Union[Span, bytes], Entry]]  # image, its span or bytes: to be converted
 
 
 class Done(NamedTuple):
-    others: Dict[int, Outcome]  # of images that are not copied as they are
-    damage: Dict[int, str]  # of those that are
-    magic: bool  # is in one of them
+    """A worker's results for a chunk; images are identified by position."""
+
+    others: Dict[int, Outcome]  # outcomes of images that are not copied unchanged
+    damage: Dict[int, str]  # warnings of the decoder about copied images
+    magic: bool  # whether RecordIO's magic number is in a copied image
 
 
 class Worker:
-    """Looks into the memory that the reading process fills."""
+    """Checks and converts images in the memory that the reading process fills."""
 
     def __init__(self, memory: mmap.mmap, target: ImageTarget):
         self._map = memory
@@ -82,7 +84,7 @@ class Worker:
 
     @staticmethod
     def load() -> None:
-        """Load what every worker needs; see :class:`insight.executor.Workers`."""
+        """Import the modules of every worker; see :class:`insight.executor.Workers`."""
         from ..images import decoding  # noqa: F401
 
     def work(self, work: Work) -> Done:
@@ -106,7 +108,7 @@ class Worker:
         return done
 
     def _has_magic(self, checks: List[Tuple[int, int, int]]) -> bool:
-        """Whether RecordIO's magic number is in one of these images, where it counts: at a multiple of 4."""
+        """Whether RecordIO's magic number is in one of these images at a multiple of 4."""
         if not checks:
             return False
         import numpy as np
@@ -127,6 +129,6 @@ class Worker:
 
 
 def region(spans: List[Span]) -> Span:
-    """From the begin of the first to the end of the last, zeros included."""
+    """The span from the begin of the first to the end of the last, with its zeros."""
     begin, size = spans[-1]
     return spans[0][0], begin + size + (-size & 3)

@@ -2,7 +2,7 @@
 
 A ``<dataset>_lmk`` or ``<dataset>_lmk.txt`` file has a line per image, fields separated by
 blanks or tabs: ``relpath label x1 y1 .. x5 y5``, or without the label (test sets, label -1).
-The path ends in the suffix of an image, so it may hold blanks; one without a suffix has none.
+The path ends in the suffix of an image and may then contain blanks; a path without a suffix may not.
 Source: InsightFace ``src/data/glint2lst.py`` @9fc3cc9c.
 """
 
@@ -28,13 +28,13 @@ _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
 def glint_entries(folder: str, datasets: Sequence[str]) -> Iterator[Entry]:
     """Unaligned entries of the named data sets, in order, with dense labels.
 
-    Labels are numbered as they appear, by one map for all data sets, so a label that two of
-    them share is one identity, as in InsightFace's script. Paths are joined to the folder.
+    Labels are numbered in order of appearance, by one map for all data sets, so a label that occurs
+    in two of them is one identity, as in InsightFace's script. Paths are joined to the folder.
 
     Raises
     ------
     InsightError
-        A landmark file is missing, or a line is not one.
+        A landmark file is missing, or a line has another layout.
     """
     labels: Dict[int, int] = {}
     for dataset in datasets:
@@ -59,7 +59,7 @@ def _landmark_file(folder: str, dataset: str) -> str:
 
 
 def _parse(line: str) -> Tuple[str, Optional[int], Tuple[float, ...]]:
-    """Name, label if there is one, and ten numbers. ValueError of any other line."""
+    """Name, label if there is one, and ten numbers. Raises ValueError for other lines."""
     words = list(_WORDS.finditer(line))
     points = landmarks_of([word.group() for word in words[-POINTS:]])
     head = words[:-POINTS]
@@ -67,7 +67,7 @@ def _parse(line: str) -> Tuple[str, Optional[int], Tuple[float, ...]]:
     label = None if unlabelled else whole(head.pop().group())
     name = line[: head[-1].end()]
     if not _SUFFIX.search(name) and (len(head) > 1 or is_whole(name)):
-        raise ValueError("where the name ends is not clear")
+        raise ValueError("the end of the name is ambiguous")
     return path_of(name), label, points
 
 

@@ -23,26 +23,26 @@ from ..images.header import header_length
 from .chunk import Chunk, Span, Work, Worker, region
 from .prepare import DECODE, ImageTarget, Outcome, Prepared, Skip, verbatim
 
-CHUNK = 64  # images that are handed over together, at most
+CHUNK = 64  # images that are passed to a worker together, at most
 SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
 _ROOM = 1 << 14, 1 << 17  # a slot with less left than the largest file so far is full; within these bounds
-_MOST_ASIDE = 1 << 26  # bytes of files that no slot had room for
+_MOST_ASIDE = 1 << 26  # bytes of files outside the slots
 _ZEROS = (b"", b"\0\0\0", b"\0\0", b"\0")  # by size & 3: up to a multiple of 4
 _JPEG_END = b"\xff\xd9"
 
 
 class Intake:
-    """Reads lists of images ahead. A context manager: its workers end with the block.
+    """Reads lists of images ahead. A context manager: its workers are stopped at the end of the block.
 
     Parameters
     ----------
     target : ImageTarget
     workers : int
-        Processes that check and convert; threads where this process has other threads.
+        Processes that check and convert; threads if this process has other threads.
     check : str
-        ``decode``: images that are copied are decoded too, to find damaged ones; ``headers``: they are not.
+        ``decode``: images that are copied are decoded too, to detect damage; ``headers``: they are not.
     gap : int
-        Bytes to leave in front of each image that is copied.
+        Bytes to reserve before each image that is copied.
     """
 
     def __init__(self, target: ImageTarget, workers: int = 1, check: str = DECODE, gap: int = 0):
@@ -74,7 +74,7 @@ class Intake:
         ----------
         entries : iterable of Entry
         places : Places, optional
-            Where the files are looked for; else in the working directory.
+            Where files are searched; default: the working directory.
         """
         waiting: Deque[Chunk] = deque()
         work = self._work(iter(entries), places or Places(), waiting)
@@ -108,7 +108,7 @@ class Intake:
         at = chunk.slot * SLOT_BYTES
         end = at + SLOT_BYTES - 3  # of the last file's zeros
         for image, entry in enumerate(islice(source, CHUNK)):
-            mapped[at : at + gap] = bytes(gap)  # no magic number of an earlier header may be left
+            mapped[at : at + gap] = bytes(gap)  # erase the magic number of an earlier header
             at += gap
             span = None
             try:
@@ -137,7 +137,7 @@ class Intake:
         mapped, (begin, size) = self._map, span
         end, length = begin + size, self._head_length
         if size > length and mapped[begin : begin + length] in self._heads and mapped[end - 2 : end] == _JPEG_END:
-            if entry.aligned and not rest:  # same header as a file that was copied, and not cut
+            if entry.aligned and not rest:  # same header as a file that was copied, and not truncated
                 work.checks.append((image, begin, size))
                 return span
         data = mapped[begin:end] + rest
@@ -167,7 +167,7 @@ class Intake:
             self._heads = {data[:length]}
 
     def _left_to_do(self, chunk: Chunk, work: Work) -> Optional[Work]:
-        """What a worker has to do for a chunk; None where that is nothing."""
+        """The work of a chunk for a worker; None if there is none."""
         if not self._check:
             work.checks.clear()
             work.checks_aside.clear()
@@ -187,7 +187,7 @@ def prepare_all(
     Yields
     ------
     entry, outcome
-        ``outcome`` is a Prepared, or the Skip that says why there is none.
+        ``outcome`` is a Prepared, or a Skip with the reason.
     """
     with Intake(target, workers, check) as intake:
         for chunk in intake.chunks(entries, places):
@@ -196,12 +196,12 @@ def prepare_all(
 
 
 def _load(name: str, places: Places, room: memoryview) -> Tuple[int, bytes]:
-    """Read a listed file, from the first place that has it; bytes in the room, and those for which it has none.
+    """Read a listed file from the first place that has it; number of bytes in ``room``, and the bytes that exceed it.
 
     Raises
     ------
     files.Unreadable
-        No place has it, or it cannot be read.
+        The file is in no place, or it cannot be read.
     InsightError
         The machine or the network fails.
     """
@@ -209,9 +209,9 @@ def _load(name: str, places: Places, room: memoryview) -> Tuple[int, bytes]:
         return files.read_into(places.first(name), room)
     except files.Unreadable as error:
         others = islice(places.paths(name), 1, None)
-        found = next(filter(os.path.isfile, others), None)
-        if found is None:
+        path = next(filter(os.path.isfile, others), None)
+        if path is None:
             if str(error) == files.MISSING and not os.path.isabs(name):
                 raise files.Unreadable(f"{error} {places.describe()}") from None
             raise
-    return files.read_into(found, room)
+    return files.read_into(path, room)

@@ -1,4 +1,4 @@
-"""Lists before they are packed: which there are, whether every line is sound, and how labels are numbered."""
+"""Lists before packing: finding them, checking every line, renumbering labels."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Dict, Iterator, List, NamedTuple, Optional
 from ..errors import InsightError
 from ..formats.lst import Entry, Lines, iter_lst
 
-MAX_LABEL = 1 << 24  # integers up to here are exact in float32, which labels are in records
+MAX_LABEL = 1 << 24  # integers up to here are exact in float32, the type of labels in records
 
 
 class ListSurvey(NamedTuple):
-    """What a first pass over a list finds. It reads every line, so packing meets no bad one.
+    """The result of a first pass over a list. It reads every line, so packing never fails on one.
 
-    ``numbers`` are the new labels by the list's own, in order of first appearance; None where these are kept.
+    ``numbers`` maps the list's labels to new ones, in order of first appearance; None if labels are kept.
     """
 
     lines: int
@@ -25,7 +25,7 @@ class ListSurvey(NamedTuple):
 
 
 def survey_list(lst_path: str, renumber: bool = False) -> ListSurvey:
-    """Check a list and count.
+    """Check all lines of a list, and count images and classes.
 
     Parameters
     ----------
@@ -58,20 +58,20 @@ def _why_no_label(label: int) -> str:
         return "which marks unlabelled test images; records need identities, labels >= 0"
     return (
         f"and records hold labels as float32, exact up to {MAX_LABEL}; "
-        f"give --renumber-labels, which numbers labels 0, 1, 2, .."
+        f"give --renumber-labels, which renumbers labels 0, 1, 2, .."
     )
 
 
-def entries_of_list(lst_path: str, found: ListSurvey) -> Iterator[Entry]:
-    """The entries of a list that was surveyed, with its new labels where it has some."""
-    numbers = found.numbers
+def entries_of_list(lst_path: str, surveyed: ListSurvey) -> Iterator[Entry]:
+    """The entries of a list after :func:`survey_list`, with their new labels if it renumbers."""
+    numbers = surveyed.numbers
     if numbers is None:
         return iter_lst(lst_path)
     return (entry._replace(label=numbers[entry.label]) for entry in iter_lst(lst_path))
 
 
 def find_lists(source: str) -> List[str]:
-    """The lists that a .lst path, a folder, or a path prefix means (face2rec2's positional argument).
+    """The lists of a .lst path, a folder, or a path prefix (face2rec2's positional argument).
 
     Raises
     ------
@@ -82,10 +82,10 @@ def find_lists(source: str) -> List[str]:
         return [source]
     folder, start = (source, "") if os.path.isdir(source) else os.path.split(source)
     names = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
-    found = [
+    paths = [
         os.path.join(folder, n) for n in names if n.startswith(start) and n.lower().endswith(".lst") and n[0] != "."
     ]
-    if not found:
+    if not paths:
         where = "holds no .lst" if os.path.isdir(source) else "no such list, folder, or beginning of a list's path"
         raise InsightError(f"{source}: {where}; write a list with dir2lst or glint2lst")
-    return found
+    return paths

@@ -1,7 +1,7 @@
-"""Lists -> record sets: .rec, .idx and property, as InsightFace's face2rec2 lays them out.
+"""Lists -> record sets: .rec, .idx and property, in the layout of InsightFace's face2rec2.
 
-Images have keys 1..N with the label vector ``[identity, aligned]``; key 0, behind them, says
-where the identity records stand; then comes an empty record per run of equal labels, with its
+Images have keys 1..N with the label vector ``[identity, aligned]``; key 0, after them, has the
+range of the identity records; then comes an empty record per run of equal labels, with its
 range of keys. Source: InsightFace ``src/data/face2rec2.py`` @9fc3cc9c.
 """
 
@@ -46,17 +46,17 @@ def pack(
     check: str = DECODE,
     damaged: str = SKIP,
 ) -> List[PackReport]:
-    """Pack lists into record sets; all of them appear together when all are whole.
+    """Pack lists into record sets, which get their names together when all are complete.
 
     Parameters
     ----------
     source : str
         A .lst, a folder of lists, or the beginning of their paths.
     output : str, optional
-        A folder for one set, ``train.rec``. Without it, each set stands beside its list under
+        A folder for one set, ``train.rec``. Without it, each set is written beside its list under
         the list's name.
     size : (int, int), optional
-        (height, width) of the images; else what ``property`` in the output folder says, else
+        (height, width) of the images; default: the size in ``property`` of the output folder, else
         112 x 112.
     suffix : str
         ``.jpg`` or ``.png``, for images that are converted.
@@ -68,9 +68,9 @@ def pack(
         ``skip`` lists unusable files in ``<set>.skipped.csv``; ``fail`` stops at the first.
     layout : str
         ``indexed``, as face2rec2 writes it; or ``plain``, as im2rec does: scalar labels, keys
-        0..N-1, nothing but images, which is what ``mx.io.ImageRecordIter`` can read.
+        0..N-1, only images, the layout that ``mx.io.ImageRecordIter`` can read.
     image_root : str, optional
-        Where the lists' paths begin. Files that are not there are looked for from the working directory, then beside
+        Folder that the lists' paths are relative to. Missing files are searched in the working directory, then beside
         the list.
     renumber : bool
         Renumber the labels of one list, 0, 1, 2, .. in order of first appearance. ``<set>.renumbered.csv``, a label
@@ -78,8 +78,8 @@ def pack(
     overwrite : bool
         Replace a set of the same name.
     check : str
-        ``decode`` has the data of every image checked by the decoder; ``headers`` judges images that are copied by
-        their headers, and is faster where fewer than three cores are free.
+        ``decode`` checks the data of every image with the decoder; ``headers`` checks only the headers of images that
+        are copied, and is faster if fewer than three cores are free.
     damaged : str
         What to do with images that decode with a warning: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
         packs them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
@@ -87,7 +87,7 @@ def pack(
     Raises
     ------
     InsightError
-        The input is bad, a set stands there already, or no image could be used.
+        The input is invalid, a set already exists, or no image could be used.
     """
     lists = find_lists(source)
     if output is not None and len(lists) > 1:
@@ -100,23 +100,23 @@ def pack(
     if not overwrite:
         refuse_existing(folder, [*files, *([stems[0] + RENUMBERED] if renumber else [])])
     places = [Places(os.path.dirname(path), image_root) for path in lists]
-    said = _standing_property(folder)
-    target = ImageTarget(size or (said[1:] if said else DEFAULT_SIZE), suffix, quality)
-    with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers get ready while lists are checked
+    existing = _existing_property(folder)
+    target = ImageTarget(size or (existing[1:] if existing else DEFAULT_SIZE), suffix, quality)
+    with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers start while lists are checked
         surveys = [survey_list(path, renumber) for path in lists]
         classes = max(s.num_classes for s in surveys)
-        wanted = _settle_property(folder, property.Property(classes, *target.size), said, files, overwrite)
+        written = _settle_property(folder, property.Property(classes, *target.size), existing, files, overwrite)
         with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
             reports = []
-            for path, stem, found, where in zip(lists, stems, surveys, places):
-                report = PackReport(os.path.join(folder, stem + ".rec"), wanted, layout, found.dialect)
+            for path, stem, surveyed, where in zip(lists, stems, surveys, places):
+                report = PackReport(os.path.join(folder, stem + ".rec"), written, layout, surveyed.dialect)
                 chunks = track(
-                    intake.chunks(entries_of_list(path, found), where), "packing", found.lines, "images", size=len
+                    intake.chunks(entries_of_list(path, surveyed), where), "packing", surveyed.lines, "images", size=len
                 )
                 _pack_one(path, stem, staging, report, chunks, on_error, damaged)
-                _map_labels(stem, staging, report, found, overwrite)
+                _map_labels(stem, staging, report, surveyed, overwrite)
                 reports.append(report)
-            staging.path(property.NAME).write_text(wanted.text(), encoding="ascii")
+            staging.path(property.NAME).write_text(written.text(), encoding="ascii")
     return reports
 
 
@@ -124,31 +124,31 @@ def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _standing_property(folder: str) -> Optional[property.Property]:
+def _existing_property(folder: str) -> Optional[property.Property]:
     if not os.path.exists(os.path.join(folder, property.NAME)):
         return None
     return property.read_property(folder)
 
 
-def _settle_property(folder, computed, said, files, overwrite) -> property.Property:
-    """The property to write. One that stands there is the user's, unless its set is being replaced."""
-    if said is None or said == computed:
+def _settle_property(folder, computed, existing, files, overwrite) -> property.Property:
+    """The property to write. An existing one is the user's choice, unless its set is being replaced."""
+    if existing is None or existing == computed:
         return computed
-    standing = {n for n in os.listdir(folder) if n.endswith(".rec") and n[0] != "."}
-    if overwrite and standing and standing <= set(files):
+    records = {n for n in os.listdir(folder) if n.endswith(".rec") and n[0] != "."}
+    if overwrite and records and records <= set(files):
         return computed
-    if said[1:] == computed[1:] and said.num_classes >= computed.num_classes:
-        return said
+    if existing[1:] == computed[1:] and existing.num_classes >= computed.num_classes:
+        return existing
     raise InsightError(
-        f"{os.path.join(folder, property.NAME)}: says {said.text()}, these lists need {computed.text()}; "
+        f"{os.path.join(folder, property.NAME)}: says {existing.text()}, these lists need {computed.text()}; "
         f"correct it, remove it, or give another --output"
     )
 
 
-def _map_labels(stem: str, staging: Staging, report: PackReport, found: ListSurvey, overwrite: bool) -> None:
-    if found.numbers is not None:
+def _map_labels(stem: str, staging: Staging, report: PackReport, surveyed: ListSurvey, overwrite: bool) -> None:
+    if surveyed.numbers is not None:
         report.map_path = str(staging.folder / (stem + RENUMBERED))
-        write_label_map(staging.path(stem + RENUMBERED), map(str, found.numbers))
+        write_label_map(staging.path(stem + RENUMBERED), map(str, surveyed.numbers))
     elif overwrite:
         staging.obsolete.append(stem + RENUMBERED)
 
@@ -167,7 +167,7 @@ def _pack_one(path, stem, staging: Staging, report: PackReport, chunks, on_error
         report.images, report.labels = writer.images, len(writer.labels)
         if not report.images:
             name, _, reason = report.skipped[0]
-            remedy = "; give --image-root where paths begin elsewhere" if reason.startswith(MISSING) else ""
+            remedy = "; give --image-root if paths begin elsewhere" if reason.startswith(MISSING) else ""
             raise InsightError(
                 f"{path}: none of its {len(report.skipped)} images can be used; the first, {name}: {reason}{remedy}"
             )
@@ -197,7 +197,7 @@ def _write_mixed(chunk: Chunk, writer: SetWriter, report: PackReport, path, on_e
 
 
 def _list(staging: Staging, name: str, rows: List[Tuple[str, int, str]]) -> Optional[str]:
-    """Write a CSV of files beside the set, or see to it that an old one goes; the path that it will have."""
+    """Write a CSV of files beside the set, or mark an old one for removal; returns its final path."""
     if not rows:
         staging.obsolete.append(name)
         return None
@@ -206,7 +206,7 @@ def _list(staging: Staging, name: str, rows: List[Tuple[str, int, str]]) -> Opti
 
 
 def write_skipped(path, skipped: List[Tuple[str, int, str]]) -> None:
-    """A CSV of files that were not used, or are damaged, with the reason of each."""
+    """Write a CSV (path, label, reason) of skipped or damaged files."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         rows = csv.writer(out, lineterminator="\n")
         rows.writerow(["path", "label", "reason"])

@@ -1,4 +1,4 @@
-"""What packing made of a list, in numbers and in sentences."""
+"""The result of packing a list, as numbers and as text."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ..formats.lst import IM2REC
 from .prepare import RESIZED
 from .setwriter import INDEXED
 
-_SPARSE, _MANY = 2, 1000  # classes: twice as many as labels that have images, and more than so many
-_FC7_BYTES = 512 * 3 * 4  # of a class in training: weights, gradient and momentum in float32
+_SPARSE, _MANY = 2, 1000  # a note is printed for more than this many classes per label with images, and in all
+_FC7_BYTES = 512 * 3 * 4  # bytes of a class in training: weights, gradient and momentum in float32
 
 
 class PackReport:
-    """What one list became.
+    """The result of packing one list.
 
-    (A plain class: ``dataclasses`` takes longer to load than a small set to pack.)
+    (A plain class: importing ``dataclasses`` takes longer than packing a small set.)
 
     Attributes
     ----------
     images, identities, labels : int
-        Written; runs of equal labels; distinct labels.
+        Images written; runs of equal labels; distinct labels.
     verbatim : int
         Images that were copied.
     changes : Counter
-        What was done to the others.
+        Changes made to the others, with their counts.
     skipped, damaged : list of (str, int, str)
-        Path, label and reason of files that were left out; of damaged ones that were packed.
+        Path, label and reason of files that were skipped; of damaged ones that were packed.
     skipped_path, damaged_path : str or None
-        The CSV of either.
+        Their CSV files.
     map_path : str or None
-        The CSV of new labels, and those of the list.
+        The CSV that maps new labels to those of the list.
     """
 
     def __init__(self, rec_path: str, property: property.Property, layout: str, dialect: str):
@@ -50,7 +50,7 @@ class PackReport:
         self.map_path: Optional[str] = None
 
     def lines(self) -> List[str]:
-        """The report in sentences, for a person."""
+        """The report as lines of text."""
         records = f"{self.images} images"
         if self.layout == INDEXED:
             total = self.images + self.identities + 1
@@ -65,7 +65,7 @@ class PackReport:
         if self.damaged:
             kinds = _counts(_kinds(self.damaged))
             lines.append(
-                f"  warning: {len(self.damaged)} damaged images packed as they are ({kinds}); see {self.damaged_path}"
+                f"  warning: {len(self.damaged)} damaged images packed unchanged ({kinds}); see {self.damaged_path}"
             )
         if self.map_path:
             lines.append(f"  labels were renumbered; {self.map_path} maps each to the label in the list")
@@ -83,7 +83,7 @@ class PackReport:
             )
         if self.identities > self.labels:
             notes.append(
-                f"{self.labels} labels stand in {self.identities} separate runs, and each run counts as an identity; "
+                f"{self.labels} labels occur in {self.identities} separate runs, and each run counts as an identity; "
                 f"sort the list by label"
             )
         classes = self.property.num_classes
@@ -101,7 +101,7 @@ class PackReport:
 
 
 def _kinds(rows: List[Tuple[str, int, str]]) -> Counter:
-    """Reasons, and how often each occurs; those of the JPEG decoder without the numbers that are in them."""
+    """Counts of the reasons; numbers in messages of the JPEG decoder are replaced by N."""
     reasons = (reason for _, _, reason in rows)
     return Counter(re.sub(r"0x\w+|\d+", "N", r) if r.startswith("Corrupt JPEG") else r for r in reasons)
 

@@ -1,11 +1,11 @@
-"""Lists of pairs, in the layouts that the field uses.
+"""Lists of pairs, in the usual layouts.
 
-- ``image_a,image_b,same`` rows, split by commas, semicolons, tabs or blanks, with or without a heading; columns
-  behind these three are passed over;
+- ``image_a,image_b,same`` rows, separated by commas, semicolons, tabs or blanks, with or without a heading; columns
+  after these three are ignored;
 - LFW's ``pairs.txt``: a heading of counts, then ``name 1 4`` and ``name 1 other 2``, which mean
   ``name/name_0001.jpg`` and so on.
 
-A heading may name the three columns in another order. Lines that begin with ``#`` are passed over.
+A heading may name the three columns in another order. Lines that begin with ``#`` are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORDS = {"true": True, "false": False}
 _SAME = {1: True, 0: False, -1: False}
 _WANT = "want image_a,image_b,same rows (same: 1 or 0), or LFW's pairs.txt"
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")
-_LONGEST_NUMBER = 1_000_000  # of an image in LFW's layout
+_LONGEST_NUMBER = 1_000_000  # numbers of images in LFW's layout are below this
 
 
 def read_pairs(path: str, root: str) -> List[Row]:
@@ -62,12 +62,12 @@ def _row(line: str, order: Tuple[int, ...], root: str) -> Optional[Row]:
 
 
 def _is_heading(line: str) -> bool:
-    """Counts, as LFW's first line has them, or names of columns."""
+    """Whether a line has counts, as LFW's first line, or names of columns."""
     return is_heading(line) or any(len(fields) <= 2 and all(map(is_whole, fields)) for fields in ways(line))
 
 
 def _order(line: str) -> Tuple[int, ...]:
-    """Where a heading puts the three columns; the usual places where it does not name them."""
+    """Positions of the three columns in a heading; the usual ones if it does not name them."""
     for fields in ways(line.lower()):
         if all(name in fields for name in COLUMNS):
             return tuple(map(fields.index, COLUMNS))
@@ -80,10 +80,10 @@ def _labelled(fields: List[str], order: Tuple[int, ...]) -> Optional[Row]:
     first, second, same = (fields[at] for at in order)
     if not first or not second or is_whole(second):
         return None
-    known = _WORDS.get(same.lower())
-    if known is None and is_whole(same):
-        known = _SAME.get(whole(same))
-    return None if known is None else (first, second, known)
+    flag = _WORDS.get(same.lower())
+    if flag is None and is_whole(same):
+        flag = _SAME.get(whole(same))
+    return None if flag is None else (first, second, flag)
 
 
 def _lfw(fields: List[str], root: str) -> Optional[Row]:
@@ -105,8 +105,8 @@ def _lfw_path(name: str, number: str, root: str) -> str:
 
 
 def _other_suffix(stem: str) -> str:
-    """The suffix, perhaps empty, of the first file whose path without its suffix is this; ``.jpg`` where none is."""
+    """The suffix, possibly empty, of the first file whose path without suffix is ``stem``; default ``.jpg``."""
     folder, start = os.path.split(stem)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    found = (name for name in names if name == start or os.path.splitext(name)[0] == start)
-    return next(found, start + _SUFFIXES[0])[len(start) :]
+    matches = (name for name in names if name == start or os.path.splitext(name)[0] == start)
+    return next(matches, start + _SUFFIXES[0])[len(start) :]

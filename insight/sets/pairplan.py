@@ -1,8 +1,8 @@
-"""Which images to compare: drawn pairs of one person and of two, in balanced folds.
+"""Random pairs of images of one person and of two, in balanced folds.
 
 As in LFW's protocol (Huang et al., "Labeled Faces in the Wild", 2007), a fold is a block of
-pairs, half of them of one person, and no person stands in two folds, so that a threshold
-chosen on nine folds meets new people in the tenth.
+pairs, half of them of one person, and no person is in two folds, so that a threshold
+chosen on nine folds is tested on new people in the tenth.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 from ..errors import InsightError
 
-_RESERVE = 2  # pairs drawn for each that is taken, where there are so many
-_LARGEST_PART = 0.2  # of a fold's genuine pairs that one person may give, where there are five with pairs
-_SPREAD = 16  # impostor pairs are drawn from at least so many times as many possible ones, where there are
+_RESERVE = 2  # pairs drawn per pair that is used, if there are enough
+_LARGEST_PART = 0.2  # largest share of a fold's genuine pairs of one person, if five people have pairs
+_SPREAD = 16  # impostor pairs are drawn from at least this many times as many possible ones, if they exist
 
 
 class PairPlan(NamedTuple):
     """Drawn pairs by fold; rows are int64 (person, image, person, image).
 
-    ``genuine[f]`` and ``impostor[f]`` have ``quota`` rows each to take, and behind them a
-    reserve, for images that turn out unusable.
+    ``genuine[f]`` and ``impostor[f]`` have ``quota`` rows each, followed by a reserve for
+    pairs with unusable images.
     """
 
     genuine: List[np.ndarray]
@@ -31,17 +31,17 @@ class PairPlan(NamedTuple):
 
 
 def plan_pairs(counts: Sequence[int], pairs: int = 6000, folds: int = 10, seed: int = 0) -> PairPlan:
-    """Draw verification pairs. The work is bounded by the pairs asked for, not by the pairs possible.
+    """Draw verification pairs. The time is bounded by the requested pairs, not by the possible ones.
 
     Parameters
     ----------
     counts : sequence of int
         Images per person.
     pairs : int
-        At most so many; fewer where the people's images give no more without one person
+        Maximum number; fewer if the images do not give more without one person
         dominating. Always a multiple of twice the folds.
     folds : int
-        At most so many; fewer where there are too few people or pairs.
+        Maximum number; fewer if there are too few people or pairs.
     seed : int
 
     Returns
@@ -57,13 +57,13 @@ def plan_pairs(counts: Sequence[int], pairs: int = 6000, folds: int = 10, seed: 
     if pairs < 2 or folds < 1:
         raise InsightError(f"--pairs {pairs} --folds {folds}: want 2 pairs and 1 fold at least")
     counts = np.asarray(counts, np.int64)
-    people, twice = int(np.count_nonzero(counts > 0)), int(np.count_nonzero(counts > 1))
-    if people < 2 or twice < 1:
+    people, with_pairs = int(np.count_nonzero(counts > 0)), int(np.count_nonzero(counts > 1))
+    if people < 2 or with_pairs < 1:
         raise InsightError(
-            f"{people} people with usable images, {twice} of them with two or more: pairs need two people, and one "
-            f"with two images; add images"
+            f"{people} people with usable images, {with_pairs} of them with two or more: pairs need two people, and "
+            f"one with two images; add images"
         )
-    folds = min(folds, twice, people // 2, pairs // 2)
+    folds = min(folds, with_pairs, people // 2, pairs // 2)
     rng = np.random.default_rng(seed)
     groups = _deal(counts, folds, rng)
     quota = pairs // (2 * folds)
@@ -77,7 +77,7 @@ def plan_pairs(counts: Sequence[int], pairs: int = 6000, folds: int = 10, seed: 
 
 
 def _deal(counts: np.ndarray, folds: int, rng: np.random.Generator) -> List[np.ndarray]:
-    """Deal people to folds by falling number of images, back and forth, so that folds are alike."""
+    """Assign people to folds by descending number of images, back and forth, so that folds are balanced."""
     order = rng.permutation(np.flatnonzero(counts > 0))
     order = order[np.argsort(-counts[order], kind="stable")]
     turn = np.arange(len(order)) % (2 * folds)
@@ -90,7 +90,7 @@ def _space(counts: np.ndarray) -> np.ndarray:
 
 
 def _genuine_quota(counts: np.ndarray, quota: int) -> int:
-    """The most pairs, up to the quota, of which no person gives more than a fair part."""
+    """The largest number of pairs, up to the quota, without more than the largest part from one person."""
     space = _space(counts)
     part = max(_LARGEST_PART, 1 / np.count_nonzero(space))
     low, high = 1, quota
@@ -113,8 +113,8 @@ def _draw_genuine(counts: np.ndarray, quota: int, rng: np.random.Generator) -> n
     for person in np.flatnonzero(space).tolist():
         take = min(int(space[person]), wanted)
         first, second = _unrank(rng.choice(int(space[person]), take, replace=False))
-        whose = np.full_like(first, person)
-        rows.append(np.stack([whose, first, whose, second], axis=1))
+        people = np.full_like(first, person)
+        rows.append(np.stack([people, first, people, second], axis=1))
         turns.append(np.arange(take))
     pairs, turn = np.concatenate(rows), np.concatenate(turns)
     pairs = pairs[np.lexsort((rng.random(len(turn)), turn))][:wanted]
@@ -123,7 +123,7 @@ def _draw_genuine(counts: np.ndarray, quota: int, rng: np.random.Generator) -> n
 
 
 def _unrank(rank: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Pairs a < b of their number b (b - 1) / 2 + a."""
+    """Pairs a < b from their rank b (b - 1) / 2 + a."""
     b = ((1 + np.sqrt(1 + 8 * rank.astype(np.float64))) // 2).astype(np.int64)
     b -= b * (b - 1) // 2 > rank  # the root may be off by one
     b += (b + 1) * b // 2 <= rank
@@ -131,10 +131,10 @@ def _unrank(rank: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_impostor(counts: np.ndarray, quota: int, rng: np.random.Generator) -> np.ndarray:
-    """Drawn without repetition from all pairs of images of different people.
+    """Draw without repetition from all pairs of images of different people.
 
-    As few images per person are used as make ``_SPREAD`` times the quota of pairs possible, so
-    that people with many images do not dominate.
+    The number of images per person is limited to the smallest that allows ``_SPREAD`` times the quota
+    of pairs, so that people with many images do not dominate.
     """
     quota = min(_RESERVE * quota, _impostor_space(counts))
     cap = 1
@@ -142,7 +142,7 @@ def _draw_impostor(counts: np.ndarray, quota: int, rng: np.random.Generator) -> 
         cap *= 2
     used = np.minimum(counts, cap)
     ends = np.cumsum(used)
-    later = ends[-1] - ends  # images of the people behind
+    later = ends[-1] - ends  # images of the following people
     pair_ends = np.cumsum(used * later)
     drawn = rng.choice(int(pair_ends[-1]), quota, replace=False)
     a = np.searchsorted(pair_ends, drawn, side="right")

@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 @dataclass
 class BinReport:
-    """What a verification set consists of."""
+    """The contents of a verification set, and the images that were skipped."""
 
     path: str
     pairs: int = 0
@@ -47,25 +47,23 @@ class BinReport:
     skipped: List[Tuple[str, int, str]] = field(default_factory=list)
     dropped: int = 0
     skipped_path: Optional[str] = None
-    damaged: List[Tuple[str, int, str]] = field(default_factory=list)  # used all the same
+    damaged: List[Tuple[str, int, str]] = field(default_factory=list)  # damaged, but used
     damaged_path: Optional[str] = None
-    left_out: List[str] = field(default_factory=list)  # of the folder, before any image was decoded: lines
+    left_out: List[str] = field(default_factory=list)  # files of the folder that were skipped unopened: lines
 
     def lines(self) -> List[str]:
         lines = [f"{self.path}: {self.pairs} pairs, {self.same} of one person and {self.pairs - self.same} of two"]
         if self.folds is not None:
             lines[0] += f", in {self.folds} folds that share no person"
         if self.asked is not None and self.pairs < self.asked:
-            lines.append(f"  {self.asked} pairs were asked for; these people's images give no more evenly spread ones")
+            lines.append(f"  {self.asked} pairs were requested; these images do not give more evenly spread pairs")
         if self.converted:
-            lines.append(f"  {self.converted} images were converted, the others stand as they are")
+            lines.append(f"  {self.converted} images were converted, the others are unchanged")
         if self.skipped:
-            what = f"{self.dropped} pairs with them were left out" if self.dropped else "others were drawn instead"
+            what = f"{self.dropped} pairs with them were skipped" if self.dropped else "others were drawn instead"
             lines.append(f"  {len(self.skipped)} images cannot be used, {what}; see {self.skipped_path}")
         if self.damaged:
-            lines.append(
-                f"  warning: {len(self.damaged)} damaged images were used as they are; see {self.damaged_path}"
-            )
+            lines.append(f"  warning: {len(self.damaged)} damaged images were used unchanged; see {self.damaged_path}")
         return lines + [f"  {line}" for line in self.left_out]
 
 
@@ -92,13 +90,13 @@ def make_bin(
     ----------
     source : str
         A folder of identity folders or a .lst, from which pairs are drawn; or a file of pairs
-        (see :func:`insight.sets.pairfile.read_pairs`), which is followed.
+        (see :func:`insight.sets.pairfile.read_pairs`), which are all used.
     output : str
         The .bin.
     pairs, folds, seed : int, optional
-        For drawing; see :func:`insight.sets.pairplan.plan_pairs`. 6000, 10 and 0.
+        For drawing; see :func:`insight.sets.pairplan.plan_pairs`. Defaults: 6000, 10 and 0.
     image_root : str, optional
-        Where the paths in a .lst or a file of pairs begin. Those of a file of pairs else begin at the file's folder.
+        Folder that the paths in a .lst or a file of pairs are relative to. Default for a file of pairs: its folder.
     size, suffix, quality, workers, on_error, check, damaged
         As in :func:`insight.sets.pack.pack`. Unusable images are listed in ``<output>.skipped.csv``, damaged ones
         that were kept in ``<output>.damaged.csv``.
@@ -109,8 +107,8 @@ def make_bin(
     Raises
     ------
     InsightError
-        The input is bad, has too few people or images, or pairs of one kind only, which verification
-        refuses; or an output stands there.
+        The input is invalid, has too few people or images, or pairs of one kind only, which verification
+        refuses; or an output already exists.
     """
     stem = os.path.splitext(output)[0]
     report = BinReport(output, skipped_path=stem + ".skipped.csv", damaged_path=stem + ".damaged.csv")
@@ -127,7 +125,9 @@ def make_bin(
         chosen = _draw(people, images, report, DEFAULT_FOLDS if folds is None else folds, seed or DEFAULT_SEED)
     else:
         if not (pairs is folds is seed is None):
-            raise InsightError("--pairs, --folds and --seed are for drawing pairs; a file of pairs is taken as it is")
+            raise InsightError(
+                "--pairs, --folds, --seed: are for drawing pairs, not for a file of pairs; leave them out"
+            )
         root = os.path.dirname(source) if image_root is None else image_root
         listed = [_pair(root, *row) for row in read_pairs(source, root)]
         _refuse_one_kind(source, listed)
@@ -138,7 +138,7 @@ def make_bin(
 
 
 def _refuse_one_kind(source: str, pairs: Sequence[Pair], bad: Optional[Dict[Entry, Skip]] = None) -> None:
-    """Raise where verification would refuse the set; ``bad`` are images without which pairs were left out."""
+    """Raise if verification would refuse the set; ``bad`` are unusable images, whose pairs were skipped."""
     same = sum(pair.same for pair in pairs)
     if same in (0, len(pairs)):
         kind, other = ("one person", "two people") if same else ("two people", "one person")
@@ -169,7 +169,7 @@ def _people_of(source: str, report: BinReport) -> List[List[Entry]]:
 
 
 class _Images:
-    """Prepared images by entry, each read once; and those that cannot be used."""
+    """Prepared images by entry, each read once, and unusable ones with their reasons."""
 
     def __init__(self, target: ImageTarget, places: Places, workers: int, on_error: str, check: str, damaged: str):
         self._target, self._places, self._workers, self._check = target, places, workers, check
@@ -195,7 +195,7 @@ class _Images:
 
 
 def _draw(people: List[List[Entry]], images: _Images, report: BinReport, folds: int, seed: int) -> List[Pair]:
-    """Draw pairs; where an image turns out unusable, the reserve gives another pair."""
+    """Draw pairs; a pair with an unusable image is replaced by one of the reserve."""
     plan = plan_pairs([len(entries) for entries in people], report.asked, folds, seed)
     pools = [
         [Pair(people[a][i], people[b][j], same) for a, i, b, j in rows.tolist()]
@@ -214,7 +214,7 @@ def _draw(people: List[List[Entry]], images: _Images, report: BinReport, folds: 
         raise InsightError(f"too few usable images for a pair in every fold; the first bad one, {entry.path}: {reason}")
     report.folds = len(plan.genuine)
     folds_of = zip(picks[: report.folds], picks[report.folds :])
-    # pairs of one person and of two take turns, so any block of rows is balanced
+    # pairs of one person and of two alternate, so any block of rows is balanced
     return [p for genuine, impostor in folds_of for both in zip(genuine[:quota], impostor[:quota]) for p in both]
 
 

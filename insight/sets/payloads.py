@@ -1,4 +1,4 @@
-"""Payloads that are no images, told by their first bytes: copying a set must not decode it."""
+"""Payloads that are not images, detected by their first bytes: copying a set must not decode it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..formats.faceset import FaceSet
 from ..images.header import suffix_of
 from ..images.kind import DECODED_SUFFIXES
 
-EMPTY, FOREIGN = "empty-image", "not-an-image"  # as dataset-check calls them
+EMPTY, FOREIGN = "empty-image", "not-an-image"  # rules of dataset-check
 _JPEG = b"\xff\xd8\xff"
 _SHOWN = 8  # keys in a message
 
 
 def fault(payload) -> Optional[Tuple[str, str]]:
-    """The rule that a payload breaks which no decoder takes, and what it is; None if it begins as an image."""
-    if payload[:3] == _JPEG:  # nearly all are
+    """The rule that a payload breaks if it cannot be decoded, and the detail; None if it begins as an image."""
+    if payload[:3] == _JPEG:  # nearly all payloads
         return None
     if not len(payload):
         return EMPTY, "no bytes"
@@ -34,7 +34,7 @@ def why_unusable(payload) -> str:
 
 
 def unusable(faces: FaceSet) -> Iterator[Tuple[int, str]]:
-    """Position and reason of each image of a set that no decoder takes."""
+    """Position and reason of each image of a set that cannot be decoded."""
     for i in range(len(faces)):
         reason = why_unusable(faces.payload(i))
         if reason:
@@ -42,22 +42,22 @@ def unusable(faces: FaceSet) -> Iterator[Tuple[int, str]]:
 
 
 def refuse_unusable(faces: FaceSet) -> None:
-    """Complain about payloads that a network cannot embed before hours of work, not in the midst of it.
+    """Raise for payloads that a network cannot embed, before hours of work.
 
     Raises
     ------
     InsightError
-        The set has such payloads; the message names their keys and the command that leaves them out.
+        The set has such payloads; the message has their keys and the command that removes them.
     """
-    found = list(unusable(faces))
-    if found:
-        counted = no_images([int(faces.images[i]) for i, _ in found])
-        remedy = f"`{remedies.into_new(faces.rec_path)}` leaves them out and lists them"
+    positions = [i for i, _ in unusable(faces)]
+    if positions:
+        counted = no_images([int(faces.images[i]) for i in positions])
+        remedy = f"`{remedies.into_new(faces.rec_path)}` skips and lists them"
         raise InsightError(f"{faces.rec_path}: {counted}, and a network cannot embed them; {remedy}")
 
 
 def no_images(keys: list) -> str:
-    """``3 payloads are no images (keys 4, 9, 11)``."""
+    """``3 payloads are not images (keys 4, 9, 11)``."""
     shown = ", ".join(map(str, keys[:_SHOWN])) + (", .." if len(keys) > _SHOWN else "")
-    counted = "1 payload is no image (key " if len(keys) == 1 else f"{len(keys)} payloads are no images (keys "
+    counted = "1 payload is not an image (key " if len(keys) == 1 else f"{len(keys)} payloads are not images (keys "
     return counted + shown + ")"

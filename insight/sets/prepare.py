@@ -1,8 +1,8 @@
-"""From an image file to the bytes that go into a record or a verification set.
+"""From an image file to the bytes of a record or a verification set.
 
-A valid upright 3-channel JPEG of the right size goes in byte for byte; that is decided by its
-markers, and whether its data is sound by the decoder. Everything else that is an image is decoded, set
-right and encoded again, and what was done to it is reported.
+A valid upright 3-channel JPEG of the right size is copied byte for byte; its markers decide that, and the
+decoder detects damaged data. All other images are decoded, converted and encoded again, and the changes
+are reported.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ..images.kind import HEAD_BYTES, kind_of
 
 DEFAULT_SIZE = (112, 112)
 SKIP, KEEP, FAIL = "skip", "keep", "fail"  # what to do with images that decode with a warning
-DECODE, HEADERS = "decode", "headers"  # how far images that are copied are checked
+DECODE, HEADERS = "decode", "headers"  # how images that are copied are checked
 _DEFAULT_QUALITY = {".jpg": 95, ".png": 3}
 RESIZED = "resized from"
 
 
 class Skip(InsightError):
-    """This image cannot be used; the message is the reason, without the path."""
+    """The image cannot be used; the message is the reason, without the path."""
 
 
 class ImageTarget:
-    """What images are made to be, and how those that change are encoded.
+    """Size of the prepared images, and encoding of the converted ones.
 
-    (A plain class: ``dataclasses`` takes longer to load than a small set to pack.)
+    (A plain class: importing ``dataclasses`` takes longer than packing a small set.)
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class ImageTarget:
     Raises
     ------
     InsightError
-        One of them is out of range.
+        A value is out of range.
     """
 
     def __init__(self, size: Tuple[int, int] = DEFAULT_SIZE, suffix: str = ".jpg", quality: Optional[int] = None):
@@ -59,11 +59,11 @@ class ImageTarget:
 
 
 class Damaged(Skip):
-    """This image decodes with a warning, which is the message."""
+    """The image decodes with a warning, which is the message."""
 
 
 class Prepared(NamedTuple):
-    """Encoded bytes; what was changed, empty if they are the file's own; and the decoder's warning, "" for none."""
+    """Encoded bytes; the changes, empty if they are the file's own; and the decoder's warning, "" for none."""
 
     payload: bytes
     changes: Tuple[str, ...] = ()
@@ -81,24 +81,24 @@ def under_policy(outcome: Outcome, damaged: str) -> Outcome:
 
 
 def stops(skip: Skip, on_error: str, damaged: str) -> str:
-    """If an image that cannot be used ends the run: which option to give instead, for the message. Otherwise ""."""
+    """If an unusable image ends the run, the option to give instead, for the message; otherwise ""."""
     if isinstance(skip, Damaged):
-        return "--damaged skip, or keep to pack it as it is" if damaged == FAIL else ""
+        return "--damaged skip, or keep to pack it unchanged" if damaged == FAIL else ""
     return "--on-error skip" if on_error == FAIL else ""
 
 
 def verbatim(data: bytes, target: ImageTarget) -> bool:
-    """Whether a file's bytes can stand in a record as they are."""
+    """Whether a file's bytes can be copied into a record. Raises :class:`Skip` for a truncated JPEG."""
     head = read_jpeg_head(data)
     if head is None:
         return target.suffix == ".png" and is_plain_png(data, target.size)
     if not head.complete:
-        raise Skip("JPEG without its end marker: the file was cut")
+        raise Skip("JPEG without its end marker: the file was truncated")
     return head.plain and (head.height, head.width) == target.size
 
 
 def convert(data: bytes, entry: Entry, target: ImageTarget) -> Prepared:
-    """Decode, set upright, warp or scale, and encode. Raises :class:`Skip` if it is no image."""
+    """Decode, rotate upright, warp or scale, and encode. Raises :class:`Skip` if it is not an image."""
     from ..images import pixels as image
 
     warnings: list = []
@@ -144,5 +144,5 @@ def damage_of(data: bytes) -> str:
 
 
 def _without_name(error: InsightError) -> Skip:
-    """The rule that was broken, without the name in front and the remedy behind."""
+    """The rule of an error, without the name before it and the remedy after it."""
     return Skip(str(error).lstrip(": ").partition(";")[0])

@@ -1,7 +1,7 @@
-"""Chosen images of record sets -> a new set, payload bytes as they are.
+"""Chosen images of record sets -> a new set, with unchanged payload bytes.
 
-Laid out as InsightFace's dataset_merge does it: images have keys 1..N with scalar labels, then
-comes a record per identity with its range of keys, then key 0 with the range of those.
+The layout is that of InsightFace's dataset_merge: images have keys 1..N with scalar labels, then
+comes a record per identity with its range of keys, then key 0 with the range of these records.
 Source: ``src/data/dataset_merge.py`` @9fc3cc9c.
 """
 
@@ -21,7 +21,7 @@ FILES = (SET_NAME + ".rec", SET_NAME + ".idx", NAME)
 
 
 class SetStream:
-    """A set that is being written, identity after identity; labels are 0, 1, 2, .. in that order.
+    """Writes a set, identity after identity; labels are 0, 1, 2, .. in that order.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class SetStream:
         return len(self._ranges)
 
     def write(self, payloads: Iterable[bytes]) -> int:
-        """Append an identity with its encoded images, one at least; returns its label."""
+        """Append an identity with its encoded images, at least one; returns its label."""
         label, begin = len(self._ranges), self.images + 1
         for payload in payloads:
             self.images += 1
@@ -56,7 +56,7 @@ class SetStream:
 def new_set(
     folder: str, size: Tuple[int, int], beside: Iterable[str] = (), overwrite: bool = False
 ) -> Iterator[Tuple[SetStream, Staging]]:
-    """Write ``train.rec``, ``train.idx`` and ``property`` into a folder; they appear together or not at all.
+    """Write ``train.rec``, ``train.idx`` and ``property`` into a folder, all or none.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ def new_set(
     beside : iterable of str
         Names of further files that the block writes, to ``staging.path(name)``.
     overwrite : bool
-        Whether files that stand there may be replaced.
+        Whether existing files may be replaced.
 
     Raises
     ------
     InsightError
-        A file stands there, or the block wrote no identity.
+        A file already exists, or the block wrote no identity.
     """
     with commit_together(folder, [*beside, *FILES], overwrite) as staging, ExitStack() as files:
         rec, idx = (files.enter_context(open(staging.path(n), "wb", buffering=BUFFER_BYTES)) for n in FILES[:2])
@@ -86,14 +86,14 @@ def new_set(
 def refuse_outputs(
     sources: Iterable[str], folder: Optional[str], reports: Iterable[Optional[str]], overwrite: bool
 ) -> None:
-    """Complain about outputs before hours of work, not after.
+    """Raise for outputs that cannot be written, before hours of work.
 
     Parameters
     ----------
     sources : iterable of str
         .rec files that are read, which no output may replace.
     folder : str, optional
-        Where a set is to be written, if one is.
+        The folder of the set to write, if there is one.
     reports : iterable of str, optional
         Other files to write.
     overwrite : bool
@@ -101,14 +101,14 @@ def refuse_outputs(
     Raises
     ------
     InsightError
-        An output is one of the sources, or stands there and ``overwrite`` is not set.
+        An output is one of the sources, or already exists and ``overwrite`` is not set.
     """
     if folder is not None:
         target = os.path.realpath(os.path.join(folder, FILES[0]))
         taken = [path for path in sources if os.path.realpath(path) == target]
         if taken:
             raise InsightError(
-                f"--output {folder}: is where {taken[0]} stands, which is being read; give another folder"
+                f"--output {folder}: is the folder of {taken[0]}, which is being read; give another folder"
             )
     if overwrite:
         return

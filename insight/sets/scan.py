@@ -13,12 +13,12 @@ from ..files.commit import refuse_existing
 from ..formats.labelmap import label_map_path, write_label_map
 from ..formats.lst import Entry, write_lst
 
-MIN_IDENTITIES = 2  # of each side of a split: one class cannot be trained, one person gives no impostor pair
+MIN_IDENTITIES = 2  # on each side of a split: one class cannot be trained, one person gives no impostor pair
 
 
 @dataclass
 class Scan:
-    """Identities of a folder, sorted by name, and what was left out, by reason."""
+    """Identities of a folder, sorted by name, and skipped files, by reason."""
 
     folder: str
     identities: List[IdentityFolder] = field(default_factory=list)
@@ -33,13 +33,13 @@ class Scan:
 
 
 def scan_identities(folder: str, min_images: int = 1) -> Scan:
-    """List the images of a folder of identity folders, as :func:`insight.faces.folders.read_identities` reads it.
+    """List the images of a folder of identity folders, by :func:`insight.faces.folders.read_identities`.
 
     Parameters
     ----------
     folder : str
     min_images : int
-        Identities with fewer images are left out (their files stay where they are).
+        Identities with fewer images are skipped (their files are not changed).
 
     Raises
     ------
@@ -68,7 +68,7 @@ def split_identities(
 ) -> Tuple[List[IdentityFolder], List[IdentityFolder]]:
     """Split people, not images, into training and held-out.
 
-    Each person's place is drawn from the seed and the name alone, so adding people moves few
+    Each person's rank is a function of the seed and the name only, so adding people moves few
     of the others to the other side.
 
     Returns
@@ -86,14 +86,14 @@ def split_identities(
     count = round(ratio * len(identities))
     if min(count, len(identities) - count) < MIN_IDENTITIES:
         raise InsightError(
-            f"--val-ratio {ratio:g} of {len(identities)} identities holds {count} out and trains on "
+            f"--val-ratio {ratio:g} of {len(identities)} identities holds out {count} and trains on "
             f"{len(identities) - count}: both sides need {MIN_IDENTITIES} or more; add people or change the ratio"
         )
     drawn = sorted(range(len(identities)), key=lambda i: _draw(seed, identities[i].name))
-    held = set(drawn[:count])
+    held_out = set(drawn[:count])
     return (
-        [identity for i, identity in enumerate(identities) if i not in held],
-        [identity for i, identity in enumerate(identities) if i in held],
+        [identity for i, identity in enumerate(identities) if i not in held_out],
+        [identity for i, identity in enumerate(identities) if i in held_out],
     )
 
 
@@ -110,7 +110,7 @@ def entries_of(identities: Sequence[IdentityFolder]) -> Iterator[Entry]:
 
 @dataclass
 class ListReport:
-    """What ``dir2lst`` wrote: (path, images, identities) per list."""
+    """The output of ``dir2lst``: (path, images, identities) per list."""
 
     scan: Scan
     written: List[Tuple[str, int, int]] = field(default_factory=list)
@@ -150,12 +150,12 @@ def folder_to_lists(
     val_ratio : float
         Share of the identities to hold out; 0 for none.
     val_output : str, optional
-        Their list; ``val.lst`` beside ``train.lst``, else ``<name>_val.lst`` beside ``<name>.lst``.
+        Their list; default: ``val.lst`` beside ``train.lst``, else ``<name>_val.lst`` beside ``<name>.lst``.
     seed : int
     label_map : bool
         Also write ``<list>.labels.csv`` beside each list: label, folder name.
     overwrite : bool
-        Replace lists and maps that stand there.
+        Replace existing lists and maps.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def folder_to_lists(
 
 
 def default_val_output(output: str) -> str:
-    """Where the held-out list goes if nobody says."""
+    """The default path of the held-out list."""
     stem, ending = os.path.splitext(output)
     head, name = os.path.split(stem)
     return os.path.join(head, ("val" if name == "train" else name + "_val") + ending)

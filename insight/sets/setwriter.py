@@ -1,4 +1,4 @@
-"""The records of one set, written as its images come: runs of equal labels, then what face2rec2 puts behind them."""
+"""Streaming writer of the records of one set: images in runs of equal labels, then header and identity records."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .chunk import Chunk
 from .prepare import Prepared
 
 INDEXED, PLAIN = "indexed", "plain"
-GAPS = {INDEXED: INDEXED_FRAME.size, PLAIN: COPIED_FRAME.size}  # bytes of frame and header in front of an image
+GAPS = {INDEXED: INDEXED_FRAME.size, PLAIN: COPIED_FRAME.size}  # bytes of frame and header before an image
 
 
 class SetWriter:
-    """Writes images with keys 1..N (``plain``: 0..N-1) and keeps count.
+    """Writes images with keys 1..N (``plain``: 0..N-1) and counts them.
 
     Attributes
     ----------
     images : int
         Written so far.
     ranges : list of (int, int)
-        Keys from 1 of each run of equal labels that has ended: first, last + 1.
+        Keys from 1 of each complete run of equal labels: first, last + 1.
     labels : set of int
     """
 
@@ -33,7 +33,7 @@ class SetWriter:
         self.images = 0
         self.ranges: List[Tuple[int, int]] = []
         self.labels: set = set()
-        self._begin, self._last = 1, None  # of the run that goes on
+        self._begin, self._last = 1, None  # first key and label of the current run
 
     def write(self, entry: Entry, image: Prepared) -> None:
         """Write one image."""
@@ -47,7 +47,7 @@ class SetWriter:
             self._stream.write(key, image.payload, (entry.label, entry.aligned), key)
 
     def write_copied(self, chunk: Chunk) -> None:
-        """Write a chunk whose images are all copied, from where they lie in memory."""
+        """Write a chunk whose images are all copied, directly from its memory."""
         memory, gap, plain = chunk.memory, self._gap, self._plain
         first = chunk.spans[0][0] - gap
         shift = self._stream.offset - first
@@ -67,13 +67,13 @@ class SetWriter:
         self._stream.write_framed(memory[first : begin + size + (-size & 3)], lines)
 
     def write_identities(self) -> None:
-        """Close the last run, and write header and identity records, which an indexed set has."""
+        """Close the last run, and write header and identity records if the layout is indexed."""
         self._begin_run(None)
         if not self._plain:
             self._stream.write_identities(self.ranges, self.images, header_first=True)
 
     def _begin_run(self, label: Optional[int]) -> None:
-        """The next image has another label than the last; None: there is no next."""
+        """Start a run with the label of the next image; None: there is no next image."""
         if self._last is not None:
             self.ranges.append((self._begin, self.images + 1))
         self._begin, self._last = self.images + 1, label

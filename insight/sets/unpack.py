@@ -1,4 +1,4 @@
-"""Record sets and verification sets -> image files, their bytes untouched."""
+"""Record sets and verification sets -> image files, with unchanged bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAIRS_COLUMNS = ("image_a", "image_b", "same")
 
 @dataclass
 class UnpackReport:
-    """How many files went where."""
+    """The numbers of files and folders that were written."""
 
     output: str
     images: int
@@ -40,17 +40,17 @@ def unpack(source: str, output: str, label_map: Optional[str] = None) -> UnpackR
     source : str
         A record set (folder, .rec or prefix) or a verification .bin.
     output : str
-        A folder that does not exist or is empty; it appears when all files are in it. A record
+        A folder that does not exist or is empty; it gets its name when all files are in it. A record
         set gives a folder per identity, ``<label>/<key>.jpg``, zero-padded so that the order of
         names is the order of labels and keys: dir2lst and face2rec pack them in that order. A
-        .bin gives ``images/`` and ``pairs.csv``, of which make-bin makes the same .bin.
+        .bin gives ``images/`` and ``pairs.csv``, from which make-bin builds the same .bin.
     label_map : str, optional
         CSV (label, name) that names the identity folders.
 
     Raises
     ------
     InsightError
-        The source is damaged, or something stands at ``output``.
+        The source is damaged, or ``output`` already exists and is not empty.
     """
     if is_bin(source):
         if label_map is not None:
@@ -64,7 +64,7 @@ def unpack(source: str, output: str, label_map: Optional[str] = None) -> UnpackR
 def _unpack_set(faces: FaceSet, output: str, names: dict[int, str]) -> UnpackReport:
     folders = _folder_names(faces, names)
     key_width = len(str(int(faces.images[-1])))
-    odd: List[int] = []
+    unusable: List[int] = []
     with folder_beside(output) as root:
         made = set()
         rows = zip(faces.images.tolist(), faces.labels.tolist())
@@ -75,25 +75,25 @@ def _unpack_set(faces: FaceSet, output: str, names: dict[int, str]) -> UnpackRep
                 made.add(label)
             payload = faces.payload(i)
             if why_unusable(payload):
-                odd.append(key)
+                unusable.append(key)
             (folder / f"{key:0{key_width}d}{suffix_of(payload)}").write_bytes(payload)
-    return UnpackReport(output, len(faces), len(made), faces.notes + _odd_notes(faces.rec_path, odd))
+    return UnpackReport(output, len(faces), len(made), faces.notes + _unusable_notes(faces.rec_path, unusable))
 
 
-def _odd_notes(source: str, keys: List[int]) -> List[str]:
-    return [f"{source}: {no_images(keys)}; dir2lst leaves such files out"] if keys else []
+def _unusable_notes(source: str, keys: List[int]) -> List[str]:
+    return [f"{source}: {no_images(keys)}; dir2lst skips such files"] if keys else []
 
 
 def _folder_names(faces: FaceSet, names: dict[int, str]) -> dict[int, str]:
     labels = sorted(set(faces.labels.tolist()))
     width = len(str(max(labels[-1], faces.num_classes - 1)))
-    found = {label: names.get(label, f"{label:0{width}d}") for label in labels}
-    for label, name in found.items():
+    folders = {label: names.get(label, f"{label:0{width}d}") for label in labels}
+    for label, name in folders.items():
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise InsightError(f"--label-map: label {label} has the name {name!r}, which cannot be a folder's")
-    if len(set(found.values())) < len(found):
+    if len(set(folders.values())) < len(folders):
         raise InsightError("--label-map: two labels share a name, or one has another's number; names must differ")
-    return found
+    return folders
 
 
 def _unpack_bin(source: str, output: str) -> UnpackReport:
@@ -107,8 +107,8 @@ def _unpack_bin(source: str, output: str) -> UnpackReport:
             table = csv.writer(out, lineterminator="\n")
             table.writerow(PAIRS_COLUMNS)
             table.writerows(rows)
-    odd = [row for row, image in enumerate(bins.images) if why_unusable(image)]
-    notes = [f"{source}: {no_images(odd)}; make-bin leaves their pairs out"] if odd else []
+    unusable = [row for row, image in enumerate(bins.images) if why_unusable(image)]
+    notes = [f"{source}: {no_images(unusable)}; make-bin skips their pairs"] if unusable else []
     return UnpackReport(output, len(bins.images), 1, notes)
 
 

@@ -1,4 +1,4 @@
-"""Each fault is planted alone into a sound set, and exactly that fault must be found."""
+"""Each fault is planted separately into a sound set, and exactly that fault must be reported."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ plant("truncated-tail", keys=[15])(planted_faults.a_rec_cut_between_records)
 
 
 @plant("truncated-tail")
-def bytes_behind_the_last_record(made):
+def bytes_after_the_last_record(made):
     return lambda made: made.rec.write_bytes(made.rec.read_bytes() + b"\x0a\x23\xd7\xce")
 
 
@@ -155,7 +155,7 @@ plant("key-gap", keys=[5])(planted_faults.an_image_lost)
 
 
 @plant("stray-key", keys=[40])
-def a_key_behind_the_end(made):
+def a_key_past_the_end(made):
     made.rows.append([40, encode(face(99)), (3, 1), 40])
 
 
@@ -243,7 +243,7 @@ def without_half_its_scan(jpeg):
 
 
 def with_mad_tables(jpeg):
-    """Huffman counts that no table can have, behind sound markers."""
+    """Huffman counts that no table can have, after sound markers."""
     at = jpeg.index(b"\xff\xc4") + 5
     return jpeg[:at] + b"\xff" * 8 + jpeg[at + 8 :]
 
@@ -281,7 +281,7 @@ def test_a_bad_payload(make, name, deep, layout):
 
 
 @pytest.mark.parametrize("code", DEEP_PAYLOADS)
-def test_what_only_decoding_shows(make, code):
+def test_faults_that_only_decoding_detects(make, code):
     def spoil(made):
         made.rows[5][1] = DEEP_PAYLOADS[code]
 
@@ -292,7 +292,7 @@ def test_what_only_decoding_shows(make, code):
     assert [s.key for s in report.findings[0].samples] == [6]
 
 
-def test_a_truly_grey_corner_is_not_truncated(make):
+def test_a_really_grey_corner_is_not_truncated(make):
     def grey(made):
         pixels = face(5)
         pixels[50:] = 128
@@ -350,7 +350,7 @@ def test_every_code_is_planted():
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("layout", ["indexed", "plain"])
-def test_a_clean_set_is_silent(make, layout, deep):
+def test_a_clean_set_has_no_findings(make, layout, deep):
     report = check(str(make(layout=layout)), deep=deep, workers=2)
     assert codes(report) == []
     assert report.ok
@@ -363,7 +363,7 @@ def test_a_clean_set_is_silent(make, layout, deep):
         assert report.mean_face is None
 
 
-def test_a_set_of_face2rec_is_silent(people, tmp_path):
+def test_a_set_of_face2rec_has_no_findings(people, tmp_path):
     folder_to_lists(str(people({"ann": 3, "bob": 70, "cy": 2})), str(tmp_path / "all.lst"))
     pack(str(tmp_path / "all.lst"), str(tmp_path / "set"))
     for workers in (1, 3):
@@ -391,7 +391,7 @@ def test_damage_in_the_middle_does_not_hide_the_rest(make):
     assert codes(check(str(make(spoil)))) == ["damaged-record", "empty-image"]
 
 
-def test_what_a_killed_writer_left(make):
+def test_an_unfinished_set(make):
     folder = make()
     (folder / "property").unlink()
     (folder / ".commit.property.999999999.json").write_text(
@@ -401,7 +401,7 @@ def test_what_a_killed_writer_left(make):
 
 
 @pytest.mark.parametrize("layout", ["indexed", "plain"])
-def test_no_damage_breaks_the_check(make, layout):
+def test_the_check_handles_any_damage(make, layout):
     """Flipped, cut and inserted bytes in any of the files: always a report."""
     folder = make(layout=layout)
     sound = {path: path.read_bytes() for path in folder.iterdir()}
@@ -424,7 +424,7 @@ def test_no_damage_breaks_the_check(make, layout):
         path.write_bytes(data)
         silent += not check(str(folder), deep=bool(rng.integers(2))).findings
         path.write_bytes(sound[path])
-    assert silent < 20  # of 180; a flip in a label's unused half or in a pixel changes nothing that matters
+    assert silent < 20  # of 180; a flip in a label's unused half or in a pixel is not a fault
 
 
 # Verification sets
@@ -479,13 +479,13 @@ def test_near_pairs_are_those_of_a_slow_search():
         return (int(a) ^ int(b)).bit_count() if hasattr(int, "bit_count") else bin(int(a) ^ int(b)).count("1")
 
     slow = {(i, j) for j in range(120) for i in range(j) if near(hashes[i], hashes[j]) <= 3}
-    found = list(near_pairs(hashes))
-    assert len(found) == len(set(found)) == 40
-    assert set(found) == slow
+    pairs = list(near_pairs(hashes))
+    assert len(pairs) == len(set(pairs)) == 40
+    assert set(pairs) == slow
     left, right = hashes[:60], hashes[60:]
-    found = list(near_pairs(left, right))
-    assert len(found) == len(set(found))
-    assert set(found) == {(i, j) for i in range(60) for j in range(60) if near(left[i], right[j]) <= 3}
+    pairs = list(near_pairs(left, right))
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == {(i, j) for i in range(60) for j in range(60) if near(left[i], right[j]) <= 3}
     assert popcount(hashes).tolist() == [bin(int(h)).count("1") for h in hashes]
 
 
@@ -504,22 +504,22 @@ def faulty(make):
 
 def test_json_report(faulty, tmp_path):
     report = check(str(faulty), deep=True, json_path=str(tmp_path / "out/report.json"))
-    said = json.loads((tmp_path / "out/report.json").read_text())
-    assert said == report.as_dict()
-    assert set(said) == {"schema", "rec", "deep", "ok", "errors", "warnings", "notes", "summary", "findings"}
-    assert (said["schema"], said["deep"], said["ok"]) == (1, True, False)
-    assert (said["errors"], said["warnings"], said["notes"]) == (1, 2, 0)
-    for finding in said["findings"]:
+    written = json.loads((tmp_path / "out/report.json").read_text())
+    assert written == report.as_dict()
+    assert set(written) == {"schema", "rec", "deep", "ok", "errors", "warnings", "notes", "summary", "findings"}
+    assert (written["schema"], written["deep"], written["ok"]) == (1, True, False)
+    assert (written["errors"], written["warnings"], written["notes"]) == (1, 2, 0)
+    for finding in written["findings"]:
         assert set(finding) == {"code", "severity", "count", "rule", "remedy", "keys", "samples"}
         assert finding["severity"] in SEVERITIES
         assert RULES[finding["code"]][:2] == (finding["severity"], finding["rule"])
         assert "{" not in finding["remedy"]
-    assert said["findings"][0]["remedy"] == (
-        f"`insight dataset-repair {faulty} --output {faulty}-repaired` leaves these images out and lists them"
+    assert written["findings"][0]["remedy"] == (
+        f"`insight dataset-repair {faulty} --output {faulty}-repaired` skips and lists these images"
     )
-    assert [f["keys"] for f in said["findings"]] == [[9], [6], [8]]
-    assert said["summary"]["kinds"] == {"jpg": IMAGES - 1, "bin": 1}
-    assert said["summary"]["sizes"] == {"112x112": IMAGES - 1, "unknown": 1}
+    assert [f["keys"] for f in written["findings"]] == [[9], [6], [8]]
+    assert written["summary"]["kinds"] == {"jpg": IMAGES - 1, "bin": 1}
+    assert written["summary"]["sizes"] == {"112x112": IMAGES - 1, "unknown": 1}
 
 
 def test_html_report(faulty, tmp_path):

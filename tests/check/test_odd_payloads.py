@@ -25,19 +25,19 @@ def write_set(folder, contents):
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_what_opencv_decodes_is_an_image(tmp_path, deep):
+def test_payloads_that_opencv_decodes_are_images(tmp_path, deep):
     kinds = (".webp", ".bmp", ".tif", ".ppm", ".pgm", ".ras")
     contents = [encode(face(i)[:, :, 0] if kind == ".pgm" else face(i), kind) for i, kind in enumerate(kinds)]
     write_set(tmp_path / "set", contents)
     page = tmp_path / "c.html"
     report = check(str(tmp_path / "set"), deep=deep, html_path=str(page)).as_dict()
-    found = {finding["code"]: finding for finding in report["findings"]}
-    assert found["unusual-encoding"]["count"] == len(kinds)
-    assert not {"not-an-image", "image-size", "undecodable-image"} & set(found)
+    findings = {finding["code"]: finding for finding in report["findings"]}
+    assert findings["unusual-encoding"]["count"] == len(kinds)
+    assert not {"not-an-image", "image-size", "undecodable-image"} & set(findings)
     assert page.read_text().count("data:image/") >= len(kinds)  # those that browsers do not show are converted
 
 
-def test_what_opencv_does_not_decode_is_named(tmp_path):
+def test_payloads_that_opencv_does_not_decode_are_named(tmp_path):
     contents = [b"GIF89a\1\0\1\0", b"\0\0\0\x18ftypheic\0\0\0\0", b"text", encode(face(0))]
     write_set(tmp_path / "set", contents)
     report = check(str(tmp_path / "set"), json_path=str(tmp_path / "c.json")).as_dict()
@@ -49,13 +49,13 @@ def test_what_opencv_does_not_decode_is_named(tmp_path):
 
 @pytest.mark.parametrize("payload", [b"", b"text", b"GIF89a\1\0\1\0", encode(face(0)), encode(face(0), ".webp")])
 def test_the_check_and_commands_that_copy_agree(payload):
-    """Copies leave out exactly what the check calls empty or not an image, in the same words."""
+    """Copies skip exactly the payloads that the check reports as empty or not an image, with the same text."""
     faults = [f for f in examine_payload(payload, False).faults if f[0] in (payloads.EMPTY, payloads.FOREIGN)]
     assert faults == [f for f in [payloads.fault(payload)] if f]
     assert payloads.why_unusable(payload) == "".join(f"{code}: {what}" for code, what in faults)
 
 
-def test_an_identity_record_whose_range_float32_has_rounded_is_no_empty_image(tmp_path):
+def test_an_identity_record_whose_range_float32_has_rounded_is_not_an_empty_image(tmp_path):
     folder = write_set(tmp_path / "set", [encode(face(i)) for i in range(4)])
     with RecordWriter(str(folder / "train.rec"), overwrite=True) as writer:
         for key in range(1, 5):

@@ -1,4 +1,4 @@
-"""Cleaning: the mathematics of one identity, then whole sets."""
+"""Cleaning: the mathematics of one identity, then complete sets."""
 
 import os
 
@@ -29,7 +29,7 @@ def crowd(seed, count, noise, width=32):
 
 
 class TestOneIdentity:
-    def test_strangers_do_not_move_the_centre(self):
+    def test_strangers_do_not_change_the_centre(self):
         own = crowd(0, 11, 0.4)
         alone = robust_centre(own)
         with_strangers = np.concatenate([crowd(s, 1, 0) for s in range(1, 10)] + [own])
@@ -42,7 +42,7 @@ class TestOneIdentity:
         np.testing.assert_allclose(robust_centre(np.stack([at(0), at(60)])), at(30), atol=1e-6)
         np.testing.assert_allclose(robust_centre(np.stack([at(0), at(10), at(90)])), at(5), atol=1e-6)
 
-    def test_copies_are_of_an_earlier_image_that_stays(self):
+    def test_copies_refer_to_an_earlier_image_that_is_kept(self):
         rows = np.stack([at(0), at(90), at(10), at(20), at(92)])  # cosine of 10 degrees: 0.985
         assert copies(rows, 0.98).tolist() == [-1, -1, 0, -1, 1]
         assert copies(rows, 0.9).tolist() == [-1, -1, 0, 0, 1]
@@ -53,16 +53,16 @@ class TestOneIdentity:
             assert [len(g) for g in people(crowd(seed, 40, 1.0), 0.3, 3)] == [40]
 
     @pytest.mark.parametrize("sizes", [(5, 3), (30, 30), (20, 4, 3), (3, 50)])
-    def test_people_are_told_apart(self, sizes):
+    def test_people_are_separated(self, sizes):
         rows = np.concatenate([crowd(s, size, 0.5) for s, size in enumerate(sizes)])
-        who = np.repeat(np.arange(len(sizes)), sizes)
+        owner = np.repeat(np.arange(len(sizes)), sizes)
         order = np.random.default_rng(9).permutation(len(rows))
         groups = people(rows[order], 0.3, 3)
         assert [len(group) for group in groups] == sorted(sizes, reverse=True)
         for group in groups:
-            assert len(set(who[order][group])) == 1
+            assert len(set(owner[order][group])) == 1
 
-    def test_a_few_strangers_are_no_person_and_hide_none(self):
+    def test_a_few_strangers_are_not_a_person_and_hide_none(self):
         rows = np.concatenate([crowd(0, 12, 0.5), crowd(1, 6, 0.5), crowd(2, 2, 0.1), crowd(3, 1, 0)])
         groups = people(rows, 0.3, 3)
         assert len(groups) == 2
@@ -70,12 +70,12 @@ class TestOneIdentity:
         assert set(range(12, 18)) <= set(groups[1].tolist())
         assert sorted(np.concatenate(groups).tolist()) == list(range(21))
 
-    def test_a_stranger_that_is_parted_off_first_hides_no_person(self):
+    def test_a_stranger_that_is_separated_first_hides_no_person(self):
         rows = np.stack([*around(0, 4), *around(80, 4), at(220)])  # two means give the stranger, and all others
         assert [len(group) for group in people(rows, 0.3, 3)] in ([5, 4], [4, 5])
         assert len(people(rows, 0.3, 1)) == 3
 
-    def test_two_that_are_near_are_one(self):
+    def test_two_similar_groups_are_one_person(self):
         rows = np.stack(around(0, 4) + around(60, 4))
         assert len(people(rows, 0.3, 3)) == 1  # cosine 0.5
         assert len(people(rows, 0.6, 3)) == 2
@@ -112,10 +112,10 @@ class TestSet:
             "1 copies",
             "identities that are two people or more: 1 (labels 7)",
             f"{tmp_path}/out/train.rec: 12 images + 4 identity records + 1 header = 17 records; property 4,112,112",
-            f"each decision: {tmp_path}/out/clean.csv",
+            f"decisions: {tmp_path}/out/clean.csv",
         ]
 
-    def test_each_image_stands_in_the_report(self, noisy, tmp_path):
+    def test_each_image_is_in_the_report(self, noisy, tmp_path):
         cleaned(tmp_path)
         table = rows(tmp_path / "out/clean.csv")
         assert [row["key"] for row in table] == [str(key) for key in range(1, 18)]
@@ -154,13 +154,13 @@ class TestSet:
         cleaned(tmp_path, copy=NO_COPIES)
         assert payloads_of(tmp_path / "out") == payloads
 
-    def test_an_identity_of_which_nothing_is_left(self, tmp_path):
+    def test_an_identity_without_a_remaining_image(self, tmp_path):
         payloads = write_set(tmp_path / "set", [[at(0), at(170)], [at(0, 1)]])
         report = cleaned(tmp_path)  # cosine to the centre between: cos 85 = 0.09
         assert payloads_of(tmp_path / "out") == payloads[1:]
-        assert "identities of which no image is left: 1" in report.lines()
+        assert "identities without a remaining image: 1" in report.lines()
 
-    def test_nobody_left(self, tmp_path):
+    def test_no_identity_left(self, tmp_path):
         write_set(tmp_path / "set", [[at(0), at(170)]])
         with pytest.raises(InsightError, match="out: no identity is left"):
             cleaned(tmp_path)
@@ -172,23 +172,25 @@ class TestSet:
         cleaned(tmp_path, copy=NO_COPIES)
         assert payloads_of(tmp_path / "out") == [payloads[0] + payloads[2][:1], payloads[1] + payloads[3]]
 
-    def test_payloads_that_are_no_images_are_refused_before_the_work(self, tmp_path):
+    def test_payloads_that_are_not_images_raise_before_the_work(self, tmp_path):
         def embed(path):
             raise AssertionError("embedded")
 
         write_set(tmp_path / "set", [[at(0), b""], [b"GIF89a"]])
-        with pytest.raises(InsightError, match=r"2 payloads are no images \(keys 2, 3\), .*; `insight dataset-repair "):
+        with pytest.raises(
+            InsightError, match=r"2 payloads are not images \(keys 2, 3\), .*; `insight dataset-repair "
+        ):
             clean(str(tmp_path / "set"), str(tmp_path / "out"), embed)
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize("batch", [1, 2, 5, 100])
     def test_batches_do_not_matter(self, noisy, tmp_path, batch):
         with FaceSet.open(str(tmp_path / "set")) as faces:
-            who = People.of(faces)
+            owner = People.of(faces)
             rows = np.arange(len(faces) * 2, dtype=np.float32).reshape(-1, 2)
-            found = dict(identities(who, (rows[i : i + batch] for i in range(0, len(rows), batch))))
-        assert sorted(found) == [0, 1, 2, 3]
-        np.testing.assert_array_equal(np.concatenate([found[k] for k in range(4)]), rows)
+            embeddings = dict(identities(owner, (rows[i : i + batch] for i in range(0, len(rows), batch))))
+        assert sorted(embeddings) == [0, 1, 2, 3]
+        np.testing.assert_array_equal(np.concatenate([embeddings[k] for k in range(4)]), rows)
 
     def test_a_dry_run_writes_nothing(self, noisy, tmp_path):
         report = cleaned(tmp_path, None, dry_run=True)
@@ -210,7 +212,7 @@ class TestSet:
         with pytest.raises(OSError, match="pulled out"):
             cleaned(tmp_path)
         monkeypatch.undo()
-        with pytest.raises(InsightError, match="killed before it was done"):
+        with pytest.raises(InsightError, match="killed before it had finished"):
             FaceSet.open(str(tmp_path / "out"))
 
         def dies(path):
@@ -224,14 +226,14 @@ class TestSet:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"threshold": 1.5}, "--threshold 1.5: a cosine from -1 to 1"),
+            ({"threshold": 1.5}, "--threshold 1.5: want a cosine from -1 to 1"),
             ({"smallest": 0}, "--smallest 0: must be at least 1"),
             ({"output": None}, "--output: missing"),
-            ({"output": "set", "overwrite": True}, "--output .*set: is where"),
-            ({"output": "old"}, "old/train.rec: stands there already"),
+            ({"output": "set", "overwrite": True}, "--output .*set: is the folder of"),
+            ({"output": "old"}, "old/train.rec: already exists"),
         ],
     )
-    def test_bad_input_is_told(self, noisy, tmp_path, options, message):
+    def test_bad_input_raises(self, noisy, tmp_path, options, message):
         write_set(tmp_path / "old", [[at(0)]])
         with pytest.raises(InsightError, match=message):
             cleaned(tmp_path, **options)

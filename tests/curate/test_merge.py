@@ -54,10 +54,10 @@ class TestDecisions:
             f"{tmp_path}/a: 2 identities, 3 images: 2 kept",
             f"{tmp_path}/b: 3 identities, 5 images: 2 kept, 1 dropped",
             f"{tmp_path}/out/train.rec: 7 images + 4 identity records + 1 header = 12 records; property 4,112,112",
-            f"each decision: {tmp_path}/out/merge.csv",
+            f"decisions: {tmp_path}/out/merge.csv",
         ]
 
-    def test_each_decision_stands_in_the_report(self, two, tmp_path):
+    def test_each_decision_is_in_the_report(self, two, tmp_path):
         merged(tmp_path)
         a, b = str(tmp_path / "a"), str(tmp_path / "b")
         nothing = {"excluded_by": "", "excluded_item": "", "excluded_cosine": ""}
@@ -81,10 +81,10 @@ class TestDecisions:
         merged(tmp_path, param1=1.0)
         assert decisions(tmp_path / "out/merge.csv") == ["keep", "drop", "keep"]
 
-    def test_whoever_was_dropped_is_not_compared_with(self, tmp_path):
+    def test_dropped_identities_are_not_compared_with(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)]])
         write_set(tmp_path / "b", [[at(60)], [at(0, 1)]])
-        write_set(tmp_path / "c", [[at(120)]])  # like b's first (0.5), which went; unlike a's (-0.5)
+        write_set(tmp_path / "c", [[at(120)]])  # similar to b's first (0.5), which was dropped; not to a's (-0.5)
         merged(tmp_path, "a,b,c")
         assert decisions(tmp_path / "out/merge.csv") == ["keep", "drop", "keep", "keep"]
 
@@ -110,18 +110,18 @@ class TestDecisions:
         merged(tmp_path)
         assert decisions(tmp_path / "out/merge.csv") == ["keep"] * 6
         merged(tmp_path, output="within", within=True)
-        # 80 degrees is like the third (0.5), which has gone, and unlike the first (0.17)
+        # 80 degrees is similar to the third (0.5), which was dropped, and not to the first (0.17)
         assert decisions(tmp_path / "within/merge.csv") == ["keep", "keep", "drop", "keep", "keep", "drop"]
         merged(tmp_path, "a", output="pooled", within=True, on_overlap="pool")
         assert payloads_of(tmp_path / "pooled") == [a[0] + a[2] + a[3], a[1]]
 
-    def test_a_threshold_that_is_too_low_is_suspected(self, two, tmp_path):
+    def test_a_threshold_that_is_probably_too_low_is_noted(self, two, tmp_path):
         report = merged(tmp_path, param1=0.25)
         assert decisions(tmp_path / "out/merge.csv") == ["keep", "keep", "drop", "keep", "keep"]
         assert report.notes == []
         write_set(tmp_path / "c", [[at(10)], [at(10, 1)], [at(0, 3)]])
         report = merged(tmp_path, "a,c", output="new")
-        assert report.lines()[0].startswith(f"{tmp_path}/c: 2 of 3 identities count as persons of other sets")
+        assert report.lines()[0].startswith(f"{tmp_path}/c: 2 of 3 identities match persons of other sets")
 
     def test_param1_of_0_compares_nothing(self, two, tmp_path):
         a, b = two
@@ -130,8 +130,8 @@ class TestDecisions:
         assert {row["cosine"] for row in rows(tmp_path / "out/merge.csv")} == {""}
 
 
-class TestPayloadsThatAreNoImages:
-    """b: an empty one, one of another kind, an identity of nothing else."""
+class TestPayloadsThatAreNotImages:
+    """b: an empty payload, one of another kind, an identity with only such payloads."""
 
     GIF = b"GIF89a" + bytes(20)
     REASON = f"not-an-image: begins with {GIF[:8]!r}, gif, which OpenCV does not decode"
@@ -142,7 +142,7 @@ class TestPayloadsThatAreNoImages:
         b = write_set(tmp_path / "b", [[b"", at(1)], [self.GIF, b""], [at(2)], [at(3), self.GIF]])
         return [*a, b[0][1:], b[2], b[3][:1]]
 
-    def test_are_left_out_and_listed(self, odd, tmp_path):
+    def test_are_skipped_and_listed(self, odd, tmp_path):
         report = merged(tmp_path, param1=0, embed=None)
         assert payloads_of(tmp_path / "out") == odd
         assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec", "train.skipped.csv"]
@@ -157,37 +157,39 @@ class TestPayloadsThatAreNoImages:
         assert [row["decision"] for row in table] == ["keep", "keep", "keep", "drop", "keep", "keep"]
         assert [row["new_label"] for row in table] == ["0", "1", "2", "", "3", "4"]
         assert report.lines() == [
-            f"{b}: 4 payloads are no images (keys 1, 3, 4, 7); left out, listed in {tmp_path}/out/train.skipped.csv",
+            f"{b}: 4 payloads are not images (keys 1, 3, 4, 7); left out, listed in {tmp_path}/out/train.skipped.csv",
             f"{tmp_path}/a: 2 identities, 3 images: 2 kept",
             f"{b}: 4 identities, 7 images: 3 kept, 1 dropped",
             f"{tmp_path}/out/train.rec: 6 images + 5 identity records + 1 header = 12 records; property 5,112,112",
-            f"each decision: {tmp_path}/out/merge.csv",
+            f"decisions: {tmp_path}/out/merge.csv",
         ]
 
     def test_in_a_dry_run(self, odd, tmp_path):
         report = merged(tmp_path, param1=0, embed=None, dry_run=True, report=str(tmp_path / "r.csv"))
-        assert report.lines()[0] == f"{tmp_path}/b: 4 payloads are no images (keys 1, 3, 4, 7); would be left out"
+        assert report.lines()[0] == f"{tmp_path}/b: 4 payloads are not images (keys 1, 3, 4, 7); would be left out"
         assert report.property.num_classes == 5
         assert decisions(tmp_path / "r.csv") == ["keep", "keep", "keep", "drop", "keep", "keep"]
         assert not (tmp_path / "out").exists()
 
-    def test_the_list_goes_where_there_are_none_any_more(self, odd, tmp_path):
+    def test_an_old_list_is_removed_if_there_are_none(self, odd, tmp_path):
         merged(tmp_path, param1=0, embed=None)
         merged(tmp_path, "a", param1=0, embed=None, overwrite=True)
         assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec"]
 
-    def test_with_a_model_are_refused_before_it_works(self, odd, tmp_path):
+    def test_with_a_model_raise_before_the_work(self, odd, tmp_path):
         def embed(path):
             raise AssertionError("embedded")
 
-        says = r"b/train\.rec: 4 payloads are no images \(keys 1, 3, 4, 7\), and a network cannot embed them; `insight "
-        with pytest.raises(InsightError, match=says):
+        expected_message = (
+            r"b/train\.rec: 4 payloads are not images \(keys 1, 3, 4, 7\), and a network cannot embed them; `insight "
+        )
+        with pytest.raises(InsightError, match=expected_message):
             merged(tmp_path, embed=embed)
-        with pytest.raises(InsightError, match=says):
+        with pytest.raises(InsightError, match=expected_message):
             merged(tmp_path, "a", exclude=["b"], param1=0)
-        merged(tmp_path, "b", param1=0, embed=embed)  # a model that nothing needs
+        merged(tmp_path, "b", param1=0, embed=embed)  # a model that is not needed
 
-    def test_nothing_else(self, tmp_path):
+    def test_a_set_without_any_image(self, tmp_path):
         write_set(tmp_path / "a", [[b""], [self.GIF]])
         with pytest.raises(InsightError, match="no payload of these sets is an image; the first, key 1: empty-image"):
             merged(tmp_path, "a", param1=0, embed=None)
@@ -203,8 +205,8 @@ class TestExclude:
         assert payloads_of(tmp_path / "out") == [a[0], b[2]]  # a's second: from the first set as well
         table = rows(tmp_path / "out/merge.csv")
         assert [row["decision"] for row in table] == ["keep", "exclude", "drop", "exclude", "keep"]
-        found = [table[1][name] for name in ("excluded_by", "excluded_item", "excluded_cosine", "new_label")]
-        assert found == [str(tmp_path / "x.bin"), "1", "0.4100", ""]
+        result = [table[1][name] for name in ("excluded_by", "excluded_item", "excluded_cosine", "new_label")]
+        assert result == [str(tmp_path / "x.bin"), "1", "0.4100", ""]
         assert report.lines()[:2] == [
             f"{tmp_path}/a: 2 identities, 3 images: 1 kept, 1 excluded",
             f"{tmp_path}/b: 3 identities, 5 images: 1 kept, 1 dropped, 1 excluded",
@@ -212,7 +214,7 @@ class TestExclude:
 
     def test_identities_of_a_set(self, two, tmp_path):
         a, b = two
-        # the first's images are both like a's first (0.5), its centre is more so; of the second, one image is
+        # both images of the first are similar to a's first (0.5), its centre more so; of the second, one image is
         write_set(tmp_path / "x", [(7, [at(60), at(-60)]), (4, [with_cosine(0.5, 1), at(-90, 1), at(-100, 1)])])
         merged(tmp_path, exclude=["x"])
         assert payloads_of(tmp_path / "out") == [a[1], b[1], b[2]]
@@ -233,10 +235,10 @@ class TestExclude:
         assert (table[1]["excluded_by"], table[1]["excluded_item"]) == (str(tmp_path / "y.bin"), "1")
         assert (table[4]["excluded_by"], table[4]["excluded_item"]) == (str(tmp_path / "x/train.rec"), "3")
 
-    def test_a_pool_goes_whole(self, tmp_path):
+    def test_a_pool_is_removed_completely(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)], [at(0, 1)]])
         b = write_set(tmp_path / "b", [[at(60)], [at(0, 2)]])
-        write_set(tmp_path / "x", [[at(100)]])  # like b's first (0.77), unlike a's (-0.17)
+        write_set(tmp_path / "x", [[at(100)]])  # similar to b's first (0.77), not to a's (-0.17)
         merged(tmp_path, exclude=["x"], on_overlap="pool")
         assert decisions(tmp_path / "out/merge.csv") == ["exclude", "keep", "exclude", "keep"]
         assert payloads_of(tmp_path / "out")[1] == b[1]
@@ -247,7 +249,7 @@ class TestExclude:
         merged(tmp_path, "a", exclude=["x.bin"], param1=0)
         assert payloads_of(tmp_path / "out") == a[:2]
 
-    def test_everybody(self, tmp_path):
+    def test_all_identities_excluded(self, tmp_path):
         write_set(tmp_path / "a", [[at(0)]])
         with pytest.raises(InsightError, match="out: no identity is left"):
             merged(tmp_path, "a", exclude=["a"])
@@ -300,13 +302,13 @@ class TestFiles:
             merged(tmp_path)
         monkeypatch.undo()
         assert not (tmp_path / "out/property").exists()
-        with pytest.raises(InsightError, match=r"killed before it was done|holds no \.rec"):
+        with pytest.raises(InsightError, match=r"killed before it had finished|holds no \.rec"):
             FaceSet.open(str(tmp_path / "out"))
         merged(tmp_path)
         assert len(payloads_of(tmp_path / "out")) == 4
         assert names(tmp_path / "out") == ["merge.csv", "property", "train.idx", "train.rec"]
 
-    def test_what_stands_there_is_kept_and_told_before_the_work(self, two, tmp_path):
+    def test_existing_outputs_are_kept_and_raise_before_the_work(self, two, tmp_path):
         merged(tmp_path)
         before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
 
@@ -314,7 +316,7 @@ class TestFiles:
             raise AssertionError
 
         for options in ({}, {"output": "new", "report": str(tmp_path / "out/merge.csv")}):
-            with pytest.raises(InsightError, match="stands there already"):
+            with pytest.raises(InsightError, match="already exists"):
                 merged(tmp_path, embed=no_work, **options)
         assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
         merged(tmp_path, "b,a", overwrite=True)
@@ -345,12 +347,12 @@ class TestBadInput:
             ({"include": "a,odd"}, r"odd has images of 96x112 \(height x width\), .*a of 112x112"),
             ({"embed": None}, "--model: missing"),
             ({"embed": None, "param1": 0, "exclude": ["b"]}, "--model: missing"),
-            ({"param1": 1.2}, "--param1 1.2: a cosine from 0 to 1"),
+            ({"param1": 1.2}, "--param1 1.2: want a cosine from 0 to 1"),
             ({"param2": float("nan")}, "--param2 nan"),
             ({"param1": 0, "within": True}, "--within: compares by --param1"),
             ({"exclude": ["gone.bin"]}, "gone.bin: no such folder, .rec file"),
             ({"exclude": ["a/property"]}, "property: "),
-            ({"output": "b", "overwrite": True}, "--output .*b: is where .* stands"),
+            ({"output": "b", "overwrite": True}, "--output .*b: is the folder of .*train.rec"),
             ({"histogram": "h.pdf"}, "the suffix determines the format; want .png or .svg"),
         ],
     )
@@ -371,7 +373,7 @@ class TestBadInput:
 
 
 class TestBlocks:
-    """Any size of blocks gives what one block gives."""
+    """The result does not depend on the size of the blocks."""
 
     @pytest.fixture
     def unit(self):
@@ -382,35 +384,35 @@ class TestBlocks:
     def test_nearest(self, unit, monkeypatch, queries, targets):
         monkeypatch.setattr(centres, "QUERY_ROWS", queries)
         monkeypatch.setattr(centres, "TARGET_ROWS", targets)
-        standing = np.arange(50) % 3 > 0
-        index, cosine = nearest(unit[50:], unit[:50], standing)
+        eligible = np.arange(50) % 3 > 0
+        index, cosine = nearest(unit[50:], unit[:50], eligible)
         for i, vector in enumerate(unit[50:]):
             best = max((j for j in range(50) if j % 3), key=lambda j: float(vector @ unit[j]))
             assert (index[i], cosine[i]) == (best, pytest.approx(float(vector @ unit[best]), abs=1e-6))
 
-    def test_nobody_to_be_near(self, unit):
-        for targets, standing in ((unit[:0], None), (unit[:5], np.zeros(5, bool))):
-            index, cosine = nearest(unit, targets, standing)
+    def test_without_targets(self, unit):
+        for targets, eligible in ((unit[:0], None), (unit[:5], np.zeros(5, bool))):
+            index, cosine = nearest(unit, targets, eligible)
             assert set(index.tolist()) == {-1}
             assert set(cosine.tolist()) == {-np.inf}
 
     @pytest.mark.parametrize("rows", [1, 7, 1000])
     @pytest.mark.parametrize("within", [False, True])
-    @pytest.mark.parametrize("stays", [False, True])
-    def test_matching(self, unit, monkeypatch, rows, within, stays):
+    @pytest.mark.parametrize("pooled", [False, True])
+    def test_matching(self, unit, monkeypatch, rows, within, pooled):
         monkeypatch.setattr(centres, "QUERY_ROWS", rows)
-        standing = np.arange(90) % 4 > 0
-        standing[30:] = False
-        expected, kept = [], standing.copy()
+        eligible = np.arange(90) % 4 > 0
+        eligible[30:] = False
+        expected, kept = [], eligible.copy()
         for i in range(30, 90):
             known = [j for j in range(i if within else 30) if kept[j]]
             best = max(known, key=lambda j: float(unit[i] @ unit[j]))
             expected.append(best)
-            kept[i] = stays or float(unit[i] @ unit[best]) < 0.7
-        found = match_earlier(unit, 30, 90, standing, 0.7, within, stays)
-        assert found.index.tolist() == expected
-        assert standing.tolist() == kept.tolist()
-        assert 0 < kept[30:].sum() < 60 or stays
+            kept[i] = pooled or float(unit[i] @ unit[best]) < 0.7
+        result = match_earlier(unit, 30, 90, eligible, 0.7, within, pooled)
+        assert result.index.tolist() == expected
+        assert eligible.tolist() == kept.tolist()
+        assert 0 < kept[30:].sum() < 60 or pooled
 
 
 def test_command(two, tmp_path, insight):
@@ -420,8 +422,8 @@ def test_command(two, tmp_path, insight):
     status, out, err = insight("dataset-merge", "--include", "a,b", "--param1", "0", "--test", "5")
     assert (status, out.splitlines()[-1][:7]) == (0, "dry run")
     for arguments, message in (
-        (("--output", "new"), "error: --model: missing, and identities are to be compared"),
-        (("--output", "out", "--param1", "0"), "error: out/train.rec: stands there already"),
+        (("--output", "new"), "error: --model: missing, needed to compare identities"),
+        (("--output", "out", "--param1", "0"), "error: out/train.rec: already exists"),
         (("--output", "new", "--mode", "1"), "error: unrecognized arguments: --mode 1"),
     ):
         status, out, err = insight("dataset-merge", "--include", "a,b", *arguments)
@@ -445,7 +447,7 @@ def cut(real_data, tmp_path_factory):
     shared = rng.permutation(sorted(name for name in photos if len(photos[name]) >= 4))[:SHARED]
     others = rng.permutation(sorted(set(photos) - set(shared)))[:OTHERS]
     for name, own, part in (("a", others[::2], slice(0, 2)), ("b", others[1::2], slice(2, 4))):
-        people = [photos[who][part] for who in shared] + [photos[who][:2] for who in own]
+        people = [photos[person][part] for person in shared] + [photos[person][:2] for person in own]
         images = [(label, data) for label, person in enumerate(people) for data in person]
         with RecordWriter(str(root / f"{name}/train.rec")) as writer:
             for key, (label, data) in enumerate(images):
@@ -454,23 +456,23 @@ def cut(real_data, tmp_path_factory):
     return root
 
 
-def test_who_is_found_among_real_faces(cut, model_y1):
+def test_shared_people_among_real_faces(cut, model_y1):
     embed = remembered(embedder(",".join(map(str, model_y1)), None))
-    found = {}
+    result = {}
     for param1 in (0.3, 0.4, 0.5):
         options = {"dry_run": True, "report": str(cut / "what.csv"), "overwrite": True}
         merge([str(cut / "a"), str(cut / "b")], None, embed=embed, rules=Rules(param1), **options)
         table = [row for row in rows(cut / "what.csv") if row["set"] == str(cut / "b")]
         same, other = table[:SHARED], table[SHARED:]
         right = sum(row["decision"] == "drop" and row["nearest_label"] == row["label"] for row in same)
-        found[param1] = right, sum(row["decision"] == "drop" for row in other)
-    print(f"found of {SHARED}, dropped of {OTHERS // 2} others, by param1: {found}")
-    assert any(right >= 0.97 * SHARED and wrong <= 0.01 * OTHERS / 2 for right, wrong in found.values())
-    assert found[0.3][1] > found[0.5][1]  # 128 numbers: this network needs more than InsightFace's 0.3
+        result[param1] = right, sum(row["decision"] == "drop" for row in other)
+    print(f"found of {SHARED}, dropped of {OTHERS // 2} others, by param1: {result}")
+    assert any(right >= 0.97 * SHARED and wrong <= 0.01 * OTHERS / 2 for right, wrong in result.values())
+    assert result[0.3][1] > result[0.5][1]  # 128 numbers: this network needs more than InsightFace's 0.3
 
 
 def remembered(embed):
-    """The same embeddings again without the network."""
+    """The same embeddings from a cache, without the network."""
     known = {}
 
     def again(path):

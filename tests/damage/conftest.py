@@ -1,4 +1,4 @@
-"""Damaged faces in every container, and OpenCV's own verdict on each."""
+"""Damaged faces in all containers, with OpenCV's result for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = "import sys; from insight.cli import main; sys.exit(main())"
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory) -> Faces:
-    """Every third file is harmed; what that did to it, OpenCV's own decoder says."""
+    """Every third file is damaged; OpenCV's own decoder gives the result."""
     root = tmp_path_factory.mktemp("faces")
     rng = random.Random(0)
     harms = (made.bit_flipped, made.cut_with_end, made.inserted, made.zeroed, made.marked)
@@ -53,7 +53,7 @@ def record_set(faces, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def insight(tmp_path):
-    """Run a command in a process of its own; (status, stdout, stderr), of which no line may be a decoder's."""
+    """Run a command in a separate process; (status, stdout, stderr), without lines of decoders."""
 
     def run(*arguments):
         done = subprocess.run(

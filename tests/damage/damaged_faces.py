@@ -1,4 +1,4 @@
-"""Faces of which every third file is harmed, and what OpenCV's own decoder says of each."""
+"""Faces of which every third file is damaged, with the result of OpenCV's own decoder for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EACH = 10
 
 
 class Faces(NamedTuple):
-    """Files of ``faces/<person>/<number>.jpg``, by name: the sound, the damaged with the reason, the refused."""
+    """Files of ``faces/<person>/<number>.jpg``, by name: sound ones, damaged ones with the reason, refused ones."""
 
     folder: Path
     files: Dict[str, bytes]

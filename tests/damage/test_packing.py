@@ -41,7 +41,7 @@ def payloads(folder):
         return [bytes(records.payload(i)) for i in range(len(records))]
 
 
-def test_what_the_decoder_reports_is_skipped_and_listed(faces, lst, insight, tmp_path):
+def test_images_with_warnings_are_skipped_and_listed(faces, lst, insight, tmp_path):
     status, out, err = insight("face2rec", lst, "--output", "set")
     assert (status, err) == (0, "")
     listed = rows(tmp_path / "set/train.skipped.csv")
@@ -58,21 +58,21 @@ def test_damaged_images_are_kept_and_listed(faces, lst, insight, tmp_path):
     assert (status, err) == (0, "")
     assert rows(tmp_path / "set/train.damaged.csv") == faces.damaged
     assert payloads(tmp_path / "set") == list(usable(faces).values())
-    assert f"  warning: {len(faces.damaged)} damaged images packed as they are (" in out
+    assert f"  warning: {len(faces.damaged)} damaged images packed unchanged (" in out
     assert "see set/train.damaged.csv" in out
-    # a set without damage in its place takes the list away
+    # replacing it by a set without damage removes the list
     (tmp_path / "one.lst").write_text(f"1\t{faces.folder}/0/0.jpg\t0\n")
     assert insight("face2rec", "one.lst", "--output", "set", "--overwrite", "--image-size", "112")[0] == 0
     assert sorted(os.listdir(tmp_path / "set")) == ["property", "train.idx", "train.rec"]
 
 
-def test_the_first_damaged_image_stops_where_that_is_asked_for(faces, lst, insight, tmp_path):
+def test_the_first_damaged_image_raises_with_damaged_fail(faces, lst, insight, tmp_path):
     status, out, err = insight("face2rec", lst, "--output", "set", "--damaged", "fail")
     name = next(name for name in faces.files if name in faces.damaged)
     assert (status, out) == (2, "")
     assert err == (
         f"error: {faces.folder}/{name} (from {lst}): {faces.damaged[name]}; repair or remove it, or --damaged skip, "
-        f"or keep to pack it as it is\n"
+        f"or keep to pack it unchanged\n"
     )
     assert not (tmp_path / "set").exists()
 
@@ -85,7 +85,7 @@ def test_without_the_check(faces, lst, insight, tmp_path):
 
 @pytest.mark.parametrize("layout", ["indexed", "plain"])
 @pytest.mark.parametrize("damaged", ["skip", "keep"])
-def test_nothing_depends_on_the_workers(faces, tmp_path, monkeypatch, layout, damaged):
+def test_results_do_not_depend_on_the_workers(faces, tmp_path, monkeypatch, layout, damaged):
     """Copied, converted, damaged and refused files; one, two and five workers, processes and threads."""
     lines = [f"1\t{faces.folder}/{name}\t{name[0]}\n" for name in faces.files]
     for number in range(6):
@@ -122,7 +122,7 @@ def test_a_verification_set_of_damaged_faces(faces, insight, tmp_path):
             else {name: reason for name, reason in faces.damaged.items() if name in listed}
         )
         assert listed
-        assert (f"{len(listed)} damaged images were used as they are" if policy == "keep" else "cannot be used") in out
+        assert (f"{len(listed)} damaged images were used unchanged" if policy == "keep" else "cannot be used") in out
     status, _, err = insight("make-bin", faces.folder, "c.bin", "--damaged", "fail")
     assert status == 2
     assert err.startswith("error: ") and "; repair or remove it, or --damaged skip" in err
@@ -161,7 +161,7 @@ def test_damage_in_files_that_are_converted(faces, insight, tmp_path):
 
 
 def test_large_images_are_copied_too(tmp_path, monkeypatch):
-    """Files of more than a slot of the shared memory, and more of them than may wait at once."""
+    """Files larger than a slot of the shared memory, and more of them than may be pending."""
     monkeypatch.setattr(intake, "SLOT_BYTES", 1 << 15)
     monkeypatch.setattr(intake, "_MOST_ASIDE", 1 << 18)
     files = [made.jpeg(number, 200, 200, QUALITY=100 if number % 3 else 20) for number in range(30)]
@@ -175,8 +175,8 @@ def test_large_images_are_copied_too(tmp_path, monkeypatch):
     assert [outcome.payload for _, outcome in got] == files
 
 
-def test_most_chunks_of_middling_images_are_written_at_once(tmp_path):
-    """A file that does not fit behind the others goes to the next slot; only the first is met unprepared."""
+def test_most_chunks_of_medium_images_are_written_at_once(tmp_path):
+    """A file that does not fit after the others goes to the next slot; only the first one exceeds a slot."""
     data = made.jpeg(0, 200, 200, QUALITY=100)
     assert 30_000 < len(data) < 100_000
     (tmp_path / "a.jpg").write_bytes(data)
@@ -187,7 +187,7 @@ def test_most_chunks_of_middling_images_are_written_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("check", ["decode", "headers"])
-def test_a_payload_with_recordio_s_magic_number_is_framed_in_parts(tmp_path, check):
+def test_a_payload_with_the_magic_number_is_framed_in_parts(tmp_path, check):
     data = [made.jpeg(number) for number in range(3)]
     for shift in range(4):  # it counts only at a multiple of 4
         comment = bytes(shift) + MAGIC_BYTES * 2 + bytes(8)
@@ -205,8 +205,8 @@ def test_a_payload_with_recordio_s_magic_number_is_framed_in_parts(tmp_path, che
             assert (tmp_path / f"set/train.{ending}").read_bytes() == (tmp_path / f"one.{ending}").read_bytes(), shift
 
 
-def test_headers_of_another_encoder_in_turn(tmp_path):
-    """Files that begin as one that fitted, and are of another size, orientation or end."""
+def test_alternating_headers_of_two_encoders(tmp_path):
+    """Files that begin like a copied one, but have another size, orientation or end."""
     plain, other = made.jpeg(0), made.jpeg(1, QUALITY=50)
     files = [plain, other, plain, plain[:-40], other, made.jpeg(2, 96, 112), other[:300], plain + b"\0", b"\xff\xd8"]
     for number, data in enumerate(files * 2):
@@ -220,7 +220,7 @@ def test_headers_of_another_encoder_in_turn(tmp_path):
 
 
 def test_real_damage(real_data, insight, tmp_path):
-    """Faces that were damaged inside: all that OpenCV's decoder reports, by name."""
+    """Faces with damage in their data: all that OpenCV's decoder reports, by name."""
     folder = real_data / "reports/03-damaged-jpegs/faces"
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.jpg"))
     files = {name.replace("/", "-"): (folder / name).read_bytes() for name in names}

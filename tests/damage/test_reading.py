@@ -1,4 +1,4 @@
-"""Every command that decodes records: the damaged ones are used, named once, and no decoder's line is printed."""
+"""All commands that decode records: damaged ones are used, named once, and no decoder's line is printed."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def bin_path(faces, tmp_path):
 
 @pytest.fixture
 def run(capfd):
-    """Run a command here; (stdout, stderr). No line may be a decoder's."""
+    """Run a command in this process; (stdout, stderr), without lines of decoders."""
     from damaged_images import DECODER_WORDS
 
     def run(name, *arguments):
@@ -81,20 +81,20 @@ def test_a_check_does_not_depend_on_the_workers(record_set):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_loader_tells_of_each_record_once_in_the_order_of_the_batches(faces, record_set, workers, capfd):
+def test_the_loader_reports_each_record_once_in_the_order_of_the_batches(faces, record_set, workers, capfd):
     keys = damaged_keys(faces)
-    told = []
+    reported = []
     with FaceSet.open(str(record_set)) as records:
-        loader = Loader(records, 4, seed=3, workers=workers, on_damage=lambda key, words: told.append((key, words)))
+        loader = Loader(records, 4, seed=3, workers=workers, on_damage=lambda key, words: reported.append((key, words)))
         batches = loader.batches()
         order = []
         for _ in range(3 * loader.batches_per_epoch):
             batch = next(batches)
             order += [key for key in batch.keys.tolist() if key in keys and key not in order]
-            assert [key for key, _ in told] == order
+            assert [key for key, _ in reported] == order
         batches.close()
-    assert dict(told) == {key: keys[key] for key in order}
-    assert len(told) == len(loader.damage) == len(order) > 5
+    assert dict(reported) == {key: keys[key] for key in order}
+    assert len(reported) == len(loader.damage) == len(order) > 5
     assert capfd.readouterr() == ("", "")
 
 
@@ -180,7 +180,7 @@ def test_merging_and_cleaning(faces, record_set, model, run, tmp_path):
 
 
 def test_a_folder_and_rec2image(faces, record_set, model, run, tmp_path):
-    """Files by their paths; copies that decode nothing say nothing."""
+    """Files are named by their paths; commands that do not decode print nothing."""
     _, err = run("rec2image", record_set, tmp_path / "out")
     assert err == ""
     _, err = run("embed", "--model", model, "--input", tmp_path / "out", "--output", tmp_path / "e.npz")
@@ -206,7 +206,7 @@ def test_images_for_a_parity_check(record_set, faces, model, run, tmp_path):
 
 
 def test_a_png_is_inflated_for_the_check_once_only(tmp_path, monkeypatch):
-    """Records are decoded each epoch; what was sound stays sound."""
+    """Records are decoded each epoch; sound ones are not checked again."""
     import damaged_images as made
 
     from insight.formats.recordio import RecordWriter

@@ -160,7 +160,7 @@ def test_the_command(spec, tmp_path, capsys):
     before = [path.read_bytes() for path in sorted((tmp_path / "new").iterdir())]
     (tmp_path / "new/m.param").unlink()
     assert run_command("export-ncnn", arguments) == 2  # one of the two is enough to be asked
-    assert "m.bin: stands there already; give another output, or --overwrite" in capsys.readouterr().err
+    assert "m.bin: already exists; give another output, or --overwrite" in capsys.readouterr().err
     assert run_command("export-ncnn", [*arguments[:3], f"{tmp_path}/new/m.param", "--overwrite"]) == 0
     assert [path.read_bytes() for path in sorted((tmp_path / "new").iterdir())] == before
 
@@ -253,7 +253,7 @@ def test_the_lineage_of_another_model_is_replaced_with_overwrite_only(tmp_path):
     specs = [saved(tmp_path / name, mobile())[1] for name in ("run", "other")]
     ship = f"{tmp_path}/ship/net"
     before = slim(specs[0], ship, count=1) and lineage.stages(ship, 0)
-    with pytest.raises(InsightError, match="net-lineage.json: stands there already; .*--overwrite"):
+    with pytest.raises(InsightError, match="net-lineage.json: already exists; .*--overwrite"):
         export_ncnn(specs[1], ship, count=1)
     assert (lineage.stages(ship, 0), sorted(tmp_path.glob("ship/*.param"))) == (before, [])
     export_ncnn(specs[0], ship, count=1)

@@ -234,7 +234,7 @@ def test_of_two_concurrent_runs_the_first_to_end_wins(exported, tmp_path, name):
         (tmp_path / name).write_text("of the other run")
         return parity.random_faces(count, size)
 
-    with pytest.raises(InsightError, match=f"{name}: stands there already"):
+    with pytest.raises(InsightError, match=f"{name}: already exists"):
         export_onnx(exported[1], str(tmp_path / name), faces=faces, count=1)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "of the other run")]
 

@@ -69,7 +69,7 @@ def test_files_are_replaced_with_overwrite_only(trained):
     spec, _ = trained
     prefix = spec.rpartition(",")[0]
     slim(spec)
-    with pytest.raises(InsightError, match="y1s-symbol.json: stands there already; .*--overwrite"):
+    with pytest.raises(InsightError, match="y1s-symbol.json: already exists; .*--overwrite"):
         slim(spec)
     slim(spec, overwrite=True)
     before = checkpoint.symbol_path(prefix).read_bytes()

@@ -1,4 +1,4 @@
-"""What an .npz says of the making of its embeddings, and who reads it."""
+"""``about`` of an .npz: model and options of its embeddings, and the commands that read it."""
 
 import json
 
@@ -23,10 +23,10 @@ def work(tmp_path_factory):
         checkpoint.save(f"{folder}/{name}", 0, Checkpoint(*filled(symbol, seed, size=16)))
     draw = np.random.default_rng(0)
     for part in ("gallery", "probes"):
-        for who in "ab":
-            (folder / part / who).mkdir(parents=True)
+        for person in "ab":
+            (folder / part / person).mkdir(parents=True)
             for i in range(2):
-                cv2.imwrite(str(folder / part / who / f"{i}.png"), draw.integers(0, 256, (16, 16, 3), np.uint8))
+                cv2.imwrite(str(folder / part / person / f"{i}.png"), draw.integers(0, 256, (16, 16, 3), np.uint8))
     for name, model, source, flip in (
         ("gallery", "one", "gallery", "none"),
         ("probes", "one", "probes", "none"),
@@ -35,15 +35,15 @@ def work(tmp_path_factory):
     ):
         words = ["--model", f"{folder}/{model},0", "--input", f"{folder}/{source}", "--flip", flip]
         assert run_command("embed", [*words, "--output", f"{folder}/{name}.npz"]) == 0
-    with np.load(folder / "probes.npz") as held:
-        np.savez(folder / "silent.npz", **{name: held[name] for name in ("embeddings", "keys", "labels")})
+    with np.load(folder / "probes.npz") as arrays:
+        np.savez(folder / "silent.npz", **{name: arrays[name] for name in ("embeddings", "keys", "labels")})
     return folder
 
 
-def test_the_file_says_model_flip_size_and_engine(work):
-    with np.load(work / "summed.npz", allow_pickle=False) as held:
-        assert sorted(held.files) == ["about", "embeddings", "keys", "labels"]
-        about = json.loads(str(held["about"]))
+def test_the_file_records_model_flip_size_and_engine(work):
+    with np.load(work / "summed.npz", allow_pickle=False) as arrays:
+        assert sorted(arrays.files) == ["about", "embeddings", "keys", "labels"]
+        about = json.loads(str(arrays["about"]))
     assert about.pop("engine").startswith("OpenVINO ")
     files = [work / "one-symbol.json", work / "one-0000.params"]
     assert about == {
@@ -62,7 +62,7 @@ def notes(work, capsys, gallery, probes, *more):
     return [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
 
 
-def test_what_is_not_alike_is_noted(work, capsys):
+def test_differences_are_noted(work, capsys):
     assert notes(work, capsys, "gallery.npz", "probes.npz") == []
     assert notes(work, capsys, "gallery.npz", "silent.npz") == []
     assert notes(work, capsys, "gallery.npz", "summed.npz") == [
@@ -74,7 +74,7 @@ def test_what_is_not_alike_is_noted(work, capsys):
     ]
 
 
-def test_images_are_embedded_as_the_file_beside_them_was(work, tmp_path, capsys):
+def test_images_are_embedded_with_the_flip_of_the_other_file(work, tmp_path, capsys):
     model = ["--model", f"{work}/one,0"]
     figures = {}
     for name, gallery, more in (
@@ -87,9 +87,9 @@ def test_images_are_embedded_as_the_file_beside_them_was(work, tmp_path, capsys)
         words = (
             [*model, *more, "--json", f"{tmp_path}/f.json"] if more is not None else ["--json", f"{tmp_path}/f.json"]
         )
-        said = notes(work, capsys, gallery, probes, *words)
+        output = notes(work, capsys, gallery, probes, *words)
         figures[name] = json.loads((tmp_path / "f.json").read_text())
-        assert len(said) == (name == "sum")
+        assert len(output) == (name == "sum")
     assert figures["none"] == figures["none again"] == figures["files"]
     assert notes(work, capsys, "summed.npz", "gallery", *model) == []
     assert notes(work, capsys, "silent.npz", "gallery", *model) == []
@@ -108,9 +108,9 @@ def test_sums_are_not_compared_with_single_images(work, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("about", ["no json", "[1]", '"text"', "{}", [1, 2]])
-def test_an_array_of_that_name_that_is_not_ours_says_nothing(work, tmp_path, capsys, about):
-    with np.load(work / "probes.npz") as held:
-        arrays = {name: held[name] for name in ("embeddings", "keys", "labels")}
+def test_an_invalid_about_is_ignored(work, tmp_path, capsys, about):
+    with np.load(work / "probes.npz") as stored:
+        arrays = {name: stored[name] for name in ("embeddings", "keys", "labels")}
     np.savez(tmp_path / "p.npz", **arrays, about=np.array(about))
     assert not load(tmp_path / "p.npz").about
     words = ["--gallery", f"{work}/gallery.npz", "--probes", f"{tmp_path}/p.npz"]

@@ -1,4 +1,4 @@
-"""The similarity warp against the definition of its least squares."""
+"""The similarity warp compared with the definition of its least squares."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def test_a_mirrored_face_is_not_flipped_back():
         assert np.linalg.det(similarity(points, template((112, 112)))[:, :2]) > 0
 
 
-def test_nothing_near_is_better():
+def test_no_nearby_transform_is_better():
     """Eq. 34 of Umeyama: the mean squared distance is at its minimum over rotation, scale and shift."""
     rng = np.random.default_rng(1)
     source, target = rng.normal(50, 30, (5, 2)), template((112, 96)).astype(float)

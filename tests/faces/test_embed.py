@@ -1,4 +1,4 @@
-"""Images to embeddings: every kind of source, in order, in bounded memory."""
+"""Images to embeddings: all kinds of sources, in order, in bounded memory."""
 
 import re
 import threading
@@ -41,7 +41,7 @@ def source_of(count):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two identities of two images; what does not count stands between."""
+    """Two identities of two images, and files that are skipped between them."""
     root = tmp_path / "faces"
     for name, i in (("bob/2.png", 4), ("bob/1.jpg", 3), ("ann é/x.PNG", 1), ("ann é/y.bmp", 2)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def test_a_folder_is_read_by_identity(folder):
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-def test_records_bear_their_keys_and_labels(tmp_path, indexed):
+def test_records_have_their_keys_and_labels(tmp_path, indexed):
     record = mx.recordio.MXIndexedRecordIO(str(tmp_path / "s.idx"), str(tmp_path / "s.rec"), "w")
     for key, label in ((1, 5), (2, 5), (3, 9)):
         record.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, label, key, 0), picture(key)))
@@ -79,14 +79,14 @@ def test_records_bear_their_keys_and_labels(tmp_path, indexed):
     assert source.name(2) == f"{tmp_path}/s.rec: record 3"
 
 
-def test_a_bin_is_numbered_and_its_suffix_is_nothing(tmp_path):
+def test_a_bin_is_numbered_and_recognised_without_its_suffix(tmp_path):
     evalbin.write_bin(tmp_path / "pairs", [picture(i) for i in range(4)], [True, False])
     source = image_source(tmp_path / "pairs")
     assert (list(source.keys), source.labels.tolist()) == (["0", "1", "2", "3"], [-1] * 4)
     assert source.name(1) == f"{tmp_path}/pairs: image 1"
 
 
-def test_what_is_no_source_is_told(tmp_path):
+def test_invalid_sources_raise(tmp_path):
     with pytest.raises(InsightError, match="nowhere: no such file or folder; want identity folders, a .rec or"):
         image_source("nowhere")
     with pytest.raises(InsightError, match="is empty; want a folder that holds a folder of images per person"):
@@ -97,14 +97,14 @@ def test_what_is_no_source_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_embeddings_stand_in_order(batch_size):
-    found = embed(network, source_of(10), SIZE, "none", batch_size)
-    assert found.embeddings.dtype == np.float32
-    assert found.embeddings.shape == (10, 4)
+def test_embeddings_are_in_order(batch_size):
+    embedded = embed(network, source_of(10), SIZE, "none", batch_size)
+    assert embedded.embeddings.dtype == np.float32
+    assert embedded.embeddings.shape == (10, 4)
     want = np.outer(np.arange(1, 11), [1, 2, 3]) * 15 / 16  # RGB, one column of 16 dark
-    np.testing.assert_allclose(found.embeddings[:, :3], want, rtol=1e-6)
-    assert (found.embeddings[:, 3] == 0).all()
-    assert (found.keys.tolist(), found.labels.tolist()) == ([str(i) for i in range(10)], list(range(10)))
+    np.testing.assert_allclose(embedded.embeddings[:, :3], want, rtol=1e-6)
+    assert (embedded.embeddings[:, 3] == 0).all()
+    assert (embedded.keys.tolist(), embedded.labels.tolist()) == ([str(i) for i in range(10)], list(range(10)))
 
 
 def test_flip_adds_the_mirror_image():
@@ -113,7 +113,7 @@ def test_flip_adds_the_mirror_image():
     np.testing.assert_allclose(both[:, 3], 2 * np.arange(1, 6))  # the right edge is bright
 
 
-def test_only_a_few_batches_are_held():
+def test_only_a_few_batches_are_in_memory():
     lock = threading.Lock()
     counts = {"read": 0, "done": 0, "most": 0}
     keys = [str(i) for i in range(60)]
@@ -165,7 +165,7 @@ def test_an_image_that_cannot_be_used_is_named(folder):
         embed(network, image_source(folder), SIZE)
 
 
-def test_bad_options_are_told():
+def test_bad_options_raise():
     with pytest.raises(InsightError, match="--flip both: want one of none, sum"):
         embed(network, source_of(1), SIZE, "both")
     with pytest.raises(InsightError, match="--batch-size 0"):
@@ -175,14 +175,14 @@ def test_bad_options_are_told():
 def test_the_file_needs_no_pickle(tmp_path):
     path = tmp_path / "new/e.npz"
     save(path, embed(network, source_of(3), SIZE))
-    with np.load(path, allow_pickle=False) as held:
-        assert sorted(held.files) == ["embeddings", "keys", "labels"]
-        assert held["embeddings"].dtype == np.float32
-        assert held["keys"].dtype.kind == "U"
-        assert held["labels"].dtype == np.int64
+    with np.load(path, allow_pickle=False) as stored:
+        assert sorted(stored.files) == ["embeddings", "keys", "labels"]
+        assert stored["embeddings"].dtype == np.float32
+        assert stored["keys"].dtype.kind == "U"
+        assert stored["labels"].dtype == np.int64
 
 
-def test_arrays_of_another_make_are_told(tmp_path):
+def test_other_arrays_raise(tmp_path):
     good = {"embeddings": np.ones((2, 3)), "keys": np.array(["a", "b"]), "labels": np.zeros(2, int)}
     for change in ({"keys": np.arange(2)}, {"labels": np.ones(2) / 2}, {"embeddings": np.ones(2)}):
         np.savez(tmp_path / "a.npz", **{**good, **change})
@@ -190,13 +190,13 @@ def test_arrays_of_another_make_are_told(tmp_path):
             load(tmp_path / "a.npz")
     with open(tmp_path / "a.npz", "wb") as out:
         np.save(out, good["embeddings"])
-    with pytest.raises(InsightError, match="a.npz: not an .npz that embed wrote .no zip archive"):
+    with pytest.raises(InsightError, match="a.npz: not an .npz that embed wrote .not a zip archive"):
         load(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", **good)
     assert load(tmp_path / "a.npz").keys.tolist() == ["a", "b"]
 
 
-def test_spread_takes_images_from_all_over():
+def test_spread_covers_the_source():
     assert source_of(9).spread(3, SIZE)[:, 0, 0, 1].tolist() == [1, 5, 9]
     assert len(source_of(2).spread(5, SIZE)) == 2
 
@@ -208,8 +208,8 @@ def spec(tmp_path_factory):
         (S.Variable("data", shape=(0, 3, 64, 64)) - 127.5) / 128, kernel=(8, 8), stride=(8, 8), pool_type="avg"
     )
     prefix = tmp_path_factory.mktemp("m") / "m"
-    held = Checkpoint(*filled(S.FullyConnected(x, num_hidden=4, name="fc1"), size=64))
-    checkpoint.save(str(prefix), 1, held)
+    stored = Checkpoint(*filled(S.FullyConnected(x, num_hidden=4, name="fc1"), size=64))
+    checkpoint.save(str(prefix), 1, stored)
     return f"{prefix},1"
 
 
@@ -217,38 +217,38 @@ def test_the_command(spec, tmp_path, capsys):
     evalbin.write_bin(tmp_path / "p.bin", [picture(i, (64, 64)) for i in range(6)], [True, False, True])
     output = tmp_path / "e.npz"
     arguments = ["--model", spec, "--input", str(tmp_path / "p.bin"), "--output", str(output)]
-    held = {}
+    stored = {}
     for flip in ("none", "sum"):
         assert run_command("embed", [*arguments, "--flip", flip, "--batch-size", "4"]) == 0
-        held[flip] = np.load(output)["embeddings"]
+        stored[flip] = np.load(output)["embeddings"]
     assert re.search("6 embeddings of 4; .*m,1 in OpenVINO .* on CPU, float32", capsys.readouterr().out)
-    assert held["none"].shape == (6, 4)
-    assert np.abs(held["sum"] - held["none"]).max() > 0.1
+    assert stored["none"].shape == (6, 4)
+    assert np.abs(stored["sum"] - stored["none"]).max() > 0.1
     assert run_command("embed", arguments) == 0
-    assert (np.load(output)["embeddings"] == held["none"]).all()  # none is the default, and a file is replaced
+    assert (np.load(output)["embeddings"] == stored["none"]).all()  # none is the default, and a file is replaced
     assert run_command("embed", [*arguments, "--engine", "mxnet"]) == 0
-    np.testing.assert_allclose(np.load(output)["embeddings"], held["none"], rtol=1e-4)
+    np.testing.assert_allclose(np.load(output)["embeddings"], stored["none"], rtol=1e-4)
     assert run_command("embed", [*arguments, "--engine", "mxnet", "--dtype", "bfloat16"]) == 2
 
 
-def test_what_is_read_is_not_replaced(spec, tmp_path, capsys):
+def test_inputs_are_not_replaced(spec, tmp_path, capsys):
     faces = tmp_path / "p.bin"
     evalbin.write_bin(faces, [picture(i, (64, 64)) for i in range(2)], [True])
     before = faces.read_bytes()
     arguments = ["--model", spec, "--input", str(faces), "--output"]
     assert run_command("embed", [*arguments, str(faces)]) == 2
-    assert f"--output {faces}: is read, too" in capsys.readouterr().err
+    assert f"--output {faces}: is an input, too" in capsys.readouterr().err
     assert faces.read_bytes() == before
     ours = str(tmp_path / "e.npz")
     assert run_command("embed", [*arguments, ours, "--compare", str(tmp_path / "none.npz")]) == 2
     assert "none.npz: no such file; want an .npz that embed wrote" in capsys.readouterr().err
-    assert sorted(tmp_path.iterdir()) == [faces]  # told before anything was embedded
+    assert sorted(tmp_path.iterdir()) == [faces]  # raised before the first embedding
     assert run_command("embed", [*arguments, ours]) == 0
-    assert run_command("embed", [*arguments, ours, "--compare", ours]) == 2  # it would agree with itself
-    assert f"--output {ours}: is read, too" in capsys.readouterr().err
+    assert run_command("embed", [*arguments, ours, "--compare", ours]) == 2  # it would be compared with itself
+    assert f"--output {ours}: is an input, too" in capsys.readouterr().err
 
 
-def test_the_command_leaves_no_file_behind_an_error(spec, tmp_path, capsys):
+def test_the_command_leaves_no_file_after_an_error(spec, tmp_path, capsys):
     pictures = [picture(i, (64, 64)) for i in range(3)]
     evalbin.write_bin(tmp_path / "p.bin", [*pictures, b"\xff\xd8broken"], [True, False])
     output = tmp_path / "out/e.npz"

@@ -1,4 +1,4 @@
-"""The one reader of identity folders: what is an image, what is left out, in which order, and that nothing waits."""
+"""The reader of identity folders: which files are images, which are skipped, in which order; it never blocks."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def odd(tmp_path):
 
 @pytest.fixture
 def unprivileged():
-    """A folder of a user whom permissions hold: root's own work goes on under another number."""
+    """A folder of a user without root's permissions: as root, the test runs under another user id."""
     if os.geteuid() != 0:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
@@ -56,18 +56,18 @@ def unprivileged():
 
 
 class TestOddFolders:
-    def test_all_images_and_nothing_else(self, odd):
+    def test_all_images_and_no_other_files(self, odd):
         read = read_identities(str(odd))
         assert keys_of(read) == odd_folders.IMAGES
         assert read.skipped == odd_folders.LEFT_OUT
 
-    def test_but_for_what_a_list_cannot_hold(self, odd):
+    def test_except_paths_that_a_list_cannot_contain(self, odd):
         read = read_identities(str(odd), for_list=True)
         assert keys_of(read) == odd_folders.LISTED
         reason = "paths with a tab or line end, which a list cannot hold"
         assert read.skipped == {**odd_folders.LEFT_OUT, reason: len(odd_folders.UNLISTABLE)}
 
-    def test_a_suffix_is_taken_at_its_word_and_its_file_not_opened(self, odd, monkeypatch):
+    def test_files_with_an_image_suffix_are_not_opened(self, odd, monkeypatch):
         opened = []
         read_head = files.read_head
         monkeypatch.setattr(files, "read_head", lambda path, count: opened.append(path) or read_head(path, count))
@@ -79,7 +79,7 @@ class TestOddFolders:
             *("empty.gif", "notes.txt", "Thumbs.db", "clip.mp4", "phone.heic", "moving.gif", "raw.dng"),
         }
 
-    def test_claims_are_checked_before_they_are_embedded(self, odd):
+    def test_suffixes_are_checked_before_embedding(self, odd):
         image_source(odd).check()
         odd_folders.write_claims(odd)
         with pytest.raises(InsightError) as raised:
@@ -94,7 +94,7 @@ class TestOddFolders:
         ):
             image_source(odd).check()
 
-    def test_both_readers_are_one(self, odd):
+    def test_all_commands_use_the_same_reader(self, odd):
         source = image_source(odd)
         assert list(source.keys) == odd_folders.IMAGES
         assert source.labels.tolist() == odd_folders.LABELS
@@ -110,7 +110,7 @@ class TestOddFolders:
             assert source.pixels(i, odd_folders.SIZE).shape == (3, *odd_folders.SIZE)
         assert len(source.digest()) == 64
 
-    def test_lines_name_the_first_few_and_can_be_printed(self, odd):
+    def test_lines_name_the_first_few_and_are_printable(self, odd):
         lines = read_identities(str(odd), for_list=True).lines()
         assert "left out: 2 broken links: broken, Ann/broken.jpg" in lines
         assert "left out: 4 pipes, sockets or devices: pipe, Ann/device.jpg, Ann/pipe.jpg, …" in lines
@@ -120,7 +120,7 @@ class TestOddFolders:
 
 
 class TestLinks:
-    def test_a_folder_counts_under_its_own_name_else_the_first(self, tmp_path):
+    def test_a_folder_is_listed_under_its_own_name_else_the_first(self, tmp_path):
         people(tmp_path / "faces", {"m": 1})
         people(tmp_path / "store", {"x": 2})
         for name, target in (("a", "m"), ("z", "m"), ("q", "../store/x"), ("p", "../store/x")):
@@ -129,7 +129,7 @@ class TestLinks:
         assert keys_of(read) == ["m/0.jpg", "p/0.jpg", "p/1.jpg"]
         assert read.skipped.lines() == ["left out: 3 links to a folder that is listed already: a, q, z"]
 
-    def test_a_farm_of_links_is_a_plain_folder(self, tmp_path):
+    def test_a_folder_of_links_is_read_as_a_plain_folder(self, tmp_path):
         people(tmp_path / "store", {f"p{i}": 2 for i in range(5)})
         (tmp_path / "faces").mkdir()
         for i in range(5):
@@ -147,7 +147,7 @@ class TestLinks:
         with pytest.raises(InsightError, match=r"circle: unreadable: Too many levels of symbolic links; want"):
             image_source(tmp_path / "circle")
 
-    def test_up_and_in_circles(self, tmp_path):
+    def test_links_to_parents_and_circular_links(self, tmp_path):
         people(tmp_path / "faces", {"p": 1})
         (tmp_path / "faces/p/up").symlink_to("..")
         (tmp_path / "faces/up").symlink_to("..")
@@ -162,7 +162,7 @@ class TestLinks:
 
 
 class TestPermissions:
-    def test_what_may_not_be_read_is_left_out(self, unprivileged):
+    def test_unreadable_files_are_skipped(self, unprivileged):
         root = people(unprivileged / "faces", {"a": 2, "b": 1, "c": 2})
         (root / "a/1").write_bytes(picture(1))
         for name in ("a/1.jpg", "a/1", "b"):
@@ -190,7 +190,7 @@ class TestPermissions:
 
 
 class TestWhileReading:
-    def test_what_vanishes_is_left_out(self, tmp_path, monkeypatch):
+    def test_vanished_files_are_skipped(self, tmp_path, monkeypatch):
         root = people(tmp_path / "faces", {"a": 1, "b": 1, "c": 1})
         for name in ("1", "2", "3"):
             (root / "a" / name).write_bytes(picture(0))
@@ -215,30 +215,30 @@ class TestWhileReading:
         assert keys_of(read) == ["a/0.jpg", "a/2", "a/3", "c/0.jpg"]
         assert read.skipped == {"files or folders that vanished meanwhile": 2, "broken links": 1}
 
-    def test_what_vanishes_later_is_one_line(self, tmp_path):
+    def test_a_file_that_vanishes_later_raises_one_line(self, tmp_path):
         root = people(tmp_path / "faces", {"a": 2})
         source = image_source(root)
         (root / "a/1.jpg").unlink()
         for call in (lambda: source.read(1), lambda: source.pixels(1, odd_folders.SIZE)):
             with pytest.raises(InsightError, match=r"faces/a/1\.jpg: no such file; remove it or replace it, then run"):
                 call()
-        with pytest.raises(InsightError, match=r"faces/a/1\.jpg: No such file or directory; it was there when"):
+        with pytest.raises(InsightError, match=r"faces/a/1\.jpg: No such file or directory; it existed when"):
             source.digest()
 
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT])
     @pytest.mark.parametrize("for_list", [False, True])
-    def test_trouble_of_the_machine_ends_the_reading(self, tmp_path, monkeypatch, number, for_list):
+    def test_failures_of_the_machine_raise(self, tmp_path, monkeypatch, number, for_list):
         root = people(tmp_path / "faces", {"a": 1, "b": 1})
         monkeypatch.setattr(files, "read_head", _raiser(number))
         (root / "a/0").write_bytes(picture(0))
-        with pytest.raises(InsightError, match=r"faces/a/0.*: cannot be read \(.*\); mend that, then run again"):
+        with pytest.raises(InsightError, match=r"faces/a/0.*: cannot be read \(.*\); fix that, then run again"):
             read_identities(str(root), for_list)
         scandir = os.scandir
         monkeypatch.setattr(os, "scandir", lambda path: scandir(path) if path == str(root) else _raiser(number)(path))
         with pytest.raises(InsightError, match=r"faces/a: cannot be read"):
             read_identities(str(root), for_list)
 
-    def test_a_bad_sector_is_that_files_own(self, tmp_path, monkeypatch):
+    def test_a_bad_sector_affects_one_file(self, tmp_path, monkeypatch):
         root = people(tmp_path / "faces", {"a": 1})
         (root / "a/bad").write_bytes(picture(1))
         read_head = files.read_head
@@ -261,7 +261,7 @@ def _raiser(number):
 class TestFiles:
     @pytest.fixture(autouse=True)
     def no_waiting(self):
-        """A reader that waits for a pipe's writer fails here instead of holding up everything."""
+        """A reader that waits for a pipe's writer fails the test instead of blocking it."""
 
         def late(*_):
             raise TimeoutError("the reader waits")
@@ -294,7 +294,7 @@ class TestFiles:
             ("x" * 300, "unreadable: File name too long"),
         ],
     )
-    def test_what_is_no_file(self, odd, name, reason):
+    def test_paths_that_are_not_files(self, odd, name, reason):
         path = str(odd / "Ann" / name)
         with pytest.raises(files.Unreadable, match=f"^{reason}$"):
             files.read_file(path)
@@ -309,11 +309,11 @@ class TestFiles:
         reader = os.open(tmp_path / "p.jpg", os.O_RDONLY | os.O_NONBLOCK)
         writer = os.open(tmp_path / "p.jpg", os.O_WRONLY)
         try:
-            found = []
-            thread = threading.Thread(target=lambda: found.append(_error(files.read_file, str(tmp_path / "p.jpg"))))
+            errors = []
+            thread = threading.Thread(target=lambda: errors.append(_error(files.read_file, str(tmp_path / "p.jpg"))))
             thread.start()
             thread.join(20)
-            assert found == ["a pipe, socket or device"]
+            assert errors == ["a pipe, socket or device"]
         finally:
             os.close(reader)
             os.close(writer)
@@ -327,7 +327,7 @@ def _error(call, *arguments):
 
 
 class TestPlainFolders:
-    """What there was before the one reader, as its first version did it."""
+    """A copy of the first version's reader, as the reference."""
 
     @staticmethod
     def before(root):
@@ -341,7 +341,7 @@ class TestPlainFolders:
         return keys, labels
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_are_read_as_before(self, tmp_path, seed):
+    def test_give_the_same_result_as_the_first_version(self, tmp_path, seed):
         draw = random.Random(seed)
         letters = "aAbZz019 ._-éÉßжЖ日😀"
         for _ in range(60):

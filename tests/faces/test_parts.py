@@ -1,4 +1,4 @@
-"""An embed that was killed goes on, and ends with the same bytes; with anything else than before it refuses."""
+"""A killed embed resumes, with a byte-identical result; with other inputs or options it raises."""
 
 import os
 import signal
@@ -20,12 +20,12 @@ from insight.formats import evalbin
 COUNT = 42
 
 
-class Stand:
-    """What an engine is, around a function."""
+class FakeEngine:
+    """An engine around a function."""
 
     image_size, batch_size = SIZE, 4
 
-    def __init__(self, run=network, name="stand-in 1"):
+    def __init__(self, run=network, name="fake engine 1"):
         self.seen = 0
         self._run = run
         self._name = name
@@ -48,18 +48,18 @@ def work(tmp_path):
 
 def run(work, engine=None, output="e.npz", flip="none", part_seconds=0.0):
     source = image_source(work / "p.bin")
-    return embed_to(work / output, engine or Stand(), source, flip, [work / "model"], part_seconds)
+    return embed_to(work / output, engine or FakeEngine(), source, flip, [work / "model"], part_seconds)
 
 
 def stopped(work, after=3):
-    """Embed, and fail in the batch behind ``after`` others; returns the folder of parts."""
+    """Embed, and fail in the batch after ``after`` others; returns the folder of parts."""
 
     def failing(images):
         if engine.seen > 4 * after:
             raise KeyboardInterrupt
         return network(images)
 
-    engine = Stand(failing)
+    engine = FakeEngine(failing)
     with pytest.raises(KeyboardInterrupt):
         run(work, engine)
     return work / "e.npz.parts"
@@ -69,12 +69,12 @@ def names(folder):
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_it_is_the_file_that_save_writes(work):
+def test_the_result_equals_that_of_save(work):
     assert run(work, part_seconds=0.0) == (COUNT, 4)
     save(work / "whole.npz", embed(network, image_source(work / "p.bin"), SIZE, "none", 4))
     assert (work / "e.npz").read_bytes() == (work / "whole.npz").read_bytes()
-    with np.load(work / "e.npz", allow_pickle=False) as held:
-        assert {name: (held[name].dtype.kind, held[name].shape) for name in held.files} == {
+    with np.load(work / "e.npz", allow_pickle=False) as stored:
+        assert {name: (stored[name].dtype.kind, stored[name].shape) for name in stored.files} == {
             "embeddings": ("f", (COUNT, 4)),
             "keys": ("U", (COUNT,)),
             "labels": ("i", (COUNT,)),
@@ -87,7 +87,7 @@ def test_a_short_run_writes_no_part(work, monkeypatch):
     assert run(work, part_seconds=30.0) == (COUNT, 4)
 
 
-def test_a_killed_run_goes_on(work):
+def test_a_killed_run_resumes(work):
     run(work, output="straight.npz")
     child = f"""
         import sys, time
@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on(work):
         def slow(images):
             time.sleep(0.03)
             return test_parts.network(images)
-        test_parts.run(Path({str(work)!r}), test_parts.Stand(slow))
+        test_parts.run(Path({str(work)!r}), test_parts.FakeEngine(slow))
     """
     process = subprocess.Popen([sys.executable, "-c", dedent(child)])
     parts, deadline = work / "e.npz.parts", time.monotonic() + 60
@@ -107,26 +107,26 @@ def test_a_killed_run_goes_on(work):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (work / "e.npz").exists()
-    held = len([name for name in names(parts) if name.startswith("part-")])
-    engine = Stand()
+    stored = len([name for name in names(parts) if name.startswith("part-")])
+    engine = FakeEngine()
     run(work, engine)
-    assert engine.seen == COUNT - 4 * held
+    assert engine.seen == COUNT - 4 * stored
     assert (work / "e.npz").read_bytes() == (work / "straight.npz").read_bytes()
     assert not parts.exists()
 
 
-def test_a_stopped_run_says_where_it_goes_on(work, capsys):
+def test_a_resumed_run_prints_where_it_resumes(work, capsys):
     parts = stopped(work)
     assert names(parts) == ["begun.json", *(f"part-{i:012d}.npy" for i in (0, 4, 8))]
     (parts / ".part-000000000012.npy.999999999.partial").write_bytes(b"half")  # as a kill leaves it
     run(work, part_seconds=30.0)
-    assert f"e.npz: going on behind 12 of {COUNT} images" in capsys.readouterr().err
+    assert f"e.npz: resuming after 12 of {COUNT} images" in capsys.readouterr().err
     assert load(work / "e.npz").embeddings.shape == (COUNT, 4)
     assert not parts.exists()
 
 
 @pytest.mark.parametrize("left", [(), (".begun.json.999999999.partial",)])
-def test_what_a_kill_leaves_before_the_first_part_is_nothing(work, left):
+def test_a_kill_before_the_first_part_leaves_no_parts(work, left):
     (work / "e.npz.parts").mkdir()
     for name in left:
         (work / "e.npz.parts" / name).touch()
@@ -134,10 +134,10 @@ def test_what_a_kill_leaves_before_the_first_part_is_nothing(work, left):
     assert not (work / "e.npz.parts").exists()
 
 
-def test_a_kill_while_parts_are_removed_costs_nothing_but_time(work):
+def test_a_kill_while_parts_are_removed_can_be_resumed(work):
     parts = stopped(work)
     (parts / "part-000000000008.npy").unlink()
-    engine = Stand()
+    engine = FakeEngine()
     run(work, engine)
     assert engine.seen == COUNT - 8
 
@@ -157,15 +157,15 @@ def changed_input(work):
         (changed_model, {}, "was begun with another --model;"),
         (changed_input, {}, "was begun with another --input;"),
         (None, {"flip": "sum"}, "was begun with --flip none, not sum;"),
-        (None, {"engine": Stand(name="stand-in 2")}, "was begun with engine stand-in 1, not stand-in 2;"),
+        (None, {"engine": FakeEngine(name="fake engine 2")}, "was begun with engine fake engine 1, not fake engine 2;"),
     ],
 )
-def test_it_refuses_to_go_on_with_anything_else(work, change, options, message):
+def test_resuming_with_other_inputs_raises(work, change, options, message):
     parts = stopped(work)
     before = names(parts)
     if change:
         change(work)
-    with pytest.raises(InsightError, match=f"e.npz.parts: {message} give what it was begun with .* or remove the fold"):
+    with pytest.raises(InsightError, match=f"e.npz.parts: {message} give the same again to resume, or remove the fold"):
         run(work, **options)
     assert names(parts) == before
     assert not (work / "e.npz").exists()
@@ -173,16 +173,16 @@ def test_it_refuses_to_go_on_with_anything_else(work, change, options, message):
 
 def test_another_batch_size_is_refused(work):
     stopped(work)
-    engine = Stand()
+    engine = FakeEngine()
     engine.batch_size = 5
     with pytest.raises(InsightError, match="was begun with --batch-size 4, not 5"):
         run(work, engine)
 
 
-def test_a_folder_of_someone_elses_is_left_alone(work):
+def test_a_foreign_folder_is_not_changed(work):
     (work / "e.npz.parts").mkdir()
     (work / "e.npz.parts/mine.txt").write_text("x")
-    with pytest.raises(InsightError, match=r"e.npz.parts: is not of an embed that was cut off"):
+    with pytest.raises(InsightError, match=r"e.npz.parts: is not a folder of embed.s parts"):
         run(work)
     assert names(work / "e.npz.parts") == ["mine.txt"]
 
@@ -191,11 +191,11 @@ def test_two_runs_do_not_write_the_same_parts(work):
     stopped(work)
 
     def meanwhile(images):
-        with pytest.raises(InsightError, match="another run writes it"):
+        with pytest.raises(InsightError, match="another run is writing it"):
             run(work)
         return network(images)
 
-    run(work, Stand(meanwhile))
+    run(work, FakeEngine(meanwhile))
 
 
 def test_a_folder_counts_as_changed_with_any_image(tmp_path):

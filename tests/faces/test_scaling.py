@@ -1,4 +1,4 @@
-"""Images of another size than the network's: the message names commands that make them fit, and they do."""
+"""Images of another size than the network's: the message names commands that scale them, and these work."""
 
 import re
 import shlex
@@ -21,8 +21,8 @@ def faces(tmp_path, monkeypatch):
     """Two identities of three images, of 160x120, in a folder whose name has a blank; the working directory."""
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)
-    for who in "ab":
-        folder = tmp_path / "my faces" / who
+    for person in "ab":
+        folder = tmp_path / "my faces" / person
         folder.mkdir(parents=True)
         for i in range(3):
             cv2.imwrite(str(folder / f"{i}.png"), draw.integers(0, 256, (*HAVE, 3), np.uint8))
@@ -56,17 +56,17 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_the_commands_that_are_named_make_them_fit(faces, kind):
+def test_the_commands_in_the_message_scale_the_images(faces, kind):
     make, made, count = SOURCES[kind]
     source = make(faces)
     with pytest.raises(InsightError) as caught:
         source.pixels(0, WANT)
-    said = re.fullmatch(
+    match = re.fullmatch(
         r".*: is 160x120 \(height x width\), the network takes 112x96; give aligned faces of that size; to scale them: "
         r"(insight .*)",
         str(caught.value),
     )
-    for command in said.group(1).split(", then "):
+    for command in match.group(1).split(", then "):
         insight, name, *words = shlex.split(command)
         assert insight == "insight"
         assert run_command(name, words) == 0, command
@@ -75,7 +75,7 @@ def test_the_commands_that_are_named_make_them_fit(faces, kind):
     assert all(scaled.pixels(i, WANT).shape == (3, *WANT) for i in range(count))
 
 
-def test_where_no_command_packs_them_none_is_named():
+def test_without_such_a_command_none_is_named():
     picture = cv2.imencode(".png", np.zeros((*HAVE, 3), np.uint8))[1].tobytes()
     source = ImageSource("made", ["0"], np.zeros(1, np.int64), lambda i: picture, "image")
     with pytest.raises(InsightError, match=r"takes 112x96; give aligned faces of that size$"):

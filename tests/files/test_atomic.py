@@ -1,4 +1,4 @@
-"""Single files: the old one or the whole new one, and no traces."""
+"""Single files: readers see the old or the complete new one, and no temporary file remains."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from insight.errors import InsightError
 from insight.files.atomic import check_output, make_folder, sweep, temporary_beside, write_beside, write_text
 
 
-def test_the_new_file_appears_when_it_is_whole(tmp_path):
+def test_the_new_file_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "new/a.txt"
     with write_beside(path, "w") as out:
         out.write("1")
@@ -23,7 +23,7 @@ def test_the_new_file_appears_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_the_old_file_stays_on_an_error(tmp_path, error):
+def test_the_old_file_is_kept_on_an_error(tmp_path, error):
     (tmp_path / "a").write_text("old")
 
     def fail():
@@ -37,7 +37,7 @@ def test_the_old_file_stays_on_an_error(tmp_path, error):
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_what_killed_writers_left_is_swept_and_living_ones_are_spared(tmp_path):
+def test_files_of_killed_writers_are_removed_and_those_of_running_ones_kept(tmp_path):
     code = (
         "import os, signal, sys; from insight.files.atomic import write_beside\n"
         "with write_beside(sys.argv[1]) as out:\n"
@@ -59,10 +59,10 @@ def test_folders_and_files_in_the_way(tmp_path):
     (tmp_path / "file").touch()
     assert make_folder(tmp_path / "a/b") == tmp_path / "a/b"
     for folder in ("file", "file/a/b"):
-        with pytest.raises(InsightError, match=r"file: a file, and a folder is needed there"):
+        with pytest.raises(InsightError, match=r"file: a file, want a folder"):
             make_folder(tmp_path / folder)
     with (
-        pytest.raises(InsightError, match="a: a folder, and a file is to be written"),
+        pytest.raises(InsightError, match="a: a folder, want a file to write"),
         temporary_beside(tmp_path / "a"),
     ):
         pass
@@ -71,14 +71,14 @@ def test_folders_and_files_in_the_way(tmp_path):
 @pytest.mark.parametrize(
     "path, message",
     [
-        ("folder", "--output {0}/folder: a folder, and a file is to be written"),
-        ("file/x/a.txt", "{0}/file: a file, and a folder is needed there"),
-        ("folder/../file", "--output {0}/folder/../file: is read, too, and would be replaced"),
-        ("link", "--output {0}/link: is read, too"),
+        ("folder", "--output {0}/folder: a folder, want a file to write"),
+        ("file/x/a.txt", "{0}/file: a file, want a folder"),
+        ("folder/../file", "--output {0}/folder/../file: is an input, too, and would be replaced"),
+        ("link", "--output {0}/link: is an input, too"),
         ("pipe", "--output {0}/pipe: a device or a pipe"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_any_work(tmp_path, path, message):
+def test_unwritable_outputs_raise_before_any_work(tmp_path, path, message):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("1")
     (tmp_path / "link").symlink_to("file")
@@ -88,13 +88,13 @@ def test_what_cannot_be_written_is_told_before_any_work(tmp_path, path, message)
     assert str(error.value).startswith(message.format(tmp_path))
 
 
-def test_a_read_only_folder_is_told(tmp_path, monkeypatch):
+def test_a_read_only_folder_raises(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: os.fspath(path) != str(tmp_path))  # root may write anywhere
     with pytest.raises(InsightError, match=f"--csv {tmp_path}/new/a.csv: {tmp_path} cannot be written to"):
         check_output(tmp_path / "new/a.csv", "--csv")
 
 
-def test_a_place_for_a_file_is_none_to_complain_of(tmp_path, monkeypatch):
+def test_a_valid_output_passes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in ("a.txt", tmp_path / "new/folder/a.txt"):
         check_output(path, "--output", [tmp_path / "other"])

@@ -45,20 +45,20 @@ def test_nothing_appears_after_an_error(tmp_path):
     assert contents(tmp_path) == {}
 
 
-def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path):
+def test_of_two_concurrent_runs_the_first_to_end_wins(tmp_path):
     def race():
         with commit_together(tmp_path, NAMES) as staging:
             for name in NAMES:
                 staging.path(name).write_text("slow")
                 (tmp_path / name).write_text("fast")
 
-    with pytest.raises(InsightError, match="stands there already"):
+    with pytest.raises(InsightError, match="already exists"):
         race()
     assert contents(tmp_path) == dict.fromkeys(NAMES, "fast")
 
 
 @pytest.mark.parametrize("name", [*NAMES, "extra.csv"])
-def test_a_folder_in_the_way_is_an_error_and_the_old_files_stay(tmp_path, name):
+def test_a_folder_in_the_way_raises_and_the_old_files_are_kept(tmp_path, name):
     write_all(tmp_path, "1")
     (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / name).mkdir()
@@ -68,7 +68,7 @@ def test_a_folder_in_the_way_is_an_error_and_the_old_files_stay(tmp_path, name):
             for each in [*NAMES, "extra.csv"]:
                 staging.path(each).write_text("2")
 
-    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written"):
+    with pytest.raises(InsightError, match=f"{name}: a folder, want a file to write"):
         write_over()
     (tmp_path / name).rmdir()
     assert contents(tmp_path) == {each: "1" for each in NAMES if each != name}
@@ -76,7 +76,7 @@ def test_a_folder_in_the_way_is_an_error_and_the_old_files_stay(tmp_path, name):
 
 def test_refuses_and_replaces(tmp_path):
     write_all(tmp_path, "1")
-    with pytest.raises(InsightError, match=r"train\.rec: stands there already; give another output, or --overwrite"):
+    with pytest.raises(InsightError, match=r"train\.rec: already exists; give another output, or --overwrite"):
         write_all(tmp_path, "2")
     assert contents(tmp_path) == dict.fromkeys(NAMES, "1")
     (tmp_path / "train.skipped.csv").write_text("old")
@@ -110,7 +110,7 @@ with commit.commit_together(sys.argv[1], names, overwrite=sys.argv[3] == "over")
 
 @pytest.mark.parametrize("over", ["over", "fresh"])
 def test_killed_at_every_step(tmp_path, over):
-    """Whatever call SIGKILL comes before, readers see a whole set or none, and a rerun completes."""
+    """SIGKILL before any system call: readers see a complete set or none, and a rerun completes."""
     survived = False
     for step in range(40):
         folder = tmp_path / str(step)
@@ -118,18 +118,18 @@ def test_killed_at_every_step(tmp_path, over):
         if over == "over":
             write_all(folder, "old")
         done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(step), over])
-        standing = {name: (folder / name).read_text() for name in NAMES if (folder / name).exists()}
+        existing = {name: (folder / name).read_text() for name in NAMES if (folder / name).exists()}
         if done.returncode == 0:
             survived = True
             assert contents(folder) == dict.fromkeys(NAMES, "new")
             break
         assert done.returncode == -signal.SIGKILL
-        if "property" in standing:
-            assert standing in (dict.fromkeys(NAMES, "new"), dict.fromkeys(NAMES, "old"))
+        if "property" in existing:
+            assert existing in (dict.fromkeys(NAMES, "new"), dict.fromkeys(NAMES, "old"))
             assert not unfinished(folder)
-        elif standing:
-            assert set(standing) <= set(unfinished(folder)), "a part stands there and nobody knows it as one"
-        if "property" not in standing:
+        elif existing:
+            assert set(existing) <= set(unfinished(folder)), "a part exists and is not recognised as unfinished"
+        if "property" not in existing:
             write_all(folder, "again")
         else:
             write_all(folder, "again", overwrite=True)
@@ -150,22 +150,22 @@ def test_a_folder_is_never_replaced(tmp_path, name):
             for each in [*NAMES, "extra.csv"]:
                 staging.path(each).write_text("new")
 
-    with pytest.raises(InsightError, match=f"{name}: a folder, and a file is to be written"):
+    with pytest.raises(InsightError, match=f"{name}: a folder, want a file to write"):
         overwrite()
     assert sorted(tmp_path.iterdir()) == before
     assert all(path.is_dir() or path.read_text() == "old" for path in before)
 
 
-def test_a_set_that_a_living_process_is_writing_is_no_leftover(tmp_path):
+def test_a_set_that_a_running_process_writes_is_not_unfinished(tmp_path):
     parent = os.getppid()
     (tmp_path / f".commit.property.{parent}.json").write_text('{"names": ["train.rec"]}')
     (tmp_path / "train.rec").write_text("half")
     assert unfinished(tmp_path) == []
-    with pytest.raises(InsightError, match="stands there already"):
+    with pytest.raises(InsightError, match="already exists"):
         write_all(tmp_path, "1")
 
 
-def test_half_a_journal_counts_as_none(tmp_path):
+def test_a_truncated_journal_is_ignored(tmp_path):
     (tmp_path / ".commit.property.999999999.json").write_text('{"names": ["tr')
     assert unfinished(tmp_path) == []
 

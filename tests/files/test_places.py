@@ -1,4 +1,4 @@
-"""Where listed files are looked for, and how else they may be spelled."""
+"""Where listed files are searched, and in which spellings."""
 
 import os
 import unicodedata
@@ -27,7 +27,7 @@ def test_the_root_then_the_working_directory_then_the_list(folders):
     assert places.first("a.jpg") == "root/a.jpg"
     assert Places("lists").first("a.jpg") == next(Places("lists").paths("a.jpg")) == "a.jpg"
     assert first(places, "a.jpg") is None
-    for folder in ("lists", ".", "root"):  # each goes before the one made earlier
+    for folder in ("lists", ".", "root"):  # each precedes the one created before it
         (folders / folder / "a.jpg").touch()
         assert first(places, "a.jpg") == os.path.normpath(os.path.join(folder, "a.jpg"))
     assert next(places.paths("/x/a.jpg")) == "/x/a.jpg"
@@ -42,7 +42,7 @@ def test_a_list_in_the_working_directory(folders, monkeypatch):
     assert Places("..").describe() == "in the working directory or beside the list (..)"
 
 
-def test_a_root_that_is_none(folders):
+def test_a_root_that_is_not_a_folder(folders):
     (folders / "file").touch()
     for root in ("none", "file"):
         with pytest.raises(InsightError, match=f"--image-root {root}: no such folder"):
@@ -69,7 +69,7 @@ def test_other_spellings(folders, listed, file, folder):
     assert os.path.samefile(first(Places("lists", "root"), listed), folders / folder / file)
 
 
-def test_a_file_as_it_is_written_goes_first_wherever_it_is(folders):
+def test_the_exact_spelling_is_preferred_in_any_place(folders):
     (folders / "root/faces/a.jpg").touch()
     (folders / "lists/faces\\a.jpg").touch()
     assert first(Places("lists", "root"), "faces\\a.jpg") == "lists/faces\\a.jpg"

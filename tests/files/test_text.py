@@ -1,4 +1,4 @@
-"""How text files are opened: encodings, line ends, numbers; with Python's own codecs as the reference."""
+"""Text files: encodings, line ends, numbers; with Python's own codecs as the reference."""
 
 import codecs
 import csv
@@ -40,7 +40,7 @@ def test_utf_16_without_a_mark(tmp_path, encoding):
     assert read(tmp_path / "t") == "1\ta.jpg\n"
 
 
-def test_bytes_of_no_encoding_survive(tmp_path):
+def test_undecodable_bytes_are_preserved(tmp_path):
     (tmp_path / "t").write_bytes(b"caf\xe9\n\xff\xfe\n")
     assert read(tmp_path / "t").encode("utf-8", "surrogateescape") == b"caf\xe9\n\xff\xfe\n"
     (tmp_path / "t").write_bytes("aé".encode("utf-16") + b"\x00")  # cut inside a character
@@ -48,7 +48,7 @@ def test_bytes_of_no_encoding_survive(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "t", "x"])
-def test_what_cannot_be_opened(tmp_path, name):
+def test_paths_that_cannot_be_opened(tmp_path, name):
     (tmp_path / "t").mkdir()
     with pytest.raises(InsightError, match=f"{tmp_path}.*: (a folder|no such file); want a text"):
         read(tmp_path / name)
@@ -72,8 +72,8 @@ def test_whole_numbers_are_exact(value, zeros, exponent):
 @pytest.mark.parametrize(
     "text", ["", " ", "a", "7.5", "7e-1", "1_0", "0x10", "nan", "inf", "1e99", "1e9999", "٣", "1,0", "--1", "9" * 5000]
 )
-def test_what_is_no_whole_number(text):
-    with pytest.raises(ValueError, match="no whole number"):
+def test_invalid_whole_numbers(text):
+    with pytest.raises(ValueError, match="not a whole number"):
         whole(text)
 
 
@@ -94,7 +94,7 @@ def test_fields_are_those_of_a_csv_reader_without_blanks(row, separator):
     assert split(lines[0], separator) == want
 
 
-def test_fields_between_blanks_and_each_way_to_cut_a_line():
+def test_fields_between_blanks_and_by_each_separator():
     assert split("\ufeff 1  a.jpg\t 0 \r\n", None) == ["1", "a.jpg", "0"]
     assert list(ways('1\t"a, b"\t0')) == [["1", "a, b", "0"], ['1\t"a', 'b"\t0'], ["1", '"a,', 'b"', "0"]]
     assert list(ways("a" * 140_000 + ",b"))[-1] == ["a" * 140_000 + ",b"]  # longer than a CSV field may be

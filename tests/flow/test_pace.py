@@ -55,7 +55,7 @@ def test_a_fast_machine_takes_the_long_training(choose):
     done, words = choose()
     assert words[:5] == [*LONG, "unset"], done.stderr
     assert 30 + 256 < int(words[5]) < 360  # so many images at 100 a second, and the rest
-    assert "100.0 images/s: 160 + 240 steps of 64 images; all is done after about 5:" in done.stdout
+    assert "100.0 images/s: 160 + 240 steps of 64 images; finished after about 5:" in done.stdout
 
 
 def test_a_slow_one_takes_the_short_training(choose, tmp_path):
@@ -64,7 +64,7 @@ def test_a_slow_one_takes_the_short_training(choose, tmp_path):
     images = int(words[1]) * (int(words[2]) + int(words[3]))
     assert images / 27 < int(words[5]) < 10 * 60
     assert re.search(
-        r"27\.0 images/s: with the long training all would be done after 1[78]:\d\d; taking the short", done.stdout
+        r"27\.0 images/s: the long training would finish after 1[78]:\d\d; the short one is used", done.stdout
     )
     assert (tmp_path / "training.txt").read_text() == " ".join(words[:4]) + "\n"
 

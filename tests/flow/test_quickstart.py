@@ -49,7 +49,7 @@ def test_runs_to_the_end(finished):
     for _, name, seconds, figure, file in rows:
         assert int(seconds) >= 0 and figure and file, name
     assert "accuracy" in run.stdout and "What next" in run.stdout
-    assert re.search(r"images/s: 6 \+ 6 steps of 8 images; all is done after about \d+:\d\d\n\n\[5\]", run.stdout)
+    assert re.search(r"images/s: 6 \+ 6 steps of 8 images; finished after about \d+:\d\d\n\n\[5\]", run.stdout)
     assert len(re.findall(r"\n    about \d+:\d\d left\n", run.stdout)) == 7  # each stage from training on
     assert (work / "training.txt").read_text() == "long 8 6 6\n"
     for number, name in enumerate(STAGES, 1):

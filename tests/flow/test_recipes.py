@@ -222,7 +222,7 @@ def stopped_by(number, settings):
     assert not processes_with(str(settings["MODELS"]))  # before reading on: an orphan would hold the pipe open
     output = process.stdout.read()
     assert status == 128 + number, output
-    assert "to go on: DATA_DIR=" in output and "--frequent 1" in output.splitlines()[-1]
+    assert "to resume: DATA_DIR=" in output and "--frequent 1" in output.splitlines()[-1]
 
 
 def test_a_stopped_stage_resumes(trials, tmp_path, in_projects_environment):

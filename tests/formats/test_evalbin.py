@@ -1,4 +1,4 @@
-"""Verification sets in every pickle that tools wrote, and pickles that want to run something."""
+"""Verification sets in the pickles of all tools, and pickles that try to execute code."""
 
 import os
 import pickle
@@ -36,14 +36,14 @@ def column(data):
 def test_python3_pickles(tmp_path, protocol, entry, flags):
     images = [entry(image) for image in IMAGES[:3]] + [entry(IMAGES[0])]
     (tmp_path / "a.bin").write_bytes(pickle.dumps((images, flags(ISSAME)), protocol=protocol))
-    found = read_bin(tmp_path / "a.bin")
-    assert [bytes(image) for image in found.images] == [*IMAGES[:3], IMAGES[0]]
-    assert found.issame.tolist() == ISSAME
-    assert found.issame.dtype == np.bool_
+    result = read_bin(tmp_path / "a.bin")
+    assert [bytes(image) for image in result.images] == [*IMAGES[:3], IMAGES[0]]
+    assert result.issame.tolist() == ISSAME
+    assert result.issame.dtype == np.bool_
 
 
 def python2(items, protocol):
-    """([str, ..], [bool, ..]) as Python 2.7's pickle writes it, put together by hand."""
+    """([str, ..], [bool, ..]) as Python 2.7's pickle writes it, assembled by hand."""
     out, memo = (b"\x80\x02" if protocol == 2 else b""), 0
     for values in items:
         out += (b"]q" + bytes([memo])) if protocol else b"(lp%d\n" % memo
@@ -72,9 +72,9 @@ def test_python2_strings(tmp_path, protocol):
     content = python2(([*IMAGES[:3], b"\xff\xd8" + bytes(range(256)) * 2], ISSAME), protocol)
     expected = pickle.loads(content, encoding="bytes")
     (tmp_path / "a.bin").write_bytes(content)
-    found = read_bin(tmp_path / "a.bin")
-    assert [bytes(image) for image in found.images] == expected[0]
-    assert found.issame.tolist() == expected[1] == ISSAME
+    result = read_bin(tmp_path / "a.bin")
+    assert [bytes(image) for image in result.images] == expected[0]
+    assert result.issame.tolist() == expected[1] == ISSAME
 
 
 def test_python2_array(tmp_path):
@@ -88,9 +88,11 @@ def test_python2_array(tmp_path):
     content = b"\x80\x02]q\x00(" + one + two + b"e]q\x01\x88a\x86."
     images, _ = pickle.loads(content, encoding="bytes")
     (tmp_path / "a.bin").write_bytes(content)
-    found = read_bin(tmp_path / "a.bin")
+    result = read_bin(tmp_path / "a.bin")
     assert (
-        [bytes(image) for image in found.images] == [image.tobytes() for image in images] == [b"\xff\xd8A", b"\xff\xd8"]
+        [bytes(image) for image in result.images]
+        == [image.tobytes() for image in images]
+        == [b"\xff\xd8A", b"\xff\xd8"]
     )
 
 
@@ -109,9 +111,9 @@ def test_round_trip(tmp_path_factory, pairs):
     path = tmp_path_factory.mktemp("bin") / "a.bin"
     images, issame = [image for pair in pairs for image in pair[:2]], [pair[2] for pair in pairs]
     write_bin(path, images, issame)
-    found = read_bin(path)
-    assert [bytes(image) for image in found.images] == images
-    assert found.issame.tolist() == issame
+    result = read_bin(path)
+    assert [bytes(image) for image in result.images] == images
+    assert result.issame.tolist() == issame
     assert pickle.loads(path.read_bytes(), encoding="bytes") == (images, issame)
 
 
@@ -127,13 +129,13 @@ def test_real_files(real_data, tmp_path):
     for name, pairs, same in (("lfw_dev.bin", 600, 300), ("small_lfw.bin", 10, None)):
         path = real_data / "data" / name
         images, issame = pickle.loads(path.read_bytes(), encoding="bytes")
-        found = read_bin(path)
-        assert [bytes(image) for image in found.images] == [bytes(image) for image in images]
-        assert found.issame.tolist() == [bool(v) for v in issame]
+        result = read_bin(path)
+        assert [bytes(image) for image in result.images] == [bytes(image) for image in images]
+        assert result.issame.tolist() == [bool(v) for v in issame]
         assert len(issame) == pairs
         assert same is None or sum(issame) == same
-    found = read_bin(real_data / "data/lfw_dev.bin")
-    write_bin(tmp_path / "again.bin", found.images, found.issame)
+    result = read_bin(real_data / "data/lfw_dev.bin")
+    write_bin(tmp_path / "again.bin", result.images, result.issame)
     assert (tmp_path / "again.bin").read_bytes() == (real_data / "data/lfw_dev.bin").read_bytes()
 
 
@@ -158,10 +160,10 @@ class Run:
     ],
     ids=["os.system", "eval", "Popen", "numpy.load"],
 )
-def test_nothing_is_run(tmp_path, protocol, payload, name):
+def test_no_code_is_executed(tmp_path, protocol, payload, name):
     ran = tmp_path / "ran"
     (tmp_path / "evil.bin").write_bytes(pickle.dumps(([payload(ran), b""], [True]), protocol=protocol))
-    with pytest.raises(InsightError, match=rf"evil\.bin: names ({name}).*nothing was run"):
+    with pytest.raises(InsightError, match=rf"evil\.bin: names ({name}).*nothing was executed"):
         read_bin(tmp_path / "evil.bin")
     assert not ran.exists()
 
@@ -192,9 +194,9 @@ def deep(code, count=200_000):
         b"\x80\x02]t.",
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a bytearray of 2^63 bytes
         b"B\xff\xff\xff\xff.",
-        b"T\xfb\xff\xff\xff.",  # length -5, which would lead back to this instruction for ever
-        b"Nr\xff\xff\xff\xff.",  # memo slot 2^32, which C pickle would make room for
-        b"cnumpy\ndtype\nJ\xff\xff\xff\x7f\x85R.",  # bytes(2^31) if it were believed
+        b"T\xfb\xff\xff\xff.",  # length -5, which would loop on this instruction for ever
+        b"Nr\xff\xff\xff\xff.",  # memo slot 2^32, for which C pickle would allocate memory
+        b"cnumpy\ndtype\nJ\xff\xff\xff\x7f\x85R.",  # bytes(2^31) if it were trusted
         b"cnumpy\ndtype\nU\x02O8\x85R.",
         b"cnumpy\ndtype\nU\x02V9\x85R.",
         b"c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
@@ -203,9 +205,9 @@ def deep(code, count=200_000):
         deep(b"]"),
         deep(b"("),
         deep(b")\x85"),
-        deep(b"]", 1000)[:-1] + b"a" * 999 + b"R.",  # lists in lists where a function is due
+        deep(b"]", 1000)[:-1] + b"a" * 999 + b"R.",  # lists in lists instead of a function
         b"]q\x00" + b"(h\x00h\x00h\x00h\x00h\x00h\x00h\x00e" * 60 + b"].",
-        b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
+        b"\x80\x02]q\x00h\x00a.",  # a list that contains itself
         b"\x80\x02]q\x00h\x00ah\x00\x86.",
         b"cnumpy.core.multiarray\n_reconstruct\n)R].\x86.",
         b"}.",
@@ -225,7 +227,7 @@ def deep(code, count=200_000):
         b"\xff\xd8\xff\xe0 a jpeg",
     ],
 )
-def test_what_is_no_verification_set_is_told(tmp_path, content):
+def test_files_that_are_not_verification_sets_raise(tmp_path, content):
     (tmp_path / "a.bin").write_bytes(content)
     start, memory = time.monotonic(), peak_kilobytes()
     with pytest.raises(InsightError, match=r"a\.bin: "):
@@ -234,14 +236,14 @@ def test_what_is_no_verification_set_is_told(tmp_path, content):
     assert peak_kilobytes() - memory < 300_000
 
 
-def test_integers_of_endless_length_are_refused(tmp_path):
+def test_very_long_integers_are_refused(tmp_path):
     for content in (b"I" + b"9" * 2000 + b"\n.", b"L" + b"9" * 2000 + b"L\n."):
         (tmp_path / "a.bin").write_bytes(content)
         with pytest.raises(InsightError, match="an integer of 200[01] digits"):
             read_bin(tmp_path / "a.bin")
 
 
-def test_one_list_referred_to_many_times_takes_no_time(tmp_path):
+def test_many_references_to_one_list_are_fast(tmp_path):
     """Ten thousand lists of ten thousand items in 30 kB of pickle."""
     shared = b"]q\x00(" + b"N" * 10_000 + b"e"
     (tmp_path / "a.bin").write_bytes(b"\x80\x02(" + shared + b"l" + b"(" + b"h\x00" * 10_000 + b"l\x86.")
@@ -259,7 +261,7 @@ def test_missing_and_folder(tmp_path):
 
 
 def objects(items):
-    """A NumPy array of objects, which NumPy would not make of lists of one length by itself."""
+    """A NumPy array of objects, which NumPy does not create from lists of the same length."""
     made = np.empty(len(items), object)
     for i, item in enumerate(items):
         made[i] = item
@@ -298,11 +300,11 @@ PLAIN_IMAGES = {
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_flags_of_every_width_are_plain(tmp_path, protocol):
+def test_flags_of_any_width_are_accepted(tmp_path, protocol):
     for name, flags in PLAIN_FLAGS.items():
         (tmp_path / "a.bin").write_bytes(pickle.dumps((EQUAL, flags), protocol=protocol))
-        found = read_bin(tmp_path / "a.bin").issame
-        assert (found.tolist(), found.dtype) == (ISSAME, np.bool_), name
+        result = read_bin(tmp_path / "a.bin").issame
+        assert (result.tolist(), result.dtype) == (ISSAME, np.bool_), name
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -343,13 +345,13 @@ def test_images_in_every_container(tmp_path, protocol):
         (b"\xff\xd8", ISSAME, "images are a memoryview|images are a bytes"),
     ],
 )
-def test_the_part_that_is_wrong_is_named(tmp_path, images, flags, message, protocol):
+def test_the_message_names_the_wrong_part(tmp_path, images, flags, message, protocol):
     (tmp_path / "a.bin").write_bytes(pickle.dumps((images, flags), protocol=protocol))
     with pytest.raises(InsightError, match=rf"a\.bin: ({message})"):
         read_bin(tmp_path / "a.bin")
 
 
-def test_an_array_of_objects_of_another_shape_than_it_says(tmp_path):
+def test_an_array_of_objects_with_a_wrong_shape(tmp_path):
     content = pickle.dumps((objects(EQUAL), ISSAME), protocol=2)
     assert content.count(b"K\x04\x85") == 1
     (tmp_path / "a.bin").write_bytes(content.replace(b"K\x04\x85", b"K\x05\x85"))
@@ -357,12 +359,12 @@ def test_an_array_of_objects_of_another_shape_than_it_says(tmp_path):
         read_bin(tmp_path / "a.bin")
 
 
-def test_an_array_of_objects_runs_nothing(tmp_path):
+def test_an_array_of_objects_executes_no_code(tmp_path):
     ran = tmp_path / "ran"
     for protocol in range(6):
         evil = objects([Run(os.system, f"touch {ran}"), b""])
         (tmp_path / "evil.bin").write_bytes(pickle.dumps((evil, [True]), protocol=protocol))
-        with pytest.raises(InsightError, match="nothing was run"):
+        with pytest.raises(InsightError, match="nothing was executed"):
             read_bin(tmp_path / "evil.bin")
     assert not ran.exists()
 

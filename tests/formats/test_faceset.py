@@ -1,4 +1,4 @@
-"""Every layout that MXNet-era tools wrote, made here by ``mx.recordio`` as they made it."""
+"""All layouts of MXNet-era tools, written by ``mx.recordio`` as these tools do."""
 
 import os
 
@@ -27,13 +27,13 @@ def open_writer(folder, name="train"):
 
 def ranges_of(labels):
     """[first, last + 1) keys of runs, first key 1, in plain Python."""
-    found = []
+    ranges = []
     for key, label in enumerate(labels, 1):
         if key > 1 and labels[key - 2] == label:
-            found[-1][1] = key + 1
+            ranges[-1][1] = key + 1
         else:
-            found.append([key, key + 1])
-    return found
+            ranges.append([key, key + 1])
+    return ranges
 
 
 def face2rec2(folder, labels=LABELS):
@@ -77,7 +77,7 @@ def plain_vectors_from_one(folder, labels=LABELS):
 
 
 def plain_vectors_from_zero(folder, labels=LABELS):
-    """Two labels per image and an image at key 0, which must not be taken for a header."""
+    """Two labels per image and an image at key 0, which must not be read as a header."""
     out = open_writer(folder)
     for key, label in enumerate(labels):
         out.write_idx(key, pack(IRHeader(0, [label, 1], key, 0), payload(key + 1)))
@@ -105,7 +105,7 @@ def test_same_faces_from_every_layout(tmp_path, write):
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_missing_property_is_derived_and_said(tmp_path, write):
+def test_a_missing_property_is_derived_with_a_note(tmp_path, write):
     write(tmp_path)
     faces = FaceSet.open(str(tmp_path))
     assert (faces.num_classes, faces.image_size) == (3, (112, 96))
@@ -113,7 +113,7 @@ def test_missing_property_is_derived_and_said(tmp_path, write):
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_without_an_idx_the_file_is_read_through(tmp_path, write):
+def test_without_an_idx_the_file_is_scanned(tmp_path, write):
     write(tmp_path)
     with_idx = FaceSet.open(str(tmp_path))
     os.remove(tmp_path / "train.idx")
@@ -125,7 +125,7 @@ def test_without_an_idx_the_file_is_read_through(tmp_path, write):
 
 
 def test_shuffled_records_without_ids_or_an_idx(tmp_path):
-    """MXRecordIO alone, as rec2shufrec wrote them; ids that repeat are no keys."""
+    """MXRecordIO alone, as rec2shufrec writes them; repeated ids are not keys."""
     out = mx.recordio.MXRecordIO(str(tmp_path / "train.rec"), "w")
     for i, label in enumerate([3, 1, 3, 0]):
         out.write(pack(IRHeader(0, label, 7, 0), payload(i)))
@@ -160,7 +160,7 @@ def test_a_label_in_two_runs_keeps_both(tmp_path):
     assert faces.num_classes == 2
 
 
-def test_identity_records_that_do_not_fit_are_not_believed(tmp_path):
+def test_identity_records_that_do_not_fit_are_ignored(tmp_path):
     out = open_writer(tmp_path)
     for key, label in enumerate([0, 0, 1, 1], 1):
         out.write_idx(key, pack(IRHeader(0, label, key, 0), payload(key)))
@@ -190,14 +190,16 @@ def test_paths(tmp_path):
         FaceSet.open(str(tmp_path / "empty"))
 
 
-def test_what_a_killed_writer_left_is_no_set(tmp_path):
+def test_an_unfinished_set_is_refused(tmp_path):
     face2rec2(tmp_path)
     journal = tmp_path / ".commit.property.999999999.json"
     journal.write_text('{"names": ["train.rec", "train.idx", "property"]}')
     for path in (tmp_path, tmp_path / "train.rec"):
-        with pytest.raises(InsightError, match=r"train\.rec: the command that wrote it was killed before it was done"):
+        with pytest.raises(
+            InsightError, match=r"train\.rec: the command that wrote it was killed before it had finished"
+        ):
             FaceSet.open(str(path))
-    write_property(tmp_path, Property(3, 112, 96))  # the mark: then the commit was done
+    write_property(tmp_path, Property(3, 112, 96))  # the mark: the commit was complete
     assert len(FaceSet.open(str(tmp_path))) == 6
 
 
@@ -213,7 +215,7 @@ def test_a_set_without_images_or_with_strange_labels(tmp_path):
         FaceSet.open(str(tmp_path / "train"))
 
 
-def test_a_cut_index_is_refused(tmp_path):
+def test_a_truncated_index_is_refused(tmp_path):
     face2rec2(tmp_path)
     lines = (tmp_path / "train.idx").read_text().splitlines(keepends=True)
     (tmp_path / "train.idx").write_text("".join(lines[:-1]))
@@ -221,7 +223,7 @@ def test_a_cut_index_is_refused(tmp_path):
         FaceSet.open(str(tmp_path))
 
 
-def test_fingerprint_tells_sets_apart(tmp_path):
+def test_fingerprints_of_different_sets_differ(tmp_path):
     prints = []
     for name, labels in (("a", LABELS), ("b", LABELS), ("c", [0, 0, 0, 1, 1, 2])):
         (tmp_path / name).mkdir()
@@ -233,7 +235,7 @@ def test_fingerprint_tells_sets_apart(tmp_path):
     assert len(set(prints)) == 3
 
 
-def test_an_image_payload_that_is_damaged_names_the_key(tmp_path):
+def test_a_damaged_payload_raises_with_its_key(tmp_path):
     face2rec2(tmp_path)
     faces = FaceSet.open(str(tmp_path))
     offset = faces.records.offsets[1]
@@ -262,7 +264,7 @@ class Rounded:
 
 @pytest.mark.parametrize("before", [-3, 0, 1, 2**24 - 1, 2**25 - 2**24])
 def test_ranges_stay_exact_beyond_float32(before):
-    """Edges at and behind 2^24 (spacing 2) and 2^25 (spacing 4), single images among them."""
+    """Edges at and after 2^24 (spacing 2) and 2^25 (spacing 4), single images among them."""
     rng = np.random.default_rng(before + 3)
     sizes = np.concatenate([[2**24 + before], rng.integers(1, 6, 3000)])
     made = Rounded(sizes)
@@ -276,8 +278,8 @@ def test_ranges_stay_exact_beyond_float32(before):
 
 @pytest.mark.parametrize("off", [-1, 0, 1])
 @pytest.mark.parametrize("write", [face2rec2, dataset_merge])
-def test_rounded_headers_are_set_right(tmp_path, write, off, monkeypatch):
-    """Beyond 2^24 key 0 may point one record aside; here 2^24 is 3, and the header is put off by hand."""
+def test_rounded_headers_are_corrected(tmp_path, write, off, monkeypatch):
+    """Above 2^24 key 0 may be off by one record; here the limit is set to 3, and the header is changed by hand."""
     labels = [0, 0, 0, 1, 2, 2, 3, 3]
     write(tmp_path, labels)
     write_property(tmp_path, Property(4, 112, 96))
@@ -290,7 +292,7 @@ def test_rounded_headers_are_set_right(tmp_path, write, off, monkeypatch):
         offset = int(records.offsets[records.keys.tolist().index(10)])
     with open(tmp_path / "train.rec", "r+b") as rec:
         rec.seek(offset + 8 + 24)
-        rec.write(np.float32([4, 4]).tobytes())  # [4, 5) of a single image, rounded to nothing
+        rec.write(np.float32([4, 4]).tobytes())  # [4, 5) of a single image, rounded to an empty range
     monkeypatch.setattr(identities, "EXACT_FLOAT32", 3)
     monkeypatch.setattr(identities, "float32_steps", lambda values: np.asarray(values) * 0 + 2)
     faces = FaceSet.open(str(tmp_path))
@@ -300,7 +302,7 @@ def test_rounded_headers_are_set_right(tmp_path, write, off, monkeypatch):
 
 
 def test_a_set_of_rec_builder_opens(tmp_path):
-    """Its property has a second line, the number of records; train.meta beside it is read by nothing."""
+    """Its property has a second line, the number of records; train.meta beside it is never read."""
     dataset_merge(tmp_path)
     (tmp_path / "property").write_text(f"3,112,96\n{len(LABELS)}\n")
     (tmp_path / "train.meta").write_bytes(b"\x80\x05]\x94.")

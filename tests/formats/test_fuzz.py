@@ -1,6 +1,6 @@
-"""Mutated files: each one reads or ends in an error of ours; nothing crashes, hangs or eats memory.
+"""Mutated files: each one is read or raises InsightError; no crash, no hang, bounded memory.
 
-INSIGHT_FUZZ=10000 says how many mutations are tried in all; 400 without it.
+INSIGHT_FUZZ=10000 sets the total number of mutations; 400 without it.
 """
 
 import os
@@ -76,7 +76,7 @@ def as_array(data):
     return np.frombuffer(data, np.uint8)
 
 
-CASES = {  # what is written, which file is mutated, what is done with it
+CASES = {  # writer, file that is mutated, reader
     "rec, indexed": (lambda f: write_set(f, True), "train.rec", use_set),
     "rec, plain": (lambda f: write_set(f, False), "train.rec", use_set),
     "rec, scanned": (lambda f: write_set(f, True), "train.rec", scan_records),
@@ -128,7 +128,7 @@ def alarm():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_mutated_files_read_or_are_refused(tmp_path, case, alarm):
+def test_mutated_files_are_read_or_raise(tmp_path, case, alarm):
     write, name, use = CASES[case]
     write(tmp_path)
     use(tmp_path)

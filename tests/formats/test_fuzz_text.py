@@ -1,6 +1,6 @@
-"""Mutated text files: each one reads, or ends in one line of ours that names file, line and rule.
+"""Mutated text files: each one is read, or raises one line that names file, line and rule.
 
-INSIGHT_FUZZ_TEXT=10000 says how many mutations of each format are tried; 250 without it.
+INSIGHT_FUZZ_TEXT=10000 sets the number of mutations of each format; 250 without it.
 """
 
 import json
@@ -47,7 +47,7 @@ def arrays(read):
     return lambda path: [np.asarray(column).tolist() for column in read(path)]
 
 
-# Format -> a valid file, its name, and what reads it. All hold names without blanks at their ends.
+# Format -> a valid file, its name, and its reader. All names are without blanks at their ends.
 FORMATS = {
     "lst": (
         "1\tx y/é.jpg\t0\n1\tb.jpg\t12\n1\tb.jpg\t12\t1\t2\t30\t40\n" + f"0\tc.jpg\t7\t{TAIL}\n",
@@ -152,7 +152,7 @@ ENCODINGS = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf
 
 
 def change_text(text, rng):
-    """One change that a program or a hand may make."""
+    """One change that a program or a person may make."""
     lines = text.split("\n")
     at = rng.randrange(len(lines))
     kind = rng.randrange(12)
@@ -161,8 +161,8 @@ def change_text(text, rng):
     if kind == 1:
         return SEPARATOR.sub(rng.choice(("\t", ",", ";", " ", "  ", "|", "")), text)
     if kind in (2, 3):
-        found = list(NUMBER.finditer(text)) or [re.match("", text)]
-        match = rng.choice(found)
+        matches = list(NUMBER.finditer(text)) or [re.match("", text)]
+        match = rng.choice(matches)
         return text[: match.start()] + rng.choice(NUMBERS) + text[match.end() :]
     if kind == 4:
         place = rng.randrange(len(text) + 1)
@@ -213,7 +213,7 @@ def mutated(text, rng):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_mutated_files_read_or_are_refused_in_one_line(tmp_path, name):
+def test_mutated_files_are_read_or_raise_one_line(tmp_path, name):
     text, file, read = FORMATS[name]
     path = str(tmp_path / file)
     rng = random.Random(name)
@@ -236,7 +236,7 @@ def test_mutated_files_read_or_are_refused_in_one_line(tmp_path, name):
 
 
 def plain_variation(text, rng):
-    """The same content as another program may write it."""
+    """The same content in the layout of another program."""
     ending = rng.choice(("\n", "\r\n", "\r"))
     lines = [line + rng.choice(("", "", " ", "\t", "  \t")) for line in text.split("\n")]
     for _ in range(rng.randrange(3)):
@@ -260,8 +260,8 @@ def test_plain_variations_read_as_the_original(tmp_path, name):
         assert trimmed(read(path)) == want, data
 
 
-def trimmed(found):
-    """Entries of a list without blanks around their paths, which are looked for as they are spelled first."""
-    if not isinstance(found, list) or not all(hasattr(entry, "path") for entry in found):
-        return found
-    return [entry._replace(path=entry.path.strip()) for entry in found]
+def trimmed(result):
+    """Entries of a list without blanks around their paths; the exact path is tried first. Other results unchanged."""
+    if not isinstance(result, list) or not all(hasattr(entry, "path") for entry in result):
+        return result
+    return [entry._replace(path=entry.path.strip()) for entry in result]

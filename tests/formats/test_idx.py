@@ -71,7 +71,7 @@ def test_plain_variations(tmp_path, monkeypatch, text, encoding, block):
     assert read(tmp_path, text.encode(encoding)) == [(1, 0), (2, 44), (0, 88)]
 
 
-def test_a_line_without_end_is_no_line(tmp_path, monkeypatch):
+def test_a_very_long_line_raises(tmp_path, monkeypatch):
     """A file of another kind is refused at its beginning, not when all of it is in memory."""
     blocks, taken = idx._blocks, []
     monkeypatch.setattr(idx, "_blocks", lambda file: (taken.append(block) or block for block in blocks(file)))
@@ -81,7 +81,7 @@ def test_a_line_without_end_is_no_line(tmp_path, monkeypatch):
     assert len(str(caught.value)) < 400
 
 
-def test_a_line_end_that_two_blocks_share_counts_once(tmp_path, monkeypatch):
+def test_a_line_end_split_over_two_blocks_counts_once(tmp_path, monkeypatch):
     monkeypatch.setattr(idx, "BLOCK_BYTES", 4)
     with pytest.raises(InsightError, match=r"a\.idx:5: "):
         read(tmp_path, b"1\t0\r\n" * 4 + b"x\r\n")
@@ -126,7 +126,7 @@ def test_key_table_is_a_dict(keys, order):
 @pytest.mark.parametrize("keys", [[1, 2, 1], [1, 2, 3, 2], [5, 5], [0, 1, 2, 3, 9, 8, 3]])
 def test_repeated_keys_are_refused(keys):
     twice = next(key for key in keys if keys.count(key) > 1)
-    with pytest.raises(InsightError, match=f"key {twice} stands there twice"):
+    with pytest.raises(InsightError, match=f"key {twice} occurs twice"):
         idx.KeyTable(np.array(keys, np.int64), "a.idx")
 
 

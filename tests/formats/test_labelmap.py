@@ -1,4 +1,4 @@
-"""Label maps as dir2lst writes them, and as spreadsheets do."""
+"""Label maps in the layout of dir2lst and of spreadsheets."""
 
 import pytest
 from hypothesis import given, settings
@@ -54,8 +54,8 @@ def test_plain_variations(tmp_path, text, encoding):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"m\.csv: names no label; want a label map"),
-        ("label,name\n", r"m\.csv: names no label"),
+        ("", r"m\.csv: has no label; want a label map"),
+        ("label,name\n", r"m\.csv: has no label"),
         ("a,b\n1,2\n", r"m\.csv:1: found 'a,b'; want a label map, a CSV with the columns label, name"),
         ("label,name\n\nx,y\n", r"m\.csv:3: found 'x,y'; want"),
         ("label,name\n1.5,y\n", r"m\.csv:2: found"),
@@ -63,7 +63,7 @@ def test_plain_variations(tmp_path, text, encoding):
         ("label,name\n1,a\n1.0,b\n", r"m\.csv:3: label 1 has two names, 'a' and 'b'; want one for each label"),
     ],
 )
-def test_what_is_no_label_map(tmp_path, text, message):
+def test_invalid_label_maps(tmp_path, text, message):
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(InsightError, match=message):
         read_label_map(tmp_path / "m.csv")

@@ -1,4 +1,4 @@
-"""Lists: columns, dialects, names of all kinds, and what is said of a bad line."""
+"""Lists: columns, dialects, names of all kinds, and the message for a bad line."""
 
 import os
 
@@ -54,7 +54,7 @@ def test_round_trip(tmp_path_factory, rows):
     assert read_lst(path) == rows
 
 
-def test_bytes_that_are_no_text_survive(tmp_path):
+def test_bytes_that_are_not_text_are_preserved(tmp_path):
     name = os.fsdecode(b"caf\xe9/\xff.jpg")
     path = str(tmp_path / "a.lst")
     write_lst(path, [Entry(name, 0), Entry("Łukasz Żak/日本.jpg", 1)])
@@ -150,8 +150,8 @@ VARIATIONS = {
 def test_plain_variations_read_as_the_original(tmp_path, variation, encoding):
     for text, want in ((PLAIN, WANT), (IM2REC_PLAIN, IM2REC_WANT)):
         path = write(tmp_path, VARIATIONS[variation](text), encoding)
-        found = read_lst(path)
-        assert [e._replace(path=e.path.strip()) for e in found] == want  # prepare_all looks for both spellings
+        entries = read_lst(path)
+        assert [e._replace(path=e.path.strip()) for e in entries] == want  # prepare_all searches both spellings
         assert lst_dialect(path) == (INSIGHTFACE if text is PLAIN else IM2REC)
 
 
@@ -174,7 +174,7 @@ def test_plain_variations_read_as_the_original(tmp_path, variation, encoding):
         ("1\ta,b;c.jpg\t3", Entry("a,b;c.jpg", 3)),
     ],
 )
-def test_lines_that_are_clear(tmp_path, line, entry):
+def test_unambiguous_lines(tmp_path, line, entry):
     assert read_lst(write(tmp_path, f"1\tgood.jpg\t0\n{line}\n"))[1] == entry
     assert read_lst(write(tmp_path, line))[0] == entry
 

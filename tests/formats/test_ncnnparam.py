@@ -1,4 +1,4 @@
-"""ncnn's text form, byte for byte, and what is not one."""
+"""ncnn's text form, byte for byte, and files that are not valid."""
 
 import pytest
 
@@ -43,24 +43,24 @@ def test_other_encodings_and_line_ends(file, tmp_path, encoding, ending):
     assert ncnnparam.read(tmp_path / "m.param") == want
 
 
-def test_its_weights_stand_beside_it():
+def test_its_weights_are_beside_it():
     assert ncnnparam.weights_path("a.b/m.ncnn.param").as_posix() == "a.b/m.ncnn.bin"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "m.param: no .param of ncnn in its text form .begins with nothing, want 7767517"),
+        ("", "m.param: not a .param of ncnn in text form .begins with nothing, want 7767517"),
         ('{"nodes": []}\n', "begins with '{\"nodes\": ..}'"),
         ("7767517\n", "has 0 layers, and its second line says nothing"),
-        (TEXT[: TEXT.index("Convolution")], "has 3 layers, and its second line says 4; it is cut short"),
+        (TEXT[: TEXT.index("Convolution")], "has 3 layers, and its second line says 4; it is truncated"),
         (TEXT[:-60], "m.param:6: want a layer: .*found 'Convolution"),
         (TEXT.replace(" 2 1 a b c 0=0", " 2 -1 a b c"), "m.param:5: want a layer"),
         (TEXT.replace(" 2 1 a b c 0=0", " two 1 a b c"), "m.param:5: want a layer"),
         (TEXT.replace("0=0\n", "x=0\n"), "m.param:5: want a layer"),
     ],
 )
-def test_what_is_none(file, text, message):
+def test_invalid_files(file, text, message):
     with pytest.raises(InsightError, match=message):
         ncnnparam.read(file(text))
 
@@ -69,5 +69,5 @@ def test_a_missing_or_binary_file(tmp_path):
     with pytest.raises(InsightError, match="m.param: no such file"):
         ncnnparam.read(tmp_path / "m.param")
     (tmp_path / "m.param").write_bytes(b"\xdd\x85\x76\x00" * 9)  # the binary form begins with the same number
-    with pytest.raises(InsightError, match="no .param of ncnn in its text form"):
+    with pytest.raises(InsightError, match="not a .param of ncnn in text form"):
         ncnnparam.read(tmp_path / "m.param")

@@ -52,7 +52,7 @@ def test_a_good_first_line_is_enough(tmp_path, text, encoding):
         "\0\0\0\0",
     ],
 )
-def test_anything_else_is_named(tmp_path, text):
+def test_other_content_raises(tmp_path, text):
     (tmp_path / "property").write_text(text)
     with pytest.raises(
         InsightError, match="property: want num_classes,height,width on its first line, three integers; found"
@@ -67,7 +67,7 @@ def test_two_lines_that_differ(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["0,112,112", "-1,112,112", "10,0,112", "10,112,99999"])
-def test_values_out_of_reason(tmp_path, text):
+def test_values_out_of_range(tmp_path, text):
     (tmp_path / "property").write_text(text)
     with pytest.raises(InsightError, match="want at least one class and sides of"):
         read_property(tmp_path)

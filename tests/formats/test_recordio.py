@@ -1,4 +1,4 @@
-"""Records in both directions against ``mx.recordio``, and what damaged files end in."""
+"""Records compared with ``mx.recordio`` in both directions, and the errors of damaged files."""
 
 import os
 import pickle
@@ -70,8 +70,8 @@ def test_mxnet_reads_what_is_written_here(tmp_path):
     opened = recordio.MXIndexedRecordIO(str(tmp_path / "a.idx"), str(tmp_path / "a.rec"), "r")
     assert opened.keys == [key for key, *_ in rows]
     for key, payload, label, id in rows:
-        header, found = recordio.unpack(opened.read_idx(key))
-        assert found == payload
+        header, read_payload = recordio.unpack(opened.read_idx(key))
+        assert read_payload == payload
         assert header.id == id
         assert np.array_equal(np.atleast_1d(header.label), np.atleast_1d(np.float32(label)))
 
@@ -115,7 +115,7 @@ def test_threads_forks_and_pickles(small):
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_writer_leaves_nothing_on_error_and_replaces_nothing_unasked(tmp_path):
+def test_the_writer_removes_its_files_on_error_and_does_not_overwrite(tmp_path):
     def write_and_fail():
         with RecordWriter(str(tmp_path / "a.rec")) as writer:
             writer.write(1, b"x", 0)
@@ -126,7 +126,7 @@ def test_writer_leaves_nothing_on_error_and_replaces_nothing_unasked(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with RecordWriter(str(tmp_path / "a.rec")) as writer:
         writer.write(1, b"old", 0)
-    with pytest.raises(InsightError, match=r"a\.idx: stands there already"):
+    with pytest.raises(InsightError, match=r"a\.idx: already exists"):
         RecordWriter(str(tmp_path / "a.rec"))
     writer = RecordWriter(str(tmp_path / "a.rec"), overwrite=True)
     writer.write(2, b"new", 0)
@@ -144,16 +144,16 @@ def test_writer_leaves_nothing_on_error_and_replaces_nothing_unasked(tmp_path):
     [
         (
             lambda b: b[:100],
-            r"key 2 should stand at offset 88, and the file has 100 bytes|key 3 should stand at offset",
+            r"key 2 should be at offset 88, and the file has 100 bytes|key 3 should be at offset",
         ),
         (lambda b: b"RIFF" + b[4:], r"not a RecordIO file \(magic 0x46464952 at offset 0, want 0xced7230a\)"),
         (lambda b: b[:44] + b"\0" + b[45:], r"key 1 at offset 44: magic 0xced72300, want"),
         (
             lambda b: b[:52] + struct.pack("<I", 9) + b[56:],
-            r"key 1 at offset 44: the header promises 9 labels in 34 bytes",
+            r"key 1 at offset 44: the header announces 9 labels in 34 bytes",
         ),
         (lambda b: b[:48] + struct.pack("<I", 12) + b[52:], r"key 1 at offset 44: 12 bytes are too few"),
-        (lambda b: b[:48] + struct.pack("<I", 1 << 20) + b[52:], r"key 1 .* 1048576 bytes are promised, 168 are left"),
+        (lambda b: b[:48] + struct.pack("<I", 1 << 20) + b[52:], r"key 1 .* 1048576 bytes are announced, 168 are left"),
         (lambda b: b[:48] + struct.pack("<I", 2 << 29 | 34) + b[52:], r"key 1 .* the middle of a record"),
         (
             lambda b: b[:48] + struct.pack("<I", 1 << 29 | 34) + b[52:],
@@ -194,7 +194,7 @@ def test_missing_files_and_keys_are_named(small):
         pickle.loads(pickle.dumps(scanned)).read(17)
     with open(small / "a.rec", "ab") as rec:
         rec.write(MAGIC_BYTES + b"\xff")
-    with pytest.raises(InsightError, match=r"a\.rec: a record at offset 220: the file ends at 225: it was cut"):
+    with pytest.raises(InsightError, match=r"a\.rec: a record at offset 220: the file ends at 225: it was truncated"):
         RecordFile(str(small / "a.rec"))
 
 

@@ -1,7 +1,7 @@
-"""Bytes of records, lists and verification sets, spelt out.
+"""Bytes of records, lists and verification sets, as literals.
 
-Taken from the definition of the formats (dmlc-core's recordio.h, mx.recordio.pack, Python's
-pickletools) and checked once against files that MXNet 1.9.1 and InsightFace's face2rec2 wrote.
+Derived from the definition of the formats (dmlc-core's recordio.h, mx.recordio.pack, Python's
+pickletools) and checked once against files of MXNet 1.9.1 and InsightFace's face2rec2.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ VECTOR = bytes.fromhex(
 EMPTY_HEADER = bytes.fromhex(  # key 0 of a set of two images and one identity: [3, 4]
     "0a23d7ce20000000020000000000000000000000000000000000000000000000" + "0000404000008040"
 )
-# the magic stands in the payload twice: at offset 24, a multiple of 4, and at 33, which is none
+# the magic occurs in the payload twice: at offset 24, a multiple of 4, and at 33, which is not
 IN_PARTS_PAYLOAD = MAGIC + b"12345" + MAGIC + b"6"
 IN_PARTS = bytes.fromhex(
     "0a23d7ce"

@@ -191,7 +191,7 @@ def test_the_command(tmp_path, capsys):
         (["--fpir", "nan"], "--fpir nan"),
         (["--probes", str(tmp_path / "p.bin")], "p.bin: has no identities"),
         (["--json", str(tmp_path)], f"--json {tmp_path}: a folder"),
-        (["--json", str(tmp_path / "g.npz")], "g.npz: is read, too"),
+        (["--json", str(tmp_path / "g.npz")], "g.npz: is an input, too"),
     ):
         assert run_command("identification", [*arguments, *options]) == 2
         assert message in capsys.readouterr().err

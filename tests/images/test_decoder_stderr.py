@@ -1,4 +1,4 @@
-"""Lines of decoders are kept, those of others go where they were meant to go."""
+"""Lines of decoders are captured, other lines are still printed."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def say(*lines):
     return len(lines)
 
 
-def test_a_decoder_s_lines_are_returned_and_not_printed(capfd):
+def test_lines_of_decoders_are_returned_and_not_printed(capfd):
     assert capture(lambda: say(LINE, b"libpng error: IDAT: CRC error\n")) == (
         2,
         ["Corrupt JPEG data: bad Huffman code", "libpng error: IDAT: CRC error"],
@@ -28,7 +28,7 @@ def test_a_decoder_s_lines_are_returned_and_not_printed(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_lines_of_others_go_on(capfd):
+def test_other_lines_are_printed(capfd):
     assert capture(lambda: say(b"INFO:root:Epoch[0]\n", LINE, b"OMP: a warning\n", b"unfinished")) == (
         4,
         ["Corrupt JPEG data: bad Huffman code"],
@@ -36,7 +36,7 @@ def test_lines_of_others_go_on(capfd):
     assert capfd.readouterr().err == "INFO:root:Epoch[0]\nOMP: a warning\nunfinished"
 
 
-def test_nothing_of_another_thread_is_lost(capfd):
+def test_output_of_other_threads_is_preserved(capfd):
     stop = threading.Event()
     written = []
 
@@ -52,11 +52,11 @@ def test_nothing_of_another_thread_is_lost(capfd):
         assert capture(lambda: say(LINE))[1] == ["Corrupt JPEG data: bad Huffman code"]
     stop.set()
     thread.join()
-    capture(say)  # what came at the last moment
+    capture(say)  # output written just before the end
     assert sorted(capfd.readouterr().err.splitlines(True)) == sorted(written)
 
 
-def test_stderr_is_back_after_an_error(capfd):
+def test_stderr_is_restored_after_an_error(capfd):
     def fail():
         os.write(2, LINE)
         raise ValueError
@@ -70,7 +70,7 @@ def test_stderr_is_back_after_an_error(capfd):
     assert capfd.readouterr().err == "back\n"
 
 
-def test_the_temporary_file_does_not_grow_for_ever(monkeypatch):
+def test_the_temporary_file_is_bounded(monkeypatch):
     monkeypatch.setattr("insight.images.decoder_stderr._MOST_BYTES", 1000)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(200):
@@ -78,7 +78,7 @@ def test_the_temporary_file_does_not_grow_for_ever(monkeypatch):
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
-def test_no_descriptor_is_left_open():
+def test_all_descriptors_are_closed():
     capture(say)
     before = os.listdir("/proc/self/fd")
     for _ in range(50):

@@ -1,4 +1,4 @@
-"""Pixels and reports against OpenCV's own decoder, and nothing on the terminal."""
+"""Pixels and warnings compared with OpenCV's decoder, and no output on the terminal."""
 
 import os
 import random
@@ -26,7 +26,7 @@ def opencv(data, how=COLOUR):
 
 @pytest.fixture(scope="module")
 def jpegs(tmp_path_factory):
-    """Damaged JPEGs, and OpenCV's verdict on each."""
+    """Damaged JPEGs, with OpenCV's result for each."""
     files = made.damaged_jpegs(each=4)
     return files, made.opencv_says(files, tmp_path_factory.mktemp("oracle"))
 
@@ -59,7 +59,7 @@ def test_real_faces_have_opencv_s_pixels(real_data):
             assert np.array_equal(pixels, opencv(data)), member.name
 
 
-def test_what_opencv_prints_of_a_jpeg_is_reported(jpegs, capfd):
+def test_warnings_of_opencv_about_jpegs_are_reported(jpegs, capfd):
     """The oracle's line is the warning."""
     files, verdicts = jpegs
     reported = 0
@@ -67,7 +67,7 @@ def test_what_opencv_prints_of_a_jpeg_is_reported(jpegs, capfd):
         warning = decoding.decode(data).warning
         printed = verdicts[name].printed
         assert bool(warning) >= bool(printed), name
-        if warning and not printed:  # OpenCV is silent where a file just ends, and where it refuses
+        if warning and not printed:  # OpenCV prints nothing if a file just ends, and if it refuses it
             assert warning == "Premature end of JPEG file" or not verdicts[name].decodes, name
         if printed:
             assert warning == printed[0], name
@@ -83,7 +83,7 @@ def test_damaged_jpegs_have_opencv_s_pixels(jpegs, capfd):
     decoded = 0
     for name, data in files.items():
         pixels, _ = decoding.decode(data)
-        if OPENCV >= (4, 11):  # before, rows that were never written were handed out
+        if OPENCV >= (4, 11):  # earlier releases returned uninitialised rows
             assert (pixels is not None) == verdicts[name].decodes, name
         if pixels is not None:
             decoded += 1
@@ -107,7 +107,7 @@ class made_silent:
 
 
 def test_other_formats(others, capfd):
-    """Same pixels, same refusals, no line; what libpng warns of beside the pixels is reported where bits are wrong."""
+    """Same pixels, same refusals, no output; libpng's warnings about damaged data in other chunks are reported."""
     files, verdicts = others
     for name, data in files.items():
         pixels, warning = decoding.decode(data)
@@ -124,7 +124,7 @@ def test_other_formats(others, capfd):
     assert any(verdict.printed for verdict in verdicts.values())
 
 
-def test_the_words_of_a_refusal(capfd):
+def test_the_message_for_undecodable_images(capfd):
     png = made.pillow(kind="PNG")
     for data, words in (
         (b"", "it is empty"),
@@ -140,18 +140,18 @@ def test_the_words_of_a_refusal(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_reports_go_to_who_asks():
+def test_warnings_go_to_the_callback():
     words = []
     data = made.cut_with_end(made.jpeg(), random.Random(0))
     for decode in (image.decode_bgr, image.decode_rgb, image.upright_bgr):
-        decode(data, "a")  # nobody asks
+        decode(data, "a")  # without a callback
         decode(data, "a", words.append)
         decode(made.jpeg(), "a", words.append)
     assert words == ["Corrupt JPEG data: premature end of data segment"] * 3
 
 
 @pytest.mark.parametrize("first_chroma", [0x21, 0x12, 0x22, 0x41])
-def test_a_sampling_that_turbojpeg_has_no_name_for_is_no_damage(first_chroma, capfd):
+def test_a_sampling_that_turbojpeg_does_not_support_is_not_damage(first_chroma, capfd):
     data = made.unusual_sampling(first_chroma=first_chroma)
     pixels, warning = decoding.decode(data)
     assert (warning, decoding.quick_warning(data)) == ("", "")
@@ -165,7 +165,7 @@ def test_a_sampling_that_turbojpeg_has_no_name_for_is_no_damage(first_chroma, ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_header_that_asks_for_all_memory_is_refused():
+def test_a_header_with_an_enormous_size_is_refused():
     data = bytearray(made.jpeg(SAMPLING_FACTOR=made.sampled("420")))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", 65500, 65500)
@@ -173,11 +173,11 @@ def test_a_header_that_asks_for_all_memory_is_refused():
 
 
 class TestPng:
-    """``without_extras`` lets through what libpng has nothing to say of."""
+    """``without_extras`` accepts files for which libpng prints nothing."""
 
     plain = made.pillow(kind="PNG")
 
-    def test_a_plain_file_is_taken_as_it_is(self):
+    def test_a_plain_file_is_returned_unchanged(self):
         assert pngfile.without_extras(self.plain) is self.plain
 
     @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "1"])
@@ -214,7 +214,7 @@ class TestPng:
         ("name", "content"),
         [(b"tEXt", b"a\0b"), (b"iCCP", bytes(60)), (b"gAMA", bytes(4)), (b"eXIf", b"II*\0"), (b"vpAg", bytes(9))],
     )
-    def test_chunks_beside_the_pixels_are_left_out(self, name, content, capfd):
+    def test_other_chunks_are_removed(self, name, content, capfd):
         data = made.with_chunk(self.plain, name, content)
         assert pngfile.without_extras(data) == self.plain
         pixels, warning = decoding.decode(data)
@@ -222,11 +222,11 @@ class TestPng:
         assert np.array_equal(pixels, opencv(self.plain))
         assert capfd.readouterr() == ("", "")
 
-    def test_bytes_behind_the_end_are_left_out(self):
+    def test_bytes_after_the_end_are_removed(self):
         assert pngfile.without_extras(self.plain + b"more") == self.plain
 
     @pytest.mark.parametrize("colour", [b"\x10", b"\x63"], ids=["filter", "size"])
-    def test_pixels_that_are_wrong_under_a_right_checksum(self, colour, capfd):
+    def test_invalid_pixels_with_a_valid_checksum(self, colour, capfd):
         """libpng would print `bad adaptive filter value`, or `Not enough image data`."""
         raw = bytearray(zlib.decompress(self._idat(self.plain)))
         if colour == b"\x10":
@@ -249,17 +249,17 @@ class TestPng:
 
     @staticmethod
     def _idat(data):
-        at, found = 8, b""
+        at, stream = 8, b""
         while at < len(data):
             length = int.from_bytes(data[at : at + 4], "big")
-            found += data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
+            stream += data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
             at += 12 + length
-        return found
+        return stream
 
     def _with_idat(self, stream):
         return self.plain[:33] + made.png_chunk(b"IDAT", stream) + made.png_chunk(b"IEND", b"")
 
-    def test_every_byte_that_is_flipped_is_noticed_or_harmless(self, capfd):
+    def test_every_flipped_byte_is_detected_or_harmless(self, capfd):
         data = with_text = made.with_chunk(made.pillow(kind="PNG", size=(9, 9)), b"tEXt", b"key\0value")
         expected = opencv(data)
         for at in range(8, len(with_text)):
@@ -269,8 +269,8 @@ class TestPng:
         assert capfd.readouterr() == ("", "")
 
 
-def test_threads_decode_side_by_side(jpegs, others, capfd):
-    """Damaged and sound files of all kinds in four threads: each has its own warning, as alone."""
+def test_threads_decode_concurrently(jpegs, others, capfd):
+    """Damaged and sound files of all kinds in four threads: each has the same warning as in one thread."""
     files = {**jpegs[0], **others[0]}
     alone = {name: decoding.decode(data).warning for name, data in files.items()}
     together = {}

@@ -1,4 +1,4 @@
-"""Pixels of every kind of file that people keep faces in, against Pillow and OpenCV's own turning."""
+"""Pixels of all usual kinds of files, compared with Pillow and OpenCV's own rotation."""
 
 import io
 import struct
@@ -47,10 +47,10 @@ def near(a, b, by=12.0):
     ids=["jpg", "png", "bmp", "webp", "cmyk", "palette", "16-bit"],
 )
 def test_colour(data, changes):
-    pixels, found = image.upright_bgr(data, "a")
+    pixels, reported = image.upright_bgr(data, "a")
     assert near(pixels, SMOOTH)
     assert pixels.dtype == np.uint8
-    assert found == changes
+    assert reported == changes
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_colour(data, changes):
     ],
 )
 def test_grey(data, changes):
-    pixels, found = image.upright_bgr(data, "a")
+    pixels, reported = image.upright_bgr(data, "a")
     assert near(pixels, np.repeat(SMOOTH[:, :, :1], 3, axis=2))
-    assert found == changes
+    assert reported == changes
 
 
 def test_transparent_becomes_black():
@@ -94,11 +94,11 @@ def test_exif_orientation_turns_as_opencv_does(orientation):
     assert np.array_equal(pixels, expected)
     assert pixels.shape[:2] == (SIZE if orientation < 5 else SIZE[::-1])
     assert changes == ([] if orientation == 1 else ["rotated"])
-    assert image.decode_bgr(data, "a").shape[:2] == SIZE  # records hold upright faces; no turning there
+    assert image.decode_bgr(data, "a").shape[:2] == SIZE  # records hold upright faces; no rotation there
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "reason"),
     [
         (b"", "it is empty"),
         (b"This is text.", "it starts with b'This is '"),
@@ -107,9 +107,9 @@ def test_exif_orientation_turns_as_opencv_does(orientation):
     ],
     ids=["empty", "text", "cut", "endless"],
 )
-def test_what_is_no_image_is_told(data, found):
+def test_what_is_not_an_image_is_reported(data, reason):
     for decode in (image.decode_bgr, image.upright_bgr):
-        with pytest.raises(InsightError, match=f"folder/a.jpg: not a readable image .*({found})"):
+        with pytest.raises(InsightError, match=f"folder/a.jpg: not a readable image .*({reason})"):
             decode(data, "folder/a.jpg")
 
 
@@ -119,7 +119,7 @@ def test_floating_point_pixels_are_refused():
 
 
 @pytest.mark.parametrize("size", [(30, 20), (60, 40), (15, 10), (20, 20), (30, 30), (7, 50)])
-def test_fit_keeps_the_middle_and_the_aspect(size):
+def test_fit_keeps_the_centre_and_the_aspect_ratio(size):
     """A circle in the middle stays a circle in the middle."""
     picture = np.zeros((300, 200, 3), np.uint8)
     cv2.circle(picture, (100, 150), 60, (255, 255, 255), -1)
@@ -134,7 +134,7 @@ def test_fit_keeps_the_middle_and_the_aspect(size):
         assert abs(len(ys) / (np.pi * radius**2) - 1) < 0.3
 
 
-def test_fit_leaves_the_right_size_alone():
+def test_fit_does_not_change_the_right_size():
     assert np.array_equal(image.fit(SMOOTH, SIZE), SMOOTH)
 
 

@@ -1,4 +1,4 @@
-"""JPEG and PNG headers against what OpenCV decodes, and Exif orientation against OpenCV's own turning."""
+"""JPEG and PNG headers compared with OpenCV's decoded images, and Exif orientation with OpenCV's own rotation."""
 
 import struct
 
@@ -16,7 +16,7 @@ def encode(pixels, suffix=".jpg", *options):
 
 
 def tiff(orientation, order="<", entries_before=1):
-    """A TIFF block with an orientation tag behind other ones."""
+    """A TIFF block with an orientation tag after other ones."""
     mark = b"II*\0" if order == "<" else b"MM\0*"
     entries = [struct.pack(order + "HHII", 0x010F, 2, 4, 0)] * entries_before
     entries.append(struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0))
@@ -40,7 +40,7 @@ def test_plain_jpeg():
         (encode(PIXELS, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1), 3, True),
         (encode(PIXELS, ".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 1), 3, True),
         (encode(PIXELS)[:2] + b"\xff\xfe\0\x05abc\xff\xff" + encode(PIXELS)[2:], 3, True),  # a comment, fill bytes
-        (encode(PIXELS) + b"\0\0", 3, True),  # padding behind the end
+        (encode(PIXELS) + b"\0\0", 3, True),  # padding after the end
         (with_exif(encode(PIXELS), 1), 3, True),
         (with_exif(encode(PIXELS), 6), 3, False),
         (encode(PIXELS).replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), 3, False),  # 12 bits
@@ -53,7 +53,7 @@ def test_kinds_of_jpeg(data, components, plain):
     assert (head.height, head.width, head.components, head.plain) == (24, 40, components, plain)
 
 
-def test_a_cut_jpeg_is_not_complete_even_if_its_thumbnail_is():
+def test_a_truncated_jpeg_is_not_complete_even_if_its_thumbnail_is():
     whole = encode(PIXELS)
     thumbnail = b"Exif\0\0" + tiff(1) + encode(PIXELS[:8, :8])
     data = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + whole[2:]
@@ -64,14 +64,14 @@ def test_a_cut_jpeg_is_not_complete_even_if_its_thumbnail_is():
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 10, 20, 100, 300])
-def test_cut_headers_are_no_jpeg(size):
+def test_truncated_headers_are_not_a_jpeg(size):
     assert read_jpeg_head(encode(PIXELS)[:size]) is None
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"hello, I am text", encode(PIXELS, ".png"), b"\xff\xd8\xff\xd9" * 9, b"\xff" * 99]
 )
-def test_other_things_are_no_jpeg(data):
+def test_other_data_is_not_a_jpeg(data):
     assert read_jpeg_head(data) is None
 
 

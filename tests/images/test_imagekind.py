@@ -1,4 +1,4 @@
-"""Kinds of files by their first bytes, against byte literals and against what OpenCV decodes."""
+"""Kinds of files by their first bytes, compared with byte literals and with OpenCV's decoder."""
 
 import struct
 
@@ -19,7 +19,7 @@ def encode(suffix, pixels=PIXELS):
 
 
 def tiff(mark, order, big=False):
-    """One grey pixel: the header, the pixel at byte 16 of 24, the directory behind it."""
+    """One grey pixel: the header, the pixel at byte 16 of 24, the directory after it."""
     tags = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 16), (277, 1), (278, 1), (279, 1)]
     pointer, count, pad = ("Q", "Q", 6) if big else ("I", "H", 2)
     head = mark + struct.pack(order + "HHQ", 8, 0, 24)[: 12 * big] + struct.pack(order + "I", 24)[: 4 * (not big)]
@@ -28,7 +28,7 @@ def tiff(mark, order, big=False):
 
 
 OS2 = b"BM\x22\0\0\0\0\0\0\0\x1a\0\0\0" + struct.pack("<IHHHH", 12, 2, 1, 1, 24) + bytes(8)
-# A codestream of 40 x 64 grey zeros, as OpenJPEG writes it behind the boxes of a .jp2.
+# A codestream of 40 x 64 grey zeros, as OpenJPEG writes it after the boxes of a .jp2.
 JP2 = encode(".jp2")
 J2K = JP2[JP2.index(b"\xff\x4f\xff\x51") :]
 
@@ -120,7 +120,7 @@ NOTHING = [
 
 
 def decodes(data):
-    """Whether packing makes pixels of it: what :func:`kind_of` must foretell."""
+    """Whether packing decodes it, which :func:`kind_of` must predict."""
     try:
         return upright_bgr(data, "")[0].dtype == np.uint8
     except InsightError:
@@ -128,7 +128,7 @@ def decodes(data):
 
 
 @pytest.mark.parametrize("name, suffix, data", DECODED, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_opencv_decodes(name, suffix, data):
+def test_kinds_that_opencv_decodes(name, suffix, data):
     kind = kind_of(data[:HEAD_BYTES])
     assert (kind.name, kind.suffix, kind.decoded) == (name, suffix, True)
     assert decodes(data)
@@ -136,7 +136,7 @@ def test_what_opencv_decodes(name, suffix, data):
 
 
 @pytest.mark.parametrize("name, suffix, data", REFUSED, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_opencv_does_not_decode(name, suffix, data):
+def test_kinds_that_opencv_does_not_decode(name, suffix, data):
     kind = kind_of(data)
     assert (kind.name, kind.suffix, kind.decoded) == (name, suffix, False)
     assert kind.image == (name not in ("video", "PDF", "PostScript"))
@@ -145,7 +145,7 @@ def test_what_opencv_does_not_decode(name, suffix, data):
 
 
 @pytest.mark.parametrize("data", NOTHING)
-def test_what_is_of_no_kind(data):
+def test_unknown_kinds(data):
     assert kind_of(data) is None
     assert not decodes(data)
     assert suffix_of(data) == ".bin"
@@ -183,8 +183,11 @@ def test_every_kind_is_tried():
         b"\0\0\0\0ftypmif1" + b"abcd" * HEAD_BYTES,
     ],
 )
-def test_no_bytes_take_long(data):
-    assert (kind_of(data[:HEAD_BYTES]) or KINDS[0]).name in ("JPEG", "HEIC")  # an exponential pattern would not end
+def test_matching_is_fast_for_any_bytes(data):
+    assert (kind_of(data[:HEAD_BYTES]) or KINDS[0]).name in (
+        "JPEG",
+        "HEIC",
+    )  # a pattern with exponential backtracking would not terminate
 
 
 def test_head_of_a_view():

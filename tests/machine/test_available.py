@@ -1,4 +1,4 @@
-"""Memory that is left to a process: of the machine, of its control groups, of ulimit."""
+"""Memory available to a process: by the machine, its control groups, ulimit."""
 
 import os
 import subprocess
@@ -29,15 +29,15 @@ def files(tmp_path, monkeypatch):
 
 
 def test_of_this_machine():
-    found = available.available()
-    assert 0 < available.resident() <= found.bytes <= WHOLE
+    result = available.available()
+    assert 0 < available.resident() <= result.bytes <= WHOLE
 
 
 def test_others_use_some(files):
     files(**{"proc/meminfo": "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 1000 kB\n"})
-    found = available.available()
-    assert found.bytes == (1000 + 50) * 1024  # what is free, and what this process has
-    assert found.limit == f"this machine has {WHOLE / 1e9:.1f} GB, others use {(WHOLE - 1050 * 1024) / 1e9:.1f} GB"
+    result = available.available()
+    assert result.bytes == (1000 + 50) * 1024  # available memory, and that of this process
+    assert result.limit == f"this machine has {WHOLE / 1e9:.1f} GB, others use {(WHOLE - 1050 * 1024) / 1e9:.1f} GB"
 
 
 @pytest.mark.parametrize("path", ["/", "/user/job", "/not/to/be/seen"])
@@ -55,11 +55,11 @@ def test_groups_of_version_2(files, path):
             "cgroup/user/job/memory.current": f"{100 * MB}\n",
         }
     )
-    found, own = available.available(), 50 * 1024
+    result, own = available.available(), 50 * 1024
     if path == "/user/job":
-        assert found == (400 * MB + own, "the container's limit is 0.5 GB, others use 0.1 GB")
+        assert result == (400 * MB + own, "the container's limit is 0.5 GB, others use 0.1 GB")
     else:
-        assert found == (700 * MB + own, "the container's limit is 0.8 GB, others use 0.1 GB")
+        assert result == (700 * MB + own, "the container's limit is 0.8 GB, others use 0.1 GB")
 
 
 def test_groups_of_version_1(files):
@@ -81,9 +81,9 @@ def test_groups_of_version_1(files):
     assert available.available().bytes == 150 * MB + 50 * 1024
 
 
-def test_a_process_that_fills_its_group(files):
+def test_a_process_that_uses_all_of_its_group(files):
     files(**{"cgroup/memory.max": "1000\n", "cgroup/memory.current": "900\n"})
-    assert available.available().bytes == 1000  # all of it is its own
+    assert available.available().bytes == 1000  # all of it is used by this process
 
 
 def test_not_linux(monkeypatch, tmp_path):

@@ -22,7 +22,7 @@ def test_environment():
     assert run_child(code, environment={"OMP_NUM_THREADS": "3"}).facts == [{"a": "3"}]
 
 
-def test_says_how_far_a_hung_child_came():
+def test_reports_the_last_stage_of_a_hung_child():
     start = time.monotonic()
     ended = run_child("import time; print('{\"a\": 1}', flush=True); time.sleep(60)", 1)
     assert ended == ([{"a": 1}], None, "gave no answer within 1 s", "")

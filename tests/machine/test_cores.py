@@ -1,4 +1,4 @@
-"""How many cores a process may use."""
+"""The number of cores that a process may use."""
 
 import builtins
 import io
@@ -43,11 +43,11 @@ class TestPhysicalCores:
         assert cores.physical_cores() == 1
 
     @pytest.mark.parametrize(
-        ("quota", "cores"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1), ("max 100000", 4)]
+        ("quota", "expected"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1), ("max 100000", 4)]
     )
-    def test_container_quota(self, machine, quota, cores):
+    def test_container_quota(self, machine, quota, expected):
         machine({cpu: f"{cpu}\n" for cpu in range(4)}, quota)
-        assert cores.physical_cores() == cores
+        assert cores.physical_cores() == expected
 
     def test_without_sysfs(self, machine, monkeypatch):
         machine({})

@@ -39,7 +39,7 @@ class TestBusy:
         (proc / "stat").write_text("cpu0 100 10 20 4000\n")
         assert usage._busy({0}) == pytest.approx(1.3)
 
-    def test_where_nobody_says(self, proc):
+    def test_where_the_system_does_not_report_it(self, proc):
         assert usage._busy({0}) is None  # no such file
         (proc / "stat").write_text("cpu0 0 0 0 0 0 0 0 0 0 0\n")  # a sandbox
         assert usage._busy({0}) is None
@@ -54,7 +54,7 @@ class TestUsage:
         assert used.share(1) == 1.0
         assert used.others == pytest.approx(0.8)
 
-    def test_others_are_never_below_nothing(self):
+    def test_others_are_never_negative(self):
         assert Usage(10.0, 11.0, 10.99, 0.0).others == 0.0  # ticks are coarse
         assert Usage(10.0, 1.0, None, 0.0).others == 0.0
         assert Usage(0.0, 0.0, 0.0, 0.0).share(2) == 1.0
@@ -85,23 +85,23 @@ class TestUsage:
 
 
 class TestWatch:
-    def test_names_who_takes_the_time(self):
+    def test_lists_busy_processes(self):
         with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
             try:
                 for _ in range(20):  # beside others, it may get little at first
                     load = usage.watch(0.2)
                     if load is None:
-                        pytest.skip("this system does not say how busy its processors are")
+                        pytest.skip("this system does not report the load of its processors")
                     if any(process.pid == child.pid for process in load.processes):
                         break
             finally:
                 child.kill()
-        (found,) = [process for process in load.processes if process.pid == child.pid]
-        assert found.name.startswith("python") and usage.LISTED_ABOVE <= found.cores <= 1.5
+        (listed,) = [process for process in load.processes if process.pid == child.pid]
+        assert listed.name.startswith("python") and usage.LISTED_ABOVE <= listed.cores <= 1.5
         assert load.cores >= 0.1
         assert [p.cores for p in load.processes] == sorted((p.cores for p in load.processes), reverse=True)
 
-    def test_its_own_time_is_no_other_s(self):
+    def test_own_time_is_not_counted_as_others(self):
         before = usage.read()
         end = time.process_time() + 0.2
         while time.process_time() < end:
@@ -110,7 +110,7 @@ class TestWatch:
         assert used.own >= 0.2 and used.share(1) > 0
         assert used.busy is None or used.busy >= 0.15
 
-    def test_names_hold_anything(self, proc):
+    def test_names_may_contain_any_character(self, proc):
         fields = ["S", *"0" * 10, "150", "50", *"0" * 23, "3", "0"]
         (proc / "12").mkdir()
         (proc / "12/stat").write_text(f"12 (a) b (c) {' '.join(fields)}\n")
@@ -118,5 +118,5 @@ class TestWatch:
         (proc / "self").mkdir()
         assert usage._processes() == {12: ("a) b (c", 200, 3)}
 
-    def test_where_nobody_says(self, proc):
+    def test_where_the_system_does_not_report_it(self, proc):
         assert usage.watch(0.0) is None

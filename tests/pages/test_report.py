@@ -267,16 +267,16 @@ class TestRefusals:
         log = tmp_path / "model-log.jsonl"
         log.write_text("")
         error = self.error(capsys, [*arguments, "--log", log, "--output", log, "--overwrite"])
-        assert error == f"--output {log}: is read, too, and would be replaced; give another name"
+        assert error == f"--output {log}: is an input, too, and would be replaced; give another name"
         assert log.exists()
 
     def test_unwritable_paths_are_reported_before_any_work(self, arguments, tmp_path, capsys, monkeypatch):
         (tmp_path / "file").touch()
         arguments = [*arguments, "--model", "no/such,1"]  # is not opened
         error = self.error(capsys, [*arguments, "--output", tmp_path / "file/new/p.html"])
-        assert error == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
+        assert error == f"{tmp_path}/file: a file, want a folder; give another output"
         error = self.error(capsys, [*arguments, "--output", tmp_path, "--overwrite"])
-        assert error == f"--output {tmp_path}: a folder, and a file is to be written; give its name"
+        assert error == f"--output {tmp_path}: a folder, want a file to write; give its name"
         monkeypatch.setattr(os, "access", lambda path, how: path != tmp_path)  # root may write anywhere
         error = self.error(capsys, [*arguments, "--output", tmp_path / "p.html", "--card", tmp_path / "new/p.md"])
         assert error == f"--output {tmp_path}/p.html: {tmp_path} cannot be written to; give another output"
@@ -285,7 +285,7 @@ class TestRefusals:
         "more, message",
         [
             (["--card", "{0}/x/../p.html"], "--card {0}/x/../p.html: is the same file as --output; give another name"),
-            (["--output", "{0}"], "--output {0}: a folder, and a file is to be written"),
+            (["--output", "{0}"], "--output {0}: a folder, want a file to write"),
             (["--hardest", "101"], "--hardest 101: must be at most 100; all images are embedded in the page"),
             (["--hardest", "-1"], "--hardest -1: must be at least 0"),
             (["--nfolds", "0"], "--nfolds 0: must be at least 1"),
@@ -304,7 +304,7 @@ class TestRefusals:
         (tmp_path / "file").write_text("")
         written = ["--output", tmp_path / "p.html", "--card", tmp_path / "file/c.md", "--bootstrap", "0"]
         error = self.error(capsys, [*arguments, *written])
-        assert error == f"{tmp_path}/file: a file, and a folder is needed there; give another output"
+        assert error == f"{tmp_path}/file: a file, want a folder; give another output"
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
     @pytest.mark.parametrize("module, name", [("jinja2", "Jinja"), ("matplotlib.figure", "matplotlib")])

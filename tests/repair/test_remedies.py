@@ -1,6 +1,6 @@
-"""Each remedy is tried: the command is taken out of the message that names it and run as it stands there.
+"""Each remedy is tried: the command is extracted from the message and run unchanged.
 
-Then the set opens, and dataset-check finds no error in it.
+After it, the set opens, and dataset-check reports no error.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from insight.sets.payloads import refuse_unusable
 from insight.train.guards import check_set
 
 REPORTED = Path(os.environ.get("INSIGHT_TEST_DATA", "no test data"), "reports/10-idx-offsets")
-NAME = "my set"  # a path that a shell would take apart
+NAME = "my set"  # a path that a shell would split
 ANOTHER = encode(face(99))
 
 
 def opening(path) -> str:
-    """What a command says that opens a set and reads its images."""
+    """The error of a command that opens a set and reads its images."""
     try:
         with FaceSet.open(str(path)) as faces:
             for i in range(len(faces)):
@@ -72,12 +72,12 @@ def decoding(path) -> str:
 
 
 def commands(message: str) -> list:
-    """The commands between backquotes, as words."""
+    """The commands in backquotes, as words."""
     return [shlex.split(text, comments=False) for text in re.findall(r"`(insight [^`]+)`", message)]
 
 
 def follow(message: str, statuses=(0,)) -> Path:
-    """Run the first command that a message names; returns where the set is then."""
+    """Run the first command that a message names; returns the resulting set."""
     words = commands(message)[0]
     assert cli.main(words[1:]) in statuses
     return Path(words[words.index("--output") + 1] if "--output" in words else words[2])
@@ -150,7 +150,7 @@ def offsets_of_64_ones(made):
 
 
 @damage(opening, in_place=False)
-def offsets_behind_the_end(made):
+def offsets_past_the_end(made):
     return lambda made: made.edit_idx(lambda lines: lines[3].__setitem__(1, str(10**9)))
 
 
@@ -284,7 +284,7 @@ def an_identity_in_two_places(made):
 
 
 @damage(checking, embedding, in_place=False, images=IMAGES - 2)
-def payloads_that_are_no_images(made):
+def payloads_that_are_not_images(made):
     made.rows[2][1], made.rows[7][1] = b"", b"GIF89a" + bytes(60)
 
 
@@ -306,12 +306,12 @@ def an_image_that_is_cut(made):
 
 
 @damage(checking, in_place=False, images=IMAGES + 1)
-def a_key_behind_the_identities(made):
+def a_key_after_the_identities(made):
     made.rows.append([40, ANOTHER, (PEOPLE - 1, 1), 40])
 
 
 @damage(checking, in_place=False, images=IMAGES - 1)
-def a_payload_that_is_no_image(made):
+def a_payload_that_is_not_an_image(made):
     made.rows[7][1] = b"GIF89a" + bytes(60)
 
 
@@ -326,8 +326,8 @@ def test_a_remedy_works(tmp_path, monkeypatch, capsys, plant, message, layout, i
     Path(NAME).mkdir()
     made = planted(Path(NAME), plant, layout)
     before = {p.name: (p.read_bytes(), p.stat().st_ino) for p in made.folder.iterdir()}
-    said = message(made.folder) if message is not checking else checking(made.folder, deep=True)
-    result = follow(said)
+    text = message(made.folder) if message is not checking else checking(made.folder, deep=True)
+    result = follow(text)
     assert (result.resolve() in (made.folder.resolve(), made.rec.resolve())) == in_place
     rec, inode = before["train.rec"]
     assert made.rec.read_bytes() == rec
@@ -355,7 +355,7 @@ def planted(folder, plant, layout):
 
 
 def test_every_command_of_dataset_check_is_tried(tmp_path):
-    """Each finding whose remedy is a command is the first of one of the damages above."""
+    """Each finding whose remedy is a command is the first finding of one of the damages above."""
     named = {code for code, rule in RULES.items() if "`{" in rule.remedy}
     tried = set()
     for number, param in enumerate(DAMAGE):
@@ -369,34 +369,34 @@ def test_every_command_of_dataset_check_is_tried(tmp_path):
 
 
 def test_after_a_killed_writer(tmp_path):
-    """Its .rec is whole, and the .idx is that of the set which stood there before."""
+    """Its .rec is complete, and the .idx belongs to the previous set."""
     made = planted(tmp_path, planted_faults.an_idx_of_another_set, "indexed")
     (tmp_path / "property").unlink()
     (tmp_path / ".commit.property.999999999.json").write_text('{"names": ["train.rec", "train.idx", "property"]}')
-    (found,) = [f for f in check(str(tmp_path)).findings if f.code == "unfinished"]
-    assert follow(found.remedy) == tmp_path
+    (finding,) = [f for f in check(str(tmp_path)).findings if f.code == "unfinished"]
+    assert follow(finding.remedy) == tmp_path
     assert check(str(tmp_path)).findings == []
     assert made.rec.exists()
 
 
 def test_an_idx_of_another_shuffle(tmp_path):
     made = planted(tmp_path, planted_faults.swapped_offsets, "plain")
-    (found,) = check(str(tmp_path)).findings
-    assert found.code == "record-id"
+    (finding,) = check(str(tmp_path)).findings
+    assert finding.code == "record-id"
     made.idx.rename(tmp_path / "moved away")
-    follow(found.remedy)
+    follow(finding.remedy)
     assert check(str(tmp_path)).findings == []
 
 
 def test_a_set_whose_idx_may_not_be_replaced(tmp_path, capsys):
-    """The refusal names both ways out; each is one command."""
+    """The error names both remedies; each is one command."""
     (tmp_path / "a").mkdir()
     made = planted(tmp_path / "a", planted_faults.an_idx_of_another_set, "indexed")
     before = made.idx.read_bytes()
     assert cli.main(["dataset-repair", str(made.folder)]) == 2
-    said = capsys.readouterr().err
+    text = capsys.readouterr().err
     assert made.idx.read_bytes() == before
-    replace, spare = commands(said)
+    replace, spare = commands(text)
     assert cli.main(spare[1:]) == 0
     assert made.idx.read_bytes() == before
     assert check(spare[-1]).findings == []
@@ -415,7 +415,7 @@ def test_the_offsets_that_were_reported(tmp_path, capsys):
 
 
 def test_images_of_another_size_on_the_way_through_folders(tmp_path):
-    """rec2image, dir2lst, face2rec --image-size, as several messages say in short."""
+    """rec2image, dir2lst, face2rec --image-size, as several messages abbreviate it."""
     made = planted(tmp_path, lambda made: None, "indexed")
     images, listed, new = (str(tmp_path / name) for name in ("images", "all.lst", "new"))
     for words in (

@@ -1,4 +1,4 @@
-"""dataset-repair: what it writes, what it lists, what it leaves alone."""
+"""dataset-repair: what it writes, what it lists, what it does not change."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sound(made):
 
 
 class TestInPlace:
-    def test_a_sound_set_is_left_alone(self, made):
+    def test_a_sound_set_is_not_changed(self, made):
         made.write()
         before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in made.folder.iterdir()}
         report = repair(str(made.folder), overwrite=True)
@@ -64,7 +64,7 @@ class TestInPlace:
         ]
         assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in made.folder.iterdir()} == before
 
-    def test_the_lost_idx_comes_back_as_it_was(self, made):
+    def test_a_lost_idx_is_restored(self, made):
         made.write()
         before = made.idx.read_bytes()
         made.idx.unlink()
@@ -73,7 +73,7 @@ class TestInPlace:
         assert made.idx.read_bytes() == before
         assert names(made.folder) == ["property", "train.idx", "train.rec"]
 
-    def test_idx_and_property_come_back_together(self, made):
+    def test_idx_and_property_are_restored_together(self, made):
         made.write()
         made.idx.unlink()
         (made.folder / "property").unlink()
@@ -81,7 +81,7 @@ class TestInPlace:
         assert (made.folder / "property").read_text() == f"{PEOPLE},112,112"
         assert images_of(made.folder) == sound(made)
 
-    def test_nothing_wrong_is_replaced_unasked_and_nothing_is_half_done(self, made):
+    def test_wrong_files_are_replaced_only_with_overwrite_and_all_or_none(self, made):
         made.declared = None
         made.write()
         made.idx.write_text("1\tmany\n")
@@ -97,29 +97,29 @@ class TestInPlace:
         assert f"{made.idx}: would be written (it was missing)" in report.lines()
         assert names(made.folder) == ["property", "train.rec"]
 
-    def test_classes_that_are_kept_for_others_stay(self, made):
+    def test_reserved_classes_are_kept(self, made):
         made.declared = Property(PEOPLE + 5, 112, 112)
         made.write()
         assert repair(str(made.folder)).lines()[-1] == f"{made.folder}/property: kept"
         repair(str(made.folder), overwrite=True)
         assert (made.folder / "property").read_text() == f"{PEOPLE},112,112"
 
-    def test_what_a_new_idx_cannot_mend_remains(self, made, capsys):
+    def test_faults_that_a_new_idx_cannot_repair_remain(self, made, capsys):
         made.write()
         data = bytearray(made.rec.read_bytes())
         data[int(made.offset(5))] ^= 0xFF
         made.rec.write_bytes(data)
         made.idx.unlink()
         assert cli.main(["dataset-repair", str(made.folder)]) == 1
-        said = capsys.readouterr().out.splitlines()
+        lines = capsys.readouterr().out.splitlines()
         command = f"insight dataset-repair {made.folder} --output {made.folder}-repaired"
-        assert said[-1] == f"`{command}` leaves out and lists what is damaged"
-        assert said[-2].startswith("faults of the .rec itself: offset ")
+        assert lines[-1] == f"`{command}` skips and lists damaged records"
+        assert lines[-2].startswith("faults of the .rec itself: offset ")
         with RecordFile(str(made.rec)) as records:
             assert sorted(records.keys.tolist()) == sorted({*range(IMAGES + PEOPLE + 1)} - {5})
 
-    def test_offsets_that_no_idx_may_have(self, made):
-        """Bytes put in before a record shift all that follow; only a new .rec brings these back."""
+    def test_unaligned_offsets(self, made):
+        """Bytes inserted before a record shift all that follow; only a new .rec restores these."""
         made.write()
         data, at = made.rec.read_bytes(), int(made.offset(5)) + 300
         made.rec.write_bytes(data[:at] + b"abc" + data[at:])
@@ -145,8 +145,8 @@ class TestInPlace:
             out.write(0, CLEAN[0], 0, 0)
         assert "which were not read" in repair(str(made.rec)).lines()[-1]
 
-    def test_keys_that_are_lost_are_not_made_up(self, made):
-        """Two sets in one .rec: their numbers collide, and two headers fit nothing."""
+    def test_lost_keys_are_not_invented(self, made):
+        """Two sets in one .rec: their numbers collide, and neither of the two headers fits."""
         made.write()
         made.rec.write_bytes(made.rec.read_bytes() * 2)
         made.idx.unlink()
@@ -156,8 +156,8 @@ class TestInPlace:
         into(made)
         assert sorted(images_of(made.folder.parent / "out")) == sorted(2 * sound(made))
 
-    def test_keys_of_an_idx_that_also_names_what_is_damaged(self, plain):
-        """The records have no numbers: the .idx is all that knows the keys of those that are whole."""
+    def test_keys_of_an_idx_that_also_lists_damaged_records(self, plain):
+        """The records have no numbers: only the .idx has the keys of the intact ones."""
         for row in plain.rows:
             row[0], row[3] = 100 + 5 * row[0], 0
         plain.write()
@@ -171,11 +171,11 @@ class TestInPlace:
     @pytest.mark.parametrize("option", ["size", "keep_labels", "group", "deep"])
     def test_options_of_a_new_rec(self, made, option):
         made.write()
-        with pytest.raises(InsightError, match=r"is about a new \.rec; give --output DIR too"):
+        with pytest.raises(InsightError, match=r"applies to a new \.rec; give --output DIR too"):
             repair(str(made.folder), **{option: (112, 112) if option == "size" else True})
 
     def test_of_a_set_that_is_linked(self, made, tmp_path):
-        """A read-only .rec elsewhere: link it into a folder of your own, and repair that."""
+        """A read-only .rec elsewhere: link it into another folder, and repair that."""
         made.write()
         (tmp_path / "own").mkdir()
         (tmp_path / "own/train.rec").symlink_to(made.rec)
@@ -218,10 +218,10 @@ class TestIntoAFolder:
         data[offsets[7]] ^= 1
         made.rec.write_bytes(data[: int(made.offset(15))])
         assert cli.main(["dataset-repair", str(made.folder), "--output", str(tmp_path / "out")]) == 0
-        said = capsys.readouterr().out.splitlines()
-        assert said[1].startswith("left out: 1 damaged-record, ") or "1 damaged-record" in said[1]
-        assert said[1].endswith(f"; listed in {tmp_path}/out/repair.csv")
-        assert said[-1] == (
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].startswith("left out: 1 damaged-record, ") or "1 damaged-record" in lines[1]
+        assert lines[1].endswith(f"; listed in {tmp_path}/out/repair.csv")
+        assert lines[-1] == (
             f"{tmp_path}/out/train.rec: 7 images + 4 identity records + 1 header = 12 records; property 4,112,112"
         )
         table = rows(tmp_path / "out/repair.csv")
@@ -248,20 +248,20 @@ class TestIntoAFolder:
             batch = next(Loader(faces, 10).batches())
             assert batch.data.shape == (10, 3, 112, 112)
 
-    def test_label_vectors_and_second_numbers_stay(self, plain, tmp_path):
+    def test_label_vectors_and_second_numbers_are_kept(self, plain, tmp_path):
         with RecordWriter(str(plain.rec)) as out:
             for i, data in enumerate([*CLEAN[:4], GIF]):
                 out.write(3 * i, data, (10.0 * i, 0.25, -1.5), 3 * i, 100 + i)
         into(plain)
         with RecordFile(str(tmp_path / "out/train.rec")) as records:
-            assert records.keys.tolist() == [0, 3, 6, 9]  # of a plain set they may mean something
+            assert records.keys.tolist() == [0, 3, 6, 9]  # in a plain set they may be used
             for i, key in enumerate(records.keys.tolist()):
                 record = records.read(key)
                 assert (record.label.tolist(), record.id, record.id2) == ([i, 0.25, -1.5], key, 100 + i)
                 assert bytes(record.payload) == CLEAN[i]
 
-    def test_a_new_set_is_laid_out_as_the_old(self, made, tmp_path):
-        """Byte for byte that of the sound set, but for the order of header and identity records."""
+    def test_a_new_set_has_the_layout_of_the_old(self, made, tmp_path):
+        """Byte for byte that of the sound set, except for the order of header and identity records."""
         made.write()
         reference = {r.id: (r.flag, r.label.tolist(), bytes(r.payload)) for _, r in RecordFile(str(made.rec)).scan()}
         made.rows[IMAGES][2] = (17, 13)
@@ -272,7 +272,7 @@ class TestIntoAFolder:
             assert {r.id: (r.flag, r.label.tolist(), bytes(r.payload)) for _, r in records.scan()} == reference
 
     @pytest.mark.parametrize("labels", [(0, 1, 2, 3), (3, 1, 0, 2)])
-    def test_labels_without_a_gap_stay(self, plain, tmp_path, labels):
+    def test_labels_without_a_gap_are_kept(self, plain, tmp_path, labels):
         for i, row in enumerate(plain.rows):
             row[2] = labels[i // EACH]
         plain.rows[0][1] = b""
@@ -281,7 +281,7 @@ class TestIntoAFolder:
         assert images_of(tmp_path / "out") == sound(plain)[1:]
         assert names(tmp_path / "out") == ["property", "repair.csv", "train.idx", "train.rec"]
 
-    def test_others_are_numbered_anew_in_their_order(self, plain, tmp_path):
+    def test_other_labels_are_renumbered_in_their_order(self, plain, tmp_path):
         for i, row in enumerate(plain.rows):
             row[2] = (13_800_000_512, 7, 1_100_001, 3)[i // EACH]
         plain.write()
@@ -294,7 +294,7 @@ class TestIntoAFolder:
         assert "note: labels above 16777216 are rounded" in report.done[1]
         assert (tmp_path / "out/property").read_text() == f"{PEOPLE},112,112"
 
-    def test_labels_that_are_to_be_kept(self, plain, tmp_path):
+    def test_keep_labels(self, plain, tmp_path):
         for row in plain.rows:
             row[2] = 5 * row[2]
         plain.rows[0][1] = b""
@@ -309,7 +309,7 @@ class TestIntoAFolder:
             into(plain, keep_labels=True, overwrite=True)
 
     @pytest.mark.parametrize("layout", ["made", "plain"])
-    def test_images_of_a_label_come_together(self, layout, tmp_path, request):
+    def test_images_of_a_label_are_grouped(self, layout, tmp_path, request):
         source = request.getfixturevalue(layout)
         source.rows[1], source.rows[10] = source.rows[10], source.rows[1]
         for key, row in enumerate(source.rows[:IMAGES], layout == "made"):
@@ -330,7 +330,7 @@ class TestIntoAFolder:
         with pytest.raises(InsightError, match="none of its 12 images can be used"):
             into(plain, size=(50, 50), overwrite=True)
 
-    def test_sizes_of_which_none_prevails(self, plain):
+    def test_sizes_without_a_majority(self, plain):
         for i, row in enumerate(plain.rows):
             row[1] = encode(face(i, 100 + i, 112))
         plain.write()
@@ -339,7 +339,7 @@ class TestIntoAFolder:
         ):
             into(plain)
 
-    def test_kinds_whose_head_tells_no_size_are_decoded(self, plain, tmp_path):
+    def test_kinds_without_a_size_in_the_header_are_decoded(self, plain, tmp_path):
         for i, row in enumerate(plain.rows):
             row[1] = encode(face(i), ".bmp" if i % 2 else ".webp")
         plain.declared = None
@@ -350,7 +350,7 @@ class TestIntoAFolder:
         assert len(images_of(tmp_path / "out")) == IMAGES - 1
 
     @pytest.mark.parametrize("number", [0, 1])
-    def test_the_layout_of_a_set_whose_identities_are_lost(self, tmp_path, number):
+    def test_the_layout_of_a_set_without_its_identity_records(self, tmp_path, number):
         """face2rec's keys begin with 1 and InsightFace's readers want a header; im2rec's begin with 0."""
         (tmp_path / "cut").mkdir()
         with RecordWriter(str(tmp_path / "cut/train.rec")) as out:
@@ -363,11 +363,11 @@ class TestIntoAFolder:
             assert faces.indexed == bool(number)
             assert len(faces) == IMAGES - 1
 
-    def test_an_idx_that_names_some(self, plain, tmp_path):
-        """Left out on purpose, as far as anyone can tell: the others stay out, and are listed in a new .rec."""
+    def test_an_idx_that_lists_some_records(self, plain, tmp_path):
+        """The others may be omitted on purpose: they are skipped, and listed for a new .rec."""
         plain.write()
         plain.edit_idx(lambda lines: lines.pop(3))
-        assert into(plain).done[0].startswith("note: of the .idx: it names 11 of 12 records; the others stay out.")
+        assert into(plain).done[0].startswith("note: the .idx: it lists 11 of 12 records; the others are skipped.")
         assert os.path.samefile(plain.rec, tmp_path / "out/train.rec")
         assert len(images_of(tmp_path / "out")) == IMAGES - 1
         plain.rows[5][1] = GIF
@@ -380,18 +380,18 @@ class TestIntoAFolder:
             "not-an-image",
         ]
 
-    def test_what_stands_there_is_not_replaced_unasked(self, made, tmp_path):
+    def test_existing_files_are_replaced_only_with_overwrite(self, made, tmp_path):
         made.rows[0][1] = GIF
         made.write()
         into(made)
-        with pytest.raises(InsightError, match=r"stands there already; give another output, or --overwrite"):
+        with pytest.raises(InsightError, match=r"already exists; give another output, or --overwrite"):
             into(made)
         made.rows[0][1] = CLEAN[0]
         made.rec.unlink(), made.idx.unlink()
         made.write()
         into(made, overwrite=True)
-        assert names(tmp_path / "out") == ["property", "train.idx", "train.rec"]  # the list of before has gone
-        with pytest.raises(InsightError, match=r"--output .*: is where .* stands, which is being read"):
+        assert names(tmp_path / "out") == ["property", "train.idx", "train.rec"]  # the old list was removed
+        with pytest.raises(InsightError, match=r"--output .*: is the folder of .*train.rec, which is being read"):
             repair(str(made.folder), str(made.folder), overwrite=True)
 
     def test_a_dry_run_writes_nothing(self, made, tmp_path):
@@ -403,7 +403,7 @@ class TestIntoAFolder:
         assert into(made, dry_run=True).done[-1] == "dry run, no set is written; the images would be copied"
         assert not (tmp_path / "out").exists()
 
-    def test_an_interrupt_leaves_nothing(self, made, tmp_path, monkeypatch):
+    def test_an_interrupt_leaves_no_file(self, made, tmp_path, monkeypatch):
         def interrupted(items, what, *rest):
             for i, item in enumerate(items):
                 if what == "writing" and i == 5:
@@ -429,7 +429,7 @@ class TestIntoAFolder:
         into(made, deep=True, workers=1, overwrite=True)
         assert first == ((tmp_path / "out/train.rec").read_bytes(), (tmp_path / "out/repair.csv").read_bytes())
 
-    def test_nothing_that_can_be_used(self, made):
+    def test_no_usable_image_left(self, made):
         for row in made.rows[:IMAGES]:
             row[1] = GIF
         made.write()
@@ -470,14 +470,14 @@ IMAGE = b"x"
     ],
 )
 def test_keys_without_an_idx(records, keys):
-    found = columns(*records)
-    assert found.own_keys().tolist() == keys
-    assert found.tells_keys() == (keys[0] == 1 or found.flags.max() == 0)
+    collected = columns(*records)
+    assert collected.own_keys().tolist() == keys
+    assert collected.has_original_keys() == (keys[0] == 1 or collected.flags.max() == 0)
 
 
 def test_which_records_hold_ranges():
     large = float(1 << 24)
-    found = columns(
+    collected = columns(
         (2, (3, 5), 0, b""),
         (2, (large, large), 0, b""),  # rounded: one image above 2^24
         (2, (3, 3), 0, b""),
@@ -487,7 +487,7 @@ def test_which_records_hold_ranges():
         (2, (3, np.inf), 0, b""),
         (0, 3, 0, b""),
     )
-    assert found.ranges().tolist() == [True, True, False, False, False, False, False, False]
+    assert collected.ranges().tolist() == [True, True, False, False, False, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -505,13 +505,13 @@ def test_which_records_hold_ranges():
         ("-set", "./-set", "./-set-repaired"),
     ],
 )
-def test_commands_as_they_are_typed(path, typed, output):
+def test_commands_are_quoted(path, typed, output):
     assert remedies.in_place(path) == f"insight dataset-repair {typed}"
     assert remedies.into_new(path) == f"insight dataset-repair {typed} --output {output}"
 
 
 @pytest.mark.parametrize("layout", ["made", "plain"])
-def test_whatever_is_damaged_the_result_is_sound(layout, request, tmp_path):
+def test_the_result_is_sound_for_any_damage(layout, request, tmp_path):
     """Flipped, lost, inserted bytes and cut ends in any of the files: a set without errors, or one line."""
     source = request.getfixturevalue(layout)
     source.write()
@@ -538,9 +538,11 @@ def test_whatever_is_damaged_the_result_is_sound(layout, request, tmp_path):
         report = check(str(out))
         assert report.ok, (path.name, how, at, report.findings)
         kept = [data for _, data in images_of(out)]
-        assert len(set(kept) - set(CLEAN)) <= 1  # a payload whose bytes were hit may look like an image still
+        assert len(set(kept) - set(CLEAN)) <= 1  # a damaged payload may still begin as an image
         if path.suffix == ".rec" and how < 3:
             assert len(kept) >= IMAGES - 2
-        elif path.suffix != ".rec" and not (layout == "plain" and path.suffix == ".idx"):  # cut: left out on purpose?
+        elif path.suffix != ".rec" and not (
+            layout == "plain" and path.suffix == ".idx"
+        ):  # truncated: may be omitted on purpose
             assert len(kept) == IMAGES
         repair(str(source.folder), overwrite=True)  # never fails either

@@ -219,7 +219,7 @@ def test_another_lineage_is_replaced_only_where_files_may_be(three):
     (three / "m/ship.model").unlink()
     before = lineage.path(prefix).read_text()
     other = lineage.stages(f"{three}/m/arcface/net", 1)
-    with pytest.raises(InsightError, match="ship-lineage.json: stands there already; .*--overwrite"):
+    with pytest.raises(InsightError, match="ship-lineage.json: already exists; .*--overwrite"):
         write(prefix, None, other, overwrite=False)
     assert lineage.path(prefix).read_text() == before
     assert not (three / "m/ship.model").exists()

@@ -1,4 +1,4 @@
-"""Glint landmark lists: labels, names with spaces, test sets, and packing what comes out."""
+"""Glint landmark lists: labels, names with spaces, test sets, and packing the result."""
 
 import pytest
 from made_faces import encode, face

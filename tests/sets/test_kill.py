@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of face2rec. INSIGHT_KILLS says how many; 3 without it."""
+"""SIGKILL at random moments of face2rec. INSIGHT_KILLS sets the number; 3 without it."""
 
 import os
 import random
@@ -41,7 +41,7 @@ def listed(tmp_path):
 
 
 @pytest.mark.parametrize("over", [False, True], ids=["fresh", "over an old set"])
-def test_a_killed_run_leaves_a_set_or_none(listed, over):
+def test_a_killed_run_leaves_a_complete_set_or_none(listed, over):
     folder = listed / "set"
     pack(str(listed / "all.lst"), str(listed / "reference"))
     reference = {name: (listed / "reference" / name).read_bytes() for name in FILES}
@@ -62,14 +62,14 @@ def test_a_killed_run_leaves_a_set_or_none(listed, over):
         if process.returncode == 0:  # it was faster than the first
             whole *= 0.9
         killed += process.returncode == -signal.SIGKILL
-        standing = {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
-        if "property" in standing:
-            assert standing == reference
+        existing = {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
+        if "property" in existing:
+            assert existing == reference
             assert len(FaceSet.open(str(folder))) == 1500
         else:
             with pytest.raises(InsightError):
                 FaceSet.open(str(folder))
-        assert start(listed, *(["--overwrite"] if standing.get("property") else [])).wait() == 0
+        assert start(listed, *(["--overwrite"] if existing.get("property") else [])).wait() == 0
         assert {p.name: p.read_bytes() for p in folder.iterdir()} == reference
 
 
@@ -77,7 +77,7 @@ def test_interrupted_by_the_user(listed):
     process = start(listed)
     folder = listed / "set"
     for _ in range(1000):
-        with suppress(FileNotFoundError):  # not there yet, or renamed meanwhile
+        with suppress(FileNotFoundError):  # does not exist yet, or was renamed meanwhile
             if any(p.stat().st_size for p in folder.iterdir()):
                 break
         time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""Lists from other machines and programs: other spellings, roots and labels; packed as the plain list is."""
+"""Lists from other machines and programs: other spellings, roots and labels give the same set as the plain list."""
 
 import csv
 
@@ -30,7 +30,7 @@ def work(tmp_path, monkeypatch):
 
 
 def packed(folder, **options):
-    """The bytes of the set that ``lists/a.lst`` gives."""
+    """The bytes of the set packed from ``lists/a.lst``."""
     [report] = pack("lists/a.lst", str(folder), **options)
     assert not report.skipped
     return [(folder / name).read_bytes() for name in ("train.rec", "train.idx", "property")]
@@ -64,7 +64,7 @@ def test_paths_of_im2rec_begin_at_the_image_root(work):
     with pytest.raises(
         InsightError,
         match=r"a\.lst: none of its 6 images can be used; the first, person_0/0\.jpg: no such file in the working "
-        r"directory or beside the list \(lists\); give --image-root where paths begin elsewhere",
+        r"directory or beside the list \(lists\); give --image-root if paths begin elsewhere",
     ):
         pack("lists/a.lst", "set")
     got = packed(work / "set", image_root="faces")
@@ -72,7 +72,7 @@ def test_paths_of_im2rec_begin_at_the_image_root(work):
     assert got == packed(work / "plain")
 
 
-def test_the_places_of_a_file_that_is_missing_are_named(work):
+def test_the_searched_places_of_a_missing_file_are_listed(work):
     (work / "lists/a.lst").write_text(PLAIN + "1\tnone.jpg\t2\n1\t/no/none.jpg\t2\n")
     [report] = pack("lists/a.lst", "set", image_root="faces")
     places = "in --image-root faces, in the working directory or beside the list (lists)"
@@ -137,11 +137,11 @@ def test_labels_are_numbered_in_order_of_first_appearance(work):
     assert sorted(path.name for path in (work / "back").iterdir()) == sorted(map(str, PHONES))
 
 
-def test_a_map_of_numbers_belongs_to_its_set(work):
+def test_a_map_of_labels_is_replaced_with_its_set(work):
     (work / "lists/a.lst").write_text(phone_list())
     pack("lists/a.lst", "set", renumber=True)
     (work / "set/train.rec").unlink(), (work / "set/train.idx").unlink()
-    with pytest.raises(InsightError, match=r"train\.renumbered\.csv: stands there already"):
+    with pytest.raises(InsightError, match=r"train\.renumbered\.csv: already exists"):
         pack("lists/a.lst", "set", renumber=True)
     pack("lists/a.lst", "set", renumber=True, overwrite=True)
     (work / "lists/a.lst").write_text(PLAIN)
@@ -154,7 +154,7 @@ def test_a_map_of_numbers_belongs_to_its_set(work):
         pack("lists", renumber=True)
 
 
-def test_what_huge_labels_cost_is_noted(work):
+def test_the_memory_of_huge_labels_is_noted(work):
     (work / "lists/a.lst").write_text(PLAIN.replace("\t2\n", "\t1100001\n"))
     [report] = pack("lists/a.lst", "set")
     assert report.lines()[-1] == (

@@ -1,4 +1,4 @@
-"""Record sets against face2rec2's layout written by mx.recordio, and read by MXNet's own readers."""
+"""Record sets compared with face2rec2's layout written by mx.recordio, and read by MXNet's own readers."""
 
 import csv
 import os
@@ -22,7 +22,7 @@ TEMPLATE = np.float32(
 
 
 def reference_set(lst, stem, width=112, quality=95):
-    """What InsightFace's src/data/face2rec2.py does with a list, in MXNet's own words."""
+    """InsightFace's src/data/face2rec2.py, with MXNet's own functions."""
     out = mx.recordio.MXIndexedRecordIO(f"{stem}.idx", f"{stem}.rec", "w")
     ranges, last, key = [], None, 0
     for line in open(lst, encoding="utf-8"):
@@ -81,7 +81,7 @@ def test_same_bytes_as_face2rec2(people, tmp_path):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("width", [112, 96])
 def test_same_bytes_as_face2rec2_where_landmarks_are_warped(tmp_path, width):
-    """Aligned and unaligned lines, lines that are passed over, labels in separate runs."""
+    """Aligned and unaligned lines, lines that are skipped, labels in separate runs."""
     rng = np.random.default_rng(0)
     lines = []
     for i, label in enumerate([4, 4, 7, 4, 9, 9, 0]):
@@ -118,8 +118,8 @@ def test_mxnet_reads_sets(people, tmp_path):
         assert (header.label.tolist(), header.id, payload) == ([label, 1], key, path.read_bytes())
     dataset = mx.gluon.data.vision.ImageRecordDataset(str(tmp_path / "set/train.rec"))
     for row, (path, label) in enumerate(zip(files, labels)):
-        pixels, found = dataset[row]
-        assert found.tolist() == [label, 1]
+        pixels, read_label = dataset[row]
+        assert read_label.tolist() == [label, 1]
         assert np.abs(pixels.asnumpy() - cv2.imread(str(path))[:, :, ::-1].astype(float)).mean() < 2
 
 
@@ -145,7 +145,7 @@ def test_mxnet_iterates_plain_sets(people, tmp_path):
 def test_odd_files_are_converted_or_listed(people, tmp_path):
     folder = people({"a": 2, "b": 2, "c": 0, "d": 0})
     (folder / "a/grey.png").write_bytes(encode(face(50)[:, :, 0], ".png"))
-    (folder / "b/text.jpg").write_text("This is no picture, whatever its name says.")
+    (folder / "b/text.jpg").write_text("This is not a picture, in spite of its name.")
     (folder / "b/empty.jpg").touch()
     (folder / "c/large.bmp").write_bytes(encode(face(51, 250, 250), ".bmp"))
     (folder / "d/cut.jpg").write_bytes(encode(face(52))[:-30])
@@ -163,7 +163,7 @@ def test_odd_files_are_converted_or_listed(people, tmp_path):
     assert [(os.path.basename(r["path"]), r["label"], r["reason"]) for r in rows] == [
         ("empty.jpg", "1", "empty file"),
         ("text.jpg", "1", "not a readable image (it starts with b'This is ')"),
-        ("cut.jpg", "3", "JPEG without its end marker: the file was cut"),
+        ("cut.jpg", "3", "JPEG without its end marker: the file was truncated"),
     ]
     with FaceSet.open(str(tmp_path / "set")) as faces:
         assert faces.labels.tolist() == [0, 0, 0, 1, 1, 2]
@@ -200,7 +200,7 @@ def test_notes(people, tmp_path):
     (tmp_path / "b.lst").write_text("1\ta.jpg\t0\n1\ta.jpg\t1\n1\ta.jpg\t0\n")
     [report] = pack(str(tmp_path / "b.lst"), str(tmp_path / "b"), size=(250, 250))
     assert report.lines()[1:] == [
-        "  note: 2 labels stand in 3 separate runs, and each run counts as an identity; sort the list by label"
+        "  note: 2 labels occur in 3 separate runs, and each run counts as an identity; sort the list by label"
     ]
 
 
@@ -217,7 +217,7 @@ def two_lists(people, tmp_path):
 
 @pytest.mark.parametrize("source", ["work", "work/", "work/tr", "work/train.lst", "work/train"])
 def test_positional_use_of_face2rec2(two_lists, tmp_path, monkeypatch, source):
-    """A folder, or the beginning of a list's path; sets stand beside the lists under their names."""
+    """A folder, or the beginning of a list's path; sets are written beside the lists under their names."""
     monkeypatch.chdir(tmp_path)
     reports = pack(source)
     expected = ["train", "val"] if source in ("work", "work/") else ["train"]
@@ -227,7 +227,7 @@ def test_positional_use_of_face2rec2(two_lists, tmp_path, monkeypatch, source):
     assert (two_lists / "property").read_text() == "3,112,112"
 
 
-def test_size_comes_from_a_property_that_stands_there(two_lists):
+def test_the_size_is_read_from_an_existing_property(two_lists):
     (two_lists / "property").write_text("3,112,96")
     [report] = pack(str(two_lists / "train.lst"))
     assert report.changes == {"resized from 112x112": 6}
@@ -235,7 +235,7 @@ def test_size_comes_from_a_property_that_stands_there(two_lists):
     assert FaceSet.open(str(two_lists / "train")).image_size == (112, 96)
 
 
-def test_a_property_that_stands_there_may_promise_more_classes_but_not_fewer(two_lists):
+def test_an_existing_property_may_have_more_classes_but_not_fewer(two_lists):
     (two_lists / "property").write_text("5,112,112")
     [report] = pack(str(two_lists / "train.lst"))
     assert (two_lists / "property").read_text() == "5,112,112"
@@ -250,11 +250,11 @@ def test_a_property_that_stands_there_may_promise_more_classes_but_not_fewer(two
     assert (two_lists / "property").read_text() == "3,112,112"
 
 
-def test_a_set_that_stands_there(two_lists, tmp_path):
+def test_an_existing_set(two_lists, tmp_path):
     out = str(tmp_path / "set")
     pack(str(two_lists / "train.lst"), out)
     before = {p.name: p.read_bytes() for p in (tmp_path / "set").iterdir()}
-    with pytest.raises(InsightError, match=r"set/train\.rec: stands there already; give another output, or --over"):
+    with pytest.raises(InsightError, match=r"set/train\.rec: already exists; give another output, or --over"):
         pack(str(two_lists / "val.lst"), out)
     assert {p.name: p.read_bytes() for p in (tmp_path / "set").iterdir()} == before
     (tmp_path / "set/train.skipped.csv").write_text("of the old set")
@@ -281,12 +281,12 @@ def test_lists_that_cannot_be_packed(tmp_path, text, message):
 def test_an_output_that_is_a_file(two_lists, tmp_path):
     (tmp_path / "file").write_text("mine")
     for output in ("file", "file/set"):
-        with pytest.raises(InsightError, match="file: a file, and a folder is needed there; give another output"):
+        with pytest.raises(InsightError, match="file: a file, want a folder; give another output"):
             pack(str(two_lists / "train.lst"), str(tmp_path / output))
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_sources_that_are_none(two_lists, tmp_path):
+def test_invalid_sources(two_lists, tmp_path):
     with pytest.raises(InsightError, match="none: no such list, folder, or beginning of a list's path"):
         find_lists(str(tmp_path / "none"))
     (tmp_path / "empty").mkdir()
@@ -316,7 +316,7 @@ def test_command(people, insight, tmp_path):
     assert (status, err) == (0, "")
     assert out == "set/train.rec: 3 images + 2 identity records + 1 header = 6 records; property 2,112,112\n"
     for arguments, message in (
-        (["work/train.lst", "--output", "set"], "error: set/train.rec: stands there already; "),
+        (["work/train.lst", "--output", "set"], "error: set/train.rec: already exists; "),
         (["nothing"], "error: nothing: no such list, folder"),
         (["work/train.lst", "--image-size", "1,2,3"], "error: argument --image-size: '1,2,3': want height,width"),
         (["work/train.lst", "--num-workers", "0"], "error: argument --num-workers/--num-thread: '0': want 1..1024"),

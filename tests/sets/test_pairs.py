@@ -1,4 +1,4 @@
-"""Pairs: drawn evenly, by seed, within bounds; or as a file says."""
+"""Pairs: drawn evenly, by seed, within bounds; or read from a file."""
 
 import csv
 import os
@@ -40,7 +40,7 @@ def check_plan(counts, pairs, folds, seed=0):
             seen.add(pair)
         people_of.append({int(p) for rows in (genuine, impostor) for p in rows[:, [0, 2]].ravel()})
     for one, other in combinations(people_of, 2):
-        assert not one & other, "a person stands in two folds"
+        assert not one & other, "a person is in two folds"
     return plan
 
 
@@ -59,7 +59,7 @@ def test_every_plan_is_sound(counts, pairs, folds, seed):
         check_plan(counts, pairs, folds, seed)
 
 
-def test_enough_people_give_what_is_asked():
+def test_enough_people_give_the_requested_pairs():
     plan = check_plan([6] * 200, 600, 10)
     assert (len(plan.genuine), plan.quota) == (10, 30)
     shares = Counter(int(p) for rows in plan.genuine for p in rows[: plan.quota, 0])
@@ -97,7 +97,7 @@ def test_seeds():
     assert same == [True, True, False]
 
 
-def test_huge_people_take_no_time_or_memory():
+def test_people_with_millions_of_images_are_fast_and_small():
     plan = plan_pairs([100_000] * 30, 6000, 10)
     assert 2 * plan.quota * len(plan.genuine) == 6000
 
@@ -164,11 +164,11 @@ def test_unusable_images_are_replaced_and_listed(crowd, tmp_path):
     assert not (tmp_path / "b.bin").exists()
 
 
-def test_fewer_than_asked_is_said(people, tmp_path):
+def test_fewer_pairs_than_requested_are_reported(people, tmp_path):
     report = make_bin(str(people({"a": 2, "b": 2})), str(tmp_path / "a.bin"))
     assert report.lines() == [
         f"{tmp_path}/a.bin: 4 pairs, 2 of one person and 2 of two, in 1 folds that share no person",
-        "  6000 pairs were asked for; these people's images give no more evenly spread ones",
+        "  6000 pairs were requested; these images do not give more evenly spread pairs",
     ]
 
 
@@ -244,7 +244,7 @@ def test_plain_variations_of_pair_files(rooted, tmp_path, text, encoding):
     assert read_pairs(str(tmp_path / "pairs.txt"), str(rooted)) == [(*NAMES[:2], True), (NAMES[0], NAMES[2], False)]
 
 
-def test_images_of_lfw_are_no_labels(rooted, tmp_path):
+def test_numbers_of_lfw_images_are_not_labels(rooted, tmp_path):
     (tmp_path / "p.txt").write_text("Ann_Lee 2 1\n")
     assert read_pairs(str(tmp_path / "p.txt"), str(rooted)) == [(NAMES[1], NAMES[0], True)]
 
@@ -270,7 +270,7 @@ def test_paths_with_spaces_and_other_suffixes(rooted, tmp_path):
         assert read_pairs(str(tmp_path / "p.csv"), "") == [("a b/c d.jpg", "é f.jpg", True)]
 
 
-def test_a_folder_is_no_list_of_pairs(tmp_path):
+def test_a_folder_is_not_a_list_of_pairs(tmp_path):
     with pytest.raises(InsightError, match=f"{tmp_path}: a folder; want image_a,image_b,same rows"):
         read_pairs(str(tmp_path), "")
 
@@ -293,18 +293,18 @@ def test_a_folder_is_no_list_of_pairs(tmp_path):
         ("This is text\nof another kind, really\n", r"p\.csv:"),
     ],
 )
-def test_what_is_no_pair_file(tmp_path, text, message):
+def test_invalid_pair_files(tmp_path, text, message):
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(InsightError, match=message):
         make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"))
 
 
-def test_pairs_of_missing_images_are_left_out_and_listed(rooted, tmp_path):
+def test_pairs_of_missing_images_are_skipped_and_listed(rooted, tmp_path):
     good = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\nBo/Bo_0003.jpg,Ann_Lee/Ann_Lee_0001.jpg,0\n"
     (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\n" + good)
     report = make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), image_root=str(rooted))
     assert report.lines()[1:] == [
-        f"  1 images cannot be used, 1 pairs with them were left out; see {tmp_path}/a.skipped.csv"
+        f"  1 images cannot be used, 1 pairs with them were skipped; see {tmp_path}/a.skipped.csv"
     ]
     (tmp_path / "p.csv").write_text("Bo/Bo_0003.jpg,none.jpg,0\nBo/Bo_0003.jpg,none.jpg,1\n")
     with pytest.raises(
@@ -336,7 +336,7 @@ def test_pairs_of_one_kind_are_refused_as_verification_does(rooted, tmp_path, ro
 
 
 def test_the_smallest_bins_that_are_made_are_verified(rooted, tmp_path):
-    """One pair of each kind, listed and drawn: what make-bin writes, verification takes."""
+    """One pair of each kind, listed and drawn: verification accepts the output of make-bin."""
     (tmp_path / "p.csv").write_text(
         "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,1\nBo/Bo_0003.jpg,Ann_Lee/Ann_Lee_0001.jpg,0\n"
     )
@@ -355,10 +355,10 @@ def test_options_that_do_not_go_together(crowd, rooted, tmp_path):
     with pytest.raises(InsightError, match="--image-root: is for a list or a file of pairs"):
         make_bin(str(crowd), str(tmp_path / "a.bin"), image_root="x")
     (tmp_path / "p.csv").write_text("a,b,1\n")
-    with pytest.raises(InsightError, match="--pairs, --folds and --seed are for drawing pairs"):
+    with pytest.raises(InsightError, match="--pairs, --folds, --seed: are for drawing pairs"):
         make_bin(str(tmp_path / "p.csv"), str(tmp_path / "a.bin"), seed=0)
     (tmp_path / "a.bin").touch()
-    with pytest.raises(InsightError, match=r"a\.bin: stands there already"):
+    with pytest.raises(InsightError, match=r"a\.bin: already exists"):
         make_bin(str(crowd), str(tmp_path / "a.bin"))
 
 

@@ -1,4 +1,4 @@
-"""What goes into records as it is, what is converted, and what is refused with which reason."""
+"""Which images are copied, which are converted, and which are refused for which reason."""
 
 import os
 import struct
@@ -36,14 +36,14 @@ def test_verbatim(tmp_path, data):
     assert prepare(tmp_path, data) == Prepared(data, ())
 
 
-def test_verbatim_of_more_than_a_read(tmp_path):
+def test_verbatim_files_larger_than_one_read(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     data = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
     assert len(data) > 1 << 17
     assert prepare(tmp_path, data, ImageTarget((400, 400))) == Prepared(data, ())
 
 
-def test_png_is_verbatim_only_where_png_is_asked_for(tmp_path):
+def test_png_is_verbatim_only_with_encoding_png(tmp_path):
     png = encode(face(0), ".png")
     assert prepare(tmp_path, png, ImageTarget(suffix=".png")) == Prepared(png, ())
     converted = prepare(tmp_path, png)
@@ -67,8 +67,8 @@ def test_png_is_verbatim_only_where_png_is_asked_for(tmp_path):
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else "",
 )
 def test_converted(tmp_path, data, changes):
-    payload, found, damage = prepare(tmp_path, data)
-    assert (found, damage) == (changes, "")
+    payload, reported, damage = prepare(tmp_path, data)
+    assert (reported, damage) == (changes, "")
     head = read_jpeg_head(payload)
     assert head.plain
     assert (head.height, head.width) == (112, 112)
@@ -79,7 +79,7 @@ def test_converted(tmp_path, data, changes):
     [
         (b"", "empty file"),
         (b"This is a text file.", "not a readable image (it starts with b'This is ')"),
-        (GOOD[:-40], "JPEG without its end marker: the file was cut"),
+        (GOOD[:-40], "JPEG without its end marker: the file was truncated"),
         (GOOD[:90], "not a readable image (it starts with b'\\xff\\xd8\\xff\\xe0\\x00\\x10JF')"),
         (encode(face(0), ".png")[:60], "not a readable image (PNG input buffer is incomplete)"),
     ],

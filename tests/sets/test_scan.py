@@ -1,4 +1,4 @@
-"""Identity folders to lists: order, split by person, and what each bad folder is told."""
+"""Identity folders to lists: order, split by person, and the message for each bad folder."""
 
 import os
 
@@ -29,7 +29,7 @@ def test_labels_follow_sorted_names(people, tmp_path):
     ]
 
 
-def test_min_images_and_what_is_left_out(people, tmp_path):
+def test_min_images_and_skipped_files(people, tmp_path):
     folder = people({"a": 3, "b": 1, "c": 2, "empty": 0})
     (folder / "a/notes.txt").write_text("seen from the left")
     (folder / "a/.hidden.jpg").touch()
@@ -72,29 +72,29 @@ def test_split_by_person(people, tmp_path):
 
 def test_split_depends_on_seed_and_name_alone(people):
     identities = scan_identities(str(people({f"p{i:02d}": 1 for i in range(40)}))).identities
-    held = [{i.name for i in split_identities(identities, 0.25, seed)[1]} for seed in (0, 0, 1)]
-    assert held[0] == held[1] != held[2]
+    held_out = [{i.name for i in split_identities(identities, 0.25, seed)[1]} for seed in (0, 0, 1)]
+    assert held_out[0] == held_out[1] != held_out[2]
     fewer = [i for i in identities if i.name not in ("p07", "p33")]
-    assert len(held[0] ^ {i.name for i in split_identities(fewer, 0.25, 0)[1]}) <= 4
+    assert len(held_out[0] ^ {i.name for i in split_identities(fewer, 0.25, 0)[1]}) <= 4
 
 
-@pytest.mark.parametrize(("count", "ratio", "held"), [(4, 0.5, 2), (10, 0.2, 2), (10, 0.8, 8)])
-def test_smallest_splits(people, count, ratio, held):
+@pytest.mark.parametrize(("count", "ratio", "held_out"), [(4, 0.5, 2), (10, 0.2, 2), (10, 0.8, 8)])
+def test_smallest_splits(people, count, ratio, held_out):
     identities = scan_identities(str(people({f"p{i}": 1 for i in range(count)}))).identities
-    assert len(split_identities(identities, ratio)[1]) == held
+    assert len(split_identities(identities, ratio)[1]) == held_out
 
 
 @pytest.mark.parametrize(
     ("count", "ratio", "message"),
     [
-        (1, 0.5, "--val-ratio 0.5 of 1 identities holds 0 out and trains on 1: both sides need 2"),
-        (3, 0.5, "holds 2 out and trains on 1: both sides need 2"),
-        (10, 0.1, "holds 1 out and trains on 9"),
+        (1, 0.5, "--val-ratio 0.5 of 1 identities holds out 0 and trains on 1: both sides need 2"),
+        (3, 0.5, "holds out 2 and trains on 1: both sides need 2"),
+        (10, 0.1, "holds out 1 and trains on 9"),
         (10, 1.0, "want more than 0 and less than 1"),
         (10, -0.1, "want more than 0 and less than 1"),
     ],
 )
-def test_splits_that_cannot_be(people, tmp_path, count, ratio, message):
+def test_impossible_splits(people, tmp_path, count, ratio, message):
     folder = people({f"p{i}": 1 for i in range(count)})
     with pytest.raises(InsightError, match=message):
         folder_to_lists(str(folder), str(tmp_path / "train.lst"), val_ratio=ratio)
@@ -134,10 +134,10 @@ def test_one_identity_is_listed_with_a_note(people, tmp_path):
     assert report.lines()[-1] == "note: one identity can be merged or embedded; training needs two or more"
 
 
-def test_lists_that_stand_there(people, tmp_path):
+def test_existing_lists(people, tmp_path):
     folder = str(people({f"p{i}": 1 for i in range(6)}))
     (tmp_path / "val.lst").write_text("mine")
-    with pytest.raises(InsightError, match=r"val\.lst: stands there already"):
+    with pytest.raises(InsightError, match=r"val\.lst: already exists"):
         folder_to_lists(folder, str(tmp_path / "train.lst"), val_ratio=0.5)
     assert not (tmp_path / "train.lst").exists()
     folder_to_lists(folder, str(tmp_path / "train.lst"), val_ratio=0.5, overwrite=True)
@@ -147,10 +147,10 @@ def test_lists_that_stand_there(people, tmp_path):
 def test_outputs_that_are_folders_or_below_files(people, tmp_path):
     folder = str(people({"a": 1}))
     (tmp_path / "dir.lst").mkdir()
-    with pytest.raises(InsightError, match=r"dir\.lst: a folder, and a file is to be written"):
+    with pytest.raises(InsightError, match=r"dir\.lst: a folder, want a file to write"):
         folder_to_lists(folder, str(tmp_path / "dir.lst"), overwrite=True)
     (tmp_path / "file").touch()
-    with pytest.raises(InsightError, match="file: a file, and a folder is needed there"):
+    with pytest.raises(InsightError, match="file: a file, want a folder"):
         folder_to_lists(folder, str(tmp_path / "file/a.lst"))
 
 

@@ -1,4 +1,4 @@
-"""Images back out of sets, and the way round again."""
+"""Images extracted from sets, and packed again."""
 
 import csv
 import os
@@ -30,23 +30,23 @@ def files(folder):
 def test_round_trip(packed):
     report = unpack(str(packed / "set"), str(packed / "out"))
     assert report.lines() == [f"{packed}/out: 24 images in 12 folders"]
-    found = files(packed / "out")
-    assert list(found)[:4] == ["00/01.jpg", "01/02.jpg", "01/03.jpg", "02/04.jpg"]
+    written = files(packed / "out")
+    assert list(written)[:4] == ["00/01.jpg", "01/02.jpg", "01/03.jpg", "02/04.jpg"]
     originals = [data for _, data in sorted(files(packed / "faces").items(), key=lambda item: sort_key(item[0]))]
-    assert sorted(found.values()) == sorted(originals)
+    assert sorted(written.values()) == sorted(originals)
     folder_to_lists(str(packed / "out"), str(packed / "again.lst"))
     pack(str(packed / "again.lst"), str(packed / "again"))
     assert files(packed / "again") == files(packed / "set")
 
 
-def test_payloads_that_are_no_images_are_told(tmp_path):
+def test_payloads_that_are_not_images_are_reported(tmp_path):
     with RecordWriter(str(tmp_path / "train.rec")) as out:
         for i, payload in enumerate([encode(face(0)), b"", b"GIF89a", encode(face(1))]):
             out.write(i, payload, i % 2, i)
     (tmp_path / "property").write_text("2,112,112")
     report = unpack(str(tmp_path), str(tmp_path / "out"))
     assert report.lines()[-2:] == [
-        f"{tmp_path}/train.rec: 2 payloads are no images (keys 1, 2); dir2lst leaves such files out",
+        f"{tmp_path}/train.rec: 2 payloads are not images (keys 1, 2); dir2lst skips such files",
         f"{tmp_path}/out: 4 images in 2 folders",
     ]
     assert sorted(files(tmp_path / "out")) == ["0/0.jpg", "0/2.gif", "1/1.bin", "1/3.jpg"]
@@ -54,11 +54,11 @@ def test_payloads_that_are_no_images_are_told(tmp_path):
     assert len((tmp_path / "all.lst").read_text().splitlines()) == 2
 
 
-def test_images_of_a_bin_that_are_none_are_told(tmp_path):
+def test_entries_of_a_bin_that_are_not_images_are_reported(tmp_path):
     images = [encode(face(0)), b"", encode(face(1)), encode(face(2)), encode(face(0)), encode(face(0))]
     write_bin(tmp_path / "a.bin", images, [True, False, True])
     report = unpack(str(tmp_path / "a.bin"), str(tmp_path / "out"))
-    assert report.lines()[0] == (f"{tmp_path}/a.bin: 1 payload is no image (key 1); make-bin leaves their pairs out")
+    assert report.lines()[0] == (f"{tmp_path}/a.bin: 1 payload is not an image (key 1); make-bin skips their pairs")
     made = make_bin(str(tmp_path / "out/pairs.csv"), str(tmp_path / "b.bin"))
     assert (made.pairs, made.dropped) == (2, 1)
 
@@ -92,7 +92,7 @@ def test_label_maps_that_cannot_be_folders(packed, rows, message):
     assert not (packed / "out").exists()
 
 
-def test_an_output_that_stands_there(packed):
+def test_an_existing_output(packed):
     (packed / "out").mkdir()
     unpack(str(packed / "set"), str(packed / "out"))  # an empty folder is fine
     with pytest.raises(InsightError, match="out: exists and is not an empty folder"):
@@ -137,7 +137,7 @@ def test_verification_bin_round_trip(tmp_path):
     write_bin(tmp_path / "a.bin", images, issame)
     make_bin(str(tmp_path / "out/pairs.csv"), str(tmp_path / "b.bin"), overwrite=True)
     assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
-    os.rename(tmp_path / "a.bin", tmp_path / "lfw")  # its content says what it is
+    os.rename(tmp_path / "a.bin", tmp_path / "lfw")  # recognised by its content
     unpack(str(tmp_path / "lfw"), str(tmp_path / "again"))
     assert set(files(tmp_path / "again").values()) >= set(images)
     os.rename(tmp_path / "lfw", tmp_path / "a.bin")

@@ -104,7 +104,7 @@ def test_a_list_of_pairs_beside_a_bin(prefix, sets, capsys):
         (["--data-dir", "{0}", "--target", " ,"], "--target ' ,': names no set"),
         (["--data-dir", "{0}/none", "--target", "good"], "--data-dir {0}/none: no such folder"),
         (["--data-dir", "{0}", "--target", "good", "--json", "{0}"], "--json {0}: a folder"),
-        (["--data-dir", "{0}", "--target", "good", "--json", "{0}/good.bin"], "--json {0}/good.bin: is read, too"),
+        (["--data-dir", "{0}", "--target", "good", "--json", "{0}/good.bin"], "--json {0}/good.bin: is an input, too"),
         ([], "nothing to verify on; give --data-dir with .bin files, or --pairs"),
         (["--pairs", "{0}/pairs.txt"], "{0}/pairs.txt: 3 of 3 images are missing, the first is {0}/Ann/Ann_0001.jpg;"),
         (["--data-dir", "{0}", "--image-root", "x"], "--image-root x: applies to --pairs only"),
