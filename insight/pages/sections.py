@@ -27,7 +27,7 @@ class Fact(NamedTuple):
     value: str
 
 
-class FigureRow(NamedTuple):
+class TableRow(NamedTuple):
     """A row under :data:`insight.verify.lines.COLUMNS`: fields, or the reason why there are none."""
 
     what: str
@@ -67,7 +67,7 @@ class TargetSection(NamedTuple):
     verdict: str
     facts: List[Fact]
     notes: List[str]
-    rows: List[FigureRow]
+    rows: List[TableRow]
     charts: List[Chart]
     hardest: List[Tiles]
     limits: List[str]
@@ -87,9 +87,9 @@ def target_section(
     """The section of the ``number``-th set, with up to ``hardest`` pairs of each kind."""
     name = f"target-{number}"
     table = [
-        FigureRow(row.what, [], lines.not_measurable(row, figures.different))
+        TableRow(row.what, [], lines.not_measurable(row, figures.different))
         if row.needed
-        else FigureRow(row.what, lines.cells(row, figures.different), "")
+        else TableRow(row.what, lines.cells(row, figures.different), "")
         for row in lines.rows(result, figures)
     ]
     return TargetSection(

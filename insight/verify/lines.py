@@ -18,7 +18,7 @@ COLUMNS = ("", "95 % interval", "cosine >", "squared L2 <", "FAR", "TAR", "false
 _ROW = "{:<16} {:>8} {:>17} {:>9} {:>13} {:>9} {:>9} {:>15}"
 
 
-class TableRow(NamedTuple):
+class FigureRow(NamedTuple):
     """One line of the table: a figure, its interval, and the threshold that gives it."""
 
     what: str
@@ -58,25 +58,25 @@ def about(result: Verification, figures: Figures) -> List[str]:
     return lines
 
 
-def rows(result: Verification, figures: Figures) -> List[TableRow]:
+def rows(result: Verification, figures: Figures) -> List[FigureRow]:
     """The table: accuracies, AUC, EER, and TAR at each FAR."""
     between = figures.intervals
     best, eer = figures.at_best_accuracy, figures.at_eer
     fixed = [
-        TableRow("accuracy, folds", result.folds.accuracy, between and between.accuracy),
-        TableRow("accuracy, best", best.accuracy, None, best),
-        TableRow("AUC", figures.auc, between and between.auc),
-        TableRow("EER", figures.eer, between and between.eer, eer),
+        FigureRow("accuracy, folds", result.folds.accuracy, between and between.accuracy),
+        FigureRow("accuracy, best", best.accuracy, None, best),
+        FigureRow("AUC", figures.auc, between and between.auc),
+        FigureRow("EER", figures.eer, between and between.eer, eer),
     ]
     return fixed + [
-        TableRow(f"TAR at FAR {power(far)}", point.tar, between and between.tar[far], point)
+        FigureRow(f"TAR at FAR {power(far)}", point.tar, between and between.tar[far], point)
         if point
-        else TableRow(f"TAR at FAR {power(far)}", needed=round(1 / far))
+        else FigureRow(f"TAR at FAR {power(far)}", needed=round(1 / far))
         for far, point in figures.at_far.items()
     ]
 
 
-def cells(row: TableRow, different: int) -> List[str]:
+def cells(row: FigureRow, different: int) -> List[str]:
     """The seven fields of a measurable row under :data:`COLUMNS`; empty if the row has no such value."""
     interval = f"{row.interval.low:.5f}-{row.interval.high:.5f}" if row.interval else ""
     point, fields = row.point, [""] * 5
@@ -86,12 +86,12 @@ def cells(row: TableRow, different: int) -> List[str]:
     return [f"{row.value:.5f}", interval, *fields]
 
 
-def not_measurable(row: TableRow, different: int) -> str:
+def not_measurable(row: FigureRow, different: int) -> str:
     """Text that replaces the fields of a row whose FAR needs more pairs."""
     return f"not measurable: {different} different pairs, {row.needed} are needed"
 
 
-def _line(row: TableRow, different: int) -> str:
+def _line(row: FigureRow, different: int) -> str:
     if row.needed:
         return f"{row.what:<16} {not_measurable(row, different)}"
     return _ROW.format(row.what, *cells(row, different))
