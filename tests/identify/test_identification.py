@@ -187,7 +187,7 @@ def test_the_command(tmp_path, capsys):
         (["--probes", str(tmp_path)], "holds no folder with images"),
         (["--ranks", "one"], "--ranks one: want comma-separated numbers"),
         (["--ranks", "0"], "--ranks 0: want whole numbers, 1 or more"),
-        (["--fpir", "1"], "--fpir 1.0: a rate between 0 and 1"),
+        (["--fpir", "1"], "--fpir 1.0: want a rate between 0 and 1"),
         (["--fpir", "nan"], "--fpir nan"),
         (["--probes", str(tmp_path / "p.bin")], "p.bin: has no identities"),
         (["--json", str(tmp_path)], f"--json {tmp_path}: a folder"),
