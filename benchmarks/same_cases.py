@@ -142,7 +142,12 @@ CASES = [
     Case(
         "embed, MXNet", f"embed {MODEL} --input set/train.rec --output mxnet.npz --flip sum --engine mxnet", "mxnet.npz"
     ),
-    Case("embed, ONNX", "embed --model fast.onnx --input ../inputs/faces --output onnx.npz", "onnx.npz"),
+    Case(
+        "embed, ONNX Runtime",
+        f"embed {MODEL} --input ../inputs/faces --output onnx.npz --engine onnxruntime",
+        "onnx.npz",
+    ),
+    Case("embed, ncnn", "embed --model ncnn.param --input ../inputs/faces --output ncnn.npz", "ncnn.npz"),
 ]
 
 REAL_CASES = [
@@ -151,7 +156,8 @@ REAL_CASES = [
     Case("real faces: dataset-check", "dataset-check real --deep --json check-real.json", "check-real.json"),
     Case(
         "real faces: verification",
-        f"verification {REAL} --data-dir ../inputs/real --target lfw --json verified-real.json",
+        f"verification {REAL} --pairs ../inputs/real/pairs.csv --image-root ../inputs/real/lfw "
+        "--json verified-real.json",
         "verified-real.json",
     ),
     Case("real faces: embed", f"embed {REAL} --input real/train.rec --output real.npz --flip sum", "real.npz"),

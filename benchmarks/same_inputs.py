@@ -7,7 +7,8 @@ gallery/, probes/       the same, shared out by image; the last two identities a
 first_set/, second_set/ record sets of identities 0 to 4 and 3 to 7: two are in both, by other images
 odd/, odd.lst           one image of each kind that is converted, skipped or damaged
 damaged/                a record set with a changed payload, a changed length and a cut end
-real/                   where INSIGHT_TEST_DATA is set: johns/, lfw.bin, and a checkpoint model-0000.params
+real/                   where INSIGHT_TEST_DATA is set: johns/, pairs.csv with 20 pairs of each kind of the images in
+                        lfw/, and a checkpoint model-0000.params
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 
 IDENTITIES, IMAGES = 8, 6
+PAIRS = 20  # real ones of each kind
 EXIF_TURNED = bytes.fromhex("ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000 00000000")
 LANDMARKS = [80, 150, 115, 82, 148, 100, 101, 140, 170, 169]  # five x, then five y, in a picture of 230x230
 
@@ -45,7 +47,7 @@ def make(folder: Path, insight: Callable[[List[str]], None]) -> None:
     shutil.copytree(folder / "first_set", folder / "damaged")
     _damage(folder / "damaged/train.rec")
     if os.environ.get("INSIGHT_TEST_DATA"):
-        _take_real(Path(os.environ["INSIGHT_TEST_DATA"]), folder / "real")
+        _take_real(Path(os.environ["INSIGHT_TEST_DATA"]).resolve(), folder / "real", insight)
 
 
 def _copy(images: List[Path], folder: Path) -> None:
@@ -97,14 +99,16 @@ def _damage(rec_path: Path) -> None:
     rec_path.write_bytes(data[:-10])
 
 
-def _take_real(data: Path, folder: Path) -> None:
-    folder.mkdir()
+def _take_real(data: Path, folder: Path, insight: Callable[[List[str]], None]) -> None:
+    insight(["rec2image", str(data / "data/lfw_dev.bin"), "real/lfw"])
+    heading, *pairs = (folder / "lfw/pairs.csv").read_text().splitlines()
+    some = [pair for same in "01" for pair in [pair for pair in pairs if pair.endswith(f",{same}")][:PAIRS]]
+    (folder / "pairs.csv").write_text("\n".join([heading, *some]) + "\n")
     with tarfile.open(data / "data/johns.tar") as tar:
         for member in tar.getmembers():
             if member.isfile() and not member.name.startswith(("/", "..")):
                 target = folder / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(tar.extractfile(member).read())
-    shutil.copyfile(data / "data/small_lfw.bin", folder / "lfw.bin")
     for path in sorted((data / "models/model-y1-test2").iterdir()):
         shutil.copyfile(path, folder / path.name)
