@@ -51,7 +51,7 @@ class Plugin(NamedTuple):
         Raises
         ------
         InsightError
-            It cannot be imported, for whatever reason.
+            It cannot be imported, for any reason.
         """
         try:
             return self.entry_point.load()
@@ -91,7 +91,7 @@ def _all_groups(path: Tuple[str, ...]) -> Dict[str, List[Plugin]]:
 
 
 def _may_have_some(folder: str) -> bool:
-    """Whether packages of a folder on the path may have entry points of ours; a quick look without a parser."""
+    """Whether packages in a folder of the path may have entry points of ours; a quick check without a parser."""
     if os.path.isfile(folder):
         return True  # a zip file: the parser looks inside
     try:

@@ -23,10 +23,10 @@ def normalise(name: str) -> str:
 
 
 class Registry:
-    """Names to components. Our own files come first, then the entry points of installed packages.
+    """Names to components: from our own files first, then from the entry points of installed packages.
 
-    A name of ours that is registered twice is a defect and raises. A package that brings a name which already
-    exists, or that cannot be imported, is reported in one line, and matters only to what asks for it.
+    If a name of ours is registered twice, that is a defect and raises ValueError. An entry point whose name already
+    exists is ignored with a warning; one that cannot be imported raises InsightError only when it is used.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Registry:
         self._entries: Dict[str, Any] = {}
         self._primary: List[str] = []
         self._plugins: Dict[str, Plugin] = {}
-        self._failures: Dict[str, InsightError] = {}  # of plugins
+        self._failures: Dict[str, InsightError] = {}  # errors of plugins
         self._loaded = False
 
     def register(self, name: str, *aliases: str) -> Callable[[Any], Any]:
@@ -72,7 +72,7 @@ class Registry:
             name = normalise(plugin.name)
             if (name in self._entries and not plugin.defines(self._entries[name])) or name in self._plugins:
                 other = self._plugins[name].distribution if name in self._plugins else "insight"
-                warn(f"{plugin}: {self.kind} {plugin.name!r} exists already in {other}; ignored")
+                warn(f"{plugin}: {self.kind} {plugin.name!r} already exists in {other}; ignored")
             else:
                 self._plugins[name] = plugin
 
@@ -94,8 +94,8 @@ class Registry:
         Raises
         ------
         InsightError
-            The name is unknown; the message lists the known ones. Or it is an installed package's, and cannot be
-            imported or used.
+            The name is unknown (the message lists the known ones), or its component is in an installed package and
+            cannot be imported or used.
         """
         self._load()
         key = normalise(name)
@@ -106,31 +106,31 @@ class Registry:
         if key not in self._plugins:
             raise InsightError(f"{self.kind} {name!r} is not known; known: {', '.join(self.names())}")
         component = self._plugins[key].load()
-        self._entries.setdefault(key, component)  # it may have registered itself, as a file of ours does
+        self._entries.setdefault(key, component)  # it may have registered itself, like our own files
         return component
 
     def components(self) -> List[Tuple[str, Any]]:
-        """(name, component) of all that can be imported, sorted; a warning names each plugin that cannot."""
-        found = []
+        """(name, component) of all components that can be imported, sorted; warns about plugins that cannot."""
+        components = []
         for name in self.names():
             try:
-                found.append((name, self.get(name)))
+                components.append((name, self.get(name)))
             except InsightError as error:
                 self._fail(name, error)
-        return found
+        return components
 
     def is_plugin(self, name: str) -> bool:
-        """Whether an installed package brings that name."""
+        """Whether the component of that name is in another installed package."""
         self._load()
         return normalise(name) in self._plugins
 
     def reject(self, name: str, error: InsightError) -> None:
-        """Report a plugin that proved useless, once; :meth:`get` raises the error from now on.
+        """Warn about a plugin that cannot be used; :meth:`get` raises the error from now on.
 
         Raises
         ------
         ValueError
-            The component is ours: a defect.
+            The component is our own, which is a defect.
         """
         if not self.is_plugin(name):
             raise ValueError(str(error))
@@ -142,25 +142,27 @@ class Registry:
 
 
 def declared_options(*registries: Registry, taken: Iterable[str] = (), defaults: bool = True) -> Tuple[Option, ...]:
-    """What all components declare in their ``OPTIONS``, one option a name; see :func:`insight.options.declared`.
+    """Options that components declare in their ``OPTIONS``, one per name; see :func:`insight.options.declared`.
 
     Parameters
     ----------
     *registries : Registry
     taken : iterable of str
-        Names that a command has for itself. A plugin that declares one of them, or an option of another component
-        with another type, is rejected.
+        Names of a command's own options. A plugin that declares one of them, or an option of another component with
+        another type, is rejected.
     defaults : bool
         As in :func:`insight.options.declared`.
     """
     named = [(registry, name, component) for registry in registries for name, component in registry.components()]
-    named.sort(key=lambda one: one[0].is_plugin(one[1]))  # ours first: a conflict is the plugin's
+    named.sort(
+        key=lambda entry: entry[0].is_plugin(entry[1])
+    )  # ours first, so that the plugin of a conflict is rejected
     fitting: List[Tuple[str, Sequence[Option]]] = []
     for registry, name, component in named:
         try:
             for option in component.OPTIONS:
                 if option.name in taken:
-                    raise InsightError(f"{option.flag} exists already; rename the option")
+                    raise InsightError(f"{option.flag} already exists; rename the option")
             declared([*fitting, (name, component.OPTIONS)])
         except InsightError as error:
             registry.reject(name, error)

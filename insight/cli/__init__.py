@@ -2,7 +2,7 @@
 
 A command's file defines ``HELP`` (one line), ``add_arguments(parser)`` and
 ``run(args)``, which calls one library function and returns None or an exit status.
-Nothing heavy is imported at the top of such a file: ``insight --help`` reads them all.
+It imports nothing heavy at module level, because ``insight --help`` imports all of them.
 An installed package adds commands by entry points of the group ``insight.commands``, whose values are such modules.
 """
 
@@ -34,13 +34,13 @@ def command_names() -> Tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1)
 def plugin_commands() -> Dict[str, Plugin]:
-    """The commands of installed packages by name, with dashes; a warning names each whose name exists already."""
+    """The commands of installed packages by name, with dashes; warns about names that already exist."""
     commands: Dict[str, Plugin] = {}
     for plugin in of_group(GROUP):
         name = plugin.name.replace("_", "-")
         if name in command_names() or name in commands:
             other = commands[name].distribution if name in commands else "insight"
-            warn(f"{plugin}: command {name!r} exists already in {other}; ignored")
+            warn(f"{plugin}: command {name!r} already exists in {other}; ignored")
         else:
             commands[name] = plugin
     return commands
@@ -52,7 +52,7 @@ def load(name: str):
     Raises
     ------
     InsightError
-        It is an installed package's, and cannot be imported.
+        The command is in an installed package and cannot be imported.
     """
     name = name.replace("_", "-")
     if name not in command_names() and name in plugin_commands():
@@ -61,7 +61,7 @@ def load(name: str):
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults behind each option; the description keeps its lines."""
+    """Shows the default of each option, and keeps the lines of the description."""
 
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
         if action.default in (None, "", False):
@@ -84,20 +84,20 @@ def build_parser(name: str, prog: Optional[str] = None) -> argparse.ArgumentPars
 
 
 def overview() -> str:
-    """What ``insight --help`` prints."""
+    """The text of ``insight --help``."""
     rows = [f"  {name:<15} {load(name).HELP}" for name in command_names()]
-    head = "usage: insight COMMAND [options]\n\nTrain, check and ship face-embedding networks.\n\ncommands:"
+    head = "usage: insight COMMAND [options]\n\nTrain, check and export face-embedding networks.\n\ncommands:"
     more = _plugin_rows()
     more = ["\nof installed packages:", *more] if more else []
     foot = (
-        "\n`insight COMMAND --help` says more. Exit status: 0 done, 1 the check failed, 2 bad input or usage,"
+        "\n`insight COMMAND --help` shows its options. Exit status: 0 done, 1 the check failed, 2 bad input or usage,"
         "\n70 a defect of insight. INSIGHT_TRACEBACK=1 prints the traceback of a failure."
     )
     return "\n".join([head, *rows, *more, foot])
 
 
 def _plugin_rows() -> List[str]:
-    """Lines for the commands of installed packages; a warning names each that cannot be imported."""
+    """Lines for the commands of installed packages; warns about those that cannot be imported."""
     rows = []
     for name in sorted(plugin_commands()):
         try:
@@ -134,7 +134,7 @@ def run_command(name: str, argv: Sequence[str], prog: Optional[str] = None) -> i
 def _guarded(run: Callable[[], Optional[int]], argv: Sequence[str]) -> int:
     """Call ``run`` and return its status, or that of its failure.
 
-    A reader of stdout that left when all work was done is no failure: ``insight ... | head``.
+    It is not a failure if the reader of stdout has closed it after all work was done: ``insight ... | head``.
     """
     never_lose()
     _print_any_name()
@@ -148,24 +148,24 @@ def _guarded(run: Callable[[], Optional[int]], argv: Sequence[str]) -> int:
     except Exception as error:
         _finish_output()
         return fail(error, argv)
-    lost = _finish_output()  # a full disk shows here, not as noise at exit
+    lost = _finish_output()  # a full disk is reported here, not by Python at exit
     return status if lost is None or isinstance(lost, BrokenPipeError) else fail(lost, argv)
 
 
 def _print_any_name() -> None:
-    """Let names of files that are not UTF-8, or that the terminal's encoding lacks, be printed as escapes."""
+    """Print file names that are not UTF-8, or not in the terminal's encoding, with escapes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _finish_output() -> Optional[OSError]:
-    """Flush stdout; where it takes no more, drop the rest so that Python's own flush at exit succeeds.
+    """Flush stdout; if that fails, discard the rest so that Python's own flush at exit succeeds.
 
     Returns
     -------
     OSError or None
-        Why stdout took no more.
+        The error of a failed flush.
     """
     try:
         sys.stdout.flush()

@@ -6,27 +6,27 @@ from ._types import image_size, worker_count
 
 
 def add_workers(parser, text, *aliases):
-    """``--num-workers``, whose help is ``text``; the default is every core."""
+    """``--num-workers``, whose help is ``text``; the default is all cores."""
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--num-workers", *aliases, type=worker_count, default=cores, help=text)
 
 
 def add_image_arguments(parser):
-    """Options on how image files are packed."""
+    """Options for packing image files."""
     parser.add_argument(
         "--image-size",
         type=image_size,
         metavar="H,W",
-        help="height,width of the images; else 112,112, or what a property beside the set says",
+        help="height,width of the images; else from the property file beside the set, or 112,112",
     )
-    parser.add_argument("--encoding", choices=[".jpg", ".png"], default=".jpg", help="of images that are converted")
-    parser.add_argument("--quality", type=int, help="JPEG 1..100 (95) or PNG compression 0..9 (3), where converted")
+    parser.add_argument("--encoding", choices=[".jpg", ".png"], default=".jpg", help="encoding of converted images")
+    parser.add_argument("--quality", type=int, help="JPEG 1..100 (95) or PNG compression 0..9 (3), if converted")
     add_workers(parser, "processes that check and convert images; the result does not depend on it", "--num-thread")
     parser.add_argument(
         "--on-error",
         choices=["skip", "fail"],
         default="skip",
-        help="list unusable files and go on, or stop",
+        help="skip and list unusable files, or stop",
     )
     parser.add_argument(
         "--damaged",
@@ -38,5 +38,5 @@ def add_image_arguments(parser):
         "--check-images",
         choices=["decode", "headers"],
         default="decode",
-        help="decode images that are copied, to find damaged ones, or look at their headers only",
+        help="decode copied images to find damaged ones, or read their headers only",
     )

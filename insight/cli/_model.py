@@ -9,7 +9,7 @@ def add_image_size(parser):
         "--image-size",
         type=positive_size,
         metavar="H,W",
-        help="height,width of the images that the network was trained on, where its file does not state them",
+        help="height,width of the images that the network was trained on, if its file does not state them",
     )
 
 
@@ -23,8 +23,8 @@ def print_notes(model, notes, file=None):
 
 
 def embedder(model, batch_size, image_size=None):
-    """Open a model, print what had to be assumed about it, and give a function from the path of a .rec or .bin to its
-    embeddings, batch by batch.
+    """Open a model, print the notes on it, and return a function from the path of a .rec or .bin to its embeddings,
+    batch by batch.
     """
     from ..engines import load
     from ..faces.embed import stream

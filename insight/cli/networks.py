@@ -1,15 +1,15 @@
-"""Without NAME: every network, as it is built without options. With NAME (y1, r50, gluoncv:mobilenet0.25): its
-stages, the shape of what each gives, and where parameters and work are.
+"""Without NAME: all networks, with their default options. With NAME (y1, r50, gluoncv:mobilenet0.25): its stages, with
+the output shape, parameters and work of each.
 
   insight networks
   insight networks r50 --version-se 1
   insight networks gluoncv:mobilenet0.25 --emb-size 128 --json size.json
 
 Parameters are the learned numbers. MFLOPs are millions of multiply-adds of convolutions and fully connected layers
-for one 112x112 image. MB (10^6 bytes) is the float32 size of all arrays, running statistics included.
+for one 112x112 image. MB (10^6 bytes) is the float32 size of all arrays, including running statistics.
 """
 
-HELP = "networks and their sizes, in all and by stage"
+HELP = "list networks and their sizes, in total and by stage"
 
 OWN = ("name", "emb_size", "json")  # names of this command's own arguments
 
@@ -38,34 +38,37 @@ def run(args):
     if args.emb_size < 0:
         raise InsightError(f"--emb-size {args.emb_size}: must be above 0, or 0 for the network's own")
     if args.name:
-        found = [summary.summarize(args.name, args.emb_size, **options)]
-        _print_stages(found[0])
+        summaries = [summary.summarize(args.name, args.emb_size, **options)]
+        _print_stages(summaries[0])
     elif options or args.emb_size:
-        raise InsightError("options change one network: name it, for example insight networks r50 --version-se 1")
+        raise InsightError("options apply to one network: name it, for example insight networks r50 --version-se 1")
     else:
-        found = summary.overview()
-        _print_overview(found)
+        summaries = summary.overview()
+        _print_overview(summaries)
     if args.json:
-        text = json.dumps([one.as_dict() for one in found], indent=1) + "\n"
+        text = json.dumps([network.as_dict() for network in summaries], indent=1) + "\n"
         with atomic.temporary_beside(Path(args.json)) as partial:
             partial.write_text(text, encoding="utf-8")
 
 
-def _print_overview(found):
-    rows = [(one.name, one.embedding_size, *_figures(one), f"{one.file_bytes / 1e6:.1f}") for one in found]
+def _print_overview(summaries):
+    rows = [
+        (network.name, network.embedding_size, *_figures(network), f"{network.file_bytes / 1e6:.1f}")
+        for network in summaries
+    ]
     _print_table(("network", "E", "parameters (M)", "MFLOPs", "MB"), rows)
     print("and gluoncv:NAME, any of gluoncv's classification backbones")
 
 
-def _print_stages(one):
-    rows = [(stage.title, "x".join(map(str, stage.shape)), *_figures(stage)) for stage in one.stages]
-    rows.append((one.name, str(one.embedding_size), *_figures(one)))
-    _print_table(("stage", "gives", "parameters (M)", "MFLOPs"), rows)
-    print(f"{one.file_bytes / 1e6:.1f} MB in float32")
+def _print_stages(network):
+    rows = [(stage.title, "x".join(map(str, stage.shape)), *_figures(stage)) for stage in network.stages]
+    rows.append((network.name, str(network.embedding_size), *_figures(network)))
+    _print_table(("stage", "output", "parameters (M)", "MFLOPs"), rows)
+    print(f"{network.file_bytes / 1e6:.1f} MB in float32")
 
 
-def _figures(what):
-    return f"{what.parameters / 1e6:.3f}", f"{what.multiply_adds / 1e6:.1f}"
+def _figures(part):
+    return f"{part.parameters / 1e6:.3f}", f"{part.multiply_adds / 1e6:.1f}"
 
 
 def _print_table(columns, rows):

@@ -98,21 +98,22 @@ def choices() -> List[str]:
 def engines_for(spec: str, engine: Optional[str] = None) -> Dict[str, Type[Engine]]:
     """The engines that take a specification, by name, in the order in which ``auto`` tries them.
 
-    An engine of an installed package is one of them where it is asked for, or where none of ours takes it.
+    An engine of an installed package is included if it is named by ``engine``, or if none of ours takes the
+    specification.
 
     Raises
     ------
     InsightError
-        The engine that is asked for cannot be imported.
+        The named engine cannot be imported.
     """
     ours = [*FASTEST_FIRST, *(name for name in ENGINES if name not in FASTEST_FIRST and not ENGINES.is_plugin(name))]
     names = [*ours, engine] if engine and ENGINES.is_plugin(engine) else ours
-    taking = {name: ENGINES.get(name) for name in names if ENGINES.get(name).takes(spec)}
-    return taking or {name: loader for name, loader in ENGINES.components() if loader.takes(spec)}
+    compatible = {name: ENGINES.get(name) for name in names if ENGINES.get(name).takes(spec)}
+    return compatible or {name: loader for name, loader in ENGINES.components() if loader.takes(spec)}
 
 
 def known_specs() -> str:
-    """The kinds of model that the engines take, for messages."""
+    """Descriptions of the specifications that the engines take, for messages."""
     return "; ".join(loader.SPEC for _, loader in ENGINES.components())
 
 

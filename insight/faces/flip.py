@@ -19,7 +19,7 @@ def both_passes(
     images : numpy.ndarray
         (N, 3, H, W).
     together : bool
-        One call with 2N images, which is faster for few of them; else two calls, which need half the memory.
+        One call with 2N images, which is faster for few images; else two calls, which need half the memory.
     """
     mirrored = np.ascontiguousarray(images[..., ::-1])
     if not together:

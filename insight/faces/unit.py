@@ -43,10 +43,10 @@ def directions(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
         A row is zero or not finite.
     """
     rows = np.array(rows, np.float32)
-    bad = ~np.isfinite(rows).all(1) | ~rows.any(1)
-    if bad.any():
+    invalid = ~np.isfinite(rows).all(1) | ~rows.any(1)
+    if invalid.any():
         raise InsightError(
-            f"{what} {first + int(np.argmax(bad))} (from 0) is zero or not finite, so it has no direction; "
-            "the model is damaged, or the file is no embeddings"
+            f"{what} {first + int(np.argmax(invalid))} (from 0) is zero or not finite, so it has no direction; "
+            "the model is damaged, or the file does not contain embeddings"
         )
     return scale_to_unit(rows)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]  # the child imports insight from here
 
 
 class Ended(NamedTuple):
-    """How a child ended.
+    """Result of a child process.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ def run_child(
     except subprocess.TimeoutExpired:
         child.kill()
         out, err = child.communicate()
-    except BaseException:  # Ctrl-C must not leave a hung child behind
+    except BaseException:  # Ctrl-C must not leave a hanging child
         child.kill()
         raise
     facts = [json.loads(line) for line in out.splitlines() if line.startswith("{")]

@@ -67,13 +67,13 @@ def rows(models: Sequence[str], runtimes: Optional[Sequence[str]] = None) -> Lis
 
 
 def _ways(model: str, runtimes: Sequence[str]) -> list:
-    """(runtime, graph) of each row; an engine of an installed package has one where it is asked for."""
+    """(runtime, graph) of each row; an engine of an installed package is included only if it is named."""
     plugins = [(name, "") for name in runtimes if ENGINES.is_plugin(name) and ENGINES.get(name).takes(model)]
     if is_checkpoint(model):
         return [*CHECKPOINT, *plugins]
-    taking = engines_for(model)
-    names = [*FASTEST_FIRST[::-1], *(name for name in taking if name not in FASTEST_FIRST)]
-    return [*((name, "") for name in names if name in taking and (name, "") not in plugins), *plugins]
+    compatible = engines_for(model)
+    names = [*FASTEST_FIRST[::-1], *(name for name in compatible if name not in FASTEST_FIRST)]
+    return [*((name, "") for name in names if name in compatible and (name, "") not in plugins), *plugins]
 
 
 def file_of(row: Row, folder: str) -> str:
