@@ -167,5 +167,5 @@ REAL_CASES = [
         f"export-onnx {REAL} --output real-int8.onnx --int8 --calibrate real/train.rec --num-calibrate 8 --num-faces 4",
         "real-int8.onnx",
     ),
-    Case("real network: export-ncnn", f"export-ncnn {REAL} --output real-ncnn", "real-ncnn.param real-ncnn.bin"),
+    Case("real network: export-ncnn", f"export-ncnn {REAL} --output real_ncnn", "real_ncnn.param real_ncnn.bin"),
 ]

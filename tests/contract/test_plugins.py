@@ -190,7 +190,7 @@ class TestBadPackage:
         listed = insight(bad, tmp_path, "--help")
         assert "count-people" in done(listed) and "hello" not in listed.stdout
         assert listed.stderr.splitlines() == [
-            f"warning: {BAD}commands: doctor = bad_package.net): command 'doctor' exists already in insight; ignored",
+            f"warning: {BAD}commands: doctor = bad_package.net): command 'doctor' already exists in insight; ignored",
             f"warning: {BAD}commands: hello = bad_package.fails): cannot be imported (ZeroDivisionError: division by "
             "zero); repair or uninstall the package",
         ]
@@ -211,9 +211,9 @@ class TestBadPackage:
         first, second, third = process.stderr.splitlines()
         assert (
             first
-            == f"warning: {BAD}networks: y1 = bad_package.net:Net): network 'y1' exists already in insight; ignored"
+            == f"warning: {BAD}networks: y1 = bad_package.net:Net): network 'y1' already exists in insight; ignored"
         )
-        assert second.endswith("network 'small' exists already in bad-package 2.0; ignored")
+        assert second.endswith("network 'small' already exists in bad-package 2.0; ignored")
         assert third.startswith(
             f"warning: {BAD}networks: gone = bad_package.missing:Net): cannot be imported (ModuleNotFound"
         )
@@ -225,7 +225,7 @@ class TestBadPackage:
         greedy = insight(bad, tmp_path, "train-softmax", *given)
         assert greedy.returncode == 2
         assert greedy.stderr.splitlines()[-1] == (
-            f"error: {BAD}networks: greedy = bad_package.net:Net): --lr exists already; rename the option"
+            f"error: {BAD}networks: greedy = bad_package.net:Net): --lr already exists; rename the option"
         )
         engine = insight(
             bad, tmp_path, "embed", "--model", "m,1", "--input", set_dir, "--output", "e.npz", "--engine", "gone"

@@ -212,12 +212,9 @@ def stopped_by(number, settings):
         text=True,
         preexec_fn=default_sigint,
     )
-    lines = iter(process.stdout)
-    for line in lines:
-        if line.startswith("INFO:root:Epoch"):
-            next(lines)
-            process.send_signal(number)
-            break
+    steps = (line for line in process.stdout if line.startswith("INFO:root:Epoch"))
+    next(steps), next(steps)
+    process.send_signal(number)
     status = process.wait(timeout=60)
     assert not processes_with(str(settings["MODELS"]))  # before reading on: an orphan would hold the pipe open
     output = process.stdout.read()

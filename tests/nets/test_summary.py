@@ -55,7 +55,7 @@ def test_the_command(tmp_path, capsys):
     assert written["embedding_size"] == 256
     assert written["stages"][0]["shape"] == [64, 56, 56]
     assert run_command("networks", ["--version-se", "1"]) == 2
-    assert "options change one network: name it" in capsys.readouterr().err
+    assert "options apply to one network: name it" in capsys.readouterr().err
     assert run_command("networks", ["r50", "--emb-size", "-1"]) == 2
     assert run_command("networks", ["y1", "--version-output", "D"]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
