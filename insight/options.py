@@ -7,7 +7,7 @@ One declaration gives
 
 - the flag: ``--version-se X`` of each command that takes such components, with the help and the default;
 - the check: :func:`settle` gives a component its own values, and refuses a value that it would ignore;
-- the record: the value stands in the run's options under the name, in the log's ``start`` line and in ``--resume``.
+- the record: the value is in the run's options under its name, in the log's ``start`` line and in ``--resume``.
 
 Components may declare the same name, with the same type: it is one flag. Where their defaults differ, the flag's
 default is None, which stands for the component's own.

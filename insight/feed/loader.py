@@ -27,7 +27,7 @@ DTYPES = ("float32", "uint8")
 
 
 class Batch(NamedTuple):
-    """One batch; ``data`` is valid until the loader is asked for the next but one."""
+    """One batch; ``data`` is valid until the second-next batch is read."""
 
     data: object  # NDArray (B, 3, H, W) of the loader's dtype, RGB, 0..255, on the CPU
     label: object  # NDArray (B,) float32
