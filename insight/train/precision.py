@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import time
 import warnings
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, NamedTuple
 
 from .._mxnet import mx
 from ..errors import InsightError
+from ..machine import stderr
 
 TRIAL_IMAGES = 4
 TRIAL_STEPS = 3  # timed ones of each type, in turn; the quickest counts
@@ -99,11 +99,11 @@ def try_out(build: Callable, dtype: str, devices: list) -> Trial:
     """
     device = devices[0]
     try:
-        with _hushed():
+        with stderr.discarded():  # an error of MXNet is raised as well as printed
             steps = [_trial_step(build(), kind, device) for kind in ("float32", dtype)]
             seconds = [[step() for step in steps] for _ in range(1 + TRIAL_STEPS)]
     except mx.MXNetError as error:
-        with contextlib.suppress(mx.MXNetError), _hushed():
+        with contextlib.suppress(mx.MXNetError), stderr.discarded():
             mx.nd.waitall()  # what failed is reported again where it is waited for, and then forgotten
         reason = str(error).strip().splitlines()[-1].replace("MXNetError: ", "")
         raise Unsupported(
@@ -129,23 +129,6 @@ def _trial_step(network, dtype: str, device) -> Callable[[], float]:
         return time.perf_counter() - start
 
     return step
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep what MXNet's C++ code writes to stderr off the terminal: an error comes as an exception as well."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # stderr is closed
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _operators(dtype: str) -> tuple:
