@@ -23,7 +23,7 @@ def raw(tmp_path):
         raw.photo(f"Ann/{'deeper/' * i}{i}.jpg", [(0, 50, 40, 150)])
     for i in range(6):
         stranger = (100 + i, 20, 30, 180 if i < 3 else 90)
-        raw.photo(f"Bob/{i}.png", [(1, 240, 60, 140), *([stranger] if i < 5 else [])])
+        raw.photo(f"Bob/{i}.png", [(1, 240, 60, 130), *([stranger] if i < 5 else [])])
     raw.photo("Cid/nothing.jpg", [])
     return raw
 
