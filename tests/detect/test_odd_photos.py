@@ -61,6 +61,7 @@ def test_unreadable_ones_are_listed_with_the_reason(tmp_path, raw, capfd):
         "text.jpg": (b"<html>404", "not a readable image (it starts with b'<html>40')"),
         "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which OpenCV does not decode; convert it"),
         "moving.gif": (b"GIF89a\1\0\1\0", "GIF, which OpenCV does not decode"),
+        "raw.dng": (cv2.imencode(".tif", np.zeros((300, 300, 3), np.uint8))[1].tobytes(), "camera RAW, which OpenCV"),
         "head.jpg": (good[:20], ""),
         "huge.png": (bomb(30000, 30000), "30000 x 30000 pixels, more than"),
         "cut.png": (bomb(300, 300), ""),
