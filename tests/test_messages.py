@@ -41,6 +41,8 @@ INSIGHTFACE_OPTIONS = {
 }
 # Names that look like our commands.
 FOREIGN_COMMANDS = {
+    "align-dlib": "OpenFace's script",
+    "align-items": "a property in CSS",
     "face2rec2": "InsightFace's script",
     "im2rec": "MXNet's script",
     "model-log": "TensorBoard's folder, <prefix>-log",
@@ -267,7 +269,7 @@ def faults(source, path="insight/train/guards.py", what=None):  # whose messages
 @pytest.mark.parametrize(
     "source, fault",
     [
-        ('"align them first (align-faces)"', "align-faces is no command"),
+        ('"align them first (align-all)"', "align-all is no command"),
         ('f"{path}: run rec2bin"', "rec2bin is no command"),
         ('f"{path}: bad; `insight dataset-mend {path}` helps"', "no command dataset-mend"),
         ('"see: insight docter"', "no command docter"),

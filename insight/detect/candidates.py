@@ -1,0 +1,161 @@
+"""The faces of one photo, and what is decided about each."""
+
+from __future__ import annotations
+
+import math
+from typing import List, Optional
+
+import cv2
+
+from ..errors import InsightError
+from ..files.reading import Unreadable, read_file
+from ..images.kind import HEAD_BYTES, RAW, kind_of_file
+from ..images.pixels import encode_bgr
+from .choose import ALL, SKIP, by_size, main_face
+from .crop import Measures, crop_face, eye_distance
+from .face import Face
+from .face_table import rounded
+from .photo import Photo
+from .settings import QUALITY, AlignSettings, Opened
+
+NO_FACE = "no face found"
+UNLISTED = "not in the landmarks file"
+UNREADABLE = "unreadable, the table has the reasons"
+COINCIDE = "the five points coincide"
+SMALL = "eyes nearer than --min-eyes"
+DOUBTED = "score below --min-score"
+SEVERAL = "several faces in the photo (--multi skip)"
+OTHER = "another face of the photo was taken"
+STRANGER = "no face of the photo is the folder's person"
+BLURRED = "sharpness below --min-sharpness"
+CUT = "share outside above --max-outside"
+
+
+class Candidate:
+    """A face of a photo.
+
+    Attributes
+    ----------
+    face : Face
+    measures : Measures, optional
+        None for points that coincide.
+    crop : bytes, optional
+        The encoded crop, where it may be needed.
+    reason : str
+        Why it is rejected; "" while it is not.
+    cosine : float
+        To the person of the folder; NaN where it was not computed.
+    """
+
+    def __init__(self, face: Face):
+        self.face = face
+        self.measures: Optional[Measures] = None
+        self.crop: Optional[bytes] = None
+        self.reason = ""
+        self.cosine = math.nan
+
+
+class Candidates:
+    """The faces of a photo, the largest first.
+
+    Attributes
+    ----------
+    faces : list of Candidate
+    main : Candidate, optional
+        The face that is meant, by the photo alone.
+    problem : str
+        Why there are none; "" if there are some.
+    kind : str
+        The problem without details, to count it.
+    warning : str
+        The decoder's warning about damaged data.
+    """
+
+    def __init__(self) -> None:
+        self.faces: List[Candidate] = []
+        self.problem = self.kind = self.warning = ""
+        self.main: Optional[Candidate] = None
+
+    def open(self) -> List[Candidate]:
+        """The faces that are not rejected."""
+        return [candidate for candidate in self.faces if not candidate.reason]
+
+    def take(self, chosen: Optional[Candidate], reason: str = OTHER) -> None:
+        """Reject all others."""
+        for candidate in self.open():
+            if candidate is not chosen:
+                candidate.reason = reason
+
+    def settle(self, settings: AlignSettings) -> None:
+        """Decide what is left to decide: which face, if several are left, and the filters of the chosen one."""
+        remaining = self.open()
+        if len(remaining) > 1 and settings.multi == SKIP:
+            self.take(None, SEVERAL)
+        elif len(remaining) > 1 and settings.multi != ALL:
+            self.take(self.main)
+        for candidate in self.open():
+            measures = candidate.measures
+            if settings.min_sharpness is not None and measures.sharpness < settings.min_sharpness:
+                candidate.reason = BLURRED
+            elif settings.max_outside is not None and measures.outside > settings.max_outside:
+                candidate.reason = CUT
+
+
+def candidates_of(path: str, name: str, opened: Opened) -> Candidates:
+    """Read a photo, find its faces, and measure them.
+
+    Parameters
+    ----------
+    path : str
+    name : str
+        The path below the raw folder.
+    opened : Opened
+
+    Raises
+    ------
+    InsightError
+        The machine or the network fails; whatever is wrong with the photo is its ``problem``.
+    """
+    listed = opened.settings.landmarks is not None
+    source = opened.landmarks if listed else opened.finder  # what it raises is not the photo's fault
+    found = Candidates()
+    try:
+        data = read_file(path)
+    except Unreadable as error:
+        found.problem, found.kind = str(error), UNREADABLE
+        return found
+    try:
+        if kind_of_file(name, data[:HEAD_BYTES]) is RAW:  # some are TIFFs, of which only a thumbnail decodes
+            raise InsightError(f"{RAW.name}, which OpenCV does not decode; convert it to JPEG or PNG")
+        photo = Photo(data)
+        faces = source.faces(name) if listed else source.find(photo).faces
+        _measure(photo, faces, found, opened.settings)
+        found.warning = photo.warning
+        if not faces:
+            found.problem = found.kind = UNLISTED if listed else NO_FACE
+    except (InsightError, cv2.error) as error:
+        found.faces = []
+        found.problem, found.kind = str(getattr(error, "err", "") or error), UNREADABLE
+    return found
+
+
+def _measure(photo: Photo, faces: List[Face], found: Candidates, settings: AlignSettings) -> None:
+    """Add the faces, with the crops that may be needed, and reject those that cannot be meant."""
+    found.faces = [Candidate(face) for face in by_size([rounded(face) for face in faces])]
+    crops = {}
+    for candidate in found.faces:
+        if not candidate.face.points.var(axis=0).sum() > 0:
+            candidate.reason = COINCIDE
+            continue
+        crops[candidate], candidate.measures = crop_face(photo, candidate.face, settings.image_size)
+        if eye_distance(candidate.face) < settings.min_eyes:
+            candidate.reason = SMALL
+        elif settings.min_score is not None and candidate.face.score < settings.min_score:
+            candidate.reason = DOUBTED
+    remaining = found.open()
+    if remaining:
+        found.main = remaining[main_face([candidate.face for candidate in remaining], photo.size)]
+    needed = remaining if settings.model or settings.multi == ALL else [found.main] if remaining else []
+    for candidate in needed:
+        pixels = cv2.cvtColor(crops[candidate], cv2.COLOR_RGB2BGR)
+        candidate.crop = encode_bgr(pixels, settings.encoding, QUALITY[settings.encoding])
