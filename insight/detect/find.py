@@ -1,0 +1,138 @@
+"""A photo's faces: at which size, which way up, and which of them to trust.
+
+A photo is searched at 480 pixels, for faces of at least a twelfth of that. If the second look is sure of none of them,
+at 1280 pixels for faces from 20 pixels on; then turned by 90, 180 and 270 degrees. Detectors "find" faces in photos
+that are upside down, with points in the wrong places; the second look tells them apart.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from ..errors import InsightError
+from .detectors import detectors
+from .detectors.detector import Detector
+from .face import Face
+from .photo import Photo
+from .second_look import SecondLook
+
+LONGEST, LONGEST_AGAIN = 480, 1280  # pixels
+SMALLEST, SHARE = 20, 12  # smallest face: pixels, and the part of the longest side
+SURE, TRUSTED = 0.95, 0.9  # of the second look's score
+MOST_MOVED = 10.0  # pixels of the aligned face
+TURNS = (90, 180, 270)  # degrees, clockwise
+
+
+class Found(NamedTuple):
+    """The faces of a photo.
+
+    Attributes
+    ----------
+    faces : list of Face
+        In the photo's coordinates, in the order of the detector. Faces that the second look distrusts (score below
+        0.9, or a point moved by more than 10 pixels) are left out.
+    longest : int
+        Longest side at which they were found, in pixels.
+    turn : int
+        0, 90, 180 or 270: degrees by which the photo must be turned clockwise for its faces to be upright. Points of
+        a turned face are named as in the upright face.
+    """
+
+    faces: List[Face]
+    longest: int
+    turn: int
+
+
+def finder(spec: str, option: str = "--detector") -> Finder:
+    """The finder of a specification.
+
+    Parameters
+    ----------
+    spec : str
+        ``mtcnn``, ``yunet:FILE``, ``scrfd:FILE``, or a detector of an installed package.
+    option : str
+        Name of the specification in messages.
+
+    Raises
+    ------
+    InsightError
+        The detector is unknown, its file is missing or of another kind, or a package is missing
+        (``pip install -e '.[detect]'``).
+    """
+    name, colon, file = spec.partition(":")
+    kind = detectors.get(name)
+    if kind.FILE and not file:
+        raise InsightError(f"{option} {spec}: the file is missing; want {name}:FILE, {kind.FILE}")
+    if colon and not kind.FILE:
+        raise InsightError(f"{option} {spec}: {name} takes no file; want {option} {name}")
+    if file and not os.path.isfile(file):
+        raise InsightError(f"{option} {spec}: no such file: {file}; want {kind.FILE}")
+    return Finder(spec, name, kind(file or None))
+
+
+class Finder:
+    """Finds the faces of photos. Made by :func:`finder`; a process makes its own.
+
+    Attributes
+    ----------
+    identity : dict
+        What its results depend on, as JSON has it: detector, SHA-256 of weights, settings.
+    """
+
+    def __init__(self, spec: str, name: str, detector: Detector):
+        self._spec = spec
+        self._detector = detector
+        self._second_look = SecondLook()
+        self.identity: Dict[str, Any] = {
+            "detector": name,
+            **detector.identity(),
+            "second look": self._second_look.identity(),
+            "longest": [LONGEST, LONGEST_AGAIN],
+            "smallest": [SMALLEST, SHARE],
+            "trusted": [SURE, TRUSTED, MOST_MOVED],
+        }
+
+    def __reduce__(self):
+        return finder, (self._spec,)
+
+    def find(self, photo: Photo) -> Found:
+        """The faces of a photo.
+
+        Raises
+        ------
+        InsightError
+            The photo does not decode.
+        """
+        trusted: Optional[Found] = None
+        for longest, smallest, turn in _attempts(max(photo.size)):
+            faces, sure = self._search(photo, longest, smallest, turn)
+            if sure:
+                return Found(faces, longest, turn)
+            if faces and not turn and trusted is None:
+                trusted = Found(faces, longest, turn)
+        return trusted or Found([], longest, 0)
+
+    def _search(self, photo: Photo, longest: int, smallest: float, turn: int) -> Tuple[List[Face], bool]:
+        """Faces that the second look trusts, and whether it is sure of one."""
+        pixels, scale = photo.at_most(longest)
+        turned = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
+        faces = self._second_look.look(turned, self._detector.detect(turned, smallest))
+        faces = [face for face in faces if face.look_score >= TRUSTED and face.moved <= MOST_MOVED]
+        size = (pixels.shape[1], pixels.shape[0])
+        back = [face.turned_back(turn, size).scaled(1 / scale) for face in faces]
+        return back, any(face.look_score >= SURE for face in faces)
+
+
+def _attempts(longest: int) -> Iterator[Tuple[int, float, int]]:
+    """(longest side, smallest face, turn), in order; sizes in pixels."""
+    first = min(LONGEST, longest)
+    smallest = max(SMALLEST, first / SHARE)
+    yield first, smallest, 0
+    again = min(LONGEST_AGAIN, longest)
+    if (again, SMALLEST) != (first, smallest):
+        yield again, SMALLEST, 0
+    for turn in TURNS:
+        yield first, smallest, turn
