@@ -140,7 +140,7 @@ def measure(name: str, folder: Path, warm_up: Path) -> None:
 
 
 def peak_of_command(folder: Path, scratch: Path) -> float:
-    """MiB at the peak of the largest process of `insight align-faces`: this process, which it is forked from, is small."""
+    """MiB at the peak of the largest process of `insight align-faces`; this one, which it starts from, is small."""
     out = scratch / "large"
     code = "import sys; from insight.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "align-faces", str(folder), str(out), "--num-workers", "1"]
@@ -182,7 +182,7 @@ def _last_line(text: str) -> str:
 
 
 def _environment() -> dict:
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**os.environ, **threads, "PYTHONPATH": str(ROOT)}
 
 

@@ -1,4 +1,4 @@
-"""Photos for alignment_quality.py: unpacked, turned, and put together from aligned faces. All depend on constants only."""
+"""Photos for alignment_quality.py: unpacked, turned, or put together from aligned faces. Nothing in them is random."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ turned    the first 53 of them, and 53 of johns, by 90, 180 and 270 degrees with
 johns     5 people, 11 photos each: faces found, and photos whose most similar other photo is of the same person
 lfw       the faces of the 4,317 pairs of lfw_dev, which are aligned: offset of the points that are found again from the
           template, and accuracy against the given alignment
-folders   folders of 60 people of lfw_dev, with a stranger beside them in 60 % of the photos, and with the same companion in
-          60 %; the person has the largest face in 80 % of those. Faces of the right person, with --model and without
+folders   folders of 60 people of lfw_dev, with a stranger beside them in 60 % of the photos, or with the same companion
+          in 60 %; the person has the largest face in 80 % of those. Faces of the right person, with --model and without
 
 johns, lfw and folders read INSIGHT_TEST_DATA, and are skipped where it is unset. Errors are in pixels of the 112 x 112
 crop, where the eyes are 35.2 apart. Nothing here is timed.
@@ -24,7 +24,6 @@ import csv
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Dict, List, NamedTuple
@@ -164,7 +163,8 @@ def lfw(report: Report, aligner: Aligner, data: Path) -> None:
     report.line("lfw", f"faces found, of {len(names)}", len(kept))
     for axis, name in enumerate("xy"):
         offset = round(float(np.median(offsets[..., axis])), 2)
-        report.line("lfw", f"median offset from the template in {name}: {offset:+g} px; size", abs(offset), "<= 0.5", " px")
+        what = f"median offset from the template in {name}, of {offset:+g} px; its size"
+        report.line("lfw", what, abs(offset), "<= 0.5", " px")
     given = accuracy(data, pairs, {name: raw / name for name in names}, "given alignment", report)
     again = accuracy(data, pairs, {name: face.crop for name, face in kept.items()}, "aligned again", report)
     report.line("lfw", "loss of accuracy", round(given - again, 2), "<= 0.1", " points")
