@@ -1,4 +1,4 @@
-"""Photos for alignment_quality.py: unpacked, turned, or put together from aligned faces. Nothing in them is random."""
+"""Photos for alignment_quality.py: unpacked, turned, or put together from aligned faces. The same on every run."""
 
 from __future__ import annotations
 
