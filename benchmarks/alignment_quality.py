@@ -32,6 +32,7 @@ import alignment_photos as photos
 import numpy as np
 
 from insight.face_embedding import FaceEmbedding
+from insight.detect.table import NUMBERS
 from insight.faces.alignment import similarity, template
 from insight.made_up.writer import write_photos
 from insight.verify.folds import kfold_accuracy
@@ -85,7 +86,13 @@ class Aligner:
 
 
 def read_table(out: Path) -> Dict[str, Kept]:
-    raise NotImplementedError
+    kept = {}
+    with open(out / "faces.csv", encoding="utf-8", newline="") as table:
+        for row in csv.DictReader(table):
+            if row["decision"] == "kept":
+                values = np.array([float(row[name]) for name in NUMBERS])
+                kept[row["file"]] = Kept(values[:4], values[4:].reshape(5, 2), out / row["crop"])
+    return kept
 
 
 def points_error(points: np.ndarray, truth: np.ndarray) -> float:

@@ -158,7 +158,7 @@ else
     have data "${photos:-$faces}" "yours: only read"
 fi
 if [[ -n $photos ]]; then
-    stage align "$faces" 's/^.*: \([0-9]* faces .*\)$/\1/p' align-faces "$photos" "$faces"
+    stage align "$faces" 's/^.*: \([0-9]* faces of .*\) in .*/\1/p' align-faces "$photos" "$faces"
 else
     have align "$faces" "aligned already"
 fi
