@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, TypeVar
 
 T = TypeVar("T")
 
@@ -21,8 +21,62 @@ def _one(item: Any) -> int:
     return 1
 
 
+class Pace(NamedTuple):
+    """Speed in other units than the counted ones.
+
+    Attributes
+    ----------
+    unit : str
+        ``faces``.
+    count : callable
+        Number of these in an item.
+    worked : callable
+        Whether an item took time; others, which an earlier run had done, do not count for speed and time left.
+    """
+
+    unit: str
+    count: Callable[[Any], int]
+    worked: Callable[[Any], bool]
+
+
+class _Meter:
+    """Counts units, and measures speed and time left."""
+
+    def __init__(self, total: Optional[int], unit: str, size: Callable[[Any], int], pace: Optional[Pace]):
+        self.done = 0
+        self._total = total
+        self._size = size
+        self._pace = pace or Pace(unit, size, lambda item: True)
+        self._worked = self._counted = 0
+        self._start = time.monotonic()
+
+    def add(self, item: Any) -> None:
+        size = self._size(item)
+        self.done += size
+        if self._pace.worked(item):
+            self._worked += size
+            self._counted += self._pace.count(item)
+
+    def rate(self) -> str:
+        return f"{self._counted / self._seconds():,.0f} {self._pace.unit}/s".replace(" /s", "/s")
+
+    def left(self) -> Optional[float]:
+        """Seconds; None if they are not known."""
+        if not self._total or not self._worked:
+            return None
+        return max(0, self._total - self.done) * self._seconds() / self._worked
+
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self._start, 1e-9)
+
+
 def track(
-    items: Iterable[T], what: str, total: Optional[int] = None, unit: str = "", size: Callable[[T], int] = _one
+    items: Iterable[T],
+    what: str,
+    total: Optional[int] = None,
+    unit: str = "",
+    size: Callable[[T], int] = _one,
+    pace: Optional[Pace] = None,
 ) -> Iterator[T]:
     """Yield the items and show the progress on stderr.
 
@@ -37,14 +91,16 @@ def track(
         Name of the counted units: ``images``.
     size : callable
         Number of units of an item.
+    pace : Pace, optional
+        Other units for the speed; default: the counted ones.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     draw = _bar if sys.stderr.isatty() else _lines
-    yield from draw(items, what, total, unit, size)
+    yield from draw(items, what, total, unit, _Meter(total, unit, size, pace))
 
 
-def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str, size: Callable[[T], int]) -> Iterator[T]:
+def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str, meter: _Meter) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -55,30 +111,26 @@ def _bar(items: Iterable[T], what: str, total: Optional[int], unit: str, size: C
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total, rate="")
-        done = 0
         for item in items:
             yield item
-            done += size(item)
-            rate = done / max(time.monotonic() - start, 1e-9)
-            progress.update(task, completed=done, rate=f"{rate:,.0f} {unit}/s".replace(" /s", "/s"))
+            meter.add(item)
+            progress.update(task, completed=meter.done, rate=meter.rate())
 
 
-def _lines(items: Iterable[T], what: str, total: Optional[int], unit: str, size: Callable[[T], int]) -> Iterator[T]:
-    start = printed = time.monotonic()
+def _lines(items: Iterable[T], what: str, total: Optional[int], unit: str, meter: _Meter) -> Iterator[T]:
+    printed = time.monotonic()
     of = f" of {total}" if total else ""
-    done = 0
     for item in items:
         yield item
-        done += size(item)
+        meter.add(item)
         now = time.monotonic()
         if now - printed >= PLAIN_SECONDS:
             printed = now
-            rate = done / (now - start)
-            left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-            print(f"{what}: {done}{of} {unit}, {rate:.0f}/s{left}", file=sys.stderr, flush=True)
+            left = meter.left()
+            left_text = "" if left is None else f", {left:.0f} s left"
+            print(f"{what}: {meter.done}{of} {unit}, {meter.rate()}{left_text}", file=sys.stderr, flush=True)
 
 
 class Steps:

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "images": {"machine"},
     "formats": {"files", "images"},
     "faces": {"progress", "executor", "files", "images", "formats"},
-    "detect": {"registry", "images", "faces"},
+    "detect": {"registry", "progress", "executor", "files", "images", "formats", "faces", "engines"},
     "sets": {"progress", "executor", "files", "images", "formats", "faces"},
     "check": {"progress", "executor", "files", "images", "formats", "sets", "pages"},
     "repair": {"progress", "files", "images", "formats", "sets", "check"},

@@ -46,15 +46,13 @@ class Found(NamedTuple):
     turn: int
 
 
-def finder(spec: str, option: str = "--detector") -> Finder:
+def finder(spec: str) -> Finder:
     """The finder of a specification.
 
     Parameters
     ----------
     spec : str
         ``mtcnn``, ``yunet:FILE``, ``scrfd:FILE``, or a detector of an installed package.
-    option : str
-        Name of the specification in messages.
 
     Raises
     ------
@@ -65,11 +63,11 @@ def finder(spec: str, option: str = "--detector") -> Finder:
     name, colon, file = spec.partition(":")
     kind = detectors.get(name)
     if kind.FILE and not file:
-        raise InsightError(f"{option} {spec}: the file is missing; want {name}:FILE, {kind.FILE}")
+        raise InsightError(f"--detector {spec}: the file is missing; want {name}:FILE, {kind.FILE}")
     if colon and not kind.FILE:
-        raise InsightError(f"{option} {spec}: {name} takes no file; want {option} {name}")
+        raise InsightError(f"--detector {spec}: {name} takes no file; want --detector {name}")
     if file and not os.path.isfile(file):
-        raise InsightError(f"{option} {spec}: no such file: {file}; want {kind.FILE}")
+        raise InsightError(f"--detector {spec}: no such file: {file}; want {kind.FILE}")
     return Finder(spec, name, kind(file or None))
 
 

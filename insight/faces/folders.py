@@ -37,6 +37,7 @@ UNLISTABLE = "paths with a tab or line end, which a list cannot hold"
 SAME_FOLDER = "links to a folder that is listed already"
 TO_ROOT = "links to the folder itself"
 BARE = "folders without images"
+UNDECODED = "images, which OpenCV does not decode (convert them to JPEG or PNG)"
 
 NAMED = 3  # names that are listed per reason
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .pgm .ppm .pbm .pnm .jp2".split())
@@ -113,16 +114,7 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
         The folder is missing, cannot be read, or has no folder with an image.
     """
     read = IdentityFolders(folder)
-    try:
-        entries = _entries(folder)
-    except FileNotFoundError:
-        raise InsightError(f"{folder}: no such folder; {WANT}") from None
-    except NotADirectoryError:
-        raise InsightError(f"{folder}: a file; {WANT}") from None
-    except OSError as error:
-        raise InsightError(f"{folder}: cannot be read ({error.strerror}); {WANT}") from None
-    people = _second_names_removed(folder, [e for e in entries if _is_person(e, read.skipped)], read.skipped)
-    for entry in track(people, "listing", unit="folders"):
+    for entry in track(identity_entries(folder, read.skipped), "listing", unit="folders"):
         images = _images_of(entry, for_list, read.skipped)
         if images:
             read.identities.append(IdentityFolder(entry.path, entry.name, images))
@@ -130,6 +122,30 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
         raise InsightError(f"{folder}: {_why_empty(read.skipped)}")
     read.notes += _alike([identity.name for identity in read.identities])
     return read
+
+
+def identity_entries(folder: str, skipped: Skipped) -> List[os.DirEntry]:
+    """The identity folders of a folder, sorted by name; other entries are counted as skipped.
+
+    Raises
+    ------
+    InsightError
+        The folder is missing or cannot be read.
+    """
+    entries = root_entries(folder)
+    return _second_names_removed(folder, [e for e in entries if _is_person(e, skipped)], skipped)
+
+
+def root_entries(folder: str) -> List[os.DirEntry]:
+    """The entries of the folder that a command was given, sorted by name. Raises InsightError."""
+    try:
+        return sorted_entries(folder)
+    except FileNotFoundError:
+        raise InsightError(f"{folder}: no such folder; {WANT}") from None
+    except NotADirectoryError:
+        raise InsightError(f"{folder}: a file; {WANT}") from None
+    except OSError as error:
+        raise InsightError(f"{folder}: cannot be read ({error.strerror}); {WANT}") from None
 
 
 def why_no_image(path: str) -> str:
@@ -146,7 +162,8 @@ def why_no_image(path: str) -> str:
     return "" if kind.decoded else f"{kind.name}, which OpenCV does not decode"
 
 
-def _entries(folder: str) -> List[os.DirEntry]:
+def sorted_entries(folder: str) -> List[os.DirEntry]:
+    """The entries of a folder, sorted by name. Raises OSError."""
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
 
@@ -168,11 +185,11 @@ def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skip
     """Remove links to the root and to folders that are also among the entries."""
     if not any(entry.is_symlink() for entry in entries):
         return entries
-    root = _place(os.stat(folder))
+    root = place_of(os.stat(folder))
     seen, kept = {root}, set()
     for entry in sorted(entries, key=lambda entry: entry.is_symlink()):  # stable: names stay in order
         try:
-            place = _place(entry.stat())
+            place = place_of(entry.stat())
         except OSError:
             kept.add(entry.name)  # it vanished: reading it reports that
             continue
@@ -184,20 +201,21 @@ def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skip
     return [entry for entry in entries if entry.name in kept]
 
 
-def _place(status: os.stat_result) -> Tuple[int, int]:
+def place_of(status: os.stat_result) -> Tuple[int, int]:
+    """Device and inode, by which a folder with several names is recognised."""
     return status.st_dev, status.st_ino
 
 
 def _images_of(person: os.DirEntry, for_list: bool, skipped: Skipped) -> List[str]:
     """The names of the images in an identity folder; other entries are counted as skipped."""
     try:
-        entries = _entries(person.path)
+        entries = sorted_entries(person.path)
     except OSError as error:
-        skipped.note(_reason(person, error, "folders that cannot be read"), person.name)
+        skipped.note(reason_of(person, error, "folders that cannot be read"), person.name)
         return []
     images = []
     for entry in entries:
-        reason = _why_left_out(entry, for_list)
+        reason = why_left_out(entry, for_list)
         if reason is None:
             images.append(entry.name)
         else:
@@ -207,7 +225,8 @@ def _images_of(person: os.DirEntry, for_list: bool, skipped: Skipped) -> List[st
     return images
 
 
-def _why_left_out(entry: os.DirEntry, for_list: bool) -> Optional[str]:
+def why_left_out(entry: os.DirEntry, for_list: bool = False) -> Optional[str]:
+    """The reason why an entry of an identity folder is skipped; None for an image. ``NESTED`` for a folder."""
     if entry.name.startswith("."):
         return HIDDEN
     what = _what(entry)
@@ -229,7 +248,7 @@ def _what(entry: os.DirEntry) -> str:
         entry.stat()
         return SPECIAL
     except OSError as error:
-        return _reason(entry, error, "links that cannot be followed")
+        return reason_of(entry, error, "links that cannot be followed")
 
 
 def _why_no_image(entry: os.DirEntry) -> Optional[str]:
@@ -240,7 +259,7 @@ def _why_no_image(entry: os.DirEntry) -> Optional[str]:
     try:
         head = files.read_head(entry.path, HEAD_BYTES)
     except OSError as error:
-        return _reason(entry, error, "files that cannot be read")
+        return reason_of(entry, error, "files that cannot be read")
     if not head:
         return EMPTY
     kind = kind_of(head)
@@ -249,11 +268,12 @@ def _why_no_image(entry: os.DirEntry) -> Optional[str]:
     if kind is None or not kind.image:
         return f"{NO_IMAGE} ({kind.name})" if kind else NO_IMAGE
     if not kind.decoded:
-        return f"{kind.name} images, which OpenCV does not decode (convert them to JPEG or PNG)"
+        return f"{kind.name} {UNDECODED}"
     return None
 
 
-def _reason(entry: os.DirEntry, error: OSError, otherwise: str) -> str:
+def reason_of(entry: os.DirEntry, error: OSError, otherwise: str) -> str:
+    """The reason why an entry is skipped that raised an error; ``otherwise`` for other errors than usual ones."""
     files.raise_if_not_its_own(entry.path, error)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return BROKEN if entry.is_symlink() else VANISHED

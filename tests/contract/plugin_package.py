@@ -49,7 +49,11 @@ def insight(site: Path, folder: Path, *arguments, kill_at: int = 0):
     code = "import sys; from insight.cli import main; "
     if kill_at:
         code += f"import killed_run; killed_run.kill_at({kill_at}, 0.5); "
-    code += "sys.exit(main())"
+    return python(site, folder, code + "sys.exit(main())", *arguments)
+
+
+def python(site: Path, folder: Path, code: str, *arguments):
+    """Run code in a process that sees the site's packages."""
     path = os.pathsep.join(map(str, (site, ROOT, ROOT / "tests/train")))
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(

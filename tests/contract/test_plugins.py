@@ -1,4 +1,4 @@
-"""A package beside ours adds a network, a margin, an objective, a sampler, an engine and a command.
+"""A package beside ours adds a network, a margin, an objective, a sampler, a detector, an engine and a command.
 
 The package is that of docs/extending.md, its code blocks as they are, in a folder on the path of child processes.
 """
@@ -9,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plugin_package import ROOT, insight, install, of_document
+from made_faces import encode
+from plugin_package import ROOT, insight, install, of_document, python
 from small_sets import write_striped_set
+
+from insight.faces.alignment import template
+from insight.made_up.writer import render_face
 
 TIMES = ("time", "speed", "wait", "cpu", "path")  # what may differ between two runs
 RUN = ("--emb-size", 16, "--per-batch-size", 6, "--lr", 0.02, "--target", "val", "--devices", "cpu", "--frequent", 1)
@@ -125,6 +129,30 @@ def test_a_network(site, tmp_path):
         "error: --small-width 16: does nothing with MobileFaceNet, which uses --version-output; leave it out\n"
     )
     assert "--small-width X" in done(insight(site, tmp_path, "train-softmax", "--help"))
+
+
+FIND = """
+import sys
+from pathlib import Path
+from insight.detect.find import finder
+from insight.detect.photo import Photo
+
+whole = finder("whole")
+found = whole.find(Photo(Path(sys.argv[1]).read_bytes()))
+print(whole.identity["detector"], len(found.faces), found.turn)
+print(*found.faces[0].points.ravel())
+"""
+
+
+def test_a_detector(site, tmp_path):
+    pixels, truth = render_face(0, 0)
+    (tmp_path / "face.png").write_bytes(encode(pixels[:, :, ::-1], ".png"))
+    about, points = done(python(site, tmp_path, FIND, "face.png")).splitlines()
+    assert about == "whole 1 0"
+    errors = np.array(points.split(), float).reshape(5, 2) - truth
+    assert np.hypot(*errors.T).mean() < 4
+    template_errors = template((112, 112)) - truth
+    assert np.hypot(*errors.T).mean() < 0.7 * np.hypot(*template_errors.T).mean()  # the second look's work
 
 
 def test_an_engine(site, set_dir, tmp_path):

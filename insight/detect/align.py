@@ -1,0 +1,138 @@
+"""Raw photos to aligned faces: the whole command.
+
+    report = align("photos", "faces", AlignSettings(model="y1.onnx"), workers=4)
+
+A unit is an identity folder, or a run of photos of a flat folder. :func:`insight.detect.unit_work.align_unit` does one,
+in a process of the executor; its argument and its result are small and picklable, so that a cluster can map it too.
+Nothing here imports NumPy or OpenCV before the processes are forked, because both start threads.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from functools import partial
+from typing import Any, Iterable, Iterator, List
+
+from ..errors import InsightError, printable
+from ..executor import PROCESSES, Workers
+from ..faces.folders import Skipped
+from ..files import atomic
+from ..progress import Pace, track
+from .output import TABLE, OutputFolder, digest_of, read_part
+from .raw import PhotoUnit, flat_units, identity_units, photos_below
+from .settings import AlignSettings, opened
+from .tally import Tally
+from .unit_task import CROPS, Question, UnitResult, UnitTask
+
+AHEAD = 64  # units per worker: results are small, and a large unit must not make the others wait
+_PACE = Pace("faces", lambda result: result.counts.get(CROPS, 0), lambda result: not result.reused)
+
+
+def align(raw: str, out: str, settings: AlignSettings, workers: int = 1, overwrite: bool = False) -> List[str]:
+    """Align the faces of raw photos.
+
+    Parameters
+    ----------
+    raw : str
+        A folder per identity, with photos at any depth; with ``settings.flat`` any folder of photos. Only read.
+    out : str
+        Folder to make, or one that an earlier run has made: units that are done are not done again.
+    settings : AlignSettings
+    workers : int
+        Processes; threads where a fork is not safe. The result does not depend on it.
+    overwrite : bool
+        Whether crops that were made with other settings are replaced, and crops that no photo accounts for any more
+        are removed.
+
+    Returns
+    -------
+    list of str
+        The report.
+
+    Raises
+    ------
+    InsightError
+        A folder cannot be used, one is inside the other, there is no photo, the output was made with other settings, or
+        the detector or the model cannot be opened.
+    """
+    settings.check()
+    _refuse_nested(raw, out)
+    skipped = Skipped()
+    units = [] if settings.flat else identity_units(raw, skipped)
+    total = sum(1 for _ in flat_units(raw, Skipped())) if settings.flat else len(units)
+    if not (total if settings.flat else any(photos_below(raw, unit.folder, Skipped()) for unit in units)):
+        raise InsightError(f"{printable(raw)}: {_why_empty(settings)}")
+    tally = Tally(skipped)
+    with closing(OutputFolder(out)) as output:
+        with Workers(_work, workers, PROCESSES, partial(_load, raw, settings)) as pool:
+            (described,) = pool.in_order([Question(raw, settings)])
+            for note in described.notes:
+                print(f"note: {note}")
+            output.agree(described.settings, overwrite)
+            made_with, owner = digest_of(described.settings), os.getpid()
+            all_units = _swept(flat_units(raw, skipped), output) if settings.flat else units
+            tasks = (UnitTask(raw, out, unit, settings, made_with, overwrite, owner) for unit in all_units)
+            results = pool.in_order(tasks, max(1, workers) * AHEAD)
+            _write_table(output, track(results, "aligning", total, "folders", pace=_PACE), tally)
+        others = sorted(set(output.folders()) - {unit.folder for unit in units} - set(tally.folders))
+    return tally.lines(out, TABLE, others)
+
+
+def _work(item: Any) -> Any:
+    from .unit_work import answer
+
+    return answer(item)
+
+
+def _load(raw: str, settings: AlignSettings) -> None:
+    """What all workers need, and what may be shared by processes that are forked later."""
+    from ..faces.alignment import similarity, template
+    from . import unit_work  # noqa: F401
+
+    similarity(template((112, 112)), template((112, 112)))  # imports scikit-image
+    if settings.landmarks:
+        opened(settings, raw).landmarks  # noqa: B018
+
+
+def _swept(units: Iterable[PhotoUnit], output: OutputFolder) -> Iterator[PhotoUnit]:
+    """The units of a flat folder; a folder of crops, on which several work, is swept before its first."""
+    folder = None
+    for unit in units:
+        if unit.folder != folder:
+            folder = unit.folder
+            output.sweep(folder)
+        yield unit
+
+
+def _write_table(output: OutputFolder, results: Iterable[UnitResult], tally: Tally) -> None:
+    from .face_table import HEADING  # imports NumPy
+
+    path = os.path.join(output.path, TABLE)
+    with atomic.write_beside(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as table:
+        table.write(HEADING)
+        for result in results:
+            tally.add(result)
+            part = read_part(output.path, result.key)
+            if part is not None:
+                table.write(part.rows)
+
+
+def _refuse_nested(raw: str, out: str) -> None:
+    inner, outer = os.path.realpath(out), os.path.realpath(raw)
+    if inner == outer:
+        raise InsightError(f"{printable(out)}: is the folder of the photos, which is only read; give another output")
+    for a, b, what in ((inner, outer, "is inside"), (outer, inner, "contains")):
+        if a.startswith(os.path.join(b, "")):
+            raise InsightError(
+                f"{printable(out)}: {what} {printable(raw)}, the folder of the photos, which is only read; give an "
+                f"output beside it"
+            )
+
+
+def _why_empty(settings: AlignSettings) -> str:
+    if settings.flat:
+        return "holds no photo; want photos, or folders of photos"
+    return (
+        "holds no folder with photos; want a folder of photos per person, or give --flat for photos without identities"
+    )

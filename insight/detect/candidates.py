@@ -1,0 +1,165 @@
+"""The faces of one photo, and what is decided about each."""
+
+from __future__ import annotations
+
+import math
+from typing import List, Optional, Tuple
+
+import cv2
+
+from ..errors import InsightError
+from ..files.reading import Unreadable, read_file
+from ..images.pixels import encode_bgr
+from .choose import ALL, SKIP, by_size, main_face
+from .crop import Measures, crop_face, eye_distance
+from .face import Face
+from .face_table import rounded
+from .photo import Photo
+from .settings import QUALITY, AlignSettings, Opened
+
+NO_FACE = "no face found"
+UNLISTED = "not in the landmarks file"
+UNREADABLE = "unreadable, the table has the reasons"
+COINCIDE = "the five points coincide"
+SMALL = "eyes nearer than --min-eyes"
+DOUBTED = "score below --min-score"
+SEVERAL = "several faces in the photo (--multi skip)"
+OTHER = "another face of the photo was taken"
+STRANGER = "no face of the photo is the folder's person"
+BLURRED = "sharpness below --min-sharpness"
+CUT = "share outside above --max-outside"
+
+
+class Candidate:
+    """A face of a photo.
+
+    Attributes
+    ----------
+    face : Face
+    measures : Measures, optional
+        None for points that coincide.
+    crop : bytes, optional
+        The encoded crop, where it may be needed.
+    reason : str
+        Why it is rejected; "" while it is not.
+    cosine : float
+        To the person of the folder; NaN where it was not computed.
+    """
+
+    def __init__(self, face: Face):
+        self.face = face
+        self.measures: Optional[Measures] = None
+        self.crop: Optional[bytes] = None
+        self.reason = ""
+        self.cosine = math.nan
+
+
+class Candidates:
+    """The faces of a photo, the largest first.
+
+    Attributes
+    ----------
+    faces : list of Candidate
+    problem : str
+        Why there are none; "" if there are some.
+    kind : str
+        The problem without details, to count it.
+    warning : str
+        The decoder's warning about damaged data.
+    """
+
+    def __init__(self) -> None:
+        self.faces: List[Candidate] = []
+        self.problem = self.kind = self.warning = ""
+        self._main: Optional[Candidate] = None
+
+    def open(self) -> List[Candidate]:
+        """The faces that are not rejected."""
+        return [candidate for candidate in self.faces if not candidate.reason]
+
+    def is_main(self, candidate: Candidate) -> bool:
+        """Whether it is the face that is meant, by the photo alone."""
+        return candidate is self._main
+
+    def take(self, chosen: Optional[Candidate], reason: str = OTHER) -> None:
+        """Reject all others."""
+        for candidate in self.open():
+            if candidate is not chosen:
+                candidate.reason = reason
+
+    def settle(self, settings: AlignSettings) -> None:
+        """Decide what is left to decide: which face, if several are left, and the filters of the chosen one."""
+        remaining = self.open()
+        if len(remaining) > 1 and settings.multi == SKIP:
+            self.take(None, SEVERAL)
+        elif len(remaining) > 1 and settings.multi != ALL:
+            self.take(self._main)
+        for candidate in self.open():
+            measures = candidate.measures
+            if settings.min_sharpness is not None and measures.sharpness < settings.min_sharpness:
+                candidate.reason = BLURRED
+            elif settings.max_outside is not None and measures.outside > settings.max_outside:
+                candidate.reason = CUT
+
+
+def candidates_of(path: str, name: str, opened: Opened) -> Candidates:
+    """Read a photo, find its faces, and measure them.
+
+    Parameters
+    ----------
+    path : str
+    name : str
+        The path below the raw folder.
+    opened : Opened
+
+    Raises
+    ------
+    InsightError
+        The machine or the network fails; whatever is wrong with the photo is its ``problem``.
+    """
+    found = Candidates()
+    try:
+        data = read_file(path)
+    except Unreadable as error:
+        found.problem, found.kind = str(error), UNREADABLE
+        return found
+    try:
+        photo = Photo(data)
+        faces, nothing = _faces_of(photo, name, opened)
+        _measure(photo, faces, found, opened.settings)
+        found.warning = photo.warning
+        if not faces:
+            found.problem = found.kind = nothing
+    except (InsightError, cv2.error) as error:
+        found.faces = []
+        found.problem, found.kind = str(getattr(error, "err", "") or error), UNREADABLE
+    return found
+
+
+def _faces_of(photo: Photo, name: str, opened: Opened) -> Tuple[List[Face], str]:
+    """The faces of a photo, and what it means if there are none."""
+    if opened.settings.landmarks:
+        return opened.landmarks.faces(name), UNLISTED
+    return opened.finder.find(photo).faces, NO_FACE
+
+
+def _measure(photo: Photo, faces: List[Face], found: Candidates, settings: AlignSettings) -> None:
+    """Add the faces, with the crops that may be needed, and reject those that cannot be meant."""
+    found.faces = [Candidate(face) for face in by_size([rounded(face) for face in faces])]
+    crops = {}
+    for candidate in found.faces:
+        if not candidate.face.points.var(axis=0).sum() > 0:
+            candidate.reason = COINCIDE
+            continue
+        crops[candidate], candidate.measures = crop_face(photo, candidate.face, settings.image_size)
+        if eye_distance(candidate.face) < settings.min_eyes:
+            candidate.reason = SMALL
+        elif settings.min_score is not None and candidate.face.score < settings.min_score:
+            candidate.reason = DOUBTED
+    remaining = found.open()
+    if remaining:
+        found._main = remaining[main_face([candidate.face for candidate in remaining], photo.size)]
+    needed = remaining if settings.model or settings.multi == ALL else [found._main] if remaining else []
+    for candidate in needed:
+        pixels = cv2.cvtColor(crops[candidate], cv2.COLOR_RGB2BGR)
+        candidate.crop = encode_bgr(pixels, settings.encoding, QUALITY[settings.encoding])

@@ -1,0 +1,194 @@
+"""The output of a run: crops in folders, the table, and what a later run needs to go on.
+
+OUT/NAME/CROP.jpg                             crops
+OUT/faces.csv                                 the table, joined from the parts at the end of a run
+OUT/.align-faces/settings.json                what the crops depend on, besides the photos
+OUT/.align-faces/parts/7f/7f83b1….csv         a unit's rows, behind a line of JSON; written when its crops are there
+
+Parts are named by a hash and spread over 256 folders, so no folder becomes large, and no name is too long.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ..errors import InsightError, printable
+from ..files import atomic
+
+TABLE = "faces.csv"
+STATE = ".align-faces"
+SETTINGS = "settings.json"
+PATIENCE = 10.0  # seconds to wait for the workers of a killed run, which end after their current photo
+BY_CONTENT = ("--detector", "--landmarks", "--model")  # compared by digests, which messages do not show
+_SHORT = 2  # digits of a part's folder
+
+
+class Part(NamedTuple):
+    """A unit that was finished.
+
+    Attributes
+    ----------
+    settings, inputs : str
+        Digests of what it was made with and of.
+    crops : list of str
+        Paths below the output.
+    left_behind : list of str
+        Crops of earlier runs that no photo accounts for any more, and that are still there.
+    counts : dict
+        See :mod:`insight.detect.tally`.
+    rows : str
+        Its lines of the table.
+    """
+
+    settings: str
+    inputs: str
+    crops: List[str]
+    left_behind: List[str]
+    counts: Dict[str, int]
+    rows: str = ""
+
+
+def part_path(out: str, key: str) -> str:
+    """The file of a unit's part."""
+    name = hashlib.sha256(os.fsencode(key)).hexdigest()
+    return os.path.join(out, STATE, "parts", name[:_SHORT], f"{name}.csv")
+
+
+def read_part(out: str, key: str) -> Optional[Part]:
+    """The part of a unit; None if it has none, or one that another program has damaged."""
+    try:
+        with open(part_path(out, key), encoding="utf-8", errors="surrogateescape", newline="") as source:
+            return Part(**json.loads(source.readline()), rows=source.read())
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def write_part(out: str, key: str, part: Part) -> None:
+    """Write the part of a unit atomically."""
+    head = json.dumps({name: value for name, value in part._asdict().items() if name != "rows"})
+    with atomic.write_beside(
+        part_path(out, key), "w", encoding="utf-8", errors="surrogateescape", newline=""
+    ) as target:
+        target.write(f"{head}\n{part.rows}")
+
+
+def digest_of(settings: Dict[str, Any]) -> str:
+    """SHA-256, as hex, of settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+class OutputFolder:
+    """An output folder, locked for other runs until :meth:`close`.
+
+    Workers inherit the lock, so a run that follows a killed one waits until none is at work any more.
+
+    Raises
+    ------
+    InsightError
+        The folder holds something else, or another run is writing into it.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._state = Path(path, STATE)
+        self._made = not os.path.isdir(path)
+        if not self._made and not self._state.is_dir() and os.listdir(path):
+            raise InsightError(f"{printable(path)}: holds files that align-faces did not write; give another output")
+        atomic.make_folder(self._state)
+        self._lock = os.open(self._state, os.O_RDONLY)
+        try:
+            self._take_lock()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def agree(self, settings: Dict[str, Any], overwrite: bool) -> None:
+        """Note the settings of the crops.
+
+        Raises
+        ------
+        InsightError
+            The crops that are there have others, and ``overwrite`` is false.
+        """
+        path = self._state / SETTINGS
+        try:
+            stored = dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            stored = {}
+        except (ValueError, TypeError):
+            raise InsightError(f"{path}: is damaged; give another output, or remove the file") from None
+        if stored and not overwrite:
+            for option, value in settings.items():
+                if stored.get(option) != value:
+                    other = _difference(option, stored.get(option), value)
+                    raise InsightError(
+                        f"{printable(self.path)}: its crops were made with {other}; give the same again, give another "
+                        f"output, or --overwrite to replace them"
+                    )
+        if stored != settings:
+            atomic.write_text(path, json.dumps(settings, indent=1) + "\n")
+
+    def folders(self) -> List[str]:
+        """Names of the folders of crops."""
+        with os.scandir(self.path) as entries:
+            return sorted(entry.name for entry in entries if entry.name != STATE and entry.is_dir())
+
+    def sweep(self, folder: str) -> None:
+        """Remove temporary files of killed runs from a folder of crops."""
+        sweep_crops(os.path.join(self.path, folder))
+
+    def close(self) -> None:
+        """Release the lock; remove what the run has made if it has written nothing."""
+        try:
+            self._state.rmdir()
+            if self._made:
+                os.rmdir(self.path)
+        except OSError:
+            pass  # something was written
+        os.close(self._lock)
+
+    def _take_lock(self) -> None:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise InsightError(
+                        f"{printable(self.path)}: another run is writing into it; wait for that, or give another output"
+                    ) from None
+                time.sleep(0.05)
+
+
+def sweep_crops(folder: str) -> None:
+    """Remove temporary files from a folder of crops; nobody may be writing into it."""
+    for partial in Path(folder).glob(".*.partial"):
+        if partial.name.split(".")[-2].isdigit():
+            partial.unlink(missing_ok=True)
+
+
+def write_crops(out: str, crops: Dict[str, bytes]) -> None:
+    """Write crops by their path below the output, each atomically, and all to the disk.
+
+    :func:`insight.files.atomic.write_beside` lists the folder for each file, which is slow in large ones.
+    """
+    for path, data in crops.items():
+        target = Path(out, path)
+        partial = atomic.partial_name(target)
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+
+
+def _difference(option: str, stored: Any, value: Any) -> str:
+    if option in BY_CONTENT:
+        return f"another {option}" if stored else f"no {option}"
+    return f"{option} {stored}, not {value}"

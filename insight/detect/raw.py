@@ -1,0 +1,188 @@
+"""Raw photos: an identity folder with photos at any depth, or a flat folder without identities; nothing is opened.
+
+Photos are listed by the rule of all commands (:mod:`insight.faces.folders`), but below the identity folders too. Images
+of kinds that OpenCV does not decode, such as HEIC, are listed as photos, so that the table says why they have no face.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ..faces.folders import (
+    NESTED,
+    SAME_FOLDER,
+    UNDECODED,
+    Skipped,
+    identity_entries,
+    place_of,
+    root_entries,
+    sorted_entries,
+    why_left_out,
+)
+
+FLAT = "flat"  # folder of the faces of photos that are in no folder
+RUN = 64  # photos of a unit of a flat folder, on average
+LONGEST_STEM = 200  # bytes; with number, suffix and what a temporary name adds, a name has at most 255
+_CUT, _DIGEST = 180, 12
+_UNLISTABLE = str.maketrans("\t\r\n", "___")  # what a .lst cannot hold
+
+
+class RawPhoto(NamedTuple):
+    """A photo: its path below the raw folder, and the name of its crop without number and suffix."""
+
+    path: str
+    stem: str
+
+
+class PhotoUnit(NamedTuple):
+    """Photos that are worked on together: those of an identity folder, or a run of those of a flat folder.
+
+    Attributes
+    ----------
+    folder : str
+        Name of the folder of its crops.
+    key : str
+        Its name among all units.
+    photos : list of RawPhoto, optional
+        None: all below the folder of that name.
+    """
+
+    folder: str
+    key: str
+    photos: Optional[List[RawPhoto]] = None
+
+
+def identity_units(raw: str, skipped: Skipped) -> List[PhotoUnit]:
+    """A unit for each identity folder, sorted by name; other entries are counted as skipped.
+
+    Raises
+    ------
+    InsightError
+        The folder is missing or cannot be read.
+    """
+    return [PhotoUnit(entry.name, entry.name) for entry in identity_entries(raw, skipped)]
+
+
+def flat_units(raw: str, skipped: Skipped) -> Iterator[PhotoUnit]:
+    """Units of a folder without identities.
+
+    Photos directly in it belong to the folder ``flat``, those in folders to one of the same name. A unit ends behind a
+    photo that its name decides, so that one photo more changes one unit.
+
+    Raises
+    ------
+    InsightError
+        The folder is missing or cannot be read.
+    """
+    beside: List[str] = []
+    folders: List[str] = []
+    for entry in root_entries(raw):
+        reason = why_left_out(entry)
+        if _is_photo(reason):
+            beside.append(entry.name)
+        elif reason == NESTED:
+            folders.append(entry.name)
+        else:
+            skipped.note(reason or "", entry.name)
+    for folder in sorted({*folders, *([FLAT] if beside else [])}):
+        paths = beside if folder == FLAT else []
+        if folder in folders:
+            paths = paths + photos_below(raw, folder, skipped)
+        run: List[RawPhoto] = []
+        for photo in with_stems(folder, paths):
+            run.append(photo)
+            if not _hash(photo.path)[0] % RUN:
+                yield PhotoUnit(folder, f"{folder}/{run[0].path}", run)
+                run = []
+        if run:
+            yield PhotoUnit(folder, f"{folder}/{run[0].path}", run)
+
+
+def photos_of(raw: str, unit: PhotoUnit, skipped: Skipped) -> List[RawPhoto]:
+    """The photos of a unit."""
+    if unit.photos is not None:
+        return unit.photos
+    return with_stems(unit.folder, photos_below(raw, unit.folder, skipped))
+
+
+def photos_below(raw: str, folder: str, skipped: Skipped) -> List[str]:
+    """Paths below ``raw`` of all photos in a folder of it, at any depth, sorted; links are followed once."""
+    paths: List[str] = []
+    seen: Set[Tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            place = place_of(os.stat(os.path.join(raw, here)))
+            entries = sorted_entries(os.path.join(raw, here)) if place not in seen else None
+        except OSError as error:
+            skipped.note(f"folders that cannot be read ({error.strerror})", here)
+            continue
+        if entries is None:
+            skipped.note(SAME_FOLDER, here)
+            continue
+        seen.add(place)
+        deeper = []
+        for entry in entries:
+            path = f"{here}/{entry.name}"
+            reason = why_left_out(entry)
+            if _is_photo(reason):
+                paths.append(path)
+            elif reason == NESTED:
+                deeper.append((entry.is_symlink(), path))
+            else:
+                skipped.note(reason or "", path)
+        waiting += [path for _, path in sorted(deeper, reverse=True)]  # a folder before links to it
+    return sorted(paths)
+
+
+def with_stems(folder: str, paths: Sequence[str]) -> List[RawPhoto]:
+    """Photos with names for their crops that differ: the path in the folder, without its suffix, ``/`` as ``_``.
+
+    Where two would have the same, as ``a.jpg`` and ``a.png``, the later keeps its suffix; long names are cut.
+    """
+    photos, taken = [], set()
+    for path in paths:
+        within = path[len(folder) + 1 :] if path.startswith(f"{folder}/") else path
+        within = within.replace("/", "_").translate(_UNLISTABLE)
+        whole = _hash(path).hex()
+        digest = whole[:_DIGEST]
+        names = [_cut(name, digest) for name in (os.path.splitext(within)[0], within)]
+        stem = next(name for name in [*names, f"{_shorter(within)}-{digest}", whole] if name not in taken)
+        taken.add(stem)
+        photos.append(RawPhoto(path, stem))
+    return photos
+
+
+def inputs_digest(raw: str, photos: Sequence[RawPhoto]) -> str:
+    """SHA-256, as hex, of names, sizes and times of change of the photos."""
+    state = hashlib.sha256()
+    for photo in photos:
+        try:
+            status = os.stat(os.path.join(raw, photo.path))
+            facts: Dict[str, int] = {"size": status.st_size, "time": status.st_mtime_ns}
+        except OSError:  # it vanished, which its row will say
+            facts = {}
+        state.update(repr((photo.path, photo.stem, facts)).encode())
+    return state.hexdigest()
+
+
+def _is_photo(reason: Optional[str]) -> bool:
+    """Whether a file is a photo by the reason for which other commands skip it."""
+    return reason is None or reason.endswith(UNDECODED)
+
+
+def _hash(path: str) -> bytes:
+    return hashlib.sha256(os.fsencode(path)).digest()
+
+
+def _cut(name: str, digest: str) -> str:
+    return name if len(os.fsencode(name)) <= LONGEST_STEM else f"{_shorter(name)}-{digest}"
+
+
+def _shorter(name: str) -> str:
+    while len(os.fsencode(name)) > _CUT:
+        name = name[:-1]
+    return name

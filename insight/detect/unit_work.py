@@ -1,0 +1,199 @@
+"""The work on a unit: its crops are written first, then its part of the table, both atomically.
+
+A part that was made with the same settings of the same photos is not made again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple, Union
+
+import numpy as np
+
+from ..errors import InsightError
+from ..faces.folders import BARE, Skipped
+from ..faces.unit import directions
+from ..files import atomic
+from ..images.pixels import decode_rgb
+from .candidates import STRANGER, Candidate, Candidates, candidates_of
+from .choose import ALL, FEWEST, LOWEST, agreement
+from .face_table import KEPT, REJECTED, SKIPPED, TableRow, to_csv
+from .output import TABLE, Part, read_part, sweep_crops, write_crops, write_part
+from .raw import RawPhoto, inputs_digest, photos_of
+from .settings import Opened, opened
+from .unit_task import (
+    AMBIGUOUS,
+    CROPS,
+    DAMAGED,
+    FACELESS,
+    FACES,
+    PHOTOS,
+    REJECTED_FACE,
+    Described,
+    Question,
+    UnitResult,
+    UnitTask,
+)
+
+AT_ONCE = 256  # crops that are decoded for the network at a time
+LIKELY_OTHER = "ambiguous"
+
+
+class RunEnded(Exception):
+    """The process that wants the result is gone."""
+
+
+def answer(item: Union[Question, UnitTask]) -> Union[Described, UnitResult]:
+    """A worker's task."""
+    if isinstance(item, UnitTask):
+        return align_unit(item)
+    tools = opened(item.settings, item.raw)
+    return Described(tools.identity(), tools.notes())
+
+
+def align_unit(task: UnitTask) -> UnitResult:
+    """Align the photos of a unit, unless that was done.
+
+    Raises
+    ------
+    InsightError
+        A detector or model cannot be opened, or the machine fails. Photos that cannot be used are rows of the table.
+    """
+    unit, skipped = task.unit, Skipped()
+    photos = photos_of(task.raw, unit, skipped)
+    inputs = inputs_digest(task.raw, photos)
+    earlier = read_part(task.out, unit.key)
+    if not photos:
+        skipped.note(BARE, unit.folder)
+    left_out = {reason: (count, skipped.names[reason]) for reason, count in skipped.items()}
+    result = UnitResult(unit.folder, unit.key, {}, left_out, [])
+    if earlier is None and not photos:
+        return result
+    if earlier is not None and _is_done(task, earlier, inputs):
+        return result._replace(counts=earlier.counts, reused=True, left_behind=earlier.left_behind)
+    if unit.folder == TABLE:
+        raise InsightError(f"{os.path.join(task.raw, TABLE)}: a folder with the name of the table; rename it")
+    rows, crops, counts = _aligned(task, photos)
+    left_behind = _write(task, crops, earlier)
+    write_part(task.out, unit.key, Part(task.made_with, inputs, list(crops), left_behind, counts, to_csv(rows)))
+    return result._replace(counts=counts, left_behind=left_behind)
+
+
+def _is_done(task: UnitTask, part: Part, inputs: str) -> bool:
+    """Whether a part is what the task would make, and its crops are there."""
+    same = (part.settings, part.inputs) == (task.made_with, inputs)
+    return same and not (task.overwrite and part.left_behind) and all(_is_there(task, crop) for crop in part.crops)
+
+
+def _is_there(task: UnitTask, crop: str) -> bool:
+    return os.path.exists(os.path.join(task.out, crop))
+
+
+def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[TableRow], Dict[str, bytes], Dict[str, int]]:
+    """Rows of the table, crops by their path below the output, counts."""
+    tools = opened(task.settings, task.raw)
+    parent = os.getppid()
+    found = []
+    for photo in photos:
+        if task.owner not in (0, os.getpid()) and os.getppid() != parent:
+            raise RunEnded
+        found.append(candidates_of(os.path.join(task.raw, photo.path), photo.path, tools))
+    ambiguous = bool(task.settings.model) and _agree(found, tools)
+    rows: List[TableRow] = []
+    crops: Dict[str, bytes] = {}
+    counts: Counter = Counter({PHOTOS: len(photos), AMBIGUOUS: int(ambiguous)})
+    for photo, candidates in zip(photos, found):
+        several = len(candidates.open()) > 1
+        candidates.settle(task.settings)
+        rows += _rows(task, photo, candidates, LIKELY_OTHER if ambiguous and several else "", crops)
+        counts.update({FACES: len(candidates.faces), DAMAGED: int(bool(candidates.warning))})
+        counts.update(REJECTED_FACE + face.reason for face in candidates.faces if face.reason)
+        if candidates.kind:
+            counts[FACELESS + candidates.kind] += 1
+    counts[CROPS] = len(crops)
+    return rows, crops, {what: count for what, count in sorted(counts.items()) if count}
+
+
+def _agree(found: List[Candidates], tools: Opened) -> bool:
+    """Take the face that the photos of the folder agree on, where a photo has several; whether that is ambiguous."""
+    groups = [candidates.open() for candidates in found]
+    if sum(map(bool, groups)) < FEWEST or max(map(len, groups)) < 2:
+        return False
+    faces = [face for group in groups for face in group]
+    numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    mains = np.array([found[k].is_main(face) for k, face in zip(numbers, faces)])
+    agreed = agreement(_embedded(faces, tools), numbers, mains)
+    for face, cosine in zip(faces, agreed.cosines.tolist()):
+        face.cosine = cosine
+    for candidates, group in zip(found, groups):
+        if len(group) > 1:
+            best = max(group, key=lambda face: face.cosine)
+            if best.cosine < LOWEST:
+                candidates.take(None, STRANGER)
+            else:
+                candidates.take(best)
+    return agreed.ambiguous
+
+
+def _embedded(faces: List[Candidate], tools: Opened) -> np.ndarray:
+    """(N, E) float32 embeddings of length 1, of the crops as they are stored."""
+    network, rows = tools.network, []
+    for begin in range(0, len(faces), AT_ONCE):
+        crops = [decode_rgb(face.crop, "a crop") for face in faces[begin : begin + AT_ONCE]]
+        rows.append(network(np.stack(crops).transpose(0, 3, 1, 2)))
+    return directions(np.concatenate(rows), f"{tools.settings.model}: the embedding of face")
+
+
+def _rows(
+    task: UnitTask, photo: RawPhoto, candidates: Candidates, remark: str, crops: Dict[str, bytes]
+) -> List[TableRow]:
+    """The rows of a photo; adds its crops."""
+    if not candidates.faces:
+        return [TableRow(photo.path, SKIPPED, candidates.problem, warning=candidates.warning)]
+    rows = []
+    for number, found in enumerate(candidates.faces):
+        crop = ""
+        if not found.reason:
+            end = f"_{number}" if task.settings.multi == ALL else ""
+            crop = f"{task.unit.folder}/{photo.stem}{end}{task.settings.encoding}"
+            crops[crop] = found.crop
+        rows.append(
+            TableRow(
+                photo.path,
+                REJECTED if found.reason else KEPT,
+                found.reason or remark,
+                number,
+                len(candidates.faces),
+                crop,
+                found.face,
+                found.measures,
+                found.cosine,
+                candidates.warning,
+            )
+        )
+    return rows
+
+
+def _write(task: UnitTask, crops: Dict[str, bytes], earlier: Optional[Part]) -> List[str]:
+    """Write crops; returns those of the earlier part that stay although no photo accounts for them."""
+    folder = Path(task.out, task.unit.folder)
+    if crops and not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        atomic.sync_directory(task.out)
+    if task.unit.photos is None:  # else others work on the same folder
+        sweep_crops(folder)
+    write_crops(task.out, crops)
+    old = [*earlier.crops, *earlier.left_behind] if earlier is not None else []
+    left = [crop for crop in dict.fromkeys(old) if crop not in crops and _is_there(task, crop)]
+    if left and (task.overwrite or earlier.settings != task.made_with):  # other settings come with --overwrite only
+        for crop in left:
+            os.unlink(os.path.join(task.out, crop))
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+        left = []
+    if folder.is_dir():
+        atomic.sync_directory(folder)
+    return left
