@@ -267,7 +267,7 @@ def faults(source, path="insight/train/guards.py", what=None):  # whose messages
 @pytest.mark.parametrize(
     "source, fault",
     [
-        ('"align them first (align-faces)"', "align-faces is no command"),
+        ('"align them first (align-all)"', "align-all is no command"),
         ('f"{path}: run rec2bin"', "rec2bin is no command"),
         ('f"{path}: bad; `insight dataset-mend {path}` helps"', "no command dataset-mend"),
         ('"see: insight docter"', "no command docter"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import List, Optional, Tuple
+from typing import List, Optional
 
 import cv2
 
@@ -60,6 +60,8 @@ class Candidates:
     Attributes
     ----------
     faces : list of Candidate
+    main : Candidate, optional
+        The face that is meant, by the photo alone.
     problem : str
         Why there are none; "" if there are some.
     kind : str
@@ -71,15 +73,11 @@ class Candidates:
     def __init__(self) -> None:
         self.faces: List[Candidate] = []
         self.problem = self.kind = self.warning = ""
-        self._main: Optional[Candidate] = None
+        self.main: Optional[Candidate] = None
 
     def open(self) -> List[Candidate]:
         """The faces that are not rejected."""
         return [candidate for candidate in self.faces if not candidate.reason]
-
-    def is_main(self, candidate: Candidate) -> bool:
-        """Whether it is the face that is meant, by the photo alone."""
-        return candidate is self._main
 
     def take(self, chosen: Optional[Candidate], reason: str = OTHER) -> None:
         """Reject all others."""
@@ -93,7 +91,7 @@ class Candidates:
         if len(remaining) > 1 and settings.multi == SKIP:
             self.take(None, SEVERAL)
         elif len(remaining) > 1 and settings.multi != ALL:
-            self.take(self._main)
+            self.take(self.main)
         for candidate in self.open():
             measures = candidate.measures
             if settings.min_sharpness is not None and measures.sharpness < settings.min_sharpness:
@@ -117,6 +115,8 @@ def candidates_of(path: str, name: str, opened: Opened) -> Candidates:
     InsightError
         The machine or the network fails; whatever is wrong with the photo is its ``problem``.
     """
+    listed = opened.settings.landmarks is not None
+    source = opened.landmarks if listed else opened.finder  # what it raises is not the photo's fault
     found = Candidates()
     try:
         data = read_file(path)
@@ -125,22 +125,15 @@ def candidates_of(path: str, name: str, opened: Opened) -> Candidates:
         return found
     try:
         photo = Photo(data)
-        faces, nothing = _faces_of(photo, name, opened)
+        faces = source.faces(name) if listed else source.find(photo).faces
         _measure(photo, faces, found, opened.settings)
         found.warning = photo.warning
         if not faces:
-            found.problem = found.kind = nothing
+            found.problem = found.kind = UNLISTED if listed else NO_FACE
     except (InsightError, cv2.error) as error:
         found.faces = []
         found.problem, found.kind = str(getattr(error, "err", "") or error), UNREADABLE
     return found
-
-
-def _faces_of(photo: Photo, name: str, opened: Opened) -> Tuple[List[Face], str]:
-    """The faces of a photo, and what it means if there are none."""
-    if opened.settings.landmarks:
-        return opened.landmarks.faces(name), UNLISTED
-    return opened.finder.find(photo).faces, NO_FACE
 
 
 def _measure(photo: Photo, faces: List[Face], found: Candidates, settings: AlignSettings) -> None:
@@ -158,8 +151,8 @@ def _measure(photo: Photo, faces: List[Face], found: Candidates, settings: Align
             candidate.reason = DOUBTED
     remaining = found.open()
     if remaining:
-        found._main = remaining[main_face([candidate.face for candidate in remaining], photo.size)]
-    needed = remaining if settings.model or settings.multi == ALL else [found._main] if remaining else []
+        found.main = remaining[main_face([candidate.face for candidate in remaining], photo.size)]
+    needed = remaining if settings.model or settings.multi == ALL else [found.main] if remaining else []
     for candidate in needed:
         pixels = cv2.cvtColor(crops[candidate], cv2.COLOR_RGB2BGR)
         candidate.crop = encode_bgr(pixels, settings.encoding, QUALITY[settings.encoding])

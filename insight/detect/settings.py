@@ -131,7 +131,7 @@ class Opened:
         if settings.model:
             from ..engines import model_files
 
-            described["--model"] = [digest(model_files(settings.model)), self.network.describe()]
+            described.update({"--model": digest(model_files(settings.model)), "engine": self.network.describe()})
         named = {name: value for name, value in settings._asdict().items() if name not in _FILES}
         return {**described, **{f"--{name.replace('_', '-')}": _plain(value) for name, value in named.items()}}
 

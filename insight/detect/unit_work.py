@@ -124,7 +124,7 @@ def _agree(found: List[Candidates], tools: Opened) -> bool:
         return False
     faces = [face for group in groups for face in group]
     numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    mains = np.array([found[k].is_main(face) for k, face in zip(numbers, faces)])
+    mains = np.array([face is found[k].main for k, face in zip(numbers, faces)])
     agreed = agreement(_embedded(faces, tools), numbers, mains)
     for face, cosine in zip(faces, agreed.cosines.tolist()):
         face.cosine = cosine

@@ -78,8 +78,8 @@ class PackReport:
         resized = sum(n for change, n in self.changes.items() if change.startswith(RESIZED))
         if 2 * resized > self.images:
             notes.append(
-                "most images were resized; networks expect aligned faces: align them first, or pack a list with "
-                "landmarks (docs/data.md)"
+                "most images were resized; networks expect aligned faces: align them with align-faces, or pack a "
+                "list with landmarks (docs/align.md)"
             )
         if self.identities > self.labels:
             notes.append(

@@ -1,4 +1,4 @@
-"""Raw folders of "people" who are patterns, with a landmarks table instead of a detector, and a network that knows them."""
+"""Raw folders of "people" who are patterns, a landmarks table of them, and a network that knows them."""
 
 from __future__ import annotations
 

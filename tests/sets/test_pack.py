@@ -193,8 +193,8 @@ def test_notes(people, tmp_path):
     (tmp_path / "a.lst").write_text("1\ta.jpg\t0\n" * 3)
     [report] = pack(str(tmp_path / "a.lst"))
     assert report.lines()[2:] == [
-        "  note: most images were resized; networks expect aligned faces: align them first, or pack a "
-        "list with landmarks (docs/data.md)",
+        "  note: most images were resized; networks expect aligned faces: align them with "
+        "align-faces, or pack a list with landmarks (docs/align.md)",
         "  note: one identity can be merged or embedded; training needs two or more",
     ]
     (tmp_path / "b.lst").write_text("1\ta.jpg\t0\n1\ta.jpg\t1\n1\ta.jpg\t0\n")
