@@ -87,7 +87,20 @@ def _enlarge(pixels, megapixels: float, noise, in_corner: bool):
 
 
 def run_insight(folder: Path, warm_up: Path):
-    raise NotImplementedError
+    import cv2
+
+    from insight.detect.raw import PhotoUnit
+    from insight.detect.settings import AlignSettings
+    from insight.detect.unit_task import CROPS, UnitTask
+    from insight.detect.unit_work import align_unit
+
+    cv2.setNumThreads(1)
+    unit = PhotoUnit("person", "person")
+    with tempfile.TemporaryDirectory() as out:
+        align_unit(UnitTask(str(warm_up), f"{out}/warm-up", unit, AlignSettings(), ""))
+        start = time.perf_counter()
+        result = align_unit(UnitTask(str(folder), f"{out}/faces", unit, AlignSettings(), ""))
+        return time.perf_counter() - start, result.counts[CROPS]
 
 
 def run_facenet(folder: Path, warm_up: Path):
