@@ -41,6 +41,8 @@ INSIGHTFACE_OPTIONS = {
 }
 # Names that look like our commands.
 FOREIGN_COMMANDS = {
+    "align-dlib": "OpenFace's script",
+    "align-items": "a property in CSS",
     "face2rec2": "InsightFace's script",
     "im2rec": "MXNet's script",
     "model-log": "TensorBoard's folder, <prefix>-log",

@@ -67,8 +67,6 @@ def align(raw: str, out: str, settings: AlignSettings, workers: int = 1, overwri
     with closing(OutputFolder(out)) as output:
         with Workers(_work, workers, PROCESSES, partial(_load, raw, settings)) as pool:
             (described,) = pool.in_order([Question(raw, settings)])
-            for note in described.notes:
-                print(f"note: {note}")
             output.agree(described.settings, overwrite)
             made_with, owner = digest_of(described.settings), os.getpid()
             all_units = _swept(flat_units(raw, skipped), output) if settings.flat else units
@@ -76,7 +74,7 @@ def align(raw: str, out: str, settings: AlignSettings, workers: int = 1, overwri
             results = pool.in_order(tasks, max(1, workers) * AHEAD)
             _write_table(output, track(results, "aligning", total, "folders", pace=_PACE), tally)
         others = sorted(set(output.folders()) - {unit.folder for unit in units} - set(tally.folders))
-    return tally.lines(out, TABLE, others)
+    return [*tally.lines(out, TABLE, others), *(f"  note: {note}" for note in described.notes)]
 
 
 def _work(item: Any) -> Any:

@@ -9,6 +9,7 @@ import cv2
 
 from ..errors import InsightError
 from ..files.reading import Unreadable, read_file
+from ..images.kind import HEAD_BYTES, RAW, kind_of_file
 from ..images.pixels import encode_bgr
 from .choose import ALL, SKIP, by_size, main_face
 from .crop import Measures, crop_face, eye_distance
@@ -124,6 +125,8 @@ def candidates_of(path: str, name: str, opened: Opened) -> Candidates:
         found.problem, found.kind = str(error), UNREADABLE
         return found
     try:
+        if kind_of_file(name, data[:HEAD_BYTES]) is RAW:  # some are TIFFs, of which only a thumbnail decodes
+            raise InsightError(f"{RAW.name}, which OpenCV does not decode; convert it to JPEG or PNG")
         photo = Photo(data)
         faces = source.faces(name) if listed else source.find(photo).faces
         _measure(photo, faces, found, opened.settings)

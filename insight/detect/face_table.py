@@ -27,7 +27,7 @@ HEADING = ",".join(COLUMNS) + "\n"
 KEPT, REJECTED, SKIPPED = "kept", "rejected", "skipped"  # a face with a crop, one without, a photo without a face
 
 
-class TableRow(NamedTuple):
+class FaceRow(NamedTuple):
     """A face, or a photo without one.
 
     Attributes
@@ -74,7 +74,7 @@ def rounded(face: Face) -> Face:
 _DIGITS = (4, 4, 2)  # of SCORES
 
 
-def to_csv(rows: Iterable[TableRow]) -> str:
+def to_csv(rows: Iterable[FaceRow]) -> str:
     """Lines of the table, without the heading."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(map(_fields, rows))
@@ -97,7 +97,7 @@ def face_of(row: Dict[str, str]) -> Optional[Face]:
     return Face(values[:4], values[4:].reshape(5, 2), *(float(row.get(name) or math.nan) for name in SCORES))
 
 
-def _fields(row: TableRow) -> List[str]:
+def _fields(row: FaceRow) -> List[str]:
     fields = [row.file, str(row.number), str(row.faces), row.decision, row.reason, row.crop]
     if row.face is None:
         fields += [""] * (len(NUMBERS) + len(SCORES))

@@ -20,7 +20,7 @@ from ..files import atomic
 from ..images.pixels import decode_rgb
 from .candidates import STRANGER, Candidate, Candidates, candidates_of
 from .choose import ALL, FEWEST, LOWEST, agreement
-from .face_table import KEPT, REJECTED, SKIPPED, TableRow, to_csv
+from .face_table import KEPT, REJECTED, SKIPPED, FaceRow, to_csv
 from .output import TABLE, Part, read_part, sweep_crops, write_crops, write_part
 from .raw import RawPhoto, inputs_digest, photos_of
 from .settings import Opened, opened
@@ -92,7 +92,7 @@ def _is_there(task: UnitTask, crop: str) -> bool:
     return os.path.exists(os.path.join(task.out, crop))
 
 
-def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[TableRow], Dict[str, bytes], Dict[str, int]]:
+def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dict[str, bytes], Dict[str, int]]:
     """Rows of the table, crops by their path below the output, counts."""
     tools = opened(task.settings, task.raw)
     parent = os.getppid()
@@ -101,12 +101,12 @@ def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[TableRow], Di
         if task.owner not in (0, os.getpid()) and os.getppid() != parent:
             raise RunEnded
         found.append(candidates_of(os.path.join(task.raw, photo.path), photo.path, tools))
+    contested = [len(candidates.open()) > 1 for candidates in found]
     ambiguous = bool(task.settings.model) and _agree(found, tools)
-    rows: List[TableRow] = []
+    rows: List[FaceRow] = []
     crops: Dict[str, bytes] = {}
     counts: Counter = Counter({PHOTOS: len(photos), AMBIGUOUS: int(ambiguous)})
-    for photo, candidates in zip(photos, found):
-        several = len(candidates.open()) > 1
+    for photo, candidates, several in zip(photos, found, contested):
         candidates.settle(task.settings)
         rows += _rows(task, photo, candidates, LIKELY_OTHER if ambiguous and several else "", crops)
         counts.update({FACES: len(candidates.faces), DAMAGED: int(bool(candidates.warning))})
@@ -149,10 +149,10 @@ def _embedded(faces: List[Candidate], tools: Opened) -> np.ndarray:
 
 def _rows(
     task: UnitTask, photo: RawPhoto, candidates: Candidates, remark: str, crops: Dict[str, bytes]
-) -> List[TableRow]:
+) -> List[FaceRow]:
     """The rows of a photo; adds its crops."""
     if not candidates.faces:
-        return [TableRow(photo.path, SKIPPED, candidates.problem, warning=candidates.warning)]
+        return [FaceRow(photo.path, SKIPPED, candidates.problem, warning=candidates.warning)]
     rows = []
     for number, found in enumerate(candidates.faces):
         crop = ""
@@ -161,7 +161,7 @@ def _rows(
             crop = f"{task.unit.folder}/{photo.stem}{end}{task.settings.encoding}"
             crops[crop] = found.crop
         rows.append(
-            TableRow(
+            FaceRow(
                 photo.path,
                 REJECTED if found.reason else KEPT,
                 found.reason or remark,

@@ -19,7 +19,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import InsightError, printable
 from ..files import reading as files
-from ..images.kind import HEAD_BYTES, RAW, TIFF, kind_of
+from ..images.kind import HEAD_BYTES, kind_of, kind_of_file
 from ..progress import track
 
 WANT = "want a folder that holds a folder of images per person"
@@ -42,8 +42,6 @@ UNDECODED = "images, which OpenCV does not decode (convert them to JPEG or PNG)"
 NAMED = 3  # names that are listed per reason
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .pgm .ppm .pbm .pnm .jp2".split())
 _FILE, _FOLDER = "file", "folder"
-# A TIFF under one of these suffixes is a camera's raw file: OpenCV would decode its thumbnail.
-_RAW_SUFFIXES = frozenset([".dng", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".pef", ".srw", ".erf", ".3fr", ".iiq"])
 
 
 class IdentityFolder(NamedTuple):
@@ -262,9 +260,7 @@ def _why_no_image(entry: os.DirEntry) -> Optional[str]:
         return reason_of(entry, error, "files that cannot be read")
     if not head:
         return EMPTY
-    kind = kind_of(head)
-    if kind is TIFF and suffix in _RAW_SUFFIXES:
-        kind = RAW
+    kind = kind_of_file(entry.name, head)
     if kind is None or not kind.image:
         return f"{NO_IMAGE} ({kind.name})" if kind else NO_IMAGE
     if not kind.decoded:

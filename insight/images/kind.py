@@ -9,6 +9,7 @@ Sources: OpenCV 4.x ``modules/imgcodecs`` (signatures), Netpbm's manual, ISO 144
 
 from __future__ import annotations
 
+import os
 import re
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -30,6 +31,8 @@ BMP = Kind("BMP", ".bmp")
 WEBP = Kind("WebP", ".webp")
 TIFF = Kind("TIFF", ".tif")
 RAW = Kind("camera RAW", ".raw", False)
+# A TIFF under one of these suffixes is a camera's raw file: OpenCV would decode its thumbnail.
+_RAW_SUFFIXES = frozenset([".dng", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".pef", ".srw", ".erf", ".3fr", ".iiq"])
 _HEIC = Kind("HEIC", ".heic", False)
 _VIDEO = Kind("video", ".mp4", False, False)
 
@@ -92,3 +95,9 @@ def kind_of(head: bytes) -> Optional[Kind]:
         if match(head):
             return kind
     return None
+
+
+def kind_of_file(name: str, head: bytes) -> Optional[Kind]:
+    """As :func:`kind_of`, with camera raw files that are TIFFs told by their names."""
+    kind = kind_of(head)
+    return RAW if kind is TIFF and os.path.splitext(name)[1].lower() in _RAW_SUFFIXES else kind

@@ -11,7 +11,7 @@ import numpy as np
 
 from insight.detect.crop import Measures
 from insight.detect.face import Face
-from insight.detect.face_table import HEADING, TableRow, to_csv
+from insight.detect.face_table import HEADING, FaceRow, to_csv
 from insight.faces.alignment import template
 
 SIZE = (112, 112)
@@ -28,7 +28,7 @@ class RawFolder:
 
     def __init__(self, root: Path):
         self.root = root
-        self.rows: List[TableRow] = []
+        self.rows: List[FaceRow] = []
 
     def photo(self, name: str, people: Sequence[tuple], size=(480, 320), suffix: str = "") -> Path:
         """A photo of ``people``: (person, x, y, side) each; side 112 is the size of a crop."""
@@ -38,7 +38,7 @@ class RawFolder:
             points = (template(SIZE).astype(np.float64) + 0.5) * side / 112 - 0.5 + [x, y]
             box = np.array([x + 0.15 * side, y + 0.1 * side, x + 0.85 * side, y + 0.95 * side])
             face = Face(box, points, 0.9)
-            self.rows.append(TableRow(name, "kept", face=face, measures=Measures(1, 1, 0)))
+            self.rows.append(FaceRow(name, "kept", face=face, measures=Measures(1, 1, 0)))
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(suffix or path.suffix, pixels[..., ::-1])[1].tobytes())

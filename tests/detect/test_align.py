@@ -1,7 +1,9 @@
 """The whole command, on patterns with known landmarks."""
 
 import csv
+import json
 import os
+import pickle
 import shutil
 
 import numpy as np
@@ -10,7 +12,11 @@ from raw_folders import PatternNetwork, RawFolder, contents, pattern, shown
 
 from insight.cli import run_command
 from insight.detect.align import align
+from insight.detect.output import digest_of
+from insight.detect.raw import PhotoUnit
 from insight.detect.settings import AlignSettings, Opened
+from insight.detect.unit_task import UnitTask
+from insight.detect.unit_work import align_unit
 from insight.errors import InsightError
 from insight.images.pixels import decode_rgb
 
@@ -23,7 +29,7 @@ def raw(tmp_path):
         raw.photo(f"Ann/{'deeper/' * i}{i}.jpg", [(0, 50, 40, 150)])
     for i in range(6):
         stranger = (100 + i, 20, 30, 180 if i < 3 else 90)
-        raw.photo(f"Bob/{i}.png", [(1, 240, 60, 140), *([stranger] if i < 5 else [])])
+        raw.photo(f"Bob/{i}.png", [(1, 240, 60, 130), *([stranger] if i < 5 else [])])
     raw.photo("Cid/nothing.jpg", [])
     return raw
 
@@ -61,11 +67,11 @@ class TestCrops:
         assert "  1 photos without a face: 1 not in the landmarks file" in lines
         assert "  1 folders without a crop: Cid" in lines
 
-    def test_are_those_of_the_person_with_a_model(self, raw, tmp_path, network, capsys):
+    def test_are_those_of_the_person_with_a_model(self, raw, tmp_path, network):
         out = tmp_path / "out"
-        align(str(raw.root), str(out), AlignSettings(landmarks=raw.table(), model="m,0"))
+        lines = align(str(raw.root), str(out), AlignSettings(landmarks=raw.table(), model="m,0"))
         assert [person_of(out / f"Bob/{i}.jpg") for i in range(6)] == [1] * 6
-        assert capsys.readouterr().out == "note: m,0: has no layers\n"
+        assert lines[-1] == "  note: m,0: has no layers"
         cosines = [float(row["cosine"]) for row in table(out) if row["file"] == "Bob/0.png"]
         assert len(cosines) == 2 and max(cosines) > 0.9
         assert {row["cosine"] for row in table(out) if row["file"].startswith("Ann")} == {""}  # nothing to choose
@@ -134,6 +140,36 @@ class TestCrops:
         align(str(raw.root), str(tmp_path / "out"), AlignSettings(landmarks=raw.table(), max_outside=0.3))
         (row,) = (row for row in table(tmp_path / "out") if row["file"] == "Ann/cut.jpg")
         assert row["reason"] == "share outside above --max-outside" and float(row["outside"]) > 0.3
+
+
+def test_the_photos_are_not_touched(raw, tmp_path):
+    def state():
+        paths = sorted(raw.root.rglob("*"))
+        return [(path, path.lstat().st_mtime_ns, path.lstat().st_ino, path.lstat().st_mode) for path in paths]
+
+    before, bytes_before = state(), contents(raw.root)
+    align(str(raw.root), str(tmp_path / "out"), AlignSettings(landmarks=raw.table()), 2)
+    assert state() == before and contents(raw.root) == bytes_before
+
+
+def test_a_unit_can_be_done_anywhere(raw, tmp_path):
+    """By a cluster's worker, which gets the task and gives the result through a pipe."""
+    align(str(raw.root), str(tmp_path / "out"), AlignSettings(landmarks=raw.table()))
+    settings = json.loads((tmp_path / "out/.align-faces/settings.json").read_text())
+    (tmp_path / "other").mkdir()
+    for name in ("Ann", "Bob", "Cid"):
+        task = UnitTask(
+            str(raw.root),
+            str(tmp_path / "other"),
+            PhotoUnit(name, name),
+            AlignSettings(landmarks=raw.table()),
+            digest_of(settings),
+        )
+        result = pickle.dumps(align_unit(pickle.loads(pickle.dumps(task))))
+        assert len(result) < 1000 and pickle.loads(result).folder == name
+    whole, single = contents(tmp_path / "out"), contents(tmp_path / "other")
+    assert set(whole) - set(single) == {"faces.csv", ".align-faces/settings.json"}
+    assert all(whole[name] == data for name, data in single.items())
 
 
 class TestAgain:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from insight.detect.crop import Measures
 from insight.detect.face import Face
-from insight.detect.face_table import COLUMNS, HEADING, TableRow, face_of, rounded, to_csv
+from insight.detect.face_table import COLUMNS, HEADING, FaceRow, face_of, rounded, to_csv
 
 NUMBER = st.floats(-1e6, 1e6)
 SHARE = st.one_of(st.floats(0, 1), st.just(math.nan))
@@ -32,7 +32,7 @@ def read(text):
 @given(FACE, st.text(min_size=1).filter(lambda text: not set(text) & set("\r\0")))
 def test_rounded_faces_come_back_exactly(face, name):
     face = rounded(face)
-    (row,) = read(to_csv([TableRow(name, "kept", face=face)]))
+    (row,) = read(to_csv([FaceRow(name, "kept", face=face)]))
     back = face_of(row)
     assert row["file"] == name
     assert np.array_equal(back.box, face.box) and np.array_equal(back.points, face.points)
@@ -44,8 +44,8 @@ def test_rounded_faces_come_back_exactly(face, name):
 def test_literal_rows():
     face = Face(np.array([1.0, 2, 30, 40.456]), np.arange(10.0).reshape(5, 2), 0.98765, 0.5)
     rows = [
-        TableRow("Ann/a,b.jpg", "kept", "", 0, 2, "Ann/a,b.jpg", face, Measures(35.24, 581.26, 0.12345), 0.7123),
-        TableRow("Ann/caf\udce9.heic", "skipped", "HEIC"),
+        FaceRow("Ann/a,b.jpg", "kept", "", 0, 2, "Ann/a,b.jpg", face, Measures(35.24, 581.26, 0.12345), 0.7123),
+        FaceRow("Ann/caf\udce9.heic", "skipped", "HEIC"),
     ]
     assert to_csv(rows) == (
         '"Ann/a,b.jpg",0,2,kept,,"Ann/a,b.jpg",1.00,2.00,30.00,40.46,0.00,1.00,2.00,3.00,4.00,5.00,6.00,7.00,8.00,9.00,'
