@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# From a folder of faces to a shipped model: data, lists, records, two training stages,
+# From photos of people to a shipped model: data, aligned faces, lists, records, two training stages,
 # verification, slimming, ONNX. Every stage is an `insight` command, shown before it runs.
 #
-#   ./recipes/quickstart.sh [ALIGNED_DIR] [--output DIR] [--stage N] [--dry-run]
+#   ./recipes/quickstart.sh [ALIGNED_DIR | --photos DIR] [--output DIR] [--stage N] [--dry-run]
 #
 #   ALIGNED_DIR   aligned 112x112 faces, a folder per identity; none: faces are made up
+#   --photos DIR  raw photos, a folder per identity; their faces are found and aligned first
 #   --output DIR  where the run's files go (default: runs/quickstart, then runs/quickstart-2, …)
 #   --stage N     resume the newest run (or the one in --output DIR) from stage N
 #   --dry-run     print the commands and stop; nothing is installed or written
@@ -29,10 +30,11 @@ SEED=${SEED:-0}
 
 usage() { sed -n '2,/^set -euo/p' "${BASH_SOURCE[0]}" | sed '/^set -euo/d; s/^# \{0,1\}//'; }
 
-faces='' work='' first=1 dry_run=''
+faces='' photos='' work='' first=1 dry_run=''
 while (($#)); do
     case $1 in
         -h | --help) usage && exit 0 ;;
+        --photos) photos=${2:?--photos takes a folder} && shift ;;
         --output) work=${2:?--output takes a folder} && shift ;;
         --stage) first=${2:?--stage takes a number} && shift ;;
         --dry-run) dry_run=yes ;;
@@ -43,10 +45,14 @@ while (($#)); do
 done
 [[ $MINUTES =~ ^[1-9][0-9]*$ ]] || fail "MINUTES=$MINUTES: must be a whole number, at least 1"
 sizes "${TRAINING:-long}"
-[[ $first =~ ^([1-9]|1[01])$ ]] || fail "--stage $first: stages are 1 to 11; see --dry-run"
+[[ $first =~ ^([1-9]|1[012])$ ]] || fail "--stage $first: stages are 1 to 12; see --dry-run"
+[[ -z $faces || -z $photos ]] || fail "$faces, --photos $photos: give aligned faces or photos, not both"
 if [[ -n $faces ]]; then
     [[ -d $faces ]] || fail "$faces: no such folder; give a folder that holds a folder per identity"
     faces=$(cd "$faces" && pwd)
+elif [[ -n $photos ]]; then
+    [[ -d $photos ]] || fail "--photos $photos: no such folder; give a folder that holds a folder per identity"
+    photos=$(cd "$photos" && pwd)
 fi
 
 newest_run() { # the last of runs/quickstart, runs/quickstart-2, … or nothing
@@ -71,21 +77,24 @@ fi
 cd "$ROOT"
 work=${work#"$ROOT"/}
 
-if ((first > 1)) && [[ -z $faces && -s $work/faces.txt ]]; then
-    faces=$(<"$work/faces.txt")
+if ((first > 1)) && [[ -z $faces$photos ]]; then
+    [[ ! -s $work/faces.txt ]] || faces=$(<"$work/faces.txt")
+    [[ $faces != "$work/faces" || ! -s $work/photos.txt ]] || photos=$(<"$work/photos.txt")
 fi
-made_up=''
-if [[ -z $faces || $faces == "$work/faces" ]]; then
-    made_up=yes
-    faces=$work/faces
+made_up='' extras=deploy
+if [[ -n $photos ]]; then
+    faces=$work/faces extras=deploy,detect
+elif [[ -z $faces || $faces == "$work/faces" ]]; then
+    faces=$work/faces made_up=yes
 fi
 
 if [[ -z $dry_run ]]; then
     # shellcheck source=recipes/environment.sh
     source recipes/environment.sh
-    make_environment deploy
+    make_environment "$extras"
     mkdir -p "$work/log"
     printf '%s\n' "$faces" >"$work/faces.txt"
+    [[ -z $photos ]] || printf '%s\n' "$photos" >"$work/photos.txt"
     SECONDS=0
 fi
 
@@ -112,6 +121,11 @@ stage() {
     figure=$(sed -n "$figure" "$log" | tail -n 1)
     sed -i "/^$stage\t/d" "$work/stages.tsv" 2>/dev/null || true
     printf '%s\t%s\t%s\t%s\t%s\n' "$stage" "$name" "$(($(date +%s) - start))" "$figure" "$file" >>"$work/stages.tsv"
+}
+
+have() { # NAME FILE NOTE: a stage that has nothing to do
+    stage=$((stage + 1))
+    ((stage < first)) || printf '\n[%d] %s\n    %s (%s)\n' "$stage" "$1" "$2" "$3"
 }
 
 newest() { # number of the newest checkpoint of a prefix; 1 if there is none
@@ -141,8 +155,12 @@ accuracy='s/^\[val\]\[[1-9][0-9]*\]Accuracy-Flip: /accuracy /p'
 if [[ -n $made_up ]]; then
     stage data "$faces" 's/^.*: \([0-9]* images of .* people\).*/\1/p' made-up-faces "$faces" --seed "$SEED"
 else
-    stage=1 # the faces already exist
-    ((first > 1)) || printf '\n[1] data\n    %s (yours: only read)\n' "$faces"
+    have data "${photos:-$faces}" "yours: only read"
+fi
+if [[ -n $photos ]]; then
+    stage align "$faces" 's/^.*: \([0-9]* faces of .*\) in .*/\1/p' align-faces "$photos" "$faces"
+else
+    have align "$faces" "aligned already"
 fi
 stage lists "$work/train.lst" 's/^.*train\.lst: //p' \
     dir2lst "$faces" "$work/train.lst" --val-ratio "$VAL_RATIO" --val-output "$work/val.lst" --min-images 2 --seed "$SEED" \
@@ -152,7 +170,7 @@ stage records "$set_dir/train.rec" 's/^.*: \([0-9]* images + .*\) = .*/\1/p' \
 stage pairs "$set_dir/val.bin" 's/^.*: \([0-9]* pairs\),.*/\1/p' \
     make-bin "$work/val.lst" "$set_dir/val.bin" --pairs "$PAIRS" --seed "$SEED" "${again[@]}"
 training
-if ((first <= 5)); then
+if ((first <= 6)); then
     choose_training "$work" "${softmax_options[@]}"
 else
     chosen_training "$work"
@@ -184,10 +202,11 @@ cat <<END
 Held-out people, accuracy of telling same from different: $before before training (random weights), $after after.
 
 What next
-  your own faces       ./recipes/quickstart.sh path/to/aligned        (112x112, a folder per person)
+  your own photos      ./recipes/quickstart.sh --photos path/to/photos   (a folder per person)
+  your own faces       ./recipes/quickstart.sh path/to/aligned           (112x112, a folder per person)
 ${short:+$short
 }  a longer training    SOFTMAX_STEPS=2000 ARCFACE_STEPS=4000 ./recipes/quickstart.sh path/to/aligned
-  run a stage again    ./recipes/quickstart.sh --output $work --stage 6
+  run a stage again    ./recipes/quickstart.sh --output $work --stage 7
   use the model        .venv/bin/insight embed --model $onnx --input FOLDER --output faces.npz
   documentation        docs/README.md, and .venv/bin/insight --help
 END

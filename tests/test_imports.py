@@ -199,7 +199,8 @@ class TestThirdParty:
 
     def test_of_the_tests_is_declared_too(self):
         tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
-        own = {path.stem for path in tests} | {"tests", "benchmarks", "torch"}  # torch: in an environment of its own
+        peers = {"torch", "facenet_pytorch"}  # in environments of their own
+        own = {path.stem for path in tests} | {"tests", "benchmarks"} | peers
         core, extras = declared()
         used = set().union(*map(third_party, tests)) - own
         assert used <= core | set().union(*(extras[name] for name in ("cpu", "deploy", "plots", "test")))

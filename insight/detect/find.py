@@ -1,8 +1,9 @@
 """A photo's faces: at which size, which way up, and which of them to trust.
 
 A photo is searched at 480 pixels, for faces of at least a twelfth of that. If the second look is sure of none of them,
-at 1280 pixels for faces from 20 pixels on; then turned by 90, 180 and 270 degrees. Detectors "find" faces in photos
-that are upside down, with points in the wrong places; the second look tells them apart.
+or distrusts the largest, so that a smaller one would pass for it, at 1280 pixels for faces from 20 pixels on; if it is
+sure of none there either, turned by 90, 180 and 270 degrees. Detectors "find" faces in photos that are upside down,
+with points in the wrong places; the second look tells them apart.
 """
 
 from __future__ import annotations
@@ -104,24 +105,38 @@ class Finder:
         InsightError
             The photo does not decode.
         """
-        trusted: Optional[Found] = None
+        best: Optional[_Attempt] = None  # of the upright ones
         for longest, smallest, turn in _attempts(max(photo.size)):
-            faces, sure = self._search(photo, longest, smallest, turn)
-            if sure:
-                return Found(faces, longest, turn)
-            if faces and not turn and trusted is None:
-                trusted = Found(faces, longest, turn)
-        return trusted or Found([], longest, 0)
+            if turn and best is not None and best.sure:
+                break
+            attempt = self._search(photo, longest, smallest, turn)
+            if attempt.whole and attempt.sure:
+                return attempt.found
+            if not turn and attempt.found.faces and (best is None or attempt[:2] > best[:2]):
+                best = attempt
+        return best.found if best is not None else Found([], longest, 0)
 
-    def _search(self, photo: Photo, longest: int, smallest: float, turn: int) -> Tuple[List[Face], bool]:
-        """Faces that the second look trusts, and whether it is sure of one."""
+    def _search(self, photo: Photo, longest: int, smallest: float, turn: int) -> _Attempt:
         pixels, scale = photo.at_most(longest)
         turned = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
         faces = self._second_look.look(turned, self._detector.detect(turned, smallest))
-        faces = [face for face in faces if face.look_score >= TRUSTED and face.moved <= MOST_MOVED]
+        trusted = [face for face in faces if face.look_score >= TRUSTED and face.moved <= MOST_MOVED]
         size = (pixels.shape[1], pixels.shape[0])
-        back = [face.turned_back(turn, size).scaled(1 / scale) for face in faces]
-        return back, any(face.look_score >= SURE for face in faces)
+        back = [face.turned_back(turn, size).scaled(1 / scale) for face in trusted]
+        whole = bool(trusted) and max(map(_area, trusted)) >= max(map(_area, faces))
+        return _Attempt(whole, any(face.look_score >= SURE for face in trusted), Found(back, longest, turn))
+
+
+class _Attempt(NamedTuple):
+    """Whether the largest face is among those that the second look trusts, whether it is sure of one, and these."""
+
+    whole: bool
+    sure: bool
+    found: Found
+
+
+def _area(face: Face) -> float:
+    return float(np.prod(face.box[2:] - face.box[:2]))
 
 
 def _attempts(longest: int) -> Iterator[Tuple[int, float, int]]:

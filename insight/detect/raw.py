@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..faces.folders import (
@@ -22,6 +23,7 @@ from ..faces.folders import (
     why_left_out,
 )
 
+AROUND = "links to a folder that contains them"
 FLAT = "flat"  # folder of the faces of photos that are in no folder
 RUN = 64  # photos of a unit of a flat folder, on average
 LONGEST_STEM = 200  # bytes; with number, suffix and what a temporary name adds, a name has at most 255
@@ -108,20 +110,24 @@ def photos_of(raw: str, unit: PhotoUnit, skipped: Skipped) -> List[RawPhoto]:
 
 
 def photos_below(raw: str, folder: str, skipped: Skipped) -> List[str]:
-    """Paths below ``raw`` of all photos in a folder of it, at any depth, sorted; links are followed once."""
+    """Paths below ``raw`` of all photos in a folder of it, at any depth, sorted.
+
+    Links are followed once, and not to a folder around them, which has photos of other people.
+    """
     paths: List[str] = []
     seen: Set[Tuple[int, int]] = set()
+    around = {place for path in (raw, os.path.join(raw, folder)) for place in _places_around(path)}
     waiting = [folder]
     while waiting:
         here = waiting.pop()
         try:
             place = place_of(os.stat(os.path.join(raw, here)))
-            entries = sorted_entries(os.path.join(raw, here)) if place not in seen else None
+            entries = sorted_entries(os.path.join(raw, here)) if place not in seen | around else None
         except OSError as error:
             skipped.note(f"folders that cannot be read ({error.strerror})", here)
             continue
         if entries is None:
-            skipped.note(SAME_FOLDER, here)
+            skipped.note(AROUND if place in around else SAME_FOLDER, here)
             continue
         seen.add(place)
         deeper = []
@@ -172,6 +178,15 @@ def inputs_digest(raw: str, photos: Sequence[RawPhoto]) -> str:
 def _is_photo(reason: Optional[str]) -> bool:
     """Whether a file is a photo by the reason for which other commands skip it."""
     return reason is None or reason.endswith(UNDECODED)
+
+
+def _places_around(path: str) -> Iterator[Tuple[int, int]]:
+    """Places of all folders that contain a folder."""
+    here = os.path.realpath(path)
+    while here != os.path.dirname(here):
+        here = os.path.dirname(here)
+        with suppress(OSError):
+            yield place_of(os.stat(here))
 
 
 def _hash(path: str) -> bytes:

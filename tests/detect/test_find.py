@@ -100,6 +100,32 @@ def test_an_upright_face_that_is_trusted_is_kept_where_none_is_sure():
 
 
 @pytest.mark.parametrize(
+    ("large", "expected"),
+    [
+        ([FAR, GOOD], (2, 2, 1280)),  # attempts, faces, longest side
+        ([WEAK, FAIR], (2, 2, 1280)),
+        ([WEAK, WEAK], (2, 1, 480)),  # the smaller one, and no turns
+        ([FAIR], (1, 2, 480)),
+    ],
+)
+def test_the_largest_face_is_looked_for_again_where_it_is_distrusted(large, expected):
+    small = Face(np.array([0.0, 0, 9, 9]), np.zeros((5, 2)), 1.0)
+    scripted = Scripted()
+    scripted.detect = lambda pixels, smallest: [small, small._replace(box=np.array([20.0, 0, 50, 30]))]
+
+    def look(pixels, faces):
+        scripted.attempts.append(pixels.shape)
+        return [
+            f._replace(look_score=s, moved=m) for f, (s, m) in zip(faces, [GOOD, large[len(scripted.attempts) - 1]])
+        ]
+
+    instance = find.Finder("scripted", "scripted", scripted)
+    instance._second_look.look = look
+    found = instance.find(photo_of(np.zeros((1200, 1600, 3), np.uint8)))
+    assert (len(scripted.attempts), len(found.faces), found.longest) == expected and found.turn == 0
+
+
+@pytest.mark.parametrize(
     ("size", "first"),
     [
         ((300, 200), [((200, 300), 25), ((200, 300), 20)]),

@@ -43,6 +43,16 @@ def test_links_in_a_circle_are_followed_once(tmp_path):
     assert dict(skipped) == {"links to a folder that is listed already": 3, "links in a circle": 1}
 
 
+def test_links_to_a_folder_around_are_not_followed(tmp_path):
+    folder = touch(tmp_path / "raw", "Ann/1.jpg", "Bob/1.jpg", "beside.jpg")
+    for link, target in {"Ann/up": "..", "Ann/top": "/", "Bob/ann": "../Ann", "top": "../.."}.items():
+        (tmp_path / "raw" / link).symlink_to(target)
+    for name, paths, around in (("Ann", ["Ann/1.jpg"], 2), ("Bob", ["Bob/1.jpg", "Bob/ann/1.jpg"], 2), ("top", [], 1)):
+        skipped = Skipped()
+        assert photos_below(folder, name, skipped) == paths
+        assert dict(skipped) == {"links to a folder that contains them": around}
+
+
 def test_all_kinds_of_files(tmp_path):
     root = str(odd_folders.write(tmp_path / "odd"))
     skipped = Skipped()

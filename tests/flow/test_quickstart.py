@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from interrupts import default_sigint
 
-from insight.made_up.writer import write_aligned
+from insight.made_up.writer import write_aligned, write_photos
 
 pytestmark = pytest.mark.usefixtures("in_projects_environment")
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"SOFTMAX_STEPS": "6", "ARCFACE_STEPS": "6", "BATCH_SIZE": "8", "PAIRS": "40", "VAL_RATIO": "0.4"}
-STAGES = "data lists records pairs softmax arcface verification slim onnx embed-mxnet embed-onnx".split()
+STAGES = "data align lists records pairs softmax arcface verification slim onnx embed-mxnet embed-onnx".split()
 
 
 def quickstart(*arguments, **more):
@@ -36,20 +36,27 @@ def faces(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(faces, tmp_path_factory):
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos") / "people"
+    write_photos(folder, identities=10, images=5, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
     work = tmp_path_factory.mktemp("quickstart") / "run"
-    return work, quickstart(faces, "--output", work)
+    return work, quickstart("--photos", photos, "--output", work)
 
 
 def test_runs_to_the_end(finished):
     work, run = finished
     assert run.returncode == 0, run.stderr
     rows = [line.split("\t") for line in (work / "stages.tsv").read_text().splitlines()]
-    assert [row[1] for row in rows] == STAGES[1:]  # the faces were there
+    assert [row[1] for row in rows] == STAGES[1:]  # the photos were there
     for _, name, seconds, figure, file in rows:
         assert int(seconds) >= 0 and figure and file, name
     assert "accuracy" in run.stdout and "What next" in run.stdout
-    assert re.search(r"images/s: 6 \+ 6 steps of 8 images; finished after about \d+:\d\d\n\n\[5\]", run.stdout)
+    assert re.search(r"images/s: 6 \+ 6 steps of 8 images; finished after about \d+:\d\d\n\n\[6\]", run.stdout)
     assert len(re.findall(r"\n    about \d+:\d\d left\n", run.stdout)) == 7  # each stage from training on
     assert (work / "training.txt").read_text() == "long 8 6 6\n"
     for number, name in enumerate(STAGES, 1):
@@ -74,12 +81,12 @@ def test_exports_the_listed_files(finished):
 def test_a_stage_can_be_repeated(finished):
     work, _ = finished
     before = (work / "shipped/model.onnx").stat().st_mtime_ns
-    run = quickstart("--output", work, "--stage", 10)
+    run = quickstart("--output", work, "--stage", 11)
     assert run.returncode == 0, run.stderr
-    assert "[10] embed-mxnet" in run.stdout and "[9]" not in run.stdout
+    assert "[11] embed-mxnet" in run.stdout and "[10]" not in run.stdout
     assert (work / "shipped/model.onnx").stat().st_mtime_ns == before
     rows = [line.split("\t")[0] for line in (work / "stages.tsv").read_text().splitlines()]
-    assert sorted(rows, key=int) == [str(n) for n in range(2, 12)]
+    assert sorted(rows, key=int) == [str(n) for n in range(2, 13)]
 
 
 def test_nothing_of_an_earlier_run_is_overwritten(finished, faces):
@@ -92,8 +99,43 @@ def test_nothing_of_an_earlier_run_is_overwritten(finished, faces):
 def test_dry_run_writes_nothing(tmp_path):
     run = quickstart("--output", tmp_path / "run", "--dry-run")
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count("    insight ") == len(STAGES) + 1 and run.stdout.count(" --estimate\n") == 1
+    # all stages but align, and the estimate
+    assert run.stdout.count("    insight ") == len(STAGES) and run.stdout.count(" --estimate\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def commands(run) -> dict:
+    """The printed command, or note, of each stage."""
+    assert run.returncode == 0, run.stderr
+    return dict(re.findall(r"\n\[\d+\] (\S+)\n    (.*)\n", run.stdout))
+
+
+def test_photos_and_aligned_faces_differ_in_two_stages(photos, faces, tmp_path):
+    work = tmp_path / "run"
+    raw, aligned = (
+        commands(quickstart(*source, "--output", work, "--dry-run")) for source in (["--photos", photos], [faces])
+    )
+    assert list(raw) == list(aligned) == STAGES
+    assert raw["data"] == f"{photos} (yours: only read)"
+    assert raw["align"].startswith(f"insight align-faces {photos} {work}/faces")
+    assert aligned["data"] == f"{faces} (yours: only read)" and aligned["align"] == f"{faces} (aligned already)"
+    assert raw["lists"] == aligned["lists"].replace(str(faces), f"{work}/faces")
+    assert [raw[name] for name in STAGES[3:]] == [aligned[name] for name in STAGES[3:]]
+
+
+def test_a_resumed_run_knows_its_photos(finished, photos, faces):
+    work, _ = finished
+    again = commands(quickstart("--output", work, "--stage", 2, "--dry-run"))
+    assert list(again) == STAGES[1:]
+    assert again["align"].startswith(f"insight align-faces {photos} {work}/faces")
+    other = commands(quickstart(faces, "--output", work, "--stage", 2, "--dry-run"))
+    assert other["align"] == f"{faces} (aligned already)"
+
+
+def test_photos_and_aligned_faces_exclude_one_another(photos, faces):
+    run = quickstart(faces, "--photos", photos, "--dry-run")
+    assert run.returncode == 2
+    assert run.stderr == f"error: {faces}, --photos {photos}: give aligned faces or photos, not both\n"
 
 
 @pytest.mark.parametrize(
@@ -105,12 +147,14 @@ def test_dry_run_writes_nothing(tmp_path):
     ],
     ids=["missing", "empty", "one identity"],
 )
-def test_bad_folders(tmp_path, make, line):
+@pytest.mark.parametrize("option", [[], ["--photos"]], ids=["aligned", "photos"])
+def test_bad_folders(tmp_path, option, make, line):
     make(tmp_path / "faces")
-    run = quickstart(tmp_path / "faces", "--output", tmp_path / "run")
+    run = quickstart(*option, tmp_path / "faces", "--output", tmp_path / "run")
     assert run.returncode == 2
     errors = [text for text in (run.stderr + run.stdout).splitlines() if text.startswith("error: ")]
-    assert len(errors) == 1 and line in errors[0] and str(tmp_path / "faces") in errors[0]
+    assert len(errors) == 1 and line in errors[0]
+    assert any(str(folder) in errors[0] for folder in (tmp_path / "faces", tmp_path / "run/faces"))
     assert "Traceback" not in run.stderr + run.stdout
     assert not list(tmp_path.rglob("*.lst")) and not list(tmp_path.rglob("*.partial"))
 
