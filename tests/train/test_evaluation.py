@@ -28,12 +28,13 @@ class Training:
         self.prefix = str(folder / "model")
         self.options = TrainOptions(data_dir="d", prefix=self.prefix, ckpt=ckpt)
         self.sets = [SimpleNamespace(name=name, issame=np.arange(pairs) % 2 == 0) for name in targets]
-        self.model = SimpleNamespace(devices=[None], checkpoint=lambda: self.step, network_checkpoint=lambda: self.step)
+        self.model = SimpleNamespace(
+            image_size=(112, 112), checkpoint=lambda: self.step, embedder=lambda name, check: None
+        )
         self.journal = Journal(self.prefix, 8, 10, 20, 1000)
         self.evaluation = Evaluation(self.options, self.sets, self.model, self.journal)
         if state:
             self.evaluation.restore(json.loads(json.dumps(state)))
-        monkeypatch.setattr(module, "MXNetEngine", lambda *_, **__: SimpleNamespace(image_size=(112, 112)))
         monkeypatch.setattr(module.verification, "verify", self._verify)
         monkeypatch.setattr(module.checkpoint, "save", self._save)
 
