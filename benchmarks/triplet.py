@@ -3,13 +3,13 @@
     python benchmarks/triplet.py --picking
     python benchmarks/triplet.py --data-dir SET --pretrained PREFIX,EPOCH [--batch-size 150] [--rounds 5]
 
-``--picking`` picks semi-hard triplets among 3,600 embeddings of 128 numbers, 720 people of 5 images, as the sampler does
-for each bag; it includes distances and the order of the triplets, and not the embedding of the images.
+``--picking`` picks semi-hard triplets among 3,600 embeddings of 128 numbers, 720 people of 5 images, as the sampler
+does for each bag; it includes distances and the order of the triplets, and not the embedding of the images.
 
-The other compares whole steps of the trainer, decoding included, on a set and with a network of yours: ArcFace, triplets
-mined in the batch, and triplets mined in bags. Rounds run A B C A B C in one process, the results are ratios of medians.
-The time of a bag, most of which is embedding, is divided among the batches that it gives. The number of triplets per
-second depends on how well the network separates the set: give the network that is to be fine-tuned.
+The other compares whole steps of the trainer, decoding included, on a set and with a network of yours: ArcFace,
+triplets mined in the batch, and triplets mined in bags. Rounds run A B C A B C in one process, the results are ratios
+of medians. The time of a bag, most of which is embedding, is divided among the batches that it gives. The number of
+triplets per second depends on how well the network separates the set: give the network that is to be fine-tuned.
 """
 
 from __future__ import annotations
