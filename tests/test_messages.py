@@ -37,7 +37,7 @@ FOREIGN_OPTIONS = {
 # Options of InsightFace's scripts that ours do not have, named in documents.
 INSIGHTFACE_OPTIONS = {
     *("--ce-loss", "--extra-model-name", "--fp16-scale", "--kvstore", "--scale"),
-    *("--use-deformable", "--version-multiplier", "--worker-id"),
+    *("--noise-sgd", "--use-deformable", "--version-multiplier", "--worker-id"),
 }
 # Names that look like our commands.
 FOREIGN_COMMANDS = {

@@ -83,7 +83,7 @@ def test_all_images_come_up_and_fill_evenly():
         ({"people_per_batch": 5}, r"no place for 5 identities of 5 images; use fewer"),
         ({"random_negatives": 18}, r"no place for two identities of 5 images beside --random-negatives 18"),
         ({"images_per_identity": 1}, r"--images-per-identity 1: must be at least 2"),
-        ({"batch": 36, "images_per_identity": 3}, r"12 identities fit a batch: only 11 of the 14 identities have two"),
+        ({"batch": 36, "images_per_identity": 3, "people_per_batch": 12}, r"12: only 11 of the 14 identities have two"),
         ({"labels": np.arange(64)}, r"no identity of the set has two images"),
         ({"labels": np.arange(64) % 4, "positions": np.arange(64), "batch": 21}, r"takes all 4 identities, and none"),
         ({"triplet_bag_size": 3}, r"--triplet-bag-size 3: does nothing with --sampler balanced"),

@@ -21,7 +21,7 @@ from ...mining.distances import to_unit
 from ...options import Option
 from .. import draws
 from . import samplers
-from .balanced import IMAGES_PER_IDENTITY
+from .balanced import IMAGES_PER_IDENTITY, NO_PAIRS
 from .sampler import Mined, Sampler
 
 EMPTY_BAGS = 10  # in a row, until the run is stopped
@@ -52,9 +52,7 @@ class Bag(Sampler):
         labels = self.labels[self.positions]
         _, self._identity, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if counts.max() < 2:
-            raise InsightError(
-                "no identity of the set has two images, which triplets need; train with train-softmax instead"
-            )
+            raise InsightError(NO_PAIRS)
         length = int(np.minimum(counts, self.options.images_per_identity).sum())
         self.bag_size = self._bag_size(length)
         self.batches_per_epoch = max(1, length // self.batch_size)

@@ -23,6 +23,7 @@ IMAGES_PER_IDENTITY = Option(
     holds=lambda images: images >= 2,
     rule="must be at least 2: a triplet has two images of one identity",
 )
+NO_PAIRS = "no identity of the set has two images, which triplets need; train with train-softmax instead"
 
 
 @samplers.register("balanced")
@@ -40,7 +41,7 @@ class Balanced(Sampler):
         Option(
             "people_per_batch",
             0,
-            "P: identities in a batch, over all devices; 0: as many as fit",
+            "P: identities in a batch, over all devices; 0: as many as fit, of those with two images or more",
             holds=lambda people: people >= 0,
             rule="must be 0 or more",
         ),
@@ -66,12 +67,10 @@ class Balanced(Sampler):
 
     def _people(self) -> int:
         """P; checks that batches can be made."""
-        each, negatives, asked = (
-            self.options.images_per_identity,
-            self.options.random_negatives,
-            self.options.people_per_batch,
-        )
-        room = self.batch_size - negatives
+        each, negatives = self.options.images_per_identity, self.options.random_negatives
+        asked, room, eligible = self.options.people_per_batch, self.batch_size - negatives, len(self._eligible)
+        if not eligible:
+            raise InsightError(NO_PAIRS)
         people = asked or room // each
         if people * each > room or people < 1 or (people == 1 and each == self.batch_size):
             beside = f" beside --random-negatives {negatives}" if negatives else ""
@@ -80,14 +79,12 @@ class Balanced(Sampler):
                 f"--images-per-identity {each}: a batch of {self.batch_size} images has no place for {wanted} {each} "
                 f"images{beside}; use fewer images per identity, or a larger --per-batch-size"
             )
-        if people > len(self._eligible):
-            option = f"--people-per-batch {asked}" if asked else f"--per-batch-size: {people} identities fit a batch"
+        if asked > eligible:
             raise InsightError(
-                f"{option}: only {len(self._eligible)} of the {len(self._counts)} identities have two images or more, "
-                "which triplets need; use smaller batches (--per-batch-size, --people-per-batch, --random-negatives)"
-                if len(self._eligible)
-                else "no identity of the set has two images, which triplets need; train with train-softmax instead"
+                f"--people-per-batch {asked}: only {eligible} of the {len(self._counts)} identities have two images or "
+                "more, which triplets need; use fewer people"
             )
+        people = min(people, eligible)
         short = int(self._counts[self._eligible].min()) < each or people * each < self.batch_size
         if short and people == len(self._counts):
             raise InsightError(
