@@ -209,10 +209,10 @@ def test_a_bag_is_rounded_and_says_so():
         "--triplet-bag-size 30: 27 are used, whole batches of 9"
     )
     sampler = Bag(LABELS, USED, 9, 0)
-    assert sampler.bag_size == 36 and "whole batches of 9, of the 43 that the set has" in sampler.notes[0]
+    assert sampler.bag_size == 45 and "whole batches of 9, of the 48 that the set has" in sampler.notes[0]
     assert "3 of 14 identities have one image: they occur only as negatives" in sampler.notes[1]
-    with pytest.raises(InsightError, match=r"--triplet-bag-size 43: smaller than a batch of 45 images"):
-        Bag(LABELS, USED, 45, 0)
+    with pytest.raises(InsightError, match=r"--triplet-bag-size 48: smaller than a batch of 51 images"):
+        Bag(LABELS, USED, 51, 0)
     with pytest.raises(InsightError, match="no identity of the set has two images"):
         Bag(np.arange(64), USED, 9, 0)
 

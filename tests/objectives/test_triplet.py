@@ -117,7 +117,7 @@ def test_a_classification_in_the_same_step(devices):
     """Its gradients count by their weight, in the embeddings and in fc7; its margin and options are train-softmax's."""
     more = {"classification_weight": 0.25, "classification_loss": "cosface", "margin_m": 0.2}
     objective = objectives.create(options(**more), 6)
-    assert objective.describe().endswith(", with cosface margin_s=64 margin_m=0.2")
+    assert objective.describe().endswith(", with cosface s=64 m=0.2")
     alone = objectives.create(options(), 6)
     head = objectives.create(options(loss_type="cosface", margin_m=0.2), 6)
     rows, contexts = rows_of(), [mx.cpu(i) for i in range(devices)]
