@@ -31,10 +31,11 @@ MAY_IMPORT = {
     "check": {"progress", "executor", "files", "images", "formats", "sets", "pages"},
     "repair": {"progress", "files", "images", "formats", "sets", "check"},
     "curate": {"progress", "files", "formats", "faces", "sets", "plots"},
-    "feed": {"options", "registry", "_mxnet", "images", "formats"},
+    "mining": {"options"},
+    "feed": {"options", "registry", "_mxnet", "images", "formats", "mining"},
     "nets": {"options", "registry", "_mxnet"},
     "margins": {"registry", "options"},
-    "objectives": {"registry", "options", "_mxnet", "margins"},
+    "objectives": {"registry", "options", "_mxnet", "margins", "mining", "runs"},
     "graph": {"_mxnet"},
     "checkpoint": {"machine", "_mxnet", "files"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
@@ -45,6 +46,7 @@ MAY_IMPORT = {
     "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "runs", "plots"},
     "train": {
         "options",
+        "registry",
         "machine",
         "_mxnet",
         "files",
@@ -52,6 +54,7 @@ MAY_IMPORT = {
         "formats",
         "feed",
         "nets",
+        "margins",
         "objectives",
         "graph",
         "checkpoint",
@@ -77,7 +80,7 @@ ONLY_IN = {
     "rich": {"progress", "cli"},
     "tensorboardX": {"runs"},
 }
-NUMPY_ONLY = {"formats", "registry", "options", "plugins", "errors"}
+NUMPY_ONLY = {"formats", "mining", "registry", "options", "plugins", "errors"}
 # Where a package's name is not its module's.
 IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
 

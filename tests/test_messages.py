@@ -37,7 +37,7 @@ FOREIGN_OPTIONS = {
 # Options of InsightFace's scripts that ours do not have, named in documents.
 INSIGHTFACE_OPTIONS = {
     *("--ce-loss", "--extra-model-name", "--fp16-scale", "--kvstore", "--scale"),
-    *("--use-deformable", "--version-multiplier", "--worker-id"),
+    *("--noise-sgd", "--use-deformable", "--version-multiplier", "--worker-id"),
 }
 # Names that look like our commands.
 FOREIGN_COMMANDS = {
@@ -328,7 +328,7 @@ def test_all_kinds_of_text_are_read():
 
 
 def test_messages_are_traced_to_the_commands_that_print_them():
-    assert printers()["insight.train.guards"] == {"train-softmax"}
+    assert printers()["insight.train.guards"] == {"train-softmax", "train-triplet"}
     assert {"dataset-merge", "rec2image", "train-softmax", "embed"} <= printers()["insight.formats.faceset"]
     assert "train-softmax" in printers()["insight.margins.arcface"]  # which only a registry imports
     assert set().union(*printers().values()) == COMMANDS

@@ -5,6 +5,8 @@ Log lines are InsightFace's, on stdout and stderr; PREFIX-log.jsonl contains the
 Trains on all GPUs that MXNet sees, or on the CPU if it sees none; --devices and CUDA_VISIBLE_DEVICES choose others.
 """
 
+from ._training import add_estimate, start
+
 HELP = "train a network with a softmax-type loss (softmax, ArcFace)"
 
 
@@ -12,23 +14,10 @@ def add_arguments(parser):
     from ..train.train_options import TrainOptions
 
     TrainOptions.add_arguments(parser)
-    parser.add_argument(
-        "--estimate",
-        action="store_true",
-        help="take a few steps and print the estimated duration of the run; write nothing",
-    )
+    add_estimate(parser)
 
 
 def run(args):
     from ..train.train_options import TrainOptions
 
-    options = TrainOptions.from_args(args)
-    if args.estimate:
-        from ..train.estimate import estimate
-
-        estimate(options)
-        return
-    from ..train.loop import train
-
-    result = train(options)
-    print(f"{result.steps} steps done")
+    start(TrainOptions.from_args(args), args.estimate)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-ORDER, AUGMENTATION = 0, 1  # one stream of random numbers for each purpose
+# One stream of random numbers for each purpose; insight.mining.picking has number 4.
+ORDER, AUGMENTATION, PEOPLE, BAG = range(4)
 MOST_DRAWS = 16  # that one image can have in an epoch; part of the counter, so a constant for ever
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -21,7 +22,12 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """A permutation of 0..count-1, int64: which image stands at each position of the epoch."""
-    return np.random.Generator(np.random.PCG64(_seeds(seed, epoch, ORDER))).permutation(count)
+    return generator(seed, epoch, ORDER).permutation(count)
+
+
+def generator(seed: int, number: int, purpose: int) -> np.random.Generator:
+    """Random numbers of an epoch, a step or a round, a function of the seed, its number and the purpose."""
+    return np.random.Generator(np.random.PCG64(_seeds(seed, number, purpose)))
 
 
 def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int) -> np.ndarray:

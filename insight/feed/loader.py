@@ -7,6 +7,7 @@ map. Which images a batch holds is the sampler's to say; augmentation depends on
 from __future__ import annotations
 
 import itertools
+import queue
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
@@ -19,7 +20,8 @@ from ..formats import remedies
 from ..images.damage import Damage
 from ..images.pixels import decode_bgr
 from .augment import Augmentation, Change, write_planes
-from .ring import Ring
+from .ring import Job, Ring
+from .samplers.sampler import Mined
 from .samplers.shuffled import Shuffled
 
 MIRROR_ONLY = Augmentation()
@@ -37,16 +39,30 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a batch is to hold; and its damaged rows, with the decoder's warnings."""
+    """What a buffer is to hold; and its damaged rows, with the decoder's warnings."""
 
     indices: np.ndarray
     changes: List[Change]
-    label: object
-    sampler_state: dict  # behind this batch
     damage: Dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.changes)
+
+
+@dataclass(frozen=True)
+class _BatchPlan(_Plan):
+    """A batch to learn from."""
+
+    label: object = None
+    sampler_state: dict = field(default_factory=dict)  # behind this batch
+    mined: List[Mined] = field(default_factory=list)  # to make it
+
+
+@dataclass(frozen=True)
+class _LookPlan(_Plan):
+    """Images that the sampler wants embedded; ``last``: and then all that it asked for."""
+
+    last: bool = False
 
 
 class Loader:
@@ -80,6 +96,12 @@ class Loader:
         Seconds that the consumer has waited for data so far.
     on_damage : callable or None
         As the parameter; may be set later.
+    on_mined : callable or None
+        Called with what the sampler made of each round of embeddings, in the consumer's thread.
+    mining : float
+        Seconds of the rounds so far.
+    mined_batches : int
+        Batches that they gave.
     damage : Damage
         Images that decoded with a warning, by position in the set. They are used as decoded.
 
@@ -123,6 +145,9 @@ class Loader:
         self.waited = 0.0
         self.damage = Damage()
         self.on_damage = on_damage
+        self.on_mined: Optional[Callable[[Mined], None]] = None
+        self.mining = 0.0
+        self.mined_batches = 0
         self._sound = bytearray(len(faces))  # 1: decoded without a warning before
 
     def state(self) -> dict:
@@ -133,31 +158,80 @@ class Loader:
         """Take back what :meth:`state` gave."""
         self._sampler_state = state
 
-    def batches(self, step: int = 0) -> Iterator[Batch]:
-        """Batches from global step ``step`` (0-based) on, without end."""
+    def batches(self, step: int = 0, embedder: Optional[Callable[[], Callable]] = None) -> Iterator[Batch]:
+        """Batches from global step ``step`` (0-based) on, without end.
+
+        Parameters
+        ----------
+        step : int
+        embedder : callable
+            Called when a sampler that depends on the network looks at images, in the consumer's thread while it waits
+            for a batch: to a function from (N, 3, H, W) pixels to (N, E) embeddings by the network as it is then.
+        """
         if self._sampler_state:
             self.sampler.restore(self._sampler_state)
         shape = (self.batch_size, 3, *self.faces.image_size)
-        ring = Ring(self._plans(step), self._fill, shape, self.dtype, self.workers)
+        embedded: queue.SimpleQueue = queue.SimpleQueue()
+        plans = self._plans(step, embedded.get)
+        ring = Ring(plans, self._fill, shape, self.dtype, self.workers, release=lambda: embedded.put(None))
         try:
             while True:
-                asked = time.perf_counter()
-                job = ring.get()
-                self.waited += time.perf_counter() - asked
-                indices = job.plan.indices
-                self._report(job.plan)
+                job, network = self._next(ring), None
+                while isinstance(job.plan, _LookPlan):
+                    start, network = time.perf_counter(), network or embedder()
+                    embedded.put(self._look(ring, job, network))
+                    job = self._next(ring)
+                    self.mining += time.perf_counter() - start
+                self._note_mined(job.plan.mined)
                 self._sampler_state = job.plan.sampler_state
+                indices = job.plan.indices
                 yield Batch(job.slot.data, job.plan.label, indices, self.faces.images[indices])
         finally:
             ring.close()
 
-    def _plans(self, step: int) -> Iterator[_Plan]:
+    def _next(self, ring: Ring) -> Job:
+        """The ring's next buffer, with the time and the damage noted."""
+        asked = time.perf_counter()
+        job = ring.get()
+        self.waited += time.perf_counter() - asked
+        self._report(job.plan)
+        return job
+
+    def _look(self, ring: Ring, job: Job, network: Callable) -> np.ndarray:
+        """The embeddings of all images that the sampler asked for, from the first buffer of them on."""
+        parts = [network(job.slot.pixels[: len(job.plan)])]
+        while not job.plan.last:
+            job = self._next(ring)
+            parts.append(network(job.slot.pixels[: len(job.plan)]))
+        return np.concatenate(parts)
+
+    def _note_mined(self, rounds: List[Mined]) -> None:
+        for mined in rounds:
+            if self.on_mined is not None:
+                self.on_mined(mined)
+        self.mined_batches += rounds[-1].queued // self.batch_size if rounds else 0
+
+    def _plans(self, step: int, answer: Callable[[], Optional[np.ndarray]]) -> Iterator[_Plan]:
+        """Plans of the batches and of what their sampler looks at; ``answer`` waits for embeddings, None: closed."""
         for number in itertools.count(step):
+            mined: List[Mined] = []
+            wanted = self.sampler.look(number)
+            while wanted is not None:
+                yield from self._look_plans(wanted)
+                embeddings = answer()
+                if embeddings is None:
+                    return
+                mined.append(self.sampler.mine(embeddings))
+                wanted = self.sampler.look(number)
             indices = self._sampled(number)
-            epoch = number // self.batches_per_epoch
-            changes = self.augmentation.draw(self.seed, epoch, indices, self.faces.image_size)
+            changes = self.augmentation.draw(self.seed, self.sampler.round(number), indices, self.faces.image_size)
             label = mx.nd.array(self.faces.labels[indices], dtype="float32")
-            yield _Plan(indices, changes, label, self.sampler.state())
+            yield _BatchPlan(indices, changes, {}, label, self.sampler.state(), mined)
+
+    def _look_plans(self, wanted: np.ndarray) -> Iterator[_LookPlan]:
+        for begin in range(0, len(wanted), self.batch_size):
+            indices = wanted[begin : begin + self.batch_size]
+            yield _LookPlan(indices, [Change()] * len(indices), {}, begin + len(indices) == len(wanted))
 
     def _sampled(self, step: int) -> np.ndarray:
         """The sampler's batch, if it is one."""

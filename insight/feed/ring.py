@@ -89,10 +89,21 @@ class Ring:
         Of a buffer.
     workers : int
         Threads.
+    release : callable
+        Called when the ring is closed: whatever the plans wait for must end.
     """
 
-    def __init__(self, plans: Iterator[Any], fill: Callable, shape: tuple, dtype: str, workers: int):
+    def __init__(
+        self,
+        plans: Iterator[Any],
+        fill: Callable,
+        shape: tuple,
+        dtype: str,
+        workers: int,
+        release: Callable[[], None] = lambda: None,
+    ):
         self._plans = plans
+        self._release = release
         self._fill = fill
         self._stopped = False
         self._free: queue.SimpleQueue = queue.SimpleQueue()
@@ -128,6 +139,7 @@ class Ring:
         """Stop the threads and wait until they have."""
         self._stopped = True
         self._free.put(None)
+        self._release()
         for thread in self._threads:
             if thread is not threading.current_thread():  # a garbage collection may end up here in any of them
                 thread.join()

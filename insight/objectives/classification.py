@@ -9,7 +9,7 @@ B: batch of a device, C: classes, E: embedding size.
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -106,15 +106,29 @@ class Classification(Objective):
         """With the margin that ``--loss-type`` names."""
         if run_options.loss_type not in margins:
             raise InsightError(f"--loss-type {run_options.loss_type}: name its margin instead: {', '.join(margins)}")
+        return cls.with_margin(run_options.loss_type, values(run_options), run_options, num_classes)
+
+    @classmethod
+    def with_margin(cls, margin: str, given: Mapping[str, Any], run_options: Any, num_classes: int) -> Classification:
+        """With a margin by its name.
+
+        Parameters
+        ----------
+        margin : str
+        given : mapping
+            What was set of the options of the margin and of :attr:`OPTIONS`, by name.
+        run_options : insight.train.train_options.TrainOptions
+        num_classes : int
+        """
         own = {option.name for option in cls.OPTIONS}
-        of_margin = {name: value for name, value in values(run_options).items() if name not in own}
-        margin = margins.get(run_options.loss_type)(**of_margin)
+        of_margin = {name: value for name, value in given.items() if name not in own}
+        head = margins.get(margin)(**of_margin)
         rate, decay = run_options.fc7_lr_mult, run_options.fc7_wd_mult
         return cls(
-            margin,
+            head,
             num_classes,
             run_options.emb_size,
-            use_bias=not margin.cosine and not run_options.fc7_no_bias,
+            use_bias=not head.cosine and not run_options.fc7_no_bias,
             seed=run_options.seed,
             weight=Multipliers(rate, decay),
             bias=Multipliers(rate, 0.0),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from types import SimpleNamespace
-from typing import Any, ClassVar, Dict, List, NamedTuple, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Tuple
 
 from .._mxnet import mx
 from ..options import Option, settle, shown
@@ -23,7 +23,7 @@ class StepResult(NamedTuple):
         For each device float32 (b, E), d (sum of losses) / d embedding.
     figures : dict of str to float, NDArray, or list of NDArray
         In the order in which they are logged: a scalar, or for each device (b,) figures of its samples, whose mean
-        is logged. ``loss`` is one of them.
+        is logged, or a :class:`insight.runs.stepfigures.Histogram`. ``loss`` is one of them.
     """
 
     gradients: List[Any]
@@ -70,25 +70,40 @@ class Objective(abc.ABC):
     ----------
     name : str
         The registered name.
+    selected_by : str
+        How messages name it; empty: ``--loss-type NAME``.
     OPTIONS : tuple of Option
         All that act.
     options : SimpleNamespace
         Each option's value.
     params : mxnet.gluon.ParameterDict
         Its learned arrays, with the names that a checkpoint gives them.
+    sampler : str
+        The name of the sampler that it takes by default.
+    refines : bool
+        Whether runs from a trained network are to end with one that is no worse: the network that a run starts from
+        counts as a checkpoint of step 0, and is saved as one.
+    line_names : mapping of str to str
+        Of figures in the log's lines for people, where they differ: ``{"loss": "lossvalue"}``.
     lr_steps : tuple of int
-        Steps at which the rate falls by default, at a batch of 512.
+        Steps at which the rate falls by default, at a batch of 512; empty: it does not, and a run has ``steps`` steps.
+    steps : int
     lr_delay : int
         Steps by which all falls of the rate are moved back.
     """
 
     name: ClassVar[str] = ""
+    selected_by: ClassVar[str] = ""
     OPTIONS: ClassVar[Tuple[Option, ...]] = ()
+    sampler: ClassVar[str] = "shuffled"
+    refines: ClassVar[bool] = False
+    line_names: ClassVar[Mapping[str, str]] = {}
     lr_steps: Tuple[int, ...] = (100_000, 140_000, 160_000)
+    steps: int = 30_000
     lr_delay: int = 0
 
     def __init__(self, **values):
-        self.options = SimpleNamespace(**settle(self.OPTIONS, values, f"--loss-type {self.name}"))
+        self.options = SimpleNamespace(**settle(self.OPTIONS, values, self.selected_by or f"--loss-type {self.name}"))
         self.params = mx.gluon.ParameterDict()
 
     @classmethod

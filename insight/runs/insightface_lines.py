@@ -16,7 +16,7 @@ after a line.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 LR_LINE_EVERY = 1000  # steps
 TESTING = "testing verification.."
@@ -56,10 +56,10 @@ class BatchLine(NamedTuple):
     speed: float
     values: Dict[str, float]
 
-    def format(self) -> str:
-        """The line."""
+    def format(self, names: Mapping[str, str] = {}) -> str:
+        """The line; ``names`` has those that differ, such as ``{"loss": "lossvalue"}`` of the triplet trainer."""
         head = f"INFO:root:Epoch[{self.epoch}] Batch [{self.batch}]\tSpeed: {self.speed:.2f} samples/sec"
-        return "\t".join([head, format_values(self.values)] if self.values else [head])
+        return "\t".join([head, format_values(self.values, names)] if self.values else [head])
 
     @classmethod
     def parse(cls, text: str) -> Optional[BatchLine]:
@@ -143,11 +143,12 @@ class SavingLine(NamedTuple):
         return match and cls(int(match.group(1)))
 
 
-def format_values(values: Dict[str, float]) -> str:
+def format_values(values: Dict[str, float], names: Mapping[str, str] = {}) -> str:
     """``acc=0.250000<tab>loss=2.5000<tab>...``: the fields of a line, in its order."""
     others = {name: (name, _OTHER_FORMAT) for name in values if name not in _FIRST and name not in _LAST}
     fields = {**_FIRST, **others, **_LAST}
-    return "\t".join(f"{text}={values[name]:{spec}}" for name, (text, spec) in fields.items() if name in values)
+    shown = ((names.get(name, text), values[name], spec) for name, (text, spec) in fields.items() if name in values)
+    return "\t".join(f"{text}={value:{spec}}" for text, value, spec in shown)
 
 
 def parse_sharded_accuracy(text: str) -> Optional[Tuple[int, float]]:
@@ -172,3 +173,14 @@ def infer_time_line(seconds: float) -> str:
 def highest_line(step: int, accuracy: float) -> str:
     """The highest accuracy so far of the last set."""
     return f"[{step}]Accuracy-Highest: {accuracy:.5f}"
+
+
+def mining_lines(images: int, begin: int, triplets: int, queued: int, seconds: Sequence[float]) -> List[str]:
+    """The lines of a bag: what was embedded, seconds of choosing, embedding and picking so far, what was found."""
+    times = ", ".join(f"{second:f}" for second in seconds)
+    return [
+        f"eval {images} images.. {begin}",
+        f"triplet time stat [{times}]",
+        f"found triplets {triplets}",
+        f"seq len {queued}",
+    ]

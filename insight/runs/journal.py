@@ -6,14 +6,14 @@ import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Dict, Iterator, List, Optional, Tuple
+from typing import IO, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from ..files import atomic
 from ..progress import Steps
 from .core_share import Cores, CoreShare
-from .insightface_lines import LR_LINE_EVERY, BatchLine, RateLine
-from .jsonl import DamagedRow, DamageRow, Row, StepRow, VerificationRow, format_row, log_path
-from .stepfigures import CLASSIFICATION, check_names, means
+from .insightface_lines import LR_LINE_EVERY, BatchLine, RateLine, mining_lines
+from .jsonl import DamagedRow, DamageRow, HistogramRow, MinedRow, Row, StepRow, VerificationRow, format_row, log_path
+from .stepfigures import CLASSIFICATION, Histogram, check_names, means
 from .tensorboard import EventFile
 
 ADVICE_AFTER = 10.0  # seconds: a run that does not get its cores may need minutes for its first log line
@@ -43,6 +43,8 @@ class Journal:
         Of a resumed run: how much of the JSONL is kept, the rest is written again. A shorter file stays as it is.
     cores : Cores, optional
         Counts the share of its cores that training gets.
+    names : mapping of str to str
+        Of figures in the lines for people, where they differ: ``{"loss": "lossvalue"}``.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Journal:
         step: int = 0,
         keep_bytes: Optional[int] = None,
         cores: Optional[Cores] = None,
+        names: Mapping[str, str] = {},
     ):
         self.path = log_path(prefix)
         atomic.make_folder(self.path.parent)
@@ -65,7 +68,9 @@ class Journal:
         self._batches = batches_per_epoch
         self._frequent = frequent
         self._cores = cores or Cores()
+        self._names = names
         self._advised = self._measured = False
+        self._histograms: Dict[str, Histogram] = {}  # since the last verification
         self._pending: List[Tuple[Dict[str, float], int]] = []  # (figures, skipped) of each step of the window
         self._waited = 0.0  # the caller's count when the clock was started
         self._last_waited = 0.0
@@ -87,16 +92,18 @@ class Journal:
         """Print a line for people on stdout, at once."""
         self._bar.say(line)
 
-    def step(self, step: int, figures: Dict[str, float], lr: float, waited: float, skipped: int = 0) -> None:
+    def step(
+        self, step: int, figures: Dict[str, Union[float, Histogram]], lr: float, waited: float, skipped: int = 0
+    ) -> None:
         """Record a finished step; every ``frequent`` steps, log the means.
 
         Parameters
         ----------
         step : int
             Steps done, this one included.
-        figures : dict of str to float
+        figures : dict of str to float or Histogram
             Name to the batch's mean, in the order in which they are logged. A figure that is missing in some steps
-            is logged as the mean over the others.
+            is logged as the mean over the others. Histograms are kept for :meth:`log_histograms`.
         lr : float
             Learning rate of the step.
         waited : float
@@ -110,7 +117,12 @@ class Journal:
             A figure has a name that a log cannot hold.
         """
         check_names(figures)
-        self._pending.append(({name: float(value) for name, value in figures.items()}, int(skipped)))
+        for name, figure in figures.items():
+            if isinstance(figure, Histogram):
+                before = self._histograms.get(name)
+                self._histograms[name] = before.plus(figure) if before else figure
+        figures = {name: float(value) for name, value in figures.items() if not isinstance(value, Histogram)}
+        self._pending.append((figures, int(skipped)))
         self._timed += 1
         self._last_waited = waited
         seconds = max(time.perf_counter() - self._mark, 1e-9)
@@ -133,7 +145,7 @@ class Journal:
         skipped = sum(skipped for _, skipped in self._pending)
         cores = self._cores.measure(wait)
         values = {**figures, "wait": wait, **cores.low, **({"skipped": skipped} if skipped else {})}
-        self._bar.log(BatchLine(epoch, batch + 1, speed, values).format())
+        self._bar.log(BatchLine(epoch, batch + 1, speed, values).format(self._names))
         self.write(StepRow(step, epoch, figures, lr, speed, wait, cores.share, skipped))
         scalars = {**figures, "lr": lr, "speed": speed, "wait": wait}
         self._events.add(step, scalars if cores.share is None else {**scalars, "cpu": cores.share})
@@ -152,6 +164,18 @@ class Journal:
         """Log a target's verification in JSONL and for TensorBoard."""
         self.write(VerificationRow(target, step, accuracy, std, xnorm))
         self._events.add(step, {f"{target}/accuracy": accuracy, f"{target}/xnorm": xnorm})
+
+    def log_histograms(self, step: int) -> None:
+        """Log the histograms of the steps since the last verification in JSONL, and begin new ones."""
+        for name, (low, high, counts) in self._histograms.items():
+            self.write(HistogramRow(name, step, low, high, counts))
+        self._histograms = {}
+
+    def mined(self, step: int, images: int, begin: int, triplets: int, queued: int, seconds: Tuple[float, ...]) -> None:
+        """Log what was picked from a bag of images; see :class:`insight.feed.samplers.sampler.Mined`."""
+        for line in mining_lines(images, begin, triplets, queued, seconds):
+            self.say(line)
+        self.write(MinedRow(step, images, begin, triplets, queued, [round(second, 3) for second in seconds]))
 
     def damaged(self, step: int, key: int, warning: str, count: int) -> None:
         """Log a record that decodes with a warning, the ``count``-th of the run; only the first ones are named."""
@@ -188,11 +212,14 @@ class Journal:
         """What :meth:`restore` and ``keep_bytes`` need, for JSON; the JSONL is on the disk by then."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return {"pending": list(self._pending), "bytes": os.fstat(self._file.fileno()).st_size}
+        histograms = {name: list(histogram) for name, histogram in self._histograms.items()}
+        size = os.fstat(self._file.fileno()).st_size
+        return {"pending": list(self._pending), "histograms": histograms, "bytes": size}
 
     def restore(self, state: dict) -> None:
         """Continue within the window of :meth:`state`."""
         self._pending = [_restored(*step) for step in state["pending"]]
+        self._histograms = {name: Histogram(*values) for name, values in state.get("histograms", {}).items()}
 
 
 def _restored(*step) -> Tuple[Dict[str, float], int]:

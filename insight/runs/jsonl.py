@@ -15,7 +15,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from .stepfigures import is_name
 
@@ -103,6 +103,41 @@ class SavedRow(NamedTuple):
         return cls(_step(values), int(values["number"]), str(values.get("path", "")))
 
 
+class HistogramRow(NamedTuple):
+    """Counts of a figure in equal bins from ``low`` to ``high``, over the steps since the verification before."""
+
+    name: str
+    step: int
+    low: float
+    high: float
+    counts: List[int]
+
+    @classmethod
+    def read(cls, values: dict) -> HistogramRow:
+        """The row of a JSON object."""
+        counts = [int(count) for count in values["counts"]]
+        return cls(str(values["name"]), _step(values), float(values["low"]), float(values["high"]), counts)
+
+
+class MinedRow(NamedTuple):
+    """A bag of images was embedded: its size, its place in the walk, triplets found, images of all batches that wait;
+    seconds of choosing, embedding and picking so far.
+    """
+
+    step: int
+    images: int
+    begin: int
+    triplets: int
+    queued: int
+    seconds: List[float]
+
+    @classmethod
+    def read(cls, values: dict) -> MinedRow:
+        """The row of a JSON object."""
+        counts = (int(values[name]) for name in cls._fields[1:5])
+        return cls(_step(values), *counts, [float(second) for second in values["seconds"]])
+
+
 class DamagedRow(NamedTuple):
     """A record decoded with a warning."""
 
@@ -127,12 +162,14 @@ class DamageRow(NamedTuple):
         return cls(int(values["count"]))
 
 
-Row = Union[StartRow, StepRow, VerificationRow, SavedRow, DamagedRow, DamageRow]
+Row = Union[StartRow, StepRow, VerificationRow, SavedRow, HistogramRow, MinedRow, DamagedRow, DamageRow]
 KINDS = {
     "start": StartRow,
     "step": StepRow,
     "verification": VerificationRow,
     "saved": SavedRow,
+    "histogram": HistogramRow,
+    "mined": MinedRow,
     "damaged": DamagedRow,
     "damage": DamageRow,
 }

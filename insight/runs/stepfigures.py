@@ -7,7 +7,7 @@ InsightFace's lines, TensorBoard and pictures: :data:`CLASSIFICATION`.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterable, Mapping, Sequence
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from ..errors import InsightError
 
@@ -19,6 +19,21 @@ _TAKEN = {
     *("acc-nomargin", "acc_nomargin", "lossvalue", "Train-acc"),  # acc_free, loss and acc under other names
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+class Histogram(NamedTuple):
+    """A figure of which the log has the distribution: counts of equal bins from ``low`` to ``high``.
+
+    The counts of all steps are added up, and logged at the next verification.
+    """
+
+    low: float
+    high: float
+    counts: List[int]
+
+    def plus(self, other: Histogram) -> Histogram:
+        """The counts of both, which have the same bins."""
+        return self._replace(counts=[mine + theirs for mine, theirs in zip(self.counts, other.counts)])
 
 
 def is_name(name: str) -> bool:

@@ -111,10 +111,10 @@ class TrainLog:
     def best_of(self, target: str) -> BestStep:
         """The highest accuracy of one target; of equal ones a saved one, then the later.
 
-        Step 0, the network before training, counts only if there is no other.
+        Step 0, the network before training, counts only if it was saved, or if there is no other.
         """
         accuracy = self.targets[target].accuracy
-        steps = [step for step in accuracy.steps if step] or accuracy.steps
+        steps = [step for step in accuracy.steps if step or step in self.saved] or accuracy.steps
         step = max(steps, key=lambda s: (_rank(accuracy.at(s)), not math.isnan(self.saved.at(s)), s))
         return self._best(step, [target])
 
@@ -125,7 +125,7 @@ class TrainLog:
         """
         names = list(self.targets)
         common = set.intersection(*(set(self.targets[name].accuracy.steps) for name in names)) if names else set()
-        steps = [step for step in common if step] or list(common)
+        steps = [step for step in common if step or step in self.saved] or list(common)
         if not steps:
             return None
 

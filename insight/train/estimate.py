@@ -1,4 +1,4 @@
-"""``train-softmax --estimate``: how long a run would take here, by a few of its own steps."""
+"""``--estimate`` of the commands that train: how long a run would take here, by a few of its own steps."""
 
 from __future__ import annotations
 
@@ -93,17 +93,17 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
 
 
 def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
-    """The median seconds of a step."""
+    """The median seconds of a step, and a step's share of the bags that triplets are mined in."""
     seconds: list = []
     setup, loader = learner.setup, learner.setup.loader
-    with closing(loader.batches(setup.first_step)) as batches:
+    with closing(learner.batches(setup.first_step)) as batches:
         while len(seconds) < 2 or (len(seconds) < STEPS and sum(seconds) < SECONDS):
             if len(seconds) < 2:  # from the second step on
                 watched, waited = core_share.of_run(setup.devices, setup.options.num_workers), loader.waited
-            start = time.perf_counter()
+            start, mining = time.perf_counter(), loader.mining
             learner.learn(next(batches), setup.first_step, frozen=False)
             mx.nd.waitall()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start - (loader.mining - mining))
     wait = (loader.waited - waited) / sum(seconds[1:])
     cores = watched.measure(wait)
     fields = format_values({"wait": wait, **cores.low})
@@ -112,7 +112,11 @@ def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
     say(f"measured: {counted}, {min(timed):.2f} to {max(timed):.2f} s each, {fields}")
     if cores.advice:
         say(f"note: {cores.advice}")
-    return statistics.median(timed)
+    if not loader.mined_batches:
+        return statistics.median(timed)
+    mining = loader.mining / loader.mined_batches
+    say(f"measured: bags take {mining:.2f} s a step: {loader.mining:.1f} s for {loader.mined_batches} batches")
+    return statistics.median(timed) + mining
 
 
 def _verifications(setup: Setup) -> int:

@@ -10,7 +10,6 @@ import numpy as np
 
 from .. import checkpoint
 from .._mxnet import release_freed_memory
-from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..runs import insightface_lines
 from ..runs.insightface_lines import AccuracyLine, SavingLine, XNormLine
@@ -29,6 +28,7 @@ RULE_WITHOUT_TARGETS = {
 COLLAPSED_VERIFICATIONS = 3  # in a row, until the run is stopped
 COLLAPSED_MARGIN = 0.05  # above chance, at most
 SETTLED_STEPS = 100  # before, batch norm's running statistics still trail behind the weights
+NOTED_FALL = 10  # a fall of a tenth of --max-fall is noted
 TELLING_PAIRS = 200  # with fewer, a network that learns may be at chance level by accident
 
 
@@ -60,6 +60,8 @@ class Evaluation:
     journal : insight.runs.journal.Journal
     check : callable
         Called before each batch of a verification; raises to stop it.
+    counts_start : bool
+        Step 0 is a checkpoint like any other: the best may be that, and it is saved.
 
     Attributes
     ----------
@@ -69,8 +71,17 @@ class Evaluation:
         Step of the last finished verification, -1 at first; number of the newest checkpoint, 0 at first.
     """
 
-    def __init__(self, options: TrainOptions, sets: list, model, journal, check: Callable[[], None] = lambda: None):
+    def __init__(
+        self,
+        options: TrainOptions,
+        sets: list,
+        model,
+        journal,
+        check: Callable[[], None] = lambda: None,
+        counts_start: bool = False,
+    ):
         self.options = options
+        self.counts_start = counts_start
         self.sets = sets
         self.model = model
         self.journal = journal
@@ -80,6 +91,7 @@ class Evaluation:
         self.last_saved = 0
         self._saved_step = -1
         self._best: Optional[Best] = None
+        self._start: dict = {}  # target to accuracy before the first step
         self._next = max(checkpoint.epochs(options.prefix), default=0) + 1
         self._collapsed = 0
 
@@ -89,7 +101,7 @@ class Evaluation:
         Raises
         ------
         InsightError
-            For the third time in a row, no target is better than chance.
+            For the third time in a row, no target is better than chance; or one has fallen by ``--max-fall``.
         """
         if self.sets:
             with self.journal.pause():
@@ -98,8 +110,9 @@ class Evaluation:
             for r in results:
                 self.journal.verified(step, r.name, r.folds.accuracy, r.folds.std, r.xnorm)
             self.accuracies = {r.name: r.folds.accuracy for r in results}
-            if step:
+            if step or self.counts_start:
                 self._compare(step)
+            self._start = self._start if step else self.accuracies
         elif self.last_verified < 0:
             rule = RULE_WITHOUT_TARGETS[self.options.ckpt]
             self.journal.say(f"no verification set: nothing can be verified; {rule}")
@@ -112,20 +125,15 @@ class Evaluation:
                 "checkpoint by --pretrained, or lower --lr; if softmax collapses too, check the labels and the "
                 "alignment (insight dataset-check). The run's state is kept: --resume goes on with it"
             )
+        self._check_fall(step)
 
     def _measure(self, step: int) -> list:
         self.journal.say(insightface_lines.TESTING)
-        engine = MXNetEngine(self.model.network_checkpoint(), self.options.prefix, device=self.model.devices[0])
-        release_freed_memory()  # of rewriting the network
-
-        def network(images: np.ndarray) -> np.ndarray:
-            self.check()
-            return engine(images)
-
+        network = self.model.embedder(self.options.prefix, self.check)
         results = []
         for eval_set in self.sets:
             start = time.perf_counter()
-            result = verification.verify(network, eval_set, engine.image_size)
+            result = verification.verify(network, eval_set, self.model.image_size)
             self.journal.say(insightface_lines.shape_line(2 * result.pairs, result.embedding_size))
             self.journal.say(insightface_lines.infer_time_line(time.perf_counter() - start))
             self.journal.say(XNormLine(result.name, step, result.xnorm).format())
@@ -139,20 +147,45 @@ class Evaluation:
             self._best = now
         self.journal.say(insightface_lines.highest_line(step, self._best.score[0]))
 
+    def _telling(self) -> list:
+        """The sets that are large enough to judge a network by."""
+        return [s for s in self.sets if len(s.issame) >= TELLING_PAIRS]
+
     def _at_chance(self, step: int) -> bool:
         """Whether the accuracy on every set that is large enough is at chance level."""
-        telling = [s for s in self.sets if len(s.issame) >= TELLING_PAIRS]
+        telling = self._telling()
         if step < SETTLED_STEPS or not telling:
             return False
         return all(self.accuracies[s.name] <= chance_bound(s.issame) for s in telling)
 
+    def _check_fall(self, step: int) -> None:
+        """Compare with the accuracies before the first step."""
+        most, start = self.options.max_fall, self._start
+        fallen = {s.name: 100 * (start[s.name] - self.accuracies[s.name]) for s in self._telling() if s.name in start}
+        if not most or not fallen:
+            return
+        name = max(fallen, key=fallen.__getitem__)
+        fall, now, before = fallen[name], self.accuracies[name], start[name]
+        what = f"{name} is {now:.5f}, {fall:.2f} points below the {before:.5f} of step 0"
+        if fall > most:
+            best = f"the best is {_named(self._best.number)}, step {self._best.step}" if self._best else ""
+            raise InsightError(
+                f"step {step}: {what}, more than --max-fall {most:g}; {best or 'nothing was saved'}; start again from "
+                "--pretrained with a lower --lr or with --classification-weight; --resume with a larger --max-fall "
+                "goes on"
+            )
+        if fall > most / NOTED_FALL:
+            self.journal.say(f"note: step {step}: {what}; --max-fall {most:g} stops the run")
+
     def save(self, step: int, last: bool) -> None:
         """Write a checkpoint if ``--ckpt`` wants this one; the run's last is always written, unless it is 0.
 
-        A step that has been saved is not saved again.
+        A step that has been saved is not saved again; step 0 is saved only where it counts.
         """
         mode = self.options.ckpt
         is_best = self._best is not None and self._best.step == step
+        if not step and not is_best:
+            return
         if mode != NEVER and step != self._saved_step and (mode == ALWAYS or last or is_best):
             number = 1 if mode == WHEN_BEST_OVER_ONE and is_best else self._next
             self.journal.say(SavingLine(number).format())
@@ -187,6 +220,7 @@ class Evaluation:
         """
         return {
             "best": list(self._best) if self._best else None,
+            "start": self._start,
             "accuracies": self.accuracies,
             "next_number": self._next,
             "last_saved": self.last_saved,
@@ -197,6 +231,7 @@ class Evaluation:
     def restore(self, state: dict) -> None:
         """Go on as :meth:`state` left off; numbers too, so that files of the time since are written again."""
         self._best = Best(*state["best"]) if state["best"] else None
+        self._start = dict(state.get("start", {}))
         self.accuracies = dict(state["accuracies"])
         self._next = state["next_number"]
         self.last_saved = state["last_saved"]

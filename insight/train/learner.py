@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import List
+from typing import Callable, Iterator, List, Tuple
 
 from .. import checkpoint
 from .._mxnet import mx
@@ -58,7 +58,7 @@ class Learner:
             options.emb_size,
             setup.objective.memory(options.per_batch_size),
             devices=len(devices),
-            verified=[(len(s.source), len(s.pairs)) for s in self.sets],
+            verified=_embedded(self.sets, setup.loader.sampler.looked_at),
             lowered=precision.lowered_symbol(symbol, options.dtype),
             pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
         )
@@ -68,6 +68,10 @@ class Learner:
         self._trainer = make_trainer(
             self.model.params, options.mom, options.wd, options.fc7_wd_mult, setup.objective.multipliers()
         )
+
+    def batches(self, step: int, check: Callable[[], None] = lambda: None) -> Iterator:
+        """Batches from a step on; ``check`` is called while the network embeds for the sampler, and may raise."""
+        return self.setup.loader.batches(step, lambda: self.model.embedder(self.setup.options.prefix, check))
 
     def learn(self, batch, step: int, frozen: bool) -> tuple:
         """Forward, backward and, where the gradients are finite, the update; returns (figures, whether they were)."""
@@ -101,6 +105,11 @@ class Learner:
             setup.schedule.describe(),
             self.memory.describe(),
         ]
+
+
+def _embedded(sets: list, looked_at: int) -> List[Tuple[int, int]]:
+    """(images, pairs) of all that the network embeds between steps: verification sets, a bag of images."""
+    return [(len(s.source), len(s.pairs)) for s in sets] + ([(looked_at, 0)] if looked_at else [])
 
 
 def _try_precision(setup: Setup) -> List[str]:

@@ -16,6 +16,7 @@ from ..errors import InsightError
 from ..runs import core_share
 from ..runs.journal import Journal
 from ..runs.jsonl import StartRow
+from ..runs.stepfigures import Histogram
 from . import guards, resume
 from .evaluation import Evaluation
 from .learner import Learner
@@ -80,9 +81,12 @@ class Run:
             self.step,
             state.meta["journal"]["bytes"] if state else None,
             core_share.of_run(setup.devices, options.num_workers),
+            setup.objective.line_names,
         )
-        self.evaluation = Evaluation(options, learner.sets, self.model, self.journal, self._check)
+        refines = setup.objective.refines and bool(options.pretrained)
+        self.evaluation = Evaluation(options, learner.sets, self.model, self.journal, self._check, refines)
         self.loader.on_damage = self._note_damage
+        self.loader.on_mined = lambda mined: self.journal.mined(self.step, *mined)
         if state:
             self._restore(state)
         else:
@@ -91,7 +95,7 @@ class Run:
 
     def train(self) -> TrainResult:
         """The loop."""
-        with self.stop, closing(self.journal), closing(self.loader.batches(self.step)) as batches:
+        with self.stop, closing(self.journal), closing(self.learner.batches(self.step, self._leave)) as batches:
             if self.step == 0:
                 self._save_state()
             self._verify_if_due()
@@ -114,7 +118,7 @@ class Run:
         if not usable and not self.model.may_skip:
             raise self._non_finite(batch, figures["loss"])
         self.step += 1
-        means = {name: float(figure.mean()) for name, figure in figures.items()}
+        means = {name: f if isinstance(f, Histogram) else float(f.mean()) for name, f in figures.items()}
         self.journal.step(self.step, means, rate, self.loader.waited, skipped=int(not usable))
 
     def _due(self, every: int) -> bool:
@@ -127,9 +131,15 @@ class Run:
         if not self._verification_due() or self.evaluation.last_verified == self.step:
             return
         self.evaluation.verify(self.step)
-        if self.step:
-            self.evaluation.save(self.step, last=self.step == self.total)
+        self.journal.log_histograms(self.step)
+        self.evaluation.save(self.step, last=self.step == self.total)
         self._save_state(finished=self.step == self.total)
+
+    def _leave(self) -> None:
+        """As :meth:`_check`, between two steps that no save lies between."""
+        if self.stop.signal:
+            self._save_state()
+        self._check()
 
     def _check(self) -> None:
         """Raise if Ctrl-C or SIGTERM asked for the end; a state has been saved since the last step."""

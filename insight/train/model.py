@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Union
 
 import numpy as np
 
 from .. import checkpoint, nets
 from .._mxnet import mx, release_freed_memory
+from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..graph import nodes, shapes
 from ..objectives.objective import Objective
+from ..runs.stepfigures import Histogram
 from . import devices as device_lists
 from .precision import LossScale, lowered
 from .train_options import TrainOptions
@@ -53,6 +55,11 @@ class Model:
         self._forward.hybridize(static_alloc=True, static_shape=True)
 
     @property
+    def image_size(self) -> tuple:
+        """(height, width) in pixels."""
+        return self.network.image_size
+
+    @property
     def params(self) -> dict:
         """Name to Gluon parameter: all that a checkpoint holds."""
         return {**self.network.kept(), **dict(self.objective.params.items())}
@@ -92,7 +99,7 @@ class Model:
             notes.append(f"{spec} was trained on {sizes} (height x width)")
         return notes
 
-    def backward(self, batch, step: int, frozen: bool = False) -> Dict[str, np.ndarray]:
+    def backward(self, batch, step: int, frozen: bool = False) -> Dict[str, Union[np.ndarray, Histogram]]:
         """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the figures.
 
         Parameters
@@ -105,7 +112,7 @@ class Model:
 
         Returns
         -------
-        dict of str to numpy.ndarray
+        dict of str to numpy.ndarray or Histogram
             The objective's figures, ``loss`` among them: (B,) float32 each in the batch's order, or of no dimension.
         """
         data = device_lists.shares(batch.data, self.devices)
@@ -160,6 +167,30 @@ class Model:
         """As :meth:`checkpoint`, without the objective."""
         return self._gathered(nets.symbol(self.network), self.network.kept())
 
+    def embedder(self, name: str, check: Callable[[], None] = lambda: None) -> Callable[[np.ndarray], np.ndarray]:
+        """The network as it is now, for inference on the first device.
+
+        Parameters
+        ----------
+        name : str
+            Of the network, in messages.
+        check : callable
+            Called before each call of the network; may raise.
+
+        Returns
+        -------
+        callable
+            (N, 3, H, W) RGB pixels, 0..255, to (N, E) float32 embeddings, not normalised.
+        """
+        engine = MXNetEngine(self.network_checkpoint(), name, device=self.devices[0])
+        release_freed_memory()  # of rewriting the network
+
+        def network(images: np.ndarray) -> np.ndarray:
+            check()
+            return engine(images)
+
+        return network
+
     @staticmethod
     def _gathered(symbol, params: dict) -> checkpoint.Checkpoint:
         _settle()
@@ -210,8 +241,10 @@ def build_network(options: TrainOptions, devices: list, image_size: tuple = (112
     return nets.create(options.network, options.emb_size, **common, **options.network_options)
 
 
-def _on_host(figure: Any) -> np.ndarray:
+def _on_host(figure: Any) -> Union[np.ndarray, Histogram]:
     """A figure of :class:`insight.objectives.objective.StepResult`, waited for."""
+    if isinstance(figure, Histogram):
+        return figure
     if isinstance(figure, list):
         return np.concatenate([part.asnumpy() for part in figure]).astype(np.float32)
     return np.asarray(figure.asscalar() if isinstance(figure, mx.nd.NDArray) else figure)

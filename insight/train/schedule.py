@@ -76,6 +76,8 @@ class StepSchedule(Schedule):
 
     def _words(self) -> str:
         reached = [str(b) for b in self.boundaries if b < self.total_steps]
+        if not self.boundaries:
+            return "constant"
         if not reached:
             return f"constant (the first fall, at {self.boundaries[0]}, lies behind the end)"
         return f"a tenth at {', '.join(reached)}"
@@ -116,7 +118,7 @@ def from_options(options: TrainOptions, objective: Objective, batch_size: int, b
     Parameters
     ----------
     objective : Objective
-        Or anything with its ``lr_steps`` and ``lr_delay``.
+        Or anything with its ``lr_steps``, ``steps`` and ``lr_delay``.
     batch_size : int
         Images a step, over all devices.
     batches_per_epoch : int
@@ -130,13 +132,14 @@ def from_options(options: TrainOptions, objective: Objective, batch_size: int, b
     in_steps = {"steps": 1.0, "epochs": float(batches_per_epoch), "samples": 1 / batch_size}[options.lr_unit]
     warmup = _in_steps("--warmup", options.warmup, options.lr_unit, in_steps)
     boundaries = _boundaries(options, objective, batch_size, in_steps)
-    total = min(options.max_steps or boundaries[-1] * 5 // 4, options.end_epoch * batches_per_epoch)
+    length = boundaries[-1] * 5 // 4 if boundaries else objective.steps
+    total = min(options.max_steps or length, options.end_epoch * batches_per_epoch)
     common = (options.lr, warmup, total, batch_size, batches_per_epoch)
     if options.lr_schedule == "cosine":
         return CosineSchedule(*common)
     if options.lr_schedule == "poly":
         return PolySchedule(*common, options.lr_power)
-    if warmup >= boundaries[0]:
+    if boundaries and warmup >= boundaries[0]:
         raise InsightError(
             f"--warmup {options.warmup:g} {options.lr_unit}: ends at step {warmup}, and the rate falls at step "
             f"{boundaries[0]} already; shorten it, or give later --lr-steps"

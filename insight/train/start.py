@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from .. import objectives
 from .._mxnet import keep_freed_memory
+from ..errors import InsightError
 from ..feed import samplers
 from ..feed.augment import Augmentation
 from ..feed.loader import Loader
@@ -83,7 +85,8 @@ def prepare(options: TrainOptions) -> Setup:
     keep_freed_memory()
     devices = device_lists.parse(options.devices)
     faces = FaceSet.open(options.data_dir)
-    notes = guards.check_set(faces, options)
+    options, rounded = _whole_parts(options)
+    notes = [*guards.check_set(faces, options), *rounded]
     fingerprint = faces.fingerprint()
     state = resume.find(options, fingerprint)
     loader = Loader(
@@ -94,10 +97,30 @@ def prepare(options: TrainOptions) -> Setup:
         options.num_workers,
         options.images_filter,
         "uint8" if devices[0].device_type == "gpu" else "float32",
-        sampler=samplers.chosen(options.sampler, vars(options)),
+        sampler=samplers.chosen(
+            options.sampler, vars(options), len(devices), objectives.kind(options.loss_type).OPTIONS
+        ),
     )
     if state:
         loader.restore(state.meta.get("sampler", {}))
     objective = objectives.create(options, faces.num_classes)
+    if options.freeze_backbone_steps and not list(objective.params.keys()):
+        raise InsightError(
+            f"--freeze-backbone-steps {options.freeze_backbone_steps}: {objective.name} has no weights beside the "
+            "network's, so nothing would be trained; leave it out"
+        )
     schedule = schedules.from_options(options, objective, loader.batch_size, loader.batches_per_epoch)
+    notes += loader.sampler.notes
     return Setup(options, devices, faces, fingerprint, objective, loader, schedule, state, notes)
+
+
+def _whole_parts(options: TrainOptions) -> Tuple[TrainOptions, List[str]]:
+    """The options with a batch of whole parts, as the sampler needs it, and a note if that is a smaller one."""
+    multiple, size = samplers.samplers.get(options.sampler).MULTIPLE, options.per_batch_size
+    if size < multiple:
+        raise InsightError(f"--per-batch-size {size}: the sampler {options.sampler} needs at least {multiple}")
+    whole = size // multiple * multiple
+    if whole == size:
+        return options, []
+    note = f"--per-batch-size {size}: {whole} are used, a multiple of {multiple}"
+    return dataclasses.replace(options, per_batch_size=whole), [note]

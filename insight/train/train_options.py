@@ -1,9 +1,9 @@
-"""Every option of ``train-softmax``: one field, its default, its meaning and unit.
+"""Every option of ``train-softmax`` and ``train-triplet``: one field, its default, its meaning and unit.
 
-The command line is made from these fields, so help, names and checks cannot drift apart. Options of samplers,
+The command lines are made from these fields, so help, names and checks cannot drift apart. Options of samplers,
 networks, margins and objectives are declared in their own files (:mod:`insight.options`) and become fields here.
 Flags that InsightFace had keep their names, defaults and meaning
-(train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c).
+(train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c; train_triplet.py, @9fc3cc9c).
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Any, Collection, Dict, Mapping, Tuple
 
 from .. import nets, objectives
 from ..errors import InsightError
 from ..feed import samplers
 from ..files.text import between_commas
+from ..margins import margins
 from ..options import Option, differences, given
+from ..registry import declared_options
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
 
@@ -43,7 +45,9 @@ class _Common:
     )
     cutoff: int = _option(0, "side of a square that is greyed out in half of the images, pixels")
     num_workers: int = _option(2, "threads that decode images", FREE)
-    sampler: str = _option("shuffled", "which images each batch holds; shuffled: each image once an epoch")
+    sampler: str = _option(
+        "", "which images each batch holds; shuffled: each image once an epoch; none: what the loss needs"
+    )
     # network
     network: str = _option("r50", "network, by its registered name (insight networks), or gluoncv:NAME")
     emb_size: int = _option(512, "embedding length E")
@@ -65,7 +69,9 @@ class _Common:
     lr_unit: str = _option("steps", "unit of --lr-steps and --warmup", choices=("steps", "epochs", "samples"))
     lr_power: float = _option(2.0, "exponent of the poly schedule")
     warmup: float = _option(0.0, "the rate rises to --lr over so much, in --lr-unit")
-    max_steps: int = _option(0, "steps to train; 0: a quarter past the last of the default or given --lr-steps", FREE)
+    max_steps: int = _option(
+        0, "steps to train; 0: a quarter past the last of the default or given --lr-steps; of triplets 30000", FREE
+    )
     end_epoch: int = _option(100000, "epochs to train at most", FREE)
     per_batch_size: int = _option(128, "images a step and device")
     wd: float = _option(5e-4, "weight decay")
@@ -87,6 +93,12 @@ class _Common:
         1, "which verifications save: 0 none, 1 each new best, 2 every one, 3 as 1 under number 1", FREE
     )
     verbose: int = _option(2000, "steps between two verifications", FREE)
+    max_fall: float = _option(
+        0.0,
+        "stop if the accuracy on a verification set of 200 pairs or more falls more percentage points than this below "
+        "that before the first step; a note at a tenth of it; 0: never",
+        FREE,
+    )
     target: str = _option("lfw,cfp_fp,agedb_30", "verification sets: names of .bin files in --data-dir", FREE)
     frequent: int = _option(20, "steps between two log lines", FREE)
 
@@ -103,7 +115,7 @@ class _Common:
             "images_filter",
             "cutoff",
         )
-        for name in (*at_least_0, "wd", "fc7_wd_mult", "warmup"):
+        for name in (*at_least_0, "wd", "fc7_wd_mult", "warmup", "max_fall"):
             self._require(name, getattr(self, name) >= 0, "must be 0 or more")
         self._require("ckpt", self.ckpt in (0, 1, 2, 3), "must be 0, 1, 2 or 3")
         self._require("color", self.color in (0, 1, 2), "must be 0, 1 or 2")
@@ -114,6 +126,7 @@ class _Common:
         for field in dataclasses.fields(_Common):
             known = field.metadata["choices"]
             self._require(field.name, not known or getattr(self, field.name) in known, f"must be {' or '.join(known)}")
+        self.sampler = self.sampler or objectives.kind(self.loss_type).sampler
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
@@ -127,7 +140,7 @@ class _Common:
     @property
     def network_options(self) -> dict:
         """The networks' own options that were given, by name."""
-        return given(DECLARED_BEHIND["emb_size"], vars(self))
+        return given(nets.options(COMMANDS_OWN), vars(self))
 
     def differences(self, earlier: dict) -> list:
         """Flags whose value a resumed run may not change and that differ from the earlier run's."""
@@ -138,24 +151,38 @@ class _Common:
         return differences((*common, *DECLARED), vars(self), earlier)
 
     @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """One flag a field; a False default makes a switch. Those of components follow what selects them."""
+    def add_arguments(
+        cls, parser: argparse.ArgumentParser, defaults: Mapping[str, Any] = {}, without: Collection[str] = ()
+    ) -> None:
+        """One flag a field; a False default makes a switch. Those of components follow what selects them.
+
+        Parameters
+        ----------
+        parser : argparse.ArgumentParser
+        defaults : mapping
+            Of the command, by field, where they are not the field's.
+        without : collection of str
+            Fields that the command has no flag for.
+        """
         for field in dataclasses.fields(_Common):
             about = field.metadata
-            if field.default is False:
+            if field.name in without:
+                pass
+            elif field.default is False:
                 parser.add_argument(flag(field.name), action="store_true", help=about["help"])
             else:
                 more = {"choices": about["choices"]} if about["choices"] else {"metavar": "X"}
-                parser.add_argument(
-                    flag(field.name), type=about["type"], default=field.default, help=about["help"], **more
-                )
+                default = defaults.get(field.name, field.default)
+                parser.add_argument(flag(field.name), type=about["type"], default=default, help=about["help"], **more)
             for option in DECLARED_BEHIND.get(field.name, ()):
-                option.add_to(parser)
+                if option.name not in without:
+                    option.add_to(parser)
 
     @classmethod
-    def from_args(cls, args: argparse.Namespace) -> _Common:
-        """The options that a parsed command line holds."""
-        return cls(**{field.name: getattr(args, field.name) for field in dataclasses.fields(cls)})
+    def from_args(cls, args: argparse.Namespace, **values: Any) -> _Common:
+        """The options that a parsed command line holds, and those that its command decides."""
+        given_fields = (field.name for field in dataclasses.fields(cls) if field.name not in values)
+        return cls(**{name: getattr(args, name) for name in given_fields}, **values)
 
 
 def flag(name: str) -> str:
@@ -164,15 +191,19 @@ def flag(name: str) -> str:
 
 
 def _declared() -> Dict[str, Tuple[Option, ...]]:
-    """The options of components, by the option that they follow in --help."""
-    taken = {field.name for field in dataclasses.fields(_Common)} | {"estimate", "help"}  # the command's own
+    """The options of components, by the option that they follow in --help; one that several kinds share, once."""
+    registries = (samplers.samplers, nets.networks, objectives.objectives, margins)
+    declared_options(*registries, taken=COMMANDS_OWN)  # refuses plugins whose options are others' of another type
+    names: set = set()
     declared = {}
     for behind, of in (("sampler", samplers), ("emb_size", nets), ("loss_type", objectives)):
-        declared[behind] = of.options(taken)
-        taken |= {option.name for option in declared[behind]}
+        options = of.options(COMMANDS_OWN)
+        declared[behind] = tuple(option for option in options if option.name not in names)
+        names |= {option.name for option in options}
     return declared
 
 
+COMMANDS_OWN = {field.name for field in dataclasses.fields(_Common)} | {"estimate", "help", "mining"}
 DECLARED_BEHIND = _declared()
 DECLARED = tuple(option for options in DECLARED_BEHIND.values() for option in options)
 TrainOptions = dataclasses.make_dataclass(

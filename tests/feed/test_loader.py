@@ -12,7 +12,7 @@ from insight.errors import InsightError
 from insight.feed import draws
 from insight.feed.augment import Augmentation
 from insight.feed.loader import Loader, enough_images
-from insight.feed.samplers.sampler import Sampler
+from insight.feed.samplers.sampler import Mined, Sampler
 
 
 class FakeFaces:
@@ -243,3 +243,70 @@ def test_a_sampler_that_gives_no_batch(attributes, found):
 
     with pytest.raises(InsightError, match=rf"^--sampler counting: step 0: want 3 positions in 0..19, got {found}$"):
         take(Loader(FakeFaces(20), 3, sampler=Wrong), 1)
+
+
+class Looking(Counting):
+    """Counting, but before every third batch it wants to see as many images as the batch before the last number."""
+
+    name = "looking"
+    wanted = (7, 3)
+    seen = 0
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.embedded = []
+
+    def look(self, step):
+        if step % 3 or self.seen >= (step // 3 + 1) * len(self.wanted):
+            return None
+        count = self.wanted[self.seen % len(self.wanted)]
+        return self.positions[np.arange(step, step + count) % len(self.positions)]
+
+    def mine(self, embeddings):
+        self.embedded.append(embeddings)
+        self.seen += 1
+        return Mined(len(embeddings), self.seen, 0, 9, (0.0,))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_sampler_looks_at_images_through_the_network(workers):
+    """Plain images, in order, embedded in the reader's thread and when it asks for the batch, not before."""
+    faces = FakeFaces(20)
+    loader = Loader(faces, 3, sampler=Looking, workers=workers)
+    mined, calls = [], []
+    loader.on_mined = lambda one: mined.append((len(batches_read), one.begin))
+    batches_read = []
+
+    def embedder():
+        calls.append(len(batches_read))
+
+        def network(pixels):
+            assert threading.current_thread() is threading.main_thread()
+            return pixels.reshape(len(pixels), -1)[:, :5].copy()
+
+        return network
+
+    batches = loader.batches(0, embedder)
+    for _ in range(7):
+        batches_read.append(next(batches).indices.tolist())
+    assert batches_read == [[3 * i, 3 * i + 1, 3 * i + 2] for i in range(6)] + [[18, 19, 0]]
+    assert calls == [0, 3, 6]  # once for both looks of a batch
+    assert mined == [(0, 1), (0, 2), (3, 3), (3, 4), (6, 5), (6, 6)]
+    assert loader.mining > 0 and loader.mined_batches == 3 * 3
+    plain = faces.pixels[:, :, :, ::-1].transpose(0, 3, 1, 2).reshape(20, -1)[:, :5].astype(np.float32)
+    for number, embeddings in enumerate(loader.sampler.embedded):
+        step, count = number // 2 * 3, Looking.wanted[number % 2]
+        np.testing.assert_array_equal(embeddings, plain[step : step + count])
+    batches.close()
+    assert feed_threads() == []
+
+
+def test_closing_ends_a_sampler_s_wait():
+    """A reader that leaves while its sampler waits for embeddings leaves no thread behind."""
+
+    def embedder():
+        raise InsightError("stopped")
+
+    with pytest.raises(InsightError, match="stopped"):
+        next(Loader(FakeFaces(20), 3, sampler=Looking, workers=3).batches(0, embedder))
+    assert feed_threads() == []

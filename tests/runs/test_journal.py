@@ -20,6 +20,7 @@ from insight.runs.core_share import CoreShare
 from insight.runs.journal import Journal
 from insight.runs.jsonl import StartRow
 from insight.runs.logfiles import read_log
+from insight.runs.stepfigures import Histogram
 
 NAMES = ("loss", "acc", "acc_free")
 
@@ -156,6 +157,53 @@ def test_figures_are_logged_by_their_names(tmp_path, capfd):
     assert list(row) == ["kind", "time", "step", "epoch", "triplets", "loss", "hard-share", "lr", "speed", "wait"]
     assert (row["triplets"], row["loss"], row["hard-share"]) == (3.5, 1.5, 1e-7)  # the last was given once
     assert [tag for _, tag, _ in scalars(tmp_path)] == ["triplets", "loss", "hard-share", "lr", "speed", "wait"]
+
+
+def test_names_of_a_line_may_differ(tmp_path, capfd):
+    log = journal(tmp_path, frequent=1, names={"loss": "lossvalue"})
+    log.step(1, {"loss": 0.065, "pairs": 300.0}, 0.1, 0.0)
+    log.close()
+    assert "samples/sec\tlossvalue=0.0650\tpairs=300\t" in capfd.readouterr().err
+    assert rows_of(tmp_path, "step")[0]["loss"] == 0.065
+
+
+def test_histograms_are_summed_and_resumed(tmp_path, capfd):
+    """Of all steps since the last verification, those before a resumed run's state among them; no figures."""
+    log = journal(tmp_path, frequent=2)
+    counts = [[1, 0], [2, 5], [0, 7], [4, 4]]
+    for step in (1, 2, 3):
+        log.step(step, {"loss": 1.0, "gaps": Histogram(-4, 4, counts[step - 1])}, 0.1, 0.0)
+        if step == 2:
+            log.log_histograms(2)
+    state = json.loads(json.dumps(log.state()))
+    log.close()
+    later = journal(tmp_path, frequent=2, step=3, keep_bytes=state["bytes"])
+    later.restore(state)
+    later.step(4, {"loss": 1.0, "gaps": Histogram(-4, 4, counts[3])}, 0.1, 0.0)
+    later.log_histograms(4)
+    later.log_histograms(5)  # nothing since
+    later.close()
+    found = [(row["step"], row["name"], row["low"], row["counts"]) for row in rows_of(tmp_path, "histogram")]
+    assert found == [(2, "gaps", -4, [3, 5]), (4, "gaps", -4, [4, 11])]
+    assert "gaps" not in rows_of(tmp_path, "step")[0] and "gaps" not in capfd.readouterr().err
+
+
+def test_lines_of_a_bag_are_insightface_s(tmp_path, capfd):
+    log = journal(tmp_path)
+    log.mined(7, 4200, 8400, 2071, 6150, (0.25, 14.0, 2.5))
+    log.close()
+    assert capfd.readouterr().out.splitlines() == [
+        "eval 4200 images.. 8400",
+        "triplet time stat [0.250000, 14.000000, 2.500000]",
+        "found triplets 2071",
+        "seq len 6150",
+    ]
+    assert rows_of(tmp_path, "mined")[0]["step"] == 7
+
+
+def rows_of(folder, kind):
+    lines = [json.loads(line) for line in (folder / "model-log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
 
 
 def test_a_window_of_named_figures_is_resumed(tmp_path, capfd):

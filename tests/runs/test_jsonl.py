@@ -6,6 +6,8 @@ from insight.runs.jsonl import (
     KINDS,
     DamagedRow,
     DamageRow,
+    HistogramRow,
+    MinedRow,
     SavedRow,
     StartRow,
     StepRow,
@@ -40,6 +42,16 @@ GOLDEN = [
     (
         SavedRow(40, 2, "models/y1-0002.params"),
         '{"kind": "saved", "time": 1700000000.123, "step": 40, "number": 2, "path": "models/y1-0002.params"}',
+    ),
+    (
+        HistogramRow("gaps", 40, -4.0, 4.0, [0, 3, 1]),
+        '{"kind": "histogram", "time": 1700000000.123, "name": "gaps", "step": 40, "low": -4.0, "high": 4.0, '
+        '"counts": [0, 3, 1]}',
+    ),
+    (
+        MinedRow(40, 3600, 7200, 2071, 6150, [0.5, 14.0, 2.5]),
+        '{"kind": "mined", "time": 1700000000.123, "step": 40, "images": 3600, "begin": 7200, "triplets": 2071, '
+        '"queued": 6150, "seconds": [0.5, 14.0, 2.5]}',
     ),
     (
         DamagedRow(3, 17, "premature end"),

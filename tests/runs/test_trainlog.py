@@ -174,6 +174,13 @@ def test_jsonl(tmp_path):
     assert log.best_of("lfw") == (20, 1, {"lfw": 0.8})  # not step 0; of equal ones the saved
 
 
+def test_step_0_counts_if_it_was_saved(tmp_path):
+    saved = [{"kind": "saved", "step": step, "number": 1, "path": "m-0001.params"} for step in (0, 20)]
+    rows = [step(10), verified(0, "lfw", 0.99), saved[0], verified(20, "lfw", 0.8)]
+    log = read_log(written(tmp_path, jsonl(*rows)))
+    assert log.best() == log.best_of("lfw") == (0, 1, {"lfw": 0.99})
+
+
 def test_figures_of_any_name_are_curves(tmp_path):
     named = {**step(10), "triplets": 3.5, "hard-share": None, "skipped": 2, "saved": 7}
     log = read_log(written(tmp_path, jsonl(step(5), named)))

@@ -1,5 +1,6 @@
 """When a run verifies and saves, under which number, and when it stops itself."""
 
+import functools
 import json
 import time
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from insight.errors import InsightError
 from insight.formats import evalbin
 from insight.runs.journal import Journal
 from insight.train import evaluation as module
+from insight.train import model as model_module
 from insight.train.evaluation import COLLAPSED_VERIFICATIONS, Evaluation, chance_bound
 from insight.train.train_options import TrainOptions
 from insight.verify import verification
@@ -24,16 +26,19 @@ PAIRS = 6000
 class Training:
     """A run whose verifications give the accuracies that a test lays down; ``ends`` is its last step."""
 
-    def __init__(self, folder, monkeypatch, ckpt=1, targets=("lfw",), pairs=PAIRS, state=None):
+    def __init__(
+        self, folder, monkeypatch, ckpt=1, targets=("lfw",), pairs=PAIRS, state=None, counts_start=False, **options
+    ):
         self.prefix = str(folder / "model")
-        self.options = TrainOptions(data_dir="d", prefix=self.prefix, ckpt=ckpt)
+        self.options = TrainOptions(data_dir="d", prefix=self.prefix, ckpt=ckpt, **options)
         self.sets = [SimpleNamespace(name=name, issame=np.arange(pairs) % 2 == 0) for name in targets]
-        self.model = SimpleNamespace(devices=[None], checkpoint=lambda: self.step, network_checkpoint=lambda: self.step)
+        self.model = SimpleNamespace(
+            image_size=(112, 112), checkpoint=lambda: self.step, embedder=lambda name, check: None
+        )
         self.journal = Journal(self.prefix, 8, 10, 20, 1000)
-        self.evaluation = Evaluation(self.options, self.sets, self.model, self.journal)
+        self.evaluation = Evaluation(self.options, self.sets, self.model, self.journal, counts_start=counts_start)
         if state:
             self.evaluation.restore(json.loads(json.dumps(state)))
-        monkeypatch.setattr(module, "MXNetEngine", lambda *_, **__: SimpleNamespace(image_size=(112, 112)))
         monkeypatch.setattr(module.verification, "verify", self._verify)
         monkeypatch.setattr(module.checkpoint, "save", self._save)
 
@@ -51,8 +56,7 @@ class Training:
         self.step = step
         self.accuracies = dict(zip((s.name for s in self.sets), accuracies))
         self.evaluation.verify(step)
-        if step:
-            self.evaluation.save(step, last)
+        self.evaluation.save(step, last)
         if last:
             self.evaluation.conclude()
 
@@ -281,8 +285,6 @@ def test_a_verification_can_be_stopped_between_two_batches(tmp_path, monkeypatch
     evalbin.write_bin(tmp_path / "val.bin", images, np.arange(80) % 2 == 0)
 
     class Engine:
-        image_size = (16, 16)
-
         def __init__(self, checkpoint, spec, device):
             assert (checkpoint, device) == ("arrays", "cpu(1)")
 
@@ -300,9 +302,10 @@ def test_a_verification_can_be_stopped_between_two_batches(tmp_path, monkeypatch
         if len(asked) == 4:
             raise Asked
 
-    monkeypatch.setattr(module, "MXNetEngine", Engine)
+    monkeypatch.setattr(model_module, "MXNetEngine", Engine)
     journal = Journal(str(tmp_path / "model"), 8, 10, 20, 1000)
-    model = SimpleNamespace(devices=["cpu(1)"], network_checkpoint=lambda: "arrays")
+    model = SimpleNamespace(devices=["cpu(1)"], network_checkpoint=lambda: "arrays", image_size=(16, 16))
+    model.embedder = functools.partial(model_module.Model.embedder, model)
     options = TrainOptions(data_dir="d", prefix=str(tmp_path / "model"))
     evaluation = Evaluation(options, [verification.load_set(tmp_path / "val.bin")], model, journal, check)
     before = evaluation.state()
@@ -314,3 +317,55 @@ def test_a_verification_can_be_stopped_between_two_batches(tmp_path, monkeypatch
     assert len(asked) == 14
     assert evaluation.last_verified == 200
     assert [json.loads(line)["kind"] for line in open(f"{options.prefix}-log.jsonl")] == ["verification"]
+
+
+@pytest.mark.parametrize(
+    "ckpt, saved", [(0, {}), (1, {1: 0, 2: 300, 3: 400}), (2, {1: 0, 2: 200, 3: 300, 4: 400}), (3, {1: 300, 2: 400})]
+)
+def test_the_start_counts_for_what_is_refined(training, ckpt, saved, capfd):
+    """The network before the first step is the best until a later one is as good, and is saved."""
+    run = training(ckpt=ckpt, counts_start=True)
+    run.at(0, 0.8)
+    assert run.files() == ({1: 0} if ckpt else {})
+    run.at(200, 0.7)
+    run.at(300, 0.8)
+    run.at(400, 0.75, last=True)
+    assert run.files() == saved
+    best = {0: "not saved (--ckpt 0)", 1: "number 2", 2: "number 3", 3: "number 1"}[ckpt]
+    assert f"best: {best}, step 300, lfw 0.80000; last: " in capfd.readouterr().out
+
+
+def test_the_start_is_the_best_where_nothing_is_better(training, capfd):
+    run = training(ckpt=3, counts_start=True)
+    run.at(0, 0.8)
+    run.at(200, 0.7, last=True)
+    assert run.files() == {1: 0, 2: 200}
+    assert "best: number 1, step 0, lfw 0.80000; last: number 2, step 200, lfw 0.70000" in capfd.readouterr().out
+
+
+def test_a_fall_below_the_start(training, capfd):
+    """A note at a tenth of --max-fall, an error above it; of the set that has fallen most; a resumed run remembers."""
+    options = {"ckpt": 3, "targets": ("lfw", "agedb_30"), "max_fall": 2.0, "counts_start": True}
+    run = training(**options)
+    run.at(0, 0.99, 0.9)
+    run.at(200, 0.9885, 0.95)
+    assert "points below" not in capfd.readouterr().out
+    run.at(300, 0.985, 0.898)
+    assert (
+        "note: step 300: lfw is 0.98500, 0.50 points below the 0.99000 of step 0; --max-fall 2 stops the run"
+        in capfd.readouterr().out
+    )
+    state = run.evaluation.state()
+    run = training(**options, state=state)
+    with pytest.raises(
+        InsightError,
+        match=r"^step 400: agedb_30 is 0.87900, 2.10 points below .*; the best is number 1, step 200; .*--lr",
+    ):
+        run.at(400, 0.99, 0.879)
+    small = training(**{**options, "targets": ("val",)}, pairs=100)
+    small.at(0, 0.99)
+    small.at(200, 0.6)
+    off = training(targets=("lfw",))
+    off.at(0, 0.99)
+    off.at(200, 0.6)
+    assert "points below" not in capfd.readouterr().out

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from insight.errors import InsightError
 from insight.margins import margins
 from insight.objectives.classification import Classification
+from insight.objectives.triplet import Triplet
 from insight.train.schedule import from_options
 from insight.train.train_options import TrainOptions
 
@@ -39,6 +40,19 @@ def test_explicit_steps_are_taken_as_they_are():
 )
 def test_default_steps_scale_with_the_batch(head, batch, expected):
     assert schedule(head, batch).boundaries == expected
+
+
+def test_an_objective_without_steps_has_a_constant_rate_and_a_length():
+    def made(**options):
+        options = TrainOptions(data_dir="d", loss_type="triplet", lr=0.005, **options)
+        return from_options(options, Triplet(), 150, 1000)
+
+    rates = made()
+    assert (rates.boundaries, rates.total_steps, rates(29_999)) == ((), 30_000, 0.005)
+    assert rates.describe() == "30000 steps of 150 images (30.0 epochs); lr 0.005, constant"
+    assert made(max_steps=70, warmup=10).total_steps == 70
+    assert made(lr_steps="100").boundaries == (100,)
+    assert made(lr_schedule="cosine")(15_000) == pytest.approx(0.0025)
 
 
 def test_sphereface_waits_for_its_annealing():

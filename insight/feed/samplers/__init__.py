@@ -22,7 +22,7 @@ def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
     return declared_options(samplers, taken=taken)
 
 
-def chosen(name: str, values: Mapping[str, Any]) -> Callable:
+def chosen(name: str, values: Mapping[str, Any], devices: int = 1, elsewhere: Iterable[Option] = ()) -> Callable:
     """A sampler with its options, for :class:`insight.feed.loader.Loader`, which supplies the rest.
 
     Parameters
@@ -31,10 +31,17 @@ def chosen(name: str, values: Mapping[str, Any]) -> Callable:
         As registered.
     values : mapping
         A run's options by name, those of other samplers among them.
+    devices : int
+        That share each batch.
+    elsewhere : iterable of Option
+        What other components of the run use: of these, the sampler gets its own, and the rest is not refused.
 
     Raises
     ------
     InsightError
         No sampler has that name. Calling what is returned raises for an option that does nothing with it.
     """
-    return partial(samplers.get(name), **given(options(), values))
+    sampler = samplers.get(name)
+    used = {option.name for option in elsewhere} - {option.name for option in sampler.OPTIONS}
+    own = {option: value for option, value in given(options(), values).items() if option not in used}
+    return partial(sampler, devices=devices, **own)

@@ -4,11 +4,35 @@ from __future__ import annotations
 
 import abc
 from types import SimpleNamespace
-from typing import Any, ClassVar, Dict, Tuple
+from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ...options import Option, settle
+
+
+class Mined(NamedTuple):
+    """What a sampler made of a round of embeddings, for the log.
+
+    Attributes
+    ----------
+    images : int
+        That were embedded.
+    begin : int
+        Of them in the sampler's walk through the set.
+    triplets : int
+        That were picked.
+    queued : int
+        Images of all batches that wait.
+    seconds : tuple of float
+        In all so far, of choosing images, embedding them and picking.
+    """
+
+    images: int
+    begin: int
+    triplets: int
+    queued: int
+    seconds: Tuple[float, ...]
 
 
 class Sampler(abc.ABC):
@@ -16,6 +40,9 @@ class Sampler(abc.ABC):
 
     Everything random is a function of ``seed`` and the step (:mod:`insight.feed.draws`), so that a resumed run goes
     on with the same batches. What depends on the batches before is kept as a state, which resume saves.
+
+    A sampler whose batches depend on the network names by :meth:`look` the images that it needs embedded, and gets
+    their embeddings by :meth:`mine`; the others define neither.
 
     Parameters
     ----------
@@ -26,6 +53,8 @@ class Sampler(abc.ABC):
     batch_size : int
         B.
     seed : int
+    devices : int
+        That share each batch, in contiguous equal parts.
     **values
         Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
 
@@ -34,8 +63,12 @@ class Sampler(abc.ABC):
     name : str
         The registered name.
     OPTIONS : tuple of Option
+    MULTIPLE : int
+        The images of a device's part of a batch are a multiple of it.
     options : SimpleNamespace
         Each option's value.
+    notes : list of str
+        What is unusual about the set or the options, for the log.
     batches_per_epoch : int
         Batches after which an epoch ends: for the schedule, the log, and the draws of augmentation, which an image
         has once in an epoch.
@@ -48,12 +81,17 @@ class Sampler(abc.ABC):
 
     name: ClassVar[str] = ""
     OPTIONS: ClassVar[Tuple[Option, ...]] = ()
+    MULTIPLE: ClassVar[int] = 1
 
-    def __init__(self, labels: np.ndarray, positions: np.ndarray, batch_size: int, seed: int, **values: Any):
+    def __init__(
+        self, labels: np.ndarray, positions: np.ndarray, batch_size: int, seed: int, devices: int = 1, **values: Any
+    ):
         self.labels = labels
         self.positions = positions
         self.batch_size = batch_size
         self.seed = seed
+        self.devices = devices
+        self.notes: List[str] = []
         self.options = SimpleNamespace(**settle(self.OPTIONS, values, f"--sampler {self.name}"))
         self.batches_per_epoch = len(positions) // batch_size
 
@@ -72,6 +110,37 @@ class Sampler(abc.ABC):
         np.ndarray
             (B,) int64, some of :attr:`positions`.
         """
+
+    def round(self, step: int) -> int:
+        """The number that an image's augmentation depends on, beside the seed and the image: of the step's epoch."""
+        return step // self.batches_per_epoch
+
+    @property
+    def looked_at(self) -> int:
+        """How many images :meth:`look` names at once, for the memory prediction; 0: it never does."""
+        return 0
+
+    def look(self, step: int) -> Optional[np.ndarray]:
+        """Images that the network must embed, as it is after the steps before, so that a step's batch can be given.
+
+        Called before :meth:`batch`, and again after :meth:`mine`, until it returns None.
+
+        Returns
+        -------
+        np.ndarray or None
+            (N,) int64 positions; None: the batch can be given.
+        """
+        return None
+
+    def mine(self, embeddings: np.ndarray) -> Mined:
+        """Take the (N, E) float32 embeddings, not normalised, of the images that :meth:`look` named last.
+
+        Raises
+        ------
+        InsightError
+            There is nothing to learn in them.
+        """
+        raise NotImplementedError
 
     def state(self) -> Dict[str, Any]:
         """What the next batch depends on beside the seed and the step, for JSON. Later batches must not change it."""

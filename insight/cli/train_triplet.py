@@ -1,0 +1,45 @@
+"""Fine-tunes a trained network (--pretrained) with triplets: images of one person closer together than to other people.
+Flags of InsightFace's train_triplet.py keep their names, defaults and meaning; its recipe is --lr 0.005 --mom 0.
+
+  batch  P people x K images a batch; one forward pass, all pairs of each person, a negative for each pair among the
+         other people of the batch, one backward pass. Several times as many triplets per second as a bag
+  bag    InsightFace's way: the network embeds a bag of images, semi-hard triplets are picked in it, and batches of
+         anchors, positives and negatives are read and learned. Batches are rounded to a multiple of 3, bags to whole
+         batches, which InsightFace asserted
+
+The network is verified before its first step. It is saved as the first checkpoint, and is the best until a later one is
+better. Without --pretrained the network starts from random weights, which triplets rarely train well.
+
+  insight train-triplet --data-dir set --network y1 --emb-size 128 --pretrained models/arcface/model,3 \\
+      --prefix models/triplet/model --lr 0.005 --mom 0 --per-batch-size 150
+"""
+
+from ._training import add_estimate, start
+
+HELP = "fine-tune a network with triplets, mined in each batch or in bags"
+
+MINING = {"batch": "triplet", "bag": "triplet_bag"}  # names of the objectives
+LOSS_TYPES = {1: "euclid", 2: "angle"}  # InsightFace's numbers
+DEFAULTS = {"ckpt": 3, "max_fall": 2.0}
+
+
+def add_arguments(parser):
+    from ..train.train_options import TrainOptions
+
+    parser.add_argument("--mining", choices=tuple(MINING), default="batch", help="where triplets are picked, see above")
+    parser.add_argument(
+        "--loss-type",
+        type=int,
+        choices=tuple(LOSS_TYPES),
+        default=1,
+        help="distance of the loss: 1 squared Euclidean, of embeddings of length 1; 2 angle, in radians",
+    )
+    TrainOptions.add_arguments(parser, DEFAULTS, without=("loss_type", "sampler", "triplet_distance"))
+    add_estimate(parser)
+
+
+def run(args):
+    from ..train.train_options import TrainOptions
+
+    decided = {"loss_type": MINING[args.mining], "sampler": "", "triplet_distance": LOSS_TYPES[args.loss_type]}
+    start(TrainOptions.from_args(args, **decided), args.estimate)
