@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Code shared by the numbered stages of a recipe. A stage sources this file and calls, in this order:
 #
-#   begin "$@"                        options, preset and environment; then the stage sets its defaults
+#   begin "$@"                        options, preset and environment; then the stage sets its defaults (those of
+#                                     BATCH_SIZE and CKPT before: default_batch, default_ckpt)
 #   length "120000 160000" 200000     where the rate falls and where the run ends, in steps of 512 images
-#   train --loss-type 4 …             the training, resumed if it was stopped
+#   train --loss-type 4 …             the training, resumed if it was stopped; or train_triplet …
 #
 # The stages of a folder run in the order of their numbers: 20_arcface.sh starts from the checkpoint of 10_softmax.sh.
 
@@ -21,7 +22,7 @@ Options
   --env FILE   take settings from FILE, lines like BATCH_SIZE=64; your own settings override it
   --smoke      try it: a few steps on made-up faces, into runs/smoke (SMOKE_DIR/smoke, if that is set)
   --dry-run    print the command and stop; nothing is installed or written
-  All other arguments are passed to `insight train-softmax` unchanged, after the recipe's own options.
+  All other arguments are passed to `insight train-softmax` (train-triplet) unchanged, after the recipe's own options.
 
 Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
   DATA_DIR     folder of the training set and the verification sets; also the first argument
@@ -29,11 +30,12 @@ Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
   PREFIX       this stage's checkpoints, if not there
   PRETRAINED   prefix,epoch to start from, if not the last checkpoint of the previous stage
   GPUS         their numbers, like 0,1; empty: the CPU (CUDA_VISIBLE_DEVICES; else all GPUs)
-  BATCH_SIZE   images a step over all devices (512); the recipe's lengths are in images, for any batch
+  BATCH_SIZE   images a step over all devices (512; triplets 150); lengths are in images, for any batch
   NETWORK, EMB_SIZE, TARGET, SEED, VERBOSE, CKPT, LR, LR_SCHEDULE, WARMUP, MAX_STEPS, END_EPOCH
                as the options of train-softmax
   LR_STEPS     in steps, unless LR_UNIT says epochs or samples; WARMUP is counted in the same unit
   EXTRA        further options, space-separated
+  TRIPLET=yes  all.sh runs the triplet stage too, which does not help every network (docs/triplet.md)
 
 A stage that was stopped resumes when it is started again; a finished one is skipped with a message.
 END
@@ -78,7 +80,7 @@ begin() {
     [[ -z ${DATA_DIR:-} ]] || DATA_DIR=$(_from_root "$DATA_DIR")
     MODELS=$(_from_root "${MODELS:-$ROOT/runs/$recipe}")
     [[ -z ${PREFIX:-} ]] || PREFIX=$(_from_root "$PREFIX")
-    : "${BATCH_SIZE:=512}" "${SEED:=0}" "${CKPT:=2}"
+    : "${BATCH_SIZE:=${default_batch:-512}}" "${SEED:=0}" "${CKPT:=${default_ckpt:-2}}"
     [[ $BATCH_SIZE =~ ^[1-9][0-9]*$ ]] || fail "BATCH_SIZE=$BATCH_SIZE: must be a whole number, 1 or more"
     cd "$ROOT" || exit
 }
@@ -184,7 +186,12 @@ _call() {
 }
 
 # train OPTIONS…: runs the training of this stage with its own options.
-train() {
+train() { _train train-softmax "$@"; }
+
+# train_triplet OPTIONS…: the same with triplets.
+train_triplet() { _train train-triplet "$@"; }
+
+_train() {
     local flag name command status=0
     if [[ -z $dry_run ]]; then
         [[ -n ${DATA_DIR:-} ]] ||
@@ -194,7 +201,7 @@ train() {
     _choose_devices
     _choose_pretrained
     PREFIX=${PREFIX:-$MODELS/$stage/model}
-    command=(train-softmax --data-dir "${DATA_DIR:-DATA_DIR}" --prefix "$PREFIX" --resume "$@" --devices "$devices"
+    command=("$1" --data-dir "${DATA_DIR:-DATA_DIR}" --prefix "$PREFIX" --resume "${@:2}" --devices "$devices"
         --per-batch-size "$((BATCH_SIZE / device_count))")
     for name in NETWORK EMB_SIZE PRETRAINED LR LR_SCHEDULE LR_UNIT LR_STEPS WARMUP MAX_STEPS END_EPOCH VERBOSE \
         CKPT SEED; do
@@ -252,14 +259,15 @@ _finish() { # record the last checkpoint for the next stage and print the next c
     echo "$last" >"$PREFIX-finished.txt.partial" && mv "$PREFIX-finished.txt.partial" "$PREFIX-finished.txt"
     next=$(_neighbour 1)
     echo "done: $PREFIX,$last"
-    if [[ -n $next && $PREFIX == "$MODELS/$stage/model" ]]; then
-        echo "next: $(_call "$next")"
-    elif [[ -n $next ]]; then
-        echo "next: PRETRAINED=$PREFIX,$last $(_call "$next")"
-    else
+    if [[ -z $next ]] || _optional "$next"; then
         echo "next: .venv/bin/insight model-slim --model $PREFIX,$last --output $MODELS/shipped/model"
     fi
+    [[ -n $next ]] || return 0
+    next="$([[ $PREFIX == "$MODELS/$stage/model" ]] || echo "PRETRAINED=$PREFIX,$last ")$(_call "$next")"
+    if _optional "$(_neighbour 1)"; then echo "or: $next (docs/triplet.md says when)"; else echo "next: $next"; fi
 }
+
+_optional() { [[ $(_stage_of "$1") == triplet ]]; } # a stage that all.sh runs only when it is asked to
 
 _smoke_set() { # made-up faces, packed once for all trials
     [[ ! -s $smoke_dir/set/property ]] || return 0
@@ -275,7 +283,7 @@ _smoke_set() { # made-up faces, packed once for all trials
     rm -rf "$work"
 }
 
-# run_all "$@": all stages of the recipe in turn. Finished stages are skipped with a message.
+# run_all "$@": all stages of the recipe in turn, optional ones if TRIPLET is set. Finished stages are skipped with a message.
 run_all() {
     local next name argument
     recipe=$(basename "$(cd "$(dirname "$0")" && pwd)")
@@ -286,6 +294,7 @@ run_all() {
         [[ -z ${!name:-} ]] || fail "$name=${!name}: belongs to one stage; run the stages one by one, or set MODELS"
     done
     for next in "$ROOT/recipes/$recipe"/[0-9]*.sh; do
+        if _optional "$next" && [[ -z ${TRIPLET:-} ]]; then continue; fi
         supervise "$next" "$@" || exit
     done
 }

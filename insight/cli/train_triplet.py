@@ -38,8 +38,13 @@ def add_arguments(parser):
     add_estimate(parser)
 
 
-def run(args):
+def options(args):
+    """The options of a parsed command line, as the trainer takes them."""
     from ..train.train_options import TrainOptions
 
     decided = {"loss_type": MINING[args.mining], "sampler": "", "triplet_distance": LOSS_TYPES[args.loss_type]}
-    start(TrainOptions.from_args(args, **decided), args.estimate)
+    return TrainOptions.from_args(args, **decided)
+
+
+def run(args):
+    start(options(args), args.estimate)

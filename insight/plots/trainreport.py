@@ -6,29 +6,38 @@ import csv
 import math
 from typing import Iterable, List, Sequence
 
+from ..errors import InsightError
 from ..files import atomic
 from ..runs.logfiles import read_logs
 from ..runs.stepfigures import COLUMNS
 from ..runs.trainlog import BestStep, TargetCurves, TrainLog, figure_names
 from . import curves
 from .picture import require
+from .triplets import draw as draw_triplets
 
 
-def plot_logs(paths: Iterable[str], picture: str, table: str = "") -> List[TrainLog]:
-    """Read logs, draw them into one picture, and write the CSV if ``table`` is given.
+def plot_logs(paths: Iterable[str], picture: str, table: str = "", triplets: str = "") -> List[TrainLog]:
+    """Read logs, draw them into one picture, and write the CSV if ``table`` is given, and a run's ``triplets``.
 
     Raises
     ------
     InsightError
         A file is not a log, the picture's suffix is unknown, matplotlib is missing, or an output cannot be written or
-        would replace a log or the other output.
+        would replace a log or another output; or ``triplets`` with several logs, or one without triplets.
     """
     paths = list(paths)
     require(picture)
     atomic.check_output(picture, "--output", paths)
     if table:
         atomic.check_output(table, "--csv", [*paths, picture])
+    if triplets:
+        require(triplets, "--triplets")
+        atomic.check_output(triplets, "--triplets", [*paths, picture, *([table] if table else [])])
+        if len(paths) > 1:
+            raise InsightError(f"--triplets {triplets}: draws one run, and there are {len(paths)} logs; name one")
     runs = read_logs(paths)
+    if triplets:
+        draw_triplets(runs[0], triplets)
     curves.draw(runs, picture)
     if table:
         write_csv(runs, table)

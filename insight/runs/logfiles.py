@@ -14,7 +14,8 @@ from typing import Iterable, List, Tuple
 
 from ..errors import InsightError
 from ..files.text import BLANK, open_text
-from .jsonl import Row, SavedRow, StartRow, StepRow, VerificationRow, is_row, parse_row
+from .jsonl import HistogramRow, Row, SavedRow, StartRow, StepRow, VerificationRow, is_row, parse_row
+from .stepfigures import Histogram
 from .textlog import read_text_log
 from .trainlog import TrainLog
 
@@ -89,6 +90,7 @@ def _add(row: Row, log: TrainLog) -> None:
     """Add a row to a log; damaged records have no curve."""
     if isinstance(row, StartRow):
         log.clear()
+        log.options = row.options or {}
     elif isinstance(row, StepRow):
         columns = {"lr": row.lr, "speed": row.speed, "wait": row.wait, "cpu": row.cpu}
         for name, value in {**row.figures, **{n: v for n, v in columns.items() if v is not None}}.items():
@@ -98,3 +100,5 @@ def _add(row: Row, log: TrainLog) -> None:
             curve.add(row.step, getattr(row, name))
     elif isinstance(row, SavedRow):
         log.saved.add(row.step, row.number)
+    elif isinstance(row, HistogramRow):
+        log.add_histogram(row.name, row.step, Histogram(row.low, row.high, row.counts))

@@ -13,7 +13,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import printable
-from .stepfigures import CLASSIFICATION, COLUMNS, is_name
+from .stepfigures import CLASSIFICATION, COLUMNS, Histogram, is_name
 
 
 class Curve:
@@ -82,6 +82,10 @@ class TrainLog:
         Name to :class:`TargetCurves`, in the order in which they are verified.
     saved : Curve
         Numbers of the checkpoints over the steps at which they were saved.
+    histograms : dict
+        Name to (step, Histogram) over rising steps: of the steps since the entry before.
+    options : dict
+        Of the run, by name; empty if the log has none.
     """
 
     def __init__(self, label: str):
@@ -93,11 +97,18 @@ class TrainLog:
         self.curves: Dict[str, Curve] = {}
         self.targets: Dict[str, TargetCurves] = {}
         self.saved = Curve()
+        self.histograms: Dict[str, List[Tuple[int, Histogram]]] = {}
+        self.options: dict = {}
 
     def add(self, name: str, step: int, value: Optional[float]) -> None:
         """Append to a curve; ignore names of neither a figure nor a column."""
         if name in COLUMNS or is_name(name):
             self.curves.setdefault(name, Curve()).add(step, value)
+
+    def add_histogram(self, name: str, step: int, histogram: Histogram) -> None:
+        """Append a histogram; one that is not beyond the last replaces all from its step on."""
+        earlier = [entry for entry in self.histograms.get(name, []) if entry[0] < step]
+        self.histograms[name] = [*earlier, (step, histogram)]
 
     def target(self, name: str) -> TargetCurves:
         """The curves of a target, empty ones if it is new."""

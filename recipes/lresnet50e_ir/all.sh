@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# LResNet50E-IR: softmax, then CosFace.
+# LResNet50E-IR: softmax, then CosFace; TRIPLET=yes adds triplets.
 #
 #   ./recipes/lresnet50e_ir/all.sh [DATA_DIR] [options]
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MobileFaceNet: softmax, ArcFace, fine-tuning, one after the other.
+# MobileFaceNet: softmax, ArcFace, fine-tuning, one after the other; TRIPLET=yes adds triplets.
 #
 #   ./recipes/mobilefacenet/all.sh [DATA_DIR] [options]
 set -euo pipefail

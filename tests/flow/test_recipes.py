@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from interrupts import default_sigint
 
-from insight.cli import build_parser
+from insight.cli import build_parser, train_triplet
 from insight.train.train_options import TrainOptions
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
-STAGES = sorted(RECIPES.glob("*/[0-9]*.sh"))
+TRIPLETS = sorted(RECIPES.glob("*/[0-9]*_triplet.sh"))
+STAGES = sorted(set(RECIPES.glob("*/[0-9]*.sh")) - set(TRIPLETS))
 SCRIPTS = sorted(RECIPES.rglob("*.sh"))
 PRESETS = sorted(RECIPES.rglob("*.env"))
 
@@ -40,7 +41,7 @@ NUMBERS = {
     ),
 }
 SETTINGS = """DATA_DIR MODELS PREFIX PRETRAINED GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT LR LR_SCHEDULE
-    LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH EXTRA RECIPE_ENV SMOKE_DIR CUDA_VISIBLE_DEVICES""".split()
+    LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH EXTRA TRIPLET RECIPE_ENV SMOKE_DIR CUDA_VISIBLE_DEVICES""".split()
 
 
 def name_of(script):
@@ -57,14 +58,15 @@ def run(script, *arguments, cwd=ROOT, **settings):
     return subprocess.run(command, capture_output=True, text=True, env=environment(settings), cwd=cwd, timeout=300)
 
 
-def options_of(script, *arguments, **settings):
-    """Options of train-softmax, parsed from the one command that a dry run prints."""
+def options_of(script, *arguments, command="train-softmax", **settings):
+    """Options of a training command, parsed from the one that a dry run prints."""
     dry = run(script, *arguments, "--dry-run", **settings)
     assert dry.returncode == 0, dry.stderr
     (line,) = [line for line in dry.stdout.splitlines() if line.startswith("    insight ")]
     words = shlex.split(line)
-    assert words[1] == "train-softmax"
-    return TrainOptions.from_args(build_parser("train-softmax").parse_args(words[2:]))
+    assert words[1] == command
+    args = build_parser(command).parse_args(words[2:])
+    return TrainOptions.from_args(args) if command == "train-softmax" else train_triplet.options(args)
 
 
 def test_shellcheck_finds_nothing():
@@ -91,6 +93,17 @@ def test_numbers(script):
     assert options.resume and options.devices == "cpu"
 
 
+@pytest.mark.parametrize("script", TRIPLETS, ids=name_of)
+def test_numbers_of_triplets(script):
+    options = options_of(script, command="train-triplet")
+    network, emb_size, wd = ("y1", 128, 4e-5) if "mobile" in str(script) else ("r50", 512, 5e-4)
+    assert (options.network, options.emb_size, options.wd) == (network, emb_size, wd)
+    assert (options.loss_type, options.lr, options.mom) == ("triplet", 0.005, 0)
+    assert (options.per_batch_size, options.max_steps, options.ckpt, options.lr_steps) == (150, 30_000, 3, "")
+    assert options_of(script, command="train-triplet", BATCH_SIZE=50, CKPT=1).max_steps == 90_000
+    assert len(TRIPLETS) == 2
+
+
 @pytest.mark.parametrize("batch, gpus, per_device, devices", [(64, "", 64, "cpu"), (256, "4,6", 128, "0,1")])
 def test_any_batch_sees_as_many_images(batch, gpus, per_device, devices):
     options = options_of("mobilefacenet/20_arcface.sh", BATCH_SIZE=batch, GPUS=gpus)
@@ -115,9 +128,10 @@ def test_precedence_of_options(tmp_path):
 @pytest.mark.parametrize("preset", PRESETS, ids=name_of)
 def test_presets(preset):
     for script in sorted(preset.parent.glob("[0-9]*.sh")):
-        options = options_of(script, "--env", preset)
+        command = "train-triplet" if script in TRIPLETS else "train-softmax"
+        options = options_of(script, "--env", preset, command=command)
         assert options.lr_schedule == "step" or not options.lr_steps
-        smaller = options_of(script, "--env", preset, "--smoke")
+        smaller = options_of(script, "--env", preset, "--smoke", command=command)
         assert (smaller.max_steps, smaller.per_batch_size, smaller.target) == (4, 8, "val")
 
 
@@ -167,19 +181,24 @@ def trials(tmp_path_factory):
 @pytest.mark.parametrize("recipe", ["mobilefacenet", "lresnet50e_ir"])
 def test_smoke(recipe, trials, in_projects_environment):
     # a small relative of r50: the same stages in a third of the time; r50 takes its steps in tests/contract
-    few = {"BATCH_SIZE": 4, "MAX_STEPS": 2, "NETWORK": "r18", "EMB_SIZE": 32} if recipe == "lresnet50e_ir" else {}
+    few = {"BATCH_SIZE": 4, "MAX_STEPS": 2, "NETWORK": "r18", "EMB_SIZE": 32}
+    few = few if recipe == "lresnet50e_ir" else {"TRIPLET": "yes"}
     done = run(f"{recipe}/all.sh", "--smoke", "--frequent", 1, SMOKE_DIR=trials, **few)
     assert done.returncode == 0, done.stdout + done.stderr
     scripts = sorted((RECIPES / recipe).glob("[0-9]*.sh"))
+    optional = scripts[-1] if "TRIPLET" in few else scripts.pop()
     for before, script in zip([None, *scripts], scripts):
         prefix = trials / "smoke" / recipe / script.stem[3:] / "model"
         assert steps_of(prefix)[-1] == few.get("MAX_STEPS", 4)
         assert Path(f"{prefix}-0001.params").exists()
         if before:
             assert f"--pretrained {prefix.parents[1]}/{before.stem[3:]}/model,1 " in done.stdout
-            (line,) = [line for line in done.stdout.splitlines() if f"/{script.name} " in line and "next: " in line]
-            assert f"SMOKE_DIR={trials} " in line and line.endswith("--smoke --frequent 1")
-    assert f"model-slim --model {prefix},1 " in done.stdout.splitlines()[-1]
+            (line,) = [line for line in done.stdout.splitlines() if f"/{script.name} " in line and ": " in line]
+            assert line.startswith("or: " if script == optional else "next: ")
+            assert f"SMOKE_DIR={trials} " in line and "--smoke --frequent 1" in line
+    ends = [line for line in done.stdout.splitlines() if line.startswith(("next: ", "or: "))]
+    assert f"model-slim --model {prefix},1 " in (ends[-1] if "TRIPLET" in few else ends[-2])
+    assert ("TRIPLET" in few) or optional.name in ends[-1]
 
 
 def test_a_trial_can_be_repeated(trials, in_projects_environment):
