@@ -18,12 +18,12 @@ from .detectors import detectors
 from .detectors.detector import Detector
 from .face import Face
 from .photo import Photo
-from .second_look import SecondLook
+from .second_look import FAR, SecondLook
 
 LONGEST, LONGEST_AGAIN = 480, 1280  # pixels
 SMALLEST, SHARE = 20, 12  # smallest face: pixels, and the part of the longest side
-SURE, TRUSTED = 0.95, 0.9  # of the second look's score
-MOST_MOVED = 10.0  # pixels of the aligned face
+SURE, TRUSTED = 0.95, 0.7  # of the second look's score; the cascade itself accepts 0.7
+MOST_MOVED = FAR
 TURNS = (90, 180, 270)  # degrees, clockwise
 
 
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     ----------
     faces : list of Face
         In the photo's coordinates, in the order of the detector. Faces that the second look distrusts (score below
-        0.9, or a point moved by more than 10 pixels) are left out.
+        0.7, or a point moved by more than 10 pixels) are left out.
     longest : int
         Longest side at which they were found, in pixels.
     turn : int
