@@ -165,7 +165,7 @@ def plain_bags(batch, devices, bag, images, alpha, max_ap, steps, seed=0):
 
 @pytest.mark.parametrize(
     "batch, devices, bag, images, alpha, max_ap",
-    [(6, 1, 24, 5, 0.3, 0.0), (12, 2, 24, 3, 0.5, 0.0), (9, 1, 36, 4, 0.8, 0.6)],
+    [(6, 1, 24, 5, 0.3, 0.0), (12, 2, 24, 3, 0.5, 0.0), (9, 1, 36, 4, 0.8, 0.6), (12, 1, 12, 5, 0.4, 0.0)],
 )
 def test_bags_equal_plain_loops(batch, devices, bag, images, alpha, max_ap):
     options = {"triplet_bag_size": bag, "images_per_identity": images}
@@ -177,6 +177,7 @@ def test_bags_equal_plain_loops(batch, devices, bag, images, alpha, max_ap):
     assert batches == want
     assert [(step, wanted) for step, wanted, _ in rounds] == looked and len(rounds) > 5
     assert sampler._walks > 1
+    assert bag > batch or max(Counter(step for step, _ in looked).values()) > 1  # several bags for two batches
     mined = rounds[-1][2]
     assert mined.images == bag and mined.triplets >= mined.queued // 9 and min(mined.seconds) >= 0
 
