@@ -1,5 +1,6 @@
 """Order, bounds, errors and ends of work that is done ahead, by threads and by processes."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -27,8 +28,11 @@ def may_fork(monkeypatch):
 
 def children():
     """Pids of this process's children, ended ones that nobody waited for among them."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    pids = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            pids |= set(map(int, (task / "children").read_text().split()))
+    return pids
 
 
 @KINDS
@@ -111,6 +115,26 @@ def test_nothing_is_left_when_the_reader_stops(kind):
     results.close()
     assert not children()
     assert {thread.name for thread in threading.enumerate()} == before
+
+
+def test_no_process_works_on_when_the_reader_stops(tmp_path):
+    """All of them are in the middle of a task then, also those that the first forked."""
+
+    def task(i):
+        if i > 3:
+            (tmp_path / f"begun {i}").touch()
+            time.sleep(0.5)
+            (tmp_path / f"ended {i}").touch()
+        return i
+
+    results = in_order(task, range(20), 4, PROCESSES)
+    assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+    while len(list(tmp_path.glob("begun *"))) < 4:
+        time.sleep(0.01)
+    results.close()
+    assert not children()
+    time.sleep(0.7)
+    assert not list(tmp_path.glob("ended *"))
 
 
 @KINDS

@@ -34,6 +34,7 @@ class Processes(Pool):
         self._first = os.fork()
         if not self._first:
             _live(task, prepare, tasks, results)
+        _lead_group(self._first)
         for (reads_task, _), (_, writes_result) in zip(tasks, results):
             os.close(reads_task)
             os.close(writes_result)
@@ -64,9 +65,11 @@ class Processes(Pool):
         if not self._first:
             return
         if at_once:
-            os.kill(self._first, signal.SIGKILL)
+            os.killpg(self._first, signal.SIGKILL)
         for link in self._links:
-            os.close(link.tasks)
+            os.close(link.tasks)  # of all first: the first process ends behind the others
+        for link in self._links:
+            link.drain()
             os.close(link.results)
         os.waitpid(self._first, 0)
         self._first = 0
@@ -133,6 +136,11 @@ class _Link:
         if not self._room:
             self._room = next(self._rooms)
 
+    def drain(self) -> None:
+        """Read on until the process has closed its end: it has ended, and writes nothing any more."""
+        while os.read(self.results, 1 << 16):
+            pass
+
     def _results(self) -> Iterator[memoryview]:
         """Settle results for ever; yields what has to be filled before it can go on."""
         while True:
@@ -159,10 +167,19 @@ def _died() -> InsightError:
     )
 
 
+def _lead_group(process: int) -> None:
+    """Give a process a group of its own, by which it and what it forks are killed together."""
+    try:
+        os.setpgid(process, 0)
+    except ProcessLookupError:  # it has ended already
+        pass
+
+
 def _live(task: Callable, prepare: Callable, tasks: Pipes, results: Pipes) -> NoReturn:
     """The life of the first process, and of those that it forks."""
     status = _DEFECT
     try:
+        _lead_group(0)  # the parent does the same: either may be first
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of the terminal; the parent decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for (_, writes_task), (reads_result, _) in zip(tasks, results):

@@ -15,23 +15,17 @@ Raises :class:`insight.errors.InsightError` for invalid counts and folders.
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from ..errors import InsightError
+from ..executor import PROCESSES, Workers
 from ..files.commit import folder_beside
 from ..machine.cores import physical_cores
 from ..progress import track
@@ -199,12 +193,15 @@ def _write(out_dir, write_one: Callable, identities, images, seed, nuisance, wor
     workers = physical_cores() if workers is None else workers
     if workers < 1:
         raise InsightError(f"--num-workers {workers}: want 1 or more")
-    jobs = [(identity, images, seed, nuisance or Nuisance()) for identity in range(identities)]
     with folder_beside(out_dir) as root:
-        done = _in_processes if min(workers, identities) > 1 else _in_this_process
+
+        def write_identity(identity: int) -> List[list]:
+            return write_one(root, identity, images, seed, nuisance or Nuisance())
+
         rows: List[list] = []
-        for found in track(done(write_one, root, jobs, workers), "drawing", identities, "people"):
-            rows += found
+        with Workers(write_identity, min(workers, identities), PROCESSES, _draw_on_one_core) as pool:
+            for album in track(pool.in_order(range(identities)), "drawing", identities, "people"):
+                rows += album
         if rows:
             rows.sort(key=lambda row: (row[0], row[1]))
             with open(root / TRUTH_NAME, "w", encoding="ascii", newline="") as out:
@@ -213,46 +210,5 @@ def _write(out_dir, write_one: Callable, identities, images, seed, nuisance, wor
     return Written(str(out_dir), identities, pictures, len(rows) or pictures, time.monotonic() - start)
 
 
-def _in_this_process(write_one: Callable, root: Path, jobs: list, workers: int) -> Iterator[List[list]]:
-    for job in jobs:
-        yield write_one(root, *job)
-
-
-def _in_processes(write_one: Callable, root: Path, jobs: list, workers: int) -> Iterator[List[list]]:
-    """Results as they come. No worker writes any more when this ends, however it ends."""
-    # spawn: a fork of a process in which MXNet or OpenCV run threads may hang
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin_worker)
-    try:
-        with _interrupt_held_back():  # workers inherit this, so that Ctrl-C is the parent's alone to answer
-            futures = [pool.submit(write_one, root, *job) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise InsightError(
-            "--num-workers: a worker process died; memory may be short, or a script that calls this lacks "
-            "`if __name__ == '__main__':`; use 1 worker"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _interrupt_held_back() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_worker() -> None:
-    """One core to each worker, and none left behind when the parent is killed."""
-    cv2.setNumThreads(0)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _draw_on_one_core() -> None:
+    cv2.setNumThreads(0)  # each worker has a core; OpenCV's own threads would slow the others down

@@ -281,6 +281,11 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
     assert nothing_left(tmp_path)
 
 
+def descendants(pid: int) -> list:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [below for child in children for below in descendants(child)]
+
+
 def is_running(process: Path) -> bool:
     try:
         return bool((process / "cmdline").read_bytes())  # a zombie's is empty
@@ -291,19 +296,19 @@ def is_running(process: Path) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the process tree from /proc")
 def test_a_kill_leaves_no_worker_and_the_next_run_cleans_up(tmp_path):
     run = start_long_run(tmp_path / "out")
-    children = [Path("/proc") / child for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
-    assert len(children) >= 2
+    workers = [Path("/proc") / str(worker) for worker in descendants(run.pid)]
+    assert len(workers) == 2
     run.kill()
     run.wait()
     run.stderr.close()
     deadline = time.monotonic() + 30
     try:
-        while any(is_running(child) for child in children):
+        while any(is_running(worker) for worker in workers):
             assert time.monotonic() < deadline, "workers outlive the command"
             time.sleep(0.05)
     finally:
-        for child in filter(is_running, children):
-            os.kill(int(child.name), signal.SIGKILL)
+        for worker in filter(is_running, workers):
+            os.kill(int(worker.name), signal.SIGKILL)
     assert not (tmp_path / "out").exists()
     write_aligned(tmp_path / "out", 1, 1, workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
