@@ -59,6 +59,8 @@ class Case:
     def __init__(self, args, more: dict):
         common = {"data_dir": args.data_dir, "pretrained": args.pretrained, "network": args.network, "target": ""}
         common.update(emb_size=args.emb_size, per_batch_size=args.batch_size, lr=0.005, mom=0.0, devices=args.devices)
+        if more["loss_type"] != "arcface":
+            common.update(images_per_identity=args.images_per_identity, triplet_alpha=args.triplet_alpha)
         self.learner = Learner(prepare(TrainOptions(**common, **more)))
         self.loader = self.learner.setup.loader
         self.batches = self.learner.batches(0)
@@ -87,10 +89,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--picking", action="store_true", help="time the picking in a bag alone")
     parser.add_argument("--data-dir", default="", help="training set")
-    parser.add_argument("--pretrained", default="", help="the network that is fine-tuned, PREFIX,EPOCH")
+    parser.add_argument("--pretrained", default="", help="the network that is fine-tuned, PREFIX,EPOCH; none: random")
     parser.add_argument("--network", default="y1")
     parser.add_argument("--emb-size", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=150)
+    parser.add_argument("--images-per-identity", type=int, default=5)
+    parser.add_argument("--triplet-alpha", type=float, default=0.3)
     parser.add_argument("--devices", default="")
     parser.add_argument("--steps", type=int, default=3, help="of each way in a round")
     parser.add_argument("--rounds", type=int, default=5)

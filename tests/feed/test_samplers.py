@@ -86,7 +86,10 @@ def test_all_images_come_up_and_fill_evenly():
         ({"batch": 36, "images_per_identity": 3, "people_per_batch": 12}, r"12: only 11 of the 14 identities have two"),
         ({"labels": np.arange(64)}, r"no identity of the set has two images"),
         ({"labels": np.arange(64) % 4, "positions": np.arange(64), "batch": 21}, r"takes all 4 identities, and none"),
-        ({"triplet_bag_size": 3}, r"--triplet-bag-size 3: does nothing with --sampler balanced"),
+        (
+            {"triplet_bag_size": 3},
+            r"--triplet-bag-size 3: does nothing with --mining batch \(--sampler balanced\), which",
+        ),
     ],
 )
 def test_what_makes_no_batches_is_refused(options, says):
@@ -165,7 +168,7 @@ def plain_bags(batch, devices, bag, images, alpha, max_ap, steps, seed=0):
 
 @pytest.mark.parametrize(
     "batch, devices, bag, images, alpha, max_ap",
-    [(6, 1, 24, 5, 0.3, 0.0), (12, 2, 24, 3, 0.5, 0.0), (9, 1, 36, 4, 0.8, 0.6)],
+    [(6, 1, 24, 5, 0.3, 0.0), (12, 2, 24, 3, 0.5, 0.0), (9, 1, 36, 4, 0.8, 0.6), (12, 1, 12, 5, 0.4, 0.0)],
 )
 def test_bags_equal_plain_loops(batch, devices, bag, images, alpha, max_ap):
     options = {"triplet_bag_size": bag, "images_per_identity": images}
@@ -177,6 +180,7 @@ def test_bags_equal_plain_loops(batch, devices, bag, images, alpha, max_ap):
     assert batches == want
     assert [(step, wanted) for step, wanted, _ in rounds] == looked and len(rounds) > 5
     assert sampler._walks > 1
+    assert bag > batch or max(Counter(step for step, _ in looked).values()) > 1  # several bags for two batches
     mined = rounds[-1][2]
     assert mined.images == bag and mined.triplets >= mined.queued // 9 and min(mined.seconds) >= 0
 
@@ -228,7 +232,7 @@ def test_bags_without_triplets_stop_the_run():
 
 def test_an_option_that_another_component_uses_is_not_refused():
     values = {"triplet_alpha": 0.5, "images_per_identity": 3}
-    with pytest.raises(InsightError, match="--triplet-alpha 0.5: does nothing with --sampler balanced"):
+    with pytest.raises(InsightError, match="--triplet-alpha 0.5: does nothing with --mining batch"):
         chosen("balanced", values)(LABELS, USED, 20, 0)
     sampler = chosen("balanced", values, elsewhere=(Option("triplet_alpha", 0.3, ""),))(LABELS, USED, 20, 0)
     assert sampler.options.images_per_identity == 3

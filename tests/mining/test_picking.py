@@ -76,6 +76,16 @@ def test_a_tie_is_no_semi_hard_negative():
         assert len(picking.joined(picking.pick(unit, labels, pairs, np.zeros(1), 0.3, 0.0, negatives))) == count
 
 
+def test_distances_that_differ_by_rounding_are_equal():
+    """Only in float64 are these negatives further than the positive."""
+    unit = np.eye(3)[[0, 1, 1, 1]]
+    unit[2:, 0] = -1e-13
+    labels = np.array([0, 0, 1, 2])
+    for negatives, count in (("semi-hard", 0), ("violating", 1)):
+        found, want = both(unit, labels, np.zeros(1), negatives=negatives)
+        assert len(found) == count and found == want
+
+
 def test_nothing_to_pick():
     draw = np.random.default_rng(1)
     for labels in ([0], [0, 1, 2], [4, 4, 4]):

@@ -33,6 +33,7 @@ class Bag(Sampler):
     """Batches of mined triplets: in each device's part anchors, then positives, then negatives."""
 
     name = "bag"
+    selected_by = "--mining bag (--sampler bag)"
     MULTIPLE = 3
     OPTIONS = (
         IMAGES_PER_IDENTITY,

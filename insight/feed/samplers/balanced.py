@@ -36,6 +36,7 @@ class Balanced(Sampler):
     """
 
     name = "balanced"
+    selected_by = "--mining batch (--sampler balanced)"
     OPTIONS = (
         IMAGES_PER_IDENTITY,
         Option(

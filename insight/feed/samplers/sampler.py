@@ -62,6 +62,8 @@ class Sampler(abc.ABC):
     ----------
     name : str
         The registered name.
+    selected_by : str
+        How messages name it; empty: ``--sampler NAME``.
     OPTIONS : tuple of Option
     MULTIPLE : int
         The images of a device's part of a batch are a multiple of it.
@@ -80,6 +82,7 @@ class Sampler(abc.ABC):
     """
 
     name: ClassVar[str] = ""
+    selected_by: ClassVar[str] = ""
     OPTIONS: ClassVar[Tuple[Option, ...]] = ()
     MULTIPLE: ClassVar[int] = 1
 
@@ -92,7 +95,7 @@ class Sampler(abc.ABC):
         self.seed = seed
         self.devices = devices
         self.notes: List[str] = []
-        self.options = SimpleNamespace(**settle(self.OPTIONS, values, f"--sampler {self.name}"))
+        self.options = SimpleNamespace(**settle(self.OPTIONS, values, self.selected_by or f"--sampler {self.name}"))
         self.batches_per_epoch = len(positions) // batch_size
 
     @abc.abstractmethod
