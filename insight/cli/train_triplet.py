@@ -2,10 +2,11 @@
 Flags of InsightFace's train_triplet.py keep their names, defaults and meaning; its recipe is --lr 0.005 --mom 0.
 
   batch  P people x K images a batch; one forward pass, all pairs of each person, a negative for each pair among the
-         other people of the batch, one backward pass. Several times as many triplets per second as a bag
+         other people of the batch, one backward pass. All of the time is training
   bag    InsightFace's way: the network embeds a bag of images, semi-hard triplets are picked in it, and batches of
-         anchors, positives and negatives are read and learned. Batches are rounded to a multiple of 3, bags to whole
-         batches, which InsightFace asserted
+         anchors, positives and negatives are read and learned. About half of the time is embedding, but a bag has
+         negatives for pairs that find none in a batch: those of a network that separates the set already. Batches
+         are rounded to a multiple of 3, bags to whole batches, which InsightFace asserted
 
 The network is verified before its first step. It is saved as the first checkpoint, and is the best until a later one is
 better. Without --pretrained the network starts from random weights, which triplets rarely train well.

@@ -17,7 +17,7 @@ from ..margins import margins
 from ..mining import picking
 from ..mining.distances import DISTANCES
 from ..mining.loss import SPANS, TripletLoss, triplet_loss
-from ..options import Option
+from ..options import Option, shown
 from ..runs.stepfigures import Histogram
 from . import objectives, values
 from .classification import Classification
@@ -121,8 +121,10 @@ class Triplet(Objective):
         return f"use more people or images of each in a batch, --negatives violating, or a larger margin ({alpha})"
 
     def describe(self) -> str:
+        idle = () if self.head else ("classification_weight", "classification_loss")
+        values = {name: value for name, value in vars(self.options).items() if value is not False and name not in idle}
         head = f", with {self.head.describe()}" if self.head else ""
-        return super().describe() + head
+        return " ".join([self.name, *(f"{name}={shown(value)}" for name, value in values.items())]) + head
 
     def multipliers(self) -> Dict[str, Multipliers]:
         return self.head.multipliers() if self.head else {}
