@@ -42,7 +42,7 @@ class SecondLook:
         return {"sha256": weights_digest("onet"), "crop": [LEFT, TOP, SIDE], "limits": [FAR, MOST_UNCERTAIN]}
 
     def look(self, pixels: np.ndarray, faces: Sequence[Face]) -> List[Face]:
-        """The faces with new points, ``look_score`` and ``moved``, in the same order.
+        """The faces with new points, ``look_score`` and ``moved``, in the same order; none of points that coincide.
 
         ``look_score`` is the network's chance of a face, or 0 if the crop looks far more like one when it is turned.
 
@@ -53,6 +53,7 @@ class SecondLook:
         faces : sequence of Face
             In coordinates of ``pixels``.
         """
+        faces = [face for face in faces if face.points.var(axis=0).sum() > 0]  # no crop fits points that coincide
         looked = self._once(pixels, faces)
         far = [k for k, face in enumerate(looked) if face.moved > FAR]
         for k, face in zip(far, self._once(pixels, [looked[k] for k in far])):

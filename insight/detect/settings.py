@@ -22,7 +22,7 @@ class AlignSettings(NamedTuple):
     landmarks : str, optional
         File of the faces.
     model : str, optional
-        Network for :mod:`insight.detect.agree`.
+        Network for :func:`insight.detect.choose.agreement`.
     image_size : (int, int)
         (height, width) of the crops.
     flat : bool
