@@ -1,8 +1,9 @@
 """A photo's faces: at which size, which way up, and which of them to trust.
 
 A photo is searched at 480 pixels, for faces of at least a twelfth of that. If the second look is sure of none of them,
-or distrusts the largest, so that a smaller one would pass for it, at 1280 pixels for faces from 20 pixels on; if it is
-sure of none there either, turned by 90, 180 and 270 degrees. Detectors "find" faces in photos that are upside down,
+or distrusts the largest, so that a smaller one would pass for it, at 1280 pixels for faces from 20 pixels on; then with
+a border of repeated edges, in which faces are found that fill the photo or are cut off; if it is sure of none there
+either, turned by 90, 180 and 270 degrees. Detectors "find" faces in photos that are upside down,
 with points in the wrong places; the second look tells them apart.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+import cv2
 import numpy as np
 
 from ..errors import InsightError
@@ -24,6 +26,7 @@ LONGEST, LONGEST_AGAIN = 480, 1280  # pixels
 SMALLEST, SHARE = 20, 12  # smallest face: pixels, and the part of the longest side
 SURE, TRUSTED = 0.95, 0.7  # of the second look's score; the cascade itself accepts 0.7
 MOST_MOVED = FAR
+BORDER = 0.25  # of the longest side, on each side: room around a face that fills the photo or is cut off by its edge
 TURNS = (90, 180, 270)  # degrees, clockwise
 
 
@@ -92,6 +95,7 @@ class Finder:
             "longest": [LONGEST, LONGEST_AGAIN],
             "smallest": [SMALLEST, SHARE],
             "trusted": [SURE, TRUSTED, MOST_MOVED],
+            "border": BORDER,
         }
 
     def __reduce__(self):
@@ -106,23 +110,27 @@ class Finder:
             The photo does not decode.
         """
         best: Optional[_Attempt] = None  # of the upright ones
-        for longest, smallest, turn in _attempts(max(photo.size)):
+        for longest, smallest, turn, border in _attempts(max(photo.size)):
             if turn and best is not None and best.sure:
                 break
-            attempt = self._search(photo, longest, smallest, turn)
+            attempt = self._search(photo, longest, smallest, turn, border)
             if attempt.whole and attempt.sure:
                 return attempt.found
             if not turn and attempt.found.faces and (best is None or attempt[:2] > best[:2]):
                 best = attempt
         return best.found if best is not None else Found([], longest, 0)
 
-    def _search(self, photo: Photo, longest: int, smallest: float, turn: int) -> _Attempt:
+    def _search(self, photo: Photo, longest: int, smallest: float, turn: int, border: float) -> _Attempt:
         pixels, scale = photo.at_most(longest)
         turned = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
+        edge = round(border * max(turned.shape[:2]))
+        if edge:
+            turned = cv2.copyMakeBorder(turned, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
         faces = self._second_look.look(turned, self._detector.detect(turned, smallest))
         trusted = [face for face in faces if face.look_score >= TRUSTED and face.moved <= MOST_MOVED]
         size = (pixels.shape[1], pixels.shape[0])
-        back = [face.turned_back(turn, size).scaled(1 / scale) for face in trusted]
+        within = [face._replace(box=face.box - edge, points=face.points - edge) for face in trusted]
+        back = [face.turned_back(turn, size).scaled(1 / scale) for face in within]
         whole = bool(trusted) and max(map(_area, trusted)) >= max(map(_area, faces))
         return _Attempt(whole, any(face.look_score >= SURE for face in trusted), Found(back, longest, turn))
 
@@ -139,13 +147,14 @@ def _area(face: Face) -> float:
     return float(np.prod(face.box[2:] - face.box[:2]))
 
 
-def _attempts(longest: int) -> Iterator[Tuple[int, float, int]]:
-    """(longest side, smallest face, turn), in order; sizes in pixels."""
+def _attempts(longest: int) -> Iterator[Tuple[int, float, int, float]]:
+    """(longest side, smallest face, turn, border), in order; sizes in pixels."""
     first = min(LONGEST, longest)
     smallest = max(SMALLEST, first / SHARE)
-    yield first, smallest, 0
+    yield first, smallest, 0, 0
     again = min(LONGEST_AGAIN, longest)
     if (again, SMALLEST) != (first, smallest):
-        yield again, SMALLEST, 0
+        yield again, SMALLEST, 0, 0
+    yield first, smallest, 0, BORDER
     for turn in TURNS:
-        yield first, smallest, turn
+        yield first, smallest, turn, 0
