@@ -39,11 +39,12 @@ def draw(run: TrainLog, path) -> None:
             positives, negatives, gaps = histograms
             _draw_distances(rows[0, column], title, positives, negatives)
             _draw_gaps(rows[1, column], gaps, _alpha(run))
-        for axes, number in zip(rows, range(2)):
-            shown = [part[1][:2] if number == 0 else part[1][2:] for part in parts]
-            axes[0].set_xlim(_limits([histogram for histograms in shown for histogram in histograms]))
-            axes[0].set_ylabel("share of triplets")
+        distances = [histogram for _, histograms in parts for histogram in histograms[:2]]
+        rows[0, 0].set_xlim(_limits(distances))
+        low, high = _limits([histograms[2] for _, histograms in parts])
+        rows[1, 0].set_xlim(min(low, -_alpha(run) / 2), max(high, 1.5 * _alpha(run)))
         for axes in rows[:, 0]:
+            axes.set_ylabel("share of triplets")
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="upper left", frameon=False)
         save(figure, path, dpi=130)
