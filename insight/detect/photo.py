@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ..errors import InsightError
+from ..faces.alignment import LONGEST
 from ..images.decoding import reduced_jpeg
 from ..images.header import exif_orientation, image_size
 from ..images.kind import HEAD_BYTES, JPEG, kind_of
@@ -93,7 +94,7 @@ class Photo:
             pixels, scale = halved(pixels), scale / 2
         wanted = longest / max(self.size)
         if wanted < scale:
-            pixels, scale = _resized(pixels, wanted / scale), wanted
+            pixels, scale = self._at_scale(wanted, pixels, scale), wanted
         return pixels, scale
 
     def for_crop(self, points: np.ndarray, longest_needed: float) -> Tuple[np.ndarray, np.ndarray]:
@@ -120,6 +121,15 @@ class Photo:
         """
         pixels, denominator = self._at_least(longest_needed)
         return pixels, to_scale(np.asarray(points, np.float64), 1 / denominator)
+
+    def _at_scale(self, wanted: float, pixels: np.ndarray, scale: float) -> np.ndarray:
+        """The photo at exactly that scale in x and y, from pixels of at most twice the size."""
+        size = tuple(max(1, round(side * wanted)) for side in self.size)
+        if max(pixels.shape[:2]) > LONGEST:  # a pixel wide: nothing to find
+            return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        ratio = wanted / scale
+        matrix = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]])
+        return cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def _at_least(self, longest: float) -> Tuple[np.ndarray, int]:
         """(pixels, denominator): the smallest decoding with a longest side of at least ``longest``, or the whole."""
@@ -156,11 +166,3 @@ class Photo:
         self.warning = "".join(warnings)
         self.size = (pixels.shape[1], pixels.shape[0])  # a damaged header may state another
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-
-
-def _resized(pixels: np.ndarray, scale: float) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    if min(height, width) * scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)  # both exactly that scale

@@ -12,10 +12,10 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 
 from ..faces.alignment import similarity, template
-from .boxes import EDGE
+from .detectors.boxes import EDGE
+from .detectors.mtcnn_networks import StageNetwork, weights_digest
 from .face import Face
 from .halving import warp_without_aliasing
-from .mtcnn_networks import StageNetwork, weights_digest
 
 ALIGNED = template((112, 112)).astype(np.float64)
 # The crop as a square of the aligned face: its left and top edge and its side. The eyes are at 0.345 and 0.709 of its

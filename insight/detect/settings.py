@@ -96,17 +96,16 @@ class Opened:
         Raises
         ------
         InsightError
-            It takes images of another size than the crops.
+            It cannot be opened, or takes images of another size than the crops.
         """
         if self._network is None:
             from ..engines import AUTO, load
 
-            self._network = load(str(self.settings.model), threads=1, engine=AUTO)
-            if tuple(self._network.image_size) != tuple(self.settings.image_size):
-                height, width = self._network.image_size
-                raise InsightError(
-                    f"--model {self.settings.model}: takes images of {height}x{width}; give the same --image-size"
-                )
+            size = self.settings.image_size
+            try:
+                self._network = load(str(self.settings.model), threads=1, engine=AUTO, image_size=size)
+            except InsightError as error:  # its remedy is for commands whose images have a size of their own
+                raise InsightError(str(error).replace("leave the option out", "give that as --image-size")) from None
         return self._network
 
     def identity(self) -> Dict[str, Any]:

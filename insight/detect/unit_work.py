@@ -95,10 +95,11 @@ def _is_there(task: UnitTask, crop: str) -> bool:
 def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dict[str, bytes], Dict[str, int]]:
     """Rows of the table, crops by their path below the output, counts."""
     tools = opened(task.settings, task.raw)
-    parent = os.getppid()
+    forked = task.owner not in (0, os.getpid())
+    parent = os.getppid() if forked else 0
     found = []
     for photo in photos:
-        if task.owner not in (0, os.getpid()) and os.getppid() != parent:
+        if forked and os.getppid() != parent:
             raise RunEnded
         found.append(candidates_of(os.path.join(task.raw, photo.path), photo.path, tools))
     contested = [len(candidates.open()) > 1 for candidates in found]

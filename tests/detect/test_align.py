@@ -12,11 +12,11 @@ from raw_folders import PatternNetwork, RawFolder, contents, pattern, shown
 
 from insight.cli import run_command
 from insight.detect.align import align
-from insight.detect.output import digest_of
+from insight.detect.output import OutputFolder, digest_of
 from insight.detect.raw import PhotoUnit
 from insight.detect.settings import AlignSettings, Opened
 from insight.detect.unit_task import UnitTask
-from insight.detect.unit_work import align_unit
+from insight.detect.unit_work import RunEnded, align_unit
 from insight.errors import InsightError
 from insight.images.pixels import decode_rgb
 
@@ -172,6 +172,19 @@ def test_a_unit_can_be_done_anywhere(raw, tmp_path):
     assert all(whole[name] == data for name, data in single.items())
 
 
+def test_a_worker_ends_when_its_run_does(raw, tmp_path, monkeypatch):
+    parents = iter([10, 10, 10, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    settings = AlignSettings(landmarks=raw.table())
+    task = UnitTask(str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, "", owner=os.getpid() + 1)
+    with pytest.raises(RunEnded):
+        align_unit(task)
+    assert not (tmp_path / "out").exists() and next(parents, None) is None
+    monkeypatch.setattr(os, "getppid", None)  # a thread of the run itself, or another machine
+    for owner in (os.getpid(), 0):
+        align_unit(task._replace(out=str(tmp_path), unit=PhotoUnit("Cid", "Cid"), owner=owner))
+
+
 class TestAgain:
     @pytest.fixture
     def first(self, raw, tmp_path):
@@ -254,6 +267,15 @@ class TestAgain:
             self.again(raw, tmp_path, other)
         assert contents(tmp_path / "out") == before
         self.again(raw, tmp_path, other, overwrite=True)
+        assert contents(tmp_path / "out") == self.fresh(raw, tmp_path, other)
+
+    def test_a_killed_overwrite_goes_on_without_the_option(self, raw, tmp_path, first):
+        """Crops of the old settings are removed although only the run before was asked to."""
+        other = first._replace(encoding=".png")
+        folder = OutputFolder(str(tmp_path / "out"))
+        folder.agree(Opened(other, str(raw.root)).identity(), True)  # and no unit is done
+        folder.close()
+        self.again(raw, tmp_path, other)
         assert contents(tmp_path / "out") == self.fresh(raw, tmp_path, other)
 
     def test_the_table_as_landmarks_gives_the_same_crops(self, raw, tmp_path, first):

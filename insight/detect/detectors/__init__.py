@@ -1,4 +1,4 @@
-"""The detectors: PIXELS -> FACES, one a file."""
+"""PIXELS -> FACES: the detectors, one a file, and what they share (boxes, ONNX Runtime, the networks of MTCNN)."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import cv2
 import numpy as np
 
-from ..boxes import EDGE, squares, suppress, suppress_inner
 from ..face import Face
-from ..mtcnn_networks import StageNetwork, weights_digest
 from . import detectors
+from .boxes import EDGE, squares, suppress, suppress_inner
 from .detector import Detector
+from .mtcnn_networks import StageNetwork, weights_digest
 
 CELL, STRIDE = 12, 2  # pixels that a position of the first network's map sees, and between two positions
 FACTOR = 0.709  # between two levels of the pyramid

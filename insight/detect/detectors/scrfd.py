@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 
 from ...errors import InsightError
-from ..boxes import suppress
 from ..face import Face
-from ..onnx_session import open_onnx
 from . import detectors
+from .boxes import suppress
 from .detector import Detector
+from .onnx_session import open_onnx
 
 SCORE, OVERLAP = 0.5, 0.4
 STRIDES = (8, 16, 32)

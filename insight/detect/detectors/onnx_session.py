@@ -1,4 +1,4 @@
-"""ONNX networks of detectors, in ONNX Runtime: one thread, so that results do not depend on the number of cores."""
+"""Detectors in ONNX Runtime, on one thread, so that results do not depend on the number of cores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Callable, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import InsightError
+from ...errors import InsightError
 
 REMEDY = "run: pip install -e '.[detect]'"
 
