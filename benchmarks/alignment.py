@@ -96,10 +96,10 @@ def run_insight(folder: Path, warm_up: Path):
 
     cv2.setNumThreads(1)
     unit = PhotoUnit("person", "person")
-    with tempfile.TemporaryDirectory() as out:
-        align_unit(UnitTask(str(warm_up), f"{out}/warm-up", unit, AlignSettings(), ""))
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as out:
+        align_unit(UnitTask(str(warm_up), first, unit, AlignSettings(), ""))
         start = time.perf_counter()
-        result = align_unit(UnitTask(str(folder), f"{out}/faces", unit, AlignSettings(), ""))
+        result = align_unit(UnitTask(str(folder), out, unit, AlignSettings(), ""))
         return time.perf_counter() - start, result.counts[CROPS]
 
 
@@ -175,7 +175,7 @@ def facenet_python(cache: Path) -> str:
         print(f"installing {FACENET} and PyTorch into {folder} (once; gigabytes)", file=sys.stderr)
         pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
         for command in (
-            [sys.executable, "-m", "venv", "--clear", str(folder)],
+            [sys.executable, "-m", "venv", str(folder)],
             [*pip, *FACENET_NEEDS],
             [*pip, "--no-deps", FACENET],
         ):
@@ -244,15 +244,17 @@ def compare(pythons: dict, skipped: dict, photos: Path, rounds: int) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--measure"]:
-        return measure(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
-    if sys.argv[1:2] == ["--make"]:
-        return make_photos(Path(sys.argv[2]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch-python", help="a Python that has facenet-pytorch")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where its environment is made (%(default)s)")
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.make:
+        return make_photos(args.make)
+    if args.measure:
+        return measure(args.measure[0], *map(Path, args.measure[1:]))
     pythons, skipped = dict.fromkeys(CONTENDERS, sys.executable), {}
     try:
         pythons["facenet-pytorch"] = args.torch_python or facenet_python(args.cache)

@@ -31,8 +31,8 @@ from typing import Dict, List, NamedTuple
 import alignment_photos as photos
 import numpy as np
 
-from insight.face_embedding import FaceEmbedding
 from insight.detect.face_table import NUMBERS
+from insight.face_embedding import FaceEmbedding
 from insight.faces.alignment import similarity, template
 from insight.made_up.writer import write_photos
 from insight.verify.folds import kfold_accuracy

