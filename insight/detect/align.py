@@ -21,7 +21,7 @@ from ..files import atomic
 from ..progress import Pace, track
 from .output import TABLE, OutputFolder, digest_of, read_part
 from .raw import PhotoUnit, flat_units, identity_units, photos_below
-from .settings import AlignSettings, opened
+from .settings import AlignSettings, tools_of
 from .tally import Tally
 from .unit_task import CROPS, Question, UnitResult, UnitTask
 
@@ -90,7 +90,7 @@ def _load(raw: str, settings: AlignSettings) -> None:
 
     similarity(template((112, 112)), template((112, 112)))  # imports scikit-image
     if settings.landmarks:
-        opened(settings, raw).landmarks  # noqa: B018
+        tools_of(settings, raw).landmarks  # noqa: B018
 
 
 def _swept(units: Iterable[PhotoUnit], output: OutputFolder) -> Iterator[PhotoUnit]:

@@ -16,7 +16,7 @@ from .crop import Measures, crop_face, eye_distance
 from .face import Face
 from .face_table import rounded
 from .photo import Photo
-from .settings import QUALITY, AlignSettings, Opened
+from .settings import QUALITY, AlignSettings, AlignTools
 
 NO_FACE = "no face found"
 UNLISTED = "not in the landmarks file"
@@ -101,7 +101,7 @@ class Candidates:
                 candidate.reason = CUT
 
 
-def candidates_of(path: str, name: str, opened: Opened) -> Candidates:
+def candidates_of(path: str, name: str, tools: AlignTools) -> Candidates:
     """Read a photo, find its faces, and measure them.
 
     Parameters
@@ -109,41 +109,41 @@ def candidates_of(path: str, name: str, opened: Opened) -> Candidates:
     path : str
     name : str
         The path below the raw folder.
-    opened : Opened
+    tools : AlignTools
 
     Raises
     ------
     InsightError
         The machine or the network fails; whatever is wrong with the photo is its ``problem``.
     """
-    listed = opened.settings.landmarks is not None
-    source = opened.landmarks if listed else opened.finder  # what it raises is not the photo's fault
-    found = Candidates()
+    listed = tools.settings.landmarks is not None
+    source = tools.landmarks if listed else tools.finder  # what it raises is not the photo's fault
+    candidates = Candidates()
     try:
         data = read_file(path)
     except Unreadable as error:
-        found.problem, found.kind = str(error), UNREADABLE
-        return found
+        candidates.problem, candidates.kind = str(error), UNREADABLE
+        return candidates
     try:
         if kind_of_file(name, data[:HEAD_BYTES]) is RAW:  # some are TIFFs, of which only a thumbnail decodes
             raise InsightError(f"{RAW.name}, which OpenCV does not decode; convert it to JPEG or PNG")
         photo = Photo(data)
         faces = source.faces(name) if listed else source.find(photo).faces
-        _measure(photo, faces, found, opened.settings)
-        found.warning = photo.warning
+        _measure(photo, faces, candidates, tools.settings)
+        candidates.warning = photo.warning
         if not faces:
-            found.problem = found.kind = UNLISTED if listed else NO_FACE
+            candidates.problem = candidates.kind = UNLISTED if listed else NO_FACE
     except (InsightError, cv2.error) as error:
-        found.faces = []
-        found.problem, found.kind = str(getattr(error, "err", "") or error), UNREADABLE
-    return found
+        candidates.faces = []
+        candidates.problem, candidates.kind = str(getattr(error, "err", "") or error), UNREADABLE
+    return candidates
 
 
-def _measure(photo: Photo, faces: List[Face], found: Candidates, settings: AlignSettings) -> None:
+def _measure(photo: Photo, faces: List[Face], candidates: Candidates, settings: AlignSettings) -> None:
     """Add the faces, with the crops that may be needed, and reject those that cannot be meant."""
-    found.faces = [Candidate(face) for face in by_size([rounded(face) for face in faces])]
+    candidates.faces = [Candidate(face) for face in by_size([rounded(face) for face in faces])]
     crops = {}
-    for candidate in found.faces:
+    for candidate in candidates.faces:
         if not candidate.face.points.var(axis=0).sum() > 0:
             candidate.reason = COINCIDE
             continue
@@ -152,10 +152,10 @@ def _measure(photo: Photo, faces: List[Face], found: Candidates, settings: Align
             candidate.reason = SMALL
         elif settings.min_score is not None and candidate.face.score < settings.min_score:
             candidate.reason = DOUBTED
-    remaining = found.open()
+    remaining = candidates.open()
     if remaining:
-        found.main = remaining[main_face([candidate.face for candidate in remaining], photo.size)]
-    needed = remaining if settings.model or settings.multi == ALL else [found.main] if remaining else []
+        candidates.main = remaining[main_face([candidate.face for candidate in remaining], photo.size)]
+    needed = remaining if settings.model or settings.multi == ALL else [candidates.main] if remaining else []
     for candidate in needed:
         pixels = cv2.cvtColor(crops[candidate], cv2.COLOR_RGB2BGR)
         candidate.crop = encode_bgr(pixels, settings.encoding, QUALITY[settings.encoding])

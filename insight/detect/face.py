@@ -20,10 +20,10 @@ class Face(NamedTuple):
     score : float
         The detector's confidence, 0 to 1.
     look_score : float
-        Confidence of the second look, 0 to 1; NaN without one.
+        Confidence of the second look, 0 to 1; 0 if the face is not upright; NaN without one.
     moved : float
-        The largest distance by which the second look moved a point, in pixels of the aligned 112 x 112 face; NaN
-        without one.
+        The largest distance by which the second look moved a point, the last time, in pixels of the aligned
+        112 x 112 face; NaN without one.
     """
 
     box: np.ndarray

@@ -18,14 +18,12 @@ from .detectors import detectors
 from .detectors.detector import Detector
 from .face import Face
 from .photo import Photo
-from .second_look import SecondLook
+from .second_look import FAR, SecondLook
 
 LONGEST, LONGEST_AGAIN = 480, 1280  # pixels
 SMALLEST, SHARE = 20, 12  # smallest face: pixels, and the part of the longest side
-SURE, TRUSTED = 0.95, 0.9  # of the second look's score
-MOST_MOVED = 10.0  # pixels of the aligned face
-# With a score like this, points of an upright face may have been moved farther: faces cut off by the edge of the photo.
-CERTAIN, MOST_MOVED_CERTAIN = 0.99, 16.0
+SURE, TRUSTED = 0.95, 0.7  # of the second look's score; the cascade itself accepts 0.7
+MOST_MOVED = FAR
 TURNS = (90, 180, 270)  # degrees, clockwise
 
 
@@ -35,8 +33,8 @@ class Found(NamedTuple):
     Attributes
     ----------
     faces : list of Face
-        In the photo's coordinates, in the order of the detector. Faces that the second look distrusts are left
-        out: score below 0.9, or a point moved by more than 10 pixels, or 16 with a score of 0.99 in an upright photo.
+        In the photo's coordinates, in the order of the detector. Faces that the second look distrusts (score below
+        0.7, or a point moved by more than 10 pixels) are left out.
     longest : int
         Longest side at which they were found, in pixels.
     turn : int
@@ -93,7 +91,7 @@ class Finder:
             "second look": self._second_look.identity(),
             "longest": [LONGEST, LONGEST_AGAIN],
             "smallest": [SMALLEST, SHARE],
-            "trusted": [SURE, TRUSTED, MOST_MOVED, CERTAIN, MOST_MOVED_CERTAIN],
+            "trusted": [SURE, TRUSTED, MOST_MOVED],
         }
 
     def __reduce__(self):
@@ -122,11 +120,11 @@ class Finder:
         pixels, scale = photo.at_most(longest)
         turned = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
         faces = self._second_look.look(turned, self._detector.detect(turned, smallest))
-        trusted = [face for face in faces if _agrees(face, TRUSTED, turn)]
+        trusted = [face for face in faces if face.look_score >= TRUSTED and face.moved <= MOST_MOVED]
         size = (pixels.shape[1], pixels.shape[0])
         back = [face.turned_back(turn, size).scaled(1 / scale) for face in trusted]
         whole = bool(trusted) and max(map(_area, trusted)) >= max(map(_area, faces))
-        return _Attempt(whole, any(_agrees(face, SURE, turn) for face in trusted), Found(back, longest, turn))
+        return _Attempt(whole, any(face.look_score >= SURE for face in trusted), Found(back, longest, turn))
 
 
 class _Attempt(NamedTuple):
@@ -135,13 +133,6 @@ class _Attempt(NamedTuple):
     whole: bool
     sure: bool
     found: Found
-
-
-def _agrees(face: Face, score: float, turn: int) -> bool:
-    """Whether the second look gives at least a score, and moved no point too far."""
-    if face.look_score >= CERTAIN and not turn:
-        return face.moved <= MOST_MOVED_CERTAIN
-    return face.look_score >= score and face.moved <= MOST_MOVED
 
 
 def _area(face: Face) -> float:

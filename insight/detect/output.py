@@ -36,10 +36,10 @@ class Part(NamedTuple):
     ----------
     settings, inputs : str
         Digests of what it was made with and of.
-    crops : list of str
-        Paths below the output.
-    left_behind : list of str
-        Crops of earlier runs that no photo accounts for any more, and that are still there.
+    crops : dict
+        Paths of its crops below the output, each with the path of its photo below the raw folder.
+    left_behind : dict
+        Likewise, crops of earlier runs that no photo accounts for any more, and that are still there.
     counts : dict
         See :mod:`insight.detect.tally`.
     rows : str
@@ -48,8 +48,8 @@ class Part(NamedTuple):
 
     settings: str
     inputs: str
-    crops: List[str]
-    left_behind: List[str]
+    crops: Dict[str, str]
+    left_behind: Dict[str, str]
     counts: Dict[str, int]
     rows: str = ""
 

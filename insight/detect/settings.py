@@ -66,7 +66,7 @@ class AlignSettings(NamedTuple):
                 raise InsightError(f"{name} {value:g}: want 0 {f'to {most}' if most else 'or more'}")
 
 
-class Opened:
+class AlignTools:
     """Detector, landmarks and network of settings, opened when they are used. Of one thread."""
 
     def __init__(self, settings: AlignSettings, raw: str):
@@ -142,15 +142,15 @@ class Opened:
 _FILES = ("detector", "landmarks", "model")
 _LOCK = threading.Lock()
 _LANDMARKS: Dict[Tuple[str, str], Any] = {}
-_OPENED = threading.local()
+_TOOLS = threading.local()
 
 
-def opened(settings: AlignSettings, raw: str) -> Opened:
-    """What the calling thread has opened for the settings, which are also those of its next call, mostly."""
-    current = getattr(_OPENED, "value", None)
-    if current is None or _OPENED.key != (settings, raw):
-        current, _OPENED.key = Opened(settings, raw), (settings, raw)
-        _OPENED.value = current
+def tools_of(settings: AlignSettings, raw: str) -> AlignTools:
+    """The calling thread's tools for the settings; kept for its next call."""
+    current = getattr(_TOOLS, "value", None)
+    if current is None or _TOOLS.key != (settings, raw):
+        current, _TOOLS.key = AlignTools(settings, raw), (settings, raw)
+        _TOOLS.value = current
     return current
 
 

@@ -23,7 +23,7 @@ from .choose import ALL, FEWEST, LOWEST, agreement
 from .face_table import KEPT, REJECTED, SKIPPED, FaceRow, to_csv
 from .output import TABLE, Part, read_part, sweep_crops, write_crops, write_part
 from .raw import RawPhoto, inputs_digest, photos_of
-from .settings import Opened, opened
+from .settings import AlignTools, tools_of
 from .unit_task import (
     AMBIGUOUS,
     CROPS,
@@ -50,7 +50,7 @@ def answer(item: Union[Question, UnitTask]) -> Union[Described, UnitResult]:
     """A worker's task."""
     if isinstance(item, UnitTask):
         return align_unit(item)
-    tools = opened(item.settings, item.raw)
+    tools = tools_of(item.settings, item.raw)
     return Described(tools.identity(), tools.notes())
 
 
@@ -73,13 +73,14 @@ def align_unit(task: UnitTask) -> UnitResult:
     if earlier is None and not photos:
         return result
     if earlier is not None and _is_done(task, earlier, inputs):
-        return result._replace(counts=earlier.counts, reused=True, left_behind=earlier.left_behind)
+        return result._replace(counts=earlier.counts, reused=True, left_behind=list(earlier.left_behind))
     if unit.folder == TABLE:
         raise InsightError(f"{os.path.join(task.raw, TABLE)}: a folder with the name of the table; rename it")
     rows, crops, counts = _aligned(task, photos)
-    left_behind = _write(task, crops, earlier)
-    write_part(task.out, unit.key, Part(task.made_with, inputs, list(crops), left_behind, counts, to_csv(rows)))
-    return result._replace(counts=counts, left_behind=left_behind)
+    left_behind = _write(task, photos, crops, earlier)
+    sources = {row.crop: row.file for row in rows if row.crop}
+    write_part(task.out, unit.key, Part(task.made_with, inputs, sources, left_behind, counts, to_csv(rows)))
+    return result._replace(counts=counts, left_behind=list(left_behind))
 
 
 def _is_done(task: UnitTask, part: Part, inputs: str) -> bool:
@@ -94,20 +95,20 @@ def _is_there(task: UnitTask, crop: str) -> bool:
 
 def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dict[str, bytes], Dict[str, int]]:
     """Rows of the table, crops by their path below the output, counts."""
-    tools = opened(task.settings, task.raw)
+    tools = tools_of(task.settings, task.raw)
     forked = task.owner not in (0, os.getpid())
     parent = os.getppid() if forked else 0
-    found = []
+    photo_faces = []
     for photo in photos:
         if forked and os.getppid() != parent:
             raise RunEnded
-        found.append(candidates_of(os.path.join(task.raw, photo.path), photo.path, tools))
-    contested = [len(candidates.open()) > 1 for candidates in found]
-    ambiguous = bool(task.settings.model) and _agree(found, tools)
+        photo_faces.append(candidates_of(os.path.join(task.raw, photo.path), photo.path, tools))
+    contested = [len(candidates.open()) > 1 for candidates in photo_faces]
+    ambiguous = bool(task.settings.model) and _agree(photo_faces, tools)
     rows: List[FaceRow] = []
     crops: Dict[str, bytes] = {}
     counts: Counter = Counter({PHOTOS: len(photos), AMBIGUOUS: int(ambiguous)})
-    for photo, candidates, several in zip(photos, found, contested):
+    for photo, candidates, several in zip(photos, photo_faces, contested):
         candidates.settle(task.settings)
         rows += _rows(task, photo, candidates, LIKELY_OTHER if ambiguous and several else "", crops)
         counts.update({FACES: len(candidates.faces), DAMAGED: int(bool(candidates.warning))})
@@ -118,18 +119,18 @@ def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dic
     return rows, crops, {what: count for what, count in sorted(counts.items()) if count}
 
 
-def _agree(found: List[Candidates], tools: Opened) -> bool:
+def _agree(photo_faces: List[Candidates], tools: AlignTools) -> bool:
     """Take the face that the photos of the folder agree on, where a photo has several; whether that is ambiguous."""
-    groups = [candidates.open() for candidates in found]
+    groups = [candidates.open() for candidates in photo_faces]
     if sum(map(bool, groups)) < FEWEST or max(map(len, groups)) < 2:
         return False
     faces = [face for group in groups for face in group]
     numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    mains = np.array([face is found[k].main for k, face in zip(numbers, faces)])
+    mains = np.array([face is photo_faces[k].main for k, face in zip(numbers, faces)])
     agreed = agreement(_embedded(faces, tools), numbers, mains)
     for face, cosine in zip(faces, agreed.cosines.tolist()):
         face.cosine = cosine
-    for candidates, group in zip(found, groups):
+    for candidates, group in zip(photo_faces, groups):
         if len(group) > 1:
             best = max(group, key=lambda face: face.cosine)
             if best.cosine < LOWEST:
@@ -139,7 +140,7 @@ def _agree(found: List[Candidates], tools: Opened) -> bool:
     return agreed.ambiguous
 
 
-def _embedded(faces: List[Candidate], tools: Opened) -> np.ndarray:
+def _embedded(faces: List[Candidate], tools: AlignTools) -> np.ndarray:
     """(N, E) float32 embeddings of length 1, of the crops as they are stored."""
     network, rows = tools.network, []
     for begin in range(0, len(faces), AT_ONCE):
@@ -155,30 +156,30 @@ def _rows(
     if not candidates.faces:
         return [FaceRow(photo.path, SKIPPED, candidates.problem, warning=candidates.warning)]
     rows = []
-    for number, found in enumerate(candidates.faces):
+    for number, candidate in enumerate(candidates.faces):
         crop = ""
-        if not found.reason:
+        if not candidate.reason:
             end = f"_{number}" if task.settings.multi == ALL else ""
             crop = f"{task.unit.folder}/{photo.stem}{end}{task.settings.encoding}"
-            crops[crop] = found.crop
+            crops[crop] = candidate.crop
         rows.append(
             FaceRow(
                 photo.path,
-                REJECTED if found.reason else KEPT,
-                found.reason or remark,
+                REJECTED if candidate.reason else KEPT,
+                candidate.reason or remark,
                 number,
                 len(candidates.faces),
                 crop,
-                found.face,
-                found.measures,
-                found.cosine,
+                candidate.face,
+                candidate.measures,
+                candidate.cosine,
                 candidates.warning,
             )
         )
     return rows
 
 
-def _write(task: UnitTask, crops: Dict[str, bytes], earlier: Optional[Part]) -> List[str]:
+def _write(task: UnitTask, photos: List[RawPhoto], crops: Dict[str, bytes], earlier: Optional[Part]) -> Dict[str, str]:
     """Write crops; returns those of the earlier part that stay although no photo accounts for them."""
     folder = Path(task.out, task.unit.folder)
     if crops and not folder.is_dir():
@@ -187,14 +188,25 @@ def _write(task: UnitTask, crops: Dict[str, bytes], earlier: Optional[Part]) -> 
     if task.unit.photos is None:  # else others work on the same folder
         sweep_crops(folder)
     write_crops(task.out, crops)
-    old = [*earlier.crops, *earlier.left_behind] if earlier is not None else []
-    left = [crop for crop in dict.fromkeys(old) if crop not in crops and _is_there(task, crop)]
+    left = _left_behind(task, photos, crops, earlier) if earlier is not None else {}
     if left and (task.overwrite or earlier.settings != task.made_with):  # other settings come with --overwrite only
         for crop in left:
             os.unlink(os.path.join(task.out, crop))
         with suppress(OSError):  # not empty
             folder.rmdir()
-        left = []
+        left = {}
     if folder.is_dir():
         atomic.sync_directory(folder)
     return left
+
+
+def _left_behind(task: UnitTask, photos: List[RawPhoto], crops: Dict[str, bytes], earlier: Part) -> Dict[str, str]:
+    """Crops of an earlier run that this one does not make, with their photos; not those that another unit makes now."""
+    own = {photo.path for photo in photos}
+    return {
+        crop: photo
+        for crop, photo in {**earlier.left_behind, **earlier.crops}.items()
+        if crop not in crops
+        and (photo in own or not os.path.exists(os.path.join(task.raw, photo)))
+        and _is_there(task, crop)
+    }

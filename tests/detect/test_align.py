@@ -14,7 +14,7 @@ from insight.cli import run_command
 from insight.detect.align import align
 from insight.detect.output import OutputFolder, digest_of
 from insight.detect.raw import PhotoUnit
-from insight.detect.settings import AlignSettings, Opened
+from insight.detect.settings import AlignSettings, AlignTools
 from insight.detect.unit_task import UnitTask
 from insight.detect.unit_work import RunEnded, align_unit
 from insight.errors import InsightError
@@ -36,7 +36,7 @@ def raw(tmp_path):
 
 @pytest.fixture
 def network(monkeypatch):
-    monkeypatch.setattr(Opened, "network", PatternNetwork())
+    monkeypatch.setattr(AlignTools, "network", PatternNetwork())
     monkeypatch.setattr("insight.engines.model_files", lambda spec: [])
 
 
@@ -254,6 +254,26 @@ class TestAgain:
         self.again(raw, tmp_path, first, overwrite=True)
         assert contents(tmp_path / "out") == self.fresh(raw, tmp_path, first)
 
+    def test_flat_units_that_change_leave_the_crops_of_others(self, tmp_path, monkeypatch):
+        """A photo more or less may move others to another unit."""
+        monkeypatch.setattr("insight.detect.raw.RUN", 2)
+        raw = RawFolder(tmp_path / "crowd")
+        for i in range(0, 40, 2):
+            raw.photo(f"{i:02d}.jpg", [(i, 50, 40, 150)])
+        for i in range(1, 40, 2):
+            raw.photo(f"{i:02d}.jpg", [(i, 50, 40, 150)])
+            (raw.root / f"{i:02d}.jpg").rename(tmp_path / f"{i:02d}.jpg")
+        settings = AlignSettings(landmarks=raw.table(), flat=True, multi="all")
+        self.again(raw, tmp_path, settings)
+        for i in range(1, 40, 2):
+            (tmp_path / f"{i:02d}.jpg").rename(raw.root / f"{i:02d}.jpg")
+        (raw.root / "06.jpg").unlink()
+        self.again(raw, tmp_path, settings)
+        lines = self.again(raw, tmp_path, settings, overwrite=True)
+        assert lines[0].endswith(": 39 faces of 39 photos in 1 folders")
+        assert len(kept(tmp_path / "out")) == 39
+        assert all((tmp_path / "out" / crop).is_file() for crop in kept(tmp_path / "out").values())
+
     def test_a_folder_that_is_gone_is_listed(self, raw, tmp_path, first):
         shutil.rmtree(raw.root / "Ann")
         assert "  1 folders of the output without photos: Ann" in self.again(raw, tmp_path, first)
@@ -273,7 +293,7 @@ class TestAgain:
         """Crops of the old settings are removed although only the run before was asked to."""
         other = first._replace(encoding=".png")
         folder = OutputFolder(str(tmp_path / "out"))
-        folder.agree(Opened(other, str(raw.root)).identity(), True)  # and no unit is done
+        folder.agree(AlignTools(other, str(raw.root)).identity(), True)  # and no unit is done
         folder.close()
         self.again(raw, tmp_path, other)
         assert contents(tmp_path / "out") == self.fresh(raw, tmp_path, other)

@@ -82,7 +82,7 @@ def search(looks, size):
 
 
 ALL = [((360, 480), 40, 0), ((960, 1280), 20, 0), ((480, 360), 40, 90), ((360, 480), 40, 180), ((480, 360), 40, 270)]
-GOOD, FAIR, WEAK, FAR = (0.96, 9.9), (0.94, 9.9), (0.89, 0.0), (0.98, 10.1)
+GOOD, FAIR, WEAK, FAR = (0.96, 9.9), (0.71, 9.9), (0.69, 0.0), (0.99, 10.1)
 
 
 @pytest.mark.parametrize("right", range(5))
@@ -90,13 +90,6 @@ def test_attempts_end_where_the_second_look_is_sure(right):
     found, attempts = search([*[WEAK, FAR, WEAK, FAR, WEAK][:right], GOOD], (1600, 1200))
     assert attempts == [(shape, smallest) for shape, smallest, _ in ALL[: right + 1]]
     assert (len(found.faces), found.longest, found.turn) == (1, max(ALL[right][0]), ALL[right][2])
-
-
-def test_a_certain_face_may_be_moved_farther_in_an_upright_photo():
-    found, attempts = search([(0.99, 16.0)], (1600, 1200))
-    assert (len(attempts), len(found.faces)) == (1, 1)
-    found, attempts = search([(0.99, 16.1)] * 2 + [(0.99, 10.1)] * 3, (1600, 1200))
-    assert (len(attempts), found.faces) == (5, [])
 
 
 def test_an_upright_face_that_is_trusted_is_kept_where_none_is_sure():

@@ -37,7 +37,7 @@ def test_is_what_many_points_give(scale, angle):
     expected = supersampled(pixels, matrix)
     error = np.abs(warp_without_aliasing(pixels, matrix, SIZE) - expected).mean()
     plain = np.abs(cv2.warpAffine(pixels, matrix, SIZE[::-1]) - expected).mean()
-    assert error < 4 and error < 0.6 * plain
+    assert error < 4.5 and error < 0.6 * plain
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.3, 0.49])

@@ -7,7 +7,9 @@ import pytest
 from insight.detect.output import STATE, OutputFolder, Part, part_path, read_part, write_crops, write_part
 from insight.errors import InsightError
 
-PART = Part("settings", "inputs", ["Ann/caf\udce9.jpg"], [], {"photos": 3}, "Ann/caf\udce9.jpg,0\nb,1\n")
+PART = Part(
+    "settings", "inputs", {"Ann/caf\udce9.jpg": "Ann/caf\udce9.png"}, {}, {"photos": 3}, "Ann/caf\udce9.jpg,0\nb,1\n"
+)
 
 
 def test_a_part_comes_back(tmp_path):

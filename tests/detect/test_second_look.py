@@ -52,13 +52,36 @@ def test_moved_is_the_largest_distance_in_the_aligned_face(second_look, photos):
     assert face.moved == pytest.approx(expected, rel=1e-6)
 
 
+def test_points_that_are_far_off_are_looked_at_again(second_look, photos, error_px):
+    """The distance that counts is that of the last time."""
+    pixels, truth = photos[0]
+    points = truth[0].points
+    eyes = np.hypot(*(points[1] - points[0]))
+    far = face_at((points - points[2]) * 1.25 + points[2] + [0.2 * eyes, 0.15 * eyes])
+    (once,) = second_look._once(pixels, [far])
+    (face,) = second_look.look(pixels, [far])
+    assert once.moved > 10 > face.moved and face.look_score > 0.95
+    assert error_px(face.points, points) < 4
+
+
+def test_faces_that_are_not_upright_have_score_0(second_look, photos):
+    for pixels, truth in photos[:2]:
+        centre = truth[0].points.mean(axis=0)
+        for turn in (90, 180, 270):
+            angle = np.radians(turn)
+            matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            turned = face_at((truth[0].points - centre) @ matrix.T + centre)
+            (face,) = second_look._once(pixels, [turned])
+            assert face.look_score == 0
+
+
 def test_what_is_no_face_is_distrusted(second_look, photos):
     pixels, _ = photos[0]
     shape = template((112, 112)).astype(np.float64)
     corner = [face_at(shape * 0.5 + [x, y]) for x in (0, 40) for y in (0, 40)]
     upside_down = [face_at(face.points[::-1]) for face in photos[0][1][:1]]
     for face in second_look.look(pixels, corner + upside_down):
-        assert face.look_score < 0.9 or face.moved > 10
+        assert face.look_score < 0.7 or face.moved > 10
 
 
 def test_faces_do_not_influence_each_other(second_look, photos):
