@@ -89,15 +89,16 @@ def _enlarge(pixels, megapixels: float, noise, in_corner: bool):
 def run_insight(folder: Path, warm_up: Path):
     import cv2
 
-    from insight.detect.raw import PhotoUnit
+    from insight.detect.raw import PhotoUnit, RawPhoto
     from insight.detect.settings import AlignSettings
     from insight.detect.unit_task import CROPS, UnitTask
     from insight.detect.unit_work import align_unit
 
     cv2.setNumThreads(1)
     unit = PhotoUnit("person", "person")
+    first_photo = RawPhoto(os.path.relpath(next(warm_up.rglob("*.jpg")), folder), "0")  # opens the networks
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as out:
-        align_unit(UnitTask(str(warm_up), first, unit, AlignSettings(), ""))
+        align_unit(UnitTask(str(folder), first, unit._replace(photos=[first_photo]), AlignSettings(), ""))
         start = time.perf_counter()
         result = align_unit(UnitTask(str(folder), out, unit, AlignSettings(), ""))
         return time.perf_counter() - start, result.counts[CROPS]

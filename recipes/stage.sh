@@ -256,6 +256,8 @@ _finish() { # record the last checkpoint for the next stage and print the next c
     last=$(find "$(dirname "$PREFIX")" -maxdepth 1 -name "$(basename "$PREFIX")-[0-9]*.params" | sort -V | tail -n 1)
     [[ -n $last ]] || fail "$PREFIX: no checkpoint was saved (CKPT=$CKPT), so the next stage cannot start; set CKPT to 1, 2 or 3"
     last=${last##*-} && last=$((10#${last%.params}))
+    # of triplets the best one, which CKPT=3 saves as number 1: later ones may be worse than the one it started from
+    if _optional "$script" && ((CKPT == 3)); then last=1; fi
     echo "$last" >"$PREFIX-finished.txt.partial" && mv "$PREFIX-finished.txt.partial" "$PREFIX-finished.txt"
     next=$(_neighbour 1)
     echo "done: $PREFIX,$last"

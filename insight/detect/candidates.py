@@ -142,13 +142,10 @@ def candidates_of(path: str, name: str, tools: AlignTools) -> Candidates:
 def _measure(photo: Photo, faces: List[Face], candidates: Candidates, settings: AlignSettings) -> None:
     """Add the faces, with the crops that may be needed, and reject those that cannot be meant."""
     candidates.faces = [Candidate(face) for face in by_size([rounded(face) for face in faces])]
-    crops = {}
     for candidate in candidates.faces:
         if not candidate.face.points.var(axis=0).sum() > 0:
             candidate.reason = COINCIDE
-            continue
-        crops[candidate], candidate.measures = crop_face(photo, candidate.face, settings.image_size)
-        if eye_distance(candidate.face) < settings.min_eyes:
+        elif eye_distance(candidate.face) < settings.min_eyes:
             candidate.reason = SMALL
         elif settings.min_score is not None and candidate.face.score < settings.min_score:
             candidate.reason = DOUBTED
@@ -157,5 +154,9 @@ def _measure(photo: Photo, faces: List[Face], candidates: Candidates, settings: 
         candidates.main = remaining[main_face([candidate.face for candidate in remaining], photo.size)]
     needed = remaining if settings.model or settings.multi == ALL else [candidates.main] if remaining else []
     for candidate in needed:
-        pixels = cv2.cvtColor(crops[candidate], cv2.COLOR_RGB2BGR)
+        crop, candidate.measures = crop_face(photo, candidate.face, settings.image_size)
+        pixels = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
         candidate.crop = encode_bgr(pixels, settings.encoding, QUALITY[settings.encoding])
+    for candidate in candidates.faces:  # the photo is not decoded larger to measure a face that is not taken
+        if candidate not in needed and candidate.reason != COINCIDE:
+            _, candidate.measures = crop_face(photo, candidate.face, settings.image_size, only_measured=True)

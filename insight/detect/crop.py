@@ -37,7 +37,9 @@ def eye_distance(face: Face) -> float:
     return float(np.hypot(*(face.points[1] - face.points[0])))
 
 
-def crop_face(photo: Photo, face: Face, size: Tuple[int, int]) -> Tuple[np.ndarray, Measures]:
+def crop_face(
+    photo: Photo, face: Face, size: Tuple[int, int], only_measured: bool = False
+) -> Tuple[np.ndarray, Measures]:
     """Warp a face onto the five-point template.
 
     Parameters
@@ -47,6 +49,8 @@ def crop_face(photo: Photo, face: Face, size: Tuple[int, int]) -> Tuple[np.ndarr
         In the photo's coordinates.
     size : (int, int)
         (height, width) of the crop; one of :data:`insight.faces.alignment.SIZES`.
+    only_measured : bool
+        The crop is not kept: pixels that were decoded for another face will do, however small.
 
     Returns
     -------
@@ -62,7 +66,8 @@ def crop_face(photo: Photo, face: Face, size: Tuple[int, int]) -> Tuple[np.ndarr
     target = template(size)
     onto = similarity(face.points, target)
     scale = float(np.hypot(*onto[:, 0]))
-    pixels, points = photo.for_crop(face.points, max(photo.size) * scale)
+    decoded = photo.at_hand(face.points) if only_measured else None
+    pixels, points = decoded or photo.for_crop(face.points, max(photo.size) * scale)
     crop = warp_without_aliasing(pixels, similarity(points, target), size)
     sharpness = cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()
     return crop, Measures(eye_distance(face), float(sharpness), share_outside(onto, size, photo.size))

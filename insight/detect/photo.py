@@ -131,6 +131,13 @@ class Photo:
         matrix = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]])
         return cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
+    def at_hand(self, points: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+        """As :meth:`for_crop`, with the pixels that were decoded last; None if none were."""
+        if self._last is None:
+            return None
+        pixels, denominator = self._last
+        return pixels, to_scale(np.asarray(points, np.float64), 1 / denominator)
+
     def _at_least(self, longest: float) -> Tuple[np.ndarray, int]:
         """(pixels, denominator): the smallest decoding with a longest side of at least ``longest``, or the whole."""
         denominator = next(d for d in _DENOMINATORS if d == 1 or (self._divisible(d) and max(self.size) >= d * longest))
