@@ -165,7 +165,9 @@ def test_names(tmp_path, raw, everywhere):
 
 def test_a_photo_that_fails_in_opencv_is_a_row(tmp_path, raw, everywhere, monkeypatch):
     def fails(*arguments):
-        raise cv2.error("resize failed")
+        error = cv2.error("resize failed")
+        error.err = "resize failed"  # as OpenCV sets it, of the class too: it would be that of an earlier error
+        raise error
 
     monkeypatch.setattr("insight.detect.candidates.crop_face", fails)
     rows = aligned(tmp_path, raw)

@@ -12,6 +12,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+from interrupts import default_sigint
 
 from insight._mxnet import mx
 from insight.errors import InsightError
@@ -133,7 +134,7 @@ def test_a_signal_between_two_statements_loses_no_step(set_dir, tmp_path, monkey
 def test_a_signal_within_a_print_only_asks(tmp_path):
     """Python's buffered writers take no second call from a handler that interrupts the first."""
     script = (
-        "import io, os, signal, sys, time\n"
+        "import io, os, signal, sys\n"
         "from insight.train.stop import Stopped, StopRequest\n"
         "class Slow(io.RawIOBase):\n"
         "    writable = lambda self: True\n"
@@ -143,10 +144,10 @@ def test_a_signal_within_a_print_only_asks(tmp_path):
         "sys.stderr = io.TextIOWrapper(io.BufferedWriter(Slow()))\n"
         "with StopRequest() as stop:\n"
         "    print('line', file=sys.stderr, flush=True)\n"
-        "    time.sleep(0.5)\n"  # another thread may have got the signal, and hands it over
         "    assert stop.signal == signal.SIGINT\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=default_sigint)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["stopping when this step is done; once more to stop at once", "line"]
 
