@@ -1,10 +1,9 @@
 # shellcheck shell=bash
 # Code shared by the numbered stages of a recipe. A stage sources this file and calls, in this order:
 #
-#   begin "$@"                        options, preset and environment; then the stage sets its defaults (those of
-#                                     BATCH_SIZE and CKPT before: default_batch, default_ckpt)
+#   begin "$@"                        options, preset and environment; then the stage sets its defaults
 #   length "120000 160000" 200000     where the rate falls and where the run ends, in steps of 512 images
-#   train --loss-type 4 …             the training, resumed if it was stopped; or train_triplet …
+#   train --loss-type 4 …             the training, resumed if it was stopped; or begin_triplet, train_triplet
 #
 # The stages of a folder run in the order of their numbers: 20_arcface.sh starts from the checkpoint of 10_softmax.sh.
 
@@ -188,8 +187,15 @@ _call() {
 # train OPTIONS…: runs the training of this stage with its own options.
 train() { _train train-softmax "$@"; }
 
-# train_triplet OPTIONS…: the same with triplets.
-train_triplet() { _train train-triplet "$@"; }
+# begin_triplet "$@", train_triplet OPTIONS…: the same with triplets, by InsightFace's recipe: 30,000 steps of 150 images at
+# a constant rate of 0.005, without momentum. The best checkpoint is kept, which may be the one it started from.
+begin_triplet() {
+    default_batch=150 default_ckpt=3
+    begin "$@"
+    : "${LR:=0.005}"
+    [[ -n ${END_EPOCH:-} ]] || : "${MAX_STEPS:=$((30000 * 150 / BATCH_SIZE))}"
+}
+train_triplet() { _train train-triplet --mom 0 "$@"; }
 
 _train() {
     local flag name command status=0

@@ -7,9 +7,6 @@ set -euo pipefail
 # shellcheck source=recipes/stage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../stage.sh"
 
-# shellcheck disable=SC2034  # begin reads them
-default_batch=150 default_ckpt=3 # the best checkpoint is kept, which may be the one it started from
-begin "$@"
-: "${NETWORK:=r50}" "${EMB_SIZE:=512}" "${LR:=0.005}"
-: "${MAX_STEPS:=$((30000 * 150 / BATCH_SIZE))}"
-train_triplet --mom 0 --wd 0.0005
+begin_triplet "$@"
+: "${NETWORK:=r50}" "${EMB_SIZE:=512}"
+train_triplet --wd 0.0005
