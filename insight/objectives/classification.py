@@ -13,19 +13,17 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from .._mxnet import MAX_ELEMENTS, mx
+from .._mxnet import mx
 from ..errors import InsightError
 from ..margins import margins
 from ..margins.margin import Margin
 from ..margins.targets import Targets
 from ..options import Option
-from . import cross_entropy, objectives, projection, values
+from . import cross_entropy, fc7, objectives, projection, values
 from .entry import enter
 from .objective import Multipliers, Need, Objective, StepResult, shares
 
 nd = mx.nd
-MAX_CLASSES = 1 << 24  # MXNet's operators take class indices as float32
-FLOAT = 4  # bytes
 AS_IT_IS, WITHOUT_DECAY = Multipliers(), Multipliers(decay=0.0)
 
 
@@ -91,8 +89,7 @@ class Classification(Objective):
         super().__init__()
         if use_bias and margin.cosine:
             raise ValueError(f"{margin.name}: a cosine has no bias")
-        if num_classes > MAX_CLASSES:
-            raise InsightError(f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}")
+        fc7.check_classes(num_classes)
         self.margin, self.num_classes, self.embedding_size, self.seed = margin, num_classes, embedding_size, seed
         self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
         self.weight = self.params.get("fc7_weight", shape=(num_classes, embedding_size))
@@ -147,30 +144,12 @@ class Classification(Objective):
         batch_option: str = "--per-batch-size",
         size_option: str = "--emb-size",
     ) -> None:
-        """Refuse class weights or logits that MXNet 1.9.1 cannot index: its builds count elements in 32 bits.
-
-        ``batch_option`` and ``size_option`` say where B and E come from.
-        """
-        rule = f"MXNet 1.9.1 indexes at most {MAX_ELEMENTS} elements of an array"
-        more = f"; {remedy}" if remedy else ""
-        for option, rows, array in (
-            (size_option, self.embedding_size, "class weights"),
-            (batch_option, batch_per_device, "logits"),
-        ):
-            if rows * self.num_classes > MAX_ELEMENTS:
-                raise InsightError(
-                    f"{option} {rows} with {self.num_classes} identities: {rule}, the {array} would have "
-                    f"{rows * self.num_classes}; use {option} {MAX_ELEMENTS // self.num_classes} or less{more}"
-                )
+        """Refuse sizes that MXNet cannot index; ``batch_option`` and ``size_option`` say where B and E come from."""
+        fc7.check_sizes(self.num_classes, self.embedding_size, batch_per_device, remedy, batch_option, size_option)
 
     def memory(self, batch_per_device: int) -> Need:
-        widest = min(projection.BLOCK, self.num_classes)
-        scratch = widest * (2 * self.embedding_size + batch_per_device) + 4 * self.num_classes  # blocks; norms and sums
-        if self.margin.modulates:
-            scratch += cross_entropy.BLOCKS_OF_MODULATION * widest * batch_per_device
-        logits = batch_per_device * self.num_classes
-        weights = sum(int(np.prod(parameter.shape)) for parameter in self.params.values())
-        return Need(weights, FLOAT * (logits + scratch), ("classes", "logits"))
+        parameters = sum(int(np.prod(parameter.shape)) for parameter in self.params.values())
+        return fc7.memory(self.margin, parameters, self.num_classes, self.embedding_size, batch_per_device)
 
     def initialize(self, initializer, devices: list) -> None:
         super().initialize(initializer, devices)
@@ -181,25 +160,7 @@ class Classification(Objective):
         return {f"margin/{name}": [array] for name, array in self._state.items()}
 
     def symbol(self, embedding):
-        """[BlockGrad(embedding), softmax over the logits without margin].
-
-        Outputs, inputs (``data``, ``softmax_label``) and the internals ``fc1_output`` and ``fc7_output`` are
-        named as InsightFace's; a margin exists only while training.
-        """
-        weight = mx.sym.Variable("fc7_weight", shape=self.weight.shape)  # binders can't infer it through its norm
-        hidden = embedding
-        if self.margin.unit_embedding:
-            hidden = mx.sym.L2Normalization(embedding, name="fc1n") * self.margin.scale
-        if self.margin.cosine:
-            weight = mx.sym.L2Normalization(weight, name="fc7_weight_n")
-        if self.bias is None:
-            fc7 = mx.sym.FullyConnected(hidden, weight, no_bias=True, num_hidden=self.num_classes, name="fc7")
-        else:
-            bias = mx.sym.Variable("fc7_bias")
-            fc7 = mx.sym.FullyConnected(hidden, weight, bias, num_hidden=self.num_classes, name="fc7")
-        label = mx.sym.Variable("softmax_label")
-        softmax_output = mx.sym.SoftmaxOutput(fc7, label, name="softmax", normalization="valid")
-        return mx.sym.Group([mx.sym.BlockGrad(embedding, name="blockgrad0"), softmax_output])
+        return fc7.symbol(embedding, self.margin, self.weight, self.bias)
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
         """Figures: ``loss``, cross entropy after the margin plus the margin's own loss, nats; ``acc``, 1 where the
