@@ -1,17 +1,20 @@
 """One step of the ArcFace head: ours against MXNet's stock operators, alternating, and the peak memory of each.
 
-    python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5]
+    python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5] [--margins NAME,…]
 
 A step is logits, margin, softmax, the gradients of embedding and class weights, and SGD with momentum. There are two
 stock forms, hybridised with static memory: InsightFace's graph (a one-hot margin and SoftmaxOutput), and the same with
 SoftmaxCrossEntropyLoss. Unlike ours, neither counts hits. Rounds run A B C A B C in one process; the results are the
 ratios of the medians, because absolute times drift on a shared machine. Peak memory is that of a separate process
 during three steps, minus its memory before them: it includes weights, gradient and momentum.
+
+With ``--margins adaface,curricularface`` (or ``all``), ours with ArcFace is compared with ours with these margins.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import statistics
 import subprocess
@@ -72,9 +75,11 @@ def stock_step(weight: np.ndarray, softmax_output: bool):
     return step, head.weight
 
 
-def our_step(weight: np.ndarray):
+def our_step(weight: np.ndarray, name: str = "arcface"):
     """A function that runs one step of this project's classifier and waits for it, and the parameter of the weights."""
-    classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), *weight.shape)
+    kind = margins.get(name)
+    margin = kind(margin_s=S, margin_m=M) if name == "arcface" else kind(**kind.example)
+    classifier = Classification(margin, *weight.shape)
     classifier.initialize(mx.init.Zero(), [mx.cpu()])
     classifier.weight.set_data(mx.nd.array(weight))
     trainer = mx.gluon.Trainer(classifier.params, "sgd", SGD, kvstore=None)
@@ -87,11 +92,18 @@ def our_step(weight: np.ndarray):
     return step, classifier.weight
 
 
-STEPS = {
-    "ours": our_step,
+STOCK = {
     "stock, SoftmaxOutput": lambda weight: stock_step(weight, True),
     "stock, cross entropy": lambda weight: stock_step(weight, False),
 }
+
+
+def chosen_steps(args) -> dict:
+    """Name to a function that builds it; the first is what the others are compared with."""
+    if not args.margins:
+        return {"ours": our_step, **STOCK}
+    names = list(margins) if args.margins == "all" else args.margins.split(",")
+    return {name: functools.partial(our_step, name=name) for name in dict.fromkeys(["arcface", *names])}
 
 
 def made_up(args) -> tuple:
@@ -113,7 +125,7 @@ def measure_peak(name: str, args) -> None:
     embedding, label, weight = made_up(args)
     mx.nd.waitall()
     before = resident("VmRSS")
-    step, _ = STEPS[name](weight)
+    step, _ = chosen_steps(args)[name](weight)
     for _ in range(3):
         step(embedding, label)
     print(resident("VmHWM") - before)
@@ -123,17 +135,19 @@ def measure_times(args) -> dict:
     """Seconds of each round, by name."""
     embedding, label, weight = made_up(args)
     steps, weights = {}, {}
-    for name, build in STEPS.items():
+    for name, build in chosen_steps(args).items():
         steps[name], weights[name] = build(weight)
-    seconds: dict = {name: [] for name in STEPS}
+    seconds: dict = {name: [] for name in steps}
     for round_number in range(args.rounds + 1):
         for name, step in steps.items():
             start = time.perf_counter()
             step(embedding, label)
             if round_number:  # the first compiles
                 seconds[name].append(time.perf_counter() - start)
+    if args.margins:
+        return seconds
     ours = weights["ours"].data()
-    for name in STEPS:  # times are comparable only if the steps are the same
+    for name in steps:  # times are comparable only if the steps are the same
         moved = mx.nd.abs(weights[name].data() - ours).max().asscalar() / np.abs(ours.asnumpy() - weight).max()
         if not moved < 1e-3:
             raise SystemExit(f"{name}: its weights differ from ours (by {moved:.2g} of the update)")
@@ -146,14 +160,15 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=85742, help="85,742: InsightFace's cleaned MS1M")
     parser.add_argument("--emb-size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peak-of", choices=STEPS, help=argparse.SUPPRESS)  # used by the child process
+    parser.add_argument("--margins", default="", help="instead of the stock forms: margins by name, or all")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)  # used by the child process
     args = parser.parse_args()
     keep_freed_memory()
     if args.peak_of:
         measure_peak(args.peak_of, args)
         return
     peaks = {}
-    for name in STEPS:
+    for name in chosen_steps(args):
         command = [sys.executable, __file__, *sys.argv[1:], "--peak-of", name]
         peaks[name] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     seconds = measure_times(args)
@@ -164,9 +179,12 @@ def main() -> None:
             f"peak {peaks[name]} MB above the start"
         )
     print(f"threads {cpu_threads(None)}, batch {args.batch_size}, {args.classes} classes of {args.emb_size}")
-    for name in STEPS:
-        if name != "ours":
-            faster, leaner = median[name] / median["ours"], peaks["ours"] / peaks[name]
+    first, *others = seconds
+    for name in others:
+        if args.margins:
+            print(f"{name}: {median[name] / median[first]:.2f} x the time of {first}")
+        else:
+            faster, leaner = median[name] / median[first], peaks[first] / peaks[name]
             print(f"against {name}: {faster:.2f} x as fast at {leaner:.2f} x the peak memory")
 
 

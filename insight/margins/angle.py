@@ -1,18 +1,55 @@
-"""The angle that several margins add to the target's, without ArcFace's fallback, and its option."""
+"""Margins on the angle: what they share beside ArcFace's fallback, and their options."""
 
 from __future__ import annotations
 
+import abc
 import math
 
 from ..options import Option
-from .margin import TargetLogit, clip_cosine
+from .margin import Margin, TargetLogit, clip_cosine
+from .targets import Targets
 
 ANGLE_HELP = "margin: an angle added to the target's, radians"
-ANGLE = Option("margin_m", 0.5, ANGLE_HELP, holds=lambda m: 0 <= m < math.pi, rule="an angle in radians, 0 <= m < pi")
+STRAIGHT_THROUGH = Option(
+    "straight_through", False, "the target logit's slope is 1 in place of its derivative, which grows near the centre"
+)
 
 
-def turned(F, cos_B, a: float, m: float) -> TargetLogit:
-    """cos(a theta + m) and its derivative by cos(theta). Beyond a theta + m = pi it rises again."""
+def angle(default: float) -> Option:
+    """``--margin-m`` of a margin that adds an angle."""
+    return Option(
+        "margin_m", default, ANGLE_HELP, holds=lambda m: 0 <= m < math.pi, rule="an angle in radians, 0 <= m < pi"
+    )
+
+
+ANGLE = angle(0.5)
+
+
+class AngularMargin(Margin):
+    """Base of margins on the angle with ``--straight-through``. Subclasses define :meth:`angular_logit`.
+
+    The derivative of cos(theta + m) by cos(theta) is sin(theta + m) / sin(theta): for m = 0.5 it is 0.9 at 90 degrees,
+    1.4 at 45 and 5.4 at 6. With ``straight_through`` it is taken as 1 at each angle, so that samples near their centre
+    are pulled less, as in recognition/arcface_torch/losses.py of deepinsight/insightface, which changes the cosines
+    outside of the recorded graph.
+    """
+
+    @abc.abstractmethod
+    def angular_logit(self, targets: Targets) -> TargetLogit:
+        """As :meth:`target_logit`, with the derivative as the slope."""
+
+    def target_logit(self, targets):
+        bent = self.angular_logit(targets)
+        if self.options.straight_through:
+            return bent._replace(slope_B=targets.F.ones_like(bent.slope_B))
+        return bent
+
+
+def turned(F, cos_B, a: float, m) -> TargetLogit:
+    """cos(a theta + m) and its derivative by cos(theta). Beyond a theta + m = pi it rises again.
+
+    ``m`` is a number, or a (B,) array.
+    """
     cos_B, sin_B = clip_cosine(F, cos_B)
     angle_B = a * F.arccos(cos_B) + m
     return TargetLogit(F.cos(angle_B), a * F.sin(angle_B) / sin_B)

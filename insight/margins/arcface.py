@@ -10,12 +10,12 @@ import math
 
 from ..options import Option
 from . import margins
-from .angle import ANGLE_HELP
-from .margin import SCALE, Margin, TargetLogit, clip_cosine
+from .angle import ANGLE_HELP, STRAIGHT_THROUGH, AngularMargin
+from .margin import SCALE, TargetLogit, clip_cosine
 
 
 @margins.register("arcface", "4")
-class ArcFace(Margin):
+class ArcFace(AngularMargin):
     """cos(theta + m) while theta + m < pi, else cos(theta) - m sin(m), a line that keeps falling.
 
     With ``easy_margin``: cos(theta + m) where cos(theta) > 0, else cos(theta) unchanged.
@@ -39,9 +39,10 @@ class ArcFace(Margin):
         Option(
             "easy_margin", 0, "arcface: 1 applies the margin only where the target cosine is positive", choices=(0, 1)
         ),
+        STRAIGHT_THROUGH,
     )
 
-    def target_logit(self, targets):
+    def angular_logit(self, targets):
         F, m, easy = targets.F, self.options.margin_m, self.options.easy_margin
         cos_B, sin_B = clip_cosine(F, targets.cos_B)
         inside_B = cos_B > (0.0 if easy else -math.cos(m))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from ..options import Option
 from . import margins
-from .angle import ANGLE, turned
-from .margin import SCALE, Margin, TargetLogit
+from .angle import ANGLE, STRAIGHT_THROUGH, AngularMargin, turned
+from .margin import SCALE, TargetLogit
 
 
 @margins.register("combined", "5")
-class Combined(Margin):
+class Combined(AngularMargin):
     """cos(a theta + m) - b, by the arc cosine, without ArcFace's fallback.
 
     Beyond a theta + m = pi the cosine rises again, as in the original.
@@ -42,9 +42,10 @@ class Combined(Margin):
             holds=lambda b: b >= 0,
             rule="what is taken off the cosine must be 0 or more",
         ),
+        STRAIGHT_THROUGH,
     )
 
-    def target_logit(self, targets):
+    def angular_logit(self, targets):
         F, options = targets.F, self.options
         a, m, b = options.margin_a, options.margin_m, options.margin_b
         if a == 1 and m == 0:

@@ -12,6 +12,17 @@ from . import margins
 from .margin import SCALE, Margin, TargetLogit
 
 
+def cosine(default: float) -> Option:
+    """``--margin-m`` of a margin that takes a cosine off."""
+    return Option(
+        "margin_m",
+        default,
+        "cosface: taken off the target's cosine",
+        holds=lambda m: m > 0,
+        rule="a cosine above 0, such as 0.35",
+    )
+
+
 @margins.register("cosface", "amsoftmax", "2")
 class CosFace(Margin):
     """cos(theta) - m.
@@ -23,16 +34,7 @@ class CosFace(Margin):
     """
 
     name = "cosface"
-    OPTIONS = (
-        SCALE,
-        Option(
-            "margin_m",
-            0.5,
-            "cosface: taken off the target's cosine",
-            holds=lambda m: m > 0,
-            rule="CosFace takes a cosine above 0, such as 0.35",
-        ),
-    )
+    OPTIONS = (SCALE, cosine(0.5))
 
     def target_logit(self, targets):
         return TargetLogit(targets.cos_B - self.options.margin_m, targets.F.ones_like(targets.cos_B))

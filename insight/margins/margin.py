@@ -18,6 +18,13 @@ from .targets import Targets
 
 SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: below that angle float32 cosines carry no angle any more
 SCALE = Option("margin_s", 64.0, "scale of the cosine logits", holds=lambda s: s > 0, rule="the scale must be above 0")
+T_ALPHA = Option(
+    "t_alpha",
+    0.01,
+    "share of a step in the running means of adaface and curricularface",
+    holds=lambda share: 0 < share <= 1,
+    rule="a share, above 0 and at most 1",
+)
 
 
 class TargetLogit(NamedTuple):
@@ -99,12 +106,21 @@ class Margin(abc.ABC):
         """Steps by which all falls of the rate are moved back."""
         return 0
 
+    def fit(self, embedding_size: int) -> None:  # noqa: B027 (most fit any)
+        """Settle options whose default depends on the length of the embedding, before the first step.
+
+        Raises
+        ------
+        InsightError
+            The values do not fit together.
+        """
+
     def describe(self) -> str:
         """For the log: ``arcface s=64 m=0.5``; switches that are off are left out."""
         parts = [self.name]
         for option in self.OPTIONS:
             key, value = _short(option.name), getattr(self.options, option.name)
-            if option.choices == (0, 1):
+            if option.default is False or option.choices == (0, 1):
                 parts += [key] * bool(value)
             else:
                 parts.append(f"{key}={shown(value)}")
@@ -127,12 +143,13 @@ class Margin(abc.ABC):
     def others(self, cos_BK, targets: Targets, new_B) -> Tuple[Any, Any]:
         """With ``modulates``: the logits that replace those of other classes, for a block of K classes.
 
-        Called twice a step for each block, so that no array of the logits' size is needed beside the logits.
+        Called once a step for each block, so that no array of the logits' size is needed beside the logits.
 
         Parameters
         ----------
         cos_BK : (B, K) array
-            Cosines to the classes of the block, within -1..1. Entries of the own class are ignored afterwards.
+            Cosines to the classes of the block, -1..1 up to rounding; it may be overwritten. Entries of the own class
+            are 0, and ignored afterwards.
         targets : Targets
         new_B : (B,) array
             Of :meth:`target_logit`.
@@ -163,6 +180,18 @@ class Margin(abc.ABC):
         -------
         dict of str to array
             The same names and shapes as :meth:`initial_state`.
+        """
+        return {}
+
+    def figures(self, targets: Targets) -> Dict[str, Any]:
+        """What the log is to say of a step, by names that :mod:`insight.runs.stepfigures` accepts.
+
+        Called after :meth:`target_logit`, for each device.
+
+        Returns
+        -------
+        dict of str to array
+            (B,) figures of the samples, or one of the state in (1,); the log has their means.
         """
         return {}
 

@@ -26,6 +26,8 @@ class Targets:
         Number of the first sample in the batch of all devices.
     state : mapping of str to array
         The margin's state (:meth:`insight.margins.margin.Margin.initial_state`), on the samples' device.
+    everyone : callable, optional
+        () -> (N,) array, the cosines of the samples of all devices, on this one; missing: these are all.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Targets:
         seed: int = 0,
         first: int = 0,
         state: Optional[Mapping[str, Any]] = None,
+        everyone: Optional[Callable[[], Any]] = None,
     ):
         self.F = F
         self.cos_B = cos_B
@@ -44,7 +47,7 @@ class Targets:
         self.state = state or {}
         self._length = length
         self._length_B: Any = None
-        self._seed, self._first = seed, first
+        self._seed, self._first, self._everyone = seed, first, everyone
 
     @property
     def length_B(self):
@@ -54,6 +57,17 @@ class Targets:
                 raise ValueError("these targets were made without lengths")
             self._length_B = self._length()
         return self._length_B
+
+    @property
+    def whole(self) -> Targets:
+        """The samples of all devices, (N,), without their lengths; for what depends on the batch as a whole."""
+        if self._everyone is None:
+            return self
+        return Targets(self.F, self._everyone(), None, self.step, self._seed, 0, self.state)
+
+    def own(self, values_N):
+        """(B,) values of these samples, from those of :attr:`whole`."""
+        return values_N[self._first : self._first + self.cos_B.shape[0]] if self._everyone else values_N
 
     def normal(self, stream: int = 0):
         """(B,) standard normal numbers, on the samples' device.

@@ -91,6 +91,7 @@ class Classification(Objective):
             raise ValueError(f"{margin.name}: a cosine has no bias")
         fc7.check_classes(num_classes)
         self.margin, self.num_classes, self.embedding_size, self.seed = margin, num_classes, embedding_size, seed
+        margin.fit(embedding_size)
         self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
         self.weight = self.params.get("fc7_weight", shape=(num_classes, embedding_size))
         self.bias = self.params.get("fc7_bias", shape=(num_classes,), init="zeros") if use_bias else None
@@ -164,7 +165,8 @@ class Classification(Objective):
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
         """Figures: ``loss``, cross entropy after the margin plus the margin's own loss, nats; ``acc``, 1 where the
-        top class is the own one, after the margin (InsightFace's acc); ``acc_free``, the same without the margin.
+        top class is the own one, after the margin (InsightFace's acc); ``acc_free``, the same without the margin; and
+        those of the margin.
 
         Labels are 0 <= label < C, of any number type: MXNet writes outside the logits for one that has no class, and
         :func:`insight.train.guards.check_set` refuses such a set.
@@ -175,13 +177,15 @@ class Classification(Objective):
             self._update(parts, step)
             results, first = [], 0
             for part in parts:
-                results.append(self._backward(part, step, first))
+                results.append(self._backward(part, parts, step, first))
                 first += part.logits.label_B.shape[0]
         figures = {
             "loss": [loss.loss_B for loss, _ in results],
             "acc": [loss.hit_B for loss, _ in results],
             "acc_free": [loss.hit_free_B for loss, _ in results],
         }
+        for name in results[0][0].figures:
+            figures[name] = [loss.figures[name] for loss, _ in results]
         return StepResult([gradient_BE for _, gradient_BE in results], figures)
 
     def _project(self, embedding_BE, label_B) -> _Share:
@@ -200,22 +204,23 @@ class Classification(Objective):
             return
         device = parts[0].device
 
-        def gathered(arrays):
-            return nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
-
         def lengths():
-            return gathered([part.entry.lengths() for part in parts])
+            return _gathered([part.entry.lengths() for part in parts], device)
 
-        cos_B = gathered([part.cos_B for part in parts])
+        cos_B = _gathered([part.cos_B for part in parts], device)
         state = self.margin.update(Targets(nd, cos_B, lengths, step, self.seed, 0, self._state))
         for name, array in self._state.items():
             array[:] = state[name]
 
-    def _backward(self, part: _Share, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
+    def _backward(self, part: _Share, parts: list, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
         """Loss, and the gradient of the embeddings; those of ``params`` are written to this device's copies."""
         device, entry, logits, inverse_C = part
         state = {name: array.as_in_context(device) for name, array in self._state.items()}
-        targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state)
+
+        def everyone():
+            return _gathered([one.cos_B for one in parts], device)
+
+        targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state, everyone)
         loss = cross_entropy.learn(logits, targets, entry, self.margin)
         weight_CE, label_B = self.weight.data(device), logits.label_B
         x_BE, rows_2C = entry.x_BE, None
@@ -249,6 +254,11 @@ class Classification(Objective):
         if buffer is None or buffer.size < rows * self.num_classes:
             buffer = self._buffers[device] = nd.empty((rows * self.num_classes,), ctx=device)
         return buffer[: rows * self.num_classes].reshape((rows, self.num_classes))
+
+
+def _gathered(arrays: list, device):
+    """Of all devices, one after the other, on one."""
+    return nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
 
 
 def _gradient(parameter: Optional[Any], device):

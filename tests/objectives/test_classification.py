@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from margin_cases import CASES, new_cosine
+from margin_cases import CASES, chosen, drawn_margins, new_cosine, other_cosines, second_loss
 
 from insight._mxnet import mx
 from insight.errors import InsightError
@@ -20,22 +20,35 @@ from insight.objectives import projection
 from insight.objectives.classification import Classification
 
 
-def losses(name, options, embedding, weight, bias, label):
+def held(name, options, embedding, weight, label):
+    """What no gradient goes through in the first step: lengths (adaface), the state, and drawn margins."""
+    length = np.linalg.norm(embedding, axis=1)
+    unit = weight / np.linalg.norm(weight, axis=1, keepdims=True)
+    cosines = (embedding * unit[label]).sum(axis=1) / length
+    state = {"mean": length.mean(), "std": length.std(ddof=1)}
+    if name == "curricularface":
+        state = {"t": chosen(name, options).t_alpha * cosines.mean()}
+    return {"length": length, "state": state, "drawn": drawn_margins(name, options, cosines)}
+
+
+def losses(name, options, embedding, weight, bias, label, fixed):
     """The losses one by one, in double precision, straight from the definition."""
     result = []
-    unit = weight / np.linalg.norm(weight, axis=1, keepdims=True)
-    for x, y in zip(embedding, label):
+    unit, size = weight / np.linalg.norm(weight, axis=1, keepdims=True), weight.shape[1]
+    for i, (x, y) in enumerate(zip(embedding, label)):
         length = np.linalg.norm(x)
         cosines = unit @ x / length
         theta = math.acos(cosines[y])
+        seen = fixed["length"][i] if name == "adaface" else length
         if name == "softmax":
             logits = weight @ x + bias
         else:
-            cosines[y] = new_cosine(name, options, theta)
+            target = new_cosine(name, options, theta, seen, fixed["state"], fixed["drawn"][i], size)
+            cosines = other_cosines(name, options, cosines, theta, fixed["state"])
+            cosines[y] = target
             logits = cosines * (length if name == "sphereface" else options.get("margin_s", 64.0))
         loss = math.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[y]
-        if name == "arcface_intra":
-            loss += options["margin_b"] * theta / math.pi
+        loss += second_loss(name, options, theta, length, size)
         if name == "arcface_inter":
             loss += options["margin_b"] * np.mean([unit[y] @ other for other in unit])
         result.append(loss)
@@ -79,7 +92,8 @@ def made(name, options, weight, bias=None):
 
 def learn(classifier, embedding, label, step=0):
     result = classifier.learn([embedding], Batch(None, label, None, None), step)
-    return Result(*(figure[0] for figure in result.figures.values()), result.gradients[0])
+    figures = [result.figures[name][0] for name in ("loss", "acc", "acc_free")]
+    return Result(*figures, result.gradients[0])
 
 
 @pytest.mark.parametrize("block", [3, 8192], ids=["blocks", "whole"])
@@ -94,11 +108,12 @@ def test_loss_and_gradients(name, options, block, monkeypatch):
     embedding[5] = 0.2 * draw.normal(size=size) - weight[2]  # nearly opposite its centre: fallbacks, last turns
     classifier = made(name, options, weight, bias)
     result = learn(classifier, mx.nd.array(embedding), mx.nd.array(label))
+    fixed = held(name, options, embedding, weight, label)
 
     def total():
-        return losses(name, options, embedding, weight, bias, label).sum()
+        return losses(name, options, embedding, weight, bias, label, fixed).sum()
 
-    expected = losses(name, options, embedding, weight, bias, label)
+    expected = losses(name, options, embedding, weight, bias, label, fixed)
     np.testing.assert_allclose(result.loss_B.asnumpy(), expected, rtol=2e-5, atol=2e-6)
     pairs = [(result.gradient_BE, embedding), (classifier.weight.grad(), weight)]
     if bias is not None:

@@ -1,0 +1,82 @@
+"""CurricularFace: ArcFace, and other classes that are close count more as training succeeds.
+
+Source: Huang et al., "CurricularFace", arXiv:2004.00288, Eq. 5 to 11; head/metrics.py of
+HuangYG123/CurricularFace@68c8727f.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..options import Option
+from . import margins
+from .angle import ANGLE_HELP, STRAIGHT_THROUGH, AngularMargin, turned
+from .margin import SCALE, T_ALPHA, TargetLogit
+
+
+@margins.register("curricularface", "curricular")
+class CurricularFace(AngularMargin):
+    """cos(theta + m) while theta + m < pi, else cos(theta) - m sin(m); cosines of other classes above cos(theta + m)
+    become cos (t + cos).
+
+    t is a running mean of the target cosines of all devices, from 0 on, each batch counted before it is used. While it
+    is low, close classes weigh less than by ArcFace (their slope is t + 2 cos); later they weigh more.
+
+    Figures: ``t``.
+
+    Raises
+    ------
+    InsightError
+        ``m`` is outside 0 <= m < pi/2, or ``t_alpha`` is outside 0..1.
+    """
+
+    name = "curricularface"
+    OPTIONS = (
+        SCALE,
+        Option(
+            "margin_m",
+            0.5,
+            ANGLE_HELP,
+            holds=lambda m: 0 <= m < math.pi / 2,
+            rule="CurricularFace takes an angle in radians, 0 <= m < pi/2",
+        ),
+        T_ALPHA,
+        STRAIGHT_THROUGH,
+    )
+    modulates = True
+
+    def initial_state(self):
+        return {"t": np.zeros(1, np.float32)}
+
+    def update(self, targets):
+        share = self.options.t_alpha
+        return {"t": share * targets.F.mean(targets.cos_B) + (1 - share) * targets.state["t"]}
+
+    def angular_logit(self, targets):
+        F, m, cos_B = targets.F, self.options.margin_m, targets.cos_B
+        bent = turned(F, cos_B, 1.0, m)
+        inside_B = cos_B > -math.cos(m)
+        outside_B = 1 - inside_B
+        fallback_B = cos_B - m * math.sin(m)
+        return TargetLogit(
+            inside_B * bent.new_B + outside_B * fallback_B,
+            inside_B * bent.slope_B + outside_B,
+        )
+
+    def others(self, cos_BK, targets, new_B):
+        """cos (1 + g) and 1 + g + hard cos; hard is 1 above cos(theta + m), else 0, and g = hard (t - 1 + cos)."""
+        F, t = targets.F, targets.state["t"]
+        threshold_B = turned(F, targets.cos_B, 1.0, self.options.margin_m).new_B  # new_B has the fallback
+        hard_BK = F.broadcast_greater(cos_BK, threshold_B.reshape((-1, 1)))
+        factor_BK = F.broadcast_add(cos_BK, (t - 1).reshape((1, 1)))
+        factor_BK *= hard_BK
+        factor_BK += 1
+        hard_BK *= cos_BK
+        hard_BK += factor_BK
+        cos_BK *= factor_BK
+        return cos_BK, hard_BK
+
+    def figures(self, targets):
+        return {"t": targets.state["t"].copy()}

@@ -1,0 +1,45 @@
+"""Li-ArcFace: logits that are linear in the angle.
+
+Source: Li et al., "AirFace: Lightweight and Efficient Model for Face Recognition", arXiv:1907.12256, section 3.2. All
+logits are linear there, those of the other classes too, as in src/seesaw_models/Li_ArcFace.py of
+limxuanyu127/seesawfacenet_pytorch and in the losses of other frameworks.
+"""
+
+from __future__ import annotations
+
+import math
+
+from . import margins
+from .angle import STRAIGHT_THROUGH, AngularMargin, angle
+from .margin import SCALE, TargetLogit, clip_cosine
+
+
+@margins.register("li_arcface", "liarcface", "airface")
+class LiArcFace(AngularMargin):
+    """1 - 2 (theta + m) / pi, and 1 - 2 theta_j / pi for the other classes.
+
+    It falls over all angles, so there is no fallback. The slope in the cosine is 2 / (pi sin(theta)).
+
+    Raises
+    ------
+    InsightError
+        ``m`` is outside 0 <= m < pi.
+    """
+
+    name = "li_arcface"
+    OPTIONS = (SCALE, angle(0.4), STRAIGHT_THROUGH)
+    modulates = True
+
+    def angular_logit(self, targets):
+        linear_B, slope_B = _linear(targets.F, targets.cos_B)
+        return TargetLogit(linear_B - 2 / math.pi * self.options.margin_m, slope_B)
+
+    def others(self, cos_BK, targets, new_B):
+        linear_BK, slope_BK = _linear(targets.F, cos_BK)
+        return linear_BK, targets.F.ones_like(slope_BK) if self.options.straight_through else slope_BK
+
+
+def _linear(F, cosine):
+    """1 - 2 theta / pi, and its derivative by cos(theta)."""
+    cosine, sine = clip_cosine(F, cosine)
+    return 1 - 2 / math.pi * F.arccos(cosine), 2 / math.pi / sine
