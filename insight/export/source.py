@@ -90,10 +90,15 @@ def provenance(stages: Sequence[lineage.Stage]) -> Dict[str, str]:
 
 
 def loss(options: Mapping[str, Any]) -> str:
-    """``arcface s=64 m=0.5`` from a stage's options; only the ``loss_type`` if no margin of this release fits them."""
+    """``arcface s=64 m=0.5`` from a stage's options; only the ``loss_type`` if no margin of this release fits them.
+
+    Options that are not recorded had their defaults: the stage was trained by a release without them.
+    """
     name = str(options.get("loss_type", ""))
     try:
         kind = margins.get(name)
-        return kind(**{option.name: options[option.name] for option in kind.OPTIONS}).describe()
+        margin = kind(**{option.name: options[option.name] for option in kind.OPTIONS if option.name in options})
+        margin.fit(int(options.get("emb_size", 0)))
+        return margin.describe()
     except (InsightError, KeyError, TypeError, ValueError):
         return name

@@ -66,6 +66,21 @@ def create(run_options: Any, num_classes: int) -> Objective:
     return kind(run_options.loss_type).from_options(run_options, num_classes)
 
 
+def own_defaults(run_options: Any) -> Dict[str, Any]:
+    """Defaults of the options of what a run's ``--loss-type`` selects, its margin's included, by name.
+
+    They are what an option stands for whose default depends on the component, and which was not set.
+    """
+    selected = [kind(run_options.loss_type)]
+    for name in (run_options.loss_type, getattr(run_options, "classification_loss", "")):
+        if name in margins:
+            selected.append(margins.get(name))
+    defaults: Dict[str, Any] = {}
+    for component in selected:
+        defaults = {**{option.name: option.default for option in component.OPTIONS}, **defaults}
+    return defaults
+
+
 def values(run_options: Any) -> Dict[str, Any]:
     """What a run's options set of the options of objectives and margins; what they leave at the default is missing."""
     return given(options(), vars(run_options))

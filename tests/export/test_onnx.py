@@ -286,7 +286,14 @@ def test_an_unknown_loss_keeps_its_name():
     from insight.export.source import loss
 
     assert loss({"loss_type": "99"}) == "99"
-    assert loss({"loss_type": "4", "margin_s": 1}) == "4"
+    assert loss({"loss_type": "4", "margin_m": 7.0}) == "4"
+
+
+def test_a_loss_whose_options_were_not_all_recorded_has_their_defaults():
+    from insight.export.source import loss
+
+    assert loss({"loss_type": "4", "margin_s": 32.0, "margin_m": None}) == "arcface s=32 m=0.5"
+    assert loss({"loss_type": "magface", "emb_size": 512}).startswith("magface s=64 l_a=10.1823 u_a=49.7803 ")
 
 
 @pytest.mark.parametrize(("size", "line"), [(128, "drop-in: insightface"), (96, "get_model opens no 96x96 networks")])

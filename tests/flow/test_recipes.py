@@ -25,7 +25,7 @@ PRESETS = sorted(RECIPES.rglob("*.env"))
 # What each stage trains with: loss, s, m, rate, weight decay, its multiple for the last layers, bias of fc7,
 # network, embedding length, and falls and length in images. One step of the published recipes is 512 images.
 NUMBERS = {
-    "mobilefacenet/10_softmax": ("0", 64, 0.5, 0.1, 4e-5, 10, False, "y1", 128, (61_440_000, 71_680_000), 61_440_000),
+    "mobilefacenet/10_softmax": ("0", 64, None, 0.1, 4e-5, 10, False, "y1", 128, (61_440_000, 71_680_000), 61_440_000),
     "mobilefacenet/20_arcface": (
         *("4", 64, 0.5, 0.1, 4e-5, 10, True, "y1", 128),
         *((61_440_000, 81_920_000, 92_160_000), 102_400_000),
@@ -34,7 +34,7 @@ NUMBERS = {
         *("4", 128, 0.5, 0.001, 4e-5, 10, True, "y1", 128),
         *((10_240_000, 15_360_000), 20_480_000),
     ),
-    "lresnet50e_ir/10_softmax": ("0", 64, 0.5, 0.1, 5e-4, 1, False, "r50", 512, (20_480_000, 30_720_000), 40_960_000),
+    "lresnet50e_ir/10_softmax": ("0", 64, None, 0.1, 5e-4, 1, False, "r50", 512, (20_480_000, 30_720_000), 40_960_000),
     "lresnet50e_ir/20_cosface": (
         *("2", 64, 0.35, 0.1, 5e-4, 1, True, "r50", 512),
         *((51_200_000, 71_680_000, 81_920_000), 102_400_000),

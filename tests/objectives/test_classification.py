@@ -75,6 +75,7 @@ class Result(NamedTuple):
     hit_B: object
     hit_free_B: object
     gradient_BE: object
+    figures: dict  # all, by name
 
 
 def classifier_of(margin, weight, bias=None, devices=None):
@@ -92,8 +93,8 @@ def made(name, options, weight, bias=None):
 
 def learn(classifier, embedding, label, step=0):
     result = classifier.learn([embedding], Batch(None, label, None, None), step)
-    figures = [result.figures[name][0] for name in ("loss", "acc", "acc_free")]
-    return Result(*figures, result.gradients[0])
+    figures = {name: figure[0] for name, figure in result.figures.items()}
+    return Result(figures["loss"], figures["acc"], figures["acc_free"], result.gradients[0], figures)
 
 
 @pytest.mark.parametrize("block", [3, 8192], ids=["blocks", "whole"])
@@ -131,7 +132,7 @@ def test_finite_where_angles_end(name, options):
     label = np.array([0, 0, 2, 3, 3])
     classifier = made(name, options, weight)
     result = learn(classifier, mx.nd.array(embedding), mx.nd.array(label))
-    for array in (*result, classifier.weight.grad()):
+    for array in (*result.figures.values(), result.gradient_BE, classifier.weight.grad()):
         assert np.isfinite(array.asnumpy()).all()
 
 
@@ -182,8 +183,9 @@ def test_other_float_types_are_computed_in_float32(dtype):
     for array in (embedding, plain):
         classifier = made("arcface", {}, weight)
         result = learn(classifier, array, mx.nd.array([0, 8, 4]))
-        assert all(part.dtype == np.float32 for part in result)
-        results.append([part.asnumpy() for part in (*result, classifier.weight.grad())])
+        parts = (*result[:4], classifier.weight.grad())
+        assert all(part.dtype == np.float32 for part in parts)
+        results.append([part.asnumpy() for part in parts])
     for one, other in zip(*results):
         np.testing.assert_array_equal(one, other)
 

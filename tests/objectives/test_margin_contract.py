@@ -10,6 +10,7 @@ from test_classification import classifier_of, learn, slopes
 from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
+from insight.margins import margins
 from insight.margins.margin import Margin, OwnLoss, TargetLogit
 from insight.objectives import projection
 from insight.options import Option
@@ -64,9 +65,12 @@ class Crowded(Margin):
 
 
 class Drawn(Margin):
-    """cos - a margin drawn for each sample."""
+    """cos - a margin drawn for each sample, which is a figure of the log."""
 
     name = "drawn"
+
+    def figures(self, targets):
+        return {"drawn": targets.normal(), "first": targets.whole.cos_B[:1]}
 
     def target_logit(self, targets):
         new_B = targets.cos_B - 0.35 - 0.05 * targets.normal()
@@ -153,7 +157,14 @@ def test_changed_others_are_exact_where_the_probability_underflows():
     assert result.loss_B.asscalar() == pytest.approx(128 * 1.2)
 
 
-@pytest.mark.parametrize("margin", [Crowded(), Drawn(), ByLength()], ids=lambda margin: margin.name)
+OURS = ("adaface", "magface", "elasticface_arc_plus", "elasticface_cos", "curricularface", "li_arcface")
+
+
+@pytest.mark.parametrize(
+    "margin",
+    [Crowded(), Drawn(), ByLength(), *(margins.get(name)(margin_s=8.0) for name in OURS)],
+    ids=lambda margin: margin.name,
+)
 def test_two_devices_are_as_one(arrays, margin):
     """State sees the samples of all devices; random numbers count the samples through."""
     embedding, weight = arrays
@@ -169,6 +180,9 @@ def test_two_devices_are_as_one(arrays, margin):
         np.testing.assert_allclose(loss, alone.loss_B.asnumpy(), rtol=1e-5)
         gradient = np.concatenate([share.asnumpy() for share in result.gradients])
         np.testing.assert_allclose(gradient, alone.gradient_BE.asnumpy(), rtol=1e-4, atol=1e-5)
+        for name, figure in result.figures.items():
+            mean = np.concatenate([share.asnumpy() for share in figure]).mean()
+            np.testing.assert_allclose(mean, alone.figures[name].asnumpy().mean(), rtol=1e-5, err_msg=name)
     assert set(one.arrays()) == set(two.arrays()) == {f"margin/{name}" for name in margin.initial_state()}
     for name, [array] in one.arrays().items():
         assert array.asnumpy().any()

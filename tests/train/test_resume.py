@@ -192,6 +192,24 @@ def test_resume_names_what_differs(stopped, name, value, flag):
         assert flag in str(info.value)
 
 
+@pytest.mark.parametrize(
+    "loss, recorded, now, flag",
+    [
+        ("4", 0.5, None, None),  # recorded before margins had defaults of their own: the same margin
+        ("4", None, 0.5, None),
+        ("4", 0.4, None, "--margin-m 0.5 (was 0.4)"),
+        ("adaface", None, 0.4, None),
+        ("adaface", 0.5, None, "--margin-m 0.4 (was 0.5)"),
+        ("0", 0.5, None, None),  # softmax does not use it
+    ],
+)
+def test_a_default_of_the_margin_s_own_is_what_it_stands_for(stopped, loss, recorded, now, flag):
+    options, meta = stopped
+    options.loss_type = meta["options"]["loss_type"] = loss
+    options.margin_m, meta["options"]["margin_m"] = now, recorded
+    assert options.differences(meta["options"]) == ([flag] if flag else [])
+
+
 def shifted(rows, columns, begin):
     return np.arange(begin, begin + rows * columns, dtype=np.float32).reshape(rows, columns)
 
