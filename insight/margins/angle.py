@@ -9,7 +9,7 @@ from ..options import Option
 from .margin import Margin, TargetLogit, clip_cosine
 from .targets import Targets
 
-ANGLE_HELP = "margin: an angle added to the target's, radians"
+ANGLE_HELP = "margin: an angle added to the target's, radians (0.5; adaface, li_arcface: 0.4)"
 STRAIGHT_THROUGH = Option(
     "straight_through", False, "the target logit's slope is 1 in place of its derivative, which grows near the centre"
 )

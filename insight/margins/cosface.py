@@ -17,7 +17,7 @@ def cosine(default: float) -> Option:
     return Option(
         "margin_m",
         default,
-        "cosface: taken off the target's cosine",
+        "cosface: taken off the target's cosine (0.5; elasticface_cos: 0.35)",
         holds=lambda m: m > 0,
         rule="a cosine above 0, such as 0.35",
     )

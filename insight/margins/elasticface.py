@@ -19,7 +19,7 @@ def _deviation(default: float) -> Option:
     return Option(
         "margin_std",
         default,
-        "elasticface: standard deviation of the margins",
+        "elasticface: standard deviation of the margins (0.05; arc_plus: 0.0175, cos_plus: 0.02)",
         holds=lambda deviation: deviation >= 0,
         rule="must be 0 or more",
     )
