@@ -148,15 +148,12 @@ class _Common:
         if self.lr_schedule != "step":
             fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
         common = [Option(field.name, field.default, "") for field in dataclasses.fields(_Common) if field.name in fixed]
-        # An option without a common default stands for the component's own, or is not used by it.
-        own = objectives.own_defaults(self)
-        unused = {option.name for option in DECLARED_BEHIND["loss_type"] if option.default is None} - own.keys()
-        declared = [option for option in DECLARED if option.name not in unused]
+        own = objectives.own_defaults(self)  # what options stand for that have no common default
         records = [
             {**record, **{name: default for name, default in own.items() if record.get(name) in (None, "")}}
             for record in (vars(self), earlier)
         ]
-        return differences((*common, *declared), *records)
+        return differences((*common, *DECLARED), *records)
 
     @classmethod
     def add_arguments(

@@ -122,6 +122,23 @@ def test_gradient_through_the_length(arrays, margin):
 
 
 @pytest.mark.parametrize("block", [3, 8192], ids=["blocks", "whole"])
+def test_others_are_given_once_as_cosines_with_the_own_class_at_0(arrays, monkeypatch, block):
+    blocks = []
+
+    class Seeing(Crowded):
+        def others(self, cos_BK, targets, new_B):
+            blocks.append(cos_BK.asnumpy())
+            return super().others(cos_BK, targets, new_B)
+
+    monkeypatch.setattr(projection, "BLOCK", block)
+    embedding, weight = arrays
+    learn(classifier_of(Seeing(), weight), mx.nd.array(embedding), mx.nd.array(LABEL))
+    cosines = parts(embedding, weight)[2]
+    cosines[np.arange(6), LABEL] = 0
+    np.testing.assert_allclose(np.concatenate(blocks, axis=1), cosines, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", [3, 8192], ids=["blocks", "whole"])
 def test_changed_others(arrays, monkeypatch, block):
     monkeypatch.setattr(projection, "BLOCK", block)
     embedding, weight = arrays
