@@ -48,7 +48,10 @@ def train(options: TrainOptions) -> TrainResult:
         step, evaluation = setup.state.step, setup.state.meta["evaluation"]
         print(f"{resume.state_path(options.prefix)}: this run is done, {step} steps; nothing is left to resume")
         return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"])
-    return Run(Learner(setup)).train()
+    learner = Learner(setup)
+    if setup.teacher:
+        setup.teacher.make()  # hours of a large set: behind all checks
+    return Run(learner).train()
 
 
 class Run:
