@@ -117,6 +117,18 @@ def test_a_run_embeds_the_set_and_the_next_one_uses_that(set_dir, teachers, tmp_
     assert error.splitlines()[-1].startswith(f"error: --teacher {tmp_path}/e.npz: not what the run of")
 
 
+def test_weight_0_is_a_run_without_a_teacher_to_the_bit(set_dir, teachers, tmp_path):
+    taught = ["--teacher", f"{teachers}/eight,0", "--teacher-weight", 0]
+    for name, more in (("plain", []), ("taught", taught)):
+        assert run_command("train-softmax", small(set_dir, tmp_path / name / "model", *more)) == 0
+    both = [(tmp_path / name / "model-0001.params").read_bytes() for name in ("plain", "taught")]
+    assert both[0] == both[1]
+    figures = [[row for row in log(tmp_path / name) if row["kind"] == "step"] for name in ("plain", "taught")]
+    for plain, other in zip(*figures):
+        assert -1 <= other.pop("cos_teacher") <= 1
+        assert plain == other
+
+
 def test_a_set_without_labels(teachers, tmp_path, capfd):
     """One identity, and the label of an image that has none."""
     draw = np.random.default_rng(0)
