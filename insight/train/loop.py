@@ -49,8 +49,10 @@ def train(options: TrainOptions) -> TrainResult:
         print(f"{resume.state_path(options.prefix)}: this run is done, {step} steps; nothing is left to resume")
         return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"])
     learner = Learner(setup)
-    if setup.teacher:
-        setup.teacher.make()  # hours of a large set: behind all checks
+    teacher = setup.teacher
+    if teacher and not teacher.is_made:  # hours of a large set: behind all checks
+        print(f"embedding the set with {teacher.spec}, once, into {teacher.path}", flush=True)
+        teacher.make()
     return Run(learner).train()
 
 

@@ -164,7 +164,7 @@ class _Common:
         for name in ("teacher_weight", "teacher_flips", "teacher_file", "adadistill"):
             default = getattr(_Common, name)
             self._require(name, self.teacher or getattr(self, name) == default, "does nothing without a --teacher")
-        made = not self.teacher_file or not self.teacher.endswith(".npz")
+        made = not self.teacher_file or not self.teacher.lower().endswith(".npz")
         self._require("teacher_file", made, f"--teacher {self.teacher} is such a file; leave one of them out")
 
     @property
