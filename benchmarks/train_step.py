@@ -3,6 +3,7 @@
     python benchmarks/train_step.py [--network y1] [--batch-size 64] [--classes 10000] [--rounds 5]
     python benchmarks/train_step.py --network r50 --batch-size 16
     python benchmarks/train_step.py --forms     # ours, comparing all exact forms of PReLU
+    python benchmarks/train_step.py --teacher   # ours, beside a teacher from a file, the teacher alone, and AdaDistill
 
 The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a one-hot (B, C) margin for
 ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes, batch norm, optimizer, threads and engine settings.
@@ -10,6 +11,8 @@ Rounds run A B A B; the result is the ratio of the medians, because absolute tim
 
 ``--forms`` checks that the form that the trainer uses, ``fastest_prelu`` of the family, is the fastest on this
 processor. DNNL_MAX_CPU_ISA=AVX2 in the environment limits MXNet to the kernels of an older processor.
+
+``--teacher`` includes reading the rows of each batch, at random places of a file that is in memory.
 """
 
 from __future__ import annotations
@@ -17,20 +20,31 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import tempfile
 import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 
 from insight import nets
 from insight._mxnet import keep_freed_memory, mx
 from insight.errors import InsightError
+from insight.faces.embed import Embedded, save
 from insight.feed.loader import Batch
 from insight.machine.cores import cpu_threads
 from insight.margins import margins
 from insight.nets.lresnet import PLAIN_CHANNELS, UNITS
+from insight.objectives.adadistill import AdaDistill
 from insight.objectives.classification import Classification
+from insight.objectives.distilled import WEIGHT, Distilled
+from insight.objectives.none import NoLoss
+from insight.teach.teacher_rows import TeacherRows
 from insight.train.optimizer import make_trainer
 
 nd, nn = mx.nd, mx.gluon.nn
 S, M = 64.0, 0.5
+TAUGHT = 20_000  # images of the teacher's file
 
 
 class Residual(mx.gluon.HybridBlock):
@@ -152,26 +166,73 @@ def stock_step(name: str, batch: int, classes: int, embedding_size: int):
     return step
 
 
+def arcface(classes: int, embedding_size: int, kind=Classification) -> Classification:
+    """ArcFace, or with another kind of classification."""
+    return kind(margins.get("arcface")(margin_s=S, margin_m=M), classes, embedding_size)
+
+
 def our_step(name: str, batch: int, classes: int, embedding_size: int, form: str = ""):
-    """A function that runs one step of this project's trainer and waits for it; ``form`` is of PReLU, by default the
-    fastest.
+    """A function that runs one step of this project's trainer with ArcFace and waits for it; ``form`` is of PReLU, by
+    default the fastest.
     """
+    return step_with(arcface(classes, embedding_size), name, embedding_size, form)
+
+
+def step_with(objective, name: str, embedding_size: int, form: str = ""):
+    """The same with an objective, not yet initialised."""
     network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu)
-    classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), classes, embedding_size)
     network.initialize(mx.init.Xavier())
-    classifier.initialize(mx.init.Xavier(), [mx.cpu()])
+    objective.initialize(mx.init.Xavier(), [mx.cpu()])
     network.hybridize(static_alloc=True, static_shape=True)
-    trainer = make_trainer({**network.kept(), **dict(classifier.params.items())}, 0.9, 5e-4, 1.0)
+    trainer = make_trainer({**network.kept(), **dict(objective.params.items())}, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(0.01)
+    draw = np.random.default_rng(0)
 
     def step(data, label):
+        positions, mirrored = draw.integers(0, TAUGHT, len(label)), draw.random(len(label)) < 0.5
         with mx.autograd.record():
             embedding = network(data)
-        embedding.backward(classifier.learn([embedding], Batch(None, label, None, None), 0).gradients[0])
-        trainer.step(batch)
+        batch = Batch(None, label, positions, None, mirrored)
+        embedding.backward(objective.learn([embedding], batch, 0).gradients[0])
+        trainer.step(len(label))
         mx.nd.waitall()
 
     return step
+
+
+class Taught(SimpleNamespace):
+    """The part of a set of images that a teacher's file is checked against."""
+
+    def __len__(self) -> int:
+        return TAUGHT
+
+
+class FromFile:
+    """A teacher whose embeddings are in a file."""
+
+    def __init__(self, path: Path, dimension: int):
+        plain, mirrored = np.random.default_rng(1).normal(size=(2, TAUGHT, dimension)).astype(np.float16)
+        keys = np.arange(1, TAUGHT + 1)
+        save(path, Embedded(plain, keys.astype(str), keys, {"set": ""}, mirrored))
+        self._rows = TeacherRows(path, Taught(images=keys, rec_path=""), "")
+        self.dimension = dimension
+
+    def rows(self, batch) -> np.ndarray:
+        return self._rows.rows(batch.indices, batch.mirrored)
+
+
+def taught_steps(name: str, classes: int, embedding_size: int, folder: str) -> dict:
+    """Name to step: ArcFace, the same beside a teacher, the teacher alone, AdaDistill."""
+    teacher = FromFile(Path(folder) / "teacher.npz", embedding_size)
+    adapted = arcface(classes, embedding_size, AdaDistill)
+    adapted.teacher = teacher
+    objectives = {
+        "arcface": arcface(classes, embedding_size),
+        "arcface, taught": Distilled(arcface(classes, embedding_size), teacher, WEIGHT, embedding_size),
+        "teacher alone": Distilled(NoLoss(), teacher, WEIGHT, embedding_size),
+        "adadistill": Distilled(adapted, teacher, 0.0, embedding_size),
+    }
+    return {case: step_with(objective, name, embedding_size) for case, objective in objectives.items()}
 
 
 def main() -> None:
@@ -181,7 +242,9 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=10000)
     parser.add_argument("--emb-size", type=int, default=0, help="0: the network's default")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--forms", action="store_true", help="compare the forms of PReLU instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--forms", action="store_true", help="compare the forms of PReLU instead")
+    instead.add_argument("--teacher", action="store_true", help="compare steps with a teacher instead")
     args = parser.parse_args()
     keep_freed_memory()
     data = mx.nd.random.uniform(0, 255, (args.batch_size, 3, 112, 112))
@@ -191,6 +254,9 @@ def main() -> None:
     family = nets.family(args.network)
     if args.forms:
         steps = {form: our_step(*shape, form) for form in family.PRELU_FORMS if form != "plain"}
+    elif args.teacher:
+        with tempfile.TemporaryDirectory() as folder:  # the file stays open
+            steps = taught_steps(args.network, args.classes, embedding_size, folder)
     else:
         steps = {"ours": our_step(*shape), "stock": stock_step(*shape)}
     seconds: dict = {name: [] for name in steps}
@@ -207,6 +273,9 @@ def main() -> None:
     case = f"{args.network}, threads {cpu_threads(None)}, batch {args.batch_size}"
     if args.forms:
         print(f"{case}, fastest {min(median, key=median.get)}; the trainer uses {family.fastest_prelu}")
+    elif args.teacher:
+        ratios = [f"{name} {time / median['arcface']:.3f}" for name, time in median.items()]
+        print(f"{case}, {args.classes} classes, a step over that of ArcFace: {', '.join(ratios[1:])}")
     else:
         print(f"{case}, ratio stock/ours {median['stock'] / median['ours']:.2f}")
 

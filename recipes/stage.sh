@@ -33,6 +33,10 @@ Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
   NETWORK, EMB_SIZE, TARGET, SEED, VERBOSE, CKPT, LR, LR_SCHEDULE, WARMUP, MAX_STEPS, END_EPOCH
                as the options of train-softmax
   LR_STEPS     in steps, unless LR_UNIT says epochs or samples; WARMUP is counted in the same unit
+  TEACHER      learn from this network too: prefix,epoch, a model file, or an .npz of its embeddings (docs/distill.md);
+               they are computed once, into MODELS/teacher.npz
+  TEACHER_WEIGHT
+               as the option of train-softmax
   EXTRA        further options, space-separated
   TRIPLET=yes  all.sh runs the triplet stage too, which does not help every network (docs/triplet.md)
 
@@ -79,6 +83,7 @@ begin() {
     [[ -z ${DATA_DIR:-} ]] || DATA_DIR=$(_from_root "$DATA_DIR")
     MODELS=$(_from_root "${MODELS:-$ROOT/runs/$recipe}")
     [[ -z ${PREFIX:-} ]] || PREFIX=$(_from_root "$PREFIX")
+    [[ -z ${TEACHER:-} ]] || TEACHER=$(_from_root "$TEACHER")
     : "${BATCH_SIZE:=${default_batch:-512}}" "${SEED:=0}" "${CKPT:=${default_ckpt:-2}}"
     [[ $BATCH_SIZE =~ ^[1-9][0-9]*$ ]] || fail "BATCH_SIZE=$BATCH_SIZE: must be a whole number, 1 or more"
     cd "$ROOT" || exit
@@ -173,6 +178,7 @@ _neighbour() { # the previous ($1 = -1) or next ($1 = 1) stage script, if there 
 _call() {
     local name
     local names="DATA_DIR MODELS RECIPE_ENV SMOKE_DIR GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA"
+    names+=" TEACHER TEACHER_WEIGHT"
     if [[ $(basename "$1") == "$(basename "$script")" ]]; then
         names+=" PREFIX PRETRAINED LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH"
     fi
@@ -210,10 +216,12 @@ _train() {
     command=("$1" --data-dir "${DATA_DIR:-DATA_DIR}" --prefix "$PREFIX" --resume "${@:2}" --devices "$devices"
         --per-batch-size "$((BATCH_SIZE / device_count))")
     for name in NETWORK EMB_SIZE PRETRAINED LR LR_SCHEDULE LR_UNIT LR_STEPS WARMUP MAX_STEPS END_EPOCH VERBOSE \
-        CKPT SEED; do
+        CKPT SEED TEACHER TEACHER_WEIGHT; do
         flag=--${name,,}
         [[ -z ${!name:-} ]] || command+=("${flag//_/-}" "${!name}")
     done
+    # all stages share the file; a trial has its own, which the next one removes
+    [[ -z ${TEACHER:-} || ${TEACHER,,} == *.npz || -n $smoke ]] || command+=(--teacher-file "$MODELS/teacher.npz")
     [[ -z ${TARGET+set} ]] || command+=(--target "$TARGET") # empty: nothing to verify on
     # shellcheck disable=SC2206  # EXTRA's words
     command+=(${EXTRA:-} "${extra[@]}")

@@ -1,7 +1,8 @@
-"""The file contains ``embeddings`` (N, E) float32 as the network gives them, not normalised; ``keys`` (N,),
-strings: path under the folder, key of the record, or position in the .bin; and ``labels`` (N,) int64:
-position of the identity's folder among the sorted folders, label of the record, or -1. ``about``, JSON, records the
-model and the options: ``identification`` and --compare read it.
+"""The file contains ``embeddings`` (N, E) float32 as the network gives them, not normalised; with --flip both
+``mirrored`` (N, E), those of the mirror images; ``keys`` (N,), strings: path under the folder, key of the record, or
+position in the .bin; and ``labels`` (N,) int64: position of the identity's folder among the sorted folders, label of
+the record, or -1. ``about``, JSON, records the model, the options, and the fingerprint of a .rec; ``identification``,
+--compare and a training's --teacher read it.
 
 Images are faces aligned to the network's size; they are converted to RGB and normalised as the network needs.
 
@@ -10,6 +11,7 @@ parts are in F.npz.parts/; with another model, input or option it does not resum
 
   insight embed --model models/y1s,0 --input lfw.bin --output lfw.npz --flip sum
   insight embed --model y1.onnx --input photos/ --output photos.npz --dtype bfloat16
+  insight embed --model r100,1 --input set/train.rec --output taught.npz --flip both --output-dtype float16
 """
 
 from ._model import add_image_size, print_notes
@@ -24,7 +26,10 @@ def add_arguments(parser):
     parser.add_argument("--input", required=True, help="folder of identity folders, .rec file or verification .bin")
     parser.add_argument("--output", required=True, metavar="F.npz", help="file to write; replaced if it exists")
     parser.add_argument(
-        "--flip", choices=["sum", "none"], default="none", help="sum: add the embedding of the mirror image"
+        "--flip",
+        choices=["sum", "both", "none"],
+        default="none",
+        help="sum: add the embedding of the mirror image; both: store it too, as the array mirrored",
     )
     parser.add_argument(
         "--batch-size", type=int, help="images at a time; else 8 on a CPU, which is fastest, 64 on a GPU"
@@ -39,6 +44,12 @@ def add_arguments(parser):
         "--dtype",
         default="float32",
         help="float32; or bfloat16, faster with OpenVINO or ncnn on a CPU that supports it, at cosines of about 0.9999",
+    )
+    parser.add_argument(
+        "--output-dtype",
+        choices=["float32", "float16"],
+        default="float32",
+        help="type of the embeddings in the file; float16 is enough for the teacher of a training (--teacher)",
     )
     add_image_size(parser)
     parser.add_argument(
@@ -65,8 +76,9 @@ def run(args):
     print_notes(args.model, engine.notes)
     source, files = open_faces(args.input), engines.model_files(args.model)
     source.check()
-    provenance = about(engine, args.flip, files)
-    count, dimension = embed_to(args.output, engine, source, args.flip, files, about=provenance)
+    provenance = about(engine, args.flip, files, source)
+    stored = {"about": provenance, "dtype": args.output_dtype}
+    count, dimension = embed_to(args.output, engine, source, args.flip, files, **stored)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
     if args.compare:
         from ..export.parity import compare_files

@@ -35,7 +35,7 @@ def add_arguments(parser):
         default=1,
         help="distance of the loss: 1 squared Euclidean, of embeddings of length 1; 2 angle, in radians",
     )
-    TrainOptions.add_arguments(parser, DEFAULTS, without=("loss_type", "sampler", "triplet_distance"))
+    TrainOptions.add_arguments(parser, DEFAULTS, without=("adadistill", "loss_type", "sampler", "triplet_distance"))
     add_estimate(parser)
 
 
@@ -44,6 +44,7 @@ def options(args):
     from ..train.train_options import TrainOptions
 
     decided = {"loss_type": MINING[args.mining], "sampler": "", "triplet_distance": LOSS_TYPES[args.loss_type]}
+    decided["adadistill"] = False  # adapts the centres of a margin
     return TrainOptions.from_args(args, **decided)
 
 

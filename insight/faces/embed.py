@@ -19,7 +19,7 @@ from ..progress import track
 from .flip import both_passes
 from .sources import ImageSource
 
-FLIPS = ("none", "sum")
+FLIPS = ("none", "sum", "both")
 AHEAD = 2  # batches that are decoded while the network computes one
 MOST_THREADS = AHEAD + 1  # one per batch; more do not help, as decoding is then faster than any network on a CPU
 
@@ -28,12 +28,14 @@ class Embedded(NamedTuple):
     """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each.
 
     ``about`` has the model and the options (:func:`insight.faces.parts.about`); None if the file does not record them.
+    ``mirrored`` has the embeddings (N, E) of the mirror images, with the flip ``both``; :func:`load` leaves them out.
     """
 
     embeddings: np.ndarray
     keys: np.ndarray
     labels: np.ndarray
     about: Optional[Dict[str, Any]] = None
+    mirrored: Optional[np.ndarray] = None
 
 
 def embed(
@@ -53,7 +55,8 @@ def embed(
     image_size : (int, int)
         (height, width) of the network's input; images must have it.
     flip : str
-        ``none``, or ``sum``: the sum of the embeddings of image and mirror image, as in InsightFace's verification.
+        ``none``; ``sum``: the sum of the embeddings of image and mirror image, as in InsightFace's verification; or
+        ``both``, each by itself.
     batch_size : int
         Images at a time.
 
@@ -66,10 +69,13 @@ def embed(
     done = 0
     for rows in stream(network, source, image_size, flip, batch_size):
         if not done:
-            embeddings = np.empty((len(source), rows.shape[1]), np.float32)
+            embeddings = np.empty((len(source), *rows.shape[1:]), np.float32)
         embeddings[done : done + len(rows)] = rows
         done += len(rows)
-    return Embedded(embeddings, np.array(list(source.keys)), np.asarray(source.labels, np.int64))
+    keys, labels = np.array(list(source.keys)), np.asarray(source.labels, np.int64)
+    if flip == "both":
+        return Embedded(embeddings[:, 0], keys, labels, mirrored=embeddings[:, 1])
+    return Embedded(embeddings, keys, labels)
 
 
 def stream(
@@ -82,7 +88,7 @@ def stream(
 ) -> Iterator[np.ndarray]:
     """As :func:`embed`, but yield batches (B, E) float32 in order, for sources whose embeddings do not fit into memory.
 
-    ``start`` is the position of the first image.
+    ``start`` is the position of the first image. With the flip ``both``, batches are (B, 2, E).
     """
     if flip not in FLIPS:
         raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
@@ -90,9 +96,16 @@ def stream(
         raise InsightError(f"--batch-size {batch_size}: must be at least 1")
     with closing(track(range(start, len(source)), "embedding", unit="images")) as ticks:
         for images in batches(source, image_size, batch_size, start):
-            rows = np.add(*both_passes(network, images)) if flip == "sum" else network(images)
+            rows = _rows(network, images, flip)
             yield rows
             deque(islice(ticks, len(rows)), maxlen=0)  # progress counts images, not batches
+
+
+def _rows(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, flip: str) -> np.ndarray:
+    if flip == "none":
+        return network(images)
+    passes = both_passes(network, images)
+    return np.add(*passes) if flip == "sum" else np.stack(passes, axis=1)
 
 
 def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0) -> Iterator[np.ndarray]:
@@ -114,11 +127,12 @@ def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, s
 
 
 def save(path, embedded: Embedded) -> None:
-    """Write an .npz with ``embeddings``, ``keys`` and ``labels`` atomically.
+    """Write an .npz with ``embeddings``, ``keys`` and ``labels`` atomically, and ``mirrored`` where there is one.
 
     If ``embedded.about`` is known, it is stored as ``about``: JSON, as an array () of one string.
     """
-    save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels, embedded.about)
+    mirrored = None if embedded.mirrored is None else [embedded.mirrored]
+    save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels, embedded.about, mirrored)
 
 
 def save_blocks(
@@ -127,29 +141,38 @@ def save_blocks(
     keys: np.ndarray,
     labels: np.ndarray,
     about: Optional[Mapping[str, Any]] = None,
+    mirrored: Optional[Iterable[np.ndarray]] = None,
 ) -> Tuple[int, int]:
-    """As :func:`save`, with the embeddings in blocks (B, E), one in memory at a time.
+    """As :func:`save`, with the embeddings in blocks (B, E), one in memory at a time; they keep their type of floats.
 
     Returns
     -------
     (int, int)
         (N, E).
     """
-    blocks = iter(blocks)
-    first = next(blocks, np.empty((0, 0), np.float32))
-    shape = (len(keys), first.shape[1])
     others = {"keys": keys, "labels": labels}
     if about is not None:
         others["about"] = np.array(json.dumps(about))
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with atomic.write_beside(path) as out, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        with archive.open("embeddings.npy", "w", force_zip64=True) as member:
-            np.lib.format.write_array_header_1_0(member, header)
-            for block in chain([first], blocks):
-                member.write(np.ascontiguousarray(block, "<f4").tobytes())
+        shape = _write_rows(archive, "embeddings", len(keys), blocks)
+        if mirrored is not None:
+            _write_rows(archive, "mirrored", len(keys), mirrored)
         for name, array in others.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+    return shape
+
+
+def _write_rows(archive: zipfile.ZipFile, name: str, count: int, blocks: Iterable[np.ndarray]) -> Tuple[int, int]:
+    """Write one array (N, E) of so many rows in blocks; returns its shape."""
+    blocks = iter(blocks)
+    first = next(blocks, np.empty((0, 0), np.float32))
+    stored, shape = first.dtype.newbyteorder("<"), (count, first.shape[1])
+    header = {"descr": np.lib.format.dtype_to_descr(stored), "fortran_order": False, "shape": shape}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, header)
+        for block in chain([first], blocks):
+            member.write(np.ascontiguousarray(block, stored).tobytes())
     return shape
 
 

@@ -38,13 +38,15 @@ def embed_to(
     model_files: Sequence[Path],
     part_seconds: float = PART_SECONDS,
     about: Optional[Mapping[str, Any]] = None,
+    dtype: str = "float32",
 ) -> Tuple[int, int]:
     """Embed every image of a source into an .npz, or resume that.
 
     Parameters
     ----------
     path : path
-        The .npz: ``embeddings``, ``keys``, ``labels``, as :func:`insight.faces.embed.save` writes them.
+        The .npz: ``embeddings``, ``keys``, ``labels``, and ``mirrored`` with the flip ``both``, as
+        :func:`insight.faces.embed.save` writes them.
     engine : insight.engines.engine.Engine
         Or any callable from images to embeddings with ``image_size``, ``batch_size`` and ``describe()``.
     source : ImageSource
@@ -56,6 +58,8 @@ def embed_to(
         Seconds between two parts.
     about : mapping, optional
         From :func:`about`; stored in the .npz.
+    dtype : str
+        Of the embeddings in the file: ``float32`` or ``float16``.
 
     Returns
     -------
@@ -65,38 +69,65 @@ def embed_to(
     Raises
     ------
     InsightError
-        An image cannot be used; or parts of another model, input or option exist, or another run is writing them.
+        An image cannot be used; or an embedding is zero or not finite as float16; or parts of another model, input or
+        option exist, or another run is writing them.
     """
 
     def begun() -> Dict[str, object]:
         made_of = {"--model": digest(model_files), "--input": source.digest()}
-        return {**made_of, "--flip": flip, "--batch-size": engine.batch_size, "engine": engine.describe()}
+        options = {"--flip": flip, "--batch-size": engine.batch_size, "--output-dtype": dtype}
+        return {**made_of, **options, "engine": engine.describe()}
 
     path = Path(path)
     with closing(Parts(path.with_name(f"{path.name}.parts"), begun)) as parts:
         if parts.done:
             print(f"{path}: resuming after {parts.done} of {len(source)} images", file=sys.stderr)
         rows: List[np.ndarray] = []
-        last = time.monotonic()
+        done, last = parts.done, time.monotonic()
         for block in stream(engine, source, engine.image_size, flip, engine.batch_size, parts.done):
-            rows.append(block)
+            rows.append(block if dtype == "float32" else _as_float16(block, source, done))
+            done += len(block)
             if time.monotonic() - last >= part_seconds:
                 parts.add(np.concatenate(rows))
                 rows, last = [], time.monotonic()
-        blocks = chain(parts.blocks(), rows)
-        shape = save_blocks(path, blocks, np.array(list(source.keys)), np.asarray(source.labels, np.int64), about)
+        keys, labels = np.array(list(source.keys)), np.asarray(source.labels, np.int64)
+        if flip == "both":
+            plain = (block[:, 0] for block in chain(parts.blocks(), rows))
+            mirrored = (block[:, 1] for block in chain(parts.blocks(), rows))
+            shape = save_blocks(path, plain, keys, labels, about, mirrored)
+        else:
+            shape = save_blocks(path, chain(parts.blocks(), rows), keys, labels, about)
         parts.remove()
     return shape
 
 
-def about(engine, flip: str, model_files: Sequence[Path]) -> Dict[str, Any]:
-    """The model and the options of embeddings, for the .npz; files by name, without their folders."""
+def _as_float16(rows: np.ndarray, source: ImageSource, first: int) -> np.ndarray:
+    """Rows (B, E) or (B, 2, E) as float16, of the images from ``first`` on."""
+    with np.errstate(over="ignore"):
+        half = rows.astype(np.float16)
+    sound = np.isfinite(half).all(axis=-1) & half.any(axis=-1)
+    if not sound.all():
+        name = source.name(first + int(np.argwhere(~sound)[0, 0]))
+        raise InsightError(
+            f"{name}: its embedding is zero or not finite as float16, so it has no direction; the model is damaged, or "
+            "its embeddings need `insight embed --output-dtype float32`"
+        )
+    return half
+
+
+def about(engine, flip: str, model_files: Sequence[Path], source: Optional[ImageSource] = None) -> Dict[str, Any]:
+    """The model and the options of embeddings, for the .npz; files by name, without their folders.
+
+    With a source that is a record set, its fingerprint too. Of the flip ``both``, ``embeddings`` are those of ``none``.
+    """
+    fingerprint = source.fingerprint() if source else None
     return {
         "model": [Path(file).name for file in model_files],
         "model_sha256": digest(model_files),
-        "flip": flip,
+        "flip": "none" if flip == "both" else flip,
         "image_size": list(engine.image_size),
         "engine": engine.describe(),
+        **({"set": fingerprint} if fingerprint else {}),
     }
 
 
@@ -193,7 +224,8 @@ class Parts:
 
     def _read(self) -> Dict[str, object]:
         try:
-            return dict(json.loads((self.folder / BEGUN).read_text(encoding="utf-8")))
+            stored = dict(json.loads((self.folder / BEGUN).read_text(encoding="utf-8")))
+            return {"--output-dtype": "float32", **stored}  # earlier versions knew no other
         except (OSError, ValueError, TypeError):
             raise InsightError(
                 f"{self.folder}: is not a folder of embed's parts (no valid {BEGUN}); move it away or give "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from typing import Callable, Iterator, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class ImageSource:
         Lines about skipped files of a folder; a command that opens a source prints them.
     damage : Damage
         Images that decoded with a warning so far.
+    fingerprint : callable
+        () -> :meth:`insight.formats.faceset.FaceSet.fingerprint` of a record set, None of other sources.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class ImageSource:
         what: str,
         scaling: Sequence[str] = (),
         notes: Sequence[str] = (),
+        fingerprint: Callable[[], Optional[str]] = lambda: None,
     ):
         self.path = path
+        self.fingerprint = fingerprint
         self.keys = keys
         self.labels = labels
         self.notes = notes
@@ -208,7 +212,8 @@ def _records(path: str) -> ImageSource:
     records = faceset.FaceSet.open(path)
     keys = [str(key) for key in records.images.tolist()]
     scaling = (f"rec2image {shlex.quote(path)} DIR", "dir2lst DIR F.lst", "face2rec F.lst")
-    return ImageSource(path, keys, np.asarray(records.labels, np.int64), records.payload, "record", scaling)
+    labels = np.asarray(records.labels, np.int64)
+    return ImageSource(path, keys, labels, records.payload, "record", scaling, fingerprint=records.fingerprint)
 
 
 def scaling_of_bin(path) -> Tuple[str, ...]:

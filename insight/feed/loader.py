@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     label: object  # NDArray (B,) float32
     indices: np.ndarray  # (B,) int64 positions in the face set
     keys: np.ndarray  # (B,) int64 keys of the records
+    mirrored: Optional[np.ndarray] = None  # (B,) bool: whose left and right have changed places
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,8 @@ class Loader:
                 self._note_mined(job.plan.mined)
                 self._sampler_state = job.plan.sampler_state
                 indices = job.plan.indices
-                yield Batch(job.slot.data, job.plan.label, indices, self.faces.images[indices])
+                mirrored = np.array([change.mirrored for change in job.plan.changes], bool)
+                yield Batch(job.slot.data, job.plan.label, indices, self.faces.images[indices], mirrored)
         finally:
             ring.close()
 

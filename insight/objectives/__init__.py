@@ -49,7 +49,7 @@ def kind(loss_type: str) -> Type[Objective]:
     )
 
 
-def create(run_options: Any, num_classes: int) -> Objective:
+def create(run_options: Any, num_classes: int, teacher: Any = None) -> Objective:
     """The objective of a run, not yet allocated.
 
     Parameters
@@ -57,13 +57,20 @@ def create(run_options: Any, num_classes: int) -> Objective:
     run_options : insight.train.train_options.TrainOptions
     num_classes : int
         Identities of the training set.
+    teacher : insight.teach.teacher.Teacher, optional
+        Whose embeddings of the set the network is to learn too.
 
     Raises
     ------
     InsightError
         ``--loss-type`` names nothing, or an option does nothing with it or has a value that it does not take.
     """
-    return kind(run_options.loss_type).from_options(run_options, num_classes)
+    chosen = kind(run_options.loss_type)
+    if teacher is None:
+        return chosen.from_options(run_options, num_classes)
+    from .distilled import around
+
+    return around(chosen, run_options, num_classes, teacher)
 
 
 def own_defaults(run_options: Any) -> Dict[str, Any]:

@@ -48,11 +48,14 @@ class Need(NamedTuple):
         Bytes of what a step allocates beside them.
     names : (str, str) or ()
         What the two are called in the log; empty: they are not listed.
+    kept : int
+        Elements of arrays that it keeps and that are not learned: without gradient and momentum.
     """
 
     parameters: int = 0
     step: int = 0
     names: Tuple[str, ...] = ()
+    kept: int = 0
 
 
 class Objective(abc.ABC):
@@ -77,12 +80,15 @@ class Objective(abc.ABC):
     options : SimpleNamespace
         Each option's value.
     params : mxnet.gluon.ParameterDict
-        Its learned arrays, with the names that a checkpoint gives them.
+        Its learned arrays, with the names that a checkpoint gives them. Those that are not in :meth:`symbol` are for
+        training only, and are not saved with it.
     sampler : str
         The name of the sampler that it takes by default.
     refines : bool
         Whether runs from a trained network are to end with one that is no worse: the network that a run starts from
         counts as a checkpoint of step 0, and is saved as one.
+    labelled : bool
+        Whether it needs labels: two identities or more, numbered from 0.
     line_names : mapping of str to str
         Of figures in the log's lines for people, where they differ: ``{"loss": "lossvalue"}``.
     lr_steps : tuple of int
@@ -92,12 +98,13 @@ class Objective(abc.ABC):
         Steps by which all falls of the rate are moved back.
     """
 
-    name: ClassVar[str] = ""
+    name: str = ""
     selected_by: ClassVar[str] = ""
     OPTIONS: ClassVar[Tuple[Option, ...]] = ()
-    sampler: ClassVar[str] = "shuffled"
-    refines: ClassVar[bool] = False
-    line_names: ClassVar[Mapping[str, str]] = {}
+    sampler: str = "shuffled"
+    refines: bool = False
+    labelled: bool = True
+    line_names: Mapping[str, str] = {}
     lr_steps: Tuple[int, ...] = (100_000, 140_000, 160_000)
     steps: int = 30_000
     lr_delay: int = 0
@@ -182,7 +189,7 @@ class Objective(abc.ABC):
     def symbol(self, embedding):
         """The graph that a checkpoint saves, from that of the embedding.
 
-        Its arguments are the network's, ``params``, and inputs that the trainer does not save.
+        Its arguments are the network's, ``params`` that are saved, and inputs that the trainer does not save.
         """
         return embedding
 

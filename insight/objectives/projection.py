@@ -64,7 +64,12 @@ def backward(gradient_BC, x_BE, weight_CE, weight_grad_CE, bias_grad_C=None, inv
             nd.slice_axis(rows_RC, axis=1, begin=begin, end=end, out=gradient_BK[gradient_BC.shape[0] :])
         if inverse_C is not None:
             nd.broadcast_mul(gradient_BK, inverse_C[begin:end].reshape((1, -1)), out=gradient_BK)
-        weight_KE, product_KE = weight_CE[begin:end], products.shaped((end - begin, size))
+        weight_KE = weight_CE[begin:end]
+        if weight_grad_CE is None and bias_grad_C is None:  # half of the work
+            nd.dot(gradient_BK, weight_KE, out=part_BE)
+            total_BE += part_BE
+            continue
+        product_KE = products.shaped((end - begin, size))
         weight_grad_KE = product_KE if weight_grad_CE is None else weight_grad_CE[begin:end]
         outputs = [part_BE, weight_grad_KE]
         if bias_grad_C is not None:

@@ -14,7 +14,8 @@ from ..runs import lineage
 from ..verify.verification import EvalSet
 
 # Options that distinguish stages at a glance; a second table has all options.
-CHIEF = ("network", "emb_size", "loss_type", "margin_m", "margin_s", "lr", "end_epoch", "per_batch_size", "pretrained")
+LOSS = ("loss_type", "margin_m", "margin_s", "teacher", "teacher_weight")
+CHIEF = ("network", "emb_size", *LOSS, "lr", "end_epoch", "per_batch_size", "pretrained")
 
 
 class File(NamedTuple):

@@ -7,8 +7,8 @@ option ``pretrained`` names the stage before. A shipped model has no log, so its
     {"version": 1, "epoch": 0, "stages": [{"name": "softmax/model", "log": "model-log.jsonl", "started": 1700000000.5,
       "set_fingerprint": "4a66...", "options": {...}, "steps": 1305, "versions": {"mxnet": "1.9.1", ...}}, ...]}
 
-The latest stage is the last. Paths are private: in files, the log and the options ``data_dir``, ``prefix`` and
-``pretrained`` keep their last part only.
+The latest stage is the last. Paths are private: in files, the log and the options that are paths (:data:`PATHS`) keep
+their last part only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .jsonl import Row, SavedRow, StartRow, log_path, parse_row
 PROPERTY = "lineage"  # of an ONNX file's metadata
 VERSION = 1
 LAST_TIME = 253402300800  # Unix time of the year 10000
-PATHS = ("data_dir", "prefix", "pretrained")  # options that name files of the machine that trained
+PATHS = ("data_dir", "prefix", "pretrained", "teacher", "teacher_file")  # options that name files of the machine
 
 
 class Stage(NamedTuple):

@@ -36,6 +36,8 @@ class Estimate(NamedTuple):
         Left to do, that of step 0 included.
     training, verifying : float
         Seconds that all these steps and all these verifications take.
+    teaching : float
+        Seconds until the teacher's embeddings are computed, where that is left to do.
     """
 
     images_per_second: float
@@ -43,17 +45,20 @@ class Estimate(NamedTuple):
     verifications: int
     training: float
     verifying: float
+    teaching: float = 0.0
 
     @property
     def seconds(self) -> float:
         """The run's length; saving is left out."""
-        return self.training + self.verifying
+        return self.training + self.verifying + self.teaching
 
     def describe(self) -> str:
         """One line; its last word but one is the number of seconds."""
         what = f"{self.steps} steps"
         if self.verifying:
             what += f" in {clock(self.training)}, {self.verifications} verifications in {clock(self.verifying)}"
+        if self.teaching:
+            what += f", the teacher's embeddings in {clock(self.teaching)}"
         return f"estimate: {self.images_per_second:.1f} images/s; {what}; {clock(self.seconds)}, {self.seconds:.0f} s"
 
 
@@ -87,7 +92,8 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
     verifications = _verifications(setup) if learner.sets else 0
     verifying = verifications * sum(_time_verifications(learner, say).values()) if verifications else 0.0
     steps = setup.total_steps - setup.first_step
-    result = Estimate(setup.batch_size / step_seconds, steps, verifications, steps * step_seconds, verifying)
+    training, teaching = steps * step_seconds, _time_teacher(setup, say)
+    result = Estimate(setup.batch_size / step_seconds, steps, verifications, training, verifying, teaching)
     say(result.describe())
     return result
 
@@ -130,15 +136,30 @@ def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[st
     """Seconds that a verification of each set takes, by two batches of the network that verifies."""
     setup = learner.setup
     engine = MXNetEngine(learner.model.checkpoint(), setup.options.prefix, device=setup.devices[0])
-    images = np.zeros((engine.batch_size, 3, *engine.image_size), np.uint8)
-    for _ in range(2):  # the first one plans
-        start = time.perf_counter()
-        engine(images)
-    rate = engine.batch_size / (time.perf_counter() - start)
+    rate = _rate(engine)
     seconds = {each.name: 2 * len(each.source) / rate for each in learner.sets}  # each image and its mirror image
     for each in learner.sets:
         say(f"measured: a verification of {each.name}, {len(each.source)} images, takes {clock(seconds[each.name])}")
     return seconds
+
+
+def _time_teacher(setup: Setup, say: Callable[[str], None]) -> float:
+    """Seconds that the embeddings of the teacher take, where they are not there yet."""
+    teacher = setup.teacher
+    if teacher is None or teacher.engine is None:
+        return 0.0
+    seconds = teacher.passes / _rate(teacher.engine)
+    say(f"measured: the teacher embeds {len(setup.faces)} images, {teacher.passes} passes, in {clock(seconds)}, once")
+    return seconds
+
+
+def _rate(engine) -> float:
+    """Images a second."""
+    images = np.zeros((engine.batch_size, 3, *engine.image_size), np.uint8)
+    for _ in range(2):  # the first one plans
+        start = time.perf_counter()
+        engine(images)
+    return engine.batch_size / (time.perf_counter() - start)
 
 
 def clock(seconds: float) -> str:

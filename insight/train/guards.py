@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import checkpoint, nets
+from .. import checkpoint, nets, objectives
 from .._mxnet import mx
 from ..errors import InsightError
 from ..files import atomic
@@ -19,6 +19,8 @@ from .train_options import TrainOptions
 def check_set(faces, options: TrainOptions) -> list:
     """Refuse a set that cannot be trained on; returns notes about what is unusual in it.
 
+    A loss that needs no labels takes any.
+
     MXNet does not check labels: it writes outside the logits for one without a class. Nothing checks them again later.
 
     Raises
@@ -27,8 +29,31 @@ def check_set(faces, options: TrainOptions) -> list:
         Fewer than two identities, a label outside 0..num_classes-1 (the message names its record), or
         images of another size than ``--image-size``.
     """
+    labelled = objectives.kind(options.loss_type).labelled
+    if labelled:
+        _check_labels(faces)
+    size = ",".join(map(str, faces.image_size))
+    asked = options.image_size.lower().replace(" ", "").replace("x", ",").split(",")
+    if options.image_size and ",".join(asked * 2 if len(asked) == 1 else asked) != size:
+        raise InsightError(
+            f"--image-size {options.image_size}: {faces.rec_path} holds images of {size}; "
+            "leave the option out; or "
+            f"rec2image, dir2lst and face2rec --image-size {options.image_size} make a set of that size"
+        )
+    empty = faces.num_classes - len(np.unique(faces.labels))
+    if not empty or not labelled:
+        return list(faces.notes)
+    share = f"{empty} of {faces.num_classes} identities have no image: their classes are only ever pushed away"
+    remedy = f"`{remedies.into_new(faces.rec_path)}` numbers labels anew"
+    return [*faces.notes, f"{faces.rec_path}: {share} ({remedy})"]
+
+
+def _check_labels(faces) -> None:
     if faces.num_classes < 2:
-        raise InsightError(f"{faces.rec_path}: holds {faces.num_classes} identity; training needs at least 2")
+        raise InsightError(
+            f"{faces.rec_path}: holds {faces.num_classes} identity; training needs at least 2, or --loss-type none "
+            "with a --teacher"
+        )
     bad = np.flatnonzero((faces.labels < 0) | (faces.labels >= faces.num_classes))
     if bad.size:
         first = int(bad[0])
@@ -39,20 +64,6 @@ def check_set(faces, options: TrainOptions) -> list:
             f"{faces.rec_path}: record {faces.images[first]} has label {faces.labels[first]}, the property file says "
             f"{faces.num_classes} classes ({bad.size} such records); `{command}` {what}"
         )
-    size = ",".join(map(str, faces.image_size))
-    asked = options.image_size.lower().replace(" ", "").replace("x", ",").split(",")
-    if options.image_size and ",".join(asked * 2 if len(asked) == 1 else asked) != size:
-        raise InsightError(
-            f"--image-size {options.image_size}: {faces.rec_path} holds images of {size}; "
-            "leave the option out; or "
-            f"rec2image, dir2lst and face2rec --image-size {options.image_size} make a set of that size"
-        )
-    empty = faces.num_classes - len(np.unique(faces.labels))
-    if not empty:
-        return list(faces.notes)
-    share = f"{empty} of {faces.num_classes} identities have no image: their classes are only ever pushed away"
-    remedy = f"`{remedies.into_new(faces.rec_path)}` numbers labels anew"
-    return [*faces.notes, f"{faces.rec_path}: {share} ({remedy})"]
 
 
 def sparse_labels(faces) -> str:

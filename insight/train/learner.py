@@ -43,7 +43,7 @@ class Learner:
     def __init__(self, setup: Setup):
         self.setup = setup
         options, faces, devices = setup.options, setup.faces, setup.devices
-        sparse = guards.sparse_labels(faces)
+        sparse = guards.sparse_labels(faces) if setup.objective.labelled else ""
         setup.objective.check(options.per_batch_size, remedy=sparse)
         self.sets, self.missing = verification.find_sets(options.data_dir, options.targets)
         guards.check_targets(self.sets, faces)

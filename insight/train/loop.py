@@ -48,7 +48,12 @@ def train(options: TrainOptions) -> TrainResult:
         step, evaluation = setup.state.step, setup.state.meta["evaluation"]
         print(f"{resume.state_path(options.prefix)}: this run is done, {step} steps; nothing is left to resume")
         return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"])
-    return Run(Learner(setup)).train()
+    learner = Learner(setup)
+    teacher = setup.teacher
+    if teacher and not teacher.is_made:  # hours of a large set: behind all checks
+        print(f"embedding the set with {teacher.spec}, once, into {teacher.path}", flush=True)
+        teacher.make()
+    return Run(learner).train()
 
 
 class Run:

@@ -58,6 +58,8 @@ class Prediction:
         Images on each.
     names : (str, str) or ()
         What ``objective`` and ``step`` are called in messages; empty: they are not listed.
+    unlearned : int
+        The part of ``objective`` that has no gradient and no momentum.
     """
 
     network: int
@@ -72,6 +74,7 @@ class Prediction:
     devices: int
     batch: int
     names: Tuple[str, ...] = ()
+    unlearned: int = 0
 
     @property
     def total(self) -> int:
@@ -87,7 +90,8 @@ class Prediction:
 
     def _reading(self) -> float:
         """The peak of the start: the checkpoint, parameters and gradients."""
-        started = (LEARNING - 1) / LEARNING * self.devices * (self.network + self.objective)
+        learned = self.network + self.objective - self.unlearned
+        started = self.devices * ((LEARNING - 1) / LEARNING * learned + self.unlearned)
         return self.pretrained + started + self.process if self.pretrained else 0
 
     def counted(self, batch: int) -> float:
@@ -157,7 +161,7 @@ def predict(
     release_freed_memory()
     return Prediction(
         network=FLOAT * (LEARNING * arguments + auxiliary),
-        objective=FLOAT * LEARNING * need.parameters,
+        objective=FLOAT * (LEARNING * need.parameters + need.kept),
         step=need.step,
         activations=step.total + step.largest,
         exchange=0 if devices == 1 else FLOAT * (arguments + need.parameters),
@@ -168,6 +172,7 @@ def predict(
         devices=devices,
         batch=batch_per_device,
         names=need.names,
+        unlearned=FLOAT * need.kept,
     )
 
 

@@ -61,7 +61,7 @@ class Model:
 
     @property
     def params(self) -> dict:
-        """Name to Gluon parameter: all that a checkpoint holds."""
+        """Name to Gluon parameter: all that a checkpoint holds, and what the objective has for training only."""
         return {**self.network.kept(), **dict(self.objective.params.items())}
 
     def _initialise(self, options: TrainOptions) -> None:
@@ -194,9 +194,11 @@ class Model:
     @staticmethod
     def _gathered(symbol, params: dict) -> checkpoint.Checkpoint:
         _settle()
-        auxiliary = set(symbol.list_auxiliary_states())
+        auxiliary, arguments = set(symbol.list_auxiliary_states()), set(symbol.list_arguments())
         args, aux = {}, {}
         for name, parameter in params.items():
+            if name not in auxiliary | arguments:  # of the objective, for training only
+                continue
             if name in auxiliary:
                 copies = [array.as_in_context(mx.cpu()) for array in parameter.list_data()]
                 aux[name] = mx.nd.add_n(*copies) / len(copies)

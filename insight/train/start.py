@@ -14,6 +14,7 @@ from ..feed.augment import Augmentation
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
 from ..objectives.objective import Objective
+from ..teach.teacher import Teacher
 from . import devices as device_lists
 from . import guards, resume
 from . import schedule as schedules
@@ -40,6 +41,8 @@ class Setup:
         From which the run resumes; None: it starts from the beginning.
     notes : list of str
         What is unusual about the set.
+    teacher : Teacher or None
+        Whose embeddings the objective needs; :meth:`~insight.teach.teacher.Teacher.make` them before the first step.
     """
 
     options: TrainOptions
@@ -51,6 +54,7 @@ class Setup:
     schedule: Schedule
     state: Optional[resume.State]
     notes: List[str]
+    teacher: Optional[Teacher] = None
 
     @property
     def batch_size(self) -> int:
@@ -103,15 +107,46 @@ def prepare(options: TrainOptions) -> Setup:
     )
     if state:
         loader.restore(state.meta.get("sampler", {}))
-    objective = objectives.create(options, faces.num_classes)
+    teacher = _teacher(options, faces, fingerprint, devices[0], state)
+    objective = objectives.create(options, faces.num_classes, teacher)
     if options.freeze_backbone_steps and not list(objective.params.keys()):
         raise InsightError(
             f"--freeze-backbone-steps {options.freeze_backbone_steps}: {objective.name} has no weights beside the "
             "network's, so nothing would be trained; leave it out"
         )
     schedule = schedules.from_options(options, objective, loader.batch_size, loader.batches_per_epoch)
-    notes += loader.sampler.notes
-    return Setup(options, devices, faces, fingerprint, objective, loader, schedule, state, notes)
+    notes += [*loader.sampler.notes, *(teacher.notes if teacher else [])]
+    return Setup(options, devices, faces, fingerprint, objective, loader, schedule, state, notes, teacher)
+
+
+def _teacher(
+    options: TrainOptions, faces: FaceSet, fingerprint: str, device, state: Optional[resume.State]
+) -> Optional[Teacher]:
+    """The teacher that ``--teacher`` names; that of the run which is resumed.
+
+    Raises
+    ------
+    InsightError
+        It cannot be used, or the run was started with another one or none.
+    """
+    teacher = None
+    if options.teacher:
+        teacher = Teacher(
+            options.teacher,
+            options.teacher_file or f"{options.prefix}-teacher.npz",
+            faces,
+            fingerprint,
+            bool(options.rand_mirror),
+            options.teacher_flips,
+            device if device.device_type == "gpu" else None,
+        )
+    earlier = state.meta["model"].get("objective", {}).get("teacher") if state else None
+    if state and earlier != (teacher.identity if teacher else None):
+        raise InsightError(
+            f"--teacher {options.teacher or '(none)'}: not what the run of {state.path} was started with; resume it "
+            "with the same teacher and the same file of its embeddings"
+        )
+    return teacher
 
 
 def _whole_parts(options: TrainOptions) -> Tuple[TrainOptions, List[str]]:

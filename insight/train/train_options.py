@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, Mapping, Tuple
+from typing import Any, Collection, Dict, Mapping, Optional, Tuple
 
 from .. import nets, objectives
 from ..errors import InsightError
@@ -60,7 +61,30 @@ class _Common:
     # loss
     loss_type: str = _option(
         "4",
-        "margin, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …; or an objective",
+        "margin, by number or name: 0 softmax, 1 sphereface, 2 cosface, 4 arcface, 5 combined, …; or an objective; "
+        "none: the --teacher alone",
+    )
+    # teacher
+    teacher: str = _option(
+        "",
+        "learn from the embeddings of this network too: prefix,epoch, .onnx, .xml, or an .npz that `insight embed` "
+        "made of this set",
+        FREE,
+    )
+    teacher_weight: Optional[float] = _option(
+        None, "weight of 1 - cos(network, teacher); none: 14, with --adadistill 0", kind=float
+    )
+    teacher_flips: str = _option(
+        "auto",
+        "both: mirrored images have embeddings of their own; one: they have those of the plain images; auto: both, "
+        "where images are mirrored",
+        choices=("auto", "both", "one"),
+    )
+    teacher_file: str = _option(
+        "", "where the embeddings of a --teacher model are kept, .npz; none: PREFIX-teacher.npz", FREE
+    )
+    adadistill: bool = _option(
+        False, "class centres are not trained, but adapted from the teacher's embeddings (AdaDistill)"
     )
     # rate and length
     lr: float = _option(0.1, "learning rate at the start")
@@ -126,11 +150,22 @@ class _Common:
         for field in dataclasses.fields(_Common):
             known = field.metadata["choices"]
             self._require(field.name, not known or getattr(self, field.name) in known, f"must be {' or '.join(known)}")
+        self._check_teacher()
         self.sampler = self.sampler or objectives.kind(self.loss_type).sampler
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
             raise InsightError(f"{flag(name)} {getattr(self, name)}: {rule}")
+
+    def _check_teacher(self) -> None:
+        """Refuse options of a teacher that do nothing."""
+        weight = self.teacher_weight
+        self._require("teacher_weight", weight is None or 0 <= weight < math.inf, "must be 0 or more")
+        for name in ("teacher_weight", "teacher_flips", "teacher_file", "adadistill"):
+            default = getattr(_Common, name)
+            self._require(name, self.teacher or getattr(self, name) == default, "does nothing without a --teacher")
+        made = not self.teacher_file or not self.teacher.lower().endswith(".npz")
+        self._require("teacher_file", made, f"--teacher {self.teacher} is such a file; leave one of them out")
 
     @property
     def targets(self) -> list:

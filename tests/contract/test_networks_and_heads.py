@@ -22,7 +22,11 @@ from insight.graph.nodes import GraphModel
 from insight.graph.onnx_model import to_onnx
 from insight.margins import margins
 from insight.nets.outputs import OUTPUTS
+from insight.objectives.adadistill import AdaDistill
 from insight.objectives.classification import Classification
+from insight.objectives.distilled import Distilled
+from insight.objectives.none import NoLoss
+from insight.train.model import Model
 from insight.train.optimizer import make_trainer
 
 CLASSES, SIZE, BATCH = 5, 24, 2
@@ -75,6 +79,11 @@ def step(network, name):
     """One step with that margin: (classifier, all parameters, the result)."""
     margin = margins.get(name)(**margins.get(name).example)
     classifier = Classification(margin, CLASSES, network.embedding_size, use_bias=not margin.cosine)
+    return step_of(network, classifier, name)
+
+
+def step_of(network, classifier, name):
+    """The same with an objective, not yet initialised."""
     mx.random.seed(2)
     classifier.initialize(mx.init.Xavier(), [mx.cpu()])
     params = {**network.kept(), **dict(classifier.params.items())}
@@ -82,7 +91,7 @@ def step(network, name):
     trainer.set_learning_rate(1e-3)
     with mx.autograd.record():
         embedding = network(mx.nd.array(images(network, BATCH)))
-    result = classifier.learn([embedding], Batch(None, mx.nd.array([0, 4]), None, None), 0)
+    result = classifier.learn([embedding], Batch(None, mx.nd.array([0, 4]), np.arange(BATCH), None), 0)
     embedding.backward(result.gradients[0])
     before = {key: p.data().asnumpy() for key, p in params.items()}
     trainer.step(BATCH)
@@ -119,6 +128,34 @@ def test_steps_saves_reloads_ships(case, tmp_path):
         for key, array in {**again.arg_params, **again.aux_params}.items():
             np.testing.assert_array_equal(array.asnumpy(), params[key].data().asnumpy(), err_msg=key)
     ships(name, network, again, tmp_path / "m.onnx")
+
+
+class TwoRows:
+    """A teacher of two images."""
+
+    def __init__(self, dimension):
+        self.dimension = dimension
+
+    def rows(self, batch):
+        rows = np.random.default_rng(4).normal(size=(BATCH, self.dimension)).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_learns_from_a_teacher(case, tmp_path):
+    """Of another length, through a map that is not saved; and AdaDistill, whose centres have no gradient."""
+    _, network, _ = case
+    size = network.embedding_size
+    through_map = Distilled(NoLoss(), TwoRows(size + 3), 14.0, size)
+    adapted = AdaDistill(margins.get("arcface")(), CLASSES, size)
+    adapted.teacher = TwoRows(size)
+    for objective in (through_map, Distilled(adapted, adapted.teacher, 1.0, size)):
+        _, params, result = step_of(network, objective, objective.name)
+        arrays = [*(figure[0] for figure in result.figures.values()), *result.gradients]
+        assert all(np.isfinite(a.asnumpy()).all() for a in arrays)
+        held = Model._gathered(objective.symbol(nets.symbol(network)), params)
+        saved = {*held.arg_params, *held.aux_params}
+        assert set(params) - saved == ({"teacher_map_weight"} if objective is through_map else set())
+        assert set(held.symbol.list_inputs()) - {"data", "softmax_label"} == saved
 
 
 def ships(name, network, held, path):

@@ -166,8 +166,8 @@ def test_an_image_that_cannot_be_used_is_named(folder):
 
 
 def test_bad_options_raise():
-    with pytest.raises(InsightError, match="--flip both: want one of none, sum"):
-        embed(network, source_of(1), SIZE, "both")
+    with pytest.raises(InsightError, match="--flip twice: want one of none, sum, both"):
+        embed(network, source_of(1), SIZE, "twice")
     with pytest.raises(InsightError, match="--batch-size 0"):
         embed(network, source_of(1), SIZE, batch_size=0)
 

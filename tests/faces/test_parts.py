@@ -41,17 +41,17 @@ class FakeEngine:
 @pytest.fixture
 def work(tmp_path):
     """A .bin, and a model's file."""
-    evalbin.write_bin(tmp_path / "p.bin", [picture(i) for i in range(COUNT)], [True] * (COUNT // 2))
+    evalbin.write_bin(tmp_path / "p.bin", [picture(i + 1) for i in range(COUNT)], [True] * (COUNT // 2))
     (tmp_path / "model").write_bytes(b"weights")
     return tmp_path
 
 
-def run(work, engine=None, output="e.npz", flip="none", part_seconds=0.0):
+def run(work, engine=None, output="e.npz", flip="none", part_seconds=0.0, dtype="float32"):
     source = image_source(work / "p.bin")
-    return embed_to(work / output, engine or FakeEngine(), source, flip, [work / "model"], part_seconds)
+    return embed_to(work / output, engine or FakeEngine(), source, flip, [work / "model"], part_seconds, dtype=dtype)
 
 
-def stopped(work, after=3):
+def stopped(work, after=3, **options):
     """Embed, and fail in the batch after ``after`` others; returns the folder of parts."""
 
     def failing(images):
@@ -61,7 +61,7 @@ def stopped(work, after=3):
 
     engine = FakeEngine(failing)
     with pytest.raises(KeyboardInterrupt):
-        run(work, engine)
+        run(work, engine, **options)
     return work / "e.npz.parts"
 
 
@@ -142,12 +142,59 @@ def test_a_kill_while_parts_are_removed_can_be_resumed(work):
     assert engine.seen == COUNT - 8
 
 
+def test_both_orientations_in_float16(work):
+    """For teachers: two arrays, equal to those of two runs, from the parts of a stopped run too."""
+    both = {"flip": "both", "dtype": "float16"}
+    assert run(work, output="straight.npz", part_seconds=30.0, **both) == (COUNT, 4)
+    engine = FakeEngine()
+    stopped(work, **both)
+    run(work, engine, **both)
+    assert engine.seen == 2 * (COUNT - 4)  # the first batch was stored
+    assert (work / "e.npz").read_bytes() == (work / "straight.npz").read_bytes()
+    source = image_source(work / "p.bin")
+    images = np.stack([source.pixels(i, SIZE) for i in range(COUNT)])
+    with np.load(work / "e.npz", allow_pickle=False) as stored:
+        assert stored.files == ["embeddings", "mirrored", "keys", "labels"]
+        for name, one in (("embeddings", images), ("mirrored", images[..., ::-1])):
+            assert stored[name].dtype == np.float16
+            np.testing.assert_array_equal(stored[name], network(one).astype(np.float16))
+        assert (stored["embeddings"] != stored["mirrored"]).any()
+    save(work / "whole.npz", embed(network, source, SIZE, "both", 4))
+    run(work, output="full.npz", flip="both")
+    assert (work / "whole.npz").read_bytes() == (work / "full.npz").read_bytes()
+
+
+@pytest.mark.parametrize("value", [7e4, np.nan, 0.0, 1e-9])
+def test_what_float16_cannot_hold_is_refused(work, value):
+    def beyond(images):
+        rows = network(images)
+        rows[2:3] = value
+        return rows
+
+    with pytest.raises(InsightError, match=r"p.bin: image 2: its embedding is zero or not finite as float16"):
+        run(work, FakeEngine(beyond), dtype="float16")
+    assert run(work, FakeEngine(beyond)) == (COUNT, 4)
+
+
+@pytest.mark.parametrize("first, then", [("float32", "float16"), ("float16", "float32")])
+def test_another_type_is_refused(work, first, then):
+    stopped(work, dtype=first)
+    with pytest.raises(InsightError, match=f"was begun with --output-dtype {first}, not {then};"):
+        run(work, dtype=then)
+
+
+def test_parts_of_earlier_versions_resume(work):
+    begun = stopped(work) / "begun.json"
+    begun.write_text(begun.read_text().replace(' "--output-dtype": "float32",\n', ""))
+    assert "dtype" not in begun.read_text() and run(work) == (COUNT, 4)
+
+
 def changed_model(work):
     (work / "model").write_bytes(b"other weights")
 
 
 def changed_input(work):
-    pictures = [picture(i) for i in range(1, COUNT + 1)]
+    pictures = [picture(i + 2) for i in range(COUNT)]
     evalbin.write_bin(work / "p.bin", pictures, [True] * (COUNT // 2))
 
 

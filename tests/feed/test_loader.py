@@ -310,3 +310,18 @@ def test_closing_ends_a_sampler_s_wait():
     with pytest.raises(InsightError, match="stopped"):
         next(Loader(FakeFaces(20), 3, sampler=Looking, workers=3).batches(0, embedder))
     assert feed_threads() == []
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_batch_says_which_images_are_mirrored(mirror):
+    faces, augmentation = FakeFaces(), Augmentation(mirror=mirror)
+    batches = Loader(faces, 5, seed=9, augmentation=augmentation).batches(0)
+    found = set()
+    for batch in itertools.islice(batches, 4):
+        assert batch.mirrored.shape == (5,) and batch.mirrored.dtype == bool
+        for row, index, mirrored in zip(batch.data.asnumpy(), batch.indices, batch.mirrored):
+            plain = faces.pixels[index][:, :, ::-1].transpose(2, 0, 1)
+            np.testing.assert_array_equal(row, plain[..., ::-1] if mirrored else plain)
+        found |= set(batch.mirrored.tolist())
+    batches.close()
+    assert found == ({True, False} if mirror else {False})

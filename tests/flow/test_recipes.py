@@ -41,7 +41,8 @@ NUMBERS = {
     ),
 }
 SETTINGS = """DATA_DIR MODELS PREFIX PRETRAINED GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT LR LR_SCHEDULE
-    LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH EXTRA TRIPLET RECIPE_ENV SMOKE_DIR CUDA_VISIBLE_DEVICES""".split()
+    LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH EXTRA TRIPLET TEACHER TEACHER_WEIGHT RECIPE_ENV SMOKE_DIR
+    CUDA_VISIBLE_DEVICES""".split()
 
 
 def name_of(script):
@@ -146,6 +147,16 @@ def test_a_stage_starts_from_the_one_before(tmp_path):
     assert options_of("mobilefacenet/10_softmax.sh", MODELS=tmp_path).pretrained == ""
 
 
+def test_a_teacher_of_all_stages(tmp_path):
+    options = options_of("mobilefacenet/10_softmax.sh", MODELS=tmp_path, TEACHER="runs/r100/model,1", TEACHER_WEIGHT=50)
+    assert (options.teacher, options.teacher_weight) == ("runs/r100/model,1", 50)
+    assert options.teacher_file == f"{tmp_path}/teacher.npz"
+    by_file = options_of("mobilefacenet/30_finetune.sh", MODELS=tmp_path, TEACHER=tmp_path / "t.npz")
+    assert (by_file.teacher, by_file.teacher_file) == (f"{tmp_path}/t.npz", "")
+    triplets = options_of(name_of(TRIPLETS[0]) + ".sh", command="train-triplet", MODELS=tmp_path, TEACHER="r100,1")
+    assert triplets.teacher == "r100,1" and triplets.teacher_weight is None
+
+
 @pytest.mark.parametrize(
     "script, arguments, settings, message",
     [
@@ -208,6 +219,18 @@ def test_a_trial_can_be_repeated(trials, in_projects_environment):
         assert again.returncode == 0, again.stderr
     assert again.stderr.count("INFO:root:Epoch") == 4
     assert [path.name for path in prefix.parent.glob("*.params")] == ["model-0001.params"]
+
+
+def test_a_trial_with_a_teacher(trials, in_projects_environment):
+    teacher = f"{trials}/smoke/mobilefacenet/softmax/model,1"
+    if not Path(f"{teacher[:-2]}-0001.params").exists():
+        test_a_trial_can_be_repeated(trials, in_projects_environment)
+    settings = {"SMOKE_DIR": trials, "TEACHER": teacher, "MAX_STEPS": 2}
+    done = run("mobilefacenet/20_arcface.sh", "--smoke", "--frequent", 1, **settings)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\tcos_teacher=") == 2
+    (following,) = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("next: ")]
+    assert f"TEACHER={teacher}" in following and "./recipes/mobilefacenet/30_finetune.sh" in following
 
 
 def processes_with(text):

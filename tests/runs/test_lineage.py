@@ -164,6 +164,9 @@ def test_what_ships_tells_it_without_the_logs_and_without_paths(three, tmp_path)
     text = lineage.path(shipped).read_text()
     assert str(tmp_path) not in text
     assert "secret" not in text
+    taught = {"teacher": "/home/me/secret/r100,1", "teacher_file": "secret/t.npz", "lr": 0.1}
+    public = lineage.from_metadata({lineage.PROPERTY: lineage.to_json([found[-1]._replace(options=taught)])})
+    assert public[0].options == {"teacher": "r100,1", "teacher_file": "t.npz", "lr": 0.1}
     again = lineage.stages(shipped, 0)
     assert brief(again) == THREE
     assert again[2].options == {"data_dir": "faces", "prefix": "net", "pretrained": "net,1", "lr": 0.1}

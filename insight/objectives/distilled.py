@@ -1,0 +1,160 @@
+"""Distillation: an objective, and beside it the cosine to a teacher's embedding of the same image.
+
+    L + w (1 - cos(M f_s, f_t))
+
+f_s is the student's embedding, f_t the teacher's, M a linear map that is learned where the two have different lengths,
+and nothing otherwise. As |f_s^ - f_t^|^2 = 2 (1 - cos) on unit length, w is twice the weight of that squared distance.
+
+Sources: arXiv:1910.05985 (VarGFaceNet: weight 7 of the squared distance, so w = 14, beside ArcFace).
+
+B: batch of a device, E: length of an embedding of the student, T: of the teacher.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, Type
+
+from .._mxnet import mx
+from ..errors import InsightError
+from ..margins import margins
+from ..options import shown
+from . import projection
+from .adadistill import AdaDistill
+from .objective import Multipliers, Need, Objective, StepResult
+
+nd = mx.nd
+WEIGHT = 14.0  # by default, beside a loss whose centres are learned
+FLOAT = 4  # bytes
+ARRAYS = 8  # (B, T) ones that a step has at a time, at most
+
+
+def around(kind: Type[Objective], run_options: Any, num_classes: int, teacher) -> Distilled:
+    """The objective of a run with a teacher.
+
+    Parameters
+    ----------
+    kind : type of Objective
+        That ``--loss-type`` selects.
+    run_options : insight.train.train_options.TrainOptions
+    num_classes : int
+    teacher : insight.teach.teacher.Teacher
+
+    Raises
+    ------
+    InsightError
+        As :func:`insight.objectives.create`; or the teacher's embeddings are not of the length that is needed.
+    """
+    weight = run_options.teacher_weight
+    if not run_options.adadistill:
+        inner, default = kind.from_options(run_options, num_classes), WEIGHT
+    elif run_options.loss_type not in margins:
+        raise InsightError(
+            f"--adadistill: adapts the centres of a margin, and --loss-type {run_options.loss_type} has none"
+        )
+    else:
+        inner, default = AdaDistill.taught_by(teacher, run_options, num_classes), 0.0
+    return Distilled(inner, teacher, default if weight is None else weight, run_options.emb_size)
+
+
+class Distilled(Objective):
+    """Another objective and a teacher. Everything that this class does not say is the other's.
+
+    Parameters
+    ----------
+    inner : Objective
+    teacher : insight.teach.teacher.Teacher
+        Or anything with ``dimension``, ``identity``, ``describe()``, and ``rows(batch)``, which are (B, T) float32 of
+        length 1.
+    weight : float
+        w. 0: the other objective learns as it would without a teacher, and the cosine is only a figure.
+    embedding_size : int
+        E.
+    """
+
+    def __init__(self, inner: Objective, teacher, weight: float, embedding_size: int):
+        super().__init__()
+        if not weight and not inner.labelled:
+            raise InsightError("--teacher-weight 0: nothing is learned with --loss-type none; give a weight above 0")
+        self.inner, self.teacher, self.weight = inner, teacher, weight
+        self.name, self.sampler, self.refines, self.labelled = inner.name, inner.sampler, inner.refines, inner.labelled
+        self.line_names = inner.line_names
+        self.lr_steps, self.steps, self.lr_delay = inner.lr_steps, inner.steps, inner.lr_delay
+        self.params.update(inner.params)
+        self.map = None
+        self._comparable = teacher.dimension == embedding_size
+        if weight and not self._comparable:
+            spread = mx.init.Normal(1 / math.sqrt(embedding_size))
+            self.map = self.params.get("teacher_map_weight", shape=(teacher.dimension, embedding_size), init=spread)
+
+    def describe(self) -> str:
+        mapped = ", through a linear map" if self.map else ""
+        return f"{self.inner.describe()}, {self.teacher.describe()}{mapped} weight={shown(self.weight)}"
+
+    def check(self, batch_per_device: int, remedy: str = "") -> None:
+        self.inner.check(batch_per_device, remedy)
+
+    def memory(self, batch_per_device: int) -> Need:
+        need = self.inner.memory(batch_per_device)
+        mapped = self.map.shape[0] * self.map.shape[1] if self.map else 0
+        step = FLOAT * ARRAYS * batch_per_device * self.teacher.dimension
+        return need._replace(parameters=need.parameters + mapped, step=need.step + step)
+
+    def initialize(self, initializer, devices: list) -> None:
+        self.inner.initialize(initializer, devices)
+        if self.map:
+            self.map.initialize(ctx=devices)
+
+    def multipliers(self) -> Dict[str, Multipliers]:
+        return self.inner.multipliers()
+
+    def symbol(self, embedding):
+        return self.inner.symbol(embedding)
+
+    def arrays(self) -> Dict[str, list]:
+        return self.inner.arrays()
+
+    def state(self) -> dict:
+        return {**self.inner.state(), "teacher": self.teacher.identity}
+
+    def restore(self, state: dict) -> None:
+        self.inner.restore({name: value for name, value in state.items() if name != "teacher"})
+
+    def learn(self, embeddings: list, batch, step: int) -> StepResult:
+        """Figures: the other objective's, and ``cos_teacher``, the cosine of student and teacher. With an objective
+        that has no loss, ``loss`` is w (1 - cos).
+        """
+        result = self.inner.learn(embeddings, batch, step)
+        if self.map is None and not self._comparable:
+            return result
+        gradients, cosines, begin = [], [], 0
+        rows = self.teacher.rows(batch)
+        with mx.autograd.pause():
+            for embedding_BE, gradient_BE in zip(embeddings, result.gradients):
+                device, end = embedding_BE.context, begin + embedding_BE.shape[0]
+                teacher_BT = nd.array(rows[begin:end], ctx=device, dtype="float32")
+                cos_B, own_BE = self._towards(embedding_BE.astype("float32", copy=False), teacher_BT)
+                cosines.append(cos_B)
+                gradients.append(gradient_BE if own_BE is None else gradient_BE + own_BE)
+                begin = end
+            loss = {} if "loss" in result.figures else {"loss": [self.weight * (1 - cos_B) for cos_B in cosines]}
+        return StepResult(gradients, {**loss, **result.figures, "cos_teacher": cosines})
+
+    def _towards(self, embedding_BE, teacher_BT) -> tuple:
+        """(cosines (B,), the gradient of w (1 - cos)); that of the map is written to this device's copy."""
+        device = embedding_BE.context
+        student_BT = embedding_BE
+        if self.map:
+            weight_TE = self.map.data(device)
+            student_BT = nd.FullyConnected(embedding_BE, weight_TE, no_bias=True, num_hidden=weight_TE.shape[0])
+        inverse_B1 = projection.inverse_norms(student_BT).reshape((-1, 1))
+        unit_BT = student_BT * inverse_B1
+        cos_B1 = nd.sum(unit_BT * teacher_BT, axis=1, keepdims=True)
+        if not self.weight:
+            return cos_B1.reshape((-1,)), None
+        gradient_BT = (cos_B1 * unit_BT - teacher_BT) * (self.weight * inverse_B1)
+        if self.map is None:
+            return cos_B1.reshape((-1,)), gradient_BT
+        weight_TE._fresh_grad = True  # or a Gluon trainer takes the gradient for one of an earlier step
+        nd.dot(gradient_BT, embedding_BE, transpose_a=True, out=self.map.grad(device))
+        return cos_B1.reshape((-1,)), nd.dot(gradient_BT, weight_TE)
