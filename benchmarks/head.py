@@ -1,12 +1,14 @@
 """One step of the ArcFace head: ours against MXNet's stock operators, alternating, and the peak memory of each.
 
-    python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5]
+    python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5] [--centres 3]
 
 A step is logits, margin, softmax, the gradients of embedding and class weights, and SGD with momentum. There are two
 stock forms, hybridised with static memory: InsightFace's graph (a one-hot margin and SoftmaxOutput), and the same with
 SoftmaxCrossEntropyLoss. Unlike ours, neither counts hits. Rounds run A B C A B C in one process; the results are the
 ratios of the medians, because absolute times drift on a shared machine. Peak memory is that of a separate process
 during three steps, minus its memory before them: it includes weights, gradient and momentum.
+
+With --centres K, ours with K centres a class is measured against ours with one, and not against the stock forms.
 """
 
 from __future__ import annotations
@@ -72,11 +74,14 @@ def stock_step(weight: np.ndarray, softmax_output: bool):
     return step, head.weight
 
 
-def our_step(weight: np.ndarray):
-    """A function that runs one step of this project's classifier and waits for it, and the parameter of the weights."""
-    classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), *weight.shape)
+def our_step(weight: np.ndarray, centres: int = 1):
+    """A function that runs one step of this project's classifier and waits for it, and the parameter of the weights.
+
+    Each class has the same centre several times where it has several: the first wins, and the others stay.
+    """
+    classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), *weight.shape, centres=centres)
     classifier.initialize(mx.init.Zero(), [mx.cpu()])
-    classifier.weight.set_data(mx.nd.array(weight))
+    classifier.weight.set_data(mx.nd.array(weight).repeat(centres, axis=0))
     trainer = mx.gluon.Trainer(classifier.params, "sgd", SGD, kvstore=None)
 
     def step(embedding, label):
