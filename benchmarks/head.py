@@ -1,6 +1,8 @@
 """One step of the ArcFace head: ours against MXNet's stock operators, alternating, and the peak memory of each.
 
-    python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5] [--margins NAME,…]
+    python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5]
+    python benchmarks/head.py --margins NAME,…
+    python benchmarks/head.py --centres 3
 
 A step is logits, margin, softmax, the gradients of embedding and class weights, and SGD with momentum. There are two
 stock forms, hybridised with static memory: InsightFace's graph (a one-hot margin and SoftmaxOutput), and the same with
@@ -8,7 +10,8 @@ SoftmaxCrossEntropyLoss. Unlike ours, neither counts hits. Rounds run A B C A B 
 ratios of the medians, because absolute times drift on a shared machine. Peak memory is that of a separate process
 during three steps, minus its memory before them: it includes weights, gradient and momentum.
 
-With ``--margins adaface,curricularface`` (or ``all``), ours with ArcFace is compared with ours with these margins.
+With ``--margins adaface,curricularface`` (or ``all``), ours with ArcFace is compared with ours with these margins; with
+``--centres K``, ours with K centres a class with ours with one. The stock forms are left out then.
 """
 
 from __future__ import annotations
@@ -75,13 +78,16 @@ def stock_step(weight: np.ndarray, softmax_output: bool):
     return step, head.weight
 
 
-def our_step(weight: np.ndarray, name: str = "arcface"):
-    """A function that runs one step of this project's classifier and waits for it, and the parameter of the weights."""
+def our_step(weight: np.ndarray, name: str = "arcface", centres: int = 1):
+    """A function that runs one step of this project's classifier and waits for it, and the parameter of the weights.
+
+    Each class has the same centre several times where it has several: the first wins, and the others stay.
+    """
     kind = margins.get(name)
     margin = kind(margin_s=S, margin_m=M) if name == "arcface" else kind(**kind.example)
-    classifier = Classification(margin, *weight.shape)
+    classifier = Classification(margin, *weight.shape, centres=centres)
     classifier.initialize(mx.init.Zero(), [mx.cpu()])
-    classifier.weight.set_data(mx.nd.array(weight))
+    classifier.weight.set_data(mx.nd.array(weight).repeat(centres, axis=0))
     trainer = mx.gluon.Trainer(classifier.params, "sgd", SGD, kvstore=None)
 
     def step(embedding, label):
@@ -100,10 +106,13 @@ STOCK = {
 
 def chosen_steps(args) -> dict:
     """Name to a function that builds it; the first is what the others are compared with."""
-    if not args.margins:
+    if not args.margins and args.centres == 1:
         return {"ours": our_step, **STOCK}
-    names = list(margins) if args.margins == "all" else args.margins.split(",")
-    return {name: functools.partial(our_step, name=name) for name in dict.fromkeys(["arcface", *names])}
+    named = filter(None, list(margins) if args.margins == "all" else args.margins.split(","))
+    steps = {name: functools.partial(our_step, name=name) for name in dict.fromkeys(["arcface", *named])}
+    if args.centres > 1:
+        steps[f"arcface, {args.centres} centres"] = functools.partial(our_step, centres=args.centres)
+    return steps
 
 
 def made_up(args) -> tuple:
@@ -144,7 +153,7 @@ def measure_times(args) -> dict:
             step(embedding, label)
             if round_number:  # the first compiles
                 seconds[name].append(time.perf_counter() - start)
-    if args.margins:
+    if "ours" not in steps:
         return seconds
     ours = weights["ours"].data()
     for name in steps:  # times are comparable only if the steps are the same
@@ -161,6 +170,7 @@ def main() -> None:
     parser.add_argument("--emb-size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--margins", default="", help="instead of the stock forms: margins by name, or all")
+    parser.add_argument("--centres", type=int, default=1, help="instead of the stock forms: so many centres a class")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)  # used by the child process
     args = parser.parse_args()
     keep_freed_memory()
@@ -181,7 +191,7 @@ def main() -> None:
     print(f"threads {cpu_threads(None)}, batch {args.batch_size}, {args.classes} classes of {args.emb_size}")
     first, *others = seconds
     for name in others:
-        if args.margins:
+        if first != "ours":
             print(f"{name}: {median[name] / median[first]:.2f} x the time of {first}")
         else:
             faster, leaner = median[name] / median[first], peaks[first] / peaks[name]

@@ -1,4 +1,6 @@
-"""Each identity is checked by the embeddings of its own images, in three steps:
+"""Two ways, of which the first is for any model, and the second for one that was trained on this set.
+
+With --model each identity is checked by the embeddings of its own images, in three steps:
 
   copies          an image whose cosine to an earlier image of its identity is --copy or more is dropped
   two people      two groups of at least --smallest images whose centres have a cosine below --apart are two
@@ -9,12 +11,21 @@
   insight dataset-clean work/set --model models/r50s,0 --output work/clean
   insight dataset-clean work/set --model y1.onnx --dry-run --report what.csv
 
+With --by-centres the checkpoint of a training on this set with --centres K (train-softmax) decides. Wrong images
+gather at centres of their own. The dominant centre of an identity is the nearest of most of its images; images at
+more than --angle degrees from it are dropped. Copies are kept unless --copy says at which cosine: the network knows
+these images, and embeds those of one person closer than others.
+
+  insight train-softmax --data-dir work/set --pretrained models/y1,1 --centres 3 --prefix work/k3 ...
+  insight dataset-clean work/set --by-centres work/k3,1 --output work/clean
+
 No identity is dropped for its number of images. Labels are renumbered without gaps; images are copied byte for byte.
 The CSV has a row per image: its cosine to the centre (for a copy, to the image that it repeats), the decision and the
 reason. With only two images that differ, neither can be called the stranger: both are kept unless they are nearly
 opposite. Good thresholds depend on the model: check the CSV of a dry run first.
 """
 
+from ..errors import InsightError
 from ._model import add_image_size, embedder
 
 HELP = "remove strangers, second people and copies from a set"
@@ -22,23 +33,37 @@ HELP = "remove strangers, second people and copies from a set"
 
 def add_arguments(parser):
     parser.add_argument("set", help="folder, .rec or prefix")
-    parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, or a .onnx file")
+    judge = parser.add_mutually_exclusive_group(required=True)
+    judge.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; the thresholds below decide")
+    judge.add_argument(
+        "--by-centres", metavar="PREFIX,EPOCH", help="checkpoint of a training on this set, whose class centres decide"
+    )
     parser.add_argument("--output", metavar="DIR", help="folder of the clean set: train.rec, train.idx, property")
     parser.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
     add_image_size(parser)
     parser.add_argument(
-        "--threshold", type=float, default=0.3, help="lowest cosine to the centre; -1 drops no stranger"
+        "--threshold", type=float, help="lowest cosine to the centre; -1 drops no stranger (default: 0.3)"
     )
-    parser.add_argument("--copy", type=float, default=0.95, help="cosine of a copy; 2 drops none")
     parser.add_argument(
-        "--apart", type=float, default=0.3, help="cosine of two centres below which they are two people; -1: never"
+        "--copy",
+        type=float,
+        help="cosine of a copy; 2 drops none (default: 0.95 with --model, 2 with --by-centres)",
     )
-    parser.add_argument("--smallest", type=int, default=3, metavar="N", help="images that each of two people must have")
+    parser.add_argument(
+        "--apart",
+        type=float,
+        help="cosine of two centres below which they are two people; -1: never (default: 0.3)",
+    )
+    parser.add_argument(
+        "--smallest", type=int, metavar="N", help="images that each of two people must have (default: 3)"
+    )
     parser.add_argument(
         "--on-two",
         choices=["drop-smaller", "split", "keep"],
-        default="drop-smaller",
-        help="keep the person with most images, make each an identity, or leave them as one",
+        help="keep the person with most images (default), make each an identity, or leave them as one",
+    )
+    parser.add_argument(
+        "--angle", type=float, help="largest angle to the dominant centre in degrees, with --by-centres (default: 75)"
     )
     parser.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
     parser.add_argument("--report", metavar="CSV", help="a row per image; else clean.csv in the output folder")
@@ -46,15 +71,52 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ..curate.clean import CleanRules, clean
+    from ..curate.clean import clean
 
     report = clean(
         args.set,
         args.output,
-        embedder(args.model, args.batch_size, args.image_size),
-        CleanRules(args.threshold, args.copy, args.apart, args.smallest, args.on_two),
+        embedder(args.model or args.by_centres, args.batch_size, args.image_size),
+        _rules(args),
         dry_run=args.dry_run,
         report=args.report,
         overwrite=args.overwrite,
     )
     print("\n".join(report.lines()))
+
+
+def _rules(args):
+    """The judge that the options ask for, with what they give."""
+    from ..curate.by_centres import CentreRules
+    from ..curate.clean import CleanRules
+
+    of_thresholds = _given(args, "threshold", "apart", "smallest", "on_two")
+    by_centres, copy = _given(args, "angle"), _given(args, "copy")
+    idle, judge = (of_thresholds, "--by-centres") if args.by_centres else (by_centres, "--model")
+    if idle:
+        raise InsightError(f"--{next(iter(idle)).replace('_', '-')}: does nothing with {judge}; leave it out")
+    if not args.by_centres:
+        return CleanRules(**of_thresholds, **copy)
+    return CentreRules(_centres(args.by_centres), source=f"--by-centres {args.by_centres}", **by_centres, **copy)
+
+
+def _given(args, *names):
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _centres(spec):
+    """(C, K, E) class centres of a checkpoint."""
+    from ..checkpoint import load_params, load_symbol, parse_spec
+    from ..objectives.fc7 import stated_centres
+
+    prefix, epoch = parse_spec(spec, "--by-centres")
+    weight = load_params(prefix, epoch)[0].get("fc7_weight")
+    if weight is None:
+        raise InsightError(f"--by-centres {spec}: has no fc7_weight; want a checkpoint of train-softmax, not slimmed")
+    centres = stated_centres(load_symbol(prefix))
+    if weight.shape[0] % centres:
+        raise InsightError(
+            f"--by-centres {spec}: {weight.shape[0]} rows of fc7_weight are not {centres} an identity, as the symbol "
+            "says; the two files do not belong together"
+        )
+    return weight.asnumpy().reshape(-1, centres, weight.shape[1])

@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -23,106 +23,14 @@ from ..formats.faceset import FaceSet
 from ..sets.payloads import refuse_unusable
 from ..sets.rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
 from .centres import Embed, People, unit_embeddings
-from .outliers import copies, people, robust_centre
+from .thresholds import CleanRules
+from .verdict import Judge, Verdict
 
-DROP_SMALLER, SPLIT, KEEP = "drop-smaller", "split", "keep"
-COPY, SECOND, FAR = "copy", "second person", "far"
 REPORT_NAME = "clean.csv"
 COLUMNS = ("key", "label", "person", "decision", "reason", "cosine", "copy_of", "new_label")
 
 
-class CleanRules(NamedTuple):
-    """Thresholds of the cleaning; all but ``smallest`` are cosines.
-
-    Attributes
-    ----------
-    threshold : float
-        An image with a lower cosine to the robust centre of its person is a stranger. -1 drops none.
-    copy : float
-        An image with at least this cosine to an earlier one of its identity is a copy. Above 1 drops none.
-    apart : float
-        Two groups of an identity's images whose centres have a lower cosine are two people. -1 finds none.
-    smallest : int
-        Minimum number of images of each of the two.
-    on_two : str
-        ``drop-smaller`` keeps the person with most images, ``split`` makes each an identity,
-        ``keep`` keeps them as one.
-    """
-
-    threshold: float = 0.3
-    copy: float = 0.95
-    apart: float = 0.3
-    smallest: int = 3
-    on_two: str = DROP_SMALLER
-
-    def check(self) -> None:
-        """Raise InsightError if a value is out of range."""
-        for option, value, low, high in (
-            ("--threshold", self.threshold, -1, 1),
-            ("--copy", self.copy, -1, 2),
-            ("--apart", self.apart, -1, 1),
-        ):
-            if not low <= value <= high:
-                raise InsightError(f"{option} {value}: want a cosine from {low} to {high}")
-        if self.smallest < 1:
-            raise InsightError(f"--smallest {self.smallest}: must be at least 1")
-
-
 DEFAULT_RULES = CleanRules()
-
-
-class Verdict(NamedTuple):
-    """The decisions on the n images of one identity.
-
-    Attributes
-    ----------
-    person : numpy.ndarray
-        (n,) int64: number of the person; 0 has most images.
-    reason : list of str
-        Why an image is dropped; empty if it is kept.
-    cosine : numpy.ndarray
-        (n,) float32: to the centre of its person, or of person 0 if it is dropped as a second person;
-        for a copy, to the image that it repeats.
-    copy_of : numpy.ndarray
-        (n,) int64: position of the image that a copy repeats; -1 for all others.
-    groups : list of numpy.ndarray
-        Positions of the images of each resulting identity.
-    """
-
-    person: np.ndarray
-    reason: List[str]
-    cosine: np.ndarray
-    copy_of: np.ndarray
-    groups: List[np.ndarray]
-
-
-def judge(rows: np.ndarray, rules: CleanRules) -> Verdict:
-    """Judge the images of one identity by their normalised embeddings (n, E).
-
-    Copies are removed first, so that a repeated picture counts once; then people are separated;
-    then the strangers of each person are removed.
-    """
-    copy_of = copies(rows, rules.copy)
-    single = np.flatnonzero(copy_of < 0)
-    person, cosine = np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32)
-    persons = [single[group] for group in people(rows[single], rules.apart, rules.smallest)]
-    for number, group in enumerate(persons):
-        person[group] = number
-        own = number if rules.on_two != DROP_SMALLER else 0
-        cosine[group] = rows[group] @ robust_centre(rows[persons[own]])
-    repeats = np.flatnonzero(copy_of >= 0)
-    person[repeats] = person[copy_of[repeats]]
-    cosine[repeats] = np.einsum("ij,ij->i", rows[repeats], rows[copy_of[repeats]])
-    reason = np.full(len(rows), "", object)
-    reason[cosine < rules.threshold] = FAR
-    if rules.on_two == DROP_SMALLER:
-        reason[person > 0] = SECOND
-    reason[repeats] = COPY
-    kept = reason == ""
-    groups = [np.flatnonzero(kept & (person == number)) for number in range(len(persons))]
-    if rules.on_two != SPLIT:
-        groups = [np.flatnonzero(kept)]
-    return Verdict(person, reason.tolist(), cosine, copy_of, [group for group in groups if len(group)])
 
 
 @dataclass
@@ -142,10 +50,11 @@ class CleanReport:
     image_size: Tuple[int, int] = (0, 0)
     report: Optional[str] = None
     notes: List[str] = field(default_factory=list)
+    words: Dict[str, str] = field(default_factory=dict)  # reason to how its images are named
 
     def lines(self) -> List[str]:
         """The report as lines of text."""
-        dropped = ", ".join(f"{self.dropped[reason]} {words}" for reason, words in _WORDS.items())
+        dropped = ", ".join(f"{self.dropped[reason]} {words}" for reason, words in self.words.items())
         lines = [
             *self.notes,
             f"{self.source}: {self.images} images of {self.people} identities: {self.kept} kept; {dropped}",
@@ -161,14 +70,11 @@ class CleanReport:
         return lines + ([f"decisions: {self.report}"] if self.report else [])
 
 
-_WORDS = {FAR: "far from their centre", SECOND: "of a second person", COPY: "copies"}
-
-
 def clean(
     source: str,
     output: Optional[str],
     embed: Embed,
-    rules: CleanRules = DEFAULT_RULES,
+    rules: Judge = DEFAULT_RULES,
     dry_run: bool = False,
     report: Optional[str] = None,
     overwrite: bool = False,
@@ -183,7 +89,8 @@ def clean(
         Folder of the new set; not needed for a dry run.
     embed : callable
         Path of a .rec -> embeddings of its images; see ``centres.Embed``.
-    rules : CleanRules
+    rules : Judge
+        By thresholds, :class:`CleanRules`; or :class:`insight.curate.by_centres.CentreRules`.
     dry_run : bool
         Judge and count; write no set, and a report only if its path is given.
     report : str, optional
@@ -203,8 +110,10 @@ def clean(
     with FaceSet.open(source) as faces, ExitStack() as opened:
         refuse_outputs([faces.rec_path], None if dry_run else output, [report], overwrite)
         refuse_unusable(faces)
+        rules.check_set(faces)
         set_people = People.of(faces)
         result = CleanReport(source, output or "", not dry_run, len(faces), len(set_people), notes=faces.notes)
+        result.words = rules.WORDS
         result.image_size, result.report = faces.image_size, report
         stream = table = None
         if not dry_run:
@@ -228,8 +137,8 @@ def _one_pass(
     if rows:
         rows.writerow(COLUMNS)
     for identity, embeddings in identities(set_people, batches):
-        verdict, images = judge(embeddings, rules), set_people.images(identity)
-        label, first = int(set_people.labels[identity]), result.identities
+        label, first, images = int(set_people.labels[identity]), result.identities, set_people.images(identity)
+        verdict = rules.judge(label, embeddings)
         if stream:
             for group in verdict.groups:
                 stream.write(map(faces.payload, images[group].tolist()))
@@ -260,7 +169,7 @@ def _count(result: CleanReport, verdict: Verdict, label: int) -> None:
     result.kept += sum(map(len, verdict.groups))
     result.identities += len(verdict.groups)
     result.vanished += not verdict.groups
-    if verdict.person.any():
+    if verdict.people > 1:
         result.several.append(label)
 
 

@@ -2,14 +2,14 @@
 
 The (B, C) logits are the largest array of a step. They are made once by one matrix product; margin, softmax and
 gradient then overwrite them. Nothing else of that size exists: no one-hot, no copy. A class has one centre, a row of
-``fc7_weight``; several a class would be the maximum over their products, in :mod:`insight.objectives.projection`.
+``fc7_weight``, or K of them, of which each logit takes the nearest (:mod:`insight.objectives.sub_centres`).
 
-B: batch of a device, C: classes, E: embedding size.
+B: batch of a device, C: classes, E: embedding size, K: centres of a class, N = C K: rows of ``fc7_weight``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..margins import margins
 from ..margins.margin import Margin
 from ..margins.targets import Targets
 from ..options import Option
-from . import cross_entropy, fc7, objectives, projection, values
+from . import cross_entropy, fc7, objectives, projection, sub_centres, values
 from .entry import enter
 from .objective import Multipliers, Need, Objective, StepResult, shares
 
@@ -33,7 +33,7 @@ class _Share(NamedTuple):
     device: Any
     entry: Any
     logits: cross_entropy.Logits
-    inverse_C: Any  # 1 / |w|; None without cosines
+    inverse_N: Any  # 1 / |w|; None without cosines
 
     @property
     def cos_B(self):
@@ -57,11 +57,13 @@ class Classification(Objective):
         Of the run, for margins that draw random numbers.
     weight, bias : Multipliers
         Of the rate and decay of ``fc7_weight`` and ``fc7_bias``.
+    centres : int
+        K; the rows c K .. c K + K - 1 of ``fc7_weight`` are class c's.
 
     Raises
     ------
     InsightError
-        More classes, or larger class weights, than MXNet can index.
+        More classes than MXNet can index, or several centres with a margin that takes one.
     """
 
     name = "classification"
@@ -74,6 +76,14 @@ class Classification(Objective):
             holds=lambda multiple: multiple >= 0,
             rule="must be 0 or more",
         ),
+        Option(
+            "centres",
+            1,
+            "centres of each identity, of which an image's cosine takes the nearest: with 3, wrong images gather at "
+            "centres of their own, and dataset-clean --by-centres finds them",
+            holds=lambda centres: 1 <= centres <= sub_centres.MOST,
+            rule=f"must be from 1 to {sub_centres.MOST}",
+        ),
     )
 
     def __init__(
@@ -85,18 +95,22 @@ class Classification(Objective):
         seed: int = 0,
         weight: Multipliers = AS_IT_IS,
         bias: Multipliers = WITHOUT_DECAY,
+        centres: int = 1,
     ):
         super().__init__()
         if use_bias and margin.cosine:
             raise ValueError(f"{margin.name}: a cosine has no bias")
         fc7.check_classes(num_classes)
+        fc7.check_centres(margin, centres)
         self.margin, self.num_classes, self.embedding_size, self.seed = margin, num_classes, embedding_size, seed
         margin.fit(embedding_size)
         self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
-        self.weight = self.params.get("fc7_weight", shape=(num_classes, embedding_size))
+        self.centres = centres
+        self.weight = self.params.get("fc7_weight", shape=(num_classes * centres, embedding_size))
         self.bias = self.params.get("fc7_bias", shape=(num_classes,), init="zeros") if use_bias else None
         self._multipliers = {"fc7_weight": weight, "fc7_bias": bias}
-        self._buffers: dict = {}
+        self._kept = projection.Kept()
+        self._several = sub_centres.SubCentres(num_classes, centres) if centres > 1 else None
         self._state: Dict[str, Any] = {}  # of the margin, on the first device
 
     @classmethod
@@ -130,10 +144,11 @@ class Classification(Objective):
             seed=run_options.seed,
             weight=Multipliers(rate, decay),
             bias=Multipliers(rate, 0.0),
+            centres=run_options.centres,
         )
 
     def describe(self) -> str:
-        return self.margin.describe()
+        return self.margin.describe() + (f" centres={self.centres}" if self.centres > 1 else "")
 
     def multipliers(self) -> Dict[str, Multipliers]:
         return {name: self._multipliers[name] for name in self.params}
@@ -146,22 +161,28 @@ class Classification(Objective):
         size_option: str = "--emb-size",
     ) -> None:
         """Refuse sizes that MXNet cannot index; ``batch_option`` and ``size_option`` say where B and E come from."""
-        fc7.check_sizes(self.num_classes, self.embedding_size, batch_per_device, remedy, batch_option, size_option)
+        sizes = self.num_classes, self.centres, self.embedding_size, batch_per_device
+        fc7.check_sizes(*sizes, remedy, batch_option, size_option)
 
     def memory(self, batch_per_device: int) -> Need:
         parameters = sum(int(np.prod(parameter.shape)) for parameter in self.params.values())
-        return fc7.memory(self.margin, parameters, self.num_classes, self.embedding_size, batch_per_device)
+        sizes = self.num_classes, self.centres, self.embedding_size, batch_per_device
+        return fc7.memory(self.margin, parameters, *sizes)
 
     def initialize(self, initializer, devices: list) -> None:
         super().initialize(initializer, devices)
         initial = self.margin.initial_state()
         self._state = {name: nd.array(array, ctx=devices[0], dtype="float32") for name, array in initial.items()}
 
+    def adopt(self, arrays: Dict[str, Any], graph: Optional[Any]) -> Tuple[Dict[str, Any], List[str]]:
+        """As the base has it. From one centre an identity to several: it is the first of them."""
+        return fc7.adopted(arrays, graph, self.weight, self.centres)
+
     def arrays(self) -> Dict[str, list]:
         return {f"margin/{name}": [array] for name, array in self._state.items()}
 
     def symbol(self, embedding):
-        return fc7.symbol(embedding, self.margin, self.weight, self.bias)
+        return fc7.symbol(embedding, self.margin, self.weight, self.bias, self.centres)
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
         """Figures: ``loss``, cross entropy after the margin plus the margin's own loss, nats; ``acc``, 1 where the
@@ -190,13 +211,16 @@ class Classification(Objective):
 
     def _project(self, embedding_BE, label_B) -> _Share:
         embedding_BE, device = embedding_BE.astype("float32", copy=False), embedding_BE.context
-        weight_CE = self.weight.data(device)
+        weight_NE, count = self.weight.data(device), label_B.shape[0]
         bias_C = None if self.bias is None else self.bias.data(device)
-        inverse_C = projection.inverse_norms(weight_CE) if self.margin.cosine else None
+        inverse_N = projection.inverse_norms(weight_NE) if self.margin.cosine else None
         entry = enter(embedding_BE, self.margin)
-        logits_BC = self._buffer(device, label_B.shape[0])
-        projection.forward(entry.x_BE, weight_CE, bias_C, inverse_C, out=logits_BC)
-        return _Share(device, entry, cross_entropy.Logits(logits_BC, label_B), inverse_C)
+        logits_BC = self._kept.get(device, "logits", (count, self.num_classes))
+        if self._several:
+            self._several.forward(entry.x_BE, weight_NE, inverse_N, out=logits_BC)
+        else:
+            projection.forward(entry.x_BE, weight_NE, bias_C, inverse_N, out=logits_BC)
+        return _Share(device, entry, cross_entropy.Logits(logits_BC, label_B), inverse_N)
 
     def _update(self, parts: list, step: int) -> None:
         """Let the margin's state see the targets of all devices, on the first one."""
@@ -214,7 +238,7 @@ class Classification(Objective):
 
     def _backward(self, part: _Share, parts: list, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
         """Loss, and the gradient of the embeddings; those of ``params`` are written to this device's copies."""
-        device, entry, logits, inverse_C = part
+        device, entry, logits, inverse_N = part
         state = {name: array.as_in_context(device) for name, array in self._state.items()}
 
         def everyone():
@@ -222,13 +246,17 @@ class Classification(Objective):
 
         targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state, everyone)
         loss = cross_entropy.learn(logits, targets, entry, self.margin)
-        weight_CE, label_B = self.weight.data(device), logits.label_B
+        weight_NE, weight_grad_NE, label_B = self.weight.data(device), _gradient(self.weight, device), logits.label_B
+        if self._several:
+            gradient_BC, x_BE = logits.buffer_BC, entry.x_BE
+            gradient_BE = self._several.backward(gradient_BC, x_BE, weight_NE, weight_grad_NE, inverse_N)
+            return loss, entry.backward(gradient_BE, loss.along_B)
         x_BE, rows_2C = entry.x_BE, None
         if self.margin.centre_spread:
-            spread_B, rows_2C, x_2E = self._spread(weight_CE, inverse_C, label_B)
+            spread_B, rows_2C, x_2E = self._spread(weight_NE, inverse_N, label_B)
             loss, x_BE = loss._replace(loss_B=loss.loss_B + spread_B), nd.concat(x_BE, x_2E, dim=0)
-        gradients = _gradient(self.weight, device), _gradient(self.bias, device)
-        gradient_BE = projection.backward(logits.buffer_BC, x_BE, weight_CE, *gradients, inverse_C, rows_2C)
+        gradients = weight_grad_NE, _gradient(self.bias, device)
+        gradient_BE = projection.backward(logits.buffer_BC, x_BE, weight_NE, *gradients, inverse_N, rows_2C)
         if rows_2C is not None:
             gradient_BE = gradient_BE[: label_B.shape[0]]
         return loss, entry.backward(gradient_BE, loss.along_B)
@@ -247,13 +275,6 @@ class Classification(Objective):
         counts_C = nd.array(np.bincount(labels, minlength=self.num_classes), ctx=device, dtype="float32")
         rows_2C = nd.stack(counts_C, nd.ones_like(counts_C))
         return loss_B, rows_2C, weight * nd.concat(mean_1E, sum_1E, dim=0)
-
-    def _buffer(self, device, rows: int):
-        """Room for the logits, kept between steps: freed, its place goes to others and the next lies beside it."""
-        buffer = self._buffers.get(device)
-        if buffer is None or buffer.size < rows * self.num_classes:
-            buffer = self._buffers[device] = nd.empty((rows * self.num_classes,), ctx=device)
-        return buffer[: rows * self.num_classes].reshape((rows, self.num_classes))
 
 
 def _gathered(arrays: list, device):

@@ -1,20 +1,21 @@
 """The layer fc7 apart from its training step: its sizes, and the graph that a checkpoint saves.
 
-B: batch of a device, C: classes, E: embedding size.
+B: batch of a device, C: classes, E: embedding size, K: centres of a class.
 """
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from .._mxnet import MAX_ELEMENTS, mx
 from ..errors import InsightError
 from ..margins.margin import Margin
-from . import cross_entropy, projection
+from . import cross_entropy, projection, sub_centres
 from .objective import Need
 
 MAX_CLASSES = 1 << 24  # MXNet's operators take class indices as float32
 FLOAT = 4  # bytes
+CENTRES = "__centres__"  # the attribute of fc7_weight in a saved graph that says K, where there are several
 
 
 def check_classes(num_classes: int) -> None:
@@ -23,15 +24,31 @@ def check_classes(num_classes: int) -> None:
         raise InsightError(f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}")
 
 
+def check_centres(margin: Margin, centres: int) -> None:
+    """Refuse several centres of a class with a margin that takes one."""
+    if centres == 1:
+        return
+    if not margin.cosine:
+        raise InsightError(f"--centres {centres}: {margin.name} has no cosines to compare; use a margin that has")
+    if margin.centre_spread:
+        raise InsightError(f"--centres {centres}: {margin.name} spreads identities of one centre; use arcface")
+
+
 def check_sizes(
-    num_classes: int, size: int, batch_per_device: int, remedy: str, batch_option: str, size_option: str
+    num_classes: int,
+    centres: int,
+    size: int,
+    batch_per_device: int,
+    remedy: str,
+    batch_option: str,
+    size_option: str,
 ) -> None:
     """Refuse class weights or logits that MXNet 1.9.1 cannot index: its builds count elements in 32 bits.
 
     Parameters
     ----------
-    num_classes, size, batch_per_device : int
-        C, E and B.
+    num_classes, centres, size, batch_per_device : int
+        C, K, E and B.
     remedy : str
         How the set could have fewer classes, for messages; may be empty.
     batch_option, size_option : str
@@ -39,29 +56,37 @@ def check_sizes(
     """
     rule = f"MXNet 1.9.1 indexes at most {MAX_ELEMENTS} elements of an array"
     more = f"; {remedy}" if remedy else ""
-    for option, rows, array in ((size_option, size, "class weights"), (batch_option, batch_per_device, "logits")):
-        if rows * num_classes > MAX_ELEMENTS:
+    several = f" of {centres} centres" if centres > 1 else ""
+    for option, length, count, array in (
+        (size_option, size, num_classes * centres, "class weights"),
+        (batch_option, batch_per_device, num_classes, "logits"),
+    ):
+        if length * count > MAX_ELEMENTS:
             raise InsightError(
-                f"{option} {rows} with {num_classes} identities: {rule}, the {array} would have "
-                f"{rows * num_classes}; use {option} {MAX_ELEMENTS // num_classes} or less{more}"
+                f"{option} {length} with {num_classes} identities{several if count > num_classes else ''}: {rule}, "
+                f"the {array} would have {length * count}; use {option} {MAX_ELEMENTS // count} or less{more}"
             )
 
 
-def memory(margin: Margin, parameters: int, num_classes: int, size: int, batch_per_device: int) -> Need:
+def memory(margin: Margin, parameters: int, num_classes: int, centres: int, size: int, batch_per_device: int) -> Need:
     """What a classification of so many ``parameters`` allocates on each device."""
     widest = min(projection.BLOCK, num_classes)
-    scratch = widest * (2 * size + batch_per_device) + 4 * num_classes  # blocks; norms and sums
+    scratch = widest * (2 * size + batch_per_device) + 4 * num_classes * centres  # blocks; norms and sums
+    if centres > 1:
+        scratch += sub_centres.block_elements(num_classes, centres, size, batch_per_device)
     if margin.modulates:
         scratch += cross_entropy.BLOCKS_OF_MODULATION * widest * batch_per_device
     logits = batch_per_device * num_classes
-    return Need(parameters, FLOAT * (logits + scratch), ("classes", "logits"))
+    numbers = logits if centres > 1 else 0  # bytes: which centre
+    return Need(parameters, FLOAT * (logits + scratch) + numbers, ("classes", "logits"))
 
 
-def symbol(embedding, margin: Margin, weight, bias: Optional[object]):
+def symbol(embedding, margin: Margin, weight, bias: Optional[Any], centres: int = 1):
     """[BlockGrad(embedding), softmax over the logits without margin].
 
-    Outputs, inputs (``data``, ``softmax_label``) and the internals ``fc1_output`` and ``fc7_output`` are
-    named as InsightFace's; a margin exists only while training.
+    Outputs, inputs (``data``, ``softmax_label``) and the internals ``fc1_output`` and ``fc7_output``, (B, C), are
+    named as InsightFace's; a margin exists only while training. With several centres ``fc7`` is the largest of their
+    products, and ``fc7_weight`` says K (:func:`stated_centres`).
 
     Parameters
     ----------
@@ -69,15 +94,45 @@ def symbol(embedding, margin: Margin, weight, bias: Optional[object]):
     margin : Margin
     weight, bias : Parameter
         ``bias`` may be None.
+    centres : int
     """
-    centres = mx.sym.Variable("fc7_weight", shape=weight.shape)  # binders can't infer it through its norm
+    stated = {CENTRES: str(centres)} if centres > 1 else None
+    rows = mx.sym.Variable("fc7_weight", shape=weight.shape, attr=stated)  # binders can't infer it through its norm
     hidden = embedding
     if margin.unit_embedding:
         hidden = mx.sym.L2Normalization(embedding, name="fc1n") * margin.scale
     if margin.cosine:
-        centres = mx.sym.L2Normalization(centres, name="fc7_weight_n")
-    inputs = (hidden, centres) if bias is None else (hidden, centres, mx.sym.Variable("fc7_bias"))
-    fc7 = mx.sym.FullyConnected(*inputs, no_bias=bias is None, num_hidden=weight.shape[0], name="fc7")
+        rows = mx.sym.L2Normalization(rows, name="fc7_weight_n")
+    inputs = (hidden, rows) if bias is None else (hidden, rows, mx.sym.Variable("fc7_bias"))
+    name = "fc7" if centres == 1 else "fc7_centres"
+    fc7 = mx.sym.FullyConnected(*inputs, no_bias=bias is None, num_hidden=weight.shape[0], name=name)
+    if centres > 1:
+        by_class = mx.sym.reshape(fc7, shape=(0, -1, centres), name="fc7_by_class")
+        fc7 = mx.sym.max(by_class, axis=2, name="fc7")
     label = mx.sym.Variable("softmax_label")
     softmax_output = mx.sym.SoftmaxOutput(fc7, label, name="softmax", normalization="valid")
     return mx.sym.Group([mx.sym.BlockGrad(embedding, name="blockgrad0"), softmax_output])
+
+
+def stated_centres(graph) -> int:
+    """K of a graph that :func:`symbol` made; 1 for every other, as InsightFace's."""
+    return int(graph.attr_dict().get("fc7_weight", {}).get(CENTRES, 1))
+
+
+def adopted(arrays: Dict[str, Any], graph: Optional[Any], weight, centres: int) -> Tuple[Dict[str, Any], List[str]]:
+    """As :meth:`insight.objectives.objective.Objective.adopt`, for ``weight``, a parameter of K ``centres`` a class.
+
+    One centre of a class becomes the first of several, and the others stay as they were initialised. Which of several
+    is to be the only one is no matter of the weights alone: it is where most of the images are.
+    """
+    theirs, there = arrays.get("fc7_weight"), 1 if graph is None else stated_centres(graph)
+    if theirs is None or there == centres:
+        return arrays, []
+    if there == 1 and theirs.shape[0] * centres == weight.shape[0] and theirs.shape[1] == weight.shape[1]:
+        ours = weight.list_data()[0]
+        by_class = ours.reshape((theirs.shape[0], -1))
+        by_class[:, : theirs.shape[1]] = theirs.as_in_context(ours.context)
+        note = f"fc7_weight has one centre an identity: the first of {centres} here; the others are fresh"
+        return {**arrays, "fc7_weight": ours}, [note]
+    note = f"{there} centre(s) an identity in fc7_weight, {centres} here: all are left fresh"
+    return {name: array for name, array in arrays.items() if name != "fc7_weight"}, [note]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from types import SimpleNamespace
-from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._mxnet import mx
 from ..options import Option, settle, shown
@@ -165,6 +165,23 @@ class Objective(abc.ABC):
         devices : list of mxnet.Context
         """
         self.params.initialize(initializer, ctx=devices)
+
+    def adopt(self, arrays: Dict[str, Any], graph: Optional[Any]) -> Tuple[Dict[str, Any], List[str]]:
+        """Fit a checkpoint's arrays to the parameters, which are initialised.
+
+        Parameters
+        ----------
+        arrays : dict of str to NDArray
+            Of the checkpoint that a run starts from.
+        graph : mxnet.sym.Symbol or None
+            The checkpoint's; None: it has none that can be read.
+
+        Returns
+        -------
+        (dict, list of str)
+            What may be copied into parameters of the same name and shape; notes on the rest.
+        """
+        return arrays, []
 
     def multipliers(self) -> Dict[str, Multipliers]:
         """Of its parameters' rate and decay, by name; what is missing decays if it is a weight or a gamma."""

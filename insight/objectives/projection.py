@@ -10,6 +10,7 @@ B: batch, C: classes, E: embedding size, K: classes of a block.
 from __future__ import annotations
 
 import ctypes
+from typing import Any, Dict, Optional, Tuple
 
 from .._mxnet import mx
 
@@ -20,7 +21,7 @@ EPSILON = 1e-10  # L2Normalization's, inside the root: a row of zeros stays one,
 
 def inverse_norms(rows_NE):
     """(N,) 1 / sqrt(sum of squares + 1e-10) of each row."""
-    scratch, sums = _Scratch(rows_NE, min(BLOCK, rows_NE.shape[0]) * rows_NE.shape[1]), []
+    scratch, sums = Scratch(rows_NE, min(BLOCK, rows_NE.shape[0]) * rows_NE.shape[1]), []
     for begin, end in blocks(rows_NE.shape[0]):
         block_KE = rows_NE[begin:end]
         sums.append(_sums(nd.square(block_KE, out=scratch.shaped(block_KE.shape))))
@@ -56,7 +57,7 @@ def backward(gradient_BC, x_BE, weight_CE, weight_grad_CE, bias_grad_C=None, inv
     (count, size), classes = x_BE.shape, weight_CE.shape[0]
     widest = min(BLOCK, classes)
     total_BE, part_BE = nd.zeros(x_BE.shape, ctx=x_BE.context), nd.empty(x_BE.shape, ctx=x_BE.context)
-    columns, products = _Scratch(x_BE, count * widest), _Scratch(x_BE, widest * size)
+    columns, products = Scratch(x_BE, count * widest), Scratch(x_BE, widest * size)
     for begin, end in blocks(classes):
         gradient_BK = columns.shaped((count, end - begin))
         nd.slice_axis(gradient_BC, axis=1, begin=begin, end=end, out=gradient_BK[: gradient_BC.shape[0]])
@@ -74,7 +75,7 @@ def backward(gradient_BC, x_BE, weight_CE, weight_grad_CE, bias_grad_C=None, inv
         outputs = [part_BE, weight_grad_KE]
         if bias_grad_C is not None:
             outputs.append(bias_grad_C[begin:end])
-        _fully_connected_backward(gradient_BK, x_BE, weight_KE, outputs)
+        backward_of_product(gradient_BK, x_BE, weight_KE, outputs)
         total_BE += part_BE
         if inverse_C is not None and weight_grad_CE is not None:
             take_across(weight_grad_KE, weight_KE, inverse_C[begin:end], product_KE)
@@ -90,7 +91,7 @@ def take_across(gradient_NE, rows_NE, inverse_N, scratch_NE) -> None:
     nd.elemwise_sub(gradient_NE, nd.broadcast_mul(rows_NE, along_N1, out=scratch_NE), out=gradient_NE)
 
 
-class _Scratch:
+class Scratch:
     """One buffer for all blocks: MXNet frees later than Python runs on, and a new one each would add up to C."""
 
     def __init__(self, like, elements: int):
@@ -101,8 +102,24 @@ class _Scratch:
         return self._flat[: shape[0] * shape[1]].reshape(shape)
 
 
-def _fully_connected_backward(gradient_BK, x_BE, weight_KE, outputs: list) -> None:
-    """FullyConnected's own backward operator; ``outputs``: gradients of x, of the weight and, if any, of the bias.
+class Kept:
+    """Arrays by device and name, kept between steps: freed, their place goes to others and the next lie beside it."""
+
+    def __init__(self):
+        self._flat: Dict[tuple, Any] = {}
+
+    def get(self, device, name: str, shape: Tuple[int, int], dtype: str = "float32"):
+        """An array of that shape; what it holds is left from before."""
+        elements, flat = shape[0] * shape[1], self._flat.get((device, name))
+        if flat is None or flat.size < elements:
+            flat = self._flat[device, name] = nd.empty((elements,), ctx=device, dtype=dtype)
+        return flat[:elements].reshape(shape)
+
+
+def backward_of_product(gradient_MN, left_ME, right_NE, outputs: list) -> None:
+    """FullyConnected's own backward operator, that of left right^T.
+
+    ``outputs``: gradients of the left, of the right and, if any, of the bias (N,).
 
     Autograd would want the forward product of each block once more, and nd.dot, which is another library's
     product, takes twice as long on a CPU. MXNet's generated functions leave out a backward operator's inputs.
@@ -110,8 +127,8 @@ def _fully_connected_backward(gradient_BK, x_BE, weight_KE, outputs: list) -> No
     handle = ctypes.c_void_p()
     name = ctypes.c_char_p(b"_backward_FullyConnected")
     mx.base.check_call(mx.base._LIB.NNGetOpHandle(name, ctypes.byref(handle)))
-    attributes = {"num_hidden": weight_KE.shape[0], "no_bias": len(outputs) == 2}
-    arrays, keys, values = (gradient_BK, x_BE, weight_KE), list(attributes), list(attributes.values())
+    attributes = {"num_hidden": right_NE.shape[0], "no_bias": len(outputs) == 2}
+    arrays, keys, values = (gradient_MN, left_ME, right_NE), list(attributes), list(attributes.values())
     nd._internal._imperative_invoke(handle.value, arrays, keys, values, outputs, False, True)
 
 
@@ -121,6 +138,7 @@ def _sums(rows_NE):
     return nd.FullyConnected(rows_NE, ones_1E, no_bias=True, num_hidden=1)
 
 
-def blocks(count: int):
-    """(begin, end) of the blocks of so many classes."""
-    return ((begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))
+def blocks(count: int, most: Optional[int] = None):
+    """(begin, end) of the blocks of so many classes; ``most``: classes of a block, :data:`BLOCK` by default."""
+    most = BLOCK if most is None else most
+    return ((begin, min(begin + most, count)) for begin in range(0, count, most))

@@ -7,7 +7,7 @@ pairs, semi-hard negatives); arXiv:1703.07737 (hardest, all, the soft margin).
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Dict, Iterable, Optional
+from typing import Any, ClassVar, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
@@ -139,6 +139,9 @@ class Triplet(Objective):
     def initialize(self, initializer, devices: list) -> None:
         if self.head:
             self.head.initialize(initializer, devices)
+
+    def adopt(self, arrays: Dict[str, Any], graph: Optional[Any]) -> Tuple[Dict[str, Any], List[str]]:
+        return self.head.adopt(arrays, graph) if self.head else super().adopt(arrays, graph)
 
     def symbol(self, embedding):
         return self.head.symbol(embedding) if self.head else embedding

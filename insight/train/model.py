@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Union
+from typing import Any, Callable, Dict, Optional, Union
 
 import numpy as np
 
@@ -78,22 +78,22 @@ class Model:
         """Parameters of a checkpoint, where it has them."""
         prefix, epoch = checkpoint.parse_spec(spec, "--pretrained")
         arg_params, aux_params = checkpoint.load_params(prefix, epoch)
-        arrays = {**arg_params, **aux_params}
+        try:
+            graph = checkpoint.load_symbol(prefix)
+        except InsightError:  # missing or damaged: only the arrays are needed
+            graph = None
+        arrays, notes = self.objective.adopt({**arg_params, **aux_params}, graph)
         self.fresh = checkpoint.assign(self.params, arrays)
-        self.notes = self._differences(spec, prefix, arrays)
+        self.notes = [*(f"{spec}: {note}" for note in notes), *self._differences(spec, graph, arrays)]
 
-    def _differences(self, spec: str, prefix: str, arrays: dict) -> list:
+    def _differences(self, spec: str, graph, arrays: dict) -> list:
         """Notes on what differs between the checkpoint that training starts from and this run."""
         other = checkpoint.of_another_shape(self.params, arrays)
         shapes_there = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
         more = f"; and {len(shapes_there) - LISTED} more" if len(shapes_there) > LISTED else ""
         listed = "; ".join(shapes_there[:LISTED])
         notes = [f"{spec} has arrays of another shape: {listed}{more}"] if shapes_there else []
-        try:
-            theirs = shapes.stated_size(nodes.Graph.from_symbol(checkpoint.load_symbol(prefix)))
-        except InsightError:  # missing or damaged: only the arrays are needed
-            return notes
-        ours = self.network.image_size
+        theirs, ours = _stated_size(graph), self.network.image_size
         if theirs not in (None, ours):
             sizes = "{}x{} images, this set has {}x{}".format(*theirs, *ours)
             notes.append(f"{spec} was trained on {sizes} (height x width)")
@@ -241,6 +241,14 @@ def build_network(options: TrainOptions, devices: list, image_size: tuple = (112
     prelu = on_cpu if devices[0].device_type == "cpu" else "plain"
     common = {"prelu": prelu, "image_size": image_size, "batchnorm_momentum": options.bn_mom}
     return nets.create(options.network, options.emb_size, **common, **options.network_options)
+
+
+def _stated_size(graph) -> Optional[tuple]:
+    """(height, width) of the images that a checkpoint's graph states; None where nothing can be read."""
+    try:
+        return None if graph is None else shapes.stated_size(nodes.Graph.from_symbol(graph))
+    except InsightError:  # control flow: only the arrays are needed
+        return None
 
 
 def _on_host(figure: Any) -> Union[np.ndarray, Histogram]:

@@ -1,7 +1,8 @@
 """What holds for every registered network with every registered margin; a new file is tested by being there.
 
 The full product would take minutes, and the two meet in one place, the (B, E) embeddings and their gradient. So y1
-meets every margin, and every other network the two kinds: softmax (bias, embeddings as they are) and ArcFace.
+meets every margin, with one centre a class and with three, and every other network the two kinds: softmax (bias,
+embeddings as they are) and ArcFace.
 LResNet's depths differ in nothing but the number of their units: r18 and r50 stand for all, and r18 takes each value
 of each option once; the outputs are y1's to go through, which is a tenth of the work. Networks that do not pool are
 built for 64x64 images where they can be. INSIGHT_FULL_CONTRACT=1 tests the product all the same: every depth, every
@@ -75,10 +76,18 @@ def images(network, count):
     return draw.uniform(0, 255, (3, 3, *network.image_size)).astype(np.float32)[:count]
 
 
-def step(network, name):
+def centres_of(name, case):
+    """Numbers of centres a class that a margin meets."""
+    margin = margins.get(name)
+    several = margin.cosine and not margin(**margin.example).centre_spread and (FULL or case == "y1")
+    return (1, 3) if several else (1,)
+
+
+def step(network, name, centres):
     """One step with that margin: (classifier, all parameters, the result)."""
     margin = margins.get(name)(**margins.get(name).example)
-    classifier = Classification(margin, CLASSES, network.embedding_size, use_bias=not margin.cosine)
+    use_bias = not margin.cosine
+    classifier = Classification(margin, CLASSES, network.embedding_size, use_bias=use_bias, centres=centres)
     return step_of(network, classifier, name)
 
 
@@ -115,8 +124,9 @@ def as_checkpoint(network, classifier, params):
 
 def test_steps_saves_reloads_ships(case, tmp_path):
     name, network, with_margins = case
-    for margin in with_margins:
-        classifier, params, result = step(network, margin)
+    heads = [(margin, count) for margin in with_margins for count in centres_of(margin, name)]
+    for margin, centres in sorted(heads, key=lambda head: head[1]):  # several centres last: they ship below
+        classifier, params, result = step(network, margin, centres)
         arrays = [*(figure[0] for figure in result.figures.values()), *result.gradients]
         assert all(np.isfinite(a.asnumpy()).all() for a in arrays), margin
         assert [figure[0].shape for figure in result.figures.values()][:3] == [(BATCH,)] * 3
