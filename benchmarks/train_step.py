@@ -3,6 +3,8 @@
     python benchmarks/train_step.py [--network y1] [--batch-size 64] [--classes 10000] [--rounds 5]
     python benchmarks/train_step.py --network r50 --batch-size 16
     python benchmarks/train_step.py --forms     # ours, comparing all exact forms of PReLU
+    python benchmarks/train_step.py --levers    # ours, with and without --clip-norm, --ema, --interclass-filter
+    python benchmarks/train_step.py --attention # ours, with and without --version-se and --version-eca
 
 The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a one-hot (B, C) margin for
 ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes, batch norm, optimizer, threads and engine settings.
@@ -18,6 +20,7 @@ import argparse
 import math
 import statistics
 import time
+from types import SimpleNamespace
 
 from insight import nets
 from insight._mxnet import keep_freed_memory, mx
@@ -27,10 +30,13 @@ from insight.machine.cores import cpu_threads
 from insight.margins import margins
 from insight.nets.lresnet import PLAIN_CHANNELS, UNITS
 from insight.objectives.classification import Classification
-from insight.train.optimizer import make_trainer
+from insight.train.ema import Averages
+from insight.train.optimizer import make_trainer, update
 
 nd, nn = mx.nd, mx.gluon.nn
 S, M = 64.0, 0.5
+LEVERS = {"clip-norm": {"clip_norm": 1e-3}, "ema": {"ema": 0.9995}, "interclass-filter": {"interclass_filter": 0.2}}
+ATTENTION = {"version-se": {"version_se": 1}, "version-eca": {"version_eca": 1}}
 
 
 class Residual(mx.gluon.HybridBlock):
@@ -152,23 +158,37 @@ def stock_step(name: str, batch: int, classes: int, embedding_size: int):
     return step
 
 
-def our_step(name: str, batch: int, classes: int, embedding_size: int, form: str = ""):
+def our_step(
+    name: str,
+    batch: int,
+    classes: int,
+    embedding_size: int,
+    form: str = "",
+    clip_norm: float = 0.0,
+    ema: float = 0.0,
+    interclass_filter: float = 1.0,
+    **options,
+):
     """A function that runs one step of this project's trainer and waits for it; ``form`` is of PReLU, by default the
-    fastest.
+    fastest, and ``options`` are the network's.
     """
-    network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu)
-    classifier = Classification(margins.get("arcface")(margin_s=S, margin_m=M), classes, embedding_size)
+    network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu, **options)
+    margin = margins.get("arcface")(margin_s=S, margin_m=M)
+    classifier = Classification(margin, classes, embedding_size, interclass_filter=interclass_filter)
     network.initialize(mx.init.Xavier())
     classifier.initialize(mx.init.Xavier(), [mx.cpu()])
     network.hybridize(static_alloc=True, static_shape=True)
     trainer = make_trainer({**network.kept(), **dict(classifier.params.items())}, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(0.01)
+    averages = Averages(SimpleNamespace(network=network), ema) if ema else None
 
     def step(data, label):
         with mx.autograd.record():
             embedding = network(data)
         embedding.backward(classifier.learn([embedding], Batch(None, label, None, None), 0).gradients[0])
-        trainer.step(batch)
+        update(trainer, batch, clip_norm=clip_norm, clipped=network.kept())
+        if averages:
+            averages.update()
         mx.nd.waitall()
 
     return step
@@ -182,6 +202,8 @@ def main() -> None:
     parser.add_argument("--emb-size", type=int, default=0, help="0: the network's default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--forms", action="store_true", help="compare the forms of PReLU instead")
+    parser.add_argument("--levers", action="store_true", help="compare the trainer's options instead")
+    parser.add_argument("--attention", action="store_true", help="compare MobileFaceNet's channel attentions instead")
     args = parser.parse_args()
     keep_freed_memory()
     data = mx.nd.random.uniform(0, 255, (args.batch_size, 3, 112, 112))
@@ -189,7 +211,10 @@ def main() -> None:
     embedding_size = args.emb_size or nets.family(args.network).default_embedding_size
     shape = (args.network, args.batch_size, args.classes, embedding_size)
     family = nets.family(args.network)
-    if args.forms:
+    variants = LEVERS if args.levers else ATTENTION if args.attention else {}
+    if variants:
+        steps = {"ours": our_step(*shape), **{name: our_step(*shape, **more) for name, more in variants.items()}}
+    elif args.forms:
         steps = {form: our_step(*shape, form) for form in family.PRELU_FORMS if form != "plain"}
     else:
         steps = {"ours": our_step(*shape), "stock": stock_step(*shape)}
@@ -205,7 +230,10 @@ def main() -> None:
         rate = args.batch_size / median[name]
         print(f"{name:16} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
     case = f"{args.network}, threads {cpu_threads(None)}, batch {args.batch_size}"
-    if args.forms:
+    if variants:
+        ratios = ", ".join(f"{name} {median[name] / median['ours']:.3f}" for name in variants)
+        print(f"{case}, over the step without: {ratios}")
+    elif args.forms:
         print(f"{case}, fastest {min(median, key=median.get)}; the trainer uses {family.fastest_prelu}")
     else:
         print(f"{case}, ratio stock/ours {median['stock'] / median['ours']:.2f}")

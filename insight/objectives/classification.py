@@ -57,6 +57,10 @@ class Classification(Objective):
         Of the run, for margins that draw random numbers.
     weight, bias : Multipliers
         Of the rate and decay of ``fc7_weight`` and ``fc7_bias``.
+    interclass_filter : float
+        Other classes whose cosine is above this do not count in the softmax and get no gradient: they are likely to be
+        the same person under another label. As recognition/arcface_torch of deepinsight/insightface, where they count
+        as a logit of 0. 1: none.
 
     Raises
     ------
@@ -74,6 +78,7 @@ class Classification(Objective):
             holds=lambda multiple: multiple >= 0,
             rule="must be 0 or more",
         ),
+        Option("interclass_filter", 1.0, "other classes with a cosine above this are left out of a loss; 1: none are"),
     )
 
     def __init__(
@@ -85,11 +90,14 @@ class Classification(Objective):
         seed: int = 0,
         weight: Multipliers = AS_IT_IS,
         bias: Multipliers = WITHOUT_DECAY,
+        interclass_filter: float = 1.0,
     ):
         super().__init__()
         if use_bias and margin.cosine:
             raise ValueError(f"{margin.name}: a cosine has no bias")
         fc7.check_classes(num_classes)
+        fc7.check_filter(margin, interclass_filter)
+        self.interclass_filter = interclass_filter
         self.margin, self.num_classes, self.embedding_size, self.seed = margin, num_classes, embedding_size, seed
         self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
         self.weight = self.params.get("fc7_weight", shape=(num_classes, embedding_size))
@@ -129,10 +137,12 @@ class Classification(Objective):
             seed=run_options.seed,
             weight=Multipliers(rate, decay),
             bias=Multipliers(rate, 0.0),
+            interclass_filter=run_options.interclass_filter,
         )
 
     def describe(self) -> str:
-        return self.margin.describe()
+        above = self.interclass_filter
+        return self.margin.describe() + (f", other classes above cosine {above:g} left out" if above < 1 else "")
 
     def multipliers(self) -> Dict[str, Multipliers]:
         return {name: self._multipliers[name] for name in self.params}
@@ -216,6 +226,8 @@ class Classification(Objective):
         device, entry, logits, inverse_C = part
         state = {name: array.as_in_context(device) for name, array in self._state.items()}
         targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state)
+        if self.interclass_filter < 1:
+            logits.leave_out(self.interclass_filter * entry.scale)
         loss = cross_entropy.learn(logits, targets, entry, self.margin)
         weight_CE, label_B = self.weight.data(device), logits.label_B
         x_BE, rows_2C = entry.x_BE, None

@@ -182,14 +182,7 @@ class Model:
         callable
             (N, 3, H, W) RGB pixels, 0..255, to (N, E) float32 embeddings, not normalised.
         """
-        engine = MXNetEngine(self.network_checkpoint(), name, device=self.devices[0])
-        release_freed_memory()  # of rewriting the network
-
-        def network(images: np.ndarray) -> np.ndarray:
-            check()
-            return engine(images)
-
-        return network
+        return inference(self.network_checkpoint(), name, self.devices[0], check)
 
     @staticmethod
     def _gathered(symbol, params: dict) -> checkpoint.Checkpoint:
@@ -239,6 +232,18 @@ def build_network(options: TrainOptions, devices: list, image_size: tuple = (112
     prelu = on_cpu if devices[0].device_type == "cpu" else "plain"
     common = {"prelu": prelu, "image_size": image_size, "batchnorm_momentum": options.bn_mom}
     return nets.create(options.network, options.emb_size, **common, **options.network_options)
+
+
+def inference(network: checkpoint.Checkpoint, name: str, device, check: Callable[[], None]) -> Callable:
+    """A network without objective for inference on a device; see :meth:`Model.embedder`."""
+    engine = MXNetEngine(network, name, device=device)
+    release_freed_memory()  # of rewriting the network
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        check()
+        return engine(images)
+
+    return embed
 
 
 def _on_host(figure: Any) -> Union[np.ndarray, Histogram]:
