@@ -4,6 +4,8 @@
     python benchmarks/train_step.py --network r50 --batch-size 16
     python benchmarks/train_step.py --forms     # ours, comparing all exact forms of PReLU
     python benchmarks/train_step.py --teacher   # ours, beside a teacher from a file, the teacher alone, and AdaDistill
+    python benchmarks/train_step.py --levers    # ours, with and without --clip-norm, --ema, --interclass-filter
+    python benchmarks/train_step.py --attention # ours, with and without --version-se and --version-eca
 
 The stock step is what a Gluon user would write: ``nn.PReLU(in_channels=C)``, cosine logits, a one-hot (B, C) margin for
 ArcFace, and ``SoftmaxCrossEntropyLoss``. Both have the same shapes, batch norm, optimizer, threads and engine settings.
@@ -40,11 +42,14 @@ from insight.objectives.classification import Classification
 from insight.objectives.distilled import WEIGHT, Distilled
 from insight.objectives.none import NoLoss
 from insight.teach.teacher_rows import TeacherRows
-from insight.train.optimizer import make_trainer
+from insight.train.ema import Averages
+from insight.train.optimizer import make_trainer, update
 
 nd, nn = mx.nd, mx.gluon.nn
 S, M = 64.0, 0.5
 TAUGHT = 20_000  # images of the teacher's file
+LEVERS = {"clip-norm": {"clip_norm": 1e-3}, "ema": {"ema": 0.9995}, "interclass-filter": {"interclass_filter": 0.2}}
+ATTENTION = {"version-se": {"version_se": 1}, "version-eca": {"version_eca": 1}}
 
 
 class Residual(mx.gluon.HybridBlock):
@@ -166,27 +171,39 @@ def stock_step(name: str, batch: int, classes: int, embedding_size: int):
     return step
 
 
-def arcface(classes: int, embedding_size: int, kind=Classification) -> Classification:
+def arcface(classes: int, embedding_size: int, kind=Classification, **more) -> Classification:
     """ArcFace, or with another kind of classification."""
-    return kind(margins.get("arcface")(margin_s=S, margin_m=M), classes, embedding_size)
+    return kind(margins.get("arcface")(margin_s=S, margin_m=M), classes, embedding_size, **more)
 
 
-def our_step(name: str, batch: int, classes: int, embedding_size: int, form: str = ""):
+def our_step(
+    name: str,
+    batch: int,
+    classes: int,
+    embedding_size: int,
+    form: str = "",
+    interclass_filter: float = 1.0,
+    **more,
+):
     """A function that runs one step of this project's trainer with ArcFace and waits for it; ``form`` is of PReLU, by
-    default the fastest.
+    default the fastest, and ``more`` goes to :func:`step_with`.
     """
-    return step_with(arcface(classes, embedding_size), name, embedding_size, form)
+    objective = arcface(classes, embedding_size, interclass_filter=interclass_filter)
+    return step_with(objective, name, embedding_size, form, **more)
 
 
-def step_with(objective, name: str, embedding_size: int, form: str = ""):
-    """The same with an objective, not yet initialised."""
-    network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu)
+def step_with(
+    objective, name: str, embedding_size: int, form: str = "", clip_norm: float = 0.0, ema: float = 0.0, **options
+):
+    """The same with an objective, not yet initialised; ``options`` are the network's."""
+    network = nets.create(name, embedding_size, prelu=form or nets.family(name).fastest_prelu, **options)
     network.initialize(mx.init.Xavier())
     objective.initialize(mx.init.Xavier(), [mx.cpu()])
     network.hybridize(static_alloc=True, static_shape=True)
     trainer = make_trainer({**network.kept(), **dict(objective.params.items())}, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(0.01)
     draw = np.random.default_rng(0)
+    averages = Averages(SimpleNamespace(network=network), ema) if ema else None
 
     def step(data, label):
         positions, mirrored = draw.integers(0, TAUGHT, len(label)), draw.random(len(label)) < 0.5
@@ -194,7 +211,9 @@ def step_with(objective, name: str, embedding_size: int, form: str = ""):
             embedding = network(data)
         batch = Batch(None, label, positions, None, mirrored)
         embedding.backward(objective.learn([embedding], batch, 0).gradients[0])
-        trainer.step(len(label))
+        update(trainer, len(label), clip_norm=clip_norm, clipped=network.kept())
+        if averages:
+            averages.update()
         mx.nd.waitall()
 
     return step
@@ -245,6 +264,8 @@ def main() -> None:
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--forms", action="store_true", help="compare the forms of PReLU instead")
     instead.add_argument("--teacher", action="store_true", help="compare steps with a teacher instead")
+    instead.add_argument("--levers", action="store_true", help="compare the trainer's options instead")
+    instead.add_argument("--attention", action="store_true", help="compare MobileFaceNet's channel attentions instead")
     args = parser.parse_args()
     keep_freed_memory()
     data = mx.nd.random.uniform(0, 255, (args.batch_size, 3, 112, 112))
@@ -252,7 +273,10 @@ def main() -> None:
     embedding_size = args.emb_size or nets.family(args.network).default_embedding_size
     shape = (args.network, args.batch_size, args.classes, embedding_size)
     family = nets.family(args.network)
-    if args.forms:
+    variants = LEVERS if args.levers else ATTENTION if args.attention else {}
+    if variants:
+        steps = {"ours": our_step(*shape), **{name: our_step(*shape, **more) for name, more in variants.items()}}
+    elif args.forms:
         steps = {form: our_step(*shape, form) for form in family.PRELU_FORMS if form != "plain"}
     elif args.teacher:
         with tempfile.TemporaryDirectory() as folder:  # the file stays open
@@ -271,7 +295,10 @@ def main() -> None:
         rate = args.batch_size / median[name]
         print(f"{name:16} median {median[name]:.3f} s, min {min(times):.3f}, max {max(times):.3f}; {rate:.1f} images/s")
     case = f"{args.network}, threads {cpu_threads(None)}, batch {args.batch_size}"
-    if args.forms:
+    if variants:
+        ratios = ", ".join(f"{name} {median[name] / median['ours']:.3f}" for name in variants)
+        print(f"{case}, over the step without: {ratios}")
+    elif args.forms:
         print(f"{case}, fastest {min(median, key=median.get)}; the trainer uses {family.fastest_prelu}")
     elif args.teacher:
         ratios = [f"{name} {time / median['arcface']:.3f}" for name, time in median.items()]

@@ -9,10 +9,8 @@ In this order, as ``FaceImageIter`` of deepinsight/insightface@9fc3cc9c has it:
    probability 1/2. An earlier version of the original (4bc81321) did it to every image, with 127.5.
 
 MXNet's ``ColorJitterAug`` applies its three factors in a random order, which comes to the same
-result: weights of grey add up to 1, and nothing is clipped in between. With grey(x) the luminance
-of a pixel and m its mean over the image,
-
-    x' = brightness * (contrast * (saturation * x + (1 - saturation) * grey(x)) + (1 - contrast) * m).
+result as :func:`insight.feed.jitter.jitter`: weights of grey add up to 1, and nothing is clipped in between.
+:mod:`insight.feed.degrade`, which the original lacks, comes between 1 and 2.
 """
 
 from __future__ import annotations
@@ -25,12 +23,13 @@ import numpy as np
 
 from ..errors import InsightError
 from ..images.pixels import decode_bgr, encode_bgr
-from . import draws
+from . import degrade, draws
+from .degrade import Degradation
+from .jitter import jitter
 
 JITTER = 0.125  # largest change of each of the three factors
 QUALITIES = 2, 20  # of the recompression, both included
 GREY = 128  # of a cutoff square
-LUMINANCE_BGR = np.array([0.114, 0.587, 0.299])
 
 # Which of an image's random numbers decides what. Numbers never change, or seeds would mean something else.
 MIRROR, BRIGHTNESS, CONTRAST, SATURATION, RECOMPRESS, QUALITY, CUT, CUT_ROW, CUT_COLUMN = range(9)
@@ -43,6 +42,7 @@ class Change(NamedTuple):
     quality: int = 0  # of the JPEG it is recompressed as; 0: it is not
     jitter: Optional[Tuple[float, float, float]] = None  # factors of brightness, contrast, saturation
     box: Optional[Tuple[int, int, int, int]] = None  # top, bottom, left, right of the grey square
+    degradation: Optional[Degradation] = None
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,22 @@ class Augmentation:
         ``--color``: 0 none, 1 brightness, contrast and saturation, 2 recompression before these.
     cutoff : int
         ``--cutoff``: side of the grey square in pixels, 0 for none.
+    degrade : float
+        ``--degrade``: probability of each of :mod:`insight.feed.degrade`'s changes.
     """
 
     mirror: bool = True
     color: int = 0
     cutoff: int = 0
+    degrade: float = 0.0
 
     def __post_init__(self):
         if self.color not in (0, 1, 2):
             raise InsightError(f"--color {self.color}: must be 0 (none), 1 (jitter) or 2 (recompression and jitter)")
         if self.cutoff < 0:
             raise InsightError(f"--cutoff {self.cutoff}: must be 0 (none) or the side of a square in pixels")
+        if not 0 <= self.degrade <= 1:
+            raise InsightError(f"--degrade {self.degrade:g}: must be 0 (none) to 1, a probability")
 
     def draw(self, seed: int, epoch: int, indices: np.ndarray, image_size: Tuple[int, int]) -> List[Change]:
         """What happens to each image, as a function of (seed, epoch, its index) alone.
@@ -90,9 +95,12 @@ class Augmentation:
         nothing = [0] * len(indices)
         mirrored = (u[MIRROR] < 0.5).tolist() if self.mirror else nothing
         quality = self._qualities(u) if self.color == 2 else nothing
-        jitter = self._factors(u) if self.color else [None] * len(indices)
+        factors = self._factors(u) if self.color else [None] * len(indices)
         boxes = self._boxes(u, image_size) if self.cutoff else [None] * len(indices)
-        return list(map(Change, mirrored, quality, jitter, boxes))
+        degraded = (
+            degrade.draw(self.degrade, seed, epoch, indices, image_size) if self.degrade else [None] * len(indices)
+        )
+        return list(map(Change, mirrored, quality, factors, boxes, degraded))
 
     @staticmethod
     def _qualities(u: np.ndarray) -> list:
@@ -128,10 +136,12 @@ def write_planes(bgr: np.ndarray, change: Change, out: np.ndarray) -> None:
     """
     if change.mirrored:
         bgr = cv2.flip(bgr, 1)
+    if change.degradation:
+        bgr = degrade.degraded(bgr, change.degradation)
     if change.quality:
         bgr = decode_bgr(encode_bgr(bgr, ".jpg", change.quality), "recompressed image")
     if change.jitter:
-        bgr = _jitter(bgr.astype(out.dtype, copy=False), *change.jitter)
+        bgr = jitter(bgr.astype(out.dtype, copy=False), *change.jitter)
     if bgr.dtype == out.dtype:
         cv2.split(bgr, [out[2], out[1], out[0]])
     else:  # bytes are taken apart first: converting whole planes is several times as fast as single colours
@@ -141,14 +151,3 @@ def write_planes(bgr: np.ndarray, change: Change, out: np.ndarray) -> None:
     if change.box:
         top, bottom, left, right = change.box
         out[:, top:bottom, left:right] = GREY
-
-
-def _jitter(bgr: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
-    """The module's formula as one affine map of colours; the type stays, and uint8 is clipped."""
-    mean = cv2.mean(bgr)[:3] @ LUMINANCE_BGR
-    gain = brightness * contrast
-    affine = np.empty((3, 4))
-    affine[:, :3] = gain * (1 - saturation) * LUMINANCE_BGR
-    affine[:, :3] += gain * saturation * np.eye(3)
-    affine[:, 3] = brightness * (1 - contrast) * mean
-    return cv2.transform(bgr, affine)

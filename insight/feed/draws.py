@@ -13,6 +13,7 @@ import numpy as np
 
 # One stream of random numbers for each purpose; insight.mining.picking has number 4.
 ORDER, AUGMENTATION, PEOPLE, BAG = range(4)
+DEGRADATION = 5
 MOST_DRAWS = 16  # that one image can have in an epoch; part of the counter, so a constant for ever
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -30,7 +31,7 @@ def generator(seed: int, number: int, purpose: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(_seeds(seed, number, purpose)))
 
 
-def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int) -> np.ndarray:
+def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int, purpose: int = AUGMENTATION) -> np.ndarray:
     """Random numbers that belong to images, whatever their place in the epoch.
 
     Parameters
@@ -40,13 +41,15 @@ def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int) -> np.ndarr
         (B,) positions in the set, 0 or more.
     draws : int
         How many each image needs, at most ``MOST_DRAWS``. More of them leave the first ones as they are.
+    purpose : int
+        The stream.
 
     Returns
     -------
     np.ndarray
         (B, draws) float64 in [0, 1).
     """
-    key = _seeds(seed, epoch, AUGMENTATION).generate_state(1, np.uint64)
+    key = _seeds(seed, epoch, purpose).generate_state(1, np.uint64)
     counter = np.asarray(indices).astype(np.uint64)[:, None] * np.uint64(MOST_DRAWS)
     z = key + (counter + np.arange(1, draws + 1, dtype=np.uint64)) * _STEP  # modulo 2^64, as all of this
     z = (z ^ (z >> np.uint64(30))) * _MIX_1

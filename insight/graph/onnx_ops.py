@@ -133,6 +133,16 @@ def flatten(writer: Writer, node: Node) -> None:
     writer.emit("Flatten", node, [writer.edge(node.inputs[0])], axis=1)
 
 
+@translates("Reshape", "reshape")
+def reshape(writer: Writer, node: Node) -> None:
+    """0 keeps a length and -1 stands for what is left, in both standards; MXNet's other codes have no counterpart."""
+    shape = node.shape("shape")
+    if not shape or min(shape) < -1 or node.flag("reverse", False):
+        raise unsupported(node, f"shape={node.text('shape')}")
+    sizes = writer.constant(f"{node.name}_shape", np.array(shape, np.int64))
+    writer.emit("Reshape", node, [writer.edge(node.inputs[0]), sizes])
+
+
 @translates("Concat", "concat")
 def concat(writer: Writer, node: Node) -> None:
     writer.emit("Concat", node, [writer.edge(ref) for ref in node.inputs], axis=int(node.number("dim", 1)))

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from ..options import Option
 from . import networks, outputs
+from .attention import SE_OPTION
 from .layers import Convolution, Identity, Style
 from .lresnet_units import Unit, UnitSpec
 from .network import Network, chain, forward_through, halved, normalise_pixels
@@ -74,7 +75,7 @@ class LResNet(Network):
         outputs.output_option(),
         Option("version_unit", 3, "LResNet's unit: 1, 2 or 3", int, (3, 1, 2)),
         Option("version_act", "prelu", "LResNet's activation: prelu or relu", str, ("prelu", "relu")),
-        Option("version_se", 0, "LResNet: 1 puts squeeze and excitation into each unit", int, (0, 1)),
+        SE_OPTION,
     )
     REFUSED: ClassVar = {**outputs.REFUSED, ("version_unit", 4): "InsightFace accepts it but does not define it"}
     xavier: ClassVar = {"rnd_type": "gaussian", "factor_type": "out", "magnitude": 2}

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import List, NamedTuple
 
-from .layers import Activation, Convolution, GlobalPool, HybridBlock, Layer, Style
+from .attention import SqueezeExcite
+from .layers import Convolution, HybridBlock, Layer, Style
 from .network import chain, forward_through
 
-SE_RATIO = 16  # reduction of channels inside squeeze and excitation
 BOTTLENECK_RATIO = 4
 
 
@@ -74,7 +74,7 @@ class Unit(HybridBlock):
                 shortcut.append(style.norm(f"{name}_sc", channels))
         self.before = chain(self, *before)
         self.body = chain(self, *BODIES[version](spec, style))
-        self.excite = chain(self, SqueezeExcite(name, channels, style)) if spec.excite else ()
+        self.excite = chain(self, SqueezeExcite(f"{name}_", channels, style)) if spec.excite else ()
         self.shortcut = chain(self, *shortcut)
         self.after = chain(self, style.activation(f"{name}_relu3", channels)) if version == 1 else ()
 
@@ -138,22 +138,3 @@ def _improved(spec: UnitSpec, style: Style) -> list:
 
 
 BODIES = {1: _post_activation, 2: _pre_activation, 3: _improved}
-
-
-class SqueezeExcite(HybridBlock):
-    """x times sigmoid(conv(act(conv(mean of x)))), a factor per channel; Hu et al., arXiv:1709.01507."""
-
-    def __init__(self, name: str, channels: int, style: Style):
-        super().__init__(prefix="")
-        inside = channels // SE_RATIO
-        self.layers = chain(
-            self,
-            GlobalPool(f"{name}_se_pool1"),
-            Convolution(f"{name}_se_conv1", channels, inside, bias=True),
-            style.activation(f"{name}_se_relu1", inside),
-            Convolution(f"{name}_se_conv2", inside, channels, bias=True),
-            Activation(f"{name}_se_sigmoid", "sigmoid"),
-        )
-
-    def hybrid_forward(self, F, x):
-        return F.broadcast_mul(x, forward_through(self.layers, x))

@@ -2,32 +2,40 @@
 
 Sources: Chen et al., "MobileFaceNets", arXiv:1804.07573, Table 1; fmobilefacenet.py of
 deepinsight/insightface@4bc81321 for names, defaults and the widths that differ from the paper, and @7fadd420
-(recognition/arcface_mxnet) for y2. About 0.98 million convolution and FC weights in y1 at E = 128.
+(recognition/arcface_mxnet) for y2. About 0.98 million convolution and FC weights in y1 at E = 128. InsightFace has none
+with channel attention; for that see :mod:`insight.nets.attention`.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Tuple
+from typing import Callable, ClassVar, Optional, Tuple
 
+from ..errors import InsightError
 from . import networks
+from .attention import ECA_OPTION, SE_OPTION, ChannelAttention, EfficientAttention, SqueezeExcite
 from .layers import ConvUnit, HybridBlock, Style, forward_all
-from .network import Network, chain, halved, normalise_pixels
+from .network import Network, chain, forward_through, halved, normalise_pixels
 from .outputs import REFUSED, WIDTH, Output, output_option
 from .prelu import FORMS, TWO_BATCHNORMS
 
 
 class Bottleneck(HybridBlock):
-    """1x1 to ``width`` channels, 3x3 depthwise with the stride, 1x1 to ``out`` without activation."""
+    """1x1 to ``width`` channels, 3x3 depthwise with the stride, 1x1 to ``out`` without activation, channel attention.
 
-    def __init__(self, prefix: str, in_channels: int, width: int, out: int, stride: int, **unit):
+    ``attention`` takes the number of channels; None leaves it out.
+    """
+
+    def __init__(self, prefix: str, in_channels: int, width: int, out: int, stride: int, attention=None, **unit):
         super().__init__(prefix=prefix)
         with self.name_scope():
             self.sep = ConvUnit("conv_sep_", in_channels, width, **unit)
             self.dw = ConvUnit("conv_dw_", width, width, 3, stride, 1, groups=width, **unit)
             self.proj = ConvUnit("conv_proj_", width, out, act=False, **unit)
+            self.attention = chain(self, attention(out)) if attention else ()
 
     def hybrid_forward(self, F, x, sign=None):
-        return forward_all((self.sep, self.dw, self.proj), x, sign)[0]
+        x, _ = forward_all((self.sep, self.dw, self.proj), x, sign)  # no sign: a projection has no PReLU
+        return forward_through(self.attention, x)
 
 
 @networks.register("y1", "mobilefacenet")
@@ -41,7 +49,7 @@ class MobileFaceNet(Network):
     (At 9fc3cc9c the default of ``--version-output`` is E; name the output to load a checkpoint of either.)
     """
 
-    OPTIONS: ClassVar = (output_option("GDC"),)
+    OPTIONS: ClassVar = (output_option("GDC"), SE_OPTION, ECA_OPTION)
     REFUSED = REFUSED
     PRELU_FORMS = FORMS
     # The order of the forms by speed is the same with AVX2 and with AVX-512: benchmarks/train_step.py --forms.
@@ -70,6 +78,8 @@ class MobileFaceNet(Network):
         without_sign = (
             {**unit, "prelu": "relus"} if self.prelu in TWO_BATCHNORMS else unit
         )  # before blocks that take no sign
+        style = Style("plain" if self.prelu == "plain" else "relus", self.momentum)
+        bottleneck = {**unit, "attention": self._attention(style)}
         single = self.BLOCKS[0] == 1
         with self.name_scope():
             first = ConvUnit("conv_1_", 3, 64, 3, 2, 1, **(unit if single else without_sign))
@@ -78,23 +88,30 @@ class MobileFaceNet(Network):
                 self.stem += chain(self, ConvUnit("conv_2_dw_", 64, 64, 3, 1, 1, groups=64, **unit))
                 residuals = ()
             else:
-                residuals = self._residuals("2", self.BLOCKS[0], 64, 64, unit)
+                residuals = self._residuals("2", self.BLOCKS[0], 64, 64, bottleneck)
             self.stages = [(None, residuals)]
             channels = 64
             for (before, stage, down_width, out, width), count in zip(self.WIDTHS, self.BLOCKS[1:]):
-                down = Bottleneck(f"dconv_{before}{stage}_", channels, down_width, out, 2, **unit)
+                down = Bottleneck(f"dconv_{before}{stage}_", channels, down_width, out, 2, **bottleneck)
                 chain(self, down)
-                self.stages.append((down, self._residuals(stage, count, out, width, unit)))
+                self.stages.append((down, self._residuals(stage, count, out, width, bottleneck)))
                 channels = out
             last = ConvUnit("conv_6sep_", channels, WIDTH, **(unit if output == "GDC" else without_sign))
             self.tail = chain(self, last)
-            style = Style("plain" if self.prelu == "plain" else "relus", self.momentum)
             weight_name = self.FC_WEIGHT if output == "GDC" else "pre_fc1_weight"
             size = halved(self.image_size, 4)
             self.output = Output(output, WIDTH, size, self.embedding_size, style, weight_name)
 
-    def _residuals(self, stage: str, count: int, out: int, width: int, unit: dict) -> tuple:
-        blocks = (Bottleneck(f"res_{stage}_block{i}_", out, width, out, 1, **unit) for i in range(count))
+    def _attention(self, style: Style) -> Optional[Callable[[int], ChannelAttention]]:
+        """Channels to the attention of a bottleneck; None without."""
+        squeeze, efficient = self.options["version_se"], self.options["version_eca"]
+        if squeeze and efficient:
+            raise InsightError("--version-se 1, --version-eca 1: a network has one kind of attention; leave one out")
+        kind = SqueezeExcite if squeeze else EfficientAttention if efficient else None
+        return kind and (lambda channels: kind("", channels, style))
+
+    def _residuals(self, stage: str, count: int, out: int, width: int, bottleneck: dict) -> tuple:
+        blocks = (Bottleneck(f"res_{stage}_block{i}_", out, width, out, 1, **bottleneck) for i in range(count))
         return chain(self, *blocks)
 
     def hybrid_forward(self, F, x):

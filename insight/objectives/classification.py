@@ -19,7 +19,7 @@ from ..margins import margins
 from ..margins.margin import Margin
 from ..margins.targets import Targets
 from ..options import Option
-from . import cross_entropy, fc7, objectives, projection, sub_centres, values
+from . import centre_spread, cross_entropy, fc7, objectives, projection, sub_centres, values
 from .entry import enter
 from .objective import Multipliers, Need, Objective, StepResult, shares
 
@@ -59,6 +59,10 @@ class Classification(Objective):
         Of the rate and decay of ``fc7_weight`` and ``fc7_bias``.
     centres : int
         K; the rows c K .. c K + K - 1 of ``fc7_weight`` are class c's.
+    interclass_filter : float
+        Other classes whose cosine is above this do not count in the softmax and get no gradient: they are likely to be
+        the same person under another label. As recognition/arcface_torch of deepinsight/insightface, where they count
+        as a logit of 0. 1: none.
 
     Raises
     ------
@@ -84,6 +88,7 @@ class Classification(Objective):
             holds=lambda centres: 1 <= centres <= sub_centres.MOST,
             rule=f"must be from 1 to {sub_centres.MOST}",
         ),
+        Option("interclass_filter", 1.0, "other classes with a cosine above this are left out of a loss; 1: none are"),
     )
 
     def __init__(
@@ -96,12 +101,15 @@ class Classification(Objective):
         weight: Multipliers = AS_IT_IS,
         bias: Multipliers = WITHOUT_DECAY,
         centres: int = 1,
+        interclass_filter: float = 1.0,
     ):
         super().__init__()
         if use_bias and margin.cosine:
             raise ValueError(f"{margin.name}: a cosine has no bias")
         fc7.check_classes(num_classes)
         fc7.check_centres(margin, centres)
+        fc7.check_filter(margin, interclass_filter)
+        self.interclass_filter = interclass_filter
         self.margin, self.num_classes, self.embedding_size, self.seed = margin, num_classes, embedding_size, seed
         margin.fit(embedding_size)
         self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
@@ -145,10 +153,13 @@ class Classification(Objective):
             weight=Multipliers(rate, decay),
             bias=Multipliers(rate, 0.0),
             centres=run_options.centres,
+            interclass_filter=run_options.interclass_filter,
         )
 
     def describe(self) -> str:
-        return self.margin.describe() + (f" centres={self.centres}" if self.centres > 1 else "")
+        above = self.interclass_filter
+        several = f" centres={self.centres}" if self.centres > 1 else ""
+        return self.margin.describe() + several + (f", others above cosine {above:g} left out" if above < 1 else "")
 
     def multipliers(self) -> Dict[str, Multipliers]:
         return {name: self._multipliers[name] for name in self.params}
@@ -245,6 +256,8 @@ class Classification(Objective):
             return _gathered([one.cos_B for one in parts], device)
 
         targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state, everyone)
+        if self.interclass_filter < 1:
+            logits.leave_out(self.interclass_filter * entry.scale)
         loss = cross_entropy.learn(logits, targets, entry, self.margin)
         weight_NE, weight_grad_NE, label_B = self.weight.data(device), _gradient(self.weight, device), logits.label_B
         if self._several:
@@ -253,28 +266,13 @@ class Classification(Objective):
             return loss, entry.backward(gradient_BE, loss.along_B)
         x_BE, rows_2C = entry.x_BE, None
         if self.margin.centre_spread:
-            spread_B, rows_2C, x_2E = self._spread(weight_NE, inverse_N, label_B)
+            spread_B, rows_2C, x_2E = centre_spread.learn(self.margin.centre_spread, weight_NE, inverse_N, label_B)
             loss, x_BE = loss._replace(loss_B=loss.loss_B + spread_B), nd.concat(x_BE, x_2E, dim=0)
         gradients = weight_grad_NE, _gradient(self.bias, device)
         gradient_BE = projection.backward(logits.buffer_BC, x_BE, weight_NE, *gradients, inverse_N, rows_2C)
         if rows_2C is not None:
             gradient_BE = gradient_BE[: label_B.shape[0]]
         return loss, entry.backward(gradient_BE, loss.along_B)
-
-    def _spread(self, weight_CE, inverse_C, label_B) -> tuple:
-        """The mean cosine between own and all centres, and its gradient as two more rows of logits and inputs.
-
-        sum_b w^_y . mean(w^) has the derivative count_k mean(w^) + sum_b w^_y / C by centre k.
-        """
-        weight, device = self.margin.centre_spread, weight_CE.context
-        mean_1E = nd.dot(inverse_C.reshape((1, -1)), weight_CE) / self.num_classes
-        own_BE = nd.take(weight_CE, label_B) * nd.take(inverse_C, label_B).reshape((-1, 1))
-        loss_B = weight * nd.dot(own_BE, mean_1E, transpose_b=True).reshape((-1,))
-        sum_1E = nd.sum(own_BE, axis=0, keepdims=True) / self.num_classes
-        labels = label_B.asnumpy().astype(np.int64)
-        counts_C = nd.array(np.bincount(labels, minlength=self.num_classes), ctx=device, dtype="float32")
-        rows_2C = nd.stack(counts_C, nd.ones_like(counts_C))
-        return loss_B, rows_2C, weight * nd.concat(mean_1E, sum_1E, dim=0)
 
 
 def _gathered(arrays: list, device):

@@ -64,6 +64,16 @@ class Logits:
             far_R = nd.full(rows.shape, FAR_BELOW, ctx=device)
             nd._internal._scatter_set_nd(block_BK, far_R, index_2R, shape=block_BK.shape, out=block_BK)
 
+    def leave_out(self, above: float) -> None:
+        """Let other classes with a logit above a value have no probability and no gradient; a row at a time, in place.
+
+        The own classes' values may be lost too, until :meth:`put`.
+        """
+        far_C = nd.full((self.buffer_BC.shape[1],), FAR_BELOW, ctx=self.label_B.context)
+        for row in range(self.buffer_BC.shape[0]):
+            row_C = self.buffer_BC[row]
+            nd.where(row_C > above, far_C, row_C, out=row_C)
+
     def rival(self) -> tuple:
         """(best of the other classes, its logit), each (B,); the own classes' values are lost."""
         self.put(nd.full(self.label_B.shape, FAR_BELOW, ctx=self.label_B.context))

@@ -34,6 +34,16 @@ def check_centres(margin: Margin, centres: int) -> None:
         raise InsightError(f"--centres {centres}: {margin.name} spreads identities of one centre; use arcface")
 
 
+def check_filter(margin: Margin, above: float) -> None:
+    """Refuse a bound of other classes' cosines that is none, or where it would not act."""
+    option = f"--interclass-filter {above:g}"
+    if not 0 < above <= 1:
+        raise InsightError(f"{option}: must be a cosine above 0, or 1 to leave out no class")
+    if above < 1 and (margin.modulates or not margin.unit_embedding):
+        why = "changes the other classes itself" if margin.modulates else "has no cosines of embeddings of length 1"
+        raise InsightError(f"{option}: --loss-type {margin.name} {why}; leave one of them out")
+
+
 def check_sizes(
     num_classes: int,
     centres: int,

@@ -103,6 +103,19 @@ class SavedRow(NamedTuple):
         return cls(_step(values), int(values["number"]), str(values.get("path", "")))
 
 
+class AveragesSavedRow(NamedTuple):
+    """As :class:`SavedRow`, of the averages of ``--ema``, whose prefix ends in ``-ema``."""
+
+    step: int
+    number: int
+    path: str
+
+    @classmethod
+    def read(cls, values: dict) -> AveragesSavedRow:
+        """The row of a JSON object."""
+        return cls(_step(values), int(values["number"]), str(values["path"]))
+
+
 class HistogramRow(NamedTuple):
     """Counts of a figure in equal bins from ``low`` to ``high``, over the steps since the verification before."""
 
@@ -162,17 +175,23 @@ class DamageRow(NamedTuple):
         return cls(int(values["count"]))
 
 
-Row = Union[StartRow, StepRow, VerificationRow, SavedRow, HistogramRow, MinedRow, DamagedRow, DamageRow]
+Row = Union[
+    StartRow, StepRow, VerificationRow, SavedRow, AveragesSavedRow, HistogramRow, MinedRow, DamagedRow, DamageRow
+]
 KINDS = {
     "start": StartRow,
     "step": StepRow,
     "verification": VerificationRow,
     "saved": SavedRow,
+    "saved_averages": AveragesSavedRow,
     "histogram": HistogramRow,
     "mined": MinedRow,
     "damaged": DamagedRow,
     "damage": DamageRow,
 }
+
+
+AVERAGES = "-ema"  # what the prefix of a run's averages (--ema) ends in, behind the run's own
 
 
 def log_path(prefix: str) -> Path:

@@ -22,7 +22,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Set, Tupl
 from ..errors import InsightError
 from ..files.commit import Staging
 from ..files.text import open_text
-from .jsonl import Row, SavedRow, StartRow, log_path, parse_row
+from .jsonl import AVERAGES, AveragesSavedRow, Row, SavedRow, StartRow, log_path, parse_row
 
 PROPERTY = "lineage"  # of an ONNX file's metadata
 VERSION = 1
@@ -206,16 +206,16 @@ def _stage(prefix: str, epoch: Optional[int], before: float) -> Optional[Stage]:
 
 def _runs(prefix: str, epoch: Optional[int]) -> List[_Run]:
     """Runs of a prefix's log that saved an epoch (None: anything, or nothing yet), in order."""
-    log = log_path(prefix)
+    log, kind = _log_of(prefix)
     runs: List[_Run] = []
     current: Optional[Stage] = None
     if log.is_file():
         with open_text(log, "want a log of train-softmax", errors="replace") as lines:
             for line in lines:
-                if '"start"' not in line and '"saved"' not in line:  # most lines: not worth parsing
+                if '"start"' not in line and '"saved' not in line:  # most lines: not worth parsing
                     continue
                 time, row = _timed_row(line)
-                if isinstance(row, SavedRow):
+                if isinstance(row, kind):
                     if current is not None and epoch in (None, row.number):
                         runs.append(_Run(current._replace(steps=row.step), time))
                 elif isinstance(row, StartRow):
@@ -225,6 +225,13 @@ def _runs(prefix: str, epoch: Optional[int]) -> List[_Run]:
                 elif row is None and '"start"' in line:  # damaged: nothing after it is of the run before
                     current = None
     return runs
+
+
+def _log_of(prefix: str) -> Tuple[Path, type]:
+    """The log that names a prefix's checkpoints, and the kind of its rows that do."""
+    own, run = log_path(prefix), prefix[: -len(AVERAGES)]
+    averages = prefix.endswith(AVERAGES) and not own.is_file()
+    return (log_path(run), AveragesSavedRow) if averages else (own, SavedRow)
 
 
 def _timed_row(line: str) -> Tuple[float, Optional[Row]]:

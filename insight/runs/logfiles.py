@@ -14,7 +14,7 @@ from typing import Iterable, List, Tuple
 
 from ..errors import InsightError
 from ..files.text import BLANK, open_text
-from .jsonl import HistogramRow, Row, SavedRow, StartRow, StepRow, VerificationRow, is_row, parse_row
+from .jsonl import AveragesSavedRow, HistogramRow, Row, SavedRow, StartRow, StepRow, VerificationRow, is_row, parse_row
 from .stepfigures import Histogram
 from .textlog import read_text_log
 from .trainlog import TrainLog
@@ -100,5 +100,7 @@ def _add(row: Row, log: TrainLog) -> None:
             curve.add(row.step, getattr(row, name))
     elif isinstance(row, SavedRow):
         log.saved.add(row.step, row.number)
+    elif isinstance(row, AveragesSavedRow):
+        log.saved_averages.add(row.step, row.number)
     elif isinstance(row, HistogramRow):
         log.add_histogram(row.name, row.step, Histogram(row.low, row.high, row.counts))

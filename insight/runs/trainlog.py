@@ -13,6 +13,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import printable
+from .jsonl import AVERAGES
 from .stepfigures import CLASSIFICATION, COLUMNS, Histogram, is_name
 
 
@@ -82,6 +83,8 @@ class TrainLog:
         Name to :class:`TargetCurves`, in the order in which they are verified.
     saved : Curve
         Numbers of the checkpoints over the steps at which they were saved.
+    saved_averages : Curve
+        The same of the averages (``--ema``), whose targets' names end in ``-ema``.
     histograms : dict
         Name to (step, Histogram) over rising steps: of the steps since the entry before.
     options : dict
@@ -96,7 +99,7 @@ class TrainLog:
         """Remove everything: another run begins."""
         self.curves: Dict[str, Curve] = {}
         self.targets: Dict[str, TargetCurves] = {}
-        self.saved = Curve()
+        self.saved, self.saved_averages = Curve(), Curve()
         self.histograms: Dict[str, List[Tuple[int, Histogram]]] = {}
         self.options: dict = {}
 
@@ -125,16 +128,17 @@ class TrainLog:
         Step 0, the network before training, counts only if it was saved, or if there is no other.
         """
         accuracy = self.targets[target].accuracy
-        steps = [step for step in accuracy.steps if step or step in self.saved] or accuracy.steps
-        step = max(steps, key=lambda s: (_rank(accuracy.at(s)), not math.isnan(self.saved.at(s)), s))
-        return self._best(step, [target])
+        saved = self.saved_averages if target.endswith(AVERAGES) else self.saved
+        steps = [step for step in accuracy.steps if step or step in saved] or accuracy.steps
+        step = max(steps, key=lambda s: (_rank(accuracy.at(s)), not math.isnan(saved.at(s)), s))
+        return self._best(step, [target], saved)
 
     def best(self) -> Optional[BestStep]:
         """The best verification by train-softmax's rule: the last target decides, then the sum, then the later step.
 
-        None if no step has all targets.
+        None if no step has all targets. The averages have a best of their own, which is not looked for.
         """
-        names = list(self.targets)
+        names = [name for name in self.targets if not name.endswith(AVERAGES)]
         common = set.intersection(*(set(self.targets[name].accuracy.steps) for name in names)) if names else set()
         steps = [step for step in common if step or step in self.saved] or list(common)
         if not steps:
@@ -144,10 +148,10 @@ class TrainLog:
             values = [_rank(self.targets[name].accuracy.at(step)) for name in names]
             return values[-1], sum(values), step
 
-        return self._best(max(steps, key=score), names)
+        return self._best(max(steps, key=score), names, self.saved)
 
-    def _best(self, step: int, names: Iterable[str]) -> BestStep:
-        number = self.saved.at(step)
+    def _best(self, step: int, names: Iterable[str], saved: Curve) -> BestStep:
+        number = saved.at(step)
         accuracies = {name: self.targets[name].accuracy.at(step) for name in names}
         return BestStep(step, None if math.isnan(number) else int(number), accuracies)
 

@@ -89,11 +89,11 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
     for line in learner.describe():
         say(line)
     step_seconds = _time_steps(learner, say)
-    verifications = _verifications(setup) if learner.sets else 0
-    verifying = verifications * sum(_time_verifications(learner, say).values()) if verifications else 0.0
+    count = verifications(setup) if learner.sets else 0
+    verifying = count * sum(_time_verifications(learner, say).values()) if count else 0.0
     steps = setup.total_steps - setup.first_step
     training, teaching = steps * step_seconds, _time_teacher(setup, say)
-    result = Estimate(setup.batch_size / step_seconds, steps, verifications, training, verifying, teaching)
+    result = Estimate(setup.batch_size / step_seconds, steps, count, training, verifying, teaching)
     say(result.describe())
     return result
 
@@ -125,11 +125,15 @@ def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
     return statistics.median(timed) + mining
 
 
-def _verifications(setup: Setup) -> int:
-    """How many are left: each ``--verbose`` steps, at the end, and of step 0 in a run from its start."""
+def verifications(setup: Setup) -> int:
+    """How many are left: each ``--verbose`` steps, at the end, and of step 0 in a run from its start.
+
+    Averages are verified too, but not at step 0.
+    """
     every, total, first = setup.options.verbose, setup.total_steps, setup.first_step
     due = {*range(every, total, every), total}
-    return sum(step > first for step in due) + (first == 0)
+    left = sum(step > first for step in due)
+    return left * (2 if setup.options.ema else 1) + (first == 0)
 
 
 def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, ClassVar, NamedTuple, Optional
 
 import numpy as np
 
@@ -49,6 +49,9 @@ class Best(NamedTuple):
 class Evaluation:
     """Keeps the best accuracy, numbers the checkpoints, writes InsightFace's lines, stops a run that collapsed.
 
+    A subclass verifies another model of the run: ``SUFFIX`` is then that of its checkpoints' prefix and of its targets'
+    names, ``TITLE`` its name in messages, ``ROW`` the log's row of its checkpoints. It stops no run.
+
     Numbers continue behind those that the prefix already holds: nothing is overwritten
     (but number 1 with ``--ckpt 3``, whose meaning that is).
 
@@ -71,6 +74,10 @@ class Evaluation:
         Step of the last finished verification, -1 at first; number of the newest checkpoint, 0 at first.
     """
 
+    SUFFIX: ClassVar[str] = ""
+    TITLE: ClassVar[str] = ""
+    ROW: ClassVar[type] = SavedRow
+
     def __init__(
         self,
         options: TrainOptions,
@@ -81,6 +88,7 @@ class Evaluation:
         counts_start: bool = False,
     ):
         self.options = options
+        self.prefix = options.prefix + self.SUFFIX
         self.counts_start = counts_start
         self.sets = sets
         self.model = model
@@ -92,7 +100,7 @@ class Evaluation:
         self._saved_step = -1
         self._best: Optional[Best] = None
         self._start: dict = {}  # target to accuracy before the first step
-        self._next = max(checkpoint.epochs(options.prefix), default=0) + 1
+        self._next = max(checkpoint.epochs(self.prefix), default=0) + 1
         self._collapsed = 0
 
     def verify(self, step: int) -> None:
@@ -108,7 +116,7 @@ class Evaluation:
                 results = self._measure(step)
                 release_freed_memory()
             for r in results:
-                self.journal.verified(step, r.name, r.folds.accuracy, r.folds.std, r.xnorm)
+                self.journal.verified(step, r.name + self.SUFFIX, r.folds.accuracy, r.folds.std, r.xnorm)
             self.accuracies = {r.name: r.folds.accuracy for r in results}
             if step or self.counts_start:
                 self._compare(step)
@@ -117,6 +125,11 @@ class Evaluation:
             rule = RULE_WITHOUT_TARGETS[self.options.ckpt]
             self.journal.say(f"no verification set: nothing can be verified; {rule}")
         self.last_verified = step
+        if not self.SUFFIX:
+            self._refuse_collapse(step)
+            self._check_fall(step)
+
+    def _refuse_collapse(self, step: int) -> None:
         self._collapsed = self._collapsed + 1 if self._at_chance(step) else 0
         if self._collapsed == COLLAPSED_VERIFICATIONS:
             raise InsightError(
@@ -125,19 +138,19 @@ class Evaluation:
                 "checkpoint by --pretrained, or lower --lr; if softmax collapses too, check the labels and the "
                 "alignment (insight dataset-check). The run's state is kept: --resume goes on with it"
             )
-        self._check_fall(step)
 
     def _measure(self, step: int) -> list:
         self.journal.say(insightface_lines.TESTING)
-        network = self.model.embedder(self.options.prefix, self.check)
+        network = self.model.embedder(self.prefix, self.check)
         results = []
         for eval_set in self.sets:
             start = time.perf_counter()
             result = verification.verify(network, eval_set, self.model.image_size)
             self.journal.say(insightface_lines.shape_line(2 * result.pairs, result.embedding_size))
             self.journal.say(insightface_lines.infer_time_line(time.perf_counter() - start))
-            self.journal.say(XNormLine(result.name, step, result.xnorm).format())
-            self.journal.say(AccuracyLine(result.name, step, result.folds.accuracy, result.folds.std).format())
+            target = result.name + self.SUFFIX
+            self.journal.say(XNormLine(target, step, result.xnorm).format())
+            self.journal.say(AccuracyLine(target, step, result.folds.accuracy, result.folds.std).format())
             results.append(result)
         return results
 
@@ -145,7 +158,8 @@ class Evaluation:
         now = Best(step, 0, self.accuracies)
         if self._best is None or now.score >= self._best.score:
             self._best = now
-        self.journal.say(insightface_lines.highest_line(step, self._best.score[0]))
+        if not self.SUFFIX:
+            self.journal.say(insightface_lines.highest_line(step, self._best.score[0]))
 
     def _telling(self) -> list:
         """The sets that are large enough to judge a network by."""
@@ -188,10 +202,10 @@ class Evaluation:
             return
         if mode != NEVER and step != self._saved_step and (mode == ALWAYS or last or is_best):
             number = 1 if mode == WHEN_BEST_OVER_ONE and is_best else self._next
-            self.journal.say(SavingLine(number).format())
+            self.journal.say(f"saving {self.TITLE}{number}" if self.SUFFIX else SavingLine(number).format())
             with self.journal.pause():
-                path = checkpoint.save(self.options.prefix, number, self.model.checkpoint())
-            self.journal.write(SavedRow(step, number, str(path)))
+                path = checkpoint.save(self.prefix, number, self.model.checkpoint())
+            self.journal.write(self.ROW(step, number, str(path)))
             self.last_saved, self._saved_step = number, step
             self._next = max(self._next, number + 1)
             if is_best:
@@ -201,16 +215,16 @@ class Evaluation:
         """At the end of the run, say which checkpoint is the best and which the last."""
         last = f"last: {_named(self.last_saved)}, step {self.last_verified}"
         if self._best is None:
-            self.journal.say(f"{last}, not verified")
+            self.journal.say(f"{self.TITLE}{last}, not verified")
         else:
             best = f"best: {_named(self._best.number)}, step {self._best.step}, {_listed(self._best.accuracies)}"
-            self.journal.say(f"{best}; {last}, {_listed(self.accuracies)}")
+            self.journal.say(f"{self.TITLE}{best}; {last}, {_listed(self.accuracies)}")
 
     def where_saved(self) -> str:
         """For messages: the newest checkpoint of this run."""
         if not self.last_saved:
             return "no checkpoint was due yet (see --verbose and --ckpt)"
-        return f"the last checkpoint is {checkpoint.params_path(self.options.prefix, self.last_saved)}"
+        return f"the last checkpoint is {checkpoint.params_path(self.prefix, self.last_saved)}"
 
     def state(self) -> dict:
         """What :meth:`restore` needs, for JSON.

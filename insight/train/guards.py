@@ -95,6 +95,21 @@ def check_targets(sets: list, faces) -> None:
             )
 
 
+def check_averages(options: TrainOptions, sets: list) -> None:
+    """Refuse averages that would be neither verified nor saved.
+
+    Raises
+    ------
+    InsightError
+        ``--ema`` with ``--ckpt 0`` and without a verification set.
+    """
+    if options.ema and not options.ckpt and not sets:
+        raise InsightError(
+            f"--ema {options.ema:g}: with --ckpt 0 and no verification set the averages would be neither saved nor "
+            "verified; leave one of them out"
+        )
+
+
 def check_prefix(prefix: str, network) -> None:
     """Refuse a prefix whose checkpoints this run's symbol would no longer describe: they share one file.
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import functools
-from typing import Callable, Iterator, List, Tuple
+from typing import Callable, Iterator, List, Optional, Tuple
+
+import numpy as np
 
 from .. import checkpoint
 from .._mxnet import mx
+from ..runs.jsonl import AVERAGES
 from ..verify import verification
 from . import guards, memory, precision
+from .ema import Averages
 from .model import Model, build_network
-from .optimizer import allocate_momenta, make_trainer, momenta
+from .optimizer import allocate_momenta, make_trainer, momenta, update
 from .start import Setup
 
-PARAMETER, MOMENTUM, OBJECTIVE = "parameter/", "momentum/", "objective/"  # of the names in a state's file
+PARAMETER, MOMENTUM, OBJECTIVE, AVERAGE = (
+    "parameter/",
+    "momentum/",
+    "objective/",
+    "average/",
+)  # of the names in a state's file
 
 
 class Learner:
@@ -30,6 +39,8 @@ class Learner:
         Targets without a set.
     memory : memory.Prediction
     model : Model
+    averages : Averages or None
+        Of ``--ema``.
     notes : list of str
         What is unusual about the set or the options.
 
@@ -47,9 +58,11 @@ class Learner:
         setup.objective.check(options.per_batch_size, remedy=sparse)
         self.sets, self.missing = verification.find_sets(options.data_dir, options.targets)
         guards.check_targets(self.sets, faces)
+        guards.check_averages(options, self.sets)
         network = build_network(options, devices, faces.image_size)
         if options.ckpt and setup.first_step == 0:
-            guards.check_prefix(options.prefix, network)
+            for suffix in ("", AVERAGES) if options.ema else ("",):
+                guards.check_prefix(options.prefix + suffix, network)
         symbol = network(mx.sym.Variable("data"))
         self.memory = memory.predict(
             symbol,
@@ -61,6 +74,7 @@ class Learner:
             verified=_embedded(self.sets, setup.loader.sampler.looked_at),
             lowered=precision.lowered_symbol(symbol, options.dtype),
             pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
+            averaged=bool(options.ema),
         )
         scarce = memory.refuse_unaffordable(self.memory, devices, remedy=sparse)
         self.notes = [*setup.notes, *([scarce] if scarce else []), *_try_precision(setup)]
@@ -68,6 +82,7 @@ class Learner:
         self._trainer = make_trainer(
             self.model.params, options.mom, options.wd, options.fc7_wd_mult, setup.objective.multipliers()
         )
+        self.averages: Optional[Averages] = Averages(self.model, options.ema) if options.ema else None
 
     def batches(self, step: int, check: Callable[[], None] = lambda: None) -> Iterator:
         """Batches from a step on; ``check`` is called while the network embeds for the sampler, and may raise."""
@@ -79,7 +94,12 @@ class Learner:
         figures = self.model.backward(batch, step, frozen)
         usable = self.model.usable(frozen)
         if usable:
-            self._trainer.step(self.setup.batch_size, ignore_stale_grad=frozen)
+            options = self.setup.options
+            norm = update(self._trainer, self.setup.batch_size, frozen, options.clip_norm, self.model.network.kept())
+            if norm is not None:
+                figures["gradient_norm"] = np.float64(norm)
+            if self.averages:
+                self.averages.update()
         return figures, usable
 
     def arrays(self) -> dict:
@@ -93,6 +113,8 @@ class Learner:
 
     def _named(self, velocity: dict) -> dict:
         groups = {PARAMETER: self.model.arrays(), OBJECTIVE: self.setup.objective.arrays(), MOMENTUM: velocity}
+        if self.averages:
+            groups[AVERAGE] = self.averages.arrays()
         return {prefix + name: equal for prefix, group in groups.items() for name, equal in group.items()}
 
     def describe(self) -> List[str]:
@@ -103,8 +125,16 @@ class Learner:
             f"{len(setup.loader.positions)} images of {setup.faces.num_classes} identities; {options.network}, "
             f"{setup.objective.describe()}, {options.dtype} on {where}",
             setup.schedule.describe(),
+            *self._levers(),
             self.memory.describe(),
         ]
+
+    def _levers(self) -> List[str]:
+        options = self.setup.options
+        clipped = f"a gradient of the network longer than {options.clip_norm:g} is scaled down to it (--clip-norm)"
+        averaged = f"averages of the weights, decay {options.ema:g}, as {options.prefix}{AVERAGES}-0001.params (--ema)"
+        poor = f"images are cropped, made small, lit otherwise, each with probability {options.degrade:g} (--degrade)"
+        return [poor] * bool(options.degrade) + [clipped] * bool(options.clip_norm) + [averaged] * bool(options.ema)
 
 
 def _embedded(sets: list, looked_at: int) -> List[Tuple[int, int]]:

@@ -18,6 +18,7 @@ from ..runs.journal import Journal
 from ..runs.jsonl import StartRow
 from ..runs.stepfigures import Histogram
 from . import guards, resume
+from .ema import AveragedEvaluation
 from .evaluation import Evaluation
 from .learner import Learner
 from .start import prepare
@@ -89,7 +90,11 @@ class Run:
             setup.objective.line_names,
         )
         refines = setup.objective.refines and bool(options.pretrained)
-        self.evaluation = Evaluation(options, learner.sets, self.model, self.journal, self._check, refines)
+        shared = (self.journal, self._check)
+        self.evaluation = Evaluation(options, learner.sets, self.model, *shared, refines)
+        self.evaluations = [self.evaluation]
+        if learner.averages:
+            self.evaluations.append(AveragedEvaluation(options, learner.sets, learner.averages, *shared))
         self.loader.on_damage = self._note_damage
         self.loader.on_mined = lambda mined: self.journal.mined(self.step, *mined)
         if state:
@@ -110,7 +115,8 @@ class Run:
                     self._save_state()
                     self._check()  # only behind a save: a signal that comes after it is answered a step later
                 self._verify_if_due()
-            self.evaluation.conclude()
+            for evaluation in self.evaluations:
+                evaluation.conclude()
             self.journal.damage_in_all(len(self.loader.damage), self.options.data_dir)
         return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
 
@@ -135,9 +141,11 @@ class Run:
     def _verify_if_due(self) -> None:
         if not self._verification_due() or self.evaluation.last_verified == self.step:
             return
-        self.evaluation.verify(self.step)
+        for evaluation in self.evaluations:
+            evaluation.verify(self.step)
         self.journal.log_histograms(self.step)
-        self.evaluation.save(self.step, last=self.step == self.total)
+        for evaluation in self.evaluations:
+            evaluation.save(self.step, last=self.step == self.total)
         self._save_state(finished=self.step == self.total)
 
     def _leave(self) -> None:
@@ -170,6 +178,8 @@ class Run:
                 "model": self.model.state(),
                 "journal": self.journal.state(),
                 "evaluation": self.evaluation.state(),
+                "averages": [evaluation.state() for evaluation in self.evaluations[1:]],
+                "updates": self.learner.averages.updates if self.learner.averages else 0,
                 "sampler": self.loader.state(),
                 "damaged": [position for position, _ in self.loader.damage.items()],
             }
@@ -179,7 +189,10 @@ class Run:
     def _restore(self, state: resume.State) -> None:
         self.model.restore(state.meta["model"])
         self.journal.restore(state.meta["journal"])
-        self.evaluation.restore(state.meta["evaluation"])
+        for evaluation, saved in zip(self.evaluations, [state.meta["evaluation"], *state.meta.get("averages", ())]):
+            evaluation.restore(saved)
+        if self.learner.averages:
+            self.learner.averages.updates = state.meta["updates"]
         for position in state.meta.get("damaged", ()):  # named before
             self.loader.damage.add(position, "")
         threads = os.environ.get("OMP_NUM_THREADS")

@@ -26,7 +26,7 @@ FLOAT = 4  # bytes
 LEARNING = 3  # arrays per learned one: itself, its gradient, its momentum
 RUNTIME = 40_000_000  # bytes a device: threads, and kernels that are compiled when they are first used
 LEAST = 0.8  # of the estimated parts is sure to be needed
-PARTS = ("network", "objective", "step", "activations", "exchange", "images", "verification", "process")
+PARTS = ("network", "objective", "step", "activations", "exchange", "images", "averages", "verification", "process")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Prediction:
         What ``objective`` and ``step`` are called in messages; empty: they are not listed.
     unlearned : int
         The part of ``objective`` that has no gradient and no momentum.
+    averages : int
+        Of the network's parameters and running statistics, on the first device.
     """
 
     network: int
@@ -75,6 +77,7 @@ class Prediction:
     batch: int
     names: Tuple[str, ...] = ()
     unlearned: int = 0
+    averages: int = 0
 
     @property
     def total(self) -> int:
@@ -85,7 +88,8 @@ class Prediction:
         """The peak with so many images on each device, if the estimated parts are wrong by a factor."""
         share = batch / self.batch
         each = self.network + self.objective + self.exchange + share * (self.step + estimates * self.activations)
-        training = self.devices * each + share * self.images + estimates * self.verification + self.process
+        training = self.devices * each + share * self.images + estimates * self.verification
+        training += self.averages + self.process
         return max(training, self._reading())
 
     def _reading(self) -> float:
@@ -96,11 +100,15 @@ class Prediction:
 
     def counted(self, batch: int) -> float:
         """What a device needs at the very least, by the counted parts alone."""
-        return self.network + self.objective + self.exchange + batch / self.batch * self.step
+        return self.network + self.objective + self.exchange + self.averages + batch / self.batch * self.step
 
     def shares(self, digits: int = 2) -> str:
         """The parts in GB (10^9 bytes), without those that this run does not have."""
-        left_out = ("exchange", "verification") if self.names else ("exchange", "verification", "objective", "step")
+        left_out = (
+            ("exchange", "averages", "verification")
+            if self.names
+            else ("exchange", "averages", "verification", "objective", "step")
+        )
         parts = [part for part in PARTS if getattr(self, part) or part not in left_out]
         names = dict(zip(("objective", "step"), self.names))
         shown = ", ".join(f"{names.get(part, part)} {getattr(self, part) / 1e9:.{digits}f}" for part in parts)
@@ -124,6 +132,7 @@ def predict(
     verified: Sequence[Tuple[int, int]] = (),
     lowered=None,
     pretrained: int = 0,
+    averaged: bool = False,
 ) -> Prediction:
     """Predict the memory of training from shapes.
 
@@ -149,6 +158,8 @@ def predict(
         The network as it trains in half precision.
     pretrained : int
         Bytes of the checkpoint that the run starts from.
+    averaged : bool
+        Averages of the network's arrays are kept.
 
     Raises
     ------
@@ -173,6 +184,7 @@ def predict(
         batch=batch_per_device,
         names=need.names,
         unlearned=FLOAT * need.kept,
+        averages=FLOAT * (arguments + auxiliary) if averaged else 0,
     )
 
 

@@ -182,14 +182,7 @@ class Model:
         callable
             (N, 3, H, W) RGB pixels, 0..255, to (N, E) float32 embeddings, not normalised.
         """
-        engine = MXNetEngine(self.network_checkpoint(), name, device=self.devices[0])
-        release_freed_memory()  # of rewriting the network
-
-        def network(images: np.ndarray) -> np.ndarray:
-            check()
-            return engine(images)
-
-        return network
+        return inference(self.network_checkpoint(), name, self.devices[0], check)
 
     @staticmethod
     def _gathered(symbol, params: dict) -> checkpoint.Checkpoint:
@@ -249,6 +242,18 @@ def _stated_size(graph) -> Optional[tuple]:
         return None if graph is None else shapes.stated_size(nodes.Graph.from_symbol(graph))
     except InsightError:  # control flow: only the arrays are needed
         return None
+
+
+def inference(network: checkpoint.Checkpoint, name: str, device, check: Callable[[], None]) -> Callable:
+    """A network without objective for inference on a device; see :meth:`Model.embedder`."""
+    engine = MXNetEngine(network, name, device=device)
+    release_freed_memory()  # of rewriting the network
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        check()
+        return engine(images)
+
+    return embed
 
 
 def _on_host(figure: Any) -> Union[np.ndarray, Histogram]:

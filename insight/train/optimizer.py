@@ -7,10 +7,11 @@ rule below never took effect there. Here they do, as paper and recipe intend.
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Collection, Mapping, Optional
 
 from .._mxnet import mx
 from ..objectives.objective import Multipliers
+from . import clip
 
 # "the last layers after the global operator": MobileFaceNet, arXiv:1804.07573, section 4.1; fc7 is the objective's
 LAST_LAYERS = ("fc1_weight", "pre_fc1_weight")
@@ -45,6 +46,37 @@ def make_trainer(
     # Without the running statistics: a trainer of several devices gives all of them the first one's when it starts.
     learned = {name: params[name] for name in sorted(params) if params[name].grad_req != "null"}
     return mx.gluon.Trainer(learned, sgd, **kvstore)
+
+
+def update(
+    trainer, batch_size: int, frozen: bool = False, clip_norm: float = 0.0, clipped: Collection[str] = ()
+) -> Optional[float]:
+    """One step of the trainer, ``trainer.step``, with the gradient of some parameters clipped behind the devices' sum.
+
+    Parameters
+    ----------
+    trainer : mxnet.gluon.Trainer
+    batch_size : int
+        Over all devices.
+    frozen : bool
+        Parameters without a new gradient stay as they are, and nothing is clipped.
+    clip_norm : float
+        0: nothing is clipped.
+    clipped : collection of str
+        Names of the parameters whose gradient is clipped, as one vector.
+
+    Returns
+    -------
+    float or None
+        The norm of that gradient, of the mean loss, before clipping; None without.
+    """
+    if not clip_norm or frozen:
+        trainer.step(batch_size, ignore_stale_grad=frozen)
+        return None
+    trainer.allreduce_grads()
+    norm = clip.clip([p.list_grad() for p in trainer._params if p.name in clipped], batch_size, clip_norm)
+    trainer.update(batch_size)
+    return norm
 
 
 def momenta(trainer) -> dict:

@@ -26,12 +26,14 @@ INPUTS, OUTPUT, MASK, NOTHING = "inputs", "output", "mask", "nothing"
 # What the backward pass of an operator reads beside gradients; of operators that are not listed, inputs and output.
 READS = {
     **dict.fromkeys(("Convolution", "FullyConnected", "BatchNorm", "LeakyReLU", "clip"), INPUTS),
-    **dict.fromkeys(("elemwise_mul", "broadcast_mul", "_contrib_BatchNormWithReLU"), INPUTS),
+    **dict.fromkeys(("elemwise_mul", "broadcast_mul", "dot", "_contrib_BatchNormWithReLU"), INPUTS),
     **dict.fromkeys(("Activation", "relu", "sigmoid", "tanh", "L2Normalization"), OUTPUT),
     "Dropout": MASK,
     **dict.fromkeys(("elemwise_add", "elemwise_sub", "broadcast_add", "broadcast_sub", "add_n", "Concat"), NOTHING),
     **dict.fromkeys(("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"), NOTHING),
-    **dict.fromkeys(("Reshape", "Flatten", "transpose", "expand_dims", "squeeze", "slice_axis"), NOTHING),
+    **dict.fromkeys(
+        ("Reshape", "reshape_like", "Flatten", "transpose", "expand_dims", "squeeze", "slice_axis"), NOTHING
+    ),
     **dict.fromkeys(("_copy", "negative", "Cast", "amp_cast", "mean", "SliceChannel"), NOTHING),
 }
 NO_GRADIENT = ("BlockGrad", "ones_like", "zeros_like", "broadcast_greater", "broadcast_lesser")

@@ -97,7 +97,7 @@ def prepare(options: TrainOptions) -> Setup:
         faces,
         options.per_batch_size * len(devices),
         options.seed,
-        Augmentation(bool(options.rand_mirror), options.color, options.cutoff),
+        Augmentation(bool(options.rand_mirror), options.color, options.cutoff, options.degrade),
         options.num_workers,
         options.images_filter,
         "uint8" if devices[0].device_type == "gpu" else "float32",

@@ -45,6 +45,9 @@ class _Common:
         0, "1: jitter brightness, contrast, saturation; 2: first recompress half of the images as JPEG"
     )
     cutoff: int = _option(0, "side of a square that is greyed out in half of the images, pixels")
+    degrade: float = _option(
+        0.0, "probability of each of three losses of quality: a crop on black, few pixels, other light (AdaFace: 0.2)"
+    )
     num_workers: int = _option(2, "threads that decode images", FREE)
     sampler: str = _option(
         "", "which images each batch holds; shuffled: each image once an epoch; none: what the loss needs"
@@ -102,6 +105,12 @@ class _Common:
     mom: float = _option(0.9, "momentum of SGD")
     fc7_wd_mult: float = _option(1.0, "weight decay of fc7 and of the embedding's FC, as a multiple of --wd")
     freeze_backbone_steps: int = _option(0, "for so many steps train fc7 only")
+    clip_norm: float = _option(
+        0.0, "scale the network's gradient, of the batch's mean loss, down to this norm where it is longer; 0: never"
+    )
+    ema: float = _option(
+        0.0, "average the network's weights with this decay, such as 0.9995; verified and saved as PREFIX-ema; 0: not"
+    )
     seed: int = _option(0, "seed of weights, order and augmentation")
     devices: str = _option("", "such as 0,1 (GPUs), cpu, or cpu,cpu; none: all GPUs that MXNet sees, else the CPU")
     # checkpoints and words
@@ -139,13 +148,14 @@ class _Common:
             "images_filter",
             "cutoff",
         )
-        for name in (*at_least_0, "wd", "fc7_wd_mult", "warmup", "max_fall"):
+        for name in (*at_least_0, "wd", "fc7_wd_mult", "warmup", "max_fall", "clip_norm"):
             self._require(name, getattr(self, name) >= 0, "must be 0 or more")
         self._require("ckpt", self.ckpt in (0, 1, 2, 3), "must be 0, 1, 2 or 3")
         self._require("color", self.color in (0, 1, 2), "must be 0, 1 or 2")
         for name in ("lr", "lr_power"):
             self._require(name, getattr(self, name) > 0, "must be above 0")
         self._require("mom", 0 <= self.mom < 1, "must be in 0 <= mom < 1")
+        self._require("ema", 0 <= self.ema < 1, "must be in 0 <= ema < 1")
         self._require("bn_mom", 0 <= self.bn_mom < 1, "must be in 0 <= bn-mom < 1")
         for field in dataclasses.fields(_Common):
             known = field.metadata["choices"]

@@ -3,9 +3,9 @@
 The full product would take minutes, and the two meet in one place, the (B, E) embeddings and their gradient. So y1
 meets every margin, with one centre a class and with three, and every other network the two kinds: softmax (bias,
 embeddings as they are) and ArcFace.
-LResNet's depths differ in nothing but the number of their units: r18 and r50 stand for all, and r18 takes each value
-of each option once; the outputs are y1's to go through, which is a tenth of the work. Networks that do not pool are
-built for 64x64 images where they can be. INSIGHT_FULL_CONTRACT=1 tests the product all the same: every depth, every
+LResNet's depths differ in nothing but the number of their units: r18 and r50 stand for all, and r18 and y1 take each
+value of each option once; the outputs are y1's to go through, which is a tenth of the work. Networks that do not pool
+are built for 64x64 images where they can be. INSIGHT_FULL_CONTRACT=1 tests the product all the same: every depth, every
 margin (some ten minutes).
 """
 
@@ -45,9 +45,10 @@ def _cases():
     cases = {name: (name, SIZE, {}) for name in nets.networks if name not in depths}
     cases["gluoncv"] = ("gluoncv:mobilenet0.25", SIZE, SMALL)
     cases.update({name: (name, SIZE, SMALL) for name in (depths if FULL else ("r18", "r50"))})
-    for option in nets.family("r18").OPTIONS:
-        for value in option.choices[1:] if option.name != "version_output" else ():
-            cases[f"r18 {option.name} {value}"] = ("r18", SIZE, {**SMALL, option.name: value})
+    for name, small in (("r18", SMALL), ("y1", {**SMALL, "version_output": "J"})):
+        for option in nets.family(name).OPTIONS:
+            for value in option.choices[1:] if option.name != "version_output" else ():
+                cases[f"{name} {option.name} {value}"] = (name, SIZE, {**small, option.name: value})
     for output in (one for one in OUTPUTS if one not in SAME):
         small = SMALL if output in WHOLE_MAP else {}
         cases[f"y1 {output}"] = ("y1", 512 if output in ("A", "AX") else SIZE, {"version_output": output, **small})

@@ -26,7 +26,7 @@ def shipped(request, tmp_path_factory):
     def get(name):
         if name not in made:
             real = request.getfixturevalue("model_y1") if name == "real" else None
-            folder = tmp_path_factory.mktemp(name.replace(":", "-"))
+            folder = tmp_path_factory.mktemp(name.translate(str.maketrans(": =", "---")))
             folders.append(folder)
             batches = BATCHES.get(name, (1, 3, 64))
             spec = f"{real[0]},{real[1]}" if real else write_random(name, folder)

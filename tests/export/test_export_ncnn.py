@@ -217,7 +217,7 @@ def test_it_does_not_import_pnnx(spec, tmp_path):
     assert not {"pnnx", "torch"} & set(sys.modules)
 
 
-@pytest.mark.parametrize("network", ["y1", "r50", "real"])
+@pytest.mark.parametrize("network", ["y1", "y1 version_se=1", "y1 version_eca=1", "r50", "real"])
 def test_whole_networks(shipped, network, tmp_path):
     made = shipped(network)
     engine = engines.load(str(export_ncnn(made.spec, str(tmp_path / "m"), count=1).param))

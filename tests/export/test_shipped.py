@@ -36,7 +36,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("network", ["y1", "r50", "real"])
+@pytest.mark.parametrize("network", ["y1", "y1 version_se=1", "y1 version_eca=1", "r50", "real"])
 @pytest.mark.parametrize("way", WAYS)
 def test_embeds_as_plain_mxnet(shipped, network, way):
     made = shipped(network)

@@ -5,7 +5,7 @@ import json
 from typing import Callable, NamedTuple
 
 import numpy as np
-from small_networks import evaluate, filled
+from small_networks import evaluate, filled, images
 
 from insight import checkpoint, engines, nets
 from insight._mxnet import mx
@@ -63,9 +63,27 @@ def ship(spec, folder, faces, batches) -> Shipped:
 
 
 def write_random(name, folder) -> str:
-    """A checkpoint of a registered network with 128 values; its specification."""
-    checkpoint.save(f"{folder}/net", 5, far_from_defaults(nets.symbol(nets.create(name, 128))))
+    """A checkpoint of a registered network with 128 values; its specification.
+
+    The name may be followed by options, ``y1 version_se=1``.
+    """
+    name, *options = name.split()
+    values = {option: int(value) for option, value in (text.split("=") for text in options)}
+    stored = far_from_defaults(nets.symbol(nets.create(name, 128, **values)))
+    if values:
+        stored.aux_params.update(statistics_of_noise(nets.create(name, 128, batchnorm_momentum=0, **values), stored))
+    checkpoint.save(f"{folder}/net", 5, stored)
     return f"{folder}/net,5"
+
+
+def statistics_of_noise(network, stored: Checkpoint) -> dict:
+    """Name to running statistics of a network, whose momentum is 0. Without, its sigmoids would all be 0 or 1."""
+    network.initialize()
+    checkpoint.assign(network.kept(), {**stored.arg_params, **stored.aux_params})
+    with mx.autograd.record():
+        network(mx.nd.array(images(8))).backward()
+    mx.nd.waitall()
+    return {name: network.kept()[name].data() for name in stored.aux_params}
 
 
 def write_log(prefix, number, **options) -> None:

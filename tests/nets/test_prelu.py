@@ -96,16 +96,24 @@ def test_relus_against_the_definition(shape):
 
 
 @pytest.mark.parametrize(
-    "name, output, side", [("y1", "GDC", 112), ("y2", "GDC", 112), ("y1", "J", 48), ("r18", "J", 48)]
+    "name, output, side, options",
+    [
+        ("y1", "GDC", 112, {}),
+        ("y2", "GDC", 112, {}),
+        ("y1", "J", 48, {}),
+        ("y1", "J", 48, {"version_se": 1}),
+        ("y1", "J", 48, {"version_eca": 1}),
+        ("r18", "J", 48, {}),
+    ],
 )
-def test_every_form_trains_the_same_network(name, output, side):
+def test_every_form_trains_the_same_network(name, output, side, options):
     """Whole networks, after a forward pass in training mode: batch statistics, and signs passed on."""
     family = nets.family(name)
     assert family.fastest_prelu in family.PRELU_FORMS
     x = mx.nd.array(np.random.default_rng(1).uniform(0, 255, (3, 3, side, side)))
     results = []
     for prelu in family.PRELU_FORMS:
-        network = nets.create(name, 16, prelu=prelu, version_output=output, image_size=(side, side))
+        network = nets.create(name, 16, prelu=prelu, version_output=output, image_size=(side, side), **options)
         mx.random.seed(3)
         network.initialize(mx.init.Xavier(**network.xavier))
         draw = np.random.default_rng(5)

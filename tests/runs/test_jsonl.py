@@ -4,6 +4,7 @@ import pytest
 
 from insight.runs.jsonl import (
     KINDS,
+    AveragesSavedRow,
     DamagedRow,
     DamageRow,
     HistogramRow,
@@ -42,6 +43,11 @@ GOLDEN = [
     (
         SavedRow(40, 2, "models/y1-0002.params"),
         '{"kind": "saved", "time": 1700000000.123, "step": 40, "number": 2, "path": "models/y1-0002.params"}',
+    ),
+    (
+        AveragesSavedRow(40, 2, "models/y1-ema-0002.params"),
+        '{"kind": "saved_averages", "time": 1700000000.123, "step": 40, "number": 2, '
+        '"path": "models/y1-ema-0002.params"}',
     ),
     (
         HistogramRow("gaps", 40, -4.0, 4.0, [0, 3, 1]),

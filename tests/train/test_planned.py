@@ -137,9 +137,9 @@ MEASURE = """
         mx.nd.waitall()
         return info().in_use
 
-    name, batch = sys.argv[1], int(sys.argv[2])
+    name, batch, options = sys.argv[1], int(sys.argv[2]), dict.fromkeys(sys.argv[3:], 1)
     keep_freed_memory()
-    network = nets.create(name, 64, prelu=nets.family(name).fastest_prelu)
+    network = nets.create(name, 64, prelu=nets.family(name).fastest_prelu, **options)
     network.initialize(mx.init.Xavier())
     data = mx.nd.ones((batch, 3, 112, 112))
     step(data), step(data[:1])  # scratch memory and kernels of either size
@@ -152,9 +152,18 @@ MEASURE = """
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc 2.33 or newer")
-@pytest.mark.parametrize("name", ["y1", "r18", "gluoncv:mobilenetv3_small"])
-def test_mxnet_allocates_what_is_planned(name):
-    command = [sys.executable, "-c", dedent(MEASURE), name, "6"]
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("y1", ()),
+        ("y1", ("version_se",)),
+        ("y1", ("version_eca",)),
+        ("r18", ()),
+        ("gluoncv:mobilenetv3_small", ()),
+    ],
+)
+def test_mxnet_allocates_what_is_planned(name, options):
+    command = [sys.executable, "-c", dedent(MEASURE), name, "6", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     planned, allocated = map(int, done.stdout.split())
     tolerance = 0.25 if name.startswith("gluoncv") else 0.06  # oneDNN pads channels to a multiple of 8 or 16

@@ -37,14 +37,14 @@ def start(folder, options, step=0, fraction=0.0):
 
 def log(folder):
     rows = [json.loads(line) for line in (folder / "model-log.jsonl").read_text().splitlines()]
-    kept = [row for row in rows if row["kind"] in ("step", "verification", "saved")]
+    kept = [row for row in rows if row["kind"] in ("step", "verification", "saved", "saved_averages")]
     return [{key: value for key, value in row.items() if key not in TIMES} for row in kept]
 
 
 def same(a, b):
     """Every checkpoint, the last state's arrays, and the log."""
-    names = sorted(p.name for p in a.glob("model-0*.params"))
-    assert names == sorted(p.name for p in b.glob("model-0*.params")) and names
+    names = sorted(p.name for p in a.glob("model*-0*.params"))
+    assert names == sorted(p.name for p in b.glob("model*-0*.params")) and names
     for name in names:
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
     with np.load(a / "model-resume.npz") as mine, np.load(b / "model-resume.npz") as theirs:
@@ -74,9 +74,10 @@ BASE = {
     "more",
     [
         {"loss_type": "1", "beta": 20.0},
+        {"loss_type": "2", "clip_norm": 0.5, "ema": 0.9, "ckpt": 1},
         {"loss_type": "4", "devices": "cpu,cpu", "per_batch_size": 3, "freeze_backbone_steps": 4},
     ],
-    ids=["sphereface", "arcface-two-devices"],
+    ids=["sphereface", "cosface-averages", "arcface-two-devices"],
 )
 def test_killed_and_resumed_is_never_stopped(set_dir, tmp_path, more):
     options = {**BASE, **more, "data_dir": str(set_dir)}

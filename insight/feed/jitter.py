@@ -1,0 +1,35 @@
+"""Brightness, contrast and saturation of an image, as one affine map of its colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+LUMINANCE_BGR = np.array([0.114, 0.587, 0.299])
+
+
+def jitter(bgr: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
+    """Change an image's colours by three factors; 1 leaves them.
+
+    With grey(x) the luminance of a pixel and m its mean over the image,
+
+        x' = brightness * (contrast * (saturation * x + (1 - saturation) * grey(x)) + (1 - contrast) * m).
+
+    Parameters
+    ----------
+    bgr : numpy.ndarray
+        (H, W, 3), uint8 or float32, BGR. It is not changed.
+    brightness, contrast, saturation : float
+
+    Returns
+    -------
+    numpy.ndarray
+        The same type; uint8 is clipped, float32 may leave 0..255.
+    """
+    mean = cv2.mean(bgr)[:3] @ LUMINANCE_BGR
+    gain = brightness * contrast
+    affine = np.empty((3, 4))
+    affine[:, :3] = gain * (1 - saturation) * LUMINANCE_BGR
+    affine[:, :3] += gain * saturation * np.eye(3)
+    affine[:, 3] = brightness * (1 - contrast) * mean
+    return cv2.transform(bgr, affine)

@@ -1,0 +1,114 @@
+"""``--ema``: averages of the network's weights over the steps, which often verify better than the weights themselves.
+
+    average = d average + (1 - d) weight,    d = min(decay, (1 + n) / (10 + n)) in the n-th update, from 0
+
+Polyak and Juditsky, 1992, with the warm-up of TensorFlow's ``ExponentialMovingAverage(num_updates)``. The running
+statistics of batch norm are averaged too, over the devices first. The objective's weights, such as fc7's, are not:
+they are not shipped, and there may be more of them than of the network's.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict
+
+import numpy as np
+
+from .. import checkpoint
+from .._mxnet import mx
+from ..runs.jsonl import AVERAGES, AveragesSavedRow
+from .evaluation import Evaluation
+from .model import Model, inference
+
+AT_ONCE = 50  # arrays that one multi_sgd_update takes
+WARM_UP = 10  # steps until the decay is about a half
+
+
+def decay_at(most: float, updates: int) -> float:
+    """The share of the average that an update keeps, with so many updates before it."""
+    return min(most, (1 + updates) / (WARM_UP + updates))
+
+
+class Averages:
+    """The averages of a model's network, on its first device; at first the network's own values.
+
+    Parameters
+    ----------
+    model : Model
+    decay : float
+        Above 0 and below 1.
+
+    Attributes
+    ----------
+    updates : int
+        Done so far; with :meth:`arrays`, all that the next one depends on.
+    """
+
+    def __init__(self, model: Model, decay: float):
+        self.model = model
+        self.decay = decay
+        self.updates = 0
+        self._averages: Dict[str, mx.nd.NDArray] = {name: array.copy() for name, array in self._current().items()}
+        mx.nd.waitall()
+
+    @property
+    def image_size(self) -> tuple:
+        """(height, width) in pixels."""
+        return self.model.image_size
+
+    def update(self) -> None:
+        """Take in the model's values after a step."""
+        keep = decay_at(self.decay, self.updates)
+        current = self._current()
+        names = list(current)
+        for first in range(0, len(names), AT_ONCE):
+            group = names[first : first + AT_ONCE]
+            # SGD of the gradient -weight with decay 1, a - (1 - d)(a - w): one operator, without temporary arrays
+            pairs = [array for name in group for array in (self._averages[name], current[name])]
+            rates = {"lrs": (1 - keep,) * len(group), "wds": (1.0,) * len(group), "rescale_grad": -1.0}
+            out = [self._averages[name] for name in group]
+            mx.nd.multi_sgd_update(*pairs, num_weights=len(group), out=out, **rates)
+        mx.nd.waitall()  # the next forward pass writes running statistics without telling the engine
+        self.updates += 1
+
+    def _current(self) -> dict:
+        """The network's arrays on the first device; running statistics are the devices' mean."""
+        mx.nd.waitall()
+        kept = self.model.network.kept()
+        return {name: _mean(p) if p.grad_req == "null" else p.list_data()[0] for name, p in kept.items()}
+
+    def checkpoint(self) -> checkpoint.Checkpoint:
+        """As :meth:`insight.train.model.Model.checkpoint`, with the averages; the objective's weights as they are."""
+        return self._averaged(self.model.checkpoint())
+
+    def embedder(self, name: str, check: Callable[[], None] = lambda: None) -> Callable[[np.ndarray], np.ndarray]:
+        """As :meth:`insight.train.model.Model.embedder`, of the averages."""
+        return inference(self._averaged(self.model.network_checkpoint()), name, self.model.devices[0], check)
+
+    def _averaged(self, of: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+        averages = {name: array.as_in_context(mx.cpu()) for name, array in self._averages.items()}
+        args, aux = ({name: averages.get(name, array) for name, array in group.items()} for group in of[1:])
+        return checkpoint.Checkpoint(of.symbol, args, aux)
+
+    def arrays(self) -> dict:
+        """Name to the average's array, alone in a list, to be read, or written to, between two steps."""
+        return {name: [array] for name, array in self._averages.items()}
+
+
+class AveragedEvaluation(Evaluation):
+    """Verifies and saves the averages, with a best of their own; before the first step they are the network itself."""
+
+    SUFFIX, TITLE, ROW = AVERAGES, "averages ", AveragesSavedRow
+
+    def verify(self, step: int) -> None:
+        """As :meth:`insight.train.evaluation.Evaluation.verify`."""
+        if step:
+            super().verify(step)
+        self.last_verified = step
+
+
+def _mean(parameter):
+    """The mean of the devices' arrays, on the first device."""
+    copies = parameter.list_data()
+    if len(copies) == 1:
+        return copies[0]
+    return mx.nd.add_n(*(copy.as_in_context(copies[0].context) for copy in copies)) / len(copies)
