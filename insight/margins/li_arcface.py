@@ -11,7 +11,7 @@ import math
 
 from . import margins
 from .angle import STRAIGHT_THROUGH, AngularMargin, angle
-from .margin import SCALE, TargetLogit, clip_cosine
+from .margin import SCALE, SIN_SQUARED_FLOOR, TargetLogit
 
 
 @margins.register("li_arcface", "liarcface", "airface")
@@ -31,7 +31,7 @@ class LiArcFace(AngularMargin):
     modulates = True
 
     def angular_logit(self, targets):
-        linear_B, slope_B = _linear(targets.F, targets.cos_B)
+        linear_B, slope_B = _linear(targets.F, targets.cos_B.copy())
         return TargetLogit(linear_B - 2 / math.pi * self.options.margin_m, slope_B)
 
     def others(self, cos_BK, targets, new_B):
@@ -39,7 +39,15 @@ class LiArcFace(AngularMargin):
         return linear_BK, targets.F.ones_like(slope_BK) if self.options.straight_through else slope_BK
 
 
-def _linear(F, cosine):
-    """1 - 2 theta / pi, and its derivative by cos(theta)."""
-    cosine, sine = clip_cosine(F, cosine)
-    return 1 - 2 / math.pi * F.arccos(cosine), 2 / math.pi / sine
+def _linear(F, cosine) -> tuple:
+    """1 - 2 theta / pi, which overwrites the cosines, and its derivative by them: blocks of logits are large."""
+    F.clip(cosine, -1.0, 1.0, out=cosine)
+    sine = F.square(cosine)
+    sine *= -1
+    sine += 1
+    F.clip(sine, SIN_SQUARED_FLOOR, 1.0, out=sine)
+    F.sqrt(sine, out=sine)
+    F.arccos(cosine, out=cosine)
+    cosine *= -2 / math.pi
+    cosine += 1
+    return cosine, 2 / math.pi / sine

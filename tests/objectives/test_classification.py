@@ -250,10 +250,11 @@ print(megabytes("VmHWM") - before)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak of a process is read from Linux's /proc")
-def test_memory_has_room_for_one_array_of_the_logits_size():
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+@pytest.mark.parametrize("name, most", [("arcface", 112), ("curricularface", 172)])  # changed others: 8 blocks more
+def test_memory_has_room_for_one_array_of_the_logits_size(name, most):
+    done = subprocess.run([sys.executable, "-c", MEMORY.replace("arcface", name)], capture_output=True, text=True)
     ours, with_one_hot = map(float, done.stdout.split())
-    assert 60 < ours < 112, done.stderr  # 64 MB, two blocks' buffers, and what the process takes anyway
+    assert 60 < ours < most, done.stderr  # 64 MB, two blocks' buffers, and what the process takes anyway
     assert with_one_hot > 150  # the probe sees a second and a third
 
 
