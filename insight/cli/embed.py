@@ -2,7 +2,7 @@
 ``mirrored`` (N, E), those of the mirror images; ``keys`` (N,), strings: path under the folder, key of the record, or
 position in the .bin; and ``labels`` (N,) int64: position of the identity's folder among the sorted folders, label of
 the record, or -1. ``about``, JSON, records the model, the options, and the fingerprint of a .rec; ``identification``,
---compare and a training's --teacher read it.
+--compare and `train-softmax --teacher` read it.
 
 Images are faces aligned to the network's size; they are converted to RGB and normalised as the network needs.
 
@@ -49,7 +49,7 @@ def add_arguments(parser):
         "--output-dtype",
         choices=["float32", "float16"],
         default="float32",
-        help="type of the embeddings in the file; float16 is enough for the teacher of a training (--teacher)",
+        help="type of the embeddings in the file; float16 is enough for `train-softmax --teacher`",
     )
     add_image_size(parser)
     parser.add_argument(

@@ -97,7 +97,9 @@ class Teacher:
         if self._both and not rows.flips:
             lacks = f"{self.path}: has no embeddings of mirror images"
             if flips == BOTH or not self.is_file:
-                raise InsightError(f"{lacks}; embed the set with --flip both, or give --teacher-flips {ONE}")
+                raise InsightError(
+                    f"{lacks}; embed the set with `insight embed --flip both`, or give --teacher-flips {ONE}"
+                )
             self.notes.append(f"{lacks}; mirrored images get those of the plain ones")
         self.dimension, self._rows = rows.dimension, rows
 

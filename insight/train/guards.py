@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import checkpoint, nets, objectives
+from .. import checkpoint, nets
 from .._mxnet import mx
 from ..errors import InsightError
 from ..files import atomic
@@ -16,12 +16,17 @@ from ..images.header import image_size
 from .train_options import TrainOptions
 
 
-def check_set(faces, options: TrainOptions) -> list:
+def check_set(faces, options: TrainOptions, labelled: bool = True) -> list:
     """Refuse a set that cannot be trained on; returns notes about what is unusual in it.
 
-    A loss that needs no labels takes any.
-
     MXNet does not check labels: it writes outside the logits for one without a class. Nothing checks them again later.
+
+    Parameters
+    ----------
+    faces : FaceSet
+    options : TrainOptions
+    labelled : bool
+        Whether the loss needs labels; without, they may be anything.
 
     Raises
     ------
@@ -29,7 +34,6 @@ def check_set(faces, options: TrainOptions) -> list:
         Fewer than two identities, a label outside 0..num_classes-1 (the message names its record), or
         images of another size than ``--image-size``.
     """
-    labelled = objectives.kind(options.loss_type).labelled
     if labelled:
         _check_labels(faces)
     size = ",".join(map(str, faces.image_size))

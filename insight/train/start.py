@@ -90,7 +90,7 @@ def prepare(options: TrainOptions) -> Setup:
     devices = device_lists.parse(options.devices)
     faces = FaceSet.open(options.data_dir)
     options, rounded = _whole_parts(options)
-    notes = [*guards.check_set(faces, options), *rounded]
+    notes = [*guards.check_set(faces, options, objectives.kind(options.loss_type).labelled), *rounded]
     fingerprint = faces.fingerprint()
     state = resume.find(options, fingerprint)
     loader = Loader(
