@@ -131,9 +131,9 @@ def main() -> None:
     trained = train(args, work)
     minutes = (time.perf_counter() - begin) / 60
     rows = clean(work, "by_centres", "--by-centres", trained)
-    print(f"{len(wrong)} images, {wrong.sum()} of them wrong; {trained} after {minutes:.1f} minutes")
+    print(f"{len(wrong)} images, {wrong.sum()} of them wrong; {trained} after {minutes:.1f} minutes", flush=True)
     cosines, decided = (np.array([convert(row) for row in rows]) for convert in (_cosine, _is_dropped))
-    print(line(f"by centres, {ANGLE:g} degrees", decided, wrong))
+    print(line(f"by centres, {ANGLE:g} degrees", decided, wrong), flush=True)
     for angle in map(float, args.angles.split(",")):
         if angle != ANGLE:
             print(line(f"by centres, {angle:g} degrees", cosines < math.cos(math.radians(angle)), wrong))

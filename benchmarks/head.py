@@ -192,7 +192,8 @@ def main() -> None:
     first, *others = seconds
     for name in others:
         if first != "ours":
-            print(f"{name}: {median[name] / median[first]:.2f} x the time of {first}")
+            slower, larger = median[name] / median[first], peaks[name] / peaks[first]
+            print(f"{name}: {slower:.2f} x the time of {first}, {larger:.2f} x the peak")
         else:
             faster, leaner = median[name] / median[first], peaks[first] / peaks[name]
             print(f"against {name}: {faster:.2f} x as fast at {leaner:.2f} x the peak memory")
