@@ -24,31 +24,37 @@ SE_RATIO = 16  # channels over those between the two convolutions of squeeze and
 
 
 class ChannelAttention(HybridBlock):
-    """x (N, C, H, W) times the factors (N, C, 1, 1) that the layers compute from it.
+    """x (N, C, H, W) times the factors (N, C, 1, 1) that the layers compute from the channels' means.
 
     Parameters
     ----------
+    channels : int
+        C.
     style : Style
-        Of a network whose PReLUs are ``plain``, the product is ``broadcast_mul``, the operator of checkpoints and
-        converters. On MXNet's CPU that takes longer than the convolutions around it, most of all its backward pass,
-        which sums over the map. The other forms write each factor out as a map of its own, by a product with a row of
-        ones, so that the sum is a matrix product too.
+        Of a network whose PReLUs are ``plain``, means and product are ``Pooling`` and ``broadcast_mul``, the operators
+        of checkpoints and converters. Their backward passes on MXNet's CPU take longer than the convolutions around
+        them. In the other forms both are matrix products with a row of ones, as long as a map has pixels.
+    pool : GlobalPool
     *layers : HybridBlock
     """
 
-    def __init__(self, style: Style, *layers: HybridBlock):
+    def __init__(self, channels: int, style: Style, pool: GlobalPool, *layers: HybridBlock):
         super().__init__(prefix="")
+        self._channels = channels
         self._plain = style.prelu == "plain"
+        self.pool = pool
         self.layers = chain(self, *layers)
 
     def hybrid_forward(self, F, x):
-        factors = forward_through(self.layers, x)
         if self._plain:
-            return F.broadcast_mul(x, factors)
-        # (1, H W), by slice_axis: MXNet 1.9.1's slice crashes on a map in oneDNN's layout
+            return F.broadcast_mul(x, forward_through((self.pool, *self.layers), x))
+        # by slice_axis: MXNet 1.9.1's slice crashes on a map in oneDNN's layout
         one_map = F.slice_axis(F.slice_axis(x, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
         ones = F.reshape(F.ones_like(one_map), (1, -1))
-        return x * F.reshape_like(F.dot(F.reshape(factors, (-1, 1)), ones), x)
+        sums = F.dot(F.reshape(x, (-3, -3)), ones, transpose_b=True)  # (N C, H W) by (H W, 1)
+        means = F.reshape(F.broadcast_div(sums, F.sum(ones)), (-1, self._channels, 1, 1))
+        factors = F.reshape(forward_through(self.layers, means), (-1, 1))
+        return x * F.reshape_like(F.dot(factors, ones), x)
 
 
 class SqueezeExcite(ChannelAttention):
@@ -66,6 +72,7 @@ class SqueezeExcite(ChannelAttention):
     def __init__(self, name: str, channels: int, style: Style):
         inside = channels // SE_RATIO
         super().__init__(
+            channels,
             style,
             GlobalPool(f"{name}se_pool1"),
             Convolution(f"{name}se_conv1", channels, inside, bias=True),
@@ -80,6 +87,7 @@ class EfficientAttention(ChannelAttention):
 
     def __init__(self, name: str, channels: int, style: Style):
         super().__init__(
+            channels,
             style,
             GlobalPool(f"{name}eca_pool1"),
             AcrossChannels(f"{name}eca_conv1", kernel_size(channels)),

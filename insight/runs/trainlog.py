@@ -84,7 +84,7 @@ class TrainLog:
     saved : Curve
         Numbers of the checkpoints over the steps at which they were saved.
     saved_averages : Curve
-        The same of the averages (``--ema``), whose targets' names end in ``-ema``.
+        The same of the averages of weights, whose targets' names end in ``-ema``.
     histograms : dict
         Name to (step, Histogram) over rising steps: of the steps since the entry before.
     options : dict

@@ -26,7 +26,7 @@ INPUTS, OUTPUT, MASK, NOTHING = "inputs", "output", "mask", "nothing"
 # What the backward pass of an operator reads beside gradients; of operators that are not listed, inputs and output.
 READS = {
     **dict.fromkeys(("Convolution", "FullyConnected", "BatchNorm", "LeakyReLU", "clip"), INPUTS),
-    **dict.fromkeys(("elemwise_mul", "broadcast_mul", "dot", "_contrib_BatchNormWithReLU"), INPUTS),
+    **dict.fromkeys(("elemwise_mul", "broadcast_mul", "broadcast_div", "dot", "_contrib_BatchNormWithReLU"), INPUTS),
     **dict.fromkeys(("Activation", "relu", "sigmoid", "tanh", "L2Normalization"), OUTPUT),
     "Dropout": MASK,
     **dict.fromkeys(("elemwise_add", "elemwise_sub", "broadcast_add", "broadcast_sub", "add_n", "Concat"), NOTHING),
