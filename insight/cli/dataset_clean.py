@@ -11,12 +11,12 @@ With --model each identity is checked by the embeddings of its own images, in th
   insight dataset-clean work/set --model models/r50s,0 --output work/clean
   insight dataset-clean work/set --model y1.onnx --dry-run --report what.csv
 
-With --by-centres the checkpoint of a training on this set with --centres K (train-softmax) decides. Wrong images
-gather at centres of their own. The dominant centre of an identity is the nearest of most of its images; images at
+With --by-centres the checkpoint of a training on this set decides: of train-softmax --centres 3. Wrong images gather
+at centres of their own. The dominant centre of an identity is the nearest of most of its images; images at
 more than --angle degrees from it are dropped. Copies are kept unless --copy says at which cosine: the network knows
 these images, and embeds those of one person closer than others.
 
-  insight train-softmax --data-dir work/set --pretrained models/y1,1 --centres 3 --prefix work/k3 ...
+  insight train-softmax --data-dir work/set --centres 3 --prefix work/k3 --pretrained models/y1,1 ...
   insight dataset-clean work/set --by-centres work/k3,1 --output work/clean
 
 No identity is dropped for its number of images. Labels are renumbered without gaps; images are copied byte for byte.

@@ -41,7 +41,7 @@ NO_GRADIENT = ("BlockGrad", "ones_like", "zeros_like", "broadcast_greater", "bro
 IN_PLACE = {
     *("elemwise_add", "elemwise_sub", "elemwise_mul", "Activation", "BlockGrad", "_copy", "negative"),
     *("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"),
-    *("Reshape", "Flatten", "expand_dims", "squeeze"),
+    *("Reshape", "reshape_like", "Flatten", "expand_dims", "squeeze"),
 }
 WORKSPACE = (
     "_contrib_BatchNormWithReLU"  # has a hidden output as large as the visible one, and uses a bit of each number
