@@ -156,6 +156,8 @@ class _Graph:
     def copied(self) -> int:
         """Bytes of feature maps in plain order beside those in blocks of channels."""
         blocked: Set[int] = set()  # nodes
+        forwards: Set[Edge] = set()  # maps that have a copy, however many operators read it
+        backwards: Set[Edge] = set()
         copies = 0
         for i in self.nodes():
             operator = self.operators[i]
@@ -166,8 +168,9 @@ class _Graph:
                 copies += sum(self.sizes[edge] for edge in gradients)
             elif self._plain(i):
                 reads = READS.get(operator, INPUTS + OUTPUT) if i in self.learns else NOTHING
-                copies += sum(self.sizes[edge] for edge in maps) * (2 if INPUTS in reads else 1)
-        return copies
+                forwards.update(maps)
+                backwards.update(maps if INPUTS in reads else ())
+        return copies + sum(self.sizes[edge] for edge in (*forwards, *backwards))
 
     def _plain(self, i: int) -> bool:
         """Whether the operator is MXNet's own, for feature maps."""
