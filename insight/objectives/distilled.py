@@ -13,7 +13,7 @@ B: batch of a device, E: length of an embedding of the student, T: of the teache
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Type
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 from .._mxnet import mx
 from ..errors import InsightError
@@ -110,6 +110,9 @@ class Distilled(Objective):
 
     def symbol(self, embedding):
         return self.inner.symbol(embedding)
+
+    def adopt(self, arrays: Dict[str, Any], graph: Optional[Any]) -> Tuple[Dict[str, Any], List[str]]:
+        return self.inner.adopt(arrays, graph)
 
     def arrays(self) -> Dict[str, list]:
         return self.inner.arrays()

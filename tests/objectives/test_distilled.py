@@ -13,6 +13,7 @@ from insight.errors import InsightError
 from insight.feed.loader import Batch
 from insight.objectives.adadistill import AdaDistill
 from insight.objectives.distilled import WEIGHT, Distilled
+from insight.objectives.objective import Objective
 from insight.objectives.triplet import Triplet
 from insight.train.train_options import TrainOptions
 
@@ -191,3 +192,9 @@ def test_no_loss_needs_a_teacher():
     with pytest.raises(InsightError, match="--loss-type none: nothing is learned without a --teacher"):
         objectives.create(options(teacher="", loss_type="none"), CLASSES)
     assert SimpleNamespace(**vars(options(loss_type="none"))).sampler == "shuffled"
+
+
+def test_every_method_is_answered():
+    """A method of objectives that the wrapper does not define would answer for the wrapper, not for the other."""
+    answered = {name for name in vars(Objective) if not name.startswith("_") and callable(getattr(Objective, name))}
+    assert answered - {"from_options"} <= set(vars(Distilled))
