@@ -159,7 +159,8 @@ class Classification(Objective):
     def describe(self) -> str:
         above = self.interclass_filter
         several = f" centres={self.centres}" if self.centres > 1 else ""
-        return self.margin.describe() + several + (f", others above cosine {above:g} left out" if above < 1 else "")
+        left_out = f", other classes above cosine {above:g} left out" if above < 1 else ""
+        return self.margin.describe() + several + left_out
 
     def multipliers(self) -> Dict[str, Multipliers]:
         return {name: self._multipliers[name] for name in self.params}

@@ -126,7 +126,8 @@ def test_a_network(site, tmp_path):
     refused = insight(site, tmp_path, "networks", "y1", "--small-width", 16)
     assert refused.returncode == 2
     assert refused.stderr == (
-        "error: --small-width 16: does nothing with MobileFaceNet, which uses --version-output; leave it out\n"
+        "error: --small-width 16: does nothing with MobileFaceNet, which uses --version-output, --version-se, "
+        "--version-eca; leave it out\n"
     )
     assert "--small-width X" in done(insight(site, tmp_path, "train-softmax", "--help"))
 

@@ -91,8 +91,11 @@ def test_an_objective_by_the_command_line(set_dir, tmp_path):
 
 def test_names_that_select_nothing(set_dir, tmp_path, capfd):
     for name, words in (
-        ("triplet-like", "no margin or objective has that name; margins: arcface, .*; objectives: classification"),
-        ("classification", "name its margin instead: arcface, "),
+        (
+            "triplet-like",
+            "no margin or objective has that name; margins: adaface, .*; objectives: classification",
+        ),
+        ("classification", "name its margin instead: adaface, arcface, "),
     ):
         given = ["--data-dir", str(set_dir), "--prefix", str(tmp_path / "model"), "--per-batch-size", "8"]
         assert run_command("train-softmax", [*given, "--loss-type", name]) == 2
