@@ -1,7 +1,7 @@
 """Triplet training: picking, and mining in the batch against mining in bags and against a classification step.
 
     python benchmarks/triplet.py --picking
-    python benchmarks/triplet.py --data-dir SET --pretrained PREFIX,EPOCH [--batch-size 150] [--rounds 5]
+    python benchmarks/triplet.py --data-dir SET --pretrained PREFIX,EPOCH [--batch-size 150] [--negatives violating]
 
 ``--picking`` picks semi-hard triplets among 3,600 embeddings of 128 numbers, 720 people of 5 images, as the sampler
 does for each bag; it includes distances and the order of the triplets, and not the embedding of the images.
@@ -61,6 +61,8 @@ class Case:
         common.update(emb_size=args.emb_size, per_batch_size=args.batch_size, lr=0.005, mom=0.0, devices=args.devices)
         if more["loss_type"] != "arcface":
             common.update(images_per_identity=args.images_per_identity, triplet_alpha=args.triplet_alpha)
+        if more["loss_type"] == "triplet":
+            common.update(negatives=args.negatives)
         self.learner = Learner(prepare(TrainOptions(**common, **more)))
         self.loader = self.learner.setup.loader
         self.batches = self.learner.batches(0)
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=150)
     parser.add_argument("--images-per-identity", type=int, default=5)
     parser.add_argument("--triplet-alpha", type=float, default=0.3)
+    parser.add_argument("--negatives", default="semi-hard", help="in the batch; bags have semi-hard ones")
     parser.add_argument("--devices", default="")
     parser.add_argument("--steps", type=int, default=3, help="of each way in a round")
     parser.add_argument("--rounds", type=int, default=5)
