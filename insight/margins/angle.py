@@ -22,6 +22,17 @@ def angle(default: float) -> Option:
     )
 
 
+def acute_angle(loss: str) -> Option:
+    """``--margin-m`` of a margin with ArcFace's fallback; ``loss`` names it in messages."""
+    return Option(
+        "margin_m",
+        0.5,
+        ANGLE_HELP,
+        holds=lambda m: 0 <= m < math.pi / 2,
+        rule=f"{loss} takes an angle in radians, 0 <= m < pi/2",
+    )
+
+
 ANGLE = angle(0.5)
 
 

@@ -10,7 +10,7 @@ import math
 
 from ..options import Option
 from . import margins
-from .angle import ANGLE_HELP, STRAIGHT_THROUGH, AngularMargin
+from .angle import STRAIGHT_THROUGH, AngularMargin, acute_angle
 from .margin import SCALE, TargetLogit, clip_cosine
 
 
@@ -29,13 +29,7 @@ class ArcFace(AngularMargin):
     name = "arcface"
     OPTIONS = (
         SCALE,
-        Option(
-            "margin_m",
-            0.5,
-            ANGLE_HELP,
-            holds=lambda m: 0 <= m < math.pi / 2,
-            rule="ArcFace takes an angle in radians, 0 <= m < pi/2",
-        ),
+        acute_angle("ArcFace"),
         Option(
             "easy_margin", 0, "arcface: 1 applies the margin only where the target cosine is positive", choices=(0, 1)
         ),

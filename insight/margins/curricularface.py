@@ -10,9 +10,8 @@ import math
 
 import numpy as np
 
-from ..options import Option
 from . import margins
-from .angle import ANGLE_HELP, STRAIGHT_THROUGH, AngularMargin, turned
+from .angle import STRAIGHT_THROUGH, AngularMargin, acute_angle, turned
 from .margin import SCALE, T_ALPHA, TargetLogit
 
 
@@ -35,13 +34,7 @@ class CurricularFace(AngularMargin):
     name = "curricularface"
     OPTIONS = (
         SCALE,
-        Option(
-            "margin_m",
-            0.5,
-            ANGLE_HELP,
-            holds=lambda m: 0 <= m < math.pi / 2,
-            rule="CurricularFace takes an angle in radians, 0 <= m < pi/2",
-        ),
+        acute_angle("CurricularFace"),
         T_ALPHA,
         STRAIGHT_THROUGH,
     )

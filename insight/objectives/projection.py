@@ -10,7 +10,7 @@ B: batch, C: classes, E: embedding size, K: classes of a block.
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Tuple
 
 from .._mxnet import mx
 
@@ -138,7 +138,6 @@ def _sums(rows_NE):
     return nd.FullyConnected(rows_NE, ones_1E, no_bias=True, num_hidden=1)
 
 
-def blocks(count: int, most: Optional[int] = None):
-    """(begin, end) of the blocks of so many classes; ``most``: classes of a block, :data:`BLOCK` by default."""
-    most = BLOCK if most is None else most
-    return ((begin, min(begin + most, count)) for begin in range(0, count, most))
+def blocks(count: int):
+    """(begin, end) of the blocks of so many classes."""
+    return ((begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))

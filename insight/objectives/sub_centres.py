@@ -22,14 +22,9 @@ MOST = 255  # centres of a class: their numbers are kept as bytes
 ARRAYS = ("best", "other", "later", "number")  # (M, B) arrays of a block
 
 
-def widest(classes: int) -> int:
-    """Classes of a block. Their rows are K times those of a block with one centre: smaller blocks are slower."""
-    return min(projection.BLOCK, classes)
-
-
 def block_elements(classes: int, centres: int, size: int, batch: int) -> int:
     """Elements of what is kept for the blocks: (R, B), (R, E), and :data:`ARRAYS`."""
-    return widest(classes) * (centres * (size + batch) + len(ARRAYS) * batch)
+    return min(projection.BLOCK, classes) * (centres * (size + batch) + len(ARRAYS) * batch)
 
 
 class SubCentres:
@@ -49,7 +44,7 @@ class SubCentres:
         """``out`` (B, C) := the largest of the products of x and each class's rows, times 1 / |row|."""
         count, device, centres = x_BE.shape[0], x_BE.context, self.centres
         number_CB = self._numbers(device, count)
-        for begin, end in blocks(self.classes, widest(self.classes)):
+        for begin, end in blocks(self.classes):
             rows, shape = slice(begin * centres, end * centres), (end - begin, count)
             product_RB = self._rows(device, "product", shape[0], count)
             nd.FullyConnected(weight_NE[rows], x_BE, no_bias=True, num_hidden=count, out=product_RB)
@@ -87,7 +82,7 @@ class SubCentres:
         (count, size), device, centres = x_BE.shape, x_BE.context, self.centres
         number_CB = self._numbers(device, count)
         total_BE, part_BE = nd.zeros(x_BE.shape, ctx=device), nd.empty(x_BE.shape, ctx=device)
-        for begin, end in blocks(self.classes, widest(self.classes)):
+        for begin, end in blocks(self.classes):
             rows = slice(begin * centres, end * centres)
             gradient_RB = self._rows(device, "product", end - begin, count)
             self._to_winners(gradient_BC, number_CB, begin, end, gradient_RB)

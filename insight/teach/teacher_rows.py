@@ -13,8 +13,8 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from ..errors import InsightError
-from ..files.npz import StoredRows
 from ..formats.faceset import FaceSet
+from ..formats.npz import StoredRows
 
 TRIED = 256  # rows that are looked at before the training starts
 WRITTEN_BY = "`insight embed --flip both --output-dtype float16` writes it"

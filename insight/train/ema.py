@@ -1,4 +1,4 @@
-"""``--ema``: averages of the network's weights over the steps, which often verify better than the weights themselves.
+"""``--ema``: averages of the network's weights over the steps, verified and saved beside the weights.
 
     average = d average + (1 - d) weight,    d = min(decay, (1 + n) / (10 + n)) in the n-th update, from 0
 
