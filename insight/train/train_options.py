@@ -85,6 +85,11 @@ class _Common:
     teacher_file: str = _option(
         "", "where the embeddings of a --teacher model are kept, .npz; none: PREFIX-teacher.npz", FREE
     )
+    teacher_live: bool = _option(
+        False,
+        "the teacher embeds each batch as the network sees it, augmented, instead of the plain images once; costs its "
+        "forward pass in each step, for sets of few images",
+    )
     adadistill: bool = _option(
         False, "class centres are not trained, but adapted from the teacher's embeddings (AdaDistill)"
     )
@@ -172,11 +177,20 @@ class _Common:
         """Refuse options of a teacher that do nothing."""
         weight = self.teacher_weight
         self._require("teacher_weight", weight is None or weight >= 0, "must be 0 or more")
-        for name in ("teacher_weight", "teacher_flips", "teacher_file", "adadistill"):
+        for name in ("teacher_weight", "teacher_flips", "teacher_file", "teacher_live", "adadistill"):
             default = getattr(_Common, name)
             self._require(name, self.teacher or getattr(self, name) == default, "does nothing without a --teacher")
-        made = not self.teacher_file or not self.teacher.lower().endswith(".npz")
+        stored = self.teacher.lower().endswith(".npz")
+        made = not self.teacher_file or not stored
         self._require("teacher_file", made, f"--teacher {self.teacher} is such a file; leave one of them out")
+        if not self.teacher_live:
+            return
+        if stored:
+            raise InsightError(
+                f"--teacher-live: --teacher {self.teacher} has embeddings of plain images; name the model they are of"
+            )
+        for name in ("teacher_flips", "teacher_file"):
+            self._require(name, getattr(self, name) == getattr(_Common, name), "does nothing with --teacher-live")
 
     @property
     def targets(self) -> list:
