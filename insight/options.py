@@ -16,6 +16,7 @@ default is None, which stands for the component's own.
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
@@ -156,23 +157,35 @@ def settle(
         if name not in by_name:
             uses = ", ".join(option.flag for option in own) or "no such options"
             raise InsightError(
-                f"{_flag(name)} {shown(value)}: does nothing with {user}, which uses {uses}; leave it out"
+                f"{typed(_flag(name), value)}: does nothing with {user}, which uses {uses}; leave it out"
             )
+        if not is_finite(value):
+            raise InsightError(f"{_flag(name)} {value}: must be a finite number")
         choices = by_name[name].choices
         if choices and value not in choices:
             reason = (refused or {}).get((name, value), "is not known")
             takes = ", ".join(map(str, choices))
-            raise InsightError(f"{_flag(name)} {shown(value)}: {reason}; {user} takes {takes}")
+            raise InsightError(f"{typed(_flag(name), value)}: {reason}; {user} takes {takes}")
         settled[name] = value
     for option in own:
         if option.holds is not None and not option.holds(settled[option.name]):
-            raise InsightError(f"{option.flag} {shown(settled[option.name])}: {option.rule}")
+            raise InsightError(f"{typed(option.flag, settled[option.name])}: {option.rule}")
     return settled
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is one that is no number, or a number other than NaN and infinity."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def shown(value: Any) -> str:
     """A value in a message: 0.2, not 0.2000000001; 64, not 64.0."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def typed(flag: str, value: Any) -> str:
+    """An option in a message, as it is typed: ``--margin-m 0.5``; a switch without its value."""
+    return flag if value is True else f"{flag} {shown(value)}"
 
 
 def differences(options: Iterable[Option], values: Mapping[str, Any], earlier: Mapping[str, Any]) -> List[str]:

@@ -221,7 +221,8 @@ _train() {
         [[ -z ${!name:-} ]] || command+=("${flag//_/-}" "${!name}")
     done
     # all stages share the file; a trial has its own, which the next one removes
-    [[ -z ${TEACHER:-} || ${TEACHER,,} == *.npz || -n $smoke ]] || command+=(--teacher-file "$MODELS/teacher.npz")
+    [[ -z ${TEACHER:-} || ${TEACHER,,} == *.npz || -n $smoke || " ${EXTRA:-} ${extra[*]} " == *" --teacher-live "* ]] ||
+        command+=(--teacher-file "$MODELS/teacher.npz")
     [[ -z ${TARGET+set} ]] || command+=(--target "$TARGET") # empty: nothing to verify on
     # shellcheck disable=SC2206  # EXTRA's words
     command+=(${EXTRA:-} "${extra[@]}")

@@ -51,6 +51,15 @@ def test_a_component_gets_its_own_values_and_refuses_what_it_would_ignore():
         settle((), given(both(), parsed("--wide-by", "16")), "y9")
 
 
+def test_numbers_are_finite_and_switches_have_no_value_in_messages():
+    share = Option("share", 0.5, "share")
+    for value in (float("inf"), float("nan")):
+        with pytest.raises(InsightError, match=f"^--share {value}: must be a finite number$"):
+            settle((share,), {"share": value}, "y9")
+    with pytest.raises(InsightError, match=r"^--strict: does nothing with y9, which uses --share; leave it out$"):
+        settle((share,), {"strict": True}, "y9")
+
+
 def test_choices_are_the_component_s():
     with pytest.raises(InsightError, match=r"^--wide-by 16: is not known; y9 takes 32, 64$"):
         settle((WIDTH,), {"wide_by": 16}, "y9")

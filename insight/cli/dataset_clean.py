@@ -87,7 +87,6 @@ def run(args):
 
 def _rules(args):
     """The judge that the options ask for, with what they give."""
-    from ..curate.by_centres import CentreRules
     from ..curate.clean import CleanRules
 
     of_thresholds = _given(args, "threshold", "apart", "smallest", "on_two")
@@ -97,17 +96,19 @@ def _rules(args):
         raise InsightError(f"--{next(iter(idle)).replace('_', '-')}: does nothing with {judge}; leave it out")
     if not args.by_centres:
         return CleanRules(**of_thresholds, **copy)
-    return CentreRules(_centres(args.by_centres), source=f"--by-centres {args.by_centres}", **by_centres, **copy)
+    return _centre_rules(args.by_centres, **by_centres, **copy)
 
 
 def _given(args, *names):
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
-def _centres(spec):
-    """(C, K, E) class centres of a checkpoint."""
+def _centre_rules(spec, **options):
+    """The judge that the class centres of a checkpoint make."""
     from ..checkpoint import load_params, load_symbol, parse_spec
+    from ..curate.by_centres import CentreRules
     from ..objectives.fc7 import stated_centres
+    from ..runs import lineage
 
     prefix, epoch = parse_spec(spec, "--by-centres")
     weight = load_params(prefix, epoch)[0].get("fc7_weight")
@@ -119,4 +120,7 @@ def _centres(spec):
             f"--by-centres {spec}: {weight.shape[0]} rows of fc7_weight are not {centres} an identity, as the symbol "
             "says; the two files do not belong together"
         )
-    return weight.asnumpy().reshape(-1, centres, weight.shape[1])
+    stages = lineage.stages(prefix, epoch)
+    trained_on = stages[-1].set_fingerprint if stages else ""
+    by_class = weight.asnumpy().reshape(-1, centres, weight.shape[1])
+    return CentreRules(by_class, source=f"--by-centres {spec}", trained_on=trained_on, **options)

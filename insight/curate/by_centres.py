@@ -41,12 +41,15 @@ class CentreRules(Judge):
         are closer to each other than other images of one person, so the default drops none.
     source : str
         Of the centres, in messages.
+    trained_on : str
+        Fingerprint of the set of that training (:meth:`insight.formats.faceset.FaceSet.fingerprint`); empty: unknown.
     """
 
     centres: np.ndarray
     angle: float = ANGLE
     copy: float = NO_COPIES
     source: str = "the checkpoint"
+    trained_on: str = ""
 
     WORDS: ClassVar[Dict[str, str]] = {FAR_FROM_CENTRE: "far from the centre of most", COPY: "copies"}
 
@@ -60,12 +63,17 @@ class CentreRules(Judge):
             raise InsightError(f"{self.source}: its class centres are not finite; the training had diverged")
 
     def check_set(self, faces: FaceSet) -> None:
-        """Refuse a set that the centres were not trained on, as far as its size shows that."""
+        """Refuse a set that the centres were not trained on, as far as its size or the training's log shows that."""
         known = len(self.centres)
         if faces.num_classes != known or faces.labels.max() >= known or faces.labels.min() < 0:
             raise InsightError(
                 f"{self.source}: has centres of {known} identities, {faces.rec_path} has {faces.num_classes}, labels "
                 f"{faces.labels.min()} to {faces.labels.max()}; give the set that it was trained on"
+            )
+        if self.trained_on not in ("", faces.fingerprint()):
+            raise InsightError(
+                f"{self.source}: was trained on another set than {faces.rec_path}, as its log says, or on its images "
+                "in another order; give the set that it was trained on"
             )
 
     def judge(self, label: int, rows: np.ndarray) -> Verdict:

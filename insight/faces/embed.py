@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InsightError
 from ..executor import in_order
 from ..files import atomic
+from ..formats.npz import UNREADABLE, reason
 from ..progress import track
 from .flip import both_passes
 from .sources import ImageSource
@@ -192,8 +193,8 @@ def load(path) -> Embedded:
             embedded = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], _about(arrays))
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise InsightError(f"{path}: not an .npz that embed wrote ({error})") from None
+    except UNREADABLE as error:
+        raise InsightError(f"{path}: not an .npz that embed wrote ({reason(error)})") from None
     rows, keys, labels = embedded[:3]
     if "".join(array.dtype.kind for array in embedded[:3]) != "fUi" or rows.ndim != 2:
         raise InsightError(

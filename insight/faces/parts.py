@@ -178,7 +178,7 @@ class Parts:
         """Write one more part."""
         if self._lock is None:
             if _holds_something(self.folder):
-                raise InsightError(f"{self.folder}: another run has created it meanwhile; give another --output")
+                raise InsightError(f"{self.folder}: another run has created it meanwhile; give another output")
             atomic.write_text(self.folder / BEGUN, json.dumps(self._begun(), indent=1) + "\n")
             self._take_lock()
         file = self._file()
@@ -213,7 +213,8 @@ class Parts:
         self._take_lock()
         for option, value in self._begun().items():
             if stored.get(option) != value:
-                other = f"another {option}" if option in BY_CONTENT else f"{option} {stored.get(option)}, not {value}"
+                name = option.lstrip("-")  # train-softmax --teacher has other options for them
+                other = f"another {name}" if option in BY_CONTENT else f"{name} {stored.get(option)}, not {value}"
                 raise InsightError(
                     f"{self.folder}: was begun with {other}; give the same again to resume, or remove the folder"
                 )
@@ -229,7 +230,7 @@ class Parts:
         except (OSError, ValueError, TypeError):
             raise InsightError(
                 f"{self.folder}: is not a folder of embed's parts (no valid {BEGUN}); move it away or give "
-                "another --output"
+                "another output"
             ) from None
 
     def _take_lock(self) -> None:
@@ -238,7 +239,7 @@ class Parts:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InsightError(
-                f"{self.folder}: another run is writing it; wait for that, or give another --output"
+                f"{self.folder}: another run is writing it; wait for that, or give another output"
             ) from None
 
 

@@ -8,12 +8,27 @@ from __future__ import annotations
 import math
 import os
 import struct
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 
+from ..errors import printable
+
 LOCAL_HEADER = 30  # bytes of a zip entry's header before its name
 LENGTHS = 26  # where it has the lengths of the name and of the extra field
+# What zipfile and NumPy raise for an .npz that is damaged, or is none.
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, OverflowError, MemoryError, SyntaxError),
+    *(struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile),
+)
+MOST = 120  # characters of a reason
+
+
+def reason(error: BaseException) -> str:
+    """One of :data:`UNREADABLE` in one line; some of NumPy's messages have a whole header, some are empty."""
+    return printable(str(error)[:MOST]) or type(error).__name__
 
 
 class StoredRows:
@@ -38,6 +53,8 @@ class StoredRows:
         The array is compressed, is not one of rows, is cut short, or is not in NumPy's format.
     OSError, zipfile.BadZipFile
         The file cannot be read, or is no zip archive.
+    UNREADABLE
+        One of these, where the file is damaged.
     """
 
     def __init__(self, path, name: str):
@@ -64,7 +81,14 @@ class StoredRows:
         return self.shape[0]
 
     def read(self, positions) -> np.ndarray:
-        """Rows by position, of 0 to ``len(self)`` - 1: (B, ...) in the array's type."""
+        """Rows by position, of 0 to ``len(self)`` - 1: (B, ...) in the array's type.
+
+        Raises
+        ------
+        ValueError
+            The file has been cut short since it was opened.
+        OSError
+        """
         rows = np.empty((len(positions), *self.shape[1:]), self.dtype)
         for row, position in enumerate(positions):
             data = os.pread(self._file.fileno(), self._bytes, self._begin + int(position) * self._bytes)

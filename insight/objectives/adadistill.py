@@ -41,7 +41,8 @@ class AdaDistill(Classification):
         The margin has no cosine, or the teacher's embeddings are of another length.
     """
 
-    OPTIONS = ()
+    selected_by = "--adadistill"
+    OPTIONS = ()  # those of class weights that are trained do nothing here
 
     def __init__(self, margin: Margin, num_classes: int, embedding_size: int, **more):
         if not margin.cosine:

@@ -18,7 +18,7 @@ from ..errors import InsightError
 from ..margins import margins
 from ..margins.margin import Margin
 from ..margins.targets import Targets
-from ..options import Option
+from ..options import Option, settle
 from . import centre_spread, cross_entropy, fc7, objectives, projection, sub_centres, values
 from .entry import enter
 from .objective import Multipliers, Need, Objective, StepResult, shares
@@ -140,8 +140,9 @@ class Classification(Objective):
         run_options : insight.train.train_options.TrainOptions
         num_classes : int
         """
-        own = {option.name for option in cls.OPTIONS}
-        of_margin = {name: value for name, value in given.items() if name not in own}
+        own = {option.name for option in Classification.OPTIONS}
+        of_weights, of_margin = ({k: v for k, v in given.items() if (k in own) == wanted} for wanted in (True, False))
+        settle(cls.OPTIONS, of_weights, cls.selected_by or f"--loss-type {margin}")
         head = margins.get(margin)(**of_margin)
         rate, decay = run_options.fc7_lr_mult, run_options.fc7_wd_mult
         return cls(
@@ -235,7 +236,10 @@ class Classification(Objective):
         return _Share(device, entry, cross_entropy.Logits(logits_BC, label_B), inverse_N)
 
     def _update(self, parts: list, step: int) -> None:
-        """Let the margin's state see the targets of all devices, on the first one."""
+        """Let the margin's state see the targets of all devices, on the first one.
+
+        Where one is not finite it stays as it is: float16 skips such a step, and the state must not be lost in it.
+        """
         if not self._state:
             return
         device = parts[0].device
@@ -245,8 +249,10 @@ class Classification(Objective):
 
         cos_B = _gathered([part.cos_B for part in parts], device)
         state = self.margin.update(Targets(nd, cos_B, lengths, step, self.seed, 0, self._state))
+        usable_1 = nd.min(nd.contrib.isfinite(cos_B))
         for name, array in self._state.items():
-            array[:] = state[name]
+            usable = nd.broadcast_like(usable_1.reshape((1,) * array.ndim), array)
+            array[:] = nd.where(usable, state[name], array)
 
     def _backward(self, part: _Share, parts: list, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
         """Loss, and the gradient of the embeddings; those of ``params`` are written to this device's copies."""

@@ -70,20 +70,30 @@ class Distilled(Objective):
         w. 0: the other objective learns as it would without a teacher, and the cosine is only a figure.
     embedding_size : int
         E.
+
+    Raises
+    ------
+    InsightError
+        With weight 0 nothing would be learned, or nothing be measured.
     """
 
     def __init__(self, inner: Objective, teacher, weight: float, embedding_size: int):
         super().__init__()
         if not weight and not inner.labelled:
             raise InsightError("--teacher-weight 0: nothing is learned with --loss-type none; give a weight above 0")
+        if not weight and teacher.dimension != embedding_size:
+            raise InsightError(
+                "--teacher-weight 0: only measures the cosine to the teacher, whose embeddings have "
+                f"{teacher.dimension} values, and --emb-size is {embedding_size}, so there is none; give a weight "
+                "above 0, or no teacher"
+            )
         self.inner, self.teacher, self.weight = inner, teacher, weight
         self.name, self.sampler, self.refines, self.labelled = inner.name, inner.sampler, inner.refines, inner.labelled
         self.line_names = inner.line_names
         self.lr_steps, self.steps, self.lr_delay = inner.lr_steps, inner.steps, inner.lr_delay
         self.params.update(inner.params)
         self.map = None
-        self._comparable = teacher.dimension == embedding_size
-        if weight and not self._comparable:
+        if teacher.dimension != embedding_size:
             spread = mx.init.Normal(1 / math.sqrt(embedding_size))
             self.map = self.params.get("teacher_map_weight", shape=(teacher.dimension, embedding_size), init=spread)
 
@@ -128,8 +138,6 @@ class Distilled(Objective):
         that has no loss, ``loss`` is w (1 - cos).
         """
         result = self.inner.learn(embeddings, batch, step)
-        if self.map is None and not self._comparable:
-            return result
         gradients, cosines, begin = [], [], 0
         rows = self.teacher.rows(batch)
         with mx.autograd.pause():

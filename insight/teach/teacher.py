@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..faces import parts
 from ..faces.sources import image_source
 from ..files import atomic
 from ..formats.faceset import FaceSet
+from .teacher_model import open_teacher
 from .teacher_rows import TeacherRows
 
 SUFFIX = ".npz"  # of a file of embeddings; no engine takes it
@@ -104,20 +105,7 @@ class Teacher:
         self.dimension, self._rows = rows.dimension, rows
 
     def _load(self, device) -> None:
-        # The fastest engine is one for CPUs; a checkpoint is computed where the training is.
-        where = {"device": device} if device is not None and engines.is_checkpoint(self.spec) else {}
-        common = {"engine": engines.AUTO, "option": "--teacher", **where}
-        has = self._faces.image_size
-        try:
-            self._engine = engines.load(self.spec, image_size=has, **common)
-        except InsightError as error:
-            takes = engines.load(self.spec, **common).image_size  # raises the same where the size is not the reason
-            if tuple(takes) == tuple(has):
-                raise error
-            raise InsightError(
-                f"--teacher {self.spec}: takes images of {_by(takes)} (height x width), those of "
-                f"{self._faces.rec_path} are {_by(has)}; a teacher and what it teaches see the same images"
-            ) from None
+        self._engine = open_teacher(self.spec, self._faces, device)
         atomic.check_output(self.path, "--teacher-file", [*self._files, self._faces.rec_path])
         self.notes += [f"{self.spec}: {note}" for note in self._engine.notes]
         self.dimension = self._engine.dimension
@@ -182,7 +170,3 @@ class Teacher:
         """For the log: ``taught by models/r100,1 (512 values of image and mirror image)``."""
         both = self._rows.flips if self._rows else self._both
         return f"taught by {self.spec} ({self.dimension} values{' of image and mirror image' if both else ''})"
-
-
-def _by(size: Tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats.faceset import FaceSet
-from ..formats.npz import StoredRows
+from ..formats.npz import UNREADABLE, StoredRows, reason
 
 TRIED = 256  # rows that are looked at before the training starts
 WRITTEN_BY = "`insight embed --flip both --output-dtype float16` writes it"
@@ -57,12 +57,12 @@ class TeacherRows:
         try:
             self.about = _about(self.path)
             self._plain = StoredRows(self.path, "embeddings")
+            self._check_set(faces, fingerprint)
+            self._mirrored = self._open_mirrored() if flips else None
         except FileNotFoundError:
             raise InsightError(f"{self.path}: no such file; {WRITTEN_BY}") from None
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise InsightError(f"{self.path}: not a teacher's embeddings ({error}); {WRITTEN_BY}") from None
-        self._check_set(faces, fingerprint)
-        self._mirrored = self._open_mirrored() if flips else None
+        except UNREADABLE as error:
+            raise InsightError(f"{self.path}: not a teacher's embeddings ({reason(error)}); {WRITTEN_BY}") from None
         self.dimension = self._plain.shape[1]
         self.flips = self._mirrored is not None
         positions = np.unique(np.linspace(0, len(faces) - 1, min(TRIED, len(faces))).astype(np.int64))
@@ -70,10 +70,10 @@ class TeacherRows:
             self.rows(positions, np.full(len(positions), mirrored))
 
     def _open_mirrored(self) -> Optional[StoredRows]:
-        try:
-            mirrored = StoredRows(self.path, "mirrored")
-        except KeyError:
-            return None
+        with zipfile.ZipFile(self.path) as archive:
+            if "mirrored.npy" not in archive.namelist():
+                return None
+        mirrored = StoredRows(self.path, "mirrored")
         if (mirrored.shape, mirrored.dtype) != (self._plain.shape, self._plain.dtype):
             raise InsightError(
                 f"{self.path}: mirrored is {mirrored.dtype} {mirrored.shape}, embeddings {self._plain.dtype} "
@@ -116,13 +116,18 @@ class TeacherRows:
         Raises
         ------
         InsightError
-            A row is zero or not finite; the message names the record.
+            A row is zero or not finite; the message names the record. Or the file cannot be read any more.
         """
         turned = mirrored & self.flips
         rows = np.empty((len(positions), self.dimension), np.float32)
-        rows[~turned] = self._plain.read(positions[~turned])
-        if self._mirrored is not None:
-            rows[turned] = self._mirrored.read(positions[turned])
+        try:
+            rows[~turned] = self._plain.read(positions[~turned])
+            if self._mirrored is not None:
+                rows[turned] = self._mirrored.read(positions[turned])
+        except (OSError, ValueError) as error:
+            raise InsightError(
+                f"{self.path}: cannot be read any more ({error}); restore it and resume the run"
+            ) from None
         lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
         unusable = ~np.isfinite(lengths) | (lengths == 0)
         if unusable.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional, Tuple, Union
 
 from .. import objectives
 from .._mxnet import keep_freed_memory
@@ -14,6 +14,7 @@ from ..feed.augment import Augmentation
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
 from ..objectives.objective import Objective
+from ..teach.live import LiveTeacher
 from ..teach.teacher import Teacher
 from . import devices as device_lists
 from . import guards, resume
@@ -41,7 +42,7 @@ class Setup:
         From which the run resumes; None: it starts from the beginning.
     notes : list of str
         What is unusual about the set.
-    teacher : Teacher or None
+    teacher : Teacher, LiveTeacher or None
         Whose embeddings the objective needs; :meth:`~insight.teach.teacher.Teacher.make` them before the first step.
     """
 
@@ -54,7 +55,7 @@ class Setup:
     schedule: Schedule
     state: Optional[resume.State]
     notes: List[str]
-    teacher: Optional[Teacher] = None
+    teacher: Union[Teacher, LiveTeacher, None] = None
 
     @property
     def batch_size(self) -> int:
@@ -121,7 +122,7 @@ def prepare(options: TrainOptions) -> Setup:
 
 def _teacher(
     options: TrainOptions, faces: FaceSet, fingerprint: str, device, state: Optional[resume.State]
-) -> Optional[Teacher]:
+) -> Union[Teacher, LiveTeacher, None]:
     """The teacher that ``--teacher`` names; that of the run which is resumed.
 
     Raises
@@ -129,8 +130,11 @@ def _teacher(
     InsightError
         It cannot be used, or the run was started with another one or none.
     """
-    teacher = None
-    if options.teacher:
+    teacher: Union[Teacher, LiveTeacher, None] = None
+    where = device if device.device_type == "gpu" else None
+    if options.teacher_live:
+        teacher = LiveTeacher(options.teacher, faces, where)
+    elif options.teacher:
         teacher = Teacher(
             options.teacher,
             options.teacher_file or f"{options.prefix}-teacher.npz",
@@ -138,7 +142,7 @@ def _teacher(
             fingerprint,
             bool(options.rand_mirror),
             options.teacher_flips,
-            device if device.device_type == "gpu" else None,
+            where,
         )
     earlier = state.meta["model"].get("objective", {}).get("teacher") if state else None
     if state and earlier != (teacher.identity if teacher else None):

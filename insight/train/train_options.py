@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Collection, Dict, Mapping, Optional, Tuple
 
@@ -19,7 +18,7 @@ from ..errors import InsightError
 from ..feed import samplers
 from ..files.text import between_commas
 from ..margins import margins
-from ..options import Option, differences, given
+from ..options import Option, differences, given, is_finite, typed
 from ..registry import declared_options
 
 FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
@@ -86,6 +85,11 @@ class _Common:
     teacher_file: str = _option(
         "", "where the embeddings of a --teacher model are kept, .npz; none: PREFIX-teacher.npz", FREE
     )
+    teacher_live: bool = _option(
+        False,
+        "the teacher embeds each batch as the network sees it, augmented, instead of the plain images once; costs its "
+        "forward pass in each step, for sets of few images",
+    )
     adadistill: bool = _option(
         False, "class centres are not trained, but adapted from the teacher's embeddings (AdaDistill)"
     )
@@ -138,6 +142,8 @@ class _Common:
     def __post_init__(self):
         if not self.data_dir:
             raise InsightError("--data-dir: name the folder of the training set, the one that face2rec wrote")
+        for field in dataclasses.fields(_Common):
+            self._require(field.name, is_finite(getattr(self, field.name)), "must be a finite number")
         for name in ("verbose", "end_epoch", "per_batch_size", "frequent", "emb_size", "num_workers"):
             self._require(name, getattr(self, name) > 0, "must be at least 1")
         at_least_0 = (
@@ -165,17 +171,26 @@ class _Common:
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
-            raise InsightError(f"{flag(name)} {getattr(self, name)}: {rule}")
+            raise InsightError(f"{typed(flag(name), getattr(self, name))}: {rule}")
 
     def _check_teacher(self) -> None:
         """Refuse options of a teacher that do nothing."""
         weight = self.teacher_weight
-        self._require("teacher_weight", weight is None or 0 <= weight < math.inf, "must be 0 or more")
-        for name in ("teacher_weight", "teacher_flips", "teacher_file", "adadistill"):
+        self._require("teacher_weight", weight is None or weight >= 0, "must be 0 or more")
+        for name in ("teacher_weight", "teacher_flips", "teacher_file", "teacher_live", "adadistill"):
             default = getattr(_Common, name)
             self._require(name, self.teacher or getattr(self, name) == default, "does nothing without a --teacher")
-        made = not self.teacher_file or not self.teacher.lower().endswith(".npz")
+        stored = self.teacher.lower().endswith(".npz")
+        made = not self.teacher_file or not stored
         self._require("teacher_file", made, f"--teacher {self.teacher} is such a file; leave one of them out")
+        if not self.teacher_live:
+            return
+        if stored:
+            raise InsightError(
+                f"--teacher-live: --teacher {self.teacher} has embeddings of plain images; name the model they are of"
+            )
+        for name in ("teacher_flips", "teacher_file"):
+            self._require(name, getattr(self, name) == getattr(_Common, name), "does nothing with --teacher-live")
 
     @property
     def targets(self) -> list:

@@ -8,6 +8,7 @@ from written_files import names, rows
 from insight.curate.by_centres import CentreRules
 from insight.curate.clean import clean
 from insight.errors import InsightError
+from insight.formats.faceset import FaceSet
 
 
 def rules(*identities, **options):
@@ -125,6 +126,14 @@ class TestSet:
         ):
             clean(str(tmp_path / "set"), str(tmp_path / "out"), embed, other)
         assert not (tmp_path / "out").exists()
+
+    def test_a_set_that_the_log_does_not_name_is_refused(self, noisy, tmp_path):
+        with FaceSet.open(str(tmp_path / "set")) as faces:
+            rules(*CENTRES, trained_on=faces.fingerprint()).check_set(faces)
+            with pytest.raises(
+                InsightError, match=r"^k3,1: was trained on another set than .*set/train.rec, as its log"
+            ):
+                rules(*CENTRES, source="k3,1", trained_on="4a66").check_set(faces)
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -179,7 +179,7 @@ def test_what_float16_cannot_hold_is_refused(work, value):
 @pytest.mark.parametrize("first, then", [("float32", "float16"), ("float16", "float32")])
 def test_another_type_is_refused(work, first, then):
     stopped(work, dtype=first)
-    with pytest.raises(InsightError, match=f"was begun with --output-dtype {first}, not {then};"):
+    with pytest.raises(InsightError, match=f"was begun with output-dtype {first}, not {then};"):
         run(work, dtype=then)
 
 
@@ -201,9 +201,9 @@ def changed_input(work):
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (changed_model, {}, "was begun with another --model;"),
-        (changed_input, {}, "was begun with another --input;"),
-        (None, {"flip": "sum"}, "was begun with --flip none, not sum;"),
+        (changed_model, {}, "was begun with another model;"),
+        (changed_input, {}, "was begun with another input;"),
+        (None, {"flip": "sum"}, "was begun with flip none, not sum;"),
         (None, {"engine": FakeEngine(name="fake engine 2")}, "was begun with engine fake engine 1, not fake engine 2;"),
     ],
 )
@@ -222,7 +222,7 @@ def test_another_batch_size_is_refused(work):
     stopped(work)
     engine = FakeEngine()
     engine.batch_size = 5
-    with pytest.raises(InsightError, match="was begun with --batch-size 4, not 5"):
+    with pytest.raises(InsightError, match="was begun with batch-size 4, not 5"):
         run(work, engine)
 
 

@@ -155,6 +155,8 @@ def test_a_teacher_of_all_stages(tmp_path):
     assert (by_file.teacher, by_file.teacher_file) == (f"{tmp_path}/t.npz", "")
     triplets = options_of(name_of(TRIPLETS[0]) + ".sh", command="train-triplet", MODELS=tmp_path, TEACHER="r100,1")
     assert triplets.teacher == "r100,1" and triplets.teacher_weight is None
+    live = options_of("mobilefacenet/10_softmax.sh", MODELS=tmp_path, TEACHER="r100,1", EXTRA="--teacher-live")
+    assert live.teacher_live and live.teacher_file == ""
 
 
 @pytest.mark.parametrize(

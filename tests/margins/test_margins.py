@@ -134,7 +134,7 @@ def test_sphereface_anneals_as_a_function_of_the_step(step, beta):
         ("adaface", {"ada_init": "zero"}, "--ada-init zero: .* takes batch, paper"),
         ("magface", {"u_margin": 1.6}, "--u-margin 1.6: .*0 <= m < pi/2"),
         ("magface", {"l_a": -1.0}, "--l-a -1: must be above 0"),
-        ("magface", {"straight_through": True}, "--straight-through True: does nothing"),
+        ("magface", {"straight_through": True}, "--straight-through: does nothing"),
         ("elasticface_cos", {"margin_std": -0.1}, "--margin-std -0.1: must be 0 or more"),
         ("curricularface", {"margin_m": 1.6}, "--margin-m 1.6: .*0 <= m < pi/2"),
         ("li_arcface", {"margin_m": 3.2}, "--margin-m 3.2: .*0 <= m < pi"),

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from margin_cases import CASES, chosen, drawn_margins, new_cosine, other_cosines, second_loss
 
+from insight import objectives
 from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
 from insight.margins import margins
 from insight.objectives import projection
 from insight.objectives.classification import Classification
+from insight.train.train_options import TrainOptions
 
 
 def held(name, options, embedding, weight, label):
@@ -271,6 +273,11 @@ def test_sizes_that_mxnet_cannot_index_are_refused():
         Classification(margin, 1_100_000, 128).check(2048)
     with pytest.raises(InsightError, match=r"--per-batch-size 512 with 4194304 identities: .* the logits"):
         Classification(margin, 2**22, 4).check(512)
+
+
+def test_an_option_of_the_class_weights_that_is_refused():
+    with pytest.raises(InsightError, match="--fc7-lr-mult -1: must be 0 or more"):
+        objectives.create(TrainOptions(data_dir="d", fc7_lr_mult=-1.0), 5)
 
 
 def test_the_remedy_is_named_with_the_limit():

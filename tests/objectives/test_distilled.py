@@ -129,13 +129,9 @@ def test_it_adds_its_gradient_to_another_objective(devices, loss_type):
     both.restore(state)
 
 
-@pytest.mark.parametrize("dimension", [SIZE, 6])
-def test_weight_0_is_no_teacher_to_the_bit(dimension):
+def test_weight_0_is_no_teacher_to_the_bit():
     rows = rows_of()
-    alone, both = (
-        objectives.create(options(teacher=""), CLASSES),
-        create(teacher=FakeTeacher(dimension), teacher_weight=0.0),
-    )
+    alone, both = objectives.create(options(teacher=""), CLASSES), create(teacher_weight=0.0)
     mx.random.seed(1)
     alone.initialize(mx.init.Xavier(), [mx.cpu()])
     assert [*both.params] == [*alone.params] == ["fc7_weight"]
@@ -146,7 +142,13 @@ def test_weight_0_is_no_teacher_to_the_bit(dimension):
         (alone.weight.grad(), both.inner.weight.grad()),
     ):
         assert one.asnumpy().tobytes() == other.asnumpy().tobytes()
-    assert ("cos_teacher" in mine.figures) == (dimension == SIZE)
+    assert "cos_teacher" in mine.figures and "cos_teacher" not in theirs.figures
+
+
+def test_weight_0_needs_a_teacher_of_the_same_length():
+    """There is no cosine to measure, and the set would be embedded for nothing."""
+    with pytest.raises(InsightError, match="--teacher-weight 0: .* embeddings have 6 values, and --emb-size is 4, so"):
+        objectives.create(options(teacher_weight=0.0), CLASSES, FakeTeacher(6))
 
 
 def test_what_is_chosen():
@@ -164,13 +166,13 @@ def test_what_is_chosen():
 @pytest.mark.parametrize(
     "more, says",
     [
-        ({"teacher": "", "teacher_weight": 1.0}, "--teacher-weight 1.0: does nothing without a --teacher"),
+        ({"teacher": "", "teacher_weight": 1.0}, "--teacher-weight 1: does nothing without a --teacher"),
         ({"teacher": "", "teacher_flips": "one"}, "--teacher-flips one: does nothing without a --teacher"),
         ({"teacher": "", "teacher_file": "a"}, "--teacher-file a: does nothing without a --teacher"),
-        ({"teacher": "", "adadistill": True}, "--adadistill True: does nothing without a --teacher"),
+        ({"teacher": "", "adadistill": True}, "--adadistill: does nothing without a --teacher"),
         ({"teacher_file": "a"}, "--teacher-file a: --teacher t.npz is such a file"),
-        ({"teacher_weight": -1.0}, "--teacher-weight -1.0: must be 0 or more"),
-        ({"teacher_weight": float("inf")}, "--teacher-weight inf: must be 0 or more"),
+        ({"teacher_weight": -1.0}, "--teacher-weight -1: must be 0 or more"),
+        ({"teacher_weight": float("inf")}, "--teacher-weight inf: must be a finite number"),
         ({"teacher_flips": "some"}, "--teacher-flips some: must be auto or both or one"),
         ({"loss_type": "none", "teacher_weight": 0.0}, "--teacher-weight 0: nothing is learned with --loss-type none"),
         ({"loss_type": "none", "adadistill": True}, "--adadistill: adapts the centres of a margin, and --loss"),
@@ -179,7 +181,10 @@ def test_what_is_chosen():
             "--adadistill: centres are directions; --loss-type softmax has",
         ),
         ({"adadistill": True, "emb_size": 5}, "--adadistill: .*the teacher has 4 values, --emb-size is 5"),
-        ({"adadistill": True, "fc7_lr_mult": 2.0}, "--fc7-lr-mult 2: does nothing with --loss-type arcface"),
+        ({"adadistill": True, "fc7_lr_mult": 2.0}, "--fc7-lr-mult 2: does nothing with --adadistill, which uses no"),
+        ({"adadistill": True, "centres": 3}, "--centres 3: does nothing with --adadistill, which uses no such options"),
+        ({"adadistill": True, "interclass_filter": 0.4}, "--interclass-filter 0.4: does nothing with --adadistill"),
+        ({"adadistill": True, "margin_b": 0.4}, "--margin-b 0.4: does nothing with --loss-type arcface"),
         ({"loss_type": "none", "margin_m": 0.2}, "--margin-m 0.2: does nothing with --loss-type none"),
     ],
 )

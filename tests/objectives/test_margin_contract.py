@@ -222,6 +222,23 @@ def test_state_is_restored_in_place(arrays):
     assert np.abs(again - fresh).max() > 1e-3
 
 
+@pytest.mark.parametrize("margin", [Crowded(), *(margins.get(name)() for name in ("adaface", "curricularface"))])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_state_does_not_see_embeddings_that_are_not_finite(arrays, margin, value):
+    """float16 skips such a step, with a lower loss scale; the state must not be lost in it."""
+    embedding, weight = arrays
+    classifier = classifier_of(margin, weight)
+    learn(classifier, mx.nd.array(embedding), mx.nd.array(LABEL))
+    before = {name: array.asnumpy() for name, [array] in classifier.arrays().items()}
+    poor = embedding.copy()
+    poor[2, 1] = value
+    learn(classifier, mx.nd.array(poor), mx.nd.array(LABEL), 1)
+    for name, [array] in classifier.arrays().items():
+        np.testing.assert_array_equal(array.asnumpy(), before[name])
+    learn(classifier, mx.nd.array(embedding + 1), mx.nd.array(LABEL), 2)
+    assert all((array.asnumpy() != before[name]).any() for name, [array] in classifier.arrays().items())
+
+
 def test_a_draw_is_new_in_each_step_and_the_same_again(arrays):
     embedding, weight = arrays
     classifier = classifier_of(Drawn(), weight)

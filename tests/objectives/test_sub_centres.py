@@ -9,7 +9,7 @@ import pytest
 from margin_cases import CASES
 from test_classification import held, learn, losses, slopes
 
-from insight import options
+from insight import objectives
 from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
@@ -17,6 +17,7 @@ from insight.margins import margins
 from insight.objectives import projection
 from insight.objectives.classification import Classification
 from insight.objectives.fc7 import stated_centres
+from insight.train.train_options import TrainOptions
 
 OF_COSINES = [case for case in CASES if case[0] not in ("softmax", "arcface_inter")]
 LABEL = np.array([0, 6, 3, 3, 1, 2])
@@ -183,11 +184,10 @@ def test_margins_that_take_one_centre(margin, message):
 
 
 def test_the_option_takes_what_a_byte_numbers():
-    (option,) = [one for one in Classification.OPTIONS if one.name == "centres"]
     for refused in (0, 256):
         with pytest.raises(InsightError, match=f"--centres {refused}: must be from 1 to 255"):
-            options.settle((option,), {"centres": refused}, "classification")
-    assert options.settle((option,), {"centres": 255}, "classification") == {"centres": 255}
+            objectives.create(TrainOptions(data_dir="d", centres=refused), 5)
+    assert objectives.create(TrainOptions(data_dir="d", centres=255), 5).weight.shape == (5 * 255, 512)
 
 
 def test_sizes_that_mxnet_cannot_index_count_the_centres():

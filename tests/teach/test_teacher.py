@@ -102,6 +102,9 @@ def test_a_killed_computation_resumes(work, faces, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         teacher.make()
     assert (tmp_path / "t.npz.parts").is_dir() and not (tmp_path / "t.npz").exists()
+    for other, words in (({"spec": "other,0"}, "another model"), ({"flips": "one"}, "flip both, not none")):
+        with pytest.raises(InsightError, match=rf"t\.npz\.parts: was begun with {words}; give the same again"):
+            teacher_of(work, faces, tmp_path / "t.npz", **other).make()
     teacher_of(work, faces, tmp_path / "t.npz").make()
     assert (tmp_path / "t.npz").read_bytes() == (tmp_path / "straight.npz").read_bytes()
 

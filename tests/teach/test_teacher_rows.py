@@ -1,6 +1,8 @@
 """A teacher's embeddings of a set: the rows of a batch, and files that are refused."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from textwrap import dedent
@@ -117,6 +119,31 @@ def test_other_files_are_refused(faces, tmp_path):
         TeacherRows(path, faces, faces.fingerprint())
 
 
+def test_damaged_headers_are_refused_in_one_line(faces, tmp_path):
+    """One byte of the zip's or an array's header changed: the file opens, or the message says what is wrong."""
+    save(tmp_path / "sound.npz", embedded(faces))
+    sound, path = (tmp_path / "sound.npz").read_bytes(), tmp_path / "t.npz"
+    headers = {at.start() + i for at in re.finditer(b"PK", sound) for i in range(0, 130, 3)}
+    messages = []
+    for position in sorted(headers & set(range(len(sound)))):
+        path.write_bytes(sound[:position] + bytes([sound[position] ^ 0xFF]) + sound[position + 1 :])
+        try:
+            TeacherRows(path, faces, faces.fingerprint())
+        except InsightError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all(message.startswith(f"{path}: ") and message.isprintable() for message in messages)
+    assert not any("embeddings ()" in message for message in messages)
+
+
+def test_a_file_that_is_cut_short_in_a_run_is_named(faces, tmp_path):
+    save(tmp_path / "t.npz", embedded(faces))
+    rows = TeacherRows(tmp_path / "t.npz", faces, faces.fingerprint())
+    os.truncate(tmp_path / "t.npz", 100)
+    with pytest.raises(InsightError, match="t.npz: cannot be read any more .*; restore it and resume the run"):
+        rows.rows(np.array([5, 6]), np.array([True, False]))
+
+
 MAPPED = """
     import sys
     from types import SimpleNamespace
@@ -130,22 +157,22 @@ MAPPED = """
     class Faces(SimpleNamespace):
         __len__ = lambda self: len(self.images)
 
-    faces = Faces(images=np.arange(1, 300_001), rec_path="a.rec")
+    faces = Faces(images=np.arange(1, 100_001), rec_path="a.rec")
     draw = np.random.default_rng(0)
     before = resident()
     rows = TeacherRows(sys.argv[1], faces, "0")
     for _ in range(20):
-        rows.rows(draw.integers(0, 300_000, 64), draw.random(64) < 0.5)
+        rows.rows(draw.integers(0, 100_000, 64), draw.random(64) < 0.5)
     print(resident() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_a_large_file_is_not_read_whole(tmp_path):
-    """300,000 x 256 x 2 orientations are 307 MB."""
-    keys = np.zeros(300_000, "U1")
-    one = np.ones((300_000, 256), np.float16)
-    save(tmp_path / "t.npz", Embedded(one, keys, np.zeros(300_000, np.int64), {"set": "0"}, one))
+    """100,000 x 256 x 2 orientations are 102 MB; a memory map would keep the pages of every row that was read."""
+    keys = np.zeros(100_000, "U1")
+    one = np.ones((100_000, 256), np.float16)
+    save(tmp_path / "t.npz", Embedded(one, keys, np.zeros(100_000, np.int64), {"set": "0"}, one))
     done = subprocess.run(
         [sys.executable, "-c", dedent(MAPPED), str(tmp_path / "t.npz")], capture_output=True, text=True
     )

@@ -75,5 +75,5 @@ def test_a_run(set_dir, tmp_path):
 
 
 def test_a_negative_norm_is_refused(set_dir, tmp_path):
-    with pytest.raises(InsightError, match="--clip-norm -1.0: must be 0 or more"):
+    with pytest.raises(InsightError, match="--clip-norm -1: must be 0 or more"):
         options(set_dir, tmp_path / "m", clip_norm=-1.0)

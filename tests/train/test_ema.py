@@ -128,7 +128,7 @@ def test_its_memory_and_time_are_counted(set_dir, tmp_path):
 
 
 def test_refusals(set_dir, tmp_path):
-    with pytest.raises(InsightError, match="--ema 1.0: must be in 0 <= ema < 1"):
+    with pytest.raises(InsightError, match="--ema 1: must be in 0 <= ema < 1"):
         options(set_dir, tmp_path / "m", ema=1.0)
     with pytest.raises(InsightError, match="--ema 0.6: with --ckpt 0 and no verification set"):
         train(options(set_dir, tmp_path / "m", ckpt=0, target="none"))

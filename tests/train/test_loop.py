@@ -224,6 +224,7 @@ def test_a_damaged_state_is_refused_before_a_file_is_changed(set_dir, tmp_path):
         ({"dtype": "float16", "devices": "cpu"}, "--dtype float16: .* use bfloat16"),
         ({"images_filter": 100}, "--images-filter"),
         ({"network": "r51"}, "network 'r51' is not known"),
+        ({"wd": float("inf")}, "--wd inf: must be a finite number"),
     ],
 )
 def test_refusals_write_nothing(set_dir, tmp_path, more, message):

@@ -1,5 +1,7 @@
 """Runs with several centres an identity: from one centre and back, the checkpoint's tools, and the cleaning by it."""
 
+import shutil
+
 import numpy as np
 from written_files import rows
 
@@ -58,6 +60,11 @@ def test_one_centre_then_three_then_one_and_what_reads_them(set_dir, tmp_path, c
         assert status == 0, err
         assert "24 images of 3 identities: 24 kept" in out
         assert len(rows(report)) == 24
+    other = shutil.copytree(set_dir, tmp_path / "other")
+    lines = (other / "train.idx").read_text().splitlines(keepends=True)
+    (other / "train.idx").write_text("".join(lines[:-1]))  # as many identities
+    status, _, err = command("dataset-clean", other, "--by-centres", three, "--dry-run")
+    assert status == 2 and f"error: --by-centres {three}: was trained on another set than {other}/train.rec" in err
     for option, judge in (("--threshold", "--by-centres"), ("--angle", "--model")):
         status, _, err = command("dataset-clean", set_dir, judge, three, option, 1, "--dry-run")
         assert (status, err) == (2, f"error: {option}: does nothing with {judge}; leave it out\n")
