@@ -93,7 +93,9 @@ def train(name: str, seed: int, data: Path, pairs: EvalSet, args: argparse.Names
     for line in (data / "steps.jsonl").read_text(encoding="utf-8").splitlines():
         done = json.loads(line)
         accuracy = accuracy_of(np.load(data / f"minute-{done['minute']}.npy"), pairs)
-        points.append(Point(name, seed, done["minute"], done["steps"] * BATCH, float(accuracy.accuracy), float(accuracy.std)))
+        points.append(
+            Point(name, seed, done["minute"], done["steps"] * BATCH, float(accuracy.accuracy), float(accuracy.std))
+        )
         print(f"{name}, seed {seed}, minute {done['minute']}: {points[-1].images} images, {points[-1].accuracy:.4f}")
     return points
 

@@ -16,6 +16,8 @@ from learning_clock import BATCH, DECAY, EMBEDDING, MOMENTUM, M, S, batches, lea
 
 from insight import nets
 from insight._mxnet import keep_freed_memory, mx
+from insight.checkpoint import Checkpoint
+from insight.engines.mxnet import MXNetEngine
 from insight.objectives import create
 from insight.train.model import Model, build_network
 from insight.train.optimizer import make_trainer
@@ -24,13 +26,18 @@ from insight.train.train_options import TrainOptions
 Contender = Tuple[Callable[[float], None], Callable[[], np.ndarray]]  # step, embed
 
 
-def arcface_symbol(network, classes: int):
+def embeddings(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """(N, E) of all images, a batch at a time."""
+    return np.concatenate([network(part) for part in np.array_split(images, -(-len(images) // BATCH))])
+
+
+def arcface_symbol(embedding, classes: int):
     """InsightFace's graph of training: fc7 on unit embeddings and weights, and a one-hot array for the margin.
 
     Source: get_symbol of train_softmax.py, deepinsight/insightface@4bc81321, loss type 4.
     """
     sym = mx.sym
-    embedding, label = network(sym.Variable("data")), sym.Variable("softmax_label")
+    label = sym.Variable("softmax_label")
     weight = sym.L2Normalization(sym.Variable("fc7_weight", shape=(classes, EMBEDDING)), mode="instance")
     unit = sym.L2Normalization(embedding, mode="instance") * S
     fc7 = sym.FullyConnected(unit, weight, no_bias=True, num_hidden=classes)
@@ -47,8 +54,8 @@ def arcface_symbol(network, classes: int):
 def stock(images: np.ndarray, labels: np.ndarray, held_out: np.ndarray, seed: int) -> Contender:
     """Module over InsightFace's graph of MobileFaceNet, with MXNet's own operators."""
     order, shape = batches(len(images), seed), (BATCH, *images.shape[1:])
-    symbol = arcface_symbol(nets.create("y1", EMBEDDING, prelu="plain"), int(labels.max()) + 1)
-    module = mx.mod.Module(symbol, label_names=["softmax_label"])
+    network = nets.create("y1", EMBEDDING, prelu="plain")(mx.sym.Variable("data"))
+    module = mx.mod.Module(arcface_symbol(network, int(labels.max()) + 1), label_names=["softmax_label"])
     module.bind([("data", shape)], [("softmax_label", (BATCH,))])
     mx.random.seed(seed)
     module.init_params(mx.init.Xavier(rnd_type="uniform", factor_type="in", magnitude=2))
@@ -65,13 +72,9 @@ def stock(images: np.ndarray, labels: np.ndarray, held_out: np.ndarray, seed: in
         mx.nd.waitall()
 
     def embed() -> np.ndarray:
-        rows = []
-        for begin in range(0, len(held_out), BATCH):
-            part = held_out[begin : begin + BATCH]
-            full = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), part.dtype)])
-            module.forward(mx.io.DataBatch([mx.nd.array(full)], [mx.nd.zeros(BATCH)]), is_train=False)
-            rows.append(module.get_outputs()[0].asnumpy()[: len(part)])
-        return np.concatenate(rows)
+        args, aux = module.get_params()
+        own = {name: args[name] for name in network.list_arguments() if name in args}
+        return embeddings(MXNetEngine(Checkpoint(network, own, aux), "stock"), held_out)
 
     return step, embed
 
@@ -99,8 +102,7 @@ def ours(images: np.ndarray, labels: np.ndarray, held_out: np.ndarray, seed: int
             trainer.step(BATCH)
 
     def embed() -> np.ndarray:
-        network = model.embedder("ours")
-        return np.concatenate([network(part) for part in np.array_split(held_out, -(-len(held_out) // BATCH))])
+        return embeddings(model.embedder("ours"), held_out)
 
     return step, embed
 
