@@ -78,8 +78,8 @@ def _try_out(options, devices: list) -> None:
         raise LeftOut(note)
 
 
-def torch_network():
-    """MobileFaceNet in PyTorch's own layers."""
+def torch_network(classes: int = CLASSES, embedding: int = EMBEDDING, s: float = S, m: float = M):
+    """MobileFaceNet with an ArcFace head, in PyTorch's own layers."""
     import torch
     from torch import nn
 
@@ -105,21 +105,21 @@ def torch_network():
         layers += [Residual(bottleneck(out, width, out, 1)) for _ in range(count)]
         channels = out
     layers += [unit(channels, 512), unit(512, 512, 7, groups=512, act=False), nn.Flatten()]
-    layers += [nn.Linear(512, EMBEDDING), nn.BatchNorm1d(EMBEDDING, eps=2e-5)]
+    layers += [nn.Linear(512, embedding), nn.BatchNorm1d(embedding, eps=2e-5)]
 
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
             self.network = nn.Sequential(*layers)
-            self.weight = nn.Parameter(torch.randn(CLASSES, EMBEDDING) * 0.01)
+            self.weight = nn.Parameter(torch.randn(classes, embedding) * 0.01)
 
         def forward(self, x, label):
             x = self.network((x - 127.5) * 0.0078125).float()
             cos = nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
             target = cos.gather(1, label[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
-            moved = target * math.cos(M) - (1 - target**2).sqrt() * math.sin(M)
-            moved = torch.where(target > -math.cos(M), moved, target - M * math.sin(M))
-            return nn.functional.cross_entropy(cos.scatter(1, label[:, None], moved) * S, label)
+            moved = target * math.cos(m) - (1 - target**2).sqrt() * math.sin(m)
+            moved = torch.where(target > -math.cos(m), moved, target - m * math.sin(m))
+            return nn.functional.cross_entropy(cos.scatter(1, label[:, None], moved) * s, label)
 
     return Model()
 
