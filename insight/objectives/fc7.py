@@ -87,8 +87,8 @@ def memory(margin: Margin, parameters: int, num_classes: int, centres: int, size
     if margin.modulates:
         scratch += cross_entropy.BLOCKS_OF_MODULATION * widest * batch_per_device
     logits = batch_per_device * num_classes
-    numbers = logits if centres > 1 else 0  # bytes: which centre
-    return Need(parameters, FLOAT * (logits + scratch) + numbers, ("classes", "logits"))
+    nearer = logits * (centres - 1)  # bytes: which centre gave a logit
+    return Need(parameters, FLOAT * (logits + scratch) + nearer, ("classes", "logits"))
 
 
 def symbol(embedding, margin: Margin, weight, bias: Optional[Any], centres: int = 1):

@@ -10,6 +10,7 @@ B: batch, C: classes, E: embedding size, K: classes of a block.
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any, Dict, Tuple
 
 from .._mxnet import mx
@@ -124,12 +125,17 @@ def backward_of_product(gradient_MN, left_ME, right_NE, outputs: list) -> None:
     Autograd would want the forward product of each block once more, and nd.dot, which is another library's
     product, takes twice as long on a CPU. MXNet's generated functions leave out a backward operator's inputs.
     """
-    handle = ctypes.c_void_p()
-    name = ctypes.c_char_p(b"_backward_FullyConnected")
-    mx.base.check_call(mx.base._LIB.NNGetOpHandle(name, ctypes.byref(handle)))
     attributes = {"num_hidden": right_NE.shape[0], "no_bias": len(outputs) == 2}
     arrays, keys, values = (gradient_MN, left_ME, right_NE), list(attributes), list(attributes.values())
-    nd._internal._imperative_invoke(handle.value, arrays, keys, values, outputs, False, True)
+    nd._internal._imperative_invoke(operator("_backward_FullyConnected"), arrays, keys, values, outputs, False, True)
+
+
+@functools.cache
+def operator(name: str) -> int:
+    """Handle of an operator of MXNet's that has no function in Python for these arrays."""
+    handle = ctypes.c_void_p()
+    mx.base.check_call(mx.base._LIB.NNGetOpHandle(ctypes.c_char_p(name.encode()), ctypes.byref(handle)))
+    return handle.value
 
 
 def _sums(rows_NE):

@@ -3,9 +3,10 @@
 Sub-centre ArcFace (ECCV 2020; insightface ``recognition/subcenter_arcface`` @60fc1226): cos_c = max_k cos(e, W_ck), of
 the own class and of the others; the gradient goes to the centre that gave the maximum, the first of equal ones.
 
-Of the (B, C K) product there is never more than a block. What is kept for the backward pass is which centre gave each
-logit, one byte. The product is made with the classes as rows, (classes, K B): the products with one centre of each
-class are then B numbers in a row, which copy fast.
+Of the (B, C K) product there is never more than a block. What is kept for the backward pass is, of each centre but the
+first, whether it was nearer than all before it, a byte for each logit: the last such centre gave it. The product is
+made with the classes as rows, (classes, K B): the products with one centre of each class are then B numbers in a row,
+which copy fast.
 
 B: batch, C: classes, K: centres of a class, E: embedding size, N = C K: rows of the weights, those of a class
 together; M: classes of a block, R = M K: its rows.
@@ -15,11 +16,11 @@ from __future__ import annotations
 
 from .._mxnet import mx
 from . import projection
-from .projection import Kept, backward_of_product, blocks, take_across
+from .projection import Kept, backward_of_product, blocks, operator, take_across
 
 nd = mx.nd
-MOST = 255  # centres of a class: their numbers are kept as bytes
-ARRAYS = ("best", "other", "later", "number")  # (M, B) arrays of a block
+MOST = 255  # centres of a class
+ARRAYS = ("best", "other", "nearer")  # (M, B) arrays of a block
 
 
 def block_elements(classes: int, centres: int, size: int, batch: int) -> int:
@@ -43,23 +44,19 @@ class SubCentres:
     def forward(self, x_BE, weight_NE, inverse_N, out) -> None:
         """``out`` (B, C) := the largest of the products of x and each class's rows, times 1 / |row|."""
         count, device, centres = x_BE.shape[0], x_BE.context, self.centres
-        number_CB = self._numbers(device, count)
+        nearer_CB = self._nearer(device, count)
         for begin, end in blocks(self.classes):
             rows, shape = slice(begin * centres, end * centres), (end - begin, count)
             product_RB = self._rows(device, "product", shape[0], count)
             nd.FullyConnected(weight_NE[rows], x_BE, no_bias=True, num_hidden=count, out=product_RB)
             nd.broadcast_mul(product_RB, inverse_N[rows].reshape((-1, 1)), out=product_RB)
             product_MKB = product_RB.reshape((shape[0], centres * count))
-            best_MB, other_MB, later_MB, number_MB = (self._kept.get(device, name, shape) for name in ARRAYS)
+            best_MB, other_MB, _ = (self._kept.get(device, name, shape) for name in ARRAYS)
             nd.slice_axis(product_MKB, axis=1, begin=0, end=count, out=best_MB)
             for k in range(1, centres):
                 nd.slice_axis(product_MKB, axis=1, begin=k * count, end=(k + 1) * count, out=other_MB)
-                nd._internal._greater(other_MB, best_MB, out=later_MB if k > 1 else number_MB)
+                _greater(other_MB, best_MB, out=nearer_CB[k - 1][begin:end])
                 nd._internal._maximum(best_MB, other_MB, out=best_MB)
-                if k > 1:  # a later winner has the larger number
-                    nd._internal._mul_scalar(later_MB, scalar=k, out=later_MB)
-                    nd._internal._maximum(number_MB, later_MB, out=number_MB)
-            nd.cast(number_MB, dtype="uint8", out=number_CB[begin:end])
             best_BM = nd.transpose(best_MB, out=other_MB.reshape(shape[::-1]))
             nd._internal._slice_assign(out, best_BM, begin=(0, begin), end=(count, end), out=out)
 
@@ -80,12 +77,11 @@ class SubCentres:
         NDArray (B, E)
         """
         (count, size), device, centres = x_BE.shape, x_BE.context, self.centres
-        number_CB = self._numbers(device, count)
         total_BE, part_BE = nd.zeros(x_BE.shape, ctx=device), nd.empty(x_BE.shape, ctx=device)
         for begin, end in blocks(self.classes):
             rows = slice(begin * centres, end * centres)
             gradient_RB = self._rows(device, "product", end - begin, count)
-            self._to_winners(gradient_BC, number_CB, begin, end, gradient_RB)
+            self._to_winners(gradient_BC, begin, end, gradient_RB)
             nd.broadcast_mul(gradient_RB, inverse_N[rows].reshape((-1, 1)), out=gradient_RB)
             weight_RE, product_RE = weight_NE[rows], self._rows(device, "gradient", end - begin, size)
             weight_grad_RE = product_RE if weight_grad_NE is None else weight_grad_NE[rows]
@@ -95,26 +91,30 @@ class SubCentres:
                 take_across(weight_grad_RE, weight_RE, inverse_N[rows], product_RE)
         return total_BE
 
-    def _to_winners(self, gradient_BC, number_CB, begin: int, end: int, out) -> None:
+    def _to_winners(self, gradient_BC, begin: int, end: int, out) -> None:
         """``out`` (R, B) := the gradient of each logit of a block at the centre that gave it, 0 at the others."""
         count, device, shape = gradient_BC.shape[0], gradient_BC.context, (end - begin, gradient_BC.shape[0])
-        left_MB, turned_MB, later_MB, number_MB = (self._kept.get(device, name, shape) for name in ARRAYS)
-        gradient_BM = nd.slice_axis(gradient_BC, axis=1, begin=begin, end=end, out=turned_MB.reshape(shape[::-1]))
+        left_MB, own_MB, mask_MB = (self._kept.get(device, name, shape) for name in ARRAYS)
+        gradient_BM = nd.slice_axis(gradient_BC, axis=1, begin=begin, end=end, out=own_MB.reshape(shape[::-1]))
         nd.transpose(gradient_BM, out=left_MB)
-        nd.cast(number_CB[begin:end], dtype="float32", out=number_MB)
-        out_MKB = out.reshape((shape[0], self.centres * count))
-        for k in range(self.centres):  # by order: comparing random numbers for equality takes ten times as long
-            if k < self.centres - 1:
-                nd._internal._greater_scalar(number_MB, scalar=k, out=later_MB)
-                nd.elemwise_mul(later_MB, left_MB, out=later_MB)
-                nd.elemwise_sub(left_MB, later_MB, out=left_MB)
+        out_MKB, nearer_CB = out.reshape((shape[0], self.centres * count)), self._nearer(device, count)
+        for k in range(self.centres - 1, -1, -1):
+            if k:
+                nd.cast(nearer_CB[k - 1][begin:end], dtype="float32", out=mask_MB)
+                nd.elemwise_mul(mask_MB, left_MB, out=own_MB)
+                nd.elemwise_sub(left_MB, own_MB, out=left_MB)
             place = {"begin": (0, k * count), "end": (shape[0], (k + 1) * count)}
-            nd._internal._slice_assign(out_MKB, left_MB, **place, out=out_MKB)
-            left_MB, later_MB = later_MB, left_MB
+            nd._internal._slice_assign(out_MKB, own_MB if k else left_MB, **place, out=out_MKB)
 
-    def _numbers(self, device, count: int):
-        """(C, B) uint8: which centre gave each logit. The classes are the rows."""
-        return self._kept.get(device, "winner", (self.classes, count), "uint8")
+    def _nearer(self, device, count: int) -> list:
+        """(C, B) of bool for each centre but the first: whether it was nearer than all before it."""
+        shape = self.classes, count
+        return [self._kept.get(device, f"nearer {k}", shape, "bool") for k in range(1, self.centres)]
 
     def _rows(self, device, name: str, classes: int, length: int):
         return self._kept.get(device, name, (classes * self.centres, length))
+
+
+def _greater(left, right, out) -> None:
+    """``out`` (bool) := left > right. Of mx.nd's own comparisons the results are floats, which take twice as long."""
+    nd._internal._imperative_invoke(operator("_npi_greater"), (left, right), [], [], [out], True, False)
