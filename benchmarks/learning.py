@@ -138,6 +138,9 @@ def main() -> None:
     parser.add_argument("--only", choices=sorted(CONTENDERS), nargs="+", default=list(CONTENDERS), metavar="NAME")
     parser.add_argument("--output", type=Path, required=True, help="CSV to write; the picture gets its name with .png")
     args = parser.parse_args()
+    for path in (args.output, args.output.with_suffix(".png")):
+        if path.exists() or not path.parent.is_dir():  # before minutes are spent
+            parser.error(f"--output {args.output}: {path} exists, or its folder does not; name another")
     points: List[Point] = []
     with tempfile.TemporaryDirectory() as folder:
         pairs = unpack(args.data, args.target, Path(folder))

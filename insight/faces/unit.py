@@ -25,6 +25,11 @@ def scale_to_unit(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
+def without_direction(rows: np.ndarray) -> np.ndarray:
+    """(N,) bool: which rows (N, E) are zero or not finite."""
+    return ~np.isfinite(rows).all(1) | ~rows.any(1)
+
+
 def directions(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
     """A copy of raw embeddings (N, E), float32 of length 1.
 
@@ -43,7 +48,7 @@ def directions(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
         A row is zero or not finite.
     """
     rows = np.array(rows, np.float32)
-    invalid = ~np.isfinite(rows).all(1) | ~rows.any(1)
+    invalid = without_direction(rows)
     if invalid.any():
         raise InsightError(
             f"{what} {first + int(np.argmax(invalid))} (from 0) is zero or not finite, so it has no direction; "

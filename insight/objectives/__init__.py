@@ -57,7 +57,7 @@ def create(run_options: Any, num_classes: int, teacher: Any = None) -> Objective
     run_options : insight.train.train_options.TrainOptions
     num_classes : int
         Identities of the training set.
-    teacher : insight.teach.teacher.Teacher, optional
+    teacher : insight.teach.batch_teacher.BatchTeacher, optional
         Whose embeddings of the set the network is to learn too.
 
     Raises

@@ -38,7 +38,7 @@ def around(kind: Type[Objective], run_options: Any, num_classes: int, teacher) -
         That ``--loss-type`` selects.
     run_options : insight.train.train_options.TrainOptions
     num_classes : int
-    teacher : insight.teach.teacher.Teacher
+    teacher : insight.teach.batch_teacher.BatchTeacher
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Distilled(Objective):
     Parameters
     ----------
     inner : Objective
-    teacher : insight.teach.teacher.Teacher
+    teacher : insight.teach.batch_teacher.BatchTeacher
         Or anything with ``dimension``, ``identity``, ``describe()``, and ``rows(batch)``, which are (B, T) float32 of
         length 1.
     weight : float

@@ -6,21 +6,21 @@ called consistent teaching: the same view for both, where :mod:`insight.teach.te
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict
 
 import numpy as np
 
 from .. import engines
 from ..errors import InsightError
 from ..faces import parts
-from ..faces.unit import scale_to_unit
+from ..faces.unit import scale_to_unit, without_direction
 from ..formats.faceset import FaceSet
-from .teacher import TaughtBatch
+from .batch_teacher import BatchTeacher
 from .teacher_model import open_teacher
 
 
-class LiveTeacher:
-    """The embeddings of batches by another network; a stand-in for :class:`insight.teach.teacher.Teacher`.
+class LiveTeacher(BatchTeacher):
+    """The embeddings of batches, as they are augmented, by another network.
 
     Parameters
     ----------
@@ -30,64 +30,28 @@ class LiveTeacher:
     device : optional
         Where a checkpoint is computed, if not on the CPU.
 
-    Attributes
-    ----------
-    dimension : int
-        Length E of an embedding.
-    notes : list of str
-    engine : None
-        There is nothing to compute before the first step.
-    is_made : bool
-        True, for the same reason.
-
     Raises
     ------
     InsightError
         The model cannot be used, or takes images of another size.
     """
 
-    engine: Optional[engines.Engine] = None
-    is_made = True
-
     def __init__(self, spec: str, faces: FaceSet, device=None):
         self.spec = spec
         self._network = open_teacher(spec, faces, device)
         self._files = engines.model_files(spec)
-        self._last: Optional[TaughtBatch] = None
-        self.notes: List[str] = [f"{spec}: {note}" for note in self._network.notes]
+        self.notes = [f"{spec}: {note}" for note in self._network.notes]
         self.dimension = self._network.dimension
 
     @property
     def identity(self) -> Dict[str, Any]:
-        """As that of a :class:`insight.teach.teacher.Teacher`."""
         about = parts.about(self._network, "none", self._files)
         kept = ("model_sha256", "engine", "image_size")
         return {**{name: about.get(name) for name in kept}, "live": True, "dimension": self.dimension}
 
-    def rows(self, batch) -> np.ndarray:
-        """Embeddings of a batch's images as they lie in the batch.
-
-        Parameters
-        ----------
-        batch : insight.feed.loader.Batch
-
-        Returns
-        -------
-        numpy.ndarray
-            (B, E) float32, of length 1.
-
-        Raises
-        ------
-        InsightError
-            One of them is zero or not finite; the message names the record.
-        """
-        if self._last is None or self._last.positions is not batch.indices:
-            self._last = TaughtBatch(batch.indices, self._embed(batch))
-        return self._last.rows
-
     def _embed(self, batch) -> np.ndarray:
         rows = np.array(self._network(batch.data.asnumpy()), np.float32)
-        unusable = ~np.isfinite(rows).all(1) | ~rows.any(1)
+        unusable = without_direction(rows)
         if unusable.any():
             key = batch.keys[int(np.argmax(unusable))]
             raise InsightError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..faces import parts
 from ..faces.sources import image_source
 from ..files import atomic
 from ..formats.faceset import FaceSet
+from .batch_teacher import BatchTeacher
 from .teacher_model import open_teacher
 from .teacher_rows import TeacherRows
 
@@ -20,15 +21,8 @@ SUFFIX = ".npz"  # of a file of embeddings; no engine takes it
 AUTO, BOTH, ONE = "auto", "both", "one"  # --teacher-flips
 
 
-class TaughtBatch(NamedTuple):
-    """The rows of the batch that was asked for last."""
-
-    positions: Any
-    rows: np.ndarray
-
-
-class Teacher:
-    """The embeddings of a set's images by another network.
+class Teacher(BatchTeacher):
+    """The embeddings of a set's plain images by another network, in a file.
 
     Parameters
     ----------
@@ -82,7 +76,6 @@ class Teacher:
         self._files = [] if self.is_file else engines.model_files(spec)
         self._engine: Optional[engines.Engine] = None
         self._rows: Optional[TeacherRows] = None
-        self._last: Optional[TaughtBatch] = None
         if self.is_file or os.path.exists(self.path):
             self._open(flips)
         else:
@@ -102,7 +95,7 @@ class Teacher:
                     f"{lacks}; embed the set with `insight embed --flip both`, or give --teacher-flips {ONE}"
                 )
             self.notes.append(f"{lacks}; mirrored images get those of the plain ones")
-        self.dimension, self._rows = rows.dimension, rows
+        self.dimension, self._rows, self._last = rows.dimension, rows, None
 
     def _load(self, device) -> None:
         self._engine = open_teacher(self.spec, self._faces, device)
@@ -137,34 +130,16 @@ class Teacher:
 
     @property
     def identity(self) -> Dict[str, Any]:
-        """What makes its embeddings what they are, for JSON: a resumed run must have the same."""
         about = self._rows.about if self._rows else parts.about(self._engine, "none", self._files)
         kept = ("model_sha256", "engine", "flip", "image_size")
         both = self._rows.flips if self._rows else self._both
         return {**{name: about.get(name) for name in kept}, "both": both, "dimension": self.dimension}
 
-    def rows(self, batch) -> np.ndarray:
-        """Embeddings of a batch's images as they lie in the batch, mirrored or not, otherwise not augmented.
-
-        Parameters
-        ----------
-        batch : insight.feed.loader.Batch
-
-        Returns
-        -------
-        numpy.ndarray
-            (B, E) float32, of length 1. Before :meth:`make`, the same one for all images.
-
-        Raises
-        ------
-        InsightError
-            One of them is zero or not finite; the message names the record.
-        """
+    def _embed(self, batch) -> np.ndarray:
+        """Of the images, mirrored or not, otherwise not augmented. Before :meth:`make`, the same one for all."""
         if self._rows is None:  # to estimate how long a step takes
             return np.full((len(batch.indices), self.dimension), self.dimension**-0.5, np.float32)
-        if self._last is None or self._last.positions is not batch.indices:
-            self._last = TaughtBatch(batch.indices, self._rows.rows(batch.indices, batch.mirrored))
-        return self._last.rows
+        return self._rows.rows(batch.indices, batch.mirrored)
 
     def describe(self) -> str:
         """For the log: ``taught by models/r100,1 (512 values of image and mirror image)``."""

@@ -13,6 +13,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from ..errors import InsightError
+from ..faces.unit import without_direction
 from ..formats.faceset import FaceSet
 from ..formats.npz import UNREADABLE, StoredRows, reason
 
@@ -128,14 +129,14 @@ class TeacherRows:
             raise InsightError(
                 f"{self.path}: cannot be read any more ({error}); restore it and resume the run"
             ) from None
-        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-        unusable = ~np.isfinite(lengths) | (lengths == 0)
+        unusable = without_direction(rows)
         if unusable.any():
             key = self._keys[positions[int(np.argmax(unusable))]]
             raise InsightError(
                 f"{self.path}: the embedding of record {key} is zero or not finite, so it has no direction; the "
                 "teacher or the file is damaged"
             )
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
         return (rows / lengths[:, None]).astype(np.float32)
 
 

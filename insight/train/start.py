@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import List, Optional, Tuple, Union
+from typing import List, Optional, Tuple
 
 from .. import objectives
 from .._mxnet import keep_freed_memory
@@ -14,6 +14,7 @@ from ..feed.augment import Augmentation
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
 from ..objectives.objective import Objective
+from ..teach.batch_teacher import BatchTeacher
 from ..teach.live import LiveTeacher
 from ..teach.teacher import Teacher
 from . import devices as device_lists
@@ -42,8 +43,8 @@ class Setup:
         From which the run resumes; None: it starts from the beginning.
     notes : list of str
         What is unusual about the set.
-    teacher : Teacher, LiveTeacher or None
-        Whose embeddings the objective needs; :meth:`~insight.teach.teacher.Teacher.make` them before the first step.
+    teacher : BatchTeacher or None
+        Whose embeddings the objective needs; :meth:`~insight.teach.teacher.Teacher.make` them first, unless it is made.
     """
 
     options: TrainOptions
@@ -55,7 +56,7 @@ class Setup:
     schedule: Schedule
     state: Optional[resume.State]
     notes: List[str]
-    teacher: Union[Teacher, LiveTeacher, None] = None
+    teacher: Optional[BatchTeacher] = None
 
     @property
     def batch_size(self) -> int:
@@ -122,7 +123,7 @@ def prepare(options: TrainOptions) -> Setup:
 
 def _teacher(
     options: TrainOptions, faces: FaceSet, fingerprint: str, device, state: Optional[resume.State]
-) -> Union[Teacher, LiveTeacher, None]:
+) -> Optional[BatchTeacher]:
     """The teacher that ``--teacher`` names; that of the run which is resumed.
 
     Raises
@@ -130,7 +131,7 @@ def _teacher(
     InsightError
         It cannot be used, or the run was started with another one or none.
     """
-    teacher: Union[Teacher, LiveTeacher, None] = None
+    teacher: Optional[BatchTeacher] = None
     where = device if device.device_type == "gpu" else None
     if options.teacher_live:
         teacher = LiveTeacher(options.teacher, faces, where)
