@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "registry": {"options", "plugins", "progress"},
     "_cuda": set(),
     "machine": set(),
+    "ranks": set(),
     "_mxnet": {"_cuda", "machine"},
     "executor": set(),
     "files": set(),
