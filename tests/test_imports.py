@@ -20,9 +20,9 @@ MAY_IMPORT = {
     "registry": {"options", "plugins", "progress"},
     "_cuda": set(),
     "machine": set(),
-    "ranks": set(),
     "_mxnet": {"_cuda", "machine"},
     "executor": set(),
+    "ranks": {"_mxnet"},
     "files": set(),
     "images": {"machine"},
     "formats": {"files", "images"},
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "feed": {"options", "registry", "_mxnet", "images", "formats", "mining"},
     "nets": {"options", "registry", "_mxnet"},
     "margins": {"registry", "options"},
-    "objectives": {"registry", "options", "_mxnet", "margins", "mining", "runs"},
+    "objectives": {"registry", "options", "_mxnet", "ranks", "margins", "mining", "runs"},
     "graph": {"_mxnet"},
     "checkpoint": {"machine", "_mxnet", "files"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
@@ -75,6 +75,7 @@ MAY_IMPORT = {
 # Third-party packages that only these rooms may import; formats, registry and errors get by with NumPy.
 ONLY_IN = {
     "gluoncv": {"nets"},
+    "horovod": {"ranks"},
     "jinja2": {"pages"},
     "mxnet": {"_mxnet"},
     "ncnn": {"engines"},

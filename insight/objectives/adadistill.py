@@ -77,9 +77,13 @@ class AdaDistill(Classification):
         return super().learn(embeddings, batch, step)
 
     def _adapt(self, embeddings: list, batch) -> None:
+        """Let the centres see the samples of all devices of all ranks; each rank adapts its copy in the same way."""
         teacher_BE = self.teacher.rows(batch).astype(np.float64)
         cos_B = np.concatenate([cosine_B.asnumpy() for cosine_B in _cosines(embeddings, teacher_BE)]).astype(np.float64)
-        classes_U, place_B = np.unique(batch.label.asnumpy().astype(np.int64), return_inverse=True)
+        cos_B = self.ranks.gather("adadistill/cosines", cos_B)
+        teacher_BE = self.ranks.gather("adadistill/teacher", teacher_BE)
+        label_B = self.ranks.gather("adadistill/labels", batch.label.asnumpy().astype(np.int64))
+        classes_U, place_B = np.unique(label_B, return_inverse=True)
         first = self.weight.data(embeddings[0].context)
         centres_UE = nd.take(first, nd.array(classes_U, ctx=first.context)).asnumpy().astype(np.float64)
         for rows in _turns(place_B.reshape(-1), np.isfinite(cos_B)):

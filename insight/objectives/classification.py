@@ -208,7 +208,7 @@ class Classification(Objective):
             labels = shares(batch.label, embeddings)
             parts = [self._project(e, label) for e, label in zip(embeddings, labels)]
             self._update(parts, step)
-            results, first = [], 0
+            results, first = [], self.ranks.rank * batch.label.shape[0]
             for part in parts:
                 results.append(self._backward(part, parts, step, first))
                 first += part.logits.label_B.shape[0]
@@ -241,12 +241,17 @@ class Classification(Objective):
         device = parts[0].device
 
         def lengths():
-            return _gathered([part.entry.lengths() for part in parts], device)
+            return self._everyones("lengths", [part.entry.lengths() for part in parts], device)
 
-        cos_B = _gathered([part.cos_B for part in parts], device)
+        cos_B = self._everyones("cosines", [part.cos_B for part in parts], device)
         state = self.margin.update(Targets(nd, cos_B, lengths, step, self.seed, 0, self._state))
         for name, array in self._state.items():
             array[:] = state[name]
+
+    def _everyones(self, name: str, arrays: list, device):
+        """The samples of all devices of all ranks, in the order of the batch, on one device."""
+        own = nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
+        return self.ranks.gather(f"margin/{name}", own)
 
     def _backward(self, part: _Share, parts: list, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
         """Loss, and the gradient of the embeddings; those of ``params`` are written to this device's copies."""
@@ -254,7 +259,7 @@ class Classification(Objective):
         state = {name: array.as_in_context(device) for name, array in self._state.items()}
 
         def everyone():
-            return _gathered([one.cos_B for one in parts], device)
+            return self._everyones("cosines", [one.cos_B for one in parts], device)
 
         targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state, everyone)
         if self.interclass_filter < 1:
@@ -274,11 +279,6 @@ class Classification(Objective):
         if rows_2C is not None:
             gradient_BE = gradient_BE[: label_B.shape[0]]
         return loss, entry.backward(gradient_BE, loss.along_B)
-
-
-def _gathered(arrays: list, device):
-    """Of all devices, one after the other, on one."""
-    return nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
 
 
 def _gradient(parameter: Optional[Any], device):

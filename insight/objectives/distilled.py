@@ -19,6 +19,7 @@ from .._mxnet import mx
 from ..errors import InsightError
 from ..margins import margins
 from ..options import shown
+from ..ranks.group import Ranks
 from . import projection
 from .adadistill import AdaDistill
 from .objective import Multipliers, Need, Objective, StepResult
@@ -93,6 +94,10 @@ class Distilled(Objective):
 
     def check(self, batch_per_device: int, remedy: str = "") -> None:
         self.inner.check(batch_per_device, remedy)
+
+    def join(self, ranks: Ranks) -> None:
+        super().join(ranks)
+        self.inner.join(ranks)
 
     def memory(self, batch_per_device: int) -> Need:
         need = self.inner.memory(batch_per_device)

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from .._mxnet import mx
 from ..options import Option, settle, shown
+from ..ranks.group import Ranks
+from ..ranks.single import Single
 
 
 class StepResult(NamedTuple):
@@ -96,6 +98,8 @@ class Objective(abc.ABC):
     steps : int
     lr_delay : int
         Steps by which all falls of the rate are moved back.
+    ranks : Ranks
+        The processes of the run, of which each learns from its share of every batch.
     """
 
     name: str = ""
@@ -108,6 +112,7 @@ class Objective(abc.ABC):
     lr_steps: Tuple[int, ...] = (100_000, 140_000, 160_000)
     steps: int = 30_000
     lr_delay: int = 0
+    ranks: Ranks = Single()
 
     def __init__(self, **values):
         self.options = SimpleNamespace(**settle(self.OPTIONS, values, self.selected_by or f"--loss-type {self.name}"))
@@ -152,6 +157,15 @@ class Objective(abc.ABC):
             Naming the option and the rule.
         """
 
+    def join(self, ranks: Ranks) -> None:
+        """Learn as one of several processes, before anything is allocated.
+
+        Each gives the embeddings of its contiguous share of every batch to :meth:`learn`, those of rank 0 first, and
+        gets the gradients of these; what depends on the batch as a whole asks the others by :attr:`ranks`. The
+        trainer sums the gradients of :attr:`params` over the ranks.
+        """
+        self.ranks = ranks
+
     def memory(self, batch_per_device: int) -> Need:
         """What it allocates on each device."""
         return Need()
@@ -194,10 +208,10 @@ class Objective(abc.ABC):
         Parameters
         ----------
         embeddings : list of NDArray
-            For each device (b, E) in any float type, its contiguous share of the batch, in order.
+            For each device of this process (b, E) in any float type, its contiguous share of the batch, in order.
             Not differentiated through here.
         batch : insight.feed.loader.Batch
-            Images, labels, positions and keys of all devices.
+            Images, labels, positions and keys of all devices of this process.
         step : int
             0-based, counted over the whole run. Whatever is random is a function of the run's seed, this, and a
             sample's number in the batch.

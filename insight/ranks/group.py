@@ -37,6 +37,8 @@ class Ranks(abc.ABC):
         This process, 0 <= rank < size.
     size : int
         W.
+    local_rank, local_size : int
+        The same among the processes of this machine.
 
     Raises
     ------
@@ -46,6 +48,8 @@ class Ranks(abc.ABC):
 
     rank: int
     size: int
+    local_rank: int = 0
+    local_size: int = 1
 
     @abc.abstractmethod
     def sum(self, name: str, array: Array) -> Array:
@@ -79,6 +83,17 @@ class Ranks(abc.ABC):
         lengths = self.gather(f"{name}/lengths", np.array([len(text)], np.int64))
         parts = np.split(self.gather(name, text), np.cumsum(lengths)[:-1])
         return [json.loads(part.tobytes()) for part in parts]
+
+    @property
+    def hosts(self) -> List[str]:
+        """Names of the ranks' machines."""
+        return [""] * self.size
+
+    def close(self) -> None:  # noqa: B027 (one process has nothing to leave)
+        """Leave the group when the work is done; waits for the others."""
+
+    def fail(self, reason: str) -> None:  # noqa: B027
+        """Tell the others why this rank ends before its work is done."""
 
     def barrier(self, name: str) -> None:
         """Return when every rank has called it."""
