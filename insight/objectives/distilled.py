@@ -20,6 +20,7 @@ from ..errors import InsightError
 from ..margins import margins
 from ..options import shown
 from ..ranks.group import Ranks
+from ..ranks.parts import Shard
 from . import projection
 from .adadistill import AdaDistill
 from .objective import Multipliers, Need, Objective, StepResult
@@ -98,6 +99,12 @@ class Distilled(Objective):
     def join(self, ranks: Ranks) -> None:
         super().join(ranks)
         self.inner.join(ranks)
+
+    def shards(self) -> Dict[str, Shard]:
+        return self.inner.shards()
+
+    def gradients(self) -> list:
+        return self.inner.gradients() + (self.map.list_grad() if self.map else [])
 
     def memory(self, batch_per_device: int) -> Need:
         need = self.inner.memory(batch_per_device)

@@ -28,23 +28,23 @@ def block_elements(classes: int, centres: int, size: int, batch: int) -> int:
 
 
 class SubCentres:
-    """The products with K centres of each of C classes, K two or more, and room for them.
+    """The products with K centres of each class, K two or more, and room for them.
 
     Parameters
     ----------
-    classes, centres : int
-        C and K.
+    centres : int
+        K.
     """
 
-    def __init__(self, classes: int, centres: int):
-        self.classes, self.centres = classes, centres
+    def __init__(self, centres: int):
+        self.centres = centres
         self._kept = Kept()
 
     def forward(self, x_BE, weight_NE, inverse_N, out) -> None:
         """``out`` (B, C) := the largest of the products of x and each class's rows, times 1 / |row|."""
         count, device, centres = x_BE.shape[0], x_BE.context, self.centres
-        number_CB = self._numbers(device, count)
-        for begin, end in blocks(self.classes):
+        number_CB = self._numbers(device, out.shape[1], count)
+        for begin, end in blocks(out.shape[1]):
             rows, shape = slice(begin * centres, end * centres), (end - begin, count)
             product_RB = self._rows(device, "product", shape[0], count)
             nd.FullyConnected(weight_NE[rows], x_BE, no_bias=True, num_hidden=count, out=product_RB)
@@ -80,9 +80,10 @@ class SubCentres:
         NDArray (B, E)
         """
         (count, size), device, centres = x_BE.shape, x_BE.context, self.centres
-        number_CB = self._numbers(device, count)
+        classes = gradient_BC.shape[1]
+        number_CB = self._numbers(device, classes, count)
         total_BE, part_BE = nd.zeros(x_BE.shape, ctx=device), nd.empty(x_BE.shape, ctx=device)
-        for begin, end in blocks(self.classes):
+        for begin, end in blocks(classes):
             rows = slice(begin * centres, end * centres)
             gradient_RB = self._rows(device, "product", end - begin, count)
             self._to_winners(gradient_BC, number_CB, begin, end, gradient_RB)
@@ -112,9 +113,9 @@ class SubCentres:
             nd._internal._slice_assign(out_MKB, left_MB, **place, out=out_MKB)
             left_MB, later_MB = later_MB, left_MB
 
-    def _numbers(self, device, count: int):
+    def _numbers(self, device, classes: int, count: int):
         """(C, B) uint8: which centre gave each logit. The classes are the rows."""
-        return self._kept.get(device, "winner", (self.classes, count), "uint8")
+        return self._kept.get(device, "winner", (classes, count), "uint8")
 
     def _rows(self, device, name: str, classes: int, length: int):
         return self._kept.get(device, name, (classes * self.centres, length))

@@ -19,6 +19,7 @@ from ..mining.distances import DISTANCES
 from ..mining.loss import SPANS, TripletLoss, triplet_loss
 from ..options import Option, shown
 from ..ranks.group import Ranks
+from ..ranks.parts import Shard
 from ..runs.stepfigures import Histogram
 from . import objectives, values
 from .classification import Classification
@@ -138,6 +139,12 @@ class Triplet(Objective):
         super().join(ranks)
         if self.head:
             self.head.join(ranks)
+
+    def shards(self) -> Dict[str, Shard]:
+        return self.head.shards() if self.head else {}
+
+    def gradients(self) -> list:
+        return self.head.gradients() if self.head else []
 
     def memory(self, batch_per_device: int) -> Need:
         return self.head.memory(batch_per_device) if self.head else Need()

@@ -139,7 +139,7 @@ def verifications(setup: Setup) -> int:
 def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[str, float]:
     """Seconds that a verification of each set takes, by two batches of the network that verifies."""
     setup = learner.setup
-    engine = MXNetEngine(learner.model.checkpoint(), setup.options.prefix, device=setup.devices[0])
+    engine = MXNetEngine(learner.model.network_checkpoint(), setup.options.prefix, device=setup.devices[0])
     rate = _rate(engine)
     seconds = {each.name: 2 * len(each.source) / rate for each in learner.sets}  # each image and its mirror image
     for each in learner.sets:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import checkpoint
 from .._mxnet import mx
+from ..ranks.parts import Part
 from ..runs.jsonl import AVERAGES
 from ..verify import verification
 from . import guards, memory, precision
@@ -115,7 +116,12 @@ class Learner:
         groups = {PARAMETER: self.model.arrays(), OBJECTIVE: self.setup.objective.arrays(), MOMENTUM: velocity}
         if self.averages:
             groups[AVERAGE] = self.averages.arrays()
-        return {prefix + name: equal for prefix, group in groups.items() for name, equal in group.items()}
+        named = {prefix + name: equal for prefix, group in groups.items() for name, equal in group.items()}
+        for name, shard in self.setup.objective.shards().items():
+            for key in (f"{PARAMETER}{name}@0", MOMENTUM + name):
+                if key in named and named[key][0].shape[0] < shard.total:
+                    named[key] = [Part(named[key][0], shard)]
+        return named
 
     def describe(self) -> List[str]:
         """Lines for people: what is trained on what, how long, in how much memory."""

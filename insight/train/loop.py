@@ -184,7 +184,8 @@ class Run:
                 "damaged": [position for position, _ in self.loader.damage.items()],
             }
             arrays = self.learner.arrays()
-            resume.save(self.options.prefix, meta, {name: equal[0] for name, equal in arrays.items()})
+            saved = {name: equal[0] for name, equal in arrays.items()}
+            resume.save(self.options.prefix, meta, saved, self.setup.objective.ranks)
 
     def _restore(self, state: resume.State) -> None:
         self.model.restore(state.meta["model"])

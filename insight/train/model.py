@@ -12,6 +12,7 @@ from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..graph import nodes, shapes
 from ..objectives.objective import Objective
+from ..ranks.parts import Part
 from ..runs.stepfigures import Histogram
 from . import devices as device_lists
 from .precision import LossScale, lowered
@@ -77,7 +78,7 @@ class Model:
     def _take(self, spec: str) -> None:
         """Parameters of a checkpoint, where it has them."""
         prefix, epoch = checkpoint.parse_spec(spec, "--pretrained")
-        arg_params, aux_params = checkpoint.load_params(prefix, epoch)
+        arg_params, aux_params = checkpoint.load_params(prefix, epoch, by_rows=self.objective.shards())
         try:
             graph = checkpoint.load_symbol(prefix)
         except InsightError:  # missing or damaged: only the arrays are needed
@@ -139,8 +140,8 @@ class Model:
 
     def usable(self, frozen: bool = False) -> bool:
         """Whether every gradient is finite; in float16, one that is not also lowers the loss scale."""
-        learning = dict(self.objective.params.items()) if frozen else self.params
-        finite = all_finite(_gradients(learning))
+        learning = [] if frozen else _gradients(self.network.kept())
+        finite = all_finite(learning + self.objective.gradients())
         if self._loss_scale:
             self._loss_scale.saw(finite)
         return finite
@@ -161,7 +162,8 @@ class Model:
         Running statistics are the devices' mean, as the original saves them. On the CPU the learned arrays are the
         parameters' own, not copies: use it before the next step.
         """
-        return self._gathered(self.objective.symbol(nets.symbol(self.network)), self.params)
+        whole = self._gathered(self.objective.symbol(nets.symbol(self.network)), self.params)
+        return whole._replace(arg_params={**whole.arg_params, **self._own_parts(whole.arg_params)})
 
     def network_checkpoint(self) -> checkpoint.Checkpoint:
         """As :meth:`checkpoint`, without the objective."""
@@ -198,6 +200,11 @@ class Model:
             else:
                 args[name] = parameter.list_data()[0].as_in_context(mx.cpu())
         return checkpoint.Checkpoint(symbol, args, aux)
+
+    def _own_parts(self, args: dict) -> dict:
+        """Arrays of which this rank has some rows, as such."""
+        shards = self.objective.shards().items()
+        return {name: Part(args[name], shard) for name, shard in shards if args[name].shape[0] < shard.total}
 
     def state(self) -> dict:
         """What the next step depends on beside :meth:`arrays`, for JSON."""

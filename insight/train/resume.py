@@ -5,8 +5,8 @@ arrays, and under ``meta`` a JSON object: step, options, the set's fingerprint, 
 evaluation remember. Order, augmentation, dropout, rate and annealing need no entry: they are functions
 of the seed and the step. It is written beside and renamed, so a kill leaves the state before.
 
-Arrays go into the file and back in blocks. ``numpy.savez`` and ``numpy.load``, whose format this is, would need
-memory for a second copy of them.
+Arrays that are divided among ranks are whole in the file, so that any number of ranks can go on from it. They go into
+the file (:mod:`insight.train.state_file`) and back in blocks.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from typing import IO, Dict, Iterator, List, Optional
 import numpy as np
 
 from ..errors import InsightError
-from ..files import atomic
+from ..formats.npz import StoredRows
+from ..ranks.group import Ranks
+from ..ranks.parts import Part
+from ..ranks.single import ALONE
+from . import state_file
+from .state_file import META, SUFFIX
 from .train_options import TrainOptions
 
 BLOCK = 1 << 20  # elements that are copied at once
-META = "meta"
-SUFFIX = ".npy"  # of an array's entry in the zip
 
 
 class State:
@@ -63,8 +66,8 @@ class State:
 
         Parameters
         ----------
-        arrays : dict of str to list of NDArray or numpy.ndarray
-            Name of an array in the file, to all those that get its values.
+        arrays : dict of str to list of NDArray, numpy.ndarray or Part
+            Name of an array in the file, to all those that get its values, or to the only part that gets its rows.
 
         Raises
         ------
@@ -73,6 +76,9 @@ class State:
         """
         with _opened(self.path) as file:
             for name, copies in arrays.items():
+                if isinstance(copies[0], Part):
+                    _read_part(self.path, name, copies[0])
+                    continue
                 with file.open(name + SUFFIX) as entry:
                     _read(entry, name, copies)
 
@@ -82,23 +88,9 @@ def state_path(prefix: str) -> Path:
     return Path(f"{prefix}-resume.npz")
 
 
-def save(prefix: str, meta: dict, arrays: dict) -> None:
-    """Write a state in place of the one before.
-
-    Parameters
-    ----------
-    prefix : str
-    meta : dict
-        For JSON.
-    arrays : dict of str to NDArray or numpy.ndarray
-        Any name but ``meta``, to the array that is saved under it.
-    """
-    header = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    with atomic.write_beside(state_path(prefix)) as out:
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
-            for name, array in {META: header, **arrays}.items():
-                with file.open(name + SUFFIX, "w", force_zip64=True) as entry:
-                    _write(entry, array)
+def save(prefix: str, meta: dict, arrays: dict, ranks: Ranks = ALONE) -> None:
+    """Write a state in place of the one before; see :func:`insight.train.state_file.write`."""
+    state_file.write(state_path(prefix), meta, arrays, ranks)
 
 
 def load(prefix: str) -> Optional[State]:
@@ -160,16 +152,6 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise InsightError(f"{path}: not the state of a training run ({error}); move it away to start afresh") from None
 
 
-def _write(entry: IO[bytes], array) -> None:
-    """One array in NumPy's format."""
-    descr = np.lib.format.dtype_to_descr(np.dtype(array.dtype))
-    np.lib.format.write_array_header_1_0(entry, {"descr": descr, "fortran_order": False, "shape": tuple(array.shape)})
-    flat = array.reshape((-1,))
-    for begin in range(0, flat.shape[0], BLOCK):
-        block = flat[begin : begin + BLOCK]
-        entry.write((block if isinstance(block, np.ndarray) else block.asnumpy()).data)
-
-
 def _read(entry: IO[bytes], name: str, copies: list) -> None:
     """One array of the file into each of ``copies``."""
     shape, dtype = _read_header(entry)
@@ -183,6 +165,17 @@ def _read(entry: IO[bytes], name: str, copies: list) -> None:
         block = np.frombuffer(_take(entry, count * dtype.itemsize), dtype)
         for flat in flats:
             flat[begin : begin + count][:] = block
+
+
+def _read_part(path: Path, name: str, part: Part) -> None:
+    """Some rows of an array of the file."""
+    rows, array = StoredRows(path, name), part.array
+    if (rows.shape, rows.dtype) != (part.shape, part.dtype):
+        raise ValueError(f"{name} is {rows.dtype} {rows.shape}, and this run has {part.dtype} {part.shape}")
+    step = max(1, BLOCK // max(1, math.prod(part.shape[1:])))
+    for begin in range(0, array.shape[0], step):
+        end = min(begin + step, array.shape[0])
+        array[begin:end] = rows.between(part.shard.begin + begin, part.shard.begin + end)
 
 
 def _read_header(entry: IO[bytes]) -> tuple:
