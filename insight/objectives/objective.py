@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tup
 from .._mxnet import mx
 from ..options import Option, settle, shown
 from ..ranks.group import Ranks
-from ..ranks.single import Single
+from ..ranks.single import ALONE
 
 
 class StepResult(NamedTuple):
@@ -112,7 +112,7 @@ class Objective(abc.ABC):
     lr_steps: Tuple[int, ...] = (100_000, 140_000, 160_000)
     steps: int = 30_000
     lr_delay: int = 0
-    ranks: Ranks = Single()
+    ranks: Ranks = ALONE
 
     def __init__(self, **values):
         self.options = SimpleNamespace(**settle(self.OPTIONS, values, self.selected_by or f"--loss-type {self.name}"))
