@@ -42,7 +42,8 @@ _horovod_wheel() { # the path of the wheel in a folder, if there is one
 
 # _build_horovod PYTHON REQUIREMENT WORK: leaves WORK/wheel/horovod-….whl. The tools are in WORK too, not in .venv.
 _build_horovod() {
-    local python=$1 requirement=$2 work=$3
+    local python=$1 requirement=$2 work=$3 jobs
+    jobs=-j$(nproc)
     # Newer setuptools lack pkg_resources. CMake 4 needs to be told that Gloo's files are for an older one.
     "$python" -m pip install -q --disable-pip-version-check --no-input --target "$work/tools" \
         'setuptools>=65,<81' wheel || return
@@ -61,7 +62,7 @@ numpy.bool = numpy.bool_
 END
     local settings=(
         HOROVOD_WITH_MXNET=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 "HOROVOD_WITH_GLOO=${HOROVOD_WITH_GLOO:-1}"
-        CMAKE_POLICY_VERSION_MINIMUM=3.5 "MAKEFLAGS=${MAKEFLAGS:--j$(nproc)}"
+        CMAKE_POLICY_VERSION_MINIMUM=3.5 "MAKEFLAGS=${MAKEFLAGS:-$jobs}"
         "PYTHONPATH=$work/shim:$work/tools" "PATH=${python%/*}:$work/tools/bin:$PATH" "TMPDIR=$work/tmp"
     )
     [ -n "${HOROVOD_WITH_MPI:-}" ] || settings+=(HOROVOD_WITHOUT_MPI=1)
