@@ -30,6 +30,8 @@ FOREIGN_OPTIONS = {
     "--format": "nvidia-smi",
     "--gpus": "docker run",
     "--logdir": "tensorboard",
+    "--no-build-isolation": "pip",
+    "--no-cache-dir": "pip",
     "--no-deps": "pip",
     "--no-input": "pip",
     "--query-gpu": "nvidia-smi",

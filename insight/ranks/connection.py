@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from typing import Iterator
 
 from .group import Ranks
 from .single import Single
@@ -30,3 +32,15 @@ def started_together() -> int:
     """W, as ``horovodrun`` or ``mpirun`` says in the environment; 1 without them."""
     sizes = [os.environ[name] for name in SIZES if os.environ.get(name, "").isdecimal()]
     return max(map(int, sizes), default=1)
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """The group, as :func:`connect_ranks`, for as long as the work takes; the others learn of an error that ends it."""
+    ranks = connect_ranks()
+    try:
+        yield ranks
+    except BaseException as error:
+        ranks.fail(" ".join(str(error).split()) or type(error).__name__)
+        raise
+    ranks.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Horovod(Ranks):
         except Exception as error:  # its own classes, by controller
             reason = (str(error).strip().splitlines() or [""])[-1]
             raise InsightError(f"Horovod: the ranks do not find each other ({reason})") from None
+        self._on_gpus = bool(self._hvd.nccl_built())
         self.rank, self.size = self._hvd.rank(), self._hvd.size()
         self.local_rank, self.local_size = self._hvd.local_rank(), self._hvd.local_size()
         host = os.environ.get("HOROVOD_HOSTNAME") or socket.gethostname()
@@ -81,15 +82,23 @@ class Horovod(Ranks):
 
     def _run(self, name: str, array: Array, operation: Callable[[Any], Any]) -> Array:
         """An operation on an array of either kind, waited for."""
-        is_numpy = isinstance(array, np.ndarray)
         with self._watch.operation(name):
             try:
                 with mx.util.np_shape(True):  # MXNet's classic arrays cannot have no rows
-                    result = operation(mx.nd.array(array, dtype=array.dtype) if is_numpy else array)
+                    if isinstance(array, np.ndarray):
+                        return operation(mx.nd.array(array, dtype=array.dtype)).asnumpy()
+                    result = operation(array if self._on_gpus else array.as_in_context(mx.cpu()))
                     result.wait_to_read()
-                    return result.asnumpy() if is_numpy else result
+                    return result.as_in_context(array.context)
             except mx.MXNetError as error:
                 raise RankFailed(self._watch.failure_behind(name, error)) from None
+
+
+def describe_build() -> Dict[str, Any]:
+    """``controllers``: names of those that were built, the default first; ``nccl``: whether GPUs add up themselves."""
+    hvd = _import()
+    built = {"MPI": hvd.mpi_built(), "Gloo": hvd.gloo_built()}
+    return {"controllers": [name for name, there in built.items() if there], "nccl": bool(hvd.nccl_built())}
 
 
 def _import() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import IO, Any, Iterator, NamedTuple
+from typing import IO, Any, Dict, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,15 @@ class Part(NamedTuple):
     def begin(self) -> int:
         """Bytes of the rows before."""
         return self.shard.begin * self.dtype.itemsize * math.prod(self.array.shape[1:])
+
+
+def as_parts(arrays: Mapping[str, Any], shards: Mapping[str, Shard]) -> Dict[str, Any]:
+    """Arrays by name, those of which this rank has some of the rows as a :class:`Part`."""
+    parts = dict(arrays)
+    for name, shard in shards.items():
+        if name in arrays and arrays[name].shape[0] < shard.total:
+            parts[name] = Part(arrays[name], shard)
+    return parts
 
 
 def write_at(out: IO[bytes], offset: int, array: Any) -> int:

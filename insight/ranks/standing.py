@@ -42,7 +42,7 @@ class Stall(NamedTuple):
     number : int
         Of the operation.
     seconds : float
-        Of the rank that has waited longest.
+        That the lowest rank in it has waited.
     """
 
     line: str
@@ -60,7 +60,7 @@ def stall(standings: Dict[int, Standing], hosts: List[str], least: float) -> Opt
     waiting = {rank: one for rank, one in standings.items() if one.name and one.seconds >= least}
     if not waiting:
         return None
-    first = max(waiting.values(), key=lambda one: (one.number, one.seconds))
+    first = max(waiting.items(), key=lambda item: (item[1].number, -item[0]))[1]
     late = sorted(rank for rank, one in standings.items() if (one.number, one.name) != (first.number, first.name))
     if not late:
         return None  # all are in it: it takes long

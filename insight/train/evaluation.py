@@ -68,7 +68,8 @@ class Evaluation:
     counts_start : bool
         Step 0 is a checkpoint like any other: the best may be that, and it is saved.
     ranks : Ranks
-        The processes of the run, which save together.
+        The processes of the run: all verify, each a share of the images, and come to the same decisions; all save
+        together.
 
     Attributes
     ----------
@@ -151,7 +152,7 @@ class Evaluation:
         results = []
         for eval_set in self.sets:
             start = time.perf_counter()
-            result = verification.verify(network, eval_set, self.model.image_size)
+            result = verification.verify(network, eval_set, self.model.image_size, ranks=self.ranks)
             self.journal.say(insightface_lines.shape_line(2 * result.pairs, result.embedding_size))
             self.journal.say(insightface_lines.infer_time_line(time.perf_counter() - start))
             target = result.name + self.SUFFIX

@@ -222,7 +222,7 @@ def _verification(symbol, image_size: Tuple[int, int], parameters: int, embeddin
 
 
 def refuse_unaffordable(
-    prediction: Prediction, devices: list, batch_option: str = "--per-batch-size", remedy: str = ""
+    prediction: Prediction, devices: list, batch_option: str = "--per-batch-size", remedy: str = "", ranks: int = 1
 ) -> str:
     """Refuse a run that the devices' memory cannot hold.
 
@@ -236,6 +236,8 @@ def refuse_unaffordable(
         Where the batch comes from.
     remedy : str
         How the set could have fewer classes.
+    ranks : int
+        Of this machine, which share its memory.
 
     Returns
     -------
@@ -250,7 +252,9 @@ def refuse_unaffordable(
     """
     if devices[0].device_type == "cpu":
         (free, limit), needed = available(), prediction.needed
-        there = f"{free / 1e9:.1f} GB are available ({limit})"
+        free //= ranks
+        shared = f" to each of {ranks} ranks" if ranks > 1 else ""
+        there = f"{free / 1e9:.1f} GB are available{shared} ({limit})"
         surely = prediction.needed(prediction.batch, LEAST)
     else:
         by_device = {str(device): mx.context.gpu_memory_info(device.device_id)[0] for device in devices}

@@ -21,6 +21,7 @@ from typing import IO, Dict, Iterator, List, Optional
 import numpy as np
 
 from ..errors import InsightError
+from ..feed import samplers
 from ..formats.npz import StoredRows
 from ..ranks.group import Ranks
 from ..ranks.parts import Part
@@ -54,6 +55,16 @@ class State:
     def finished(self) -> bool:
         """Whether the run had reached its end, the last verification and checkpoint included."""
         return self.meta["finished"]
+
+    @property
+    def devices(self) -> int:
+        """Devices of all ranks; 0: an older version saved it."""
+        return self.meta.get("devices", 0)
+
+    @property
+    def images(self) -> int:
+        """Images a step, over all devices; 0: an older version saved it."""
+        return self.meta["options"]["per_batch_size"] * self.devices
 
     def names(self) -> List[str]:
         """Names of the arrays, in the file's order."""
@@ -109,8 +120,18 @@ def load(prefix: str) -> Optional[State]:
         return State(path, json.loads(_take(entry, math.prod(shape) * dtype.itemsize)))
 
 
-def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
+def find(options: TrainOptions, fingerprint: str, devices: int) -> Optional[State]:
     """The state that this run is to go on from, or None for a run from its start.
+
+    It may go on with another number of devices or ranks, if a step still takes as many images.
+
+    Parameters
+    ----------
+    options : TrainOptions
+    fingerprint : str
+        Of the set.
+    devices : int
+        Of all ranks.
 
     Raises
     ------
@@ -135,11 +156,27 @@ def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
             "resume with that one, or name another --prefix"
         )
     differing = options.differences(state.meta["options"])
+    if state.devices:
+        _check_batch(options, state, devices)
+        differing = [name for name in differing if name not in ("--per-batch-size", "--devices")]
     if differing:
         raise InsightError(
             f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
         )
     return state
+
+
+def _check_batch(options: TrainOptions, state: State, devices: int) -> None:
+    """Refuse a step of other images than that of the run that is resumed."""
+    images = options.per_batch_size * devices
+    now = f"--per-batch-size {options.per_batch_size}: on {devices} devices a step takes {images} images"
+    if images != state.images:
+        fits = f"; give --per-batch-size {state.images // devices}" if state.images % devices == 0 else ""
+        raise InsightError(f"{now}, in the run of {state.path} it took {state.images} on {state.devices}{fits}")
+    if devices != state.devices and samplers.samplers.get(options.sampler).MULTIPLE > 1:
+        raise InsightError(
+            f"{now}, and --sampler {options.sampler} has laid them out for {state.devices}; resume on that many"
+        )
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed import draws
 from insight.feed.augment import Augmentation
-from insight.feed.loader import Loader, enough_images
+from insight.feed.loader import Loader
 from insight.feed.samplers.sampler import Mined, Sampler
+from insight.feed.selection import enough_images
 
 
 class FakeFaces:
