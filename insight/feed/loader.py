@@ -29,13 +29,14 @@ from .selection import enough_images
 
 MIRROR_ONLY = Augmentation()
 DTYPES = ("float32", "uint8")
+EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
 class Batch(NamedTuple):
     """One batch, or a rank's share of it; ``data`` is valid until the second-next batch is read."""
 
     data: object  # NDArray (B, 3, H, W) of the loader's dtype, RGB, 0..255, on the CPU
-    label: object  # NDArray (B,) float32
+    label: object  # NDArray (B,) float32, or int32 where a label is too large for float32 to be exact
     indices: np.ndarray  # (B,) int64 positions in the face set
     keys: np.ndarray  # (B,) int64 keys of the records
     mirrored: Optional[np.ndarray] = None  # (B,) bool: whose left and right have changed places
@@ -235,7 +236,8 @@ class Loader:
             begin, end = self.ranks.span(self.batch_size)
             indices = self._sampled(number)[begin:end]
             changes = self.augmentation.draw(self.seed, self.sampler.round(number), indices, self.faces.image_size)
-            label = mx.nd.array(self.faces.labels[indices], dtype="float32")
+            labels = self.faces.labels[indices]
+            label = mx.nd.array(labels, dtype="float32" if self.faces.num_classes <= EXACT else "int32")
             yield _BatchPlan(indices, changes, {}, label, self.sampler.state(), mined)
 
     def _look_plans(self, wanted: np.ndarray) -> Iterator[_LookPlan]:

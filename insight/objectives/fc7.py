@@ -22,9 +22,12 @@ CENTRES = "__centres__"  # the attribute of fc7_weight in a saved graph that say
 
 
 def check_classes(num_classes: int) -> None:
-    """Refuse more classes than float32 can number."""
+    """Refuse more classes on a rank than float32 can number."""
     if num_classes > MAX_CLASSES:
-        raise InsightError(f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}")
+        raise InsightError(
+            f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}; divide them among ranks by "
+            "--shard-classes"
+        )
 
 
 def check_centres(margin: Margin, centres: int) -> None:
@@ -99,9 +102,9 @@ def memory(margin: Margin, rows: ClassRows, size: int, batch_per_device: int) ->
     if rows.across.size > 1:
         scratch += GATHERED * batch * size
     elements, gradients = sum(math.prod(shape) for shape in rows.shapes.values()), None
-    if rows.rate < 1:  # copies of the rows, their gradients, and these once more as a row-sparse array
+    if rows.rate < 1:  # copies of the rows, their gradients, and these once more while they become row-sparse
         gradients = round(elements * classes / rows.classes)
-        scratch += 2 * gradients
+        scratch += 3 * gradients
     logits = batch * classes
     numbers = logits if centres > 1 else 0  # bytes: which centre
     return Need(elements, FLOAT * (logits + scratch) + numbers, ("classes", "logits"), gradients=gradients)

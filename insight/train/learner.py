@@ -75,7 +75,7 @@ class Learner:
             devices=len(devices),
             verified=_embedded(self.sets, setup.loader.sampler.looked_at),
             lowered=precision.lowered_symbol(symbol, options.dtype),
-            pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
+            pretrained=_read_at_start(setup),
             averaged=bool(options.ema),
         )
         scarce = memory.refuse_unaffordable(self.memory, devices, remedy=sparse, ranks=setup.ranks.local_size)
@@ -171,6 +171,14 @@ class Learner:
         averaged = f"averages of the weights, decay {options.ema:g}, as {options.prefix}{AVERAGES}-0001.params (--ema)"
         poor = f"images are cropped, made small, lit otherwise, each with probability {options.degrade:g} (--degrade)"
         return [poor] * bool(options.degrade) + [clipped] * bool(options.clip_norm) + [averaged] * bool(options.ema)
+
+
+def _read_at_start(setup: Setup) -> int:
+    """Bytes of the checkpoint that the run starts from; where classes are divided, each rank reads its own."""
+    if not setup.options.pretrained:
+        return 0
+    size = checkpoint.size(*checkpoint.parse_spec(setup.options.pretrained))
+    return size // setup.ranks.size if setup.objective.shards() else size
 
 
 def _embedded(sets: list, looked_at: int) -> List[Tuple[int, int]]:

@@ -74,6 +74,14 @@ def test_pixels_labels_and_order(dtype):
         assert data.dtype == dtype
 
 
+def test_labels_that_float32_would_round():
+    faces = FakeFaces()
+    faces.labels, faces.num_classes = faces.labels + (1 << 24), (1 << 24) + 4
+    [(_, label, indices)] = take(Loader(faces, 8, seed=9), 1)
+    np.testing.assert_array_equal(label, faces.labels[indices])
+    assert (label % 2 == 1).any()
+
+
 def test_an_epoch_sees_each_image_at_most_once_and_epochs_differ():
     got = take(Loader(FakeFaces(12), 3, seed=1), 8)
     first, second = (np.concatenate([b[2] for b in got[e : e + 4]]) for e in (0, 4))
