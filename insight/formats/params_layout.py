@@ -80,7 +80,7 @@ def stored_arrays(path: Path) -> Optional[Dict[str, StoredArray]]:
                 arrays.append(array)
                 file.seek(array.begin + array.dtype.itemsize * math.prod(array.shape))
             names = [file.read(*_numbers(file, "<Q")).decode() for _ in range(*_numbers(file, "<Q"))]
-        except (struct.error, UnicodeDecodeError):  # cut short
+        except (struct.error, ValueError, OverflowError, MemoryError):  # cut short, or damaged
             return None
     return dict(zip(names, arrays))
 

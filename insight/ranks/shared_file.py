@@ -41,7 +41,9 @@ def written_together(path: atomic.PathLike, size: int, ranks: Ranks) -> Iterator
                 with open(partial, "wb") as out:
                     out.truncate(size)
         partial = ranks.objects("file/name", os.path.abspath(partial))[0]
-        with raised_on_all(ranks, "file/written"), _opened(partial) as out:
+        with raised_on_all(ranks, "file/opened"):
+            out = stack.enter_context(_opened(partial))
+        with raised_on_all(ranks, "file/written"):
             yield out
             out.flush()
             os.fsync(out.fileno())
