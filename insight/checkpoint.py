@@ -19,7 +19,7 @@ from .files.text import open_text
 from .formats.params_layout import StoredArray, lay_out, stored_arrays
 from .machine.stderr import discarded
 from .ranks.group import Ranks
-from .ranks.parts import Part, write_at
+from .ranks.own_rows import OwnRows, write_at
 from .ranks.shared_file import raised_on_all, written_together
 from .ranks.single import ALONE
 
@@ -27,7 +27,7 @@ SAME_ARRAY = {"fc1_weight": "pre_fc1_weight", "pre_fc1_weight": "fc1_weight"}
 
 
 class Checkpoint(NamedTuple):
-    """A graph and its arrays, on the CPU; to be saved, also a :class:`~insight.ranks.parts.Part` of an array."""
+    """A graph and its arrays, on the CPU; to be saved, also a :class:`~insight.ranks.own_rows.OwnRows` of an array."""
 
     symbol: mx.sym.Symbol
     arg_params: dict
@@ -190,10 +190,10 @@ def save(prefix: str, epoch: int, checkpoint: Checkpoint, ranks: Ranks = ALONE) 
     """Write a checkpoint's two files, both or neither; returns the path of the params.
 
     All ranks call it together. Rank 0 writes its arrays, and each rank its rows of those that are a
-    :class:`~insight.ranks.parts.Part`; the file is the same however many ranks there are.
+    :class:`~insight.ranks.own_rows.OwnRows`; the file is the same however many ranks there are.
     """
     path = params_path(prefix, epoch)
-    if any(isinstance(array, Part) for array in checkpoint.arg_params.values()):
+    if any(isinstance(array, OwnRows) for array in checkpoint.arg_params.values()):
         _save_together(prefix, path, checkpoint, ranks)
         return path
     with raised_on_all(ranks, "checkpoint/saved"):
@@ -209,7 +209,7 @@ def _save_together(prefix: str, path: Path, checkpoint: Checkpoint, ranks: Ranks
     with written_together(path, layout.size, ranks) as out:
         with raised_on_all(ranks, "checkpoint/rows"):
             for name, array in arrays.items():
-                if isinstance(array, Part):
+                if isinstance(array, OwnRows):
                     write_at(out, layout.begins[name] + array.begin, array.array)
                 elif ranks.rank == 0:
                     write_at(out, layout.begins[name], array)

@@ -17,7 +17,7 @@ import numpy as np
 from .._mxnet import mx
 from ..errors import InsightError
 from ..ranks.group import Ranks
-from ..ranks.parts import Shard
+from ..ranks.own_rows import Shard
 from ..ranks.single import ALONE
 from . import drawn_classes
 from .initial_rows import RowsOfWhole

@@ -17,7 +17,7 @@ from ..margins import margins
 from ..margins.margin import Margin
 from ..options import Option
 from ..ranks.group import Ranks
-from ..ranks.parts import Shard
+from ..ranks.own_rows import Shard
 from . import fc7, objectives, sub_centres, values
 from .class_rows import ClassRows
 from .class_step import ClassStep

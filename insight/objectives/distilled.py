@@ -20,7 +20,7 @@ from ..errors import InsightError
 from ..margins import margins
 from ..options import shown
 from ..ranks.group import Ranks
-from ..ranks.parts import Shard
+from ..ranks.own_rows import Shard
 from . import projection
 from .adadistill import AdaDistill
 from .objective import Multipliers, Need, Objective, StepResult

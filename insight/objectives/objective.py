@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tup
 from .._mxnet import mx
 from ..options import Option, settle, shown
 from ..ranks.group import Ranks
-from ..ranks.parts import Shard
+from ..ranks.own_rows import Shard
 from ..ranks.single import ALONE
 
 

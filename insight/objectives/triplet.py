@@ -19,7 +19,7 @@ from ..mining.distances import DISTANCES
 from ..mining.loss import SPANS, TripletLoss, triplet_loss
 from ..options import Option, shown
 from ..ranks.group import Ranks
-from ..ranks.parts import Shard
+from ..ranks.own_rows import Shard
 from ..runs.stepfigures import Histogram
 from . import objectives, values
 from .classification import Classification

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import checkpoint
 from .._mxnet import mx
-from ..ranks.parts import as_parts
+from ..ranks.own_rows import as_own_rows
 from ..ranks.step_figures import joined
 from ..runs.jsonl import AVERAGES
 from ..verify import verification
@@ -148,7 +148,7 @@ class Learner:
         named = {prefix + name: equal for prefix, group in groups.items() for name, equal in group.items()}
         shards = self.setup.objective.shards().items()
         places = {key: shard for name, shard in shards for key in (f"{PARAMETER}{name}@0", MOMENTUM + name)}
-        divided = as_parts({key: named[key][0] for key in places if key in named}, places)
+        divided = as_own_rows({key: named[key][0] for key in places if key in named}, places)
         return {**named, **{key: [part] for key, part in divided.items()}}
 
     def describe(self) -> List[str]:

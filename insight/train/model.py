@@ -13,7 +13,7 @@ from ..errors import InsightError
 from ..graph import nodes, shapes
 from ..objectives.objective import Objective
 from ..ranks.group import Ranks
-from ..ranks.parts import as_parts
+from ..ranks.own_rows import as_own_rows
 from ..ranks.single import ALONE
 from ..runs.stepfigures import Histogram
 from . import devices as device_lists
@@ -208,7 +208,7 @@ class Model:
             for name, parameter in params.items()
             if name in arguments
         }
-        return checkpoint.Checkpoint(symbol, as_parts(args, self.objective.shards()), aux)
+        return checkpoint.Checkpoint(symbol, as_own_rows(args, self.objective.shards()), aux)
 
     def state(self) -> dict:
         """What the next step depends on beside :meth:`arrays`, for JSON."""

@@ -24,7 +24,7 @@ from ..errors import InsightError
 from ..feed import samplers
 from ..formats.npz import StoredRows
 from ..ranks.group import Ranks
-from ..ranks.parts import Part
+from ..ranks.own_rows import OwnRows
 from ..ranks.single import ALONE
 from . import state_file
 from .state_file import META, SUFFIX
@@ -77,7 +77,7 @@ class State:
 
         Parameters
         ----------
-        arrays : dict of str to list of NDArray, numpy.ndarray or Part
+        arrays : dict of str to list of NDArray, numpy.ndarray or OwnRows
             Name of an array in the file, to all those that get its values, or to the only part that gets its rows.
 
         Raises
@@ -87,8 +87,8 @@ class State:
         """
         with _opened(self.path) as file:
             for name, copies in arrays.items():
-                if isinstance(copies[0], Part):
-                    _read_part(self.path, name, copies[0])
+                if isinstance(copies[0], OwnRows):
+                    _read_own_rows(self.path, name, copies[0])
                     continue
                 with file.open(name + SUFFIX) as entry:
                     _read(entry, name, copies)
@@ -204,7 +204,7 @@ def _read(entry: IO[bytes], name: str, copies: list) -> None:
             flat[begin : begin + count][:] = block
 
 
-def _read_part(path: Path, name: str, part: Part) -> None:
+def _read_own_rows(path: Path, name: str, part: OwnRows) -> None:
     """Some rows of an array of the file."""
     rows, array = StoredRows(path, name), part.array
     if (rows.shape, rows.dtype) != (part.shape, part.dtype):

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..formats.stored_zip import ArchiveEntry, directory, directory_size, header, joined_crc
 from ..ranks.group import Ranks
-from ..ranks.parts import Part, write_at
+from ..ranks.own_rows import OwnRows, write_at
 from ..ranks.shared_file import raised_on_all, written_together
 
 META = "meta"
@@ -32,7 +32,7 @@ def write(path: Path, meta: dict, arrays: Mapping[str, Any], ranks: Ranks) -> No
     path : Path
     meta : dict
         For JSON; that of rank 0 is written.
-    arrays : mapping of str to NDArray, numpy.ndarray or Part
+    arrays : mapping of str to NDArray, numpy.ndarray or OwnRows
         Any name but ``meta``, to the array that is saved under it. Those of rank 0 are written, and the parts of all.
     ranks : Ranks
     """
@@ -64,11 +64,11 @@ def _entries(arrays: Mapping[str, Any], ranks: Ranks) -> List[ArchiveEntry]:
 def _write(out: IO[bytes], entry: ArchiveEntry, arrays: Mapping[str, Any], ranks: Ranks) -> Tuple[int, int]:
     """(CRC-32, number) of the bytes of an entry that this rank wrote."""
     array = arrays.get(entry.name[: -len(SUFFIX)])
-    if ranks.rank > 0 and not isinstance(array, Part):
+    if ranks.rank > 0 and not isinstance(array, OwnRows):
         return 0, 0
     text = _npy_header(array)
     begin = entry.begin + len(text)
-    rows, skipped = (array.array, array.begin) if isinstance(array, Part) else (array, 0)
+    rows, skipped = (array.array, array.begin) if isinstance(array, OwnRows) else (array, 0)
     crc, count = write_at(out, begin + skipped, rows), np.dtype(rows.dtype).itemsize * math.prod(rows.shape)
     if ranks.rank > 0:
         return crc, count

@@ -13,7 +13,7 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.ranks import shared_file
 from insight.ranks.group import span
-from insight.ranks.parts import Part, Shard
+from insight.ranks.own_rows import OwnRows, Shard
 from insight.train import resume
 
 DRAW = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def own(arrays, group, kind=mx.nd.array):
     parts = {}
     for name, array in arrays.items():
         begin, end = span(len(array), group.rank, group.size)
-        parts[name] = Part(kind(array[begin:end]), Shard(begin, len(array))) if name in DIVIDED else kind(array)
+        parts[name] = OwnRows(kind(array[begin:end]), Shard(begin, len(array))) if name in DIVIDED else kind(array)
     return parts
 
 
@@ -43,7 +43,7 @@ def save(folder, ranks, arrays=ARRAYS, kind=mx.nd.array):
         meta = {"step": 3} if group.rank == 0 else {"step": "not of rank 0, and longer"}
         mine = own(arrays, group, kind)
         if group.rank > 0:
-            mine = {name: array for name, array in mine.items() if isinstance(array, Part)}  # all that they need
+            mine = {name: array for name, array in mine.items() if isinstance(array, OwnRows)}  # all that they need
         resume.save(prefix, meta, mine, group)
 
     run_ranks(ranks, rank)
@@ -55,7 +55,7 @@ def load(prefix, ranks):
     def rank(group):
         arrays = own({name: np.zeros_like(array) for name, array in ARRAYS.items()}, group)
         resume.load(prefix).read_into({name: [array] for name, array in arrays.items()})
-        return {name: a.array.asnumpy() if isinstance(a, Part) else a.asnumpy() for name, a in arrays.items()}
+        return {name: a.array.asnumpy() if isinstance(a, OwnRows) else a.asnumpy() for name, a in arrays.items()}
 
     parts = run_ranks(ranks, rank)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in DIVIDED}
@@ -80,7 +80,7 @@ def test_the_same_bytes_for_any_number_of_ranks_again_and_again(tmp_path):
 
 
 def test_arrays_longer_than_a_block(tmp_path, monkeypatch):
-    monkeypatch.setattr("insight.ranks.parts.BLOCK", 4)
+    monkeypatch.setattr("insight.ranks.own_rows.BLOCK", 4)
     monkeypatch.setattr(resume, "BLOCK", 4)
     plain = save(tmp_path / "plain", 1, kind=np.asarray)
     prefix = save(tmp_path / "two", 2)
@@ -90,7 +90,7 @@ def test_arrays_longer_than_a_block(tmp_path, monkeypatch):
 
 def test_another_number_of_rows_is_refused(tmp_path):
     prefix = save(tmp_path, 2)
-    part = Part(np.zeros((4, 3), np.float32), Shard(4, 11))
+    part = OwnRows(np.zeros((4, 3), np.float32), Shard(4, 11))
     with pytest.raises(InsightError, match=r"fc7_weight@0 is float32 \(10, 3\), and this run has float32 \(11, 3\)"):
         resume.load(prefix).read_into({DIVIDED[0]: [part]})
 
@@ -149,7 +149,7 @@ def test_a_checkpoint_is_what_mxnet_would_write(ranks, tmp_path):
 
     def rank(group):
         begin, end = span(10, group.rank, group.size)
-        part = Part(mx.nd.array(arrays["fc7_weight"][begin:end]), Shard(begin, 10))
+        part = OwnRows(mx.nd.array(arrays["fc7_weight"][begin:end]), Shard(begin, 10))
         mine = checkpoint.Checkpoint(symbol, {**whole, "fc7_weight": part}, statistics)
         return checkpoint.save(str(tmp_path / "parts"), 1, mine, group)
 

@@ -26,7 +26,7 @@ class Shard(NamedTuple):
     total: int
 
 
-class Part(NamedTuple):
+class OwnRows(NamedTuple):
     """A rank's rows, as they are to be written to a file with those of the others.
 
     Attributes
@@ -53,12 +53,12 @@ class Part(NamedTuple):
         return self.shard.begin * self.dtype.itemsize * math.prod(self.array.shape[1:])
 
 
-def as_parts(arrays: Mapping[str, Any], shards: Mapping[str, Shard]) -> Dict[str, Any]:
-    """Arrays by name, those of which this rank has some of the rows as a :class:`Part`."""
+def as_own_rows(arrays: Mapping[str, Any], shards: Mapping[str, Shard]) -> Dict[str, Any]:
+    """Arrays by name, those of which this rank has some of the rows as a :class:`OwnRows`."""
     parts = dict(arrays)
     for name, shard in shards.items():
         if name in arrays and arrays[name].shape[0] < shard.total:
-            parts[name] = Part(arrays[name], shard)
+            parts[name] = OwnRows(arrays[name], shard)
     return parts
 
 
