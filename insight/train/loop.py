@@ -33,6 +33,7 @@ class TrainResult(NamedTuple):
     steps: int
     last_checkpoint: int  # number under the prefix; 0 where none was saved
     accuracies: dict  # target name to the last verification's accuracy
+    rank: int = 0  # of this process among those of the run
 
 
 def train(options: TrainOptions) -> TrainResult:
@@ -53,7 +54,7 @@ def train(options: TrainOptions) -> TrainResult:
             step, evaluation = setup.state.step, setup.state.meta["evaluation"]
             if ranks.rank == 0:
                 print(f"{resume.state_path(options.prefix)}: this run is done, {step} steps; nothing is left to resume")
-            return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"])
+            return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"], ranks.rank)
         learner = Learner(setup)
         _make_embeddings(setup.teacher, ranks)
         return Run(learner).train()
@@ -134,7 +135,8 @@ class Run:
             for evaluation in self.evaluations:
                 evaluation.conclude()
             self.journal.damage_in_all(len(self.loader.damage), self.options.data_dir)
-        return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
+        accuracies = dict(self.evaluation.accuracies)
+        return TrainResult(self.step, self.evaluation.last_saved, accuracies, self.ranks.rank)
 
     def _note_damage(self, key: int, warning: str) -> None:
         self.journal.damaged(self.step, key, warning, len(self.loader.damage))
