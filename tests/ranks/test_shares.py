@@ -100,7 +100,7 @@ def test_verification_is_shared_out(tmp_path, size):
     )
     for result in run_ranks(size, verify):
         np.testing.assert_array_equal(result.distances, one.distances)
-        assert (result.folds, result.xnorm, result.images) == (one.folds, one.xnorm, 3)
+        assert (result.folds.accuracy, result.xnorm, result.images) == (one.folds.accuracy, one.xnorm, 3)
     assert max(map(sum, embedded)) == 2 * -(-3 // size)  # image and mirror image
 
 
