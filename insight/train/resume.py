@@ -177,7 +177,8 @@ def find(options: TrainOptions, fingerprint: str, devices: int) -> Optional[Stat
 def _check_batch(options: TrainOptions, state: State, devices: int) -> None:
     """Refuse a step of other images than that of the run that is resumed."""
     images = options.per_batch_size * devices
-    now = f"--per-batch-size {options.per_batch_size}: on {devices} devices a step takes {images} images"
+    on = f"{devices} device{'s' * (devices > 1)}"
+    now = f"--per-batch-size {options.per_batch_size}: on {on} a step takes {images} images"
     if images != state.images:
         fits = f"; give --per-batch-size {state.images // devices}" if state.images % devices == 0 else ""
         raise InsightError(f"{now}, in the run of {state.path} it took {state.images} on {state.devices}{fits}")

@@ -72,7 +72,7 @@ def test_two_ranks_are_one_process_with_two_devices(train_ranks, striped_set, tm
     done = train_ranks(2, tmp_path / "two", {**options, "devices": "cpu"})
     assert done.returncode == 0, done.stdout
     one, two = state(tmp_path / "one"), state(tmp_path / "two")
-    assert "parameter/conv_1_batchnorm_running_mean@1" in one
+    assert "parameter/conv_1_batchnorm_moving_mean@1" in one
     assert_close(two, one, 0)
     kinds = ("step", "verification", "saved")
     assert len(log(tmp_path / "two", "step")) == 3
