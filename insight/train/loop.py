@@ -183,6 +183,7 @@ class Run:
 
     def _stop(self, signal: int) -> None:
         if signal:
+            self._wait_for_files()
             path = resume.state_path(self.options.prefix)
             raise stopped_by(signal, f"stopped at step {self.step} of {self.total}; --resume goes on from {path}")
 
@@ -193,7 +194,13 @@ class Run:
         keys = self.ranks.gather("batch/keys", np.asarray(batch.keys, np.int64))
         labels = self.ranks.gather("batch/labels", np.asarray(batch.label.asnumpy(), np.int64))
         rows = keys, labels, np.broadcast_to(loss, (len(keys),))
-        return guards.non_finite(self.options.prefix, self.step + 1, rows, where, self.ranks.rank == 0)
+        error = guards.non_finite(self.options.prefix, self.step + 1, rows, where, self.ranks.rank == 0)
+        self._wait_for_files()
+        return error
+
+    def _wait_for_files(self) -> None:
+        """Wait until rank 0 has written: horovodrun ends all ranks when the first has ended."""
+        self.ranks.barrier("written")
 
     def _save_state(self, finished: bool = False) -> None:
         """Write a state; all ranks call it together, and rank 0 writes."""

@@ -6,6 +6,7 @@ import pytest
 from test_processes import BASE, assert_close, state
 
 from insight.ranks import watch
+from insight.train import resume
 
 OPTIONS = {**BASE, "loss_type": "4", "per_batch_size": 4, "target": "", "max_steps": 9, "save_every": 2}
 
@@ -36,6 +37,17 @@ def test_killed_ranks_end_the_others_and_the_run_resumes_to_the_same_bits(train_
     assert resumed.returncode == 0, resumed.stdout
     assert "resumed at step 4 of 9" in resumed.stdout
     assert_close(state(tmp_path / "killed"), state(tmp_path / "whole"), 0)
+
+
+def test_a_signal_to_one_rank_stops_all_at_the_same_step(train_ranks, options, tmp_path):
+    """Rank 0 has saved by then, though no state was due."""
+    done = train_ranks(2, tmp_path / "run", {**options, "save_every": 0}, events={"1": [(4, "stop", 0)]})
+    assert done.returncode != 0
+    for rank in (0, 1):
+        assert lines(done.stdout, rank) == [
+            f"stopped at step 5 of 9; --resume goes on from {tmp_path}/run/model-resume.npz"
+        ]
+    assert resume.load(str(tmp_path / "run/model")).step == 5
 
 
 def test_a_full_disk_on_the_rank_that_saves(train_ranks, options, tmp_path):
