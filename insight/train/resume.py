@@ -166,7 +166,7 @@ def find(options: TrainOptions, fingerprint: str, devices: int) -> Optional[Stat
     differing = options.differences(state.meta["options"])
     if state.devices:
         _check_batch(options, state, devices)
-        differing = [name for name in differing if name not in ("--per-batch-size", "--devices")]
+        differing = [text for text in differing if text.split()[0] not in ("--per-batch-size", "--devices")]
     if differing:
         raise InsightError(
             f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
