@@ -42,7 +42,7 @@ class Training:
         monkeypatch.setattr(module.verification, "verify", self._verify)
         monkeypatch.setattr(module.checkpoint, "save", self._save)
 
-    def _verify(self, network, eval_set, image_size):
+    def _verify(self, network, eval_set, image_size, ranks):
         folds = FoldAccuracy(self.accuracies[eval_set.name], 0.01, np.zeros(10), np.zeros(10))
         return verification.Verification(eval_set.name, folds, 10.0, len(eval_set.issame), 128, 1.0)
 
