@@ -128,7 +128,7 @@ def load(prefix: str) -> Optional[State]:
         return State(path, json.loads(_take(entry, math.prod(shape) * dtype.itemsize)))
 
 
-def find(options: TrainOptions, fingerprint: str, devices: int) -> Optional[State]:
+def find(options: TrainOptions, fingerprint: str, devices: int = 1) -> Optional[State]:
     """The state that this run is to go on from, or None for a run from its start.
 
     It may go on with another number of devices or ranks, if a step still takes as many images.
