@@ -186,9 +186,9 @@ def test_its_time_is_none_of_training_s(training, monkeypatch):
     run = training()
 
     def slowly(function):
-        def call(*arguments):
+        def call(*arguments, **more):
             now[0] += 1000
-            return function(*arguments)
+            return function(*arguments, **more)
 
         return call
 
