@@ -125,13 +125,15 @@ def test_many_arrays_are_summed_in_few_operations(monkeypatch):
 def test_figures_are_of_the_whole_batch():
     def work(ranks):
         own = {"loss": np.arange(2.0) + 10 * ranks.rank, "acc": np.full(2, ranks.rank, np.float32)}
-        return joined(ranks, {**own, "t": np.asarray(float(ranks.rank)), "histogram": (0, 1)})
+        devices = {"beta": np.full(1, 5.0 + ranks.rank)}
+        return joined(ranks, {**own, **devices, "t": np.asarray(float(ranks.rank)), "histogram": (0, 1)})
 
     for figures in run_ranks(2, work):
         assert figures["loss"].tolist() == [0, 1, 10, 11]
         assert figures["acc"].tolist() == [0, 0, 1, 1]
+        assert figures["beta"].tolist() == [5, 6]
         assert figures["t"] == 0.5
-        assert list(figures) == ["loss", "acc", "t", "histogram"]
+        assert list(figures) == ["loss", "acc", "beta", "t", "histogram"]
 
 
 def test_the_first_difference_is_named():
