@@ -49,7 +49,8 @@ _build_horovod() {
         'setuptools>=65,<81' wheel || return
     command -v cmake >/dev/null ||
         "$python" -m pip install -q --disable-pip-version-check --no-input --target "$work/tools" 'cmake>=3.13,<4' || return
-    # CMake asks Python where MXNet is, and MXNet 1.9.1 does not load without np.bool and distutils.
+    # CMake asks Python where MXNet is. MXNet 1.9.1 does not load without np.bool, which NumPy 1.24 removed, and distutils,
+    # which Python 3.12 removed.
     mkdir "$work/shim" "$work/tmp" || return
     cat >"$work/shim/sitecustomize.py" <<'END' || return
 import sys
@@ -58,7 +59,8 @@ if sys.version_info >= (3, 12):
     import setuptools
 import numpy
 
-numpy.bool = numpy.bool_
+if "bool" not in vars(numpy):
+    numpy.bool = numpy.bool_
 END
     local settings=(
         HOROVOD_WITH_MXNET=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 "HOROVOD_WITH_GLOO=${HOROVOD_WITH_GLOO:-1}"
@@ -67,5 +69,16 @@ END
     )
     [ -n "${HOROVOD_WITH_MPI:-}" ] || settings+=(HOROVOD_WITHOUT_MPI=1)
     env "${settings[@]}" "$python" -m pip wheel --disable-pip-version-check --no-input --no-build-isolation --no-deps \
-        --no-cache-dir -w "$work/wheel" "$requirement"
+        --no-cache-dir -w "$work/built" "$requirement" || return
+    _patch_horovod "$python" "$work"
+}
+
+# _patch_horovod PYTHON WORK: WORK/built/horovod-….whl -> WORK/wheel. horovodrun loads horovod.mxnet to see what was built,
+# outside of insight, so that it too must bring back what MXNet lacks.
+_patch_horovod() {
+    local python=$1 work=$2 module
+    PYTHONPATH=$work/tools "$python" -m wheel unpack --dest "$work/unpacked" "$work"/built/horovod-*.whl || return
+    module=$(echo "$work"/unpacked/horovod-*/horovod/mxnet/__init__.py)
+    cat "$work/shim/sitecustomize.py" "$module" >"$work/patched.py" && mv "$work/patched.py" "$module" || return
+    mkdir "$work/wheel" && PYTHONPATH=$work/tools "$python" -m wheel pack --dest-dir "$work/wheel" "$work"/unpacked/horovod-*
 }

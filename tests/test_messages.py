@@ -25,6 +25,8 @@ HOLE = "\0"  # where an f-string puts a value
 
 # Options of other programs, and of which.
 FOREIGN_OPTIONS = {
+    "--dest": "wheel",
+    "--dest-dir": "wheel",
     "--disable-pip-version-check": "pip",
     "--force-reinstall": "pip",
     "--format": "nvidia-smi",

@@ -20,8 +20,11 @@ from .watch import Watch, start_watch
 INSTALL = (
     "in insight's checkout run: . recipes/environment.sh && make_environment distributed; `insight doctor` tells more"
 )
-# insight.ranks.watch names the rank that an operation waits for, and in one line
-DEFAULTS = {"HOROVOD_STALL_CHECK_DISABLE": "1"}
+DEFAULTS = {
+    "HOROVOD_STALL_CHECK_DISABLE": "1",  # insight.ranks.watch says it in one line
+    # Of 30 s by default: importing MXNet may take longer on a busy machine. The watch notices ranks that are lost.
+    "HOROVOD_GLOO_TIMEOUT_SECONDS": "300",
+}
 
 
 class Horovod(Ranks):

@@ -16,16 +16,18 @@ def joined(ranks: Ranks, figures: Dict[str, Any]) -> Dict[str, Any]:
     ----------
     ranks : Ranks
     figures : dict
-        Name to (B,) or () floats, or to what is the same on all ranks and stays as it is. The names are the same.
+        Name to (N,) or () floats, or to what is the same on all ranks and stays as it is. The names are the same. N is
+        the number of samples for most, and that of devices for others.
     """
     if ranks.size == 1:
         return figures
     result = dict(figures)
-    samples = [name for name, f in figures.items() if isinstance(f, np.ndarray) and f.ndim == 1]
+    lengths = sorted({len(f) for f in figures.values() if isinstance(f, np.ndarray) and f.ndim == 1})
     scalars = [name for name, f in figures.items() if isinstance(f, np.ndarray) and f.ndim == 0]
-    if samples:
-        rows = ranks.gather("step/figures", np.stack([figures[name] for name in samples], axis=1))
-        result.update(zip(samples, np.ascontiguousarray(rows.T)))
+    for length in lengths:
+        names = [name for name, f in figures.items() if isinstance(f, np.ndarray) and f.shape == (length,)]
+        rows = ranks.gather(f"step/figures/{length}", np.stack([figures[name] for name in names], axis=1))
+        result.update(zip(names, np.ascontiguousarray(rows.T)))
     if scalars:
         total = ranks.sum("step/scalars", np.array([float(figures[name]) for name in scalars]))
         result.update((name, np.float64(value / ranks.size)) for name, value in zip(scalars, total))

@@ -22,7 +22,8 @@ from .wire import Connection, Listener, connect, reachable_names
 BEAT = 0.5  # seconds between two messages of a rank
 LOST = 45.0  # seconds without one: its machine or the network is down, or it was stopped
 STALLED = 60.0  # seconds in one operation, until a line names the rank that is waited for
-LEAVE = 10.0  # seconds that a rank has to end by itself after another has failed
+LEAVE = 10.0  # seconds that a rank has to end by itself after another has failed, if it waits in an operation
+AT_WORK = 40.0  # seconds more where it does not: it may be writing a file
 EXPLAINED = 5.0  # seconds to wait for the reason of an operation that failed
 KILLED = "ended without a message (killed from outside, or for lack of memory)"
 STALL_LIMIT = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"  # Horovod's variable; 0: none
@@ -127,6 +128,9 @@ class Watch:
     def _end_late(self, line: str) -> None:
         """End the process if it does not by itself: Horovod may wait without end, in an operation or at exit."""
         time.sleep(LEAVE)
+        latest = time.monotonic() + AT_WORK
+        while not (self._left or self._standing.name) and time.monotonic() < latest:
+            time.sleep(BEAT)
         self._end("" if self._left else line)
 
     def _beat(self) -> None:

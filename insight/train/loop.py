@@ -33,6 +33,7 @@ class TrainResult(NamedTuple):
     steps: int
     last_checkpoint: int  # number under the prefix; 0 where none was saved
     accuracies: dict  # target name to the last verification's accuracy
+    rank: int = 0  # of this process among those of the run
 
 
 def train(options: TrainOptions) -> TrainResult:
@@ -53,7 +54,7 @@ def train(options: TrainOptions) -> TrainResult:
             step, evaluation = setup.state.step, setup.state.meta["evaluation"]
             if ranks.rank == 0:
                 print(f"{resume.state_path(options.prefix)}: this run is done, {step} steps; nothing is left to resume")
-            return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"])
+            return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"], ranks.rank)
         learner = Learner(setup)
         _make_embeddings(setup.teacher, ranks)
         return Run(learner).train()
@@ -134,7 +135,8 @@ class Run:
             for evaluation in self.evaluations:
                 evaluation.conclude()
             self.journal.damage_in_all(len(self.loader.damage), self.options.data_dir)
-        return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
+        accuracies = dict(self.evaluation.accuracies)
+        return TrainResult(self.step, self.evaluation.last_saved, accuracies, self.ranks.rank)
 
     def _note_damage(self, key: int, warning: str) -> None:
         self.journal.damaged(self.step, key, warning, len(self.loader.damage))
@@ -181,6 +183,7 @@ class Run:
 
     def _stop(self, signal: int) -> None:
         if signal:
+            self._wait_for_files()
             path = resume.state_path(self.options.prefix)
             raise stopped_by(signal, f"stopped at step {self.step} of {self.total}; --resume goes on from {path}")
 
@@ -191,7 +194,13 @@ class Run:
         keys = self.ranks.gather("batch/keys", np.asarray(batch.keys, np.int64))
         labels = self.ranks.gather("batch/labels", np.asarray(batch.label.asnumpy(), np.int64))
         rows = keys, labels, np.broadcast_to(loss, (len(keys),))
-        return guards.non_finite(self.options.prefix, self.step + 1, rows, where, self.ranks.rank == 0)
+        error = guards.non_finite(self.options.prefix, self.step + 1, rows, where, self.ranks.rank == 0)
+        self._wait_for_files()
+        return error
+
+    def _wait_for_files(self) -> None:
+        """Wait until rank 0 has written: horovodrun ends all ranks when the first has ended."""
+        self.ranks.barrier("written")
 
     def _save_state(self, finished: bool = False) -> None:
         """Write a state; all ranks call it together."""

@@ -120,7 +120,7 @@ def load(prefix: str) -> Optional[State]:
         return State(path, json.loads(_take(entry, math.prod(shape) * dtype.itemsize)))
 
 
-def find(options: TrainOptions, fingerprint: str, devices: int) -> Optional[State]:
+def find(options: TrainOptions, fingerprint: str, devices: int = 1) -> Optional[State]:
     """The state that this run is to go on from, or None for a run from its start.
 
     It may go on with another number of devices or ranks, if a step still takes as many images.
@@ -158,7 +158,7 @@ def find(options: TrainOptions, fingerprint: str, devices: int) -> Optional[Stat
     differing = options.differences(state.meta["options"])
     if state.devices:
         _check_batch(options, state, devices)
-        differing = [name for name in differing if name not in ("--per-batch-size", "--devices")]
+        differing = [text for text in differing if text.split()[0] not in ("--per-batch-size", "--devices")]
     if differing:
         raise InsightError(
             f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
@@ -169,7 +169,8 @@ def find(options: TrainOptions, fingerprint: str, devices: int) -> Optional[Stat
 def _check_batch(options: TrainOptions, state: State, devices: int) -> None:
     """Refuse a step of other images than that of the run that is resumed."""
     images = options.per_batch_size * devices
-    now = f"--per-batch-size {options.per_batch_size}: on {devices} devices a step takes {images} images"
+    on = f"{devices} device{'s' * (devices > 1)}"
+    now = f"--per-batch-size {options.per_batch_size}: on {on} a step takes {images} images"
     if images != state.images:
         fits = f"; give --per-batch-size {state.images // devices}" if state.images % devices == 0 else ""
         raise InsightError(f"{now}, in the run of {state.path} it took {state.images} on {state.devices}{fits}")

@@ -1,7 +1,8 @@
 """One rank of a training run, started by horovodrun: ``rank_run.py PLAN.json``.
 
 PLAN has ``options`` of the run; ``of_rank``, more options by rank; and by rank, what is to happen in the step that
-``at`` says: ``kill`` (SIGKILL comes), ``sleep`` (for so many seconds), ``full`` (no file can grow any more).
+``at`` says: ``kill`` (SIGKILL comes), ``stop`` (SIGTERM comes), ``sleep`` (for so many seconds), ``full`` (files cannot
+grow any more).
 """
 
 import json
@@ -28,6 +29,8 @@ def arrange(at: int, what: str, value: float) -> None:
     def watched(self, batch, step, frozen):
         if step == at and what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == at and what == "stop":
+            os.kill(os.getpid(), signal.SIGTERM)
         if step == at and what == "sleep":
             time.sleep(value)
         if step == at and what == "full":

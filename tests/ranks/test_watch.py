@@ -51,6 +51,7 @@ def group(monkeypatch):
     monkeypatch.setattr(watches, "BEAT", 0.02)
     monkeypatch.setattr(watches, "STALLED", 0.3)
     monkeypatch.setattr(watches, "LEAVE", 0.1)
+    monkeypatch.setattr(watches, "AT_WORK", 0.5)
     said, ended = [], {}
     all_of_them = [Watch(r, HOSTS, said.append, lambda line, r=r: ended.setdefault(r, line)) for r in range(len(HOSTS))]
     listener = wire.Listener()
@@ -78,6 +79,19 @@ def test_a_rank_that_dies_is_named_to_all_others(group):
         assert ended[rank] == f"rank 1 of 3 (beta) {watches.KILLED}"
         with pytest.raises(RankFailed, match="rank 1 of 3"), ranks[rank].operation("next"):
             pass
+
+
+def test_a_rank_at_work_has_longer_than_one_that_waits(group, monkeypatch):
+    """It may be writing a file; one that waits in Horovod would wait for ever."""
+    ranks, ends, _, ended = group
+    monkeypatch.setattr(watches, "AT_WORK", 60)
+    with ranks[0].operation("step/finite"):
+        ends[1]._end.shutdown(2)
+        wait_for(lambda: 0 in ended)
+        time.sleep(0.2)
+        assert 2 not in ended
+    ranks[2]._standing = at("step/finite", 1, 0)
+    wait_for(lambda: 2 in ended)
 
 
 def test_a_rank_that_fails_says_why(group):
