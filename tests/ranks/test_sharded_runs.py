@@ -34,7 +34,7 @@ def started(tmp_path, wide_set):
     """Options of runs from a checkpoint with fc7: initial weights depend on whether classes are divided."""
 
     def options(**more):
-        common = {**BASE, "data_dir": str(wide_set), "max_steps": 5, "target": "", **more}
+        common = {**BASE, "data_dir": str(wide_set), "max_steps": 5, "target": "", "lr": 0.002, **more}
         alone(tmp_path / "start", {**common, "per_batch_size": 4, "max_steps": 1, "devices": "cpu"})
         return {**common, "pretrained": f"{tmp_path / 'start' / 'model'},1"}
 
