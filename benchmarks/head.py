@@ -123,7 +123,8 @@ def our_step(weight: np.ndarray, name: str = "arcface", centres: int = 1, sample
     classifier.join(AlikeRanks(ranks))
     classifier.initialize(mx.init.Zero(), [mx.cpu()])
     begin, end = AlikeRanks(ranks).span(len(weight))
-    classifier.weight.set_data(mx.nd.array(weight[begin:end]).repeat(centres, axis=0))
+    rows = classifier.weight.data()
+    rows[:] = weight[begin:end] if centres == 1 else weight[begin:end].repeat(centres, axis=0)  # without a copy
     trainer = mx.gluon.Trainer(classifier.params, "sgd", SGD, kvstore=None)
     numbers = itertools.count()
 

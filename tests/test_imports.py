@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "feed": {"options", "registry", "_mxnet", "images", "formats", "mining", "ranks"},
     "nets": {"options", "registry", "_mxnet"},
     "margins": {"registry", "options"},
-    "objectives": {"registry", "options", "_mxnet", "ranks", "margins", "mining", "runs"},
+    "objectives": {"machine", "registry", "options", "_mxnet", "ranks", "margins", "mining", "runs"},
     "graph": {"_mxnet"},
     "checkpoint": {"machine", "_mxnet", "files", "formats", "ranks"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},

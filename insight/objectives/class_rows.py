@@ -16,6 +16,7 @@ import numpy as np
 
 from .._mxnet import mx
 from ..errors import InsightError
+from ..machine.stderr import discarded
 from ..ranks.group import Ranks
 from ..ranks.own_rows import Shard
 from ..ranks.single import ALONE
@@ -132,6 +133,8 @@ class ClassRows:
         if len(devices) > 1 and (self.divided or self.rate < 1):
             option = "--shard-classes" if self.divided else f"--sample-rate {self.rate:g}"
             raise InsightError(f"{option}: a rank has one device; start a rank for each of the {len(devices)} devices")
+        if self.rate < 1:
+            _hush_lazy_update()
         like = self.weight.init or initializer
         if self.divided and isinstance(like, (mx.init.Xavier, mx.init.Normal)):
             self.weight.init = RowsOfWhole(like, self.num_classes, self.begin, self.centres, self.seed)
@@ -251,3 +254,11 @@ def _gradient(parameter: Optional[Any], device):
 def _fill(target, rows, numbers) -> None:
     """Let a row-sparse array have these rows and no others."""
     mx.nd.sparse.row_sparse_array((rows, numbers), shape=target.shape, ctx=target.context).copyto(target)
+
+
+def _hush_lazy_update() -> None:
+    """Let MXNet log now, unheard, what it logs once: that SGD moves only the rows of a row-sparse gradient."""
+    weight, momentum, number = nd.zeros((1, 1)), nd.zeros((1, 1)), nd.zeros((1,), dtype="int64")
+    gradient = nd.sparse.row_sparse_array((nd.zeros((1, 1)), number), shape=(1, 1))
+    with discarded():
+        nd.sgd_mom_update(weight, gradient, momentum, lr=0.0, lazy_update=True, out=weight).wait_to_read()

@@ -1,5 +1,8 @@
 """``--sample-rate``: which classes are drawn, and that a step is one of a head that has no others."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from margin_cases import CASES
@@ -156,6 +159,25 @@ def test_all_classes_drawn_are_as_without_a_draw(monkeypatch):
         results.append((whole.weight.data().asnumpy(), trainer._updaters[0].states[0].asnumpy()))
     for got, wanted in zip(*results):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_mxnet_does_not_talk_about_it():
+    code = """
+import numpy as np
+from insight._mxnet import mx
+from insight.feed.loader import Batch
+from insight.margins import margins
+from insight.objectives.classification import Classification
+head = Classification(margins.get("arcface")(), 100, 4, sample_rate=0.5)
+head.initialize(mx.init.Normal(1), [mx.cpu()])
+trainer = mx.gluon.Trainer(head.params, "sgd", {"momentum": 0.9}, kvstore=None)
+head.learn([mx.nd.ones((2, 4))], Batch(None, mx.nd.array([3, 4]), None, None), 0)
+trainer.step(2)
+mx.nd.waitall()
+print("done")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 def test_refusals():
