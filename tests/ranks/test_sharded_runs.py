@@ -8,10 +8,11 @@ from test_processes import BASE, alone, assert_close, log, state
 from insight._mxnet import mx
 
 CLASSES = 250
+SCALE = 16.0  # logits of 64 are rounded by 4e-6, by which probabilities and gradients then differ
 HEADS = {
-    "arcface": ({"loss_type": "4"}, 2),
+    "arcface": ({"loss_type": "4", "margin_s": SCALE}, 2),
     "softmax": ({"loss_type": "0"}, 3),
-    "curricular": ({"loss_type": "curricularface"}, 4),
+    "curricular": ({"loss_type": "curricularface", "margin_s": SCALE}, 4),
 }
 
 
@@ -41,6 +42,14 @@ def started(tmp_path, wide_set):
     return options
 
 
+def assert_near(here, there):
+    """At most 1e-5 of each array's largest number, or of 0.001: some gradients are zero but for rounding."""
+    assert here.keys() == there.keys()
+    for name, array in here.items():
+        most = max(np.abs(there[name]).max(), 1e-3)
+        np.testing.assert_allclose(array, there[name], rtol=0, atol=1e-5 * most, err_msg=name)
+
+
 @pytest.mark.parametrize("name", list(HEADS))
 def test_divided_classes_are_as_copies_in_one_process(train_ranks, started, tmp_path, name):
     head, ranks = HEADS[name]
@@ -48,11 +57,11 @@ def test_divided_classes_are_as_copies_in_one_process(train_ranks, started, tmp_
     alone(tmp_path / "one", {**options, "devices": ",".join(["cpu"] * ranks)})
     done = train_ranks(ranks, tmp_path / "many", {**options, "devices": "cpu", "shard_classes": True})
     assert done.returncode == 0, done.stdout
-    assert_close(state(tmp_path / "many"), state(tmp_path / "one"), 1e-5)
+    assert_near(state(tmp_path / "many"), state(tmp_path / "one"))
     for here, there in zip(log(tmp_path / "many", "step"), log(tmp_path / "one", "step")):
         assert here == pytest.approx(there, rel=1e-5)
     files = (mx.nd.load(str(tmp_path / folder / "model-0001.params")) for folder in ("many", "one"))
-    assert_close(*({name: array.asnumpy() for name, array in arrays.items()} for arrays in files), 1e-5)
+    assert_near(*({name: array.asnumpy() for name, array in arrays.items()} for arrays in files))
 
 
 def test_a_killed_run_goes_on_to_the_same_bits_and_on_other_ranks_too(train_ranks, wide_set, tmp_path):
