@@ -48,9 +48,10 @@ CU112 = [
     "nvidia-nvtx-cu11==11.8.86",
 ]
 
-# Nothing imports it yet: the trainer runs on one machine. Builds from source, against the MXNet that is installed.
+# Builds from source, against the MXNet that is installed: pip alone fails. recipes/environment.sh builds it, and keeps
+# the wheel.
 DISTRIBUTED = [
-    "horovod>=0.28,<0.29",  # the last with MXNet
+    "horovod>=0.28.1,<0.29",  # the last with MXNet
 ]
 
 DEPLOY = [

@@ -3,6 +3,8 @@
     python benchmarks/head.py [--batch-size 512] [--classes 85742] [--emb-size 512] [--rounds 5]
     python benchmarks/head.py --margins NAME,…
     python benchmarks/head.py --centres 3
+    python benchmarks/head.py --classes 1000000 --emb-size 128 --batch-size 64 --sample-rate 0.1
+    python benchmarks/head.py --classes 1000000 --ranks 2
 
 A step is logits, margin, softmax, the gradients of embedding and class weights, and SGD with momentum. There are two
 stock forms, hybridised with static memory: InsightFace's graph (a one-hot margin and SoftmaxOutput), and the same with
@@ -11,13 +13,17 @@ ratios of the medians, because absolute times drift on a shared machine. Peak me
 during three steps, minus its memory before them: it includes weights, gradient and momentum.
 
 With ``--margins adaface,curricularface`` (or ``all``), ours with ArcFace is compared with ours with these margins; with
-``--centres K``, ours with K centres a class with ours with one. The stock forms are left out then.
+``--centres K``, ours with K centres a class with ours with one; with ``--sample-rate R``, ours with that share of the
+classes in each step with ours with all. With ``--ranks W``, ours is compared with what one of W ranks has to do with
+``--shard-classes``: its classes, and the samples of all ranks, which share the batch; what the others would answer is
+made up, and nothing is sent: the time is that of its computation alone. The stock forms are left out in all of these.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import math
 import statistics
 import subprocess
@@ -31,6 +37,7 @@ from insight.feed.loader import Batch
 from insight.machine.cores import cpu_threads
 from insight.margins import margins
 from insight.objectives.classification import Classification
+from insight.ranks.group import Ranks
 
 S, M = 64.0, 0.5
 SGD = {"learning_rate": 0.01, "momentum": 0.9, "wd": 5e-4}
@@ -78,20 +85,52 @@ def stock_step(weight: np.ndarray, softmax_output: bool):
     return step, head.weight
 
 
-def our_step(weight: np.ndarray, name: str = "arcface", centres: int = 1):
+class AlikeRanks(Ranks):
+    """Rank 0 of W, whose others have what it has."""
+
+    rank = 0
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def sum(self, name, array):
+        return array * self.size
+
+    def max(self, name, array):
+        return array
+
+    def gather(self, name, array):
+        if isinstance(array, np.ndarray):
+            return np.concatenate([array] * self.size)
+        return mx.nd.concat(*[array] * self.size, dim=0)
+
+    def scatter_sum(self, name, array):
+        return array[: len(array) // self.size] * self.size
+
+    def broadcast(self, name, array, root=0):
+        return array
+
+
+def our_step(weight: np.ndarray, name: str = "arcface", centres: int = 1, sample_rate: float = 1.0, ranks: int = 1):
     """A function that runs one step of this project's classifier and waits for it, and the parameter of the weights.
 
     Each class has the same centre several times where it has several: the first wins, and the others stay.
     """
     kind = margins.get(name)
     margin = kind(margin_s=S, margin_m=M) if name == "arcface" else kind(**kind.example)
-    classifier = Classification(margin, *weight.shape, centres=centres)
+    more = {"shard_classes": ranks > 1, "sample_rate": sample_rate}
+    classifier = Classification(margin, *weight.shape, centres=centres, **more)
+    classifier.join(AlikeRanks(ranks))
     classifier.initialize(mx.init.Zero(), [mx.cpu()])
-    classifier.weight.set_data(mx.nd.array(weight).repeat(centres, axis=0))
+    begin, end = AlikeRanks(ranks).span(len(weight))
+    rows = classifier.weight.data()
+    rows[:] = weight[begin:end] if centres == 1 else weight[begin:end].repeat(centres, axis=0)  # without a copy
     trainer = mx.gluon.Trainer(classifier.params, "sgd", SGD, kvstore=None)
+    numbers = itertools.count()
 
     def step(embedding, label):
-        classifier.learn([embedding], Batch(None, label, None, None), 0)
+        own = len(label) // ranks
+        classifier.learn([embedding[:own]], Batch(None, label[:own], None, None), next(numbers))
         trainer.step(len(label))
         mx.nd.waitall()
 
@@ -106,12 +145,17 @@ STOCK = {
 
 def chosen_steps(args) -> dict:
     """Name to a function that builds it; the first is what the others are compared with."""
-    if not args.margins and args.centres == 1:
+    if not args.margins and args.centres == args.sample_rate == args.ranks == 1:
         return {"ours": our_step, **STOCK}
     named = filter(None, list(margins) if args.margins == "all" else args.margins.split(","))
     steps = {name: functools.partial(our_step, name=name) for name in dict.fromkeys(["arcface", *named])}
     if args.centres > 1:
         steps[f"arcface, {args.centres} centres"] = functools.partial(our_step, centres=args.centres)
+    if args.sample_rate < 1:
+        steps[f"arcface, rate {args.sample_rate:g}"] = functools.partial(our_step, sample_rate=args.sample_rate)
+    if args.ranks > 1:
+        more = {"ranks": args.ranks, "sample_rate": args.sample_rate}
+        steps[f"arcface, 1 of {args.ranks} ranks"] = functools.partial(our_step, **more)
     return steps
 
 
@@ -171,6 +215,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--margins", default="", help="instead of the stock forms: margins by name, or all")
     parser.add_argument("--centres", type=int, default=1, help="instead of the stock forms: so many centres a class")
+    parser.add_argument(
+        "--sample-rate", type=float, default=1.0, help="instead of the stock forms: such a share of classes"
+    )
+    parser.add_argument("--ranks", type=int, default=1, help="instead of the stock forms: one of so many ranks")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)  # used by the child process
     args = parser.parse_args()
     keep_freed_memory()

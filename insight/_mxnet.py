@@ -24,7 +24,7 @@ from typing import Any, Iterator
 
 from . import _cuda
 from .errors import InsightError
-from .machine.cores import physical_cores
+from .machine.cores import own_cores
 
 MAX_ELEMENTS = (1 << 31) - 1  # of one array: MXNet 1.9.1's builds count them in 32 bits
 
@@ -33,7 +33,7 @@ def engine_defaults() -> dict[str, str]:
     """Environment variables that MXNet reads once, at import; they are set unless the user has set them."""
     return {
         # By default MXNet 1.9.1 reserves a core: on two cores it would train on one.
-        "OMP_NUM_THREADS": str(physical_cores()),
+        "OMP_NUM_THREADS": str(own_cores()),
         # The fused oneDNN subgraph fails with "Check failed: !IsMKLDNNData()" on real
         # MobileFaceNet checkpoints. insight.graph.fold does the same fusion exactly.
         "MXNET_SUBGRAPH_BACKEND": "NONE",

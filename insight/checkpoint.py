@@ -10,19 +10,24 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Collection, NamedTuple, Union
 
 from ._mxnet import mx
 from .errors import InsightError
 from .files import atomic
 from .files.text import open_text
+from .formats.params_layout import StoredArray, lay_out, stored_arrays
 from .machine.stderr import discarded
+from .ranks.group import Ranks
+from .ranks.own_rows import OwnRows, write_at
+from .ranks.shared_file import raised_on_all, written_together
+from .ranks.single import ALONE
 
 SAME_ARRAY = {"fc1_weight": "pre_fc1_weight", "pre_fc1_weight": "fc1_weight"}
 
 
 class Checkpoint(NamedTuple):
-    """A graph and its arrays, on the CPU."""
+    """A graph and its arrays, on the CPU; to be saved, also a :class:`~insight.ranks.own_rows.OwnRows` of an array."""
 
     symbol: mx.sym.Symbol
     arg_params: dict
@@ -55,15 +60,42 @@ def epochs(prefix: str) -> list:
     return sorted(int(match.group(1)) for match in matches if match)
 
 
-def load_params(prefix: str, epoch: int) -> tuple:
+class RowsOnDisk:
+    """An array of a checkpoint whose rows are read when they are asked for: ``rows[begin:end]`` is an NDArray."""
+
+    def __init__(self, array: StoredArray):
+        self._array = array
+        self.shape = array.shape
+
+    def __getitem__(self, rows: slice):
+        return mx.nd.array(self._array.read(rows), dtype=self._array.dtype)
+
+
+def load_params(prefix: str, epoch: int, by_rows: Collection[str] = ()) -> tuple:
     """(arg_params, aux_params) of a checkpoint, on the CPU.
+
+    Parameters
+    ----------
+    prefix : str
+    epoch : int
+    by_rows : collection of str
+        Arrays that are not to be read as a whole: they are :class:`RowsOnDisk`, where the file's layout allows it.
 
     Raises
     ------
     InsightError
         The file is missing (the message lists the existing epochs) or is not a params file.
     """
-    return _read_params(_existing(prefix, epoch))
+    path = _existing(prefix, epoch)
+    stored = stored_arrays(path) if by_rows else None
+    if stored is None:
+        return _read_params(path)
+    return _by_kind(path, {name: _opened(array, name[4:] in by_rows) for name, array in stored.items()})
+
+
+def _opened(array: StoredArray, by_rows: bool):
+    rows = RowsOnDisk(array)
+    return rows if by_rows else rows[:]
 
 
 def size(prefix: str, epoch: int) -> int:
@@ -130,6 +162,11 @@ def _read_params(path: Path) -> tuple:
         arrays = mx.nd.load(str(path))
     except mx.MXNetError as error:
         raise InsightError(f"{path}: not an MXNet params file, or cut short ({_first_line(error)})") from None
+    return _by_kind(path, arrays)
+
+
+def _by_kind(path: Path, arrays: Union[dict, list]) -> tuple:
+    """(arg_params, aux_params) of a file's arrays."""
     if not isinstance(arrays, dict) or not all(name[:4] in ("arg:", "aux:") for name in arrays):
         raise InsightError(f"{path}: its arrays are not named arg:… and aux:…; want the params of a Module checkpoint")
     parts: dict = {"arg:": {}, "aux:": {}}
@@ -149,18 +186,51 @@ def _read_symbol(path: Path) -> mx.sym.Symbol:
         raise InsightError(f"{path}: not an MXNet symbol, or cut short") from None
 
 
-def save(prefix: str, epoch: int, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint's two files, both or neither; returns the path of the params."""
+def save(prefix: str, epoch: int, checkpoint: Checkpoint, ranks: Ranks = ALONE) -> Path:
+    """Write a checkpoint's two files, both or neither; returns the path of the params.
+
+    All ranks call it together. Rank 0 writes its arrays, and each rank its rows of those that are a
+    :class:`~insight.ranks.own_rows.OwnRows`; the file is the same however many ranks there are.
+    """
     path = params_path(prefix, epoch)
-    with atomic.temporary_beside(path) as params, atomic.temporary_beside(symbol_path(prefix)) as symbol:
-        write(symbol, params, checkpoint)  # renamed from right to left
+    if any(isinstance(array, OwnRows) for array in checkpoint.arg_params.values()):
+        _save_together(prefix, path, checkpoint, ranks)
+        return path
+    with raised_on_all(ranks, "checkpoint/saved"):
+        if ranks.rank == 0:
+            with atomic.temporary_beside(path) as params, atomic.temporary_beside(symbol_path(prefix)) as symbol:
+                write(symbol, params, checkpoint)  # renamed from right to left
     return path
+
+
+def _save_together(prefix: str, path: Path, checkpoint: Checkpoint, ranks: Ranks) -> None:
+    arrays = _named(checkpoint)
+    layout = lay_out({name: (array.shape, array.dtype) for name, array in arrays.items()})
+    with written_together(path, layout.size, ranks) as out:
+        with raised_on_all(ranks, "checkpoint/rows"):
+            for name, array in arrays.items():
+                if isinstance(array, OwnRows):
+                    write_at(out, layout.begins[name] + array.begin, array.array)
+                elif ranks.rank == 0:
+                    write_at(out, layout.begins[name], array)
+        with raised_on_all(ranks, "checkpoint/symbol"):
+            if ranks.rank == 0:
+                for offset, text in layout.texts:
+                    out.seek(offset)
+                    out.write(text)
+                with atomic.temporary_beside(symbol_path(prefix)) as symbol:
+                    checkpoint.symbol.save(str(symbol))
+
+
+def _named(checkpoint: Checkpoint) -> dict:
+    """The arrays by their names in the file, in its order."""
+    arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
+    return {**arrays, **{f"aux:{name}": array for name, array in checkpoint.aux_params.items()}}
 
 
 def write(symbol: Path, params: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to two files of any names, not atomically; see :func:`save`."""
-    arrays = {f"arg:{name}": array for name, array in checkpoint.arg_params.items()}
-    arrays.update({f"aux:{name}": array for name, array in checkpoint.aux_params.items()})
+    arrays = _named(checkpoint)
     for path, save_as in ((symbol, checkpoint.symbol.save), (params, lambda name: mx.nd.save(name, arrays))):
         path.touch()  # MXNet reports a read-only folder with a stack trace, this as an OSError
         try:

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The project's Python environment: .venv in its root. Source this file, then:
 #
-#   make_environment deploy,test     # extras of setup.py; MXNet's build is added
+#   make_environment deploy,test     # extras of setup.py; MXNet's build is added; `distributed` builds Horovod
 #
 # It finds a suitable Python, installs once, and puts .venv/bin first in PATH. All callers share one .venv: a call with
 # more extras adds them. A stamp file in it records the installation, so that the next call returns at once, a changed
@@ -11,6 +11,8 @@
 # INSIGHT_MXNET=cpu or cu112 chooses MXNet's build; unset, cu112 if nvidia-smi lists a GPU that it has code for.
 
 project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=recipes/horovod.sh
+source "$project_root/recipes/horovod.sh"
 
 # Prints the path of a Python 3.9 to 3.12 that can make environments. Each is tried by running it: PATH may have pyenv
 # shims of versions that are not active, and Debian's python3 comes without ensurepip.
@@ -67,12 +69,18 @@ make_environment() {
         if [ -n "$had_build" ] && [ "$had_build" != "$build" ]; then # both builds own the folder mxnet/
             "$venv/bin/python" -m pip uninstall -qq -y mxnet mxnet-cu112 || return
         fi
-        "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
-            -e "${project_root}[$build,$extras]" || return
+        if [[ ,$extras, == *,distributed,* ]]; then # it is built against MXNet, which must be there
+            _install_project "$venv" "$build" && install_horovod "$venv/bin/python" "$build" || return
+        fi
+        _install_project "$venv" "$build,$extras" || return
         printf '%s\n' "$now" >"$stamp.partial" && mv "$stamp.partial" "$stamp" || return
     fi
     export PATH="$venv/bin:$PATH"
     hash -r
+}
+
+_install_project() { # the checkout with these extras
+    "$1/bin/python" -m pip install -qq --disable-pip-version-check --no-input -e "${project_root}[$2]"
 }
 
 # Prepares a .venv for an installation and removes its stamp. A .venv made by this file is made again if it was never

@@ -29,7 +29,9 @@ Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
   PREFIX       this stage's checkpoints, if not there
   PRETRAINED   prefix,epoch to start from, if not the last checkpoint of the previous stage
   GPUS         their numbers, like 0,1; empty: the CPU (CUDA_VISIBLE_DEVICES; else all GPUs)
-  BATCH_SIZE   images a step over all devices (512; triplets 150); lengths are in images, for any batch
+  RANKS        train as so many processes of this machine, by Horovod; they share the GPUs, or the cores
+  HOSTS        train on several machines: HOSTS=host1:2,host2:2 starts 2 processes on each (docs/distributed.md)
+  BATCH_SIZE   images a step over all devices of all machines (512; triplets 150); lengths are in images, for any batch
   NETWORK, EMB_SIZE, TARGET, SEED, VERBOSE, CKPT, LR, LR_SCHEDULE, WARMUP, MAX_STEPS, END_EPOCH
                as the options of train-softmax
   LR_STEPS     in steps, unless LR_UNIT says epochs or samples; WARMUP is counted in the same unit
@@ -141,8 +143,30 @@ _choose_devices() {
         devices=$(seq -s, 0 "$((device_count - 1))")
         export CUDA_VISIBLE_DEVICES=$gpus
     fi
+    _choose_ranks
     ((BATCH_SIZE % device_count == 0)) ||
         fail "BATCH_SIZE=$BATCH_SIZE: must be a multiple of the $device_count devices (GPUS=$gpus)"
+}
+
+# Sets the words in front of `insight`, and counts the devices of all machines: each has the GPUs that this one has.
+_choose_ranks() {
+    local host ranks=0 machines=0 slots
+    launcher=()
+    if [[ -n ${RANKS:-} ]]; then
+        [[ $RANKS =~ ^[1-9][0-9]*$ ]] || fail "RANKS=$RANKS: must be a whole number, 1 or more"
+        [[ -z ${HOSTS:-} ]] || fail "RANKS=$RANKS: counts the processes of this machine; leave it out with HOSTS=$HOSTS"
+    fi
+    local hosts=${HOSTS:-${RANKS:+localhost:$RANKS}}
+    [[ -n $hosts ]] || return 0
+    [[ $hosts =~ ^[^:,]+:[1-9][0-9]*(,[^:,]+:[1-9][0-9]*)*$ ]] || fail "HOSTS=$hosts: must be like host1:2,host2:2"
+    for host in ${hosts//,/ }; do
+        slots=${host##*:} machines=$((machines + 1)) ranks=$((ranks + slots))
+        [[ $devices == cpu ]] || ((device_count % slots == 0)) ||
+            fail "HOSTS=$hosts: $slots processes of a machine cannot share its $device_count GPUs equally"
+    done
+    if [[ $devices == cpu ]]; then device_count=$ranks; else device_count=$((machines * device_count)); fi
+    # One process needs no Horovod.
+    ((ranks == 1 && machines == 1)) && [[ -z ${HOSTS:-} ]] || launcher=(horovodrun -np "$ranks" -H "$hosts")
 }
 
 # The checkpoint to start from: PRETRAINED, or the last one of the previous stage, which must have finished.
@@ -177,7 +201,7 @@ _neighbour() { # the previous ($1 = -1) or next ($1 = 1) stage script, if there 
 # _call SCRIPT: the command line for a stage, with the settings of this one. Settings of this stage only are not passed on.
 _call() {
     local name
-    local names="DATA_DIR MODELS RECIPE_ENV SMOKE_DIR GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA"
+    local names="DATA_DIR MODELS RECIPE_ENV SMOKE_DIR GPUS RANKS HOSTS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA"
     names+=" TEACHER TEACHER_WEIGHT"
     if [[ $(basename "$1") == "$(basename "$script")" ]]; then
         names+=" PREFIX PRETRAINED LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH"
@@ -230,7 +254,7 @@ _train() {
         show "${command[@]}"
         return
     fi
-    make_environment deploy || exit 2
+    make_environment "deploy${launcher[*]:+,distributed}" || exit 2
     if [[ -n $smoke ]]; then
         _smoke_set
         # remove the files of the last trial, since a finished run would take no step; only inside the folder of trials
@@ -239,8 +263,8 @@ _train() {
     printf '%s, %s: %s images a step on %s\n' "$recipe" "$stage" "$BATCH_SIZE" "$devices"
     show "${command[@]}"
     rm -f "$PREFIX-finished.txt"
-    supervise insight "${command[@]}" || status=$?
-    if ((status >= 128)); then
+    supervise "${launcher[@]}" insight "${command[@]}" || status=$?
+    if ((status >= 128)) || [[ -n $signalled ]]; then
         echo "stopped; to resume: $(_call "recipes/$recipe/$(basename "$script")")" >&2
     fi
     ((status == 0)) || exit "$status"
@@ -252,12 +276,13 @@ _train() {
 # since a plain background job would not receive Ctrl-C.
 supervise() {
     local child status
+    signalled=''
     set -m
     "$@" &
     child=$!
     set +m
-    trap 'kill -INT "$child" 2>/dev/null || true' INT
-    trap 'kill -TERM "$child" 2>/dev/null || true' TERM HUP
+    trap 'signalled=yes; kill -INT "$child" 2>/dev/null || true' INT
+    trap 'signalled=yes; kill -TERM "$child" 2>/dev/null || true' TERM HUP
     while :; do # a trapped signal interrupts wait, not the child
         status=0 && wait "$child" || status=$?
         kill -0 "$child" 2>/dev/null || break

@@ -5,11 +5,12 @@
 #   tests/run.sh tests/formats -k idx     pytest's arguments: in one process, as --pdb and -x want it
 #
 # INSIGHT_TEST_DATA names a folder with LFW and a reference model; without it the tests that need them are skipped.
+# INSIGHT_TEST_RANKS=yes builds Horovod (once; takes minutes) and runs the tests of several processes too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . recipes/environment.sh
-make_environment deploy,test
+make_environment "deploy,test${INSIGHT_TEST_RANKS:+,distributed}"
 # pnnx without PyTorch, which the part of it that is tested does not use
 python -m pip install -qq --disable-pip-version-check --no-input --no-deps "pnnx>=20261020"
 

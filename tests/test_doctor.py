@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from insight import _cuda, doctor
-from insight.doctor import attempt, gpus, packages, trial
+from insight.doctor import attempt, gpus, horovod_build, packages, trial
 from insight.doctor import hardware as machine
 from insight.doctor.findings import FAIL, OK, WARN, Check, DoctorReport
 from insight.machine.child import Ended
@@ -295,6 +295,28 @@ class TestTrial:
         monkeypatch.setattr(attempt, "_step", lambda *args: float("nan"))
         with pytest.raises(ArithmeticError, match="loss does not fall"):
             attempt._train("cpu")
+
+
+class TestHorovod:
+    def check(self, monkeypatch, version, *answer):
+        monkeypatch.setattr(horovod_build, "run_child", lambda code, timeout: Ended(*answer))
+        (check,) = horovod_build.check_horovod(version)
+        return check
+
+    def test_not_installed(self, monkeypatch):
+        check = self.check(monkeypatch, None)
+        assert (check.status, check.remedy) == (OK, "")
+        assert "make_environment distributed" in check.found
+
+    def test_installed(self, monkeypatch):
+        check = self.check(monkeypatch, "0.28.1", [{"controllers": ["MPI", "Gloo"], "nccl": True}], 0, "", "")
+        assert check.status == OK
+        assert check.found == "0.28.1, ranks are connected by MPI and Gloo, and add up on GPUs by NCCL"
+
+    def test_does_not_load(self, monkeypatch):
+        check = self.check(monkeypatch, "0.28.1", [], 1, "failed: ImportError: mpi_lib", "")
+        assert (check.status, check.found) == (WARN, "0.28.1, does not load: failed: ImportError: mpi_lib")
+        assert "make_environment distributed" in check.remedy
 
 
 class TestReport:

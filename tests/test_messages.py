@@ -25,11 +25,15 @@ HOLE = "\0"  # where an f-string puts a value
 
 # Options of other programs, and of which.
 FOREIGN_OPTIONS = {
+    "--dest": "wheel",
+    "--dest-dir": "wheel",
     "--disable-pip-version-check": "pip",
     "--force-reinstall": "pip",
     "--format": "nvidia-smi",
     "--gpus": "docker run",
     "--logdir": "tensorboard",
+    "--no-build-isolation": "pip",
+    "--no-cache-dir": "pip",
     "--no-deps": "pip",
     "--no-input": "pip",
     "--query-gpu": "nvidia-smi",

@@ -20,4 +20,5 @@ def start(options, estimated: bool) -> None:
     from ..train.loop import train
 
     result = train(options)
-    print(f"{result.steps} steps done")
+    if result.rank == 0:
+        print(f"{result.steps} steps done")

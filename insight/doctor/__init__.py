@@ -13,6 +13,7 @@ from .. import _cuda
 from .findings import WARN, Check, DoctorReport
 from .gpus import check_gpus, devices_to_try, nvidia_on_bus, query_gpus
 from .hardware import check_machine, check_resources
+from .horovod_build import check_horovod
 from .packages import check_builds, check_libraries, check_packages, installed_builds, installed_version, requirements
 from .trial import check_trial, probe, trains
 
@@ -52,6 +53,7 @@ def examine(timeout: float = 300.0, say: Callable[[str], None] = lambda text: No
         ("machine", check_resources),
         ("packages", lambda: check_packages(requirements(), installed_version)),
         ("packages", look_at_builds),
+        ("packages", lambda: check_horovod(installed_version("horovod"))),
         ("libraries", lambda: check_libraries(_cuda.is_installed())),
         ("GPU", look_at_gpus),
         ("trial", try_devices),

@@ -109,21 +109,24 @@ def _rows(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, flip:
     return np.add(*passes) if flip == "sum" else np.stack(passes, axis=1)
 
 
-def batches(source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0) -> Iterator[np.ndarray]:
-    """Yield decoded images (N, 3, H, W) uint8, RGB, 0..255, in order from ``start``.
+def batches(
+    source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0, stop: Optional[int] = None
+) -> Iterator[np.ndarray]:
+    """Yield decoded images (N, 3, H, W) uint8, RGB, 0..255, in order from ``start`` to before ``stop``, or the last.
 
     Threads decode a few batches ahead. At the end, damaged images are reported in a warning on stderr.
     """
     workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    end = len(source) if stop is None else stop
 
     def decode(first: int) -> np.ndarray:
-        indices = range(first, min(first + batch_size, len(source)))
+        indices = range(first, min(first + batch_size, end))
         images = np.empty((len(indices), 3, *image_size), np.uint8)
         for row, i in enumerate(indices):
             images[row] = source.pixels(i, image_size)
         return images
 
-    yield from in_order(decode, range(start, len(source), batch_size), workers, ahead=AHEAD + 1)
+    yield from in_order(decode, range(start, end, batch_size), workers, ahead=AHEAD + 1)
     source.warn_of_damage()
 
 

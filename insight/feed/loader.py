@@ -19,20 +19,24 @@ from ..errors import InsightError
 from ..formats import remedies
 from ..images.damage import Damage
 from ..images.pixels import decode_bgr
+from ..ranks.group import Ranks
+from ..ranks.single import ALONE
 from .augment import Augmentation, Change, write_planes
 from .ring import Job, Ring
 from .samplers.sampler import Mined
 from .samplers.shuffled import Shuffled
+from .selection import enough_images
 
 MIRROR_ONLY = Augmentation()
 DTYPES = ("float32", "uint8")
+EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
 class Batch(NamedTuple):
-    """One batch; ``data`` is valid until the second-next batch is read."""
+    """One batch, or a rank's share of it; ``data`` is valid until the second-next batch is read."""
 
     data: object  # NDArray (B, 3, H, W) of the loader's dtype, RGB, 0..255, on the CPU
-    label: object  # NDArray (B,) float32
+    label: object  # NDArray (B,) float32, or int32 where a label is too large for float32 to be exact
     indices: np.ndarray  # (B,) int64 positions in the face set
     keys: np.ndarray  # (B,) int64 keys of the records
     mirrored: Optional[np.ndarray] = None  # (B,) bool: whose left and right have changed places
@@ -73,7 +77,7 @@ class Loader:
     ----------
     faces : FaceSet
     batch_size : int
-        B, at most the number of images.
+        Of all ranks, at most the number of images. B, each rank's share of it, is the same for all.
     seed : int
     augmentation : Augmentation
     workers : int
@@ -86,7 +90,9 @@ class Loader:
         Called with the key of a damaged record and the decoder's warning, once for each record, in the consumer's
         thread before it gets the batch.
     sampler : callable (labels, positions, batch_size, seed) -> Sampler
-        A class of :mod:`insight.feed.samplers`, or one with its options.
+        A class of :mod:`insight.feed.samplers`, or one with its options. It chooses whole batches.
+    ranks : Ranks
+        The processes that share each batch, and the images that a sampler wants embedded.
 
     Attributes
     ----------
@@ -124,6 +130,7 @@ class Loader:
         dtype: str = "float32",
         on_damage: Optional[Callable[[int, str], None]] = None,
         sampler: Callable[..., Any] = Shuffled,
+        ranks: Ranks = ALONE,
     ):
         if dtype not in DTYPES:
             raise InsightError(f"pixels as {dtype!r}: want one of {', '.join(DTYPES)}")
@@ -136,6 +143,7 @@ class Loader:
             )
         self.faces = faces
         self.batch_size = batch_size
+        self.ranks = ranks
         self.seed = seed
         self.augmentation = augmentation
         self.workers = max(1, workers)
@@ -171,7 +179,7 @@ class Loader:
         """
         if self._sampler_state:
             self.sampler.restore(self._sampler_state)
-        shape = (self.batch_size, 3, *self.faces.image_size)
+        shape = (self.batch_size // self.ranks.size, 3, *self.faces.image_size)
         embedded: queue.SimpleQueue = queue.SimpleQueue()
         plans = self._plans(step, embedded.get)
         ring = Ring(plans, self._fill, shape, self.dtype, self.workers, release=lambda: embedded.put(None))
@@ -200,12 +208,12 @@ class Loader:
         return job
 
     def _look(self, ring: Ring, job: Job, network: Callable) -> np.ndarray:
-        """The embeddings of all images that the sampler asked for, from the first buffer of them on."""
+        """The embeddings of all images that the sampler asked for; the ranks embed equal shares of them."""
         parts = [network(job.slot.pixels[: len(job.plan)])]
         while not job.plan.last:
             job = self._next(ring)
             parts.append(network(job.slot.pixels[: len(job.plan)]))
-        return np.concatenate(parts)
+        return self.ranks.gather("sampler/embeddings", np.concatenate(parts))
 
     def _note_mined(self, rounds: List[Mined]) -> None:
         for mined in rounds:
@@ -225,15 +233,19 @@ class Loader:
                     return
                 mined.append(self.sampler.mine(embeddings))
                 wanted = self.sampler.look(number)
-            indices = self._sampled(number)
+            begin, end = self.ranks.span(self.batch_size)
+            indices = self._sampled(number)[begin:end]
             changes = self.augmentation.draw(self.seed, self.sampler.round(number), indices, self.faces.image_size)
-            label = mx.nd.array(self.faces.labels[indices], dtype="float32")
+            labels = self.faces.labels[indices]
+            label = mx.nd.array(labels, dtype="float32" if self.faces.num_classes <= EXACT else "int32")
             yield _BatchPlan(indices, changes, {}, label, self.sampler.state(), mined)
 
     def _look_plans(self, wanted: np.ndarray) -> Iterator[_LookPlan]:
-        for begin in range(0, len(wanted), self.batch_size):
-            indices = wanted[begin : begin + self.batch_size]
-            yield _LookPlan(indices, [Change()] * len(indices), {}, begin + len(indices) == len(wanted))
+        first, last = self.ranks.span(len(wanted))
+        share = self.batch_size // self.ranks.size
+        for begin in range(first, last, share):
+            indices = wanted[begin : min(begin + share, last)]
+            yield _LookPlan(indices, [Change()] * len(indices), {}, begin + len(indices) == last)
 
     def _sampled(self, step: int) -> np.ndarray:
         """The sampler's batch, if it is one."""
@@ -254,9 +266,12 @@ class Loader:
     def _report(self, plan: _Plan) -> None:
         """Report damaged records in the order of the batch, so that the order does not depend on the threads."""
         for row, warning in sorted(plan.damage.items()):
-            index = int(plan.indices[row])
-            if self.damage.add(index, warning) and self.on_damage is not None:
-                self.on_damage(int(self.faces.images[index]), warning)
+            self.note_damage(int(plan.indices[row]), warning)
+
+    def note_damage(self, index: int, warning: str) -> None:
+        """Add the image at a position to :attr:`damage`, and report it if it is new there."""
+        if self.damage.add(index, warning) and self.on_damage is not None:
+            self.on_damage(int(self.faces.images[index]), warning)
 
     def _decode(self, index: int, row: int, damage: Dict[int, str]) -> np.ndarray:
         name = f"{self.faces.rec_path} record {self.faces.images[index]}"
@@ -280,19 +295,3 @@ class Loader:
                 "rec2image, dir2lst and face2rec --image-size scale them"
             )
         return bgr
-
-
-def enough_images(labels: np.ndarray, least: int) -> np.ndarray:
-    """Positions of the images whose identity has at least ``least`` images, ascending.
-
-    Parameters
-    ----------
-    labels : np.ndarray
-        (N,) int64.
-    least : int
-        0 or 1 keeps all.
-    """
-    if least <= 1:
-        return np.arange(len(labels))
-    _, identity, images = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.flatnonzero(images[identity] >= least)

@@ -94,3 +94,9 @@ class StoredRows:
             data = os.pread(self._file.fileno(), self._bytes, self._begin + int(position) * self._bytes)
             rows[row] = np.frombuffer(data, self.dtype).reshape(self.shape[1:])
         return rows
+
+    def between(self, begin: int, end: int) -> np.ndarray:
+        """Rows ``begin`` to ``end`` - 1, in one read."""
+        count = (end - begin) * self._bytes
+        data = os.pread(self._file.fileno(), count, self._begin + begin * self._bytes)
+        return np.frombuffer(data, self.dtype).reshape((end - begin, *self.shape[1:]))

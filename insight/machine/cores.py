@@ -6,6 +6,8 @@ import os
 from typing import Optional
 
 _NO_LIMIT = 1 << 16  # cores; larger than any machine
+# How many processes of this machine were started together: by horovodrun, Open MPI, MPICH.
+_LOCAL_SIZES = ("HOROVOD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 
 
 def physical_cores() -> int:
@@ -27,6 +29,12 @@ def physical_cores() -> int:
     return max(1, min(len(cores), _cpu_quota()))
 
 
+def own_cores() -> int:
+    """This process's share of :func:`physical_cores`, where it is one of several ranks of a run on this machine."""
+    sizes = [int(size) for size in map(os.environ.get, _LOCAL_SIZES) if size and size.isdecimal()]
+    return max(1, physical_cores() // max([1, *sizes]))
+
+
 def _cpu_quota() -> int:
     """The container's CPU limit (cgroup v2, then v1) in whole cores."""
     try:
@@ -44,6 +52,6 @@ def _cpu_quota() -> int:
 
 
 def cpu_threads(threads: Optional[int] = None) -> int:
-    """Threads of a CPU runtime: ``threads`` if given, else OMP_NUM_THREADS, else one per physical core."""
+    """Threads of a CPU runtime: ``threads`` if given, else OMP_NUM_THREADS, else one for each of its own cores."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
-    return threads or (int(chosen) if chosen.isdecimal() else 0) or physical_cores()
+    return threads or (int(chosen) if chosen.isdecimal() else 0) or own_cores()

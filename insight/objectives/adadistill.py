@@ -25,7 +25,7 @@ from .._mxnet import mx
 from ..errors import InsightError
 from ..margins.margin import Margin
 from . import projection
-from .classification import Classification
+from .classification import SHARD_CLASSES, Classification
 from .objective import Need, StepResult
 
 nd = mx.nd
@@ -42,7 +42,7 @@ class AdaDistill(Classification):
     """
 
     selected_by = "--adadistill"
-    OPTIONS = ()  # those of class weights that are trained do nothing here
+    OPTIONS = (SHARD_CLASSES,)  # those of class weights that are trained do nothing here
 
     def __init__(self, margin: Margin, num_classes: int, embedding_size: int, **more):
         if not margin.cosine:
@@ -68,8 +68,8 @@ class AdaDistill(Classification):
         return f"{super().describe()} with centres of the teacher (AdaDistill)"
 
     def memory(self, batch_per_device: int) -> Need:
-        need, centres = super().memory(batch_per_device), self.num_classes * self.embedding_size
-        return need._replace(parameters=need.parameters - centres, kept=centres)
+        need = super().memory(batch_per_device)
+        return need._replace(parameters=0, kept=need.parameters)
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
         """As :meth:`Classification.learn`, after the centres have seen the batch."""
@@ -78,9 +78,17 @@ class AdaDistill(Classification):
         return super().learn(embeddings, batch, step)
 
     def _adapt(self, embeddings: list, batch) -> None:
+        """Let the centres see the samples of all devices of all ranks; each rank adapts its copy, or its classes."""
         teacher_BE = self.teacher.rows(batch).astype(np.float64)
         cos_B = np.concatenate([cosine_B.asnumpy() for cosine_B in _cosines(embeddings, teacher_BE)]).astype(np.float64)
-        classes_U, place_B = np.unique(batch.label.asnumpy().astype(np.int64), return_inverse=True)
+        cos_B = self.ranks.gather("adadistill/cosines", cos_B)
+        teacher_BE = self.ranks.gather("adadistill/teacher", teacher_BE)
+        label_B = self.ranks.gather("adadistill/labels", batch.label.asnumpy().astype(np.int64))
+        here_B, begin = (label_B >= self._rows.begin) & (label_B < self._rows.end), self._rows.begin
+        if not here_B.any():
+            return
+        cos_B, teacher_BE, label_B = cos_B[here_B], teacher_BE[here_B], label_B[here_B] - begin
+        classes_U, place_B = np.unique(label_B, return_inverse=True)
         first = self.weight.data(embeddings[0].context)
         centres_UE = nd.take(first, nd.array(classes_U, ctx=first.context)).asnumpy().astype(np.float64)
         for rows in _turns(place_B.reshape(-1), np.isfinite(cos_B)):

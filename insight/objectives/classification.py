@@ -9,35 +9,24 @@ B: batch of a device, C: classes, E: embedding size, K: centres of a class, N = 
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
-
-import numpy as np
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .._mxnet import mx
 from ..errors import InsightError
 from ..margins import margins
 from ..margins.margin import Margin
-from ..margins.targets import Targets
 from ..options import Option, settle
-from . import centre_spread, cross_entropy, fc7, objectives, projection, sub_centres, values
-from .entry import enter
-from .objective import Multipliers, Need, Objective, StepResult, shares
+from ..ranks.group import Ranks
+from ..ranks.own_rows import Shard
+from . import fc7, objectives, sub_centres, values
+from .class_rows import ClassRows
+from .class_step import ClassStep
+from .objective import Multipliers, Need, Objective, StepResult
 
-nd = mx.nd
 AS_IT_IS, WITHOUT_DECAY = Multipliers(), Multipliers(decay=0.0)
-
-
-class _Share(NamedTuple):
-    """A device's part of a batch after the product with the class weights."""
-
-    device: Any
-    entry: Any
-    logits: cross_entropy.Logits
-    inverse_N: Any  # 1 / |w|; None without cosines
-
-    @property
-    def cos_B(self):
-        return self.logits.target_B / self.entry.scale
+SHARD_CLASSES = Option(
+    "shard_classes", False, "divide the identities' centres among the ranks of a run, instead of a copy each"
+)
 
 
 @objectives.register("classification")
@@ -63,11 +52,16 @@ class Classification(Objective):
         Other classes whose cosine is above this do not count in the softmax and get no gradient: they are likely to be
         the same person under another label. As recognition/arcface_torch of deepinsight/insightface, where they count
         as a logit of 0. 1: none.
+    shard_classes : bool
+        Each rank has a contiguous range of the classes, and sees the samples of all ranks.
+    sample_rate : float
+        The share of the classes that a step computes with: those of the batch, and others at random, a function of
+        the seed and the step (:mod:`insight.objectives.drawn_classes`). 1: all.
 
     Raises
     ------
     InsightError
-        More classes than MXNet can index, or several centres with a margin that takes one.
+        Several centres with a margin that takes one, or a filter or a draw that cannot work.
     """
 
     name = "classification"
@@ -89,6 +83,15 @@ class Classification(Objective):
             rule=f"must be from 1 to {sub_centres.MOST}",
         ),
         Option("interclass_filter", 1.0, "other classes with a cosine above this are left out of a loss; 1: none are"),
+        SHARD_CLASSES,
+        Option(
+            "sample_rate",
+            1.0,
+            "share of the identities whose centres a step computes with: those of its images, and others at random "
+            "(partial FC); 1: all",
+            holds=lambda rate: 0 < rate <= 1,
+            rule="a share, above 0 and at most 1",
+        ),
     )
 
     def __init__(
@@ -102,24 +105,22 @@ class Classification(Objective):
         bias: Multipliers = WITHOUT_DECAY,
         centres: int = 1,
         interclass_filter: float = 1.0,
+        shard_classes: bool = False,
+        sample_rate: float = 1.0,
     ):
         super().__init__()
         if use_bias and margin.cosine:
             raise ValueError(f"{margin.name}: a cosine has no bias")
-        fc7.check_classes(num_classes)
         fc7.check_centres(margin, centres)
         fc7.check_filter(margin, interclass_filter)
-        self.interclass_filter = interclass_filter
-        self.margin, self.num_classes, self.embedding_size, self.seed = margin, num_classes, embedding_size, seed
+        self.margin, self.num_classes, self.embedding_size = margin, num_classes, embedding_size
         margin.fit(embedding_size)
         self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
-        self.centres = centres
-        self.weight = self.params.get("fc7_weight", shape=(num_classes * centres, embedding_size))
-        self.bias = self.params.get("fc7_bias", shape=(num_classes,), init="zeros") if use_bias else None
+        sizes = num_classes, centres, embedding_size, use_bias
+        self._rows = ClassRows(self.params, *sizes, shard_classes, sample_rate, seed)
+        self.centres, self.weight, self.bias = centres, self._rows.weight, self._rows.bias
         self._multipliers = {"fc7_weight": weight, "fc7_bias": bias}
-        self._kept = projection.Kept()
-        self._several = sub_centres.SubCentres(num_classes, centres) if centres > 1 else None
-        self._state: Dict[str, Any] = {}  # of the margin, on the first device
+        self._step = ClassStep(margin, self._rows, seed, interclass_filter)
 
     @classmethod
     def from_options(cls, run_options: Any, num_classes: int) -> Classification:
@@ -155,13 +156,28 @@ class Classification(Objective):
             bias=Multipliers(rate, 0.0),
             centres=run_options.centres,
             interclass_filter=run_options.interclass_filter,
+            shard_classes=run_options.shard_classes,
+            sample_rate=run_options.sample_rate,
         )
 
     def describe(self) -> str:
-        above = self.interclass_filter
-        several = f" centres={self.centres}" if self.centres > 1 else ""
-        left_out = f", other classes above cosine {above:g} left out" if above < 1 else ""
-        return self.margin.describe() + several + left_out
+        above, rows = self._step.interclass_filter, self._rows
+        parts = [f" centres={self.centres}"] * (self.centres > 1)
+        parts += [f", other classes above cosine {above:g} left out"] * (above < 1)
+        parts += [f", identities {rows.begin} to {rows.end - 1} on rank {self.ranks.rank}"] * (rows.across.size > 1)
+        parts += [f", {rows.rate:g} of the identities in each step"] * (rows.rate < 1)
+        return self.margin.describe() + "".join(parts)
+
+    def join(self, ranks: Ranks) -> None:
+        super().join(ranks)
+        self._rows.join(ranks)
+        self._step.join(ranks)
+
+    def shards(self) -> Dict[str, Shard]:
+        return self._rows.shards()
+
+    def gradients(self) -> list:
+        return self._rows.gradients()
 
     def multipliers(self) -> Dict[str, Multipliers]:
         return {name: self._multipliers[name] for name in self.params}
@@ -174,124 +190,43 @@ class Classification(Objective):
         size_option: str = "--emb-size",
     ) -> None:
         """Refuse sizes that MXNet cannot index; ``batch_option`` and ``size_option`` say where B and E come from."""
-        sizes = self.num_classes, self.centres, self.embedding_size, batch_per_device
-        fc7.check_sizes(*sizes, remedy, batch_option, size_option)
+        fc7.check_classes(self._rows.classes)
+        sizes = self.centres, self.embedding_size, batch_per_device, self._rows.across.size
+        fc7.check_sizes(self._rows.classes, self._rows.most_drawn, *sizes, remedy, batch_option, size_option)
 
     def memory(self, batch_per_device: int) -> Need:
-        parameters = sum(int(np.prod(parameter.shape)) for parameter in self.params.values())
-        sizes = self.num_classes, self.centres, self.embedding_size, batch_per_device
-        return fc7.memory(self.margin, parameters, *sizes)
+        return fc7.memory(self.margin, self._rows, self.embedding_size, batch_per_device)
 
     def initialize(self, initializer, devices: list) -> None:
-        super().initialize(initializer, devices)
-        initial = self.margin.initial_state()
-        self._state = {name: nd.array(array, ctx=devices[0], dtype="float32") for name, array in initial.items()}
+        """As the base has it.
+
+        Raises
+        ------
+        InsightError
+            Several devices, where classes are divided or drawn.
+        """
+        self._rows.initialize(initializer, devices)
+        self._step.initialize(devices[0])
 
     def adopt(self, arrays: Dict[str, Any], graph: Optional[Any]) -> Tuple[Dict[str, Any], List[str]]:
         """As the base has it. From one centre an identity to several: it is the first of them."""
-        return fc7.adopted(arrays, graph, self.weight, self.centres)
+        own, notes = self._rows.own(arrays)
+        own, more = fc7.adopted(own, graph, self.weight, self.centres)
+        return own, notes + more
 
     def arrays(self) -> Dict[str, list]:
-        return {f"margin/{name}": [array] for name, array in self._state.items()}
+        return {f"margin/{name}": [array] for name, array in self._step.state.items()}
 
     def symbol(self, embedding):
-        return fc7.symbol(embedding, self.margin, self.weight, self.bias, self.centres)
+        rows = self.num_classes * self.centres
+        return fc7.symbol(embedding, self.margin, (rows, self.embedding_size), self.bias is not None, self.centres)
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
         """Figures: ``loss``, cross entropy after the margin plus the margin's own loss, nats; ``acc``, 1 where the
         top class is the own one, after the margin (InsightFace's acc); ``acc_free``, the same without the margin; and
         those of the margin.
 
-        Labels are 0 <= label < C, of any number type: MXNet writes outside the logits for one that has no class, and
-        :func:`insight.train.guards.check_set` refuses such a set.
+        Labels are 0 <= label < C, of any number type; :func:`insight.train.guards.check_set` refuses a set with others.
         """
         with mx.autograd.pause():
-            labels = shares(batch.label, embeddings)
-            parts = [self._project(e, label) for e, label in zip(embeddings, labels)]
-            self._update(parts, step)
-            results, first = [], 0
-            for part in parts:
-                results.append(self._backward(part, parts, step, first))
-                first += part.logits.label_B.shape[0]
-        figures = {
-            "loss": [loss.loss_B for loss, _ in results],
-            "acc": [loss.hit_B for loss, _ in results],
-            "acc_free": [loss.hit_free_B for loss, _ in results],
-        }
-        for name in results[0][0].figures:
-            figures[name] = [loss.figures[name] for loss, _ in results]
-        return StepResult([gradient_BE for _, gradient_BE in results], figures)
-
-    def _project(self, embedding_BE, label_B) -> _Share:
-        embedding_BE, device = embedding_BE.astype("float32", copy=False), embedding_BE.context
-        weight_NE, count = self.weight.data(device), label_B.shape[0]
-        bias_C = None if self.bias is None else self.bias.data(device)
-        inverse_N = projection.inverse_norms(weight_NE) if self.margin.cosine else None
-        entry = enter(embedding_BE, self.margin)
-        logits_BC = self._kept.get(device, "logits", (count, self.num_classes))
-        if self._several:
-            self._several.forward(entry.x_BE, weight_NE, inverse_N, out=logits_BC)
-        else:
-            projection.forward(entry.x_BE, weight_NE, bias_C, inverse_N, out=logits_BC)
-        return _Share(device, entry, cross_entropy.Logits(logits_BC, label_B), inverse_N)
-
-    def _update(self, parts: list, step: int) -> None:
-        """Let the margin's state see the targets of all devices, on the first one.
-
-        Where one is not finite it stays as it is: float16 skips such a step, and the state must not be lost in it.
-        """
-        if not self._state:
-            return
-        device = parts[0].device
-
-        def lengths():
-            return _gathered([part.entry.lengths() for part in parts], device)
-
-        cos_B = _gathered([part.cos_B for part in parts], device)
-        state = self.margin.update(Targets(nd, cos_B, lengths, step, self.seed, 0, self._state))
-        usable_1 = nd.min(nd.contrib.isfinite(cos_B))
-        for name, array in self._state.items():
-            usable = nd.broadcast_like(usable_1.reshape((1,) * array.ndim), array)
-            array[:] = nd.where(usable, state[name], array)
-
-    def _backward(self, part: _Share, parts: list, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
-        """Loss, and the gradient of the embeddings; those of ``params`` are written to this device's copies."""
-        device, entry, logits, inverse_N = part
-        state = {name: array.as_in_context(device) for name, array in self._state.items()}
-
-        def everyone():
-            return _gathered([one.cos_B for one in parts], device)
-
-        targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state, everyone)
-        if self.interclass_filter < 1:
-            logits.leave_out(self.interclass_filter * entry.scale)
-        loss = cross_entropy.learn(logits, targets, entry, self.margin)
-        weight_NE, weight_grad_NE, label_B = self.weight.data(device), _gradient(self.weight, device), logits.label_B
-        if self._several:
-            gradient_BC, x_BE = logits.buffer_BC, entry.x_BE
-            gradient_BE = self._several.backward(gradient_BC, x_BE, weight_NE, weight_grad_NE, inverse_N)
-            return loss, entry.backward(gradient_BE, loss.along_B)
-        x_BE, rows_2C = entry.x_BE, None
-        if self.margin.centre_spread:
-            spread_B, rows_2C, x_2E = centre_spread.learn(self.margin.centre_spread, weight_NE, inverse_N, label_B)
-            loss, x_BE = loss._replace(loss_B=loss.loss_B + spread_B), nd.concat(x_BE, x_2E, dim=0)
-        gradients = weight_grad_NE, _gradient(self.bias, device)
-        gradient_BE = projection.backward(logits.buffer_BC, x_BE, weight_NE, *gradients, inverse_N, rows_2C)
-        if rows_2C is not None:
-            gradient_BE = gradient_BE[: label_B.shape[0]]
-        return loss, entry.backward(gradient_BE, loss.along_B)
-
-
-def _gathered(arrays: list, device):
-    """Of all devices, one after the other, on one."""
-    return nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
-
-
-def _gradient(parameter: Optional[Any], device):
-    """Where to write the gradient of a parameter on a device; None where it takes none."""
-    if parameter is None or parameter.grad_req == "null":
-        return None
-    if parameter.grad_req != "write":
-        raise ValueError(f"{parameter.name}: grad_req {parameter.grad_req!r}; the classifier writes gradients")
-    parameter.data(device)._fresh_grad = True  # or a Gluon trainer takes it for one of an earlier step
-    return parameter.grad(device)
+            return self._step.learn(embeddings, batch.label, step)

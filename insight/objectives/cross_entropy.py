@@ -1,5 +1,9 @@
 """Margin and softmax inside the logits' own buffer, which holds the gradient of the logits afterwards.
 
+Where classes are divided among ranks, each has the logits of its own for all samples. The margin sees the target logits
+as their sum over the ranks, since all but one rank have a 0; the softmax is joined by the largest logit of each sample
+and by the sum of the exponentials.
+
 B: batch, C: classes, K: classes of a block.
 """
 
@@ -12,6 +16,7 @@ import numpy as np
 from .._mxnet import mx
 from ..margins.margin import Margin, OwnLoss, TargetLogit
 from ..margins.targets import Targets
+from ..ranks.group import Ranks
 from .projection import blocks
 
 nd = mx.nd
@@ -39,25 +44,43 @@ class _Softmax(NamedTuple):
 
 
 class Logits:
-    """A device's (B, C) logits, and the place of the own class in each row."""
+    """A device's (B, C) logits, and the place of the own class in each row.
 
-    def __init__(self, buffer_BC, label_B):
-        self.buffer_BC, self.label_B = buffer_BC, label_B
-        self._index_2B = nd.stack(nd.arange(label_B.shape[0], ctx=label_B.context), label_B)
-        self.target_B = nd.pick(buffer_BC, label_B)
-        self._labels: Optional[np.ndarray] = None  # on the host, if they are needed there
+    Parameters
+    ----------
+    buffer_BC : NDArray
+    column_B : numpy.ndarray of int64
+        -1 where another rank has the own class.
+    across : Ranks
+        Those that have the other classes of these samples.
+    """
+
+    def __init__(self, buffer_BC, column_B: np.ndarray, across: Ranks):
+        self.buffer_BC, self.across = buffer_BC, across
+        self._column_B, device = column_B, buffer_BC.context
+        here = np.flatnonzero(column_B >= 0)
+        self._all_here = len(here) == len(column_B)
+        self._here_R = None if self._all_here else nd.array(here, ctx=device)
+        self._index_2R = nd.array(np.stack([here, column_B[here]]), ctx=device) if len(here) else None
+        self.column_B = nd.array(np.maximum(column_B, 0), ctx=device)
+        self.is_here_B = nd.array(column_B >= 0, ctx=device)
+        self.target_B = across.sum("fc7/targets", self._where_here(nd.pick(buffer_BC, self.column_B)))
+
+    def _where_here(self, values_B):
+        return values_B if self._all_here else nd.where(self.is_here_B, values_B, nd.zeros_like(values_B))
 
     def put(self, values_B) -> None:
         """Replace the own classes' values."""
-        buffer_BC, index_2B = self.buffer_BC, self._index_2B
-        nd._internal._scatter_set_nd(buffer_BC, values_B, index_2B, shape=buffer_BC.shape, out=buffer_BC)
+        if self._index_2R is None:
+            return
+        values_R = values_B if self._all_here else nd.take(values_B, self._here_R)
+        buffer_BC, index_2R = self.buffer_BC, self._index_2R
+        nd._internal._scatter_set_nd(buffer_BC, values_R, index_2R, shape=buffer_BC.shape, out=buffer_BC)
 
     def leave_out_own(self, block_BK, begin: int) -> None:
         """Set the own classes' values to one that is never the largest, in a copy of the columns from ``begin`` on."""
-        if self._labels is None:
-            self._labels = self.label_B.asnumpy().astype(np.int64)
-        column = self._labels - begin
-        rows = np.flatnonzero((column >= 0) & (column < block_BK.shape[1]))
+        column = self._column_B - begin
+        rows = np.flatnonzero((self._column_B >= 0) & (column >= 0) & (column < block_BK.shape[1]))
         if len(rows):
             device = block_BK.context
             index_2R = nd.array(np.stack([rows, column[rows]]), ctx=device)
@@ -69,14 +92,14 @@ class Logits:
 
         The own classes' values may be lost too, until :meth:`put`.
         """
-        far_C = nd.full((self.buffer_BC.shape[1],), FAR_BELOW, ctx=self.label_B.context)
+        far_C = nd.full((self.buffer_BC.shape[1],), FAR_BELOW, ctx=self.buffer_BC.context)
         for row in range(self.buffer_BC.shape[0]):
             row_C = self.buffer_BC[row]
             nd.where(row_C > above, far_C, row_C, out=row_C)
 
     def rival(self) -> tuple:
-        """(best of the other classes, its logit), each (B,); the own classes' values are lost."""
-        self.put(nd.full(self.label_B.shape, FAR_BELOW, ctx=self.label_B.context))
+        """(best of the other classes here, its logit), each (B,); the own classes' values are lost."""
+        self.put(nd.full(self.column_B.shape, FAR_BELOW, ctx=self.buffer_BC.context))
         rival_B = nd.argmax(self.buffer_BC, axis=1)
         return rival_B, nd.pick(self.buffer_BC, rival_B)
 
@@ -109,15 +132,39 @@ def learn(logits: Logits, targets: Targets, entry, margin: Margin) -> Loss:
 
 
 def _plain(logits: Logits, margined_B) -> _Softmax:
-    rival_B, rival_logit_B = logits.rival()
+    place_B, rival_logit_B = logits.rival()
+    best_B = logits.across.max("fc7/rivals", rival_logit_B)
     logits.put(margined_B)
-    hit_B, hit_free_B = margined_B >= rival_logit_B, logits.target_B >= rival_logit_B
+    hit_B, hit_free_B = margined_B >= best_B, logits.target_B >= best_B
     nd.softmax(logits.buffer_BC, out=logits.buffer_BC)
-    probability_B = nd.pick(logits.buffer_BC, logits.label_B)
+    if logits.across.size > 1:
+        loss_B, probability_B = _joined(logits, margined_B, best_B, place_B, rival_logit_B)
+        return _Softmax(loss_B, probability_B, hit_B, hit_free_B)
+    probability_B = nd.pick(logits.buffer_BC, logits.column_B)
     # By way of the largest logit, whose probability never underflows: exact where the own class's does.
-    rival_loss_B = rival_logit_B - margined_B - nd.log(nd.pick(logits.buffer_BC, rival_B))
+    rival_loss_B = rival_logit_B - margined_B - nd.log(nd.pick(logits.buffer_BC, place_B))
     loss_B = nd.where(hit_B, -nd.log(probability_B), rival_loss_B)
     return _Softmax(loss_B, probability_B, hit_B, hit_free_B)
+
+
+def _joined(logits: Logits, margined_B, best_B, place_B, rival_logit_B) -> tuple:
+    """(loss, probability of the own class): a rank's softmax becomes its part of that over all ranks.
+
+    Parameters
+    ----------
+    margined_B, best_B : NDArray
+        The own classes' logits, and the largest of the others', of all ranks.
+    place_B, rival_logit_B : NDArray
+        The largest of the others on this rank: where, and its logit.
+    """
+    own_B = logits.is_here_B * (margined_B >= rival_logit_B)  # the largest on this rank is the own class
+    highest_B = nd.broadcast_maximum(best_B, margined_B)
+    largest_B = nd.where(own_B, margined_B, rival_logit_B)
+    share_B = nd.pick(logits.buffer_BC, nd.where(own_B, logits.column_B, place_B))
+    sum_B = nd.exp(largest_B - highest_B) / share_B  # of this rank's exp(logit - highest)
+    total_B = logits.across.sum("fc7/sums", sum_B)
+    _times(logits.buffer_BC, sum_B / total_B)
+    return highest_B - margined_B + nd.log(total_B), nd.exp(margined_B - highest_B) / total_B
 
 
 def _modulated(logits: Logits, targets: Targets, scale, margin: Margin, new_B, margined_B) -> _Softmax:
@@ -126,9 +173,10 @@ def _modulated(logits: Logits, targets: Targets, scale, margin: Margin, new_B, m
     A softmax of each block by itself, times the slopes, takes the place of the block's logits; a softmax over the
     blocks then gives by what each is multiplied. MXNet's softmax is many times as fast on a CPU as its exp.
     """
-    _, rival_free_B = logits.rival()
+    across = logits.across
+    rival_free_B = across.max("fc7/free_rivals", logits.rival()[1])
     logits.put(nd.zeros_like(margined_B))
-    rivals, sums = [], []  # of each block: its best logit, and the logarithm of its sum less the own logit
+    rivals, shares = [], []  # of each block: its best logit, and what part of the block's sum that is
     for begin, end in blocks(logits.buffer_BC.shape[1]):
         cos_BK = nd.slice_axis(logits.buffer_BC, axis=1, begin=begin, end=end)
         cos_BK = _times(cos_BK, 1 / scale)
@@ -138,19 +186,30 @@ def _modulated(logits: Logits, targets: Targets, scale, margin: Margin, new_B, m
         rival_B = nd.argmax(new_BK, axis=1)
         rivals.append(nd.pick(new_BK, rival_B))
         nd.softmax(new_BK, out=new_BK)
-        sums.append(rivals[-1] - margined_B - nd.log(nd.pick(new_BK, rival_B)))
+        shares.append(nd.pick(new_BK, rival_B))
         nd.elemwise_mul(new_BK, slope_BK, out=new_BK)
         _put_block(logits.buffer_BC, new_BK, begin)
-    sums_BN = nd.stack(*sums, nd.zeros_like(margined_B), axis=1)  # the last is the own class
-    share_BN = nd.softmax(sums_BN)
+    best_B = across.max("fc7/rivals", nd.max(nd.stack(*rivals), axis=0))
+    loss_B, probability_B, share_BN = _of_blocks(rivals, shares, margined_B, best_B, across)
     for number, (begin, end) in enumerate(blocks(logits.buffer_BC.shape[1])):
         gradient_BK = nd.slice_axis(logits.buffer_BC, axis=1, begin=begin, end=end)
         nd.broadcast_mul(gradient_BK, share_BN[:, number : number + 1], out=gradient_BK)
         _put_block(logits.buffer_BC, gradient_BK, begin)
-    own = len(sums)
-    rival_B = nd.max(nd.stack(*rivals), axis=0)
-    hit_B, hit_free_B = margined_B >= rival_B, logits.target_B >= rival_free_B
-    return _Softmax(-nd.log_softmax(sums_BN)[:, own], share_BN[:, own], hit_B, hit_free_B)
+    return _Softmax(loss_B, probability_B, margined_B >= best_B, logits.target_B >= rival_free_B)
+
+
+def _of_blocks(rivals: list, shares: list, margined_B, best_B, across: Ranks) -> tuple:
+    """(loss, probability of the own class, (B, N) by what each block's softmax is multiplied)."""
+    if across.size > 1:
+        highest_B = nd.broadcast_maximum(best_B, margined_B)
+        sum_BN = nd.exp(nd.stack(*rivals, axis=1) - highest_B.reshape((-1, 1))) / nd.stack(*shares, axis=1)
+        own_B = nd.exp(margined_B - highest_B)
+        total_B = across.sum("fc7/sums", nd.sum(sum_BN, axis=1)) + own_B
+        return highest_B - margined_B + nd.log(total_B), own_B / total_B, sum_BN / total_B.reshape((-1, 1))
+    sums = [rival_B - margined_B - nd.log(share_B) for rival_B, share_B in zip(rivals, shares)]
+    sums_BN = nd.stack(*sums, nd.zeros_like(margined_B), axis=1)  # the last is the own class
+    share_BN = nd.softmax(sums_BN)
+    return -nd.log_softmax(sums_BN)[:, len(sums)], share_BN[:, len(sums)], share_BN
 
 
 def _times(array_BK, factor):

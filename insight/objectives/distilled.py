@@ -19,6 +19,8 @@ from .._mxnet import mx
 from ..errors import InsightError
 from ..margins import margins
 from ..options import shown
+from ..ranks.group import Ranks
+from ..ranks.own_rows import Shard
 from . import projection
 from .adadistill import AdaDistill
 from .objective import Multipliers, Need, Objective, StepResult
@@ -103,6 +105,16 @@ class Distilled(Objective):
 
     def check(self, batch_per_device: int, remedy: str = "") -> None:
         self.inner.check(batch_per_device, remedy)
+
+    def join(self, ranks: Ranks) -> None:
+        super().join(ranks)
+        self.inner.join(ranks)
+
+    def shards(self) -> Dict[str, Shard]:
+        return self.inner.shards()
+
+    def gradients(self) -> list:
+        return self.inner.gradients() + (self.map.list_grad() if self.map else [])
 
     def memory(self, batch_per_device: int) -> Need:
         need = self.inner.memory(batch_per_device)

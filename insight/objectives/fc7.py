@@ -5,23 +5,29 @@ B: batch of a device, C: classes, E: embedding size, K: centres of a class.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, Optional, Tuple
 
 from .._mxnet import MAX_ELEMENTS, mx
 from ..errors import InsightError
 from ..margins.margin import Margin
 from . import cross_entropy, projection, sub_centres
+from .class_rows import ClassRows
 from .objective import Need
 
 MAX_CLASSES = 1 << 24  # MXNet's operators take class indices as float32
 FLOAT = 4  # bytes
+GATHERED = 6  # (B, E) arrays of the samples of all ranks, at most: embeddings, unit length, gradients, and their sums
 CENTRES = "__centres__"  # the attribute of fc7_weight in a saved graph that says K, where there are several
 
 
 def check_classes(num_classes: int) -> None:
-    """Refuse more classes than float32 can number."""
+    """Refuse more classes on a rank than float32 can number."""
     if num_classes > MAX_CLASSES:
-        raise InsightError(f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}")
+        raise InsightError(
+            f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}; divide them among ranks by "
+            "--shard-classes"
+        )
 
 
 def check_centres(margin: Margin, centres: int) -> None:
@@ -46,9 +52,11 @@ def check_filter(margin: Margin, above: float) -> None:
 
 def check_sizes(
     num_classes: int,
+    drawn: int,
     centres: int,
     size: int,
     batch_per_device: int,
+    ranks: int,
     remedy: str,
     batch_option: str,
     size_option: str,
@@ -57,8 +65,10 @@ def check_sizes(
 
     Parameters
     ----------
-    num_classes, centres, size, batch_per_device : int
-        C, K, E and B.
+    num_classes, drawn, centres, size, batch_per_device : int
+        C on this rank, those of a step, K, E and B.
+    ranks : int
+        That the classes are divided among; the logits are of the samples of all of them.
     remedy : str
         How the set could have fewer classes, for messages; may be empty.
     batch_option, size_option : str
@@ -66,32 +76,41 @@ def check_sizes(
     """
     rule = f"MXNet 1.9.1 indexes at most {MAX_ELEMENTS} elements of an array"
     more = f"; {remedy}" if remedy else ""
+    here = " on a rank" if ranks > 1 else ""
     several = f" of {centres} centres" if centres > 1 else ""
-    for option, length, count, array in (
-        (size_option, size, num_classes * centres, "class weights"),
-        (batch_option, batch_per_device, num_classes, "logits"),
+    for option, length, classes, of_one, array in (
+        (size_option, size, num_classes, centres, "class weights"),
+        (batch_option, batch_per_device, drawn, ranks, "logits"),
     ):
+        count = classes * of_one
         if length * count > MAX_ELEMENTS:
             raise InsightError(
-                f"{option} {length} with {num_classes} identities{several if count > num_classes else ''}: {rule}, "
+                f"{option} {length} with {classes} identities{here}{several if option == size_option else ''}: {rule}, "
                 f"the {array} would have {length * count}; use {option} {MAX_ELEMENTS // count} or less{more}"
             )
 
 
-def memory(margin: Margin, parameters: int, num_classes: int, centres: int, size: int, batch_per_device: int) -> Need:
-    """What a classification of so many ``parameters`` allocates on each device."""
-    widest = min(projection.BLOCK, num_classes)
-    scratch = widest * (2 * size + batch_per_device) + 4 * num_classes * centres  # blocks; norms and sums
+def memory(margin: Margin, rows: ClassRows, size: int, batch_per_device: int) -> Need:
+    """What a classification allocates on each device of this rank."""
+    classes, centres, batch = rows.most_drawn, rows.centres, batch_per_device * rows.across.size
+    widest = min(projection.BLOCK, classes)
+    scratch = widest * (2 * size + batch) + 4 * classes * centres  # blocks; norms and sums
     if centres > 1:
-        scratch += sub_centres.block_elements(num_classes, centres, size, batch_per_device)
+        scratch += sub_centres.block_elements(classes, centres, size, batch)
     if margin.modulates:
-        scratch += cross_entropy.BLOCKS_OF_MODULATION * widest * batch_per_device
-    logits = batch_per_device * num_classes
+        scratch += cross_entropy.BLOCKS_OF_MODULATION * widest * batch
+    if rows.across.size > 1:
+        scratch += GATHERED * batch * size
+    elements, gradients = sum(math.prod(shape) for shape in rows.shapes.values()), None
+    if rows.rate < 1:  # copies of the rows, their gradients, and these once more while they become row-sparse
+        gradients = round(elements * classes / rows.classes)
+        scratch += 3 * gradients
+    logits = batch * classes
     nearer = logits * (centres - 1)  # bytes: which centre gave a logit
-    return Need(parameters, FLOAT * (logits + scratch) + nearer, ("classes", "logits"))
+    return Need(elements, FLOAT * (logits + scratch) + nearer, ("classes", "logits"), gradients=gradients)
 
 
-def symbol(embedding, margin: Margin, weight, bias: Optional[Any], centres: int = 1):
+def symbol(embedding, margin: Margin, shape: Tuple[int, int], use_bias: bool, centres: int = 1):
     """[BlockGrad(embedding), softmax over the logits without margin].
 
     Outputs, inputs (``data``, ``softmax_label``) and the internals ``fc1_output`` and ``fc7_output``, (B, C), are
@@ -102,20 +121,21 @@ def symbol(embedding, margin: Margin, weight, bias: Optional[Any], centres: int 
     ----------
     embedding : Symbol
     margin : Margin
-    weight, bias : Parameter
-        ``bias`` may be None.
+    shape : (int, int)
+        Of ``fc7_weight``, with the classes of all ranks.
+    use_bias : bool
     centres : int
     """
     stated = {CENTRES: str(centres)} if centres > 1 else None
-    rows = mx.sym.Variable("fc7_weight", shape=weight.shape, attr=stated)  # binders can't infer it through its norm
+    rows = mx.sym.Variable("fc7_weight", shape=shape, attr=stated)  # binders can't infer it through its norm
     hidden = embedding
     if margin.unit_embedding:
         hidden = mx.sym.L2Normalization(embedding, name="fc1n") * margin.scale
     if margin.cosine:
         rows = mx.sym.L2Normalization(rows, name="fc7_weight_n")
-    inputs = (hidden, rows) if bias is None else (hidden, rows, mx.sym.Variable("fc7_bias"))
+    inputs = (hidden, rows, mx.sym.Variable("fc7_bias")) if use_bias else (hidden, rows)
     name = "fc7" if centres == 1 else "fc7_centres"
-    fc7 = mx.sym.FullyConnected(*inputs, no_bias=bias is None, num_hidden=weight.shape[0], name=name)
+    fc7 = mx.sym.FullyConnected(*inputs, no_bias=not use_bias, num_hidden=shape[0], name=name)
     if centres > 1:
         by_class = mx.sym.reshape(fc7, shape=(0, -1, centres), name="fc7_by_class")
         fc7 = mx.sym.max(by_class, axis=2, name="fc7")

@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from .._mxnet import mx
 from ..options import Option, settle, shown
+from ..ranks.group import Ranks
+from ..ranks.own_rows import Shard
+from ..ranks.single import ALONE
 
 
 class StepResult(NamedTuple):
@@ -50,12 +53,15 @@ class Need(NamedTuple):
         What the two are called in the log; empty: they are not listed.
     kept : int
         Elements of arrays that it keeps and that are not learned: without gradient and momentum.
+    gradients : int, optional
+        Elements of the learned arrays' gradients; missing: as many as of the arrays.
     """
 
     parameters: int = 0
     step: int = 0
     names: Tuple[str, ...] = ()
     kept: int = 0
+    gradients: Optional[int] = None
 
 
 class Objective(abc.ABC):
@@ -96,6 +102,8 @@ class Objective(abc.ABC):
     steps : int
     lr_delay : int
         Steps by which all falls of the rate are moved back.
+    ranks : Ranks
+        The processes of the run, of which each learns from its share of every batch.
     """
 
     name: str = ""
@@ -108,6 +116,7 @@ class Objective(abc.ABC):
     lr_steps: Tuple[int, ...] = (100_000, 140_000, 160_000)
     steps: int = 30_000
     lr_delay: int = 0
+    ranks: Ranks = ALONE
 
     def __init__(self, **values):
         self.options = SimpleNamespace(**settle(self.OPTIONS, values, self.selected_by or f"--loss-type {self.name}"))
@@ -152,6 +161,26 @@ class Objective(abc.ABC):
             Naming the option and the rule.
         """
 
+    def join(self, ranks: Ranks) -> None:
+        """Learn as one of several processes, before anything is allocated.
+
+        Each gives the embeddings of its contiguous share of every batch to :meth:`learn`, those of rank 0 first, and
+        gets the gradients of these; what depends on the batch as a whole asks the others by :attr:`ranks`. The
+        trainer sums the gradients of :attr:`params` over the ranks, but for those in :meth:`shards`.
+        """
+        self.ranks = ranks
+
+    def shards(self) -> Dict[str, Shard]:
+        """Parameters of which each rank has rows of its own, by name: their gradients are whole as they are, and files
+        have the rows of all ranks.
+        """
+        return {}
+
+    def gradients(self) -> list:
+        """Dense arrays with all numbers of the gradients of :attr:`params`, which the trainer checks."""
+        learned = [parameter for parameter in self.params.values() if parameter.grad_req != "null"]
+        return [gradient for parameter in learned for gradient in parameter.list_grad()]
+
     def memory(self, batch_per_device: int) -> Need:
         """What it allocates on each device."""
         return Need()
@@ -194,10 +223,10 @@ class Objective(abc.ABC):
         Parameters
         ----------
         embeddings : list of NDArray
-            For each device (b, E) in any float type, its contiguous share of the batch, in order.
+            For each device of this process (b, E) in any float type, its contiguous share of the batch, in order.
             Not differentiated through here.
         batch : insight.feed.loader.Batch
-            Images, labels, positions and keys of all devices.
+            Images, labels, positions and keys of all devices of this process.
         step : int
             0-based, counted over the whole run. Whatever is random is a function of the run's seed, this, and a
             sample's number in the batch.
@@ -220,13 +249,3 @@ class Objective(abc.ABC):
 
     def restore(self, state: dict) -> None:  # noqa: B027 (most objectives keep nothing)
         """Take back what :meth:`state` gave; empty if the run was saved before the objective had a state."""
-
-
-def shares(label_B, embeddings: list) -> list:
-    """The labels of each device's embeddings, float32, on that device."""
-    parts, begin = [], 0
-    for embedding in embeddings:
-        part = label_B[begin : begin + embedding.shape[0]]
-        parts.append(part.as_in_context(embedding.context).astype("float32", copy=False))
-        begin += embedding.shape[0]
-    return parts

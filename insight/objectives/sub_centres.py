@@ -29,23 +29,23 @@ def block_elements(classes: int, centres: int, size: int, batch: int) -> int:
 
 
 class SubCentres:
-    """The products with K centres of each of C classes, K two or more, and room for them.
+    """The products with K centres of each class, K two or more, and room for them.
 
     Parameters
     ----------
-    classes, centres : int
-        C and K.
+    centres : int
+        K.
     """
 
-    def __init__(self, classes: int, centres: int):
-        self.classes, self.centres = classes, centres
+    def __init__(self, centres: int):
+        self.centres = centres
         self._kept = Kept()
 
     def forward(self, x_BE, weight_NE, inverse_N, out) -> None:
         """``out`` (B, C) := the largest of the products of x and each class's rows, times 1 / |row|."""
         count, device, centres = x_BE.shape[0], x_BE.context, self.centres
-        nearer_CB = self._nearer(device, count)
-        for begin, end in blocks(self.classes):
+        nearer_CB = self._nearer(device, out.shape[1], count)
+        for begin, end in blocks(out.shape[1]):
             rows, shape = slice(begin * centres, end * centres), (end - begin, count)
             product_RB = self._rows(device, "product", shape[0], count)
             nd.FullyConnected(weight_NE[rows], x_BE, no_bias=True, num_hidden=count, out=product_RB)
@@ -77,8 +77,9 @@ class SubCentres:
         NDArray (B, E)
         """
         (count, size), device, centres = x_BE.shape, x_BE.context, self.centres
+        classes = gradient_BC.shape[1]
         total_BE, part_BE = nd.zeros(x_BE.shape, ctx=device), nd.empty(x_BE.shape, ctx=device)
-        for begin, end in blocks(self.classes):
+        for begin, end in blocks(classes):
             rows = slice(begin * centres, end * centres)
             gradient_RB = self._rows(device, "product", end - begin, count)
             self._to_winners(gradient_BC, begin, end, gradient_RB)
@@ -97,7 +98,7 @@ class SubCentres:
         left_MB, own_MB, mask_MB = (self._kept.get(device, name, shape) for name in ARRAYS)
         gradient_BM = nd.slice_axis(gradient_BC, axis=1, begin=begin, end=end, out=own_MB.reshape(shape[::-1]))
         nd.transpose(gradient_BM, out=left_MB)
-        out_MKB, nearer_CB = out.reshape((shape[0], self.centres * count)), self._nearer(device, count)
+        out_MKB, nearer_CB = out.reshape((shape[0], self.centres * count)), self._nearer(device, gradient_BC.shape[1], count)
         for k in range(self.centres - 1, -1, -1):
             if k:
                 nd.cast(nearer_CB[k - 1][begin:end], dtype="float32", out=mask_MB)
@@ -106,10 +107,9 @@ class SubCentres:
             place = {"begin": (0, k * count), "end": (shape[0], (k + 1) * count)}
             nd._internal._slice_assign(out_MKB, own_MB if k else left_MB, **place, out=out_MKB)
 
-    def _nearer(self, device, count: int) -> list:
+    def _nearer(self, device, classes: int, count: int) -> list:
         """(C, B) of bool for each centre but the first: whether it was nearer than all before it."""
-        shape = self.classes, count
-        return [self._kept.get(device, f"nearer {k}", shape, "bool") for k in range(1, self.centres)]
+        return [self._kept.get(device, f"nearer {k}", (classes, count), "bool") for k in range(1, self.centres)]
 
     def _rows(self, device, name: str, classes: int, length: int):
         return self._kept.get(device, name, (classes * self.centres, length))

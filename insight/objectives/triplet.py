@@ -18,6 +18,8 @@ from ..mining import picking
 from ..mining.distances import DISTANCES
 from ..mining.loss import SPANS, TripletLoss, triplet_loss
 from ..options import Option, shown
+from ..ranks.group import Ranks
+from ..ranks.own_rows import Shard
 from ..runs.stepfigures import Histogram
 from . import objectives, values
 from .classification import Classification
@@ -59,7 +61,7 @@ def mean_over(default: str) -> Option:
 
 @objectives.register("triplet")
 class Triplet(Objective):
-    """Mean triplet loss of a batch of several images of each of several people, whatever the number of devices.
+    """Mean triplet loss of a batch of several images of each of several people, over all devices and ranks.
 
     Parameters
     ----------
@@ -133,6 +135,17 @@ class Triplet(Objective):
         if self.head:
             self.head.check(batch_per_device, remedy)
 
+    def join(self, ranks: Ranks) -> None:
+        super().join(ranks)
+        if self.head:
+            self.head.join(ranks)
+
+    def shards(self) -> Dict[str, Shard]:
+        return self.head.shards() if self.head else {}
+
+    def gradients(self) -> list:
+        return self.head.gradients() if self.head else []
+
     def memory(self, batch_per_device: int) -> Need:
         return self.head.memory(batch_per_device) if self.head else Need()
 
@@ -163,14 +176,17 @@ class Triplet(Objective):
         ``negatives`` and ``gaps`` of squared distances and of their difference. With a classification, its ``acc``,
         ``acc_free`` and ``class_loss``.
         """
-        rows = np.concatenate([embedding.asnumpy().astype(np.float64) for embedding in embeddings])
-        labels = batch.label.asnumpy().astype(np.int64)
+        own = np.concatenate([embedding.asnumpy().astype(np.float64) for embedding in embeddings])
+        rows = self.ranks.gather("triplet/embeddings", own)
+        labels = self.ranks.gather("triplet/labels", batch.label.asnumpy().astype(np.int64))
         if not np.isfinite(rows).all():  # no distance holds then: the run stops at this step
             nothing = [mx.nd.full(e.shape, np.nan, ctx=e.context) for e in embeddings]
             return StepResult(nothing, {"loss": math.nan})
-        pairs, result = self._loss(rows, labels, len(embeddings), step)
+        pairs, result = self._loss(rows, labels, self.ranks.size * len(embeddings), step)
         self._guard.saw(step, result.triplets, result.loss)
-        gradients = self._on_devices(len(rows) * result.gradient, embeddings)  # of the sum of the batch's losses
+        begin = self.ranks.rank * len(own)
+        gradient = len(rows) * result.gradient[begin : begin + len(own)]  # of the sum of the batch's losses
+        gradients = self._on_devices(gradient, embeddings)
         figures = _figures(rows, pairs, result)
         if self.head:
             weight, learnt = self.options.classification_weight, self.head.learn(embeddings, batch, step)

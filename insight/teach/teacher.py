@@ -119,8 +119,15 @@ class Teacher(BatchTeacher):
         return 0 if self.is_made else len(self._faces) * (2 if self._both else 1)
 
     def make(self) -> None:
-        """Compute the embeddings, where that has not been done, or what is left of them after a kill."""
+        """Compute the embeddings, where that has not been done, or what is left of them after a kill.
+
+        If their file is there by now, as another rank has made it, it is opened.
+        """
         if self._engine is None:
+            return
+        if os.path.exists(self.path):
+            self._engine = None
+            self._open()
             return
         engine, source, flip = self._engine, image_source(self._faces.rec_path), "both" if self._both else "none"
         about = parts.about(engine, flip, self._files, source)

@@ -6,21 +6,28 @@ from .._mxnet import mx
 from ..errors import InsightError
 
 
-def parse(text: str) -> list:
+def parse(text: str, local_rank: int = 0, local_size: int = 1) -> list:
     """Contexts that ``--devices`` names.
 
     ``0,1`` are GPUs; ``cpu`` is the CPU, and ``cpu,cpu`` two devices on it; nothing means all GPUs that MXNet
-    sees (CUDA_VISIBLE_DEVICES chooses among them), or the CPU where it sees none.
+    sees (CUDA_VISIBLE_DEVICES chooses among them), or the CPU where it sees none. Several ranks of a machine
+    share the GPUs out equally.
+
+    Parameters
+    ----------
+    text : str
+    local_rank, local_size : int
+        This process among those of its machine.
 
     Raises
     ------
     InsightError
-        A word that is neither, a GPU that is not there, or a mixture.
+        A word that is neither, a GPU that is not there, or a mixture; or GPUs that the ranks cannot share equally.
     """
     gpus = mx.context.num_gpus()
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     if not words:
-        return [mx.gpu(i) for i in range(gpus)] or [mx.cpu(0)]
+        return [mx.gpu(i) for i in _of_rank(list(range(gpus)), local_rank, local_size)] or [mx.cpu(0)]
     if all(word == "cpu" for word in words):
         return [mx.cpu(i) for i in range(len(words))]
     if not all(word.isdigit() for word in words):
@@ -31,7 +38,18 @@ def parse(text: str) -> list:
         raise InsightError(f"--devices {text}: MXNet sees {gpus} GPUs, numbered from 0; run: insight doctor")
     if len(set(numbers)) < len(numbers):
         raise InsightError(f"--devices {text}: a GPU is named twice")
-    return [mx.gpu(number) for number in numbers]
+    return [mx.gpu(number) for number in _of_rank(numbers, local_rank, local_size)]
+
+
+def _of_rank(gpus: list, local_rank: int, local_size: int) -> list:
+    """A rank's share of its machine's GPUs."""
+    each, left = divmod(len(gpus), local_size)
+    if left:
+        raise InsightError(
+            f"{local_size} ranks of this machine cannot share its {len(gpus)} GPUs equally; start as many ranks as "
+            "GPUs, or name the GPUs with --devices"
+        )
+    return gpus[local_rank * each : (local_rank + 1) * each]
 
 
 def shares(batch, devices: list) -> list:

@@ -71,10 +71,11 @@ class Averages:
         self.updates += 1
 
     def _current(self) -> dict:
-        """The network's arrays on the first device; running statistics are the devices' mean."""
+        """The network's arrays on the first device; running statistics are the mean over all devices."""
         mx.nd.waitall()
+        statistics = self.model.statistics.mean()
         kept = self.model.network.kept()
-        return {name: _mean(p) if p.grad_req == "null" else p.list_data()[0] for name, p in kept.items()}
+        return {name: statistics[name] if name in statistics else p.list_data()[0] for name, p in kept.items()}
 
     def checkpoint(self) -> checkpoint.Checkpoint:
         """As :meth:`insight.train.model.Model.checkpoint`, with the averages; the objective's weights as they are."""
@@ -104,11 +105,3 @@ class AveragedEvaluation(Evaluation):
         if step:
             super().verify(step)
         self.last_verified = step
-
-
-def _mean(parameter):
-    """The mean of the devices' arrays, on the first device."""
-    copies = parameter.list_data()
-    if len(copies) == 1:
-        return copies[0]
-    return mx.nd.add_n(*(copy.as_in_context(copies[0].context) for copy in copies)) / len(copies)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._mxnet import mx
 from ..engines.mxnet import MXNetEngine
+from ..ranks.connection import joined_ranks
 from ..runs import core_share
 from ..runs.insightface_lines import format_values
 from .learner import Learner
@@ -65,6 +66,8 @@ class Estimate(NamedTuple):
 def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estimate:
     """Take a few steps of a run, without keeping what they learn, and say how long it would take. Writes nothing.
 
+    Several ranks take them together, and rank 0 says it.
+
     With ``--resume``, of what is left. Steps with ``--freeze-backbone-steps`` are faster than those that are timed.
 
     Parameters
@@ -78,7 +81,11 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
     InsightError
         As :func:`insight.train.loop.train`.
     """
-    setup = prepare(options)
+    with joined_ranks() as ranks:
+        return _estimate(prepare(options, ranks), say if ranks.rank == 0 else lambda line: None)
+
+
+def _estimate(setup: Setup, say: Callable[[str], None]) -> Estimate:
     if setup.done:
         nothing = Estimate(0.0, 0, 0, 0.0, 0.0)
         say(nothing.describe())
@@ -90,7 +97,7 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
         say(line)
     step_seconds = _time_steps(learner, say)
     count = verifications(setup) if learner.sets else 0
-    verifying = count * sum(_time_verifications(learner, say).values()) if count else 0.0
+    verifying = count * sum(_time_verifications(learner, say).values()) / setup.ranks.size if count else 0.0
     steps = setup.total_steps - setup.first_step
     training, teaching = steps * step_seconds, _time_teacher(setup, say)
     result = Estimate(setup.batch_size / step_seconds, steps, count, training, verifying, teaching)
@@ -103,7 +110,7 @@ def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
     seconds: list = []
     setup, loader = learner.setup, learner.setup.loader
     with closing(learner.batches(setup.first_step)) as batches:
-        while len(seconds) < 2 or (len(seconds) < STEPS and sum(seconds) < SECONDS):
+        while len(seconds) < 2 or (len(seconds) < STEPS and _longest(setup, seconds) < SECONDS):
             if len(seconds) < 2:  # from the second step on
                 watched, waited = core_share.of_run(setup.devices, setup.options.num_workers), loader.waited
             start, mining = time.perf_counter(), loader.mining
@@ -125,6 +132,11 @@ def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
     return statistics.median(timed) + mining
 
 
+def _longest(setup: Setup, seconds: list) -> float:
+    """What the steps took so far, on the slowest rank."""
+    return float(setup.ranks.max("estimate/seconds", np.array([sum(seconds)]))[0])
+
+
 def verifications(setup: Setup) -> int:
     """How many are left: each ``--verbose`` steps, at the end, and of step 0 in a run from its start.
 
@@ -139,7 +151,7 @@ def verifications(setup: Setup) -> int:
 def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[str, float]:
     """Seconds that a verification of each set takes, by two batches of the network that verifies."""
     setup = learner.setup
-    engine = MXNetEngine(learner.model.checkpoint(), setup.options.prefix, device=setup.devices[0])
+    engine = MXNetEngine(learner.model.network_checkpoint(), setup.options.prefix, device=setup.devices[0])
     rate = _rate(engine)
     seconds = {each.name: 2 * len(each.source) / rate for each in learner.sets}  # each image and its mirror image
     for each in learner.sets:

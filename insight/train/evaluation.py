@@ -11,6 +11,8 @@ import numpy as np
 from .. import checkpoint
 from .._mxnet import release_freed_memory
 from ..errors import InsightError
+from ..ranks.group import Ranks
+from ..ranks.single import ALONE
 from ..runs import insightface_lines
 from ..runs.insightface_lines import AccuracyLine, SavingLine, XNormLine
 from ..runs.jsonl import SavedRow
@@ -65,6 +67,9 @@ class Evaluation:
         Called before each batch of a verification; raises to stop it.
     counts_start : bool
         Step 0 is a checkpoint like any other: the best may be that, and it is saved.
+    ranks : Ranks
+        The processes of the run: all verify, each a share of the images, and come to the same decisions; all save
+        together.
 
     Attributes
     ----------
@@ -86,6 +91,7 @@ class Evaluation:
         journal,
         check: Callable[[], None] = lambda: None,
         counts_start: bool = False,
+        ranks: Ranks = ALONE,
     ):
         self.options = options
         self.prefix = options.prefix + self.SUFFIX
@@ -94,6 +100,7 @@ class Evaluation:
         self.model = model
         self.journal = journal
         self.check = check
+        self.ranks = ranks
         self.accuracies: dict = {}
         self.last_verified = -1
         self.last_saved = 0
@@ -145,7 +152,7 @@ class Evaluation:
         results = []
         for eval_set in self.sets:
             start = time.perf_counter()
-            result = verification.verify(network, eval_set, self.model.image_size)
+            result = verification.verify(network, eval_set, self.model.image_size, ranks=self.ranks)
             self.journal.say(insightface_lines.shape_line(2 * result.pairs, result.embedding_size))
             self.journal.say(insightface_lines.infer_time_line(time.perf_counter() - start))
             target = result.name + self.SUFFIX
@@ -204,7 +211,7 @@ class Evaluation:
             number = 1 if mode == WHEN_BEST_OVER_ONE and is_best else self._next
             self.journal.say(f"saving {self.TITLE}{number}" if self.SUFFIX else SavingLine(number).format())
             with self.journal.pause():
-                path = checkpoint.save(self.prefix, number, self.model.checkpoint())
+                path = checkpoint.save(self.prefix, number, self.model.checkpoint(), self.ranks)
             self.journal.write(self.ROW(step, number, str(path)))
             self.last_saved, self._saved_step = number, step
             self._next = max(self._next, number + 1)

@@ -161,7 +161,7 @@ def _by(size: tuple) -> str:
     return "x".join(map(str, size))
 
 
-def non_finite(prefix: str, step: int, batch, loss_B, saved: str) -> InsightError:
+def non_finite(prefix: str, step: int, rows: tuple, saved: str, writes: bool = True) -> InsightError:
     """Write the keys of the batch that gave a loss or gradient which is no number; returns what to raise.
 
     The parameters are still those from before the step.
@@ -170,16 +170,18 @@ def non_finite(prefix: str, step: int, batch, loss_B, saved: str) -> InsightErro
     ----------
     step : int
         The step that was not done, 1-based.
-    loss_B : np.ndarray
-        (B,) losses.
+    rows : (numpy.ndarray, numpy.ndarray, numpy.ndarray)
+        (B,) keys, labels and losses of the whole batch.
     saved : str
         Where the state from before it is.
+    writes : bool
+        Whether this rank writes the file.
     """
     path = Path(f"{prefix}-nonfinite-{step}.tsv")
-    rows = zip(batch.keys, np.asarray(batch.label.asnumpy(), np.int64), loss_B)
-    text = "key\tlabel\tloss\n" + "".join(f"{key}\t{label}\t{loss:g}\n" for key, label, loss in rows)
-    atomic.write_text(path, text)
-    what = "loss" if not np.isfinite(loss_B).all() else "gradient"
+    text = "key\tlabel\tloss\n" + "".join(f"{key}\t{label}\t{loss:g}\n" for key, label, loss in zip(*rows))
+    if writes:
+        atomic.write_text(path, text)
+    what = "loss" if not np.isfinite(rows[2]).all() else "gradient"
     return InsightError(
         f"step {step}: the {what} is not finite any more, and the step was not taken; the records of its batch are in "
         f"{path}; {saved}; go on from a checkpoint by --pretrained with a lower --lr (for margins, from a softmax one)"

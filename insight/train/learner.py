@@ -9,6 +9,8 @@ import numpy as np
 
 from .. import checkpoint
 from .._mxnet import mx
+from ..ranks.own_rows import as_own_rows
+from ..ranks.step_figures import joined
 from ..runs.jsonl import AVERAGES
 from ..verify import verification
 from . import guards, memory, precision
@@ -73,29 +75,41 @@ class Learner:
             devices=len(devices),
             verified=_embedded(self.sets, setup.loader.sampler.looked_at),
             lowered=precision.lowered_symbol(symbol, options.dtype),
-            pretrained=checkpoint.size(*checkpoint.parse_spec(options.pretrained)) if options.pretrained else 0,
+            pretrained=_read_at_start(setup),
             averaged=bool(options.ema),
         )
-        scarce = memory.refuse_unaffordable(self.memory, devices, remedy=sparse)
+        scarce = memory.refuse_unaffordable(self.memory, devices, remedy=sparse, ranks=setup.ranks.local_size)
         self.notes = [*setup.notes, *([scarce] if scarce else []), *_try_precision(setup)]
-        self.model = Model(options, network, setup.objective, devices)
+        self.model = Model(options, network, setup.objective, devices, setup.ranks)
         self._trainer = make_trainer(
             self.model.params, options.mom, options.wd, options.fc7_wd_mult, setup.objective.multipliers()
         )
         self.averages: Optional[Averages] = Averages(self.model, options.ema) if options.ema else None
 
     def batches(self, step: int, check: Callable[[], None] = lambda: None) -> Iterator:
-        """Batches from a step on; ``check`` is called while the network embeds for the sampler, and may raise."""
-        return self.setup.loader.batches(step, lambda: self.model.embedder(self.setup.options.prefix, check))
+        """Batches from a step on; ``check`` is called while the network embeds for the sampler, and may raise.
+
+        Several ranks do not embed the same number of batches: they call it together, and before.
+        """
+
+        def embedder() -> Callable:
+            if self.setup.ranks.size == 1:
+                return self.model.embedder(self.setup.options.prefix, check)
+            check()
+            return self.model.embedder(self.setup.options.prefix)
+
+        return self.setup.loader.batches(step, embedder)
 
     def learn(self, batch, step: int, frozen: bool) -> tuple:
-        """Forward, backward and, where the gradients are finite, the update; returns (figures, whether they were)."""
+        """Forward, backward and, where all gradients are finite, the update; returns (figures, whether they were)."""
         self._trainer.set_learning_rate(self.setup.schedule(step))
-        figures = self.model.backward(batch, step, frozen)
+        figures = joined(self.setup.ranks, self.model.backward(batch, step, frozen))
         usable = self.model.usable(frozen)
         if usable:
             options = self.setup.options
-            norm = update(self._trainer, self.setup.batch_size, frozen, options.clip_norm, self.model.network.kept())
+            network = self.model.network.kept()
+            how = frozen, options.clip_norm, network, self.setup.ranks, self.setup.objective.shards()
+            norm = update(self._trainer, self.setup.batch_size, *how)
             if norm is not None:
                 figures["gradient_norm"] = np.float64(norm)
             if self.averages:
@@ -103,24 +117,46 @@ class Learner:
         return figures, usable
 
     def arrays(self) -> dict:
-        """Name in a state's file to the arrays, one or one a device, that are saved under it."""
-        return self._named(momenta(self._trainer))
+        """Name in a state's file to the arrays, one or equal ones, that are saved under it. Ranks call it together."""
+        everyones = self.model.statistics.everyones() if self.setup.ranks.size > 1 else {}
+        statistics = {PARAMETER + name: arrays for name, arrays in everyones.items()}
+        return {**self._named(momenta(self._trainer)), **statistics}
 
     def read(self, state) -> None:
         """Take back the arrays of a :class:`~insight.train.resume.State`."""
-        moving = {name[len(MOMENTUM) :] for name in state.names() if name.startswith(MOMENTUM)}
-        state.read_into(self._named(allocate_momenta(self._trainer, moving)))
+        names = state.names()
+        moving = {name[len(MOMENTUM) :] for name in names if name.startswith(MOMENTUM)}
+        arrays = self._named(allocate_momenta(self._trainer, moving))
+        statistics = self.model.statistics
+        if state.devices in (0, statistics.count):
+            state.read_into(arrays)
+            return
+        own = {PARAMETER + name for name in statistics.numbered()}
+        state.read_into({name: copies for name, copies in arrays.items() if name not in own})
+        saved = {
+            PARAMETER + f"{name}@{i}": np.empty(copies[0].shape, copies[0].dtype)
+            for name, copies in statistics.own().items()
+            for i in range(state.devices)
+        }
+        state.read_into({name: [array] for name, array in saved.items()})
+        statistics.take_mean({name[len(PARAMETER) :]: array for name, array in saved.items()})
 
     def _named(self, velocity: dict) -> dict:
         groups = {PARAMETER: self.model.arrays(), OBJECTIVE: self.setup.objective.arrays(), MOMENTUM: velocity}
         if self.averages:
             groups[AVERAGE] = self.averages.arrays()
-        return {prefix + name: equal for prefix, group in groups.items() for name, equal in group.items()}
+        named = {prefix + name: equal for prefix, group in groups.items() for name, equal in group.items()}
+        shards = self.setup.objective.shards().items()
+        places = {key: shard for name, shard in shards for key in (f"{PARAMETER}{name}@0", MOMENTUM + name)}
+        divided = as_own_rows({key: named[key][0] for key in places if key in named}, places)
+        return {**named, **{key: [part] for key, part in divided.items()}}
 
     def describe(self) -> List[str]:
         """Lines for people: what is trained on what, how long, in how much memory."""
         setup, options = self.setup, self.setup.options
         where = ",".join(map(str, setup.devices))
+        if setup.ranks.size > 1:
+            where += f" of each of {setup.ranks.size} ranks"
         return [
             f"{len(setup.loader.positions)} images of {setup.faces.num_classes} identities; {options.network}, "
             f"{setup.objective.describe()}, {options.dtype} on {where}",
@@ -135,6 +171,14 @@ class Learner:
         averaged = f"averages of the weights, decay {options.ema:g}, as {options.prefix}{AVERAGES}-0001.params (--ema)"
         poor = f"images are cropped, made small, lit otherwise, each with probability {options.degrade:g} (--degrade)"
         return [poor] * bool(options.degrade) + [clipped] * bool(options.clip_norm) + [averaged] * bool(options.ema)
+
+
+def _read_at_start(setup: Setup) -> int:
+    """Bytes of the checkpoint that the run starts from; where classes are divided, each rank reads its own."""
+    if not setup.options.pretrained:
+        return 0
+    size = checkpoint.size(*checkpoint.parse_spec(setup.options.pretrained))
+    return size // setup.ranks.size if setup.objective.shards() else size
 
 
 def _embedded(sets: list, looked_at: int) -> List[Tuple[int, int]]:

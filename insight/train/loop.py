@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import platform
 from contextlib import closing
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
-from .. import __version__
-from .._mxnet import mx
 from ..errors import InsightError
+from ..ranks.connection import joined_ranks
+from ..ranks.group import Ranks
 from ..runs import core_share
 from ..runs.journal import Journal
 from ..runs.jsonl import StartRow
+from ..runs.quiet_journal import QuietJournal
 from ..runs.stepfigures import Histogram
+from ..teach.teacher import Teacher
 from . import guards, resume
 from .ema import AveragedEvaluation
 from .evaluation import Evaluation
 from .learner import Learner
-from .start import prepare
-from .stop import StopRequest
+from .start import prepare, versions
+from .stop import StopRequest, stopped_by
 from .train_options import TrainOptions
 
 
@@ -32,10 +33,11 @@ class TrainResult(NamedTuple):
     steps: int
     last_checkpoint: int  # number under the prefix; 0 where none was saved
     accuracies: dict  # target name to the last verification's accuracy
+    rank: int = 0  # of this process among those of the run
 
 
 def train(options: TrainOptions) -> TrainResult:
-    """Run one training stage, or what is left of it.
+    """Run one training stage, or what is left of it; as one of several ranks where horovodrun started this process.
 
     Raises
     ------
@@ -43,18 +45,30 @@ def train(options: TrainOptions) -> TrainResult:
         Bad options or data, before anything is written; or a guard stopped the run.
     Stopped
         Ctrl-C or SIGTERM; the state was saved, and ``--resume`` goes on from it.
+    RankFailed
+        Another rank has ended.
     """
-    setup = prepare(options)
-    if setup.done:
-        step, evaluation = setup.state.step, setup.state.meta["evaluation"]
-        print(f"{resume.state_path(options.prefix)}: this run is done, {step} steps; nothing is left to resume")
-        return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"])
-    learner = Learner(setup)
-    teacher = setup.teacher
-    if teacher and not teacher.is_made:  # hours of a large set: behind all checks
+    with joined_ranks() as ranks:
+        setup = prepare(options, ranks)
+        if setup.done:
+            step, evaluation = setup.state.step, setup.state.meta["evaluation"]
+            if ranks.rank == 0:
+                print(f"{resume.state_path(options.prefix)}: this run is done, {step} steps; nothing is left to resume")
+            return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"], ranks.rank)
+        learner = Learner(setup)
+        _make_embeddings(setup.teacher, ranks)
+        return Run(learner).train()
+
+
+def _make_embeddings(teacher: Optional[Teacher], ranks: Ranks) -> None:
+    """Let rank 0 compute the teacher's embeddings: hours of a large set, so behind all checks."""
+    if teacher is None or teacher.is_made:
+        return
+    if ranks.rank == 0:
         print(f"embedding the set with {teacher.spec}, once, into {teacher.path}", flush=True)
         teacher.make()
-    return Run(learner).train()
+    ranks.barrier("teacher/embeddings")
+    teacher.make()
 
 
 class Run:
@@ -75,10 +89,11 @@ class Run:
         options, state = setup.options, setup.state
         self.options, self.learner, self.loader, self.model = options, learner, setup.loader, learner.model
         self.step, self.total = setup.first_step, setup.total_steps
+        self.ranks = setup.ranks
         self.stop = StopRequest()
         if state:  # before any file is changed: it may be damaged
             learner.read(state)
-        self.journal = Journal(
+        self.journal = (Journal if self.ranks.rank == 0 else QuietJournal)(
             options.prefix,
             setup.batch_size,
             self.loader.batches_per_epoch,
@@ -90,17 +105,18 @@ class Run:
             setup.objective.line_names,
         )
         refines = setup.objective.refines and bool(options.pretrained)
-        shared = (self.journal, self._check)
-        self.evaluation = Evaluation(options, learner.sets, self.model, *shared, refines)
+        check = self._check if self.ranks.size == 1 else _no_check  # several ranks stop together, between two steps
+        shared = {"journal": self.journal, "check": check, "ranks": self.ranks}
+        self.evaluation = Evaluation(options, learner.sets, self.model, counts_start=refines, **shared)
         self.evaluations = [self.evaluation]
         if learner.averages:
-            self.evaluations.append(AveragedEvaluation(options, learner.sets, learner.averages, *shared))
+            self.evaluations.append(AveragedEvaluation(options, learner.sets, learner.averages, **shared))
         self.loader.on_damage = self._note_damage
         self.loader.on_mined = lambda mined: self.journal.mined(self.step, *mined)
         if state:
             self._restore(state)
         else:
-            self.journal.write(StartRow(dataclasses.asdict(options), setup.fingerprint, self.total, _versions()))
+            self.journal.write(StartRow(dataclasses.asdict(options), setup.fingerprint, self.total, versions()))
         self._announce()
 
     def train(self) -> TrainResult:
@@ -111,14 +127,16 @@ class Run:
             self._verify_if_due()
             while self.step < self.total:
                 self._one_step(next(batches))
-                if self.stop.signal or self._due(self.options.save_every) or self._verification_due():
+                signal = self._signal()
+                if signal or self._due(self.options.save_every) or self._verification_due():
                     self._save_state()
-                    self._check()  # only behind a save: a signal that comes after it is answered a step later
+                    self._stop(signal)
                 self._verify_if_due()
             for evaluation in self.evaluations:
                 evaluation.conclude()
             self.journal.damage_in_all(len(self.loader.damage), self.options.data_dir)
-        return TrainResult(self.step, self.evaluation.last_saved, dict(self.evaluation.accuracies))
+        accuracies = dict(self.evaluation.accuracies)
+        return TrainResult(self.step, self.evaluation.last_saved, accuracies, self.ranks.rank)
 
     def _note_damage(self, key: int, warning: str) -> None:
         self.journal.damaged(self.step, key, warning, len(self.loader.damage))
@@ -148,43 +166,75 @@ class Run:
             evaluation.save(self.step, last=self.step == self.total)
         self._save_state(finished=self.step == self.total)
 
+    def _signal(self) -> int:
+        """The signal that any rank was asked to stop with, the same on all; 0: none was."""
+        return int(self.ranks.max("step/signal", np.array([self.stop.signal], np.int32))[0])
+
     def _leave(self) -> None:
-        """As :meth:`_check`, between two steps that no save lies between."""
-        if self.stop.signal:
+        """Save and stop if asked to, between two steps that no save lies between."""
+        signal = self._signal()
+        if signal:
             self._save_state()
-        self._check()
+        self._stop(signal)
 
     def _check(self) -> None:
-        """Raise if Ctrl-C or SIGTERM asked for the end; a state has been saved since the last step."""
-        path = resume.state_path(self.options.prefix)
-        self.stop.check(f"stopped at step {self.step} of {self.total}; --resume goes on from {path}")
+        """Stop if asked to; a state has been saved since the last step."""
+        self._stop(self.stop.signal)
+
+    def _stop(self, signal: int) -> None:
+        if signal:
+            self._wait_for_files()
+            path = resume.state_path(self.options.prefix)
+            raise stopped_by(signal, f"stopped at step {self.step} of {self.total}; --resume goes on from {path}")
 
     def _non_finite(self, batch, loss: np.ndarray) -> InsightError:
         if self.options.ckpt and self.model.is_finite():
             self.evaluation.save(self.step, last=True)
         where = self.evaluation.where_saved()
-        losses = np.broadcast_to(loss, (len(batch.keys),))
-        return guards.non_finite(self.options.prefix, self.step + 1, batch, losses, where)
+        keys = self.ranks.gather("batch/keys", np.asarray(batch.keys, np.int64))
+        labels = self.ranks.gather("batch/labels", np.asarray(batch.label.asnumpy(), np.int64))
+        rows = keys, labels, np.broadcast_to(loss, (len(keys),))
+        error = guards.non_finite(self.options.prefix, self.step + 1, rows, where, self.ranks.rank == 0)
+        self._wait_for_files()
+        return error
+
+    def _wait_for_files(self) -> None:
+        """Wait until rank 0 has written: horovodrun ends all ranks when the first has ended."""
+        self.ranks.barrier("written")
 
     def _save_state(self, finished: bool = False) -> None:
+        """Write a state; all ranks call it together."""
         with self.journal.pause():
-            meta = {
-                "step": self.step,
-                "total_steps": self.total,
-                "finished": finished,
-                "options": dataclasses.asdict(self.options),
-                "set": self.setup.fingerprint,
-                "threads": os.environ.get("OMP_NUM_THREADS"),
-                "model": self.model.state(),
-                "journal": self.journal.state(),
-                "evaluation": self.evaluation.state(),
-                "averages": [evaluation.state() for evaluation in self.evaluations[1:]],
-                "updates": self.learner.averages.updates if self.learner.averages else 0,
-                "sampler": self.loader.state(),
-                "damaged": [position for position, _ in self.loader.damage.items()],
-            }
-            arrays = self.learner.arrays()
-            resume.save(self.options.prefix, meta, {name: equal[0] for name, equal in arrays.items()})
+            self._share_damage()
+            saved = {name: equal[0] for name, equal in self.learner.arrays().items()}
+            meta = self._meta(finished) if self.ranks.rank == 0 else {}
+            resume.save(self.options.prefix, meta, saved, self.ranks)
+
+    def _meta(self, finished: bool) -> dict:
+        """What the next step depends on beside the arrays."""
+        return {
+            "step": self.step,
+            "total_steps": self.total,
+            "finished": finished,
+            "devices": self.model.statistics.count,
+            "options": dataclasses.asdict(self.options),
+            "set": self.setup.fingerprint,
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+            "model": self.model.state(),
+            "journal": self.journal.state(),
+            "evaluation": self.evaluation.state(),
+            "averages": [evaluation.state() for evaluation in self.evaluations[1:]],
+            "updates": self.learner.averages.updates if self.learner.averages else 0,
+            "sampler": self.loader.state(),
+            "damaged": [position for position, _ in self.loader.damage.items()],
+        }
+
+    def _share_damage(self) -> None:
+        """Let rank 0 log and save the damaged records that the other ranks have read."""
+        if self.ranks.size > 1:
+            for damage in self.ranks.objects("damage", self.loader.damage.items()):
+                for position, warning in damage:
+                    self.loader.note_damage(position, warning)
 
     def _restore(self, state: resume.State) -> None:
         self.model.restore(state.meta["model"])
@@ -199,6 +249,10 @@ class Run:
         if threads != state.meta["threads"]:
             was = f"it ran on {state.meta['threads']} threads, now on {threads}"
             self.journal.say(f"note: {was}; sums round differently, so the result is not the same to the bit")
+        devices = self.model.statistics.count
+        if state.devices not in (0, devices):
+            was = f"it ran on {state.devices} devices, now on {devices}"
+            self.journal.say(f"note: {was}; sums round differently, and each begins with the mean of the statistics")
         self.journal.say(f"resumed at step {self.step} of {self.total}")
 
     def _announce(self) -> None:
@@ -218,11 +272,5 @@ class Run:
             say(f"no verification set for: {', '.join(missing)} (no such .bin in {options.data_dir})")
 
 
-def _versions() -> dict:
-    """What the run's numbers depend on beside its options and data."""
-    return {
-        "insight": __version__,
-        "mxnet": mx.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+def _no_check() -> None:
+    pass

@@ -58,8 +58,8 @@ class Prediction:
         Images on each.
     names : (str, str) or ()
         What ``objective`` and ``step`` are called in messages; empty: they are not listed.
-    unlearned : int
-        The part of ``objective`` that has no gradient and no momentum.
+    momentum : int
+        The part of ``network`` and ``objective`` that the first step allocates.
     averages : int
         Of the network's parameters and running statistics, on the first device.
     """
@@ -76,7 +76,7 @@ class Prediction:
     devices: int
     batch: int
     names: Tuple[str, ...] = ()
-    unlearned: int = 0
+    momentum: int = 0
     averages: int = 0
 
     @property
@@ -94,8 +94,7 @@ class Prediction:
 
     def _reading(self) -> float:
         """The peak of the start: the checkpoint, parameters and gradients."""
-        learned = self.network + self.objective - self.unlearned
-        started = self.devices * ((LEARNING - 1) / LEARNING * learned + self.unlearned)
+        started = self.devices * (self.network + self.objective - self.momentum)
         return self.pretrained + started + self.process if self.pretrained else 0
 
     def counted(self, batch: int) -> float:
@@ -167,12 +166,13 @@ def predict(
         The network does not take such images, or one of its arrays would be larger than MXNet can index.
     """
     shape = (batch_per_device, 3, *image_size)
+    gradients = need.parameters if need.gradients is None else need.gradients
     arguments, auxiliary = _elements(symbol, shape)
     step = planned.plan(symbol if lowered is None else lowered, shape)
     release_freed_memory()
     return Prediction(
         network=FLOAT * (LEARNING * arguments + auxiliary),
-        objective=FLOAT * (LEARNING * need.parameters + need.kept),
+        objective=FLOAT * (2 * need.parameters + gradients + need.kept),  # with the momentum
         step=need.step,
         activations=step.total + step.largest,
         exchange=0 if devices == 1 else FLOAT * (arguments + need.parameters),
@@ -183,7 +183,7 @@ def predict(
         devices=devices,
         batch=batch_per_device,
         names=need.names,
-        unlearned=FLOAT * need.kept,
+        momentum=FLOAT * (arguments + need.parameters),
         averages=FLOAT * (arguments + auxiliary) if averaged else 0,
     )
 
@@ -222,7 +222,7 @@ def _verification(symbol, image_size: Tuple[int, int], parameters: int, embeddin
 
 
 def refuse_unaffordable(
-    prediction: Prediction, devices: list, batch_option: str = "--per-batch-size", remedy: str = ""
+    prediction: Prediction, devices: list, batch_option: str = "--per-batch-size", remedy: str = "", ranks: int = 1
 ) -> str:
     """Refuse a run that the devices' memory cannot hold.
 
@@ -236,6 +236,8 @@ def refuse_unaffordable(
         Where the batch comes from.
     remedy : str
         How the set could have fewer classes.
+    ranks : int
+        Of this machine, which share its memory.
 
     Returns
     -------
@@ -250,7 +252,9 @@ def refuse_unaffordable(
     """
     if devices[0].device_type == "cpu":
         (free, limit), needed = available(), prediction.needed
-        there = f"{free / 1e9:.1f} GB are available ({limit})"
+        free //= ranks
+        shared = f" to each of {ranks} ranks" if ranks > 1 else ""
+        there = f"{free / 1e9:.1f} GB are available{shared} ({limit})"
         surely = prediction.needed(prediction.batch, LEAST)
     else:
         by_device = {str(device): mx.context.gpu_memory_info(device.device_id)[0] for device in devices}

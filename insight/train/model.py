@@ -12,9 +12,13 @@ from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..graph import nodes, shapes
 from ..objectives.objective import Objective
+from ..ranks.group import Ranks
+from ..ranks.own_rows import as_own_rows
+from ..ranks.single import ALONE
 from ..runs.stepfigures import Histogram
 from . import devices as device_lists
 from .precision import LossScale, lowered
+from .statistics import Statistics
 from .train_options import TrainOptions
 
 AT_ONCE = 200  # arrays that one multi_all_finite takes
@@ -33,23 +37,28 @@ class Model:
         From :func:`insight.objectives.create`.
     devices : list of mxnet.Context
         Each holds a copy of all parameters.
+    ranks : Ranks
+        The processes of the run. All have the same parameters, and running statistics of their own.
 
     Attributes
     ----------
+    statistics : Statistics
     fresh : list of str
         Parameters that ``--pretrained`` does not have.
     notes : list of str
         Differences of that checkpoint: shapes of arrays, the size of its images.
     """
 
-    def __init__(self, options: TrainOptions, network, objective: Objective, devices: list):
+    def __init__(self, options: TrainOptions, network, objective: Objective, devices: list, ranks: Ranks = ALONE):
         self.devices = devices
+        self.ranks = ranks
         self.seed = options.seed
         self.network = network
         self.objective = objective
         self.fresh: list = []
         self.notes: list = []
         self._initialise(options)
+        self.statistics = Statistics(network, devices, ranks)
         self._loss_scale = LossScale() if options.dtype == "float16" else None
         self._forward = lowered(self.network, options.dtype, devices)
         self._forward.hybridize(static_alloc=True, static_shape=True)
@@ -77,7 +86,7 @@ class Model:
     def _take(self, spec: str) -> None:
         """Parameters of a checkpoint, where it has them."""
         prefix, epoch = checkpoint.parse_spec(spec, "--pretrained")
-        arg_params, aux_params = checkpoint.load_params(prefix, epoch)
+        arg_params, aux_params = checkpoint.load_params(prefix, epoch, by_rows=self.objective.shards())
         try:
             graph = checkpoint.load_symbol(prefix)
         except InsightError:  # missing or damaged: only the arrays are needed
@@ -130,17 +139,18 @@ class Model:
         return {name: _on_host(figure) for name, figure in result.figures.items()}
 
     def _embed(self, part, step: int, index: int):
-        """One device's forward pass; its dropout is a function of seed, step and device."""
-        mx.random.seed(_dropout_seed(self.seed, step, index), ctx=part.context)
+        """One device's forward pass; its dropout is a function of seed, step and the device's number in the run."""
+        number = self.ranks.rank * len(self.devices) + index
+        mx.random.seed(_dropout_seed(self.seed, step, number), ctx=part.context)
         embedding = self._forward(part.astype(np.float32, copy=False))
         if len(self.devices) > 1 and part.context.device_type == "cpu":
             embedding.wait_to_read()  # devices on the CPU share one generator: none may draw before its turn
         return embedding
 
     def usable(self, frozen: bool = False) -> bool:
-        """Whether every gradient is finite; in float16, one that is not also lowers the loss scale."""
-        learning = dict(self.objective.params.items()) if frozen else self.params
-        finite = all_finite(_gradients(learning))
+        """Whether every gradient of every rank is finite; in float16, one that is not also lowers the loss scale."""
+        learning = [] if frozen else _gradients(self.network.kept())
+        finite = self._on_every_rank("step/finite", all_finite(learning + self.objective.gradients()))
         if self._loss_scale:
             self._loss_scale.saw(finite)
         return finite
@@ -153,13 +163,17 @@ class Model:
     def is_finite(self) -> bool:
         """Whether every parameter and running statistic is."""
         _settle()
-        return all_finite([array for p in self.params.values() for array in p.list_data()])
+        finite = all_finite([array for p in self.params.values() for array in p.list_data()])
+        return self._on_every_rank("parameters/finite", finite)
+
+    def _on_every_rank(self, name: str, holds: bool) -> bool:
+        return not self.ranks.max(name, np.array([not holds], np.int32))[0]
 
     def checkpoint(self) -> checkpoint.Checkpoint:
         """The current state as a checkpoint: plain graph with what the objective adds, arrays on the CPU.
 
-        Running statistics are the devices' mean, as the original saves them. On the CPU the learned arrays are the
-        parameters' own, not copies: use it before the next step.
+        Running statistics are the mean over all devices, as the original saves them, of all ranks, which must call it
+        together. On the CPU the learned arrays are the parameters' own, not copies: use it before the next step.
         """
         return self._gathered(self.objective.symbol(nets.symbol(self.network)), self.params)
 
@@ -184,20 +198,17 @@ class Model:
         """
         return inference(self.network_checkpoint(), name, self.devices[0], check)
 
-    @staticmethod
-    def _gathered(symbol, params: dict) -> checkpoint.Checkpoint:
+    def _gathered(self, symbol, params: dict) -> checkpoint.Checkpoint:
         _settle()
         auxiliary, arguments = set(symbol.list_auxiliary_states()), set(symbol.list_arguments())
-        args, aux = {}, {}
-        for name, parameter in params.items():
-            if name not in auxiliary | arguments:  # of the objective, for training only
-                continue
-            if name in auxiliary:
-                copies = [array.as_in_context(mx.cpu()) for array in parameter.list_data()]
-                aux[name] = mx.nd.add_n(*copies) / len(copies)
-            else:
-                args[name] = parameter.list_data()[0].as_in_context(mx.cpu())
-        return checkpoint.Checkpoint(symbol, args, aux)
+        means = self.statistics.mean()
+        aux = {name: array.copyto(mx.cpu()) for name, array in means.items() if name in auxiliary}
+        args = {  # the objective also has some for training only
+            name: parameter.list_data()[0].as_in_context(mx.cpu())
+            for name, parameter in params.items()
+            if name in arguments
+        }
+        return checkpoint.Checkpoint(symbol, as_own_rows(args, self.objective.shards()), aux)
 
     def state(self) -> dict:
         """What the next step depends on beside :meth:`arrays`, for JSON."""
@@ -205,17 +216,14 @@ class Model:
         return {"loss_scale": scale, "objective": self.objective.state()}
 
     def arrays(self) -> dict:
-        """``NAME@0`` to all devices' arrays of a learned parameter, which are equal; ``NAME@i`` to device i's running
-        statistics. The arrays themselves, to be read, or written to, between two steps. The objective's other state
-        is not among them.
+        """``NAME@0`` to all devices' arrays of a parameter, which are equal; ``NAME@i`` to the running statistics of
+        device i, counted over the ranks. This rank's arrays themselves, to be read, or written to, between two steps.
+        The objective's other state is not among them.
         """
-        _settle()
-        arrays = {}
-        for name, parameter in self.params.items():
-            copies = parameter.list_data()
-            apart = [[copy] for copy in copies] if parameter.grad_req == "null" else [copies]
-            arrays.update({f"{name}@{i}": equal for i, equal in enumerate(apart)})
-        return arrays
+        statistics = self.statistics.numbered()
+        single = {name.rpartition("@")[0] for name in statistics}
+        learned = {f"{name}@0": p.list_data() for name, p in self.params.items() if name not in single}
+        return {**learned, **statistics}
 
     def restore(self, state: dict) -> None:
         """Take back what :meth:`state` gave."""

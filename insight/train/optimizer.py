@@ -11,6 +11,9 @@ from typing import Collection, Mapping, Optional
 
 from .._mxnet import mx
 from ..objectives.objective import Multipliers
+from ..ranks.flat import sum_in_place
+from ..ranks.group import Ranks
+from ..ranks.single import ALONE
 from . import clip
 
 # "the last layers after the global operator": MobileFaceNet, arXiv:1804.07573, section 4.1; fc7 is the objective's
@@ -49,34 +52,52 @@ def make_trainer(
 
 
 def update(
-    trainer, batch_size: int, frozen: bool = False, clip_norm: float = 0.0, clipped: Collection[str] = ()
+    trainer,
+    batch_size: int,
+    frozen: bool = False,
+    clip_norm: float = 0.0,
+    network: Collection[str] = (),
+    ranks: Ranks = ALONE,
+    divided: Collection[str] = (),
 ) -> Optional[float]:
-    """One step of the trainer, ``trainer.step``, with the gradient of some parameters clipped behind the devices' sum.
+    """One step of the trainer: gradients are summed over devices and ranks, the network's is clipped, all are applied.
 
     Parameters
     ----------
     trainer : mxnet.gluon.Trainer
     batch_size : int
-        Over all devices.
+        Over all devices of all ranks.
     frozen : bool
-        Parameters without a new gradient stay as they are, and nothing is clipped.
+        Parameters without a new gradient, those of the network, stay as they are, and nothing is clipped.
     clip_norm : float
         0: nothing is clipped.
-    clipped : collection of str
+    network : collection of str
         Names of the parameters whose gradient is clipped, as one vector.
+    ranks : Ranks
+    divided : collection of str
+        Names of the parameters of which each rank has rows of its own: their gradients are not summed.
 
     Returns
     -------
     float or None
         The norm of that gradient, of the mean loss, before clipping; None without.
     """
-    if not clip_norm or frozen:
-        trainer.step(batch_size, ignore_stale_grad=frozen)
-        return None
     trainer.allreduce_grads()
-    norm = clip.clip([p.list_grad() for p in trainer._params if p.name in clipped], batch_size, clip_norm)
-    trainer.update(batch_size)
+    left_out = {*divided, *(network if frozen else ())}
+    _sum_over_ranks([p.list_grad() for p in trainer._params if p.name not in left_out], ranks)
+    norm = None
+    if clip_norm and not frozen:
+        norm = clip.clip([p.list_grad() for p in trainer._params if p.name in network], batch_size, clip_norm)
+    trainer.update(batch_size, ignore_stale_grad=frozen)
     return norm
+
+
+def _sum_over_ranks(gradients: list, ranks: Ranks) -> None:
+    """Sum the equal arrays of a parameter's devices over the ranks; each device gets the same."""
+    sum_in_place(ranks, "gradients", [copies[0] for copies in gradients])
+    for first, *others in gradients if ranks.size > 1 else ():
+        for other in others:
+            other[:] = first.as_in_context(other.context)
 
 
 def momenta(trainer) -> dict:

@@ -5,8 +5,8 @@ arrays, and under ``meta`` a JSON object: step, options, the set's fingerprint, 
 evaluation remember. Order, augmentation, dropout, rate and annealing need no entry: they are functions
 of the seed and the step. It is written beside and renamed, so a kill leaves the state before.
 
-Arrays go into the file and back in blocks. ``numpy.savez`` and ``numpy.load``, whose format this is, would need
-memory for a second copy of them.
+Arrays that are divided among ranks are whole in the file, so that any number of ranks can go on from it. They go into
+the file (:mod:`insight.train.state_file`) and back in blocks.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from typing import IO, Dict, Iterator, List, Optional
 import numpy as np
 
 from ..errors import InsightError
-from ..files import atomic
+from ..feed import samplers
+from ..formats.npz import StoredRows
+from ..ranks.group import Ranks
+from ..ranks.own_rows import OwnRows
+from ..ranks.single import ALONE
+from . import state_file
+from .state_file import META, SUFFIX
 from .train_options import TrainOptions
 
 BLOCK = 1 << 20  # elements that are copied at once
-META = "meta"
-SUFFIX = ".npy"  # of an array's entry in the zip
 
 
 class State:
@@ -52,6 +56,16 @@ class State:
         """Whether the run had reached its end, the last verification and checkpoint included."""
         return self.meta["finished"]
 
+    @property
+    def devices(self) -> int:
+        """Devices of all ranks; 0: an older version saved it."""
+        return self.meta.get("devices", 0)
+
+    @property
+    def images(self) -> int:
+        """Images a step, over all devices; 0: an older version saved it."""
+        return self.meta["options"]["per_batch_size"] * self.devices
+
     def names(self) -> List[str]:
         """Names of the arrays, in the file's order."""
         with _opened(self.path) as file:
@@ -63,8 +77,8 @@ class State:
 
         Parameters
         ----------
-        arrays : dict of str to list of NDArray or numpy.ndarray
-            Name of an array in the file, to all those that get its values.
+        arrays : dict of str to list of NDArray, numpy.ndarray or OwnRows
+            Name of an array in the file, to all those that get its values, or to the only part that gets its rows.
 
         Raises
         ------
@@ -73,6 +87,9 @@ class State:
         """
         with _opened(self.path) as file:
             for name, copies in arrays.items():
+                if isinstance(copies[0], OwnRows):
+                    _read_own_rows(self.path, name, copies[0])
+                    continue
                 with file.open(name + SUFFIX) as entry:
                     _read(entry, name, copies)
 
@@ -82,23 +99,9 @@ def state_path(prefix: str) -> Path:
     return Path(f"{prefix}-resume.npz")
 
 
-def save(prefix: str, meta: dict, arrays: dict) -> None:
-    """Write a state in place of the one before.
-
-    Parameters
-    ----------
-    prefix : str
-    meta : dict
-        For JSON.
-    arrays : dict of str to NDArray or numpy.ndarray
-        Any name but ``meta``, to the array that is saved under it.
-    """
-    header = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    with atomic.write_beside(state_path(prefix)) as out:
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
-            for name, array in {META: header, **arrays}.items():
-                with file.open(name + SUFFIX, "w", force_zip64=True) as entry:
-                    _write(entry, array)
+def save(prefix: str, meta: dict, arrays: dict, ranks: Ranks = ALONE) -> None:
+    """Write a state in place of the one before; see :func:`insight.train.state_file.write`."""
+    state_file.write(state_path(prefix), meta, arrays, ranks)
 
 
 def load(prefix: str) -> Optional[State]:
@@ -117,8 +120,18 @@ def load(prefix: str) -> Optional[State]:
         return State(path, json.loads(_take(entry, math.prod(shape) * dtype.itemsize)))
 
 
-def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
+def find(options: TrainOptions, fingerprint: str, devices: int = 1) -> Optional[State]:
     """The state that this run is to go on from, or None for a run from its start.
+
+    It may go on with another number of devices or ranks, if a step still takes as many images.
+
+    Parameters
+    ----------
+    options : TrainOptions
+    fingerprint : str
+        Of the set.
+    devices : int
+        Of all ranks.
 
     Raises
     ------
@@ -143,11 +156,28 @@ def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
             "resume with that one, or name another --prefix"
         )
     differing = options.differences(state.meta["options"])
+    if state.devices:
+        _check_batch(options, state, devices)
+        differing = [text for text in differing if text.split()[0] not in ("--per-batch-size", "--devices")]
     if differing:
         raise InsightError(
             f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
         )
     return state
+
+
+def _check_batch(options: TrainOptions, state: State, devices: int) -> None:
+    """Refuse a step of other images than that of the run that is resumed."""
+    images = options.per_batch_size * devices
+    on = f"{devices} device{'s' * (devices > 1)}"
+    now = f"--per-batch-size {options.per_batch_size}: on {on} a step takes {images} images"
+    if images != state.images:
+        fits = f"; give --per-batch-size {state.images // devices}" if state.images % devices == 0 else ""
+        raise InsightError(f"{now}, in the run of {state.path} it took {state.images} on {state.devices}{fits}")
+    if devices != state.devices and samplers.samplers.get(options.sampler).MULTIPLE > 1:
+        raise InsightError(
+            f"{now}, and --sampler {options.sampler} has laid them out for {state.devices}; resume on that many"
+        )
 
 
 @contextmanager
@@ -158,16 +188,6 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield file
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InsightError(f"{path}: not the state of a training run ({error}); move it away to start afresh") from None
-
-
-def _write(entry: IO[bytes], array) -> None:
-    """One array in NumPy's format."""
-    descr = np.lib.format.dtype_to_descr(np.dtype(array.dtype))
-    np.lib.format.write_array_header_1_0(entry, {"descr": descr, "fortran_order": False, "shape": tuple(array.shape)})
-    flat = array.reshape((-1,))
-    for begin in range(0, flat.shape[0], BLOCK):
-        block = flat[begin : begin + BLOCK]
-        entry.write((block if isinstance(block, np.ndarray) else block.asnumpy()).data)
 
 
 def _read(entry: IO[bytes], name: str, copies: list) -> None:
@@ -183,6 +203,17 @@ def _read(entry: IO[bytes], name: str, copies: list) -> None:
         block = np.frombuffer(_take(entry, count * dtype.itemsize), dtype)
         for flat in flats:
             flat[begin : begin + count][:] = block
+
+
+def _read_own_rows(path: Path, name: str, part: OwnRows) -> None:
+    """Some rows of an array of the file."""
+    rows, array = StoredRows(path, name), part.array
+    if (rows.shape, rows.dtype) != (part.shape, part.dtype):
+        raise ValueError(f"{name} is {rows.dtype} {rows.shape}, and this run has {part.dtype} {part.shape}")
+    step = max(1, BLOCK // max(1, math.prod(part.shape[1:])))
+    for begin in range(0, array.shape[0], step):
+        end = min(begin + step, array.shape[0])
+        array[begin:end] = rows.between(part.shard.begin + begin, part.shard.begin + end)
 
 
 def _read_header(entry: IO[bytes]) -> tuple:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
-from .. import objectives
-from .._mxnet import keep_freed_memory
+import numpy as np
+
+from .. import __version__, objectives
+from .._mxnet import keep_freed_memory, mx
 from ..errors import InsightError
 from ..feed import samplers
 from ..feed.augment import Augmentation
 from ..feed.loader import Loader
 from ..formats.faceset import FaceSet
 from ..objectives.objective import Objective
+from ..ranks.agreement import agree
+from ..ranks.group import Ranks
+from ..ranks.single import ALONE
 from ..teach.batch_teacher import BatchTeacher
 from ..teach.live import LiveTeacher
 from ..teach.teacher import Teacher
@@ -21,7 +27,10 @@ from . import devices as device_lists
 from . import guards, resume
 from . import schedule as schedules
 from .schedule import Schedule
-from .train_options import TrainOptions
+from .train_options import TrainOptions, flag
+
+# What the ranks' machines may have of their own. Sets, teachers and devices are compared by what they are.
+OF_A_MACHINE = ("data_dir", "num_workers", "devices", "teacher", "teacher_file")
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class Setup:
         What is unusual about the set.
     teacher : BatchTeacher or None
         Whose embeddings the objective needs; :meth:`~insight.teach.teacher.Teacher.make` them first, unless it is made.
+    ranks : Ranks
+        The processes of the run.
     """
 
     options: TrainOptions
@@ -57,10 +68,11 @@ class Setup:
     state: Optional[resume.State]
     notes: List[str]
     teacher: Optional[BatchTeacher] = None
+    ranks: Ranks = ALONE
 
     @property
     def batch_size(self) -> int:
-        """Images a step, over all devices."""
+        """Images a step, over all devices of all ranks."""
         return self.loader.batch_size
 
     @property
@@ -80,37 +92,38 @@ class Setup:
         return state is not None and (state.step > total or (state.step == total and state.finished))
 
 
-def prepare(options: TrainOptions) -> Setup:
+def prepare(options: TrainOptions, ranks: Ranks = ALONE) -> Setup:
     """Read and check what a run needs, and write nothing.
 
     Raises
     ------
     InsightError
-        As :func:`insight.train.loop.train`.
+        As :func:`insight.train.loop.train`; or the ranks were not started for the same run.
     """
     keep_freed_memory()
-    devices = device_lists.parse(options.devices)
+    devices = device_lists.parse(options.devices, ranks.local_rank, ranks.local_size)
     faces = FaceSet.open(options.data_dir)
     options, rounded = _whole_parts(options)
     notes = [*guards.check_set(faces, options, objectives.kind(options.loss_type).labelled), *rounded]
     fingerprint = faces.fingerprint()
-    state = resume.find(options, fingerprint)
+    number = ranks.size * len(devices)
+    state = resume.find(options, fingerprint, number)
     loader = Loader(
         faces,
-        options.per_batch_size * len(devices),
+        options.per_batch_size * number,
         options.seed,
         Augmentation(bool(options.rand_mirror), options.color, options.cutoff, options.degrade),
         options.num_workers,
         options.images_filter,
         "uint8" if devices[0].device_type == "gpu" else "float32",
-        sampler=samplers.chosen(
-            options.sampler, vars(options), len(devices), objectives.kind(options.loss_type).OPTIONS
-        ),
+        sampler=samplers.chosen(options.sampler, vars(options), number, objectives.kind(options.loss_type).OPTIONS),
+        ranks=ranks,
     )
     if state:
         loader.restore(state.meta.get("sampler", {}))
     teacher = _teacher(options, faces, fingerprint, devices[0], state)
     objective = objectives.create(options, faces.num_classes, teacher)
+    objective.join(ranks)
     if options.freeze_backbone_steps and not list(objective.params.keys()):
         raise InsightError(
             f"--freeze-backbone-steps {options.freeze_backbone_steps}: {objective.name} has no weights beside the "
@@ -118,7 +131,39 @@ def prepare(options: TrainOptions) -> Setup:
         )
     schedule = schedules.from_options(options, objective, loader.batch_size, loader.batches_per_epoch)
     notes += [*loader.sampler.notes, *(teacher.notes if teacher else [])]
-    return Setup(options, devices, faces, fingerprint, objective, loader, schedule, state, notes, teacher)
+    setup = Setup(options, devices, faces, fingerprint, objective, loader, schedule, state, notes, teacher, ranks)
+    _agree(setup)
+    return setup
+
+
+def versions() -> Dict[str, str]:
+    """What a run's numbers depend on beside its options and data."""
+    return {
+        "insight": __version__,
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _agree(setup: Setup) -> None:
+    """Refuse ranks with other options, data or versions than rank 0 has."""
+    options = dataclasses.asdict(setup.options)
+    agree(
+        setup.ranks,
+        {
+            "install the same versions on all machines": versions(),
+            "start all ranks by the same command": {
+                **{flag(name): value for name, value in options.items() if name not in OF_A_MACHINE},
+                "--devices": [device.device_type for device in setup.devices],
+                "--teacher": setup.teacher.identity if setup.teacher else None,
+            },
+            "give all ranks the same set": {"fingerprint of the set in --data-dir": setup.fingerprint},
+            "all ranks must see the same files of --prefix": {
+                "step of the run to resume": setup.state.step if setup.state else None
+            },
+        },
+    )
 
 
 def _teacher(

@@ -47,15 +47,9 @@ class StopRequest:
         self.__exit__()
         os.write(2, ASKED)  # not print: the signal may have come within another print, which takes no second one
 
-    def check(self, message: str) -> None:
-        """Raise if asked.
 
-        Raises
-        ------
-        Stopped
-            With the exit status that shells give the signal.
-        """
-        if self.signal:
-            error = Stopped(message)
-            error.exit_status = 128 + self.signal
-            raise error
+def stopped_by(number: int, message: str) -> Stopped:
+    """The error of a run that a signal stopped, with the exit status that shells give the signal."""
+    error = Stopped(message)
+    error.exit_status = 128 + number
+    return error

@@ -20,6 +20,8 @@ from ..files.places import spellings
 from ..files.reading import why_unreadable
 from ..formats import evalbin
 from ..progress import track
+from ..ranks.group import Ranks
+from ..ranks.single import ALONE
 from .folds import FoldAccuracy, kfold_accuracy
 
 
@@ -135,6 +137,7 @@ def verify(
     batch_size: int = 32,
     folds: int = 10,
     show_progress: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Verification:
     """K-fold accuracy, with summed embeddings of image and mirror image.
 
@@ -151,6 +154,8 @@ def verify(
         Maximum number of folds; fewer if there are fewer pairs.
     show_progress : bool
         Show progress on stderr.
+    ranks : Ranks
+        Processes that have the same network and set; each embeds its share of the images, and all get the result.
 
     Raises
     ------
@@ -159,17 +164,20 @@ def verify(
     """
     start = time.perf_counter()
     source = eval_set.source
-    steps = batches(source, image_size, batch_size)
+    begin, end = ranks.span(len(source))
+    first = min(begin, len(source) - 1)  # a rank without a share embeds one image, for the length of an embedding
+    steps = batches(source, image_size, batch_size, first, max(end, first + 1))
     if show_progress:
-        steps = track(steps, f"verifying {eval_set.name}", -(-len(source) // batch_size), "batches")
-    summed, lengths = [], []
+        steps = track(steps, f"verifying {eval_set.name}", -(-(end - begin) // batch_size), "batches")
+    rows = []
     with closing(steps):
         for images in steps:
-            plain, flipped = (rows.astype(np.float64) for rows in both_passes(network, images))
-            lengths.append(np.linalg.norm(plain, axis=1) + np.linalg.norm(flipped, axis=1))
-            summed.append(plain + flipped)
+            plain, flipped = (part.astype(np.float64) for part in both_passes(network, images))
+            lengths = np.linalg.norm(plain, axis=1) + np.linalg.norm(flipped, axis=1)
+            rows.append(np.column_stack([plain + flipped, lengths]))
+    embedded = ranks.gather("verification", np.concatenate(rows)[: end - begin])
     seconds = time.perf_counter() - start
-    embeddings = np.concatenate(summed)
+    embeddings, lengths = np.ascontiguousarray(embedded[:, :-1]), embedded[:, -1]
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(broken):
         raise InsightError(
@@ -181,7 +189,7 @@ def verify(
     count = len(eval_set.issame)
     accuracy = kfold_accuracy(distance, eval_set.issame, min(folds, count))
     # XNorm counts an image once for each pair that contains it, as the original does.
-    xnorm = float(np.concatenate(lengths)[eval_set.pairs].mean() / 2)
+    xnorm = float(lengths[eval_set.pairs].mean() / 2)
     labels = source.labels
     return Verification(
         eval_set.name,

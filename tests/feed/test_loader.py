@@ -11,8 +11,9 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed import draws
 from insight.feed.augment import Augmentation
-from insight.feed.loader import Loader, enough_images
+from insight.feed.loader import Loader
 from insight.feed.samplers.sampler import Mined, Sampler
+from insight.feed.selection import enough_images
 
 
 class FakeFaces:
@@ -71,6 +72,14 @@ def test_pixels_labels_and_order(dtype):
         np.testing.assert_array_equal(label, want[1])
         np.testing.assert_array_equal(data, want[0])
         assert data.dtype == dtype
+
+
+def test_labels_that_float32_would_round():
+    faces = FakeFaces()
+    faces.labels, faces.num_classes = faces.labels + (1 << 24), (1 << 24) + 4
+    [(_, label, indices)] = take(Loader(faces, 8, seed=9), 1)
+    np.testing.assert_array_equal(label, faces.labels[indices])
+    assert (label % 2 == 1).any()
 
 
 def test_an_epoch_sees_each_image_at_most_once_and_epochs_differ():

@@ -42,7 +42,7 @@ NUMBERS = {
 }
 SETTINGS = """DATA_DIR MODELS PREFIX PRETRAINED GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT LR LR_SCHEDULE
     LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH EXTRA TRIPLET TEACHER TEACHER_WEIGHT RECIPE_ENV SMOKE_DIR
-    CUDA_VISIBLE_DEVICES""".split()
+    CUDA_VISIBLE_DEVICES RANKS HOSTS""".split()
 
 
 def name_of(script):
@@ -103,6 +103,41 @@ def test_numbers_of_triplets(script):
     assert (options.per_batch_size, options.max_steps, options.ckpt, options.lr_steps) == (150, 30_000, 3, "")
     assert options_of(script, command="train-triplet", BATCH_SIZE=50, CKPT=1).max_steps == 90_000
     assert len(TRIPLETS) == 2
+
+
+@pytest.mark.parametrize(
+    "settings, launched, devices, per_device",
+    [
+        ({"RANKS": 2}, "horovodrun -np 2 -H localhost:2 ", "cpu", 32),
+        ({"RANKS": 2, "GPUS": "0,1,2,3"}, "horovodrun -np 2 -H localhost:2 ", "0,1,2,3", 16),
+        ({"HOSTS": "a:2,b:2"}, "horovodrun -np 4 -H a:2,b:2 ", "cpu", 16),
+        ({"HOSTS": "a:2,b:2", "GPUS": "0,1"}, "horovodrun -np 4 -H a:2,b:2 ", "0,1", 16),
+        ({"HOSTS": "a:1", "GPUS": "0,1"}, "horovodrun -np 1 -H a:1 ", "0,1", 32),
+        ({"RANKS": 1}, "", "cpu", 64),
+    ],
+)
+def test_ranks_share_the_batch(settings, launched, devices, per_device):
+    """A step has as many images, over all devices of all machines."""
+    dry = run("mobilefacenet/20_arcface.sh", "--dry-run", BATCH_SIZE=64, **settings)
+    (line,) = [line for line in dry.stdout.splitlines() if " insight train-softmax " in line]
+    assert line.startswith(f"    {launched}insight ")
+    assert f"--devices {devices} --per-batch-size {per_device} " in line
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"RANKS": "two"}, "RANKS=two: must be a whole number"),
+        ({"RANKS": 2, "HOSTS": "a:2"}, "leave it out with HOSTS=a:2"),
+        ({"HOSTS": "a,b"}, "HOSTS=a,b: must be like host1:2,host2:2"),
+        ({"RANKS": 2, "GPUS": "0,1,2"}, "2 processes of a machine cannot share its 3 GPUs equally"),
+        ({"RANKS": 3}, "must be a multiple of the 3 devices"),
+    ],
+)
+def test_ranks_that_cannot_be(settings, message):
+    dry = run("mobilefacenet/20_arcface.sh", "--dry-run", BATCH_SIZE=64, **settings)
+    assert dry.returncode == 2
+    assert message in dry.stderr
 
 
 @pytest.mark.parametrize("batch, gpus, per_device, devices", [(64, "", 64, "cpu"), (256, "4,6", 128, "0,1")])

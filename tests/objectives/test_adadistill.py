@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 from test_classification import slopes
-from test_distilled import CLASSES, LABELS, SIZE, FakeTeacher, create, learn, rows_of, whole
+from test_distilled import CLASSES, LABELS, SIZE, FakeTeacher, create, learn, options, rows_of, whole
+from threads_group import run_ranks
 
+from insight import objectives
 from insight._mxnet import mx
+from insight.feed.loader import Batch
 from insight.margins import margins
 from insight.objectives.adadistill import AdaDistill
 from insight.train.optimizer import make_trainer
@@ -45,6 +48,29 @@ def test_centres_are_those_of_a_loop(devices):
             np.testing.assert_allclose(copy.asnumpy(), centres, rtol=0, atol=1e-6)
     seen = np.unique(np.concatenate(BATCHES))
     assert (np.abs(centres - first).max(axis=1) > 0.1).tolist() == [c in seen for c in range(CLASSES)]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_centres_divided_among_ranks(ranks):
+    teacher = FakeTeacher()
+
+    def centres_and_gradients(group):
+        objective = objectives.create(options(adadistill=True, shard_classes=True), CLASSES, teacher)
+        objective.join(group)
+        objective.initialize(mx.init.Xavier(), [mx.cpu()])
+        own, found = slice(*group.span(len(LABELS))), [objective.inner.weight.data().asnumpy()]
+        for step, labels in enumerate(BATCHES):
+            rows = mx.nd.array(near(teacher.unit, step)[own])
+            batch = Batch(None, mx.nd.array(labels[own]), np.arange(len(LABELS))[own], None, np.zeros(len(LABELS))[own])
+            gradient = objective.learn([rows], batch, step).gradients[0]
+            found += [gradient.asnumpy(), objective.inner.weight.data().asnumpy()]
+        return found
+
+    [alone], parts = run_ranks(1, centres_and_gradients), run_ranks(ranks, centres_and_gradients)
+    assert 0 < np.abs(alone[0]).max() < 0.05
+    for number, wanted in enumerate(alone):
+        got = np.concatenate([part[number] for part in parts])
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("loss_type", [name for name in margins if margins.get(name).cosine])

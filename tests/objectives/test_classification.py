@@ -264,7 +264,7 @@ def test_sizes_that_mxnet_cannot_index_are_refused():
     """Before anything is allocated."""
     margin = margins.get("arcface")()
     with pytest.raises(InsightError, match="16777217 classes: .*16777216"):
-        Classification(margin, 2**24 + 1, 1)
+        Classification(margin, 2**24 + 1, 1).check(1)
     most = (1 << 31) - 1
     Classification(margin, most // 512, 512).check(128)
     with pytest.raises(InsightError, match=r"--emb-size 512 with 4200000 .* use --emb-size 511 or less"):

@@ -42,7 +42,7 @@ class Training:
         monkeypatch.setattr(module.verification, "verify", self._verify)
         monkeypatch.setattr(module.checkpoint, "save", self._save)
 
-    def _verify(self, network, eval_set, image_size):
+    def _verify(self, network, eval_set, image_size, ranks):
         folds = FoldAccuracy(self.accuracies[eval_set.name], 0.01, np.zeros(10), np.zeros(10))
         return verification.Verification(eval_set.name, folds, 10.0, len(eval_set.issame), 128, 1.0)
 
@@ -186,9 +186,9 @@ def test_its_time_is_none_of_training_s(training, monkeypatch):
     run = training()
 
     def slowly(function):
-        def call(*arguments):
+        def call(*arguments, **more):
             now[0] += 1000
-            return function(*arguments)
+            return function(*arguments, **more)
 
         return call
 

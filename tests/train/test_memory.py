@@ -16,6 +16,7 @@ from insight.machine.available import Available
 from insight.margins import margins
 from insight.objectives.classification import Classification
 from insight.objectives.objective import Need
+from insight.ranks.single import Single
 from insight.train import memory, precision
 from insight.train.memory import Prediction, predict, refuse_unaffordable
 
@@ -69,6 +70,46 @@ def test_parts_by_hand():
     assert found.total == 2 * each + found.images + found.verification + found.process
     alone = predict(symbol, (4, 5), 7, 10, wanted)
     assert (alone.exchange, alone.verification) == (0, 0)
+
+
+class Among(Single):
+    """The first of so many ranks."""
+
+    def __init__(self, size):
+        self.size = size
+
+
+def head(ranks, classes=1_000_000, size=512, batch=128, **more):
+    """(Bytes of parameters with gradient and momentum, bytes of a step) on a rank; the ranks share the batch."""
+    objective = Classification(margins.get("arcface")(), classes, size, shard_classes=ranks > 1, **more)
+    objective.join(Among(ranks))
+    wanted = objective.memory(batch // ranks)
+    found = predict(training_symbol(size=size), (112, 112), 1, size, wanted)
+    return found.objective, found.step
+
+
+@pytest.mark.parametrize("ranks, most", [(2, 0.55), (4, 0.3)])
+def test_a_rank_has_its_part_of_the_head(ranks, most):
+    whole, part = head(1), head(ranks)
+    assert part[0] == whole[0] / ranks and sum(part) < most * sum(whole)
+
+
+def test_drawn_classes_need_no_gradient_of_the_others():
+    whole, drawn = head(1), head(1, sample_rate=0.1)
+    assert drawn[0] == pytest.approx(whole[0] * (2 + 0.1) / 3, rel=1e-3)
+    rows = 4 * 100_000 * 512
+    assert drawn[1] == pytest.approx(whole[1] / 10 + 3 * rows, rel=0.1)
+
+
+def test_a_million_classes_too_many_for_one_rank():
+    """MXNet's limits are those of a rank's classes."""
+    many = Classification(margins.get("arcface")(), 30_000_000, 128, shard_classes=True)
+    with pytest.raises(InsightError, match="30000000 classes: MXNet's float32 indices are exact up to 16777216"):
+        many.check(16)
+    many.join(Among(2))
+    many.check(16)
+    with pytest.raises(InsightError, match=r"--per-batch-size 72 with 15000000 identities on a rank: .* the logits"):
+        many.check(72)
 
 
 def test_process_is_what_it_has():
@@ -157,6 +198,7 @@ class TestRefusals:
     def test_a_checkpoint_is_read_whole(self):
         """Beside parameters and gradients, which are there by then; momentum and inner arrays are not."""
         parts = prediction(network=3 * GIB, classes=3 * GIB, logits=GIB, process=GIB // 2, pretrained=2 * GIB)
+        parts = dataclasses.replace(parts, momentum=2 * GIB)
         assert parts.total == 15 * GIB // 2 and "pretrained" not in parts.describe()  # training has the peak
         assert refuse_unaffordable(parts, [mx.cpu(0)]) == ""
         parts = dataclasses.replace(parts, pretrained=4 * GIB)

@@ -18,7 +18,9 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.formats.faceset import FaceSet
 from insight.train import resume
+from insight.train.learner import Learner
 from insight.train.loop import Run, train
+from insight.train.start import prepare
 from insight.train.stop import Stopped
 from insight.train.train_options import TrainOptions
 
@@ -315,3 +317,24 @@ def test_refusals(stopped):
         resume.find(options, meta["set"])
     resume.state_path(options.prefix).unlink()
     assert resume.find(options, meta["set"]) is None
+
+
+def test_another_number_of_devices_goes_on(set_dir, tmp_path, capsys):
+    """If a step takes as many images; the running statistics begin with the mean."""
+    options = {**BASE, "network": "y1", "data_dir": str(set_dir), "prefix": str(tmp_path / "m"), "target": ""}
+    train(TrainOptions(**{**options, "devices": "cpu,cpu", "per_batch_size": 3, "max_steps": 2}))
+    saved = resume.load(options["prefix"])
+    assert (saved.devices, saved.images) == (2, 6)
+    name = "conv_1_batchnorm_moving_mean"
+    with np.load(saved.path) as arrays:
+        mean = (arrays[f"parameter/{name}@0"].astype(np.float64) + arrays[f"parameter/{name}@1"]) / 2
+    with pytest.raises(
+        InsightError, match=r"on 1 device a step takes 3 images, .* took 6 on 2; give --per-batch-size 6"
+    ):
+        train(TrainOptions(**{**options, "devices": "cpu", "per_batch_size": 3, "max_steps": 4}))
+    one = TrainOptions(**{**options, "devices": "cpu", "per_batch_size": 6, "max_steps": 4})
+    learner = Learner(prepare(one))
+    learner.read(learner.setup.state)
+    np.testing.assert_allclose(learner.model.statistics.mean()[name].asnumpy(), mean, rtol=1e-6)
+    assert train(one).steps == 4
+    assert "it ran on 2 devices, now on 1" in capsys.readouterr().out

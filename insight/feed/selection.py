@@ -1,0 +1,21 @@
+"""Which images of a set are used at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def enough_images(labels: np.ndarray, least: int) -> np.ndarray:
+    """Positions of the images whose identity has at least ``least`` images, ascending.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        (N,) int64.
+    least : int
+        0 or 1 keeps all.
+    """
+    if least <= 1:
+        return np.arange(len(labels))
+    _, identity, images = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.flatnonzero(images[identity] >= least)

@@ -1,0 +1,184 @@
+"""One step of a classification: product with the class weights, margin, softmax, and the gradients of all of it.
+
+Where classes are divided among ranks, each rank gathers the samples of all ranks, has their logits for its own classes,
+and gets back the gradient of its own samples, summed over the ranks. The target logits of all samples, which are all
+that a margin sees, are the same numbers on every rank; so are its state and its draws.
+
+B: batch of a device, or of all ranks where classes are divided; C: classes of a step on this rank, E: embedding size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Tuple
+
+import numpy as np
+
+from .._mxnet import mx
+from ..margins.margin import Margin
+from ..margins.targets import Targets
+from ..ranks.group import Ranks
+from ..ranks.single import ALONE
+from . import centre_spread, cross_entropy, projection
+from .class_rows import ClassRows, StepRows
+from .entry import enter
+from .objective import StepResult
+from .sub_centres import SubCentres
+
+nd = mx.nd
+
+
+class _Share(NamedTuple):
+    """Samples on a device after the product with the class weights."""
+
+    device: Any
+    own: Any  # the entry of the device's own samples
+    entry: Any  # of those that the logits are of
+    rows: StepRows
+    logits: cross_entropy.Logits
+    inverse_N: Any  # 1 / |w|; None without cosines
+
+    @property
+    def cos_B(self):
+        return self.logits.target_B / self.entry.scale
+
+
+class ClassStep:
+    """Loss and gradients of batches.
+
+    Parameters
+    ----------
+    margin : Margin
+    rows : ClassRows
+    seed : int
+        Of the run, for margins that draw random numbers.
+    interclass_filter : float
+        As in :class:`insight.objectives.classification.Classification`.
+
+    Attributes
+    ----------
+    state : dict of str to NDArray
+        Of the margin, on the first device.
+    """
+
+    def __init__(self, margin: Margin, rows: ClassRows, seed: int, interclass_filter: float):
+        self.margin, self.rows, self.seed, self.interclass_filter = margin, rows, seed, interclass_filter
+        self.join(ALONE)
+        self._several = SubCentres(rows.centres) if rows.centres > 1 else None
+        self._kept = projection.Kept()
+        self.state: Dict[str, Any] = {}
+
+    def join(self, ranks: Ranks) -> None:
+        """Learn as one of several ranks, which ``rows`` have joined."""
+        self.ranks = ranks
+
+    def initialize(self, device) -> None:
+        """Give the state its first values."""
+        initial = self.margin.initial_state()
+        self.state = {name: nd.array(array, ctx=device, dtype="float32") for name, array in initial.items()}
+
+    def learn(self, embeddings: list, label, step: int) -> StepResult:
+        """As :meth:`insight.objectives.classification.Classification.learn`, from the labels of all devices."""
+        label_B = label.asnumpy().astype(np.int64)
+        ends = np.cumsum([embedding.shape[0] for embedding in embeddings])
+        parts = [self._project(*own, step) for own in zip(embeddings, np.split(label_B, ends[:-1]))]
+        self._update(parts, step)
+        divided = self.rows.across.size > 1
+        results, first = [], 0 if divided else self.ranks.rank * int(ends[-1])
+        for part in parts:
+            results.append(self._backward(part, parts, step, first))
+            first += len(part.rows.column_B)
+        figures = {
+            "loss": [loss.loss_B for loss, _ in results],
+            "acc": [loss.hit_B for loss, _ in results],
+            "acc_free": [loss.hit_free_B for loss, _ in results],
+        }
+        for name in results[0][0].figures:
+            figures[name] = [loss.figures[name] for loss, _ in results]
+        return StepResult([gradient_BE for _, gradient_BE in results], figures)
+
+    def _project(self, embedding_BE, label_B: np.ndarray, step: int) -> _Share:
+        embedding_BE, device = embedding_BE.astype("float32", copy=False), embedding_BE.context
+        entry = own = enter(embedding_BE, self.margin)
+        if self.rows.across.size > 1:
+            label_B = self.rows.across.gather("fc7/labels", label_B)
+            entry = enter(self.rows.across.gather("fc7/embeddings", embedding_BE), self.margin)
+        rows = self.rows.of_step(device, label_B, step)
+        weight_NE, centres = rows.weight_RE, self.rows.centres
+        inverse_N = projection.inverse_norms(weight_NE) if self.margin.cosine else None
+        logits_BC = self._kept.get(device, "logits", (len(label_B), weight_NE.shape[0] // centres))
+        if self._several:
+            self._several.forward(entry.x_BE, weight_NE, inverse_N, out=logits_BC)
+        else:
+            projection.forward(entry.x_BE, weight_NE, rows.bias_D, inverse_N, out=logits_BC)
+        logits = cross_entropy.Logits(logits_BC, rows.column_B, self.rows.across)
+        return _Share(device, own, entry, rows, logits, inverse_N)
+
+    def _update(self, parts: list, step: int) -> None:
+        """Let the margin's state see the targets of all devices and ranks, on the first device.
+
+        Where one is not finite it stays as it is: float16 skips such a step, and the state must not be lost in it.
+        """
+        if not self.state:
+            return
+        device = parts[0].device
+
+        def lengths():
+            return self._everyone("margin/lengths", [part.entry.lengths() for part in parts], device)
+
+        cos_B = self._everyone("margin/cosines", [part.cos_B for part in parts], device)
+        state = self.margin.update(Targets(nd, cos_B, lengths, step, self.seed, 0, self.state))
+        usable_1 = nd.min(nd.contrib.isfinite(cos_B))
+        for name, array in self.state.items():
+            usable = nd.broadcast_like(usable_1.reshape((1,) * array.ndim), array)
+            array[:] = nd.where(usable, state[name], array)
+
+    def _backward(self, part: _Share, parts: list, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
+        """Loss, and the gradient of the device's embeddings; those of the parameters are written."""
+        device, entry, logits = part.device, part.entry, part.logits
+        state = {name: array.as_in_context(device) for name, array in self.state.items()}
+
+        def everyone():
+            return self._everyone("margin/everyone", [one.cos_B for one in parts], device)
+
+        targets = Targets(nd, part.cos_B, entry.lengths, step, self.seed, first, state, everyone)
+        if self.interclass_filter < 1:
+            logits.leave_out(self.interclass_filter * entry.scale)
+        loss = cross_entropy.learn(logits, targets, entry, self.margin)
+        loss, gradient_BE = self._through_product(part, loss)
+        self.rows.learned(part.rows, device)
+        if self.rows.across.size > 1:
+            gradient_BE = self.rows.across.scatter_sum("fc7/gradients", gradient_BE)
+            loss = _own(loss, *self.rows.across.span(len(part.rows.column_B)))
+        return loss, part.own.backward(gradient_BE, loss.along_B)
+
+    def _through_product(self, part: _Share, loss: cross_entropy.Loss) -> Tuple[cross_entropy.Loss, Any]:
+        """The loss with that of the centres, and d loss / d x by this rank's classes; the parameters' are written."""
+        x_BE, rows, gradient_BC, inverse_N = part.entry.x_BE, part.rows, part.logits.buffer_BC, part.inverse_N
+        if self._several:
+            several = rows.weight_RE, rows.weight_grad_RE, inverse_N
+            return loss, self._several.backward(gradient_BC, x_BE, *several)
+        rows_2C, count = None, x_BE.shape[0]
+        if self.margin.centre_spread:
+            spread_B, rows_2C, x_2E = centre_spread.learn(
+                self.margin.centre_spread, rows.weight_RE, inverse_N, rows.column_B, self.rows.across
+            )
+            loss, x_BE = loss._replace(loss_B=loss.loss_B + spread_B), nd.concat(x_BE, x_2E, dim=0)
+        gradients = rows.weight_grad_RE, rows.bias_grad_D
+        gradient_BE = projection.backward(gradient_BC, x_BE, rows.weight_RE, *gradients, inverse_N, rows_2C)
+        return loss, gradient_BE if rows_2C is None else gradient_BE[:count]
+
+    def _everyone(self, name: str, arrays: list, device):
+        """Values of the samples of all devices and ranks, in order, on one device."""
+        joined = nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
+        return joined if self.rows.across.size > 1 else self.ranks.gather(name, joined)
+
+
+def _own(loss: cross_entropy.Loss, begin: int, end: int) -> cross_entropy.Loss:
+    """That of some of the samples. Figures that are not of samples, but of the margin's state, stay."""
+    count = loss.loss_B.shape[0]
+
+    def cut(array):
+        return array[begin:end] if array is not None and array.shape[0] == count else array
+
+    figures = {name: cut(array) for name, array in loss.figures.items()}
+    return cross_entropy.Loss(*map(cut, loss[:-1]), figures)

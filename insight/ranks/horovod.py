@@ -1,0 +1,113 @@
+"""Several processes, connected by Horovod over Gloo, MPI or NCCL. The only module that imports horovod.
+
+Source: the operations of horovod/mxnet/mpi_ops.py, horovod/horovod@1d217b59 (0.28.1).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+from typing import Any, Callable, Dict, List
+
+import numpy as np
+
+from .._mxnet import mx
+from ..errors import InsightError
+from .group import Array, RankFailed, Ranks
+from .watch import Watch, start_watch
+
+INSTALL = (
+    "in insight's checkout run: . recipes/environment.sh && make_environment distributed; `insight doctor` tells more"
+)
+DEFAULTS = {
+    "HOROVOD_STALL_CHECK_DISABLE": "1",  # insight.ranks.watch says it in one line
+    # Of 30 s by default: importing MXNet may take longer on a busy machine. The watch notices ranks that are lost.
+    "HOROVOD_GLOO_TIMEOUT_SECONDS": "300",
+}
+
+
+class Horovod(Ranks):
+    """This process as a rank. Making it waits for all others.
+
+    Each operation waits for its result, so that nothing is pending when the next one begins: Horovod then never joins
+    several arrays into one, which would add them up in an order that depends on the time.
+
+    Raises
+    ------
+    InsightError
+        Horovod is not installed, does not load, or does not find the other processes.
+    """
+
+    def __init__(self) -> None:
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        self._hvd = _import()
+        try:
+            self._hvd.init()
+        except Exception as error:  # its own classes, by controller
+            reason = (str(error).strip().splitlines() or [""])[-1]
+            raise InsightError(f"Horovod: the ranks do not find each other ({reason})") from None
+        self._on_gpus = bool(self._hvd.nccl_built())
+        self.rank, self.size = self._hvd.rank(), self._hvd.size()
+        self.local_rank, self.local_size = self._hvd.local_rank(), self._hvd.local_size()
+        host = os.environ.get("HOROVOD_HOSTNAME") or socket.gethostname()
+        self._watch: Watch = start_watch(self, host)
+
+    def sum(self, name: str, array: Array) -> Array:
+        return self._run(name, array, lambda nd: self._hvd.allreduce(nd, name=name, op=self._hvd.Sum))
+
+    def max(self, name: str, array: Array) -> Array:
+        return self._run(name, array, lambda nd: self._hvd.allreduce(nd, name=name, op=self._hvd.Max))
+
+    def gather(self, name: str, array: Array) -> Array:
+        return self._run(name, array, lambda nd: self._hvd.allgather(nd, name=name))
+
+    def scatter_sum(self, name: str, array: Array) -> Array:
+        if len(array) % self.size:
+            raise ValueError(f"{name}: {len(array)} rows for {self.size} ranks")
+        return self._run(name, array, lambda nd: self._hvd.reducescatter(nd, name=name, op=self._hvd.Sum))
+
+    def broadcast(self, name: str, array: Array, root: int = 0) -> Array:
+        return self._run(name, array, lambda nd: self._hvd.broadcast(nd, root, name=name))
+
+    @property
+    def hosts(self) -> List[str]:
+        return self._watch.hosts
+
+    def close(self) -> None:
+        self.barrier("end")
+        self._watch.leave()
+        self._hvd.shutdown()
+
+    def fail(self, reason: str) -> None:
+        self._watch.leave(reason)
+
+    def _run(self, name: str, array: Array, operation: Callable[[Any], Any]) -> Array:
+        """An operation on an array of either kind, waited for."""
+        with self._watch.operation(name):
+            try:
+                with mx.util.np_shape(True):  # MXNet's classic arrays cannot have no rows
+                    if isinstance(array, np.ndarray):
+                        return operation(mx.nd.array(array, dtype=array.dtype)).asnumpy()
+                    result = operation(array if self._on_gpus else array.as_in_context(mx.cpu()))
+                    result.wait_to_read()
+                    return result.as_in_context(array.context)
+            except mx.MXNetError as error:
+                raise RankFailed(self._watch.failure_behind(name, error)) from None
+
+
+def describe_build() -> Dict[str, Any]:
+    """``controllers``: names of those that were built, the default first; ``nccl``: whether GPUs add up themselves."""
+    hvd = _import()
+    built = {"MPI": hvd.mpi_built(), "Gloo": hvd.gloo_built()}
+    return {"controllers": [name for name, there in built.items() if there], "nccl": bool(hvd.nccl_built())}
+
+
+def _import() -> Any:
+    try:
+        return importlib.import_module("horovod.mxnet")
+    except ImportError as error:
+        raise InsightError(
+            f"this process was started as one of several ranks, and Horovod does not load ({error}); {INSTALL}"
+        ) from None

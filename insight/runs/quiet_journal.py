@@ -1,0 +1,28 @@
+"""The journal of the ranks that do not log."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+
+class QuietJournal:
+    """Takes what a :class:`insight.runs.journal.Journal` takes, and writes nothing."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """As the journal's."""
+        yield
+
+    def state(self) -> dict:
+        """Nothing: the rank that logs saves the state."""
+        return {}
+
+    def _ignore(self, *_: Any, **__: Any) -> None:
+        pass
+
+    close = write = say = step = verified = log_histograms = mined = _ignore
+    damaged = damage_in_all = restart_clock = restore = _ignore

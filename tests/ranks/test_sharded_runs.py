@@ -1,0 +1,89 @@
+"""Runs with ``--shard-classes`` and ``--sample-rate`` on real ranks: against copies of the head, killed, re-sharded."""
+
+import numpy as np
+import pytest
+from small_sets import striped_face
+from test_processes import BASE, alone, assert_close, log, state
+
+from insight._mxnet import mx
+
+CLASSES = 250
+SCALE = 16.0  # logits of 64 are rounded by 4e-6, by which probabilities and gradients then differ
+HEADS = {
+    "arcface": ({"loss_type": "4", "margin_s": SCALE}, 2),
+    "softmax": ({"loss_type": "0"}, 3),
+    "curricular": ({"loss_type": "curricularface", "margin_s": SCALE}, 4),
+}
+
+
+@pytest.fixture(scope="module")
+def wide_set(tmp_path_factory):
+    """250 identities of an image each."""
+    folder = tmp_path_factory.mktemp("wide")
+    draw = np.random.default_rng(0)
+    record = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "w")
+    for key in range(CLASSES):
+        header = mx.recordio.IRHeader(0, float(key), key, 0)
+        record.write_idx(key, mx.recordio.pack(header, striped_face(key % 3, draw)))
+    record.close()
+    (folder / "property").write_text(f"{CLASSES},112,112\n")
+    return folder
+
+
+@pytest.fixture
+def started(tmp_path, wide_set):
+    """Options of runs from a checkpoint with fc7: initial weights depend on whether classes are divided."""
+
+    def options(**more):
+        common = {**BASE, "data_dir": str(wide_set), "max_steps": 5, "target": "", "lr": 0.002, **more}
+        alone(tmp_path / "start", {**common, "per_batch_size": 4, "max_steps": 1, "devices": "cpu"})
+        return {**common, "pretrained": f"{tmp_path / 'start' / 'model'},1"}
+
+    return options
+
+
+def assert_near(here, there):
+    """At most 1e-5 of each array's largest number, or of 0.001: some gradients are zero but for rounding."""
+    assert here.keys() == there.keys()
+    for name, array in here.items():
+        most = max(np.abs(there[name]).max(), 1e-3)
+        np.testing.assert_allclose(array, there[name], rtol=0, atol=1e-5 * most, err_msg=name)
+
+
+@pytest.mark.parametrize("name", list(HEADS))
+def test_divided_classes_are_as_copies_in_one_process(train_ranks, started, tmp_path, name):
+    head, ranks = HEADS[name]
+    options = started(**head, per_batch_size=12 // ranks)
+    alone(tmp_path / "one", {**options, "devices": ",".join(["cpu"] * ranks)})
+    done = train_ranks(ranks, tmp_path / "many", {**options, "devices": "cpu", "shard_classes": True})
+    assert done.returncode == 0, done.stdout
+    assert_near(state(tmp_path / "many"), state(tmp_path / "one"))
+    for here, there in zip(log(tmp_path / "many", "step"), log(tmp_path / "one", "step")):
+        assert here == pytest.approx(there, rel=1e-5)
+    files = (mx.nd.load(str(tmp_path / folder / "model-0001.params")) for folder in ("many", "one"))
+    assert_near(*({name: array.asnumpy() for name, array in arrays.items()} for arrays in files))
+
+
+def test_a_killed_run_goes_on_to_the_same_bits_and_on_other_ranks_too(train_ranks, wide_set, tmp_path):
+    options = {**BASE, "data_dir": str(wide_set), "target": "", "loss_type": "4", "devices": "cpu"}
+    options.update(shard_classes=True, sample_rate=0.4, per_batch_size=6, max_steps=8, save_every=3, verbose=100)
+    done = train_ranks(2, tmp_path / "whole", options)
+    assert done.returncode == 0, done.stdout
+    done = train_ranks(2, tmp_path / "killed", options, events={"1": [[4, "kill", 0]]})
+    assert done.returncode != 0
+    done = train_ranks(2, tmp_path / "killed", options)
+    assert done.returncode == 0 and "resumed at step 3 of 8" in done.stdout, done.stdout
+    assert_close(state(tmp_path / "killed"), state(tmp_path / "whole"), 0)
+    whole = state(tmp_path / "whole")
+    assert whole["parameter/fc7_weight@0"].shape == whole["momentum/fc7_weight"].shape == (CLASSES, 8)
+    for size, steps in ((3, 10), (1, 12)):
+        done = train_ranks(size, tmp_path / "whole", {**options, "per_batch_size": 12 // size, "max_steps": steps})
+        assert done.returncode == 0 and f"resumed at step {steps - 2} of {steps}" in done.stdout, done.stdout
+    assert np.isfinite(state(tmp_path / "whole")["parameter/fc7_weight@0"]).all()
+
+
+def test_a_full_disk_on_one_rank_ends_all_with_a_line(train_ranks, wide_set, tmp_path):
+    options = {**BASE, "data_dir": str(wide_set), "target": "", "loss_type": "4", "devices": "cpu", "per_batch_size": 6}
+    done = train_ranks(2, tmp_path, {**options, "shard_classes": True}, events={"1": [[1, "full", 0]]})
+    assert done.returncode != 0
+    assert "rank 1: [Errno 27] File too large" in done.stdout and "Traceback" not in done.stdout, done.stdout
