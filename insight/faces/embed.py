@@ -72,7 +72,7 @@ def embed(
             embeddings = np.empty((len(source), *rows.shape[1:]), np.float32)
         embeddings[done : done + len(rows)] = rows
         done += len(rows)
-    keys, labels = np.array(list(source.keys)), np.asarray(source.labels, np.int64)
+    keys, labels = np.array(source.keys), np.asarray(source.labels, np.int64)
     if flip == "both":
         return Embedded(embeddings[:, 0], keys, labels, mirrored=embeddings[:, 1])
     return Embedded(embeddings, keys, labels)

@@ -19,6 +19,7 @@ from ..errors import InsightError
 from ..formats import remedies
 from ..images.damage import Damage
 from ..images.pixels import decode_bgr
+from .ahead import ReadAhead
 from .augment import Augmentation, Change, write_planes
 from .ring import Job, Ring
 from .samplers.sampler import Mined
@@ -92,7 +93,7 @@ class Loader:
     ----------
     batches_per_epoch : int
     positions : np.ndarray
-        (M,) int64: which images of the set are used.
+        (M,) integers: which images of the set are used.
     waited : float
         Seconds that the consumer has waited for data so far.
     on_damage : callable or None
@@ -173,8 +174,9 @@ class Loader:
             self.sampler.restore(self._sampler_state)
         shape = (self.batch_size, 3, *self.faces.image_size)
         embedded: queue.SimpleQueue = queue.SimpleQueue()
-        plans = self._plans(step, embedded.get)
-        ring = Ring(plans, self._fill, shape, self.dtype, self.workers, release=lambda: embedded.put(None))
+        ahead = ReadAhead(self.faces, self.sampler)
+        plans = self._plans(step, embedded.get, ahead)
+        ring = Ring(plans, self._fill, shape, self.dtype, self.workers, lambda: (embedded.put(None), ahead.close()))
         try:
             while True:
                 job, network = self._next(ring), None
@@ -213,7 +215,7 @@ class Loader:
                 self.on_mined(mined)
         self.mined_batches += rounds[-1].queued // self.batch_size if rounds else 0
 
-    def _plans(self, step: int, answer: Callable[[], Optional[np.ndarray]]) -> Iterator[_Plan]:
+    def _plans(self, step: int, answer: Callable[[], Optional[np.ndarray]], ahead: ReadAhead) -> Iterator[_Plan]:
         """Plans of the batches and of what their sampler looks at; ``answer`` waits for embeddings, None: closed."""
         for number in itertools.count(step):
             mined: List[Mined] = []
@@ -226,6 +228,7 @@ class Loader:
                 mined.append(self.sampler.mine(embeddings))
                 wanted = self.sampler.look(number)
             indices = self._sampled(number)
+            ahead.reach(number)
             changes = self.augmentation.draw(self.seed, self.sampler.round(number), indices, self.faces.image_size)
             label = mx.nd.array(self.faces.labels[indices], dtype="float32")
             yield _BatchPlan(indices, changes, {}, label, self.sampler.state(), mined)
@@ -267,8 +270,7 @@ class Loader:
         try:
             bgr = decode_bgr(self.faces.payload(index), name, note, bool(self._sound[index]))
         except InsightError as error:
-            repair = remedies.into_new(self.faces.rec_path)
-            reason = str(error).partition("; ")[0]
+            repair, reason = remedies.into_new(self.faces.rec_path), str(error).partition("; ")[0]
             raise InsightError(f"{reason}; `{repair} --deep` leaves out what cannot be decoded") from None
         self._sound[index] = row not in damage
         if bgr.shape[:2] != self.faces.image_size:
@@ -293,6 +295,6 @@ def enough_images(labels: np.ndarray, least: int) -> np.ndarray:
         0 or 1 keeps all.
     """
     if least <= 1:
-        return np.arange(len(labels))
+        return np.arange(len(labels), dtype=np.int32 if len(labels) < 1 << 31 else np.int64)
     _, identity, images = np.unique(labels, return_inverse=True, return_counts=True)
     return np.flatnonzero(images[identity] >= least)
