@@ -48,14 +48,14 @@ class KeyNames(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         return map(str, self._keys)
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All names in order, as arrays of strings of one length."""
         digits = len(str(self._keys[-1])) if len(self) else 1  # keys ascend
-        names = np.empty(len(self), f"U{digits}")
-        begin = 0
         for keys in self._keys.blocks():
-            names[begin : begin + len(keys)] = keys
-            begin += len(keys)
-        return names if dtype is None else names.astype(dtype)
+            yield keys.astype(f"U{digits}")
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.concatenate([np.empty(0, dtype or "U1"), *self.blocks()])
 
 
 class ImageSource:

@@ -53,16 +53,17 @@ class ReadAhead:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="read-ahead", daemon=True)
             self._thread.start()
-        for wanted in (number, number + 1):
-            if wanted not in self._reads:
-                self._reads[wanted] = _Read(self._sampler.buffered(wanted))
-                self._waiting.put(self._reads[wanted])
-        self._reads = {other: read for other, read in self._reads.items() if other >= number}
-        while not self._reads[number].done.wait(_SECONDS):
-            if self._stopped:
-                return
-        if self._reads[number].error is not None:
-            raise self._reads[number].error
+        for wanted in range(max(self._reads, default=number - 1) + 1, number + 2):
+            self._reads[wanted] = _Read(self._sampler.buffered(wanted))
+            self._waiting.put(self._reads[wanted])
+        for needed in [other for other in self._reads if other <= number]:
+            while not self._reads[needed].done.wait(_SECONDS):
+                if self._stopped:
+                    return
+            if self._reads[needed].error is not None:
+                raise self._reads[needed].error
+            if needed < number:
+                del self._reads[needed]
 
     def _work(self) -> None:
         for read in iter(self._waiting.get, None):

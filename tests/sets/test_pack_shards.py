@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from cut_sets import in_shards
 from made_faces import encode, face
@@ -104,7 +105,8 @@ def test_embeddings_and_files_are_those_of_the_one_file(made, tmp_path):
     packed(made, tmp_path, 3)
     ours, theirs = image_source(tmp_path / "set/train-00001-of-00003.rec"), image_source(made / "one/train.rec")
     assert list(ours) == list(theirs) and ours.fingerprint() == theirs.fingerprint()
-    assert list(ours.keys) == [str(key) for key in range(1, 14)]
+    assert list(ours.keys) == np.array(ours.keys).tolist() == [str(key) for key in range(1, 14)]
+    assert np.array(ours.keys).dtype == np.array(list(ours.keys)).dtype
     before = ours.digest()
     last = tmp_path / "set/train-00002-of-00003.rec"
     last.write_bytes(last.read_bytes())  # another time
