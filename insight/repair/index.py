@@ -12,7 +12,7 @@ from ..files.commit import commit_together
 from ..formats import property, remedies, shards
 from ..formats.idx import idx_path_of
 from ..formats.recordwriter import BUFFER_BYTES
-from .plan import FITS, PARTIAL, Diagnosis, float_labels, usable_labels, without_path
+from .plan import FITS, MISSING, PARTIAL, Diagnosis, float_labels, usable_labels, without_path
 from .sizes import by, measure
 
 _LINES = 1 << 16  # lines of an .idx that are formatted at a time
@@ -20,11 +20,12 @@ _FIRST = 64  # if none of the first images has a size in its header, all are mea
 
 
 class _Renewed(NamedTuple):
-    """A file to write: its name, its content (None: that of an .idx), and the reason."""
+    """A file to write: its name, its content (None: the .idx of a shard), the reason, and the shard."""
 
     name: str
     content: Optional[str]
     why: str
+    shard: int = 0
 
 
 def renew(path: str, diagnosis: Diagnosis, dry_run: bool, overwrite: bool) -> Tuple[List[str], List[str]]:
@@ -46,25 +47,27 @@ def renew(path: str, diagnosis: Diagnosis, dry_run: bool, overwrite: bool) -> Tu
     renewed = []
     if diagnosis.index not in (FITS, PARTIAL):
         _refuse_without_keys(path, diagnosis)
-        renewed += [_Renewed(name, None, diagnosis.why) for name in idx_names]
+        for shard, name in enumerate(idx_names):
+            if overwrite or diagnosis.index != MISSING or not os.path.lexists(os.path.join(folder, name)):
+                renewed.append(_Renewed(name, None, diagnosis.why, shard))
     wanted, why, others = _judge_property(folder, diagnosis, overwrite)
     if why:
         renewed.append(_Renewed(property.NAME, wanted.text(), why))
-    for name, _, why in renewed if not overwrite else ():
+    for name, _, why, _ in renewed if not overwrite else ():
         existing = os.path.join(folder, name)
         if os.path.lexists(existing):
             replace, spare = remedies.in_place(path, overwrite=True), remedies.into_new(path)
             raise InsightError(f"{existing}: does not fit the set ({why}); `{replace}` replaces it, `{spare}` keeps it")
     if renewed and not dry_run:
-        with commit_together(folder, [name for name, _, _ in renewed], overwrite) as staging:
-            for shard, (name, content, _) in enumerate(renewed):
+        with commit_together(folder, [one.name for one in renewed], overwrite) as staging:
+            for name, content, _, shard in renewed:
                 if content is None:
                     write_idx(staging.path(name), diagnosis, shard)
                 else:
                     staging.path(name).write_text(content, encoding="ascii")
     verb = "would be written" if dry_run else "written"
-    done = [f"{os.path.join(folder, name)}: {verb} ({why})" for name, _, why in renewed]
-    done += _kept(diagnosis, folder, idx_names, [name for name, _, _ in renewed])
+    done = [f"{os.path.join(folder, name)}: {verb} ({why})" for name, _, why, _ in renewed]
+    done += _kept(diagnosis, folder, idx_names, [one.name for one in renewed])
     return done, _remains(path, diagnosis, others)
 
 
@@ -114,12 +117,12 @@ def _read_property(folder: str) -> Tuple[Optional[property.Property], str]:
 
 def _kept(diagnosis: Diagnosis, folder: str, idx_names: List[str], renewed: List[str]) -> List[str]:
     lines = []
-    for idx_name in idx_names if idx_names[0] not in renewed else ():
-        note = (
-            f"{diagnosis.why}; --overwrite gives all of them a key"
-            if diagnosis.index == PARTIAL
-            else "it fits the .rec"
-        )
+    notes = {
+        PARTIAL: f"{diagnosis.why}; --overwrite gives all of them a key",
+        MISSING: "not compared with its .rec, as that of another shard was missing; --overwrite writes all of them",
+    }
+    for idx_name in [name for name in idx_names if name not in renewed]:
+        note = notes.get(diagnosis.index, "it fits the .rec")
         lines.append(f"{os.path.join(folder, idx_name)}: kept ({note})")
     if property.NAME not in renewed:
         return [*lines, f"{os.path.join(folder, property.NAME)}: kept"]

@@ -93,10 +93,10 @@ def test_a_set_in_other_files_is_replaced_only_when_asked(made, tmp_path):
 
 def test_the_command(made, tmp_path, insight):
     status, out, err = insight("face2rec", made / "train.lst", "--output", "set", "--shards", 2)
-    assert (status, err) == (0, "")
+    assert status == 0, err
     assert out.startswith("set/train-*-of-00002.rec: 13 images + 4 identity records + 1 header = 18 records; ")
     status, out, _ = insight("dataset-check", "set")
-    assert status == 0 and out.endswith("set/train-*-of-00002.rec: 0 errors, 2 warnings, 0 notes\n"), out
+    assert status == 0 and "\nset/train-*-of-00002.rec: 0 errors, " in out
     status, _, err = insight("face2rec", made / "train.lst", "--output", "set", "--shards", 0)
     assert status == 2 and "--shards" in err
 
@@ -128,24 +128,25 @@ class TestDamage:
         return {finding.code: finding for finding in check(str(folder)).findings if finding.severity == "error"}
 
     def test_a_sound_set(self, folder, made):
-        ours, theirs = check(str(folder)).as_dict(), check(str(made / "one")).as_dict()
-        assert ours.pop("rec").endswith("train-*-of-00003.rec") and theirs.pop("rec")
-        assert ours == theirs
+        ours, theirs = check(str(folder)), check(str(made / "one"))
+        assert ours.ok and ours.rec_path.endswith("train-*-of-00003.rec")
+        assert ours.summary == theirs.summary
+        assert [(one.code, one.count) for one in ours.findings] == [(one.code, one.count) for one in theirs.findings]
 
     def test_a_damaged_record(self, folder):
         path = folder / "train-00001-of-00003.rec"
         data = bytearray(path.read_bytes())
-        second = int(path.with_suffix(".idx").read_text().splitlines()[1].split("\t")[1])
-        data[second] ^= 1
+        third = int(path.with_suffix(".idx").read_text().splitlines()[2].split("\t")[1])
+        data[third] ^= 1
         path.write_bytes(data)
         found = self.findings(folder)
-        assert f"a record at offset {path.name}:{second}: magic" in found["damaged-record"].samples[0].found
+        assert f"a record at offset {path.name}:{third}: magic" in found["damaged-record"].samples[0].found
         report = repair(str(folder), str(folder.parent / "out"))
         assert report.lines()[-1].startswith(
             f"{folder.parent}/out/train-*-of-00003.rec: 12 images + 4 identity records"
         )
         row = (folder.parent / "out/repair.csv").read_text().splitlines()[1]
-        assert row.startswith(f"{path.name}:{second},,,damaged-record: ")
+        assert row.startswith(f"{path.name}:{third},,,damaged-record: ")
         assert not self.findings(folder.parent / "out")
         with FaceSet.open(str(folder.parent / "out")) as faces:
             assert (len(faces), len(faces.records.rec_paths)) == (12, 3)
@@ -165,7 +166,9 @@ class TestDamage:
         for number in lost:
             paths[number].unlink()
         assert "idx-missing" in self.findings(folder)
-        assert repair(str(folder), overwrite=True).ok
+        times = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
+        assert repair(str(folder)).ok
+        assert times == {path: path.stat().st_mtime_ns for path in times}  # the others are kept
         assert [path.read_bytes() for path in paths] == before
         assert not self.findings(folder)
 
