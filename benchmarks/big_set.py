@@ -114,11 +114,11 @@ def works(folder: Path, args) -> dict:
     train = [COMMAND, "train-softmax", "--data-dir", folder, "--prefix", folder / "model", "--target", "", "--ckpt", 0]
     train += ["--network", "y1", "--emb-size", args.emb_size, "--per-batch-size", args.batch_size]
     train += ["--max-steps", args.steps, "--save-every", 0, "--frequent", 1, "--lr", 0.01]
-    blocks = ["--sampler", "blocks", "--block-images", 1024, "--buffer-images", 65536]
+    by_blocks = ["--sampler", "blocks", "--block-images", 1024, "--buffer-images", 65536]
     return {
         "open": [OPEN, folder],
         "train": train,
-        "train-blocks": [*train, *blocks],
+        "blocks": [*train, *by_blocks],
         "check": [COMMAND, "dataset-check", folder, "--num-workers", 1],
     }
 
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--identities", type=int, default=1_000_000)
     parser.add_argument("--shards", type=int, default=16)
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--work", default="open,train,train-blocks,check", help="comma-separated")
+    parser.add_argument("--work", default="open,train,blocks,check", help="comma-separated")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--emb-size", type=int, default=128)
