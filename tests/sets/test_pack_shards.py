@@ -146,7 +146,7 @@ class TestDamage:
             f"{folder.parent}/out/train-*-of-00003.rec: 12 images + 4 identity records"
         )
         row = (folder.parent / "out/repair.csv").read_text().splitlines()[1]
-        assert row.startswith(f"{path.name}:{third},,,damaged-record: ")
+        assert row.startswith(f'{path.name}:{third},,,"damaged-record: ')
         assert not self.findings(folder.parent / "out")
         with FaceSet.open(str(folder.parent / "out")) as faces:
             assert (len(faces), len(faces.records.rec_paths)) == (12, 3)
