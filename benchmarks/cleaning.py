@@ -57,7 +57,7 @@ def mislabelled(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 def write(faces: FaceSet, folder: Path, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Write a set of these images under these labels; returns the images in its order."""
     order = images[np.argsort(labels, kind="stable")]
-    with new_set(str(folder), faces.image_size) as (stream, _):
+    with new_set(str(folder), faces.image_size, len(images)) as (stream, _):
         for label in np.unique(labels):
             stream.write(map(faces.payload, images[labels == label].tolist()))
     return order

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InsightError
 from ..files.atomic import write_text
+from ..formats import shards
 from ..formats.faceset import FaceSet
 from .duplicates import ExcludedSet, find_exact, find_near, find_overlap, open_all_excluded
 from .image_faults import PayloadFacts, Survey, as_counts, survey
@@ -130,7 +131,7 @@ def _try_to_open(rec_path: str, findings: Findings) -> None:
 
 
 def _examine(records: Records, deep: bool, others: List[ExcludedSet], workers: int, findings: Findings) -> CheckReport:
-    report = CheckReport(records.rec_path, deep)
+    report = CheckReport(shards.pattern(records.rec_path), deep)
     if not len(records.offsets):
         report.summary = {"records": 0, "images": 0}
         return report

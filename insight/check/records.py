@@ -1,28 +1,28 @@
-"""Reader of damaged sets: the .rec front to back, the .idx beside it, without trusting either.
+"""Reader of damaged sets: the .rec files front to back, the .idx beside them, without trusting either.
 
-:class:`FaceSet` raises at the first fault. This reader walks the .rec frame by frame, and after damage
-resumes at the next magic number: RecordIO escapes the magic inside payloads, so that it cannot occur
-in one. About 40 bytes are kept of each record.
+:class:`FaceSet` raises at the first fault. This reader walks the .rec frame by frame (``walk``). About 40 bytes
+are kept of each record. Offsets in a set of several shards are those of the shards one after the other.
 """
 
 from __future__ import annotations
 
 import copy
-import mmap
 import os
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from bisect import bisect_right
+from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
 from ..files import commit
+from ..formats import shards
 from ..formats.faceset import DEFAULT_NAME, find_rec
-from ..formats.framing import FIRST, FRAME, LAST, LENGTH_BITS, LENGTH_MASK, MAGIC, MAGIC_BYTES, WHOLE
 from ..formats.idx import idx_path_of, read_idx
 from ..formats.recordcolumns import RecordColumns
-from ..formats.recordio import DamagedRecord, Record, RecordFile
+from ..formats.recordmap import Record, RecordMap
 from ..progress import track
 from .rules import Findings
+from .walk import DamagedSpan, Walk
 
 
 def locate(path: str, findings: Findings) -> str:
@@ -39,34 +39,16 @@ def locate(path: str, findings: Findings) -> str:
         return os.path.join(folder, DEFAULT_NAME if DEFAULT_NAME in existing else existing[0])
 
 
-class DamagedSpan(NamedTuple):
-    """Bytes ``offset`` to ``end`` of a .rec, which are not a record, with the reason."""
-
-    offset: int
-    end: int
-    reason: str
-
-
-class _AnyFile(RecordFile):
-    """A .rec that may begin with a damaged record; read by offset, without .idx."""
-
-    def __init__(self, rec_path: str):
-        super().__init__(rec_path, os.devnull)
-
-    def _check_magic(self) -> None:
-        pass
-
-    @property
-    def data(self) -> mmap.mmap:
-        """The file's bytes, with ``find``."""
-        return self._map
-
-
 class Records:
     """All intact records of a .rec, in the file's order, and their keys in the .idx.
 
     Attributes
     ----------
+    rec_path : str
+        Of the first shard.
+    rec_paths : list of str
+    bases : np.ndarray
+        (S + 1,) int64: offset at which each of the S shards begins, and the bytes of all.
     offsets, flags, sizes : np.ndarray
         (M,) int64: byte offset of the record, flag of its header, bytes of its payload.
     first, second : np.ndarray
@@ -75,7 +57,7 @@ class Records:
         (M,) uint64: the records' own numbers.
     keys : np.ndarray
         (M,) int64: from the .idx; -1 for a record without a key. Without a usable .idx, the keys
-        that :class:`RecordFile` derives.
+        that :class:`~insight.formats.recordio.RecordFile` derives.
     index : (np.ndarray, np.ndarray) or None
         Keys and offsets of the .idx, if it can be read.
     damage : list of DamagedSpan
@@ -85,14 +67,16 @@ class Records:
     """
 
     def __init__(self, rec_path: str, findings: Findings):
-        self.rec_path = rec_path
+        self.rec_paths = shards.members(rec_path)
+        self.rec_path = self.rec_paths[0]
         self.sound = True
         self._findings = findings
         self.damage: List[DamagedSpan] = []
-        self._tail: Optional[int] = None
-        self.bytes = os.path.getsize(rec_path)
+        self._files = [RecordMap(path, checked=False) for path in self.rec_paths]
+        self.bases = np.cumsum([0, *(file.size for file in self._files)])
+        self._begins = self.bases[:-1].tolist()
+        self._ends: List[int] = []  # of the complete records of each shard
         self.index = self._read_idx()
-        self._file = _AnyFile(rec_path)
         collected = RecordColumns()
         for offset, record in track(self._frames(), "reading records", self.index and len(self.index[0]), "records"):
             collected.add(offset, record)
@@ -121,65 +105,85 @@ class Records:
 
     def read(self, row: int) -> Record:
         """An intact record, by row."""
-        return self._file.read_at(int(self.offsets[row]))
+        shard, offset = self._locate(int(self.offsets[row]))
+        return self._files[shard].read_at(offset)
 
     def payload(self, row: int) -> memoryview:
         """The payload of an intact record, by row."""
         return self.read(row).payload
 
+    @property
+    def bytes(self) -> int:
+        """Of all .rec files."""
+        return int(self.bases[-1])
+
+    def unaligned(self) -> np.ndarray:
+        """(M,) bool: records that do not begin at a multiple of 4 bytes of their file."""
+        shard = np.searchsorted(self.bases[1:], self.offsets, side="right")
+        return (self.offsets - self.bases[shard]) & 3 != 0
+
+    def place(self, offset: int) -> str:
+        """An offset as text: ``1234``, of shards ``train-00001-of-00004.rec:1234``."""
+        if len(self._files) == 1:
+            return str(offset)
+        shard, inside = self._locate(offset)
+        return f"{os.path.basename(self.rec_paths[shard])}:{inside}"
+
+    def _place_of(self, row: int) -> str:
+        return self.place(int(self.offsets[row]))
+
+    def _locate(self, offset: int) -> Tuple[int, int]:
+        """The shard of an offset, and the offset in it."""
+        shard = bisect_right(self._begins, offset) - 1
+        return shard, offset - self._begins[shard]
+
     def close(self) -> None:
-        self._file.close()
+        for file in self._files:
+            file.close()
 
     def _fault(self, code: str, detail: str, key: Optional[int] = None) -> None:
         self.sound = False
         self._findings.add(code, key, detail)
 
     def _read_idx(self) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-        path = idx_path_of(self.rec_path)
-        if not os.path.exists(path):
-            self._fault("idx-missing", f"{path} is missing")
-            return None
-        try:
-            return read_idx(path)
-        except InsightError as error:
-            self._fault("idx-unreadable", str(error))
-            return None
+        """Keys and offsets of all .idx files."""
+        parts = []
+        for path in map(idx_path_of, self.rec_paths):
+            if not os.path.exists(path):
+                self._fault("idx-missing", f"{path} is missing")
+                return None
+            try:
+                parts.append(read_idx(path))
+            except InsightError as error:
+                self._fault("idx-unreadable", str(error))
+                return None
+        self._lines = [len(keys) for keys, _ in parts]
+        keys = np.concatenate([keys for keys, _ in parts])
+        for (_, offsets), base, file in zip(parts, self._begins, self._files):
+            offsets += np.where(offsets < file.size, base, self.bytes)  # those past the end of a shard, past them all
+        return keys, np.concatenate([offsets for _, offsets in parts])
 
     def _frames(self) -> Iterator[Tuple[int, Record]]:
-        if not self.bytes:
-            return
-        data, offset = self._file.data, 0
-        while offset < self.bytes:
-            try:
-                record = self._file.read_at(offset)
-            except DamagedRecord as error:
-                following = _next_frame(data, offset + 1)
-                if following >= self.bytes and _is_cut(data, offset):
-                    self._tail = offset
-                self.damage.append(DamagedSpan(offset, following, error.reason))
-                offset = following
-                continue
-            end = _end_of_record(data, offset)
-            swallowed = _frame_inside(data, offset, end)
-            if swallowed is not None:
-                reason = f"its length, {end - offset} bytes, reaches over the record at {swallowed}"
-                self.damage.append(DamagedSpan(offset, swallowed, reason))
-                offset = swallowed
-                continue
-            yield offset, record
-            offset = end
+        """Offset and record of all intact records; notes the damage on the way."""
+        for base, file in zip(self.bases.tolist(), self._files):
+            walk = Walk(file)
+            for offset, record in walk:
+                yield base + offset, record
+            self.damage += [DamagedSpan(base + at, base + end, reason) for at, end, reason in walk.damage]
+            self._ends.append(base + walk.end)
 
     def _report_damage(self) -> None:
         if not self.bytes:
             self._fault("truncated-tail", "the .rec is empty")
-        elif not len(self.offsets) and self.damage[0].offset == 0 and self._tail is None:
+        elif not len(self.offsets) and self.damage[0].offset == 0 and self._ends[-1] == self.bytes:
             self._fault("not-recordio", f"{self.rec_path}: not a RecordIO file ({self.damage[0].reason})")
         else:
             for offset, end, reason in self.damage:
-                if offset == self._tail:
-                    self._fault("truncated-tail", f"{end - offset} bytes from offset {offset} are not a whole record")
+                place = self.place(offset)
+                if offset in self._ends:
+                    self._fault("truncated-tail", f"{end - offset} bytes from offset {place} are not a whole record")
                 else:
-                    self._fault("damaged-record", f"{self.rec_path}: a record at offset {offset}: {reason}")
+                    self._fault("damaged-record", f"{self.rec_path}: a record at offset {place}: {reason}")
 
     def _assign(self, index: Optional[Tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """The key of each record; reports differences between .idx and .rec."""
@@ -193,8 +197,9 @@ class Records:
             self._findings.add_all("idx-duplicate-key", repeated, lambda key: (key, "occurs more than once"))
             return self.own_keys()
         row = np.minimum(np.searchsorted(self.offsets, offsets), len(self.offsets) - 1)
+        shard = np.repeat(np.arange(len(self._lines)), self._lines)
         hit = self.offsets[row] == offsets
-        cut = ~hit & (offsets >= (self.bytes if self._tail is None else self._tail))
+        cut = ~hit & (offsets >= np.array(self._ends)[shard])
         self._report_keys_past_the_end(keys[cut])
         damaged = [damage.offset for damage in self.damage]
         lost = np.flatnonzero(~hit & ~cut & ~np.isin(offsets, damaged))
@@ -205,7 +210,9 @@ class Records:
 
     def _match(self, keys, offsets, row, hit, lost) -> np.ndarray:
         self.sound &= not len(lost)
-        self._findings.add_all("idx-offset", lost, lambda i: (int(keys[i]), f"no record at offset {offsets[i]}"))
+        self._findings.add_all(
+            "idx-offset", lost, lambda i: (int(keys[i]), "no record at offset " + self.place(offsets[i]))
+        )
         assigned = np.full(len(self.offsets), -1, np.int64)
         named, firsts = np.unique(row[hit], return_index=True)
         assigned[named] = keys[hit][firsts]
@@ -218,7 +225,9 @@ class Records:
         )
         unnamed = np.flatnonzero(assigned < 0)
         if len(unnamed) > len(lost) + len(shared):  # those of a wrong offset are already reported
-            self._findings.add_all("unnamed-record", unnamed, lambda i: (None, f"at offset {self.offsets[i]}"))
+            self._findings.add_all(
+                "unnamed-record", unnamed, lambda i: (None, f"at offset {self.place(int(self.offsets[i]))}")
+            )
         self._compare_ids(assigned)
         return assigned
 
@@ -240,56 +249,3 @@ class Records:
         different = named[shift != 0]
         different = different[np.argsort(keys[different])]
         self._findings.add_all("record-id", different, lambda row: (int(keys[row]), f"the record says {self.ids[row]}"))
-
-
-def _end_of_record(data: mmap.mmap, offset: int) -> int:
-    """The offset after an intact record."""
-    while True:
-        _, lrec = FRAME.unpack_from(data, offset)
-        length = lrec & LENGTH_MASK
-        offset += FRAME.size + length + (-length & 3)
-        if lrec >> LENGTH_BITS in (WHOLE, LAST):
-            return offset
-
-
-def _frame_inside(data: mmap.mmap, offset: int, end: int) -> Optional[int]:
-    """The offset of a record inside another, whose length is then damaged; None if there is none.
-
-    The search runs only if no record begins at the end of the outer one, so sound files need no search.
-    """
-    if end >= len(data) or data[end : end + len(MAGIC_BYTES)] == MAGIC_BYTES:
-        return None
-    inside = _next_frame(data, offset + 1)
-    return inside if inside < end else None
-
-
-def _next_frame(data: mmap.mmap, offset: int) -> int:
-    """The next offset at which a record may begin, or the end of the file.
-
-    Frames begin at multiples of 4 unless bytes were lost or inserted before them; at other offsets the
-    magic counts only if another record, or the end of the file, follows the frame.
-    """
-    size = len(data)
-    at = data.find(MAGIC_BYTES, offset)
-    while at >= 0:
-        if at + FRAME.size <= size:
-            _, lrec = FRAME.unpack_from(data, at)
-            end = at + FRAME.size + (lrec & LENGTH_MASK)
-            if lrec >> LENGTH_BITS in (WHOLE, FIRST) and end <= size and (not at & 3 or _is_followed(data, at, end)):
-                return at
-        at = data.find(MAGIC_BYTES, at + 1)
-    return size
-
-
-def _is_followed(data: mmap.mmap, begin: int, end: int) -> bool:
-    end += -(end - begin) & 3
-    return end >= len(data) or data[end : end + len(MAGIC_BYTES)] == MAGIC_BYTES
-
-
-def _is_cut(data: mmap.mmap, offset: int) -> bool:
-    """Whether a frame begins at the offset and extends past the end of the file."""
-    if offset + FRAME.size > len(data):
-        return True
-    magic, lrec = FRAME.unpack_from(data, offset)
-    over = offset + FRAME.size + (lrec & LENGTH_MASK) > len(data)
-    return magic == MAGIC and (over or lrec >> LENGTH_BITS == FIRST)

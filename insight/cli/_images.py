@@ -2,13 +2,25 @@
 
 import os
 
-from ._types import image_size, worker_count
+from ._types import image_size, positive, worker_count
 
 
 def add_workers(parser, text, *aliases):
     """``--num-workers``, whose help is ``text``; the default is all cores."""
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--num-workers", *aliases, type=worker_count, default=cores, help=text)
+
+
+def add_shards(parser):
+    """``--shards``, for the commands that write a set."""
+    parser.add_argument(
+        "--shards",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="write the images in N files of equal numbers, train-00000-of-0000N.rec, .., which are read as one set; "
+        "1: train.rec",
+    )
 
 
 def add_image_arguments(parser):

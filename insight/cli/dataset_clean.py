@@ -26,6 +26,7 @@ opposite. Good thresholds depend on the model: check the CSV of a dry run first.
 """
 
 from ..errors import InsightError
+from ._images import add_shards
 from ._model import add_image_size, embedder
 
 HELP = "remove strangers, second people and copies from a set"
@@ -67,6 +68,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
     parser.add_argument("--report", metavar="CSV", help="a row per image; else clean.csv in the output folder")
+    add_shards(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
 
 
@@ -81,6 +83,7 @@ def run(args):
         dry_run=args.dry_run,
         report=args.report,
         overwrite=args.overwrite,
+        shard_count=args.shards,
     )
     print("\n".join(report.lines()))
 

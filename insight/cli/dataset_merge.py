@@ -13,6 +13,7 @@ trusting one. A set is written whole or not at all.
 """
 
 from ..files.text import between_commas
+from ._images import add_shards
 from ._model import add_image_size, embedder
 
 HELP = "merge sets; drop or pool identities in several of them, exclude test people"
@@ -48,6 +49,7 @@ def add_arguments(parser):
     parser.add_argument("--test", type=int, default=0, metavar="N", help="InsightFace's name: above 0 is --dry-run")
     parser.add_argument("--report", metavar="CSV", help="every decision; else merge.csv in the output folder")
     parser.add_argument("--histogram", metavar="F.png", help="picture of the nearest cosines, .png or .svg")
+    add_shards(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
 
 
@@ -68,5 +70,6 @@ def run(args):
         report=args.report,
         histogram=args.histogram,
         overwrite=args.overwrite,
+        shard_count=args.shards,
     )
     print("\n".join(report.lines()))

@@ -14,10 +14,11 @@ Such images are skipped and listed with the warning; --damaged keep packs them a
 Paths are relative to --image-root if given, or else to the working directory, or else to the list.
 
   insight face2rec train.lst --output set --image-root faces          a list of im2rec, or from another machine
+  insight face2rec train.lst --output set --shards 64                 train-00000-of-00064.rec, ..; all read as one set
   insight face2rec phones.lst --output set --renumber-labels          labels of any size: 0, 1, 2, .. in the set
 """
 
-from ._images import add_image_arguments
+from ._images import add_image_arguments, add_shards
 
 HELP = "pack image lists into .rec, .idx and property"
 
@@ -40,6 +41,7 @@ def add_arguments(parser):
         action="store_true",
         help="number labels 0, 1, 2, .. in order of first appearance; SET.renumbered.csv has label, name in the list",
     )
+    add_shards(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a set of the same name")
 
 
@@ -60,6 +62,7 @@ def run(args):
         overwrite=args.overwrite,
         check=args.check_images,
         damaged=args.damaged,
+        shard_count=args.shards,
     )
     for report in reports:
         print("\n".join(report.lines()))

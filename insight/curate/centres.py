@@ -30,39 +30,49 @@ class People(NamedTuple):
     ----------
     labels : numpy.ndarray
         (K,) int64: the set's label of each identity, in order of first occurrence.
-    rows : numpy.ndarray
-        (N,) int64: the identity of each image, 0..K-1.
+    begins : numpy.ndarray
+        (R + 1,) int64: position at which each run of images of one identity begins, and the number of images.
+    owners : numpy.ndarray
+        (R,) int64: the identity of each run, 0..K-1.
     order : numpy.ndarray
-        (N,) int64: positions of images, identity after identity, each in the set's order.
+        (R,) int64: runs, identity after identity, each in the set's order.
     edges : numpy.ndarray
-        (K + 1,) int64: ``order[edges[k]:edges[k + 1]]`` are the images of identity k.
+        (K + 1,) int64: ``order[edges[k]:edges[k + 1]]`` are the runs of identity k.
     """
 
     labels: np.ndarray
-    rows: np.ndarray
+    begins: np.ndarray
+    owners: np.ndarray
     order: np.ndarray
     edges: np.ndarray
 
     @classmethod
     def of(cls, faces: FaceSet) -> People:
-        labels, first, inverse = np.unique(faces.labels, return_index=True, return_inverse=True)
+        of_runs = faces.labels[faces.identities[:, 0]].astype(np.int64)
+        labels, first, inverse = np.unique(of_runs, return_index=True, return_inverse=True)
         by_first = np.argsort(first)
         rank = np.empty(len(labels), np.int64)
         rank[by_first] = np.arange(len(labels))
-        rows = rank[inverse]
-        edges = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(labels)))])
-        return cls(labels[by_first], rows, np.argsort(rows, kind="stable"), edges)
+        owners = rank[inverse]
+        edges = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(labels)))])
+        begins = np.append(faces.identities[:, 0], len(faces))
+        return cls(labels[by_first], begins, owners, np.argsort(owners, kind="stable"), edges)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def counts(self) -> np.ndarray:
         """(K,) int64: images of each identity."""
-        return np.diff(self.edges)
+        return np.bincount(self.owners, np.diff(self.begins), len(self.labels)).astype(np.int64)
 
     def images(self, identity: int) -> np.ndarray:
         """Positions of the images of one identity, (n,) int64."""
-        return self.order[self.edges[identity] : self.edges[identity + 1]]
+        runs = self.order[self.edges[identity] : self.edges[identity + 1]].tolist()
+        return np.concatenate([np.arange(self.begins[run], self.begins[run + 1]) for run in runs])
+
+    def rows(self, begin: int, end: int) -> np.ndarray:
+        """The identities of images ``begin`` to ``end - 1``, (n,) int64."""
+        return self.owners[np.searchsorted(self.begins, np.arange(begin, end), side="right") - 1]
 
 
 def unit_embeddings(embed: Embed, path: str) -> Iterator[np.ndarray]:
@@ -86,7 +96,7 @@ def centres(embed: Embed, path: str, people: People) -> np.ndarray:
     for rows in unit_embeddings(embed, path):
         if not done:
             sums = np.zeros((len(people), rows.shape[1]), np.float32)
-        np.add.at(sums, people.rows[done : done + len(rows)], rows)
+        np.add.at(sums, people.rows(done, done + len(rows)), rows)
         done += len(rows)
     return scale_to_unit(sums)
 

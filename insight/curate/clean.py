@@ -18,10 +18,10 @@ import numpy as np
 
 from ..errors import InsightError
 from ..files import atomic
-from ..formats import property
+from ..formats import property, shards
 from ..formats.faceset import FaceSet
 from ..sets.payloads import refuse_unusable
-from ..sets.rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
+from ..sets.rewrite import SetStream, count_records, new_set, rec_of, refuse_outputs
 from .centres import Embed, People, unit_embeddings
 from .thresholds import CleanRules
 from .verdict import Judge, Verdict
@@ -51,6 +51,7 @@ class CleanReport:
     report: Optional[str] = None
     notes: List[str] = field(default_factory=list)
     words: Dict[str, str] = field(default_factory=dict)  # reason to how its images are named
+    shard_count: int = 1
 
     def lines(self) -> List[str]:
         """The report as lines of text."""
@@ -64,7 +65,7 @@ class CleanReport:
             lines.append(f"identities that are two people or more: {len(self.several)} (labels {some})")
         if self.vanished:
             lines.append(f"identities without a remaining image: {self.vanished}")
-        verb = os.path.join(self.output, FILES[0]) if self.written else "dry run, no set is written"
+        verb = rec_of(self.output, self.shard_count) if self.written else "dry run, no set is written"
         properties = property.Property(self.identities, *self.image_size).text()
         lines.append(f"{verb}: {count_records(self.kept, self.identities)}; property {properties}")
         return lines + ([f"decisions: {self.report}"] if self.report else [])
@@ -78,6 +79,7 @@ def clean(
     dry_run: bool = False,
     report: Optional[str] = None,
     overwrite: bool = False,
+    shard_count: int = 1,
 ) -> CleanReport:
     """Write a set without its noise; labels are renumbered, payload bytes are unchanged.
 
@@ -97,6 +99,8 @@ def clean(
         CSV with a row per image; default: ``clean.csv`` in the output folder.
     overwrite : bool
         Replace existing outputs.
+    shard_count : int
+        Files of the new set; see :mod:`insight.formats.shards`.
 
     Raises
     ------
@@ -108,17 +112,20 @@ def clean(
     if output is None and not dry_run:
         raise InsightError("--output: missing; give the folder of the clean set, or --dry-run")
     with FaceSet.open(source) as faces, ExitStack() as opened:
-        refuse_outputs([faces.rec_path], None if dry_run else output, [report], overwrite)
+        refuse_outputs(faces.records.rec_paths, None if dry_run else output, [report], overwrite)
+        shards.check_count(shard_count, len(faces), source)
         refuse_unusable(faces)
         rules.check_set(faces)
         set_people = People.of(faces)
         result = CleanReport(source, output or "", not dry_run, len(faces), len(set_people), notes=faces.notes)
         result.words = rules.WORDS
-        result.image_size, result.report = faces.image_size, report
+        result.image_size, result.report, result.shard_count = faces.image_size, report, shard_count
         stream = table = None
         if not dry_run:
             beside = [REPORT_NAME] if report is None else []
-            stream, staging = opened.enter_context(new_set(output, faces.image_size, beside, overwrite))
+            stream, staging = opened.enter_context(
+                new_set(output, faces.image_size, len(faces), shard_count, beside, overwrite)
+            )
             if report is None:
                 result.report = os.path.join(output, REPORT_NAME)
                 table = open(staging.path(REPORT_NAME), "w", encoding="utf-8", newline="")
@@ -153,7 +160,7 @@ def identities(set_people: People, batches: Iterable[np.ndarray]) -> Iterator[Tu
     missing = set_people.counts()
     done = 0
     for batch in batches:
-        own = set_people.rows[done : done + len(batch)]
+        own = set_people.rows(done, done + len(batch))
         done += len(batch)
         cuts = np.flatnonzero(own[1:] != own[:-1]) + 1
         for part, begin in zip(np.split(batch, cuts), [0, *cuts.tolist()]):

@@ -18,14 +18,14 @@ import numpy as np
 
 from ..errors import InsightError
 from ..files import atomic
-from ..formats import evalbin, property
+from ..formats import evalbin, property, shards
 from ..formats.faceset import FaceSet
 from ..plots import histogram as histograms
 from ..plots import picture
 from ..progress import track
 from ..sets.pack import SET_NAME
 from ..sets.payloads import no_images, refuse_unusable
-from ..sets.rewrite import FILES, SetStream, count_records, new_set, refuse_outputs
+from ..sets.rewrite import SetStream, count_records, new_set, rec_of, refuse_outputs
 from .centres import Embed, People, centres, unit_embeddings
 from .merge_rows import Excluded, Rows
 from .overlap import Decisions, Rules, decide
@@ -64,7 +64,7 @@ def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
 class MergeReport:
     """The result of merging sets."""
 
-    output: str
+    output: str  # the .rec
     written: bool
     rows: List[Tuple[str, int, dict]]  # set, images, number of each decision
     total: str  # counts of the new set's records
@@ -78,7 +78,7 @@ class MergeReport:
         for name, images, number in self.rows:
             counts = ", ".join(f"{n} {what}" for what, n in number.items() if n)
             lines.append(f"{name}: {sum(number.values())} identities, {images} images: {counts}")
-        verb = os.path.join(self.output, FILES[0]) if self.written else "dry run, no set is written"
+        verb = self.output if self.written else "dry run, no set is written"
         lines.append(f"{verb}: {self.total}; property {self.property.text()}")
         if self.report:
             lines.append(f"decisions: {self.report}")
@@ -95,6 +95,7 @@ def merge(
     report: Optional[str] = None,
     histogram: Optional[str] = None,
     overwrite: bool = False,
+    shard_count: int = 1,
 ) -> MergeReport:
     """Merge record sets.
 
@@ -118,6 +119,8 @@ def merge(
         Picture of the nearest cosines, .png or .svg.
     overwrite : bool
         Replace existing outputs.
+    shard_count : int
+        Files of the new set; see :mod:`insight.formats.shards`.
 
     Raises
     ------
@@ -136,7 +139,8 @@ def merge(
         picture.require(histogram, "--histogram")
     with ExitStack() as opened:
         sets = _open_all(include, opened)
-        sources = [faces.rec_path for faces in sets]
+        sources = [path for faces in sets for path in faces.records.rec_paths]
+        shards.check_count(shard_count, sum(map(len, sets)), ",".join(include))
         skipped = None if dry_run else os.path.join(output, SKIPPED_NAME)
         refuse_outputs(sources, None if dry_run else output, (report, histogram, skipped), overwrite)
         compares = bool(rules.param1 or exclude)
@@ -151,7 +155,7 @@ def merge(
         if histogram is not None:
             histograms.draw(histogram, _spreads(decisions, rules, excluded is not None))
         if not dry_run:
-            _write(output, sets, rows, report is None, overwrite)
+            _write(output, sets, rows, report is None, overwrite, shard_count)
         elif not compares:
             _copy(sets, rows, None)
         if report is not None:
@@ -159,7 +163,7 @@ def merge(
                 rows.write(out)
         elif not dry_run:
             report = os.path.join(output, REPORT_NAME)
-        return _summary(output or "", sets, rows, dry_run, report)
+        return _summary(output or "", sets, rows, dry_run, report, shard_count)
 
 
 def _open_all(include: Sequence[str], opened: ExitStack) -> List[FaceSet]:
@@ -209,7 +213,8 @@ def _spreads(decisions: Decisions, rules: Rules, excluding: bool) -> List[histog
 def _copy(sets: Sequence[FaceSet], rows: Rows, stream: Optional[SetStream]) -> None:
     """Write the images of each new identity; without a stream, only collect unusable payloads."""
     emptied: List[int] = []
-    for members in track(rows.members(), "merging" if stream else "looking at images", unit="identities"):
+    what = "merging" if stream else "looking at images"
+    for members in track(rows.members(), what, rows.identity_count(), "identities"):
         payloads = [payload for row in members.tolist() for payload in rows.payloads(sets, row)]
         if not payloads:
             emptied += members.tolist()
@@ -222,9 +227,11 @@ def _copy(sets: Sequence[FaceSet], rows: Rows, stream: Optional[SetStream]) -> N
         raise InsightError(f"{name}: no payload of these sets is an image; the first, key {key}: {reason}")
 
 
-def _write(output: str, sets: Sequence[FaceSet], rows: Rows, with_report: bool, overwrite: bool) -> None:
-    beside = [REPORT_NAME] if with_report else []
-    with new_set(output, sets[0].image_size, beside, overwrite) as (stream, staging):
+def _write(
+    output: str, sets: Sequence[FaceSet], rows: Rows, with_report: bool, overwrite: bool, shard_count: int
+) -> None:
+    beside, images = [REPORT_NAME] if with_report else [], rows.image_count()
+    with new_set(output, sets[0].image_size, images, shard_count, beside, overwrite) as (stream, staging):
         _copy(sets, rows, stream)
         if with_report:
             with open(staging.path(REPORT_NAME), "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
@@ -236,7 +243,9 @@ def _write(output: str, sets: Sequence[FaceSet], rows: Rows, with_report: bool, 
             staging.obsolete.append(SKIPPED_NAME)
 
 
-def _summary(output: str, sets: Sequence[FaceSet], rows: Rows, dry_run: bool, report: Optional[str]) -> MergeReport:
+def _summary(
+    output: str, sets: Sequence[FaceSet], rows: Rows, dry_run: bool, report: Optional[str], shard_count: int
+) -> MergeReport:
     verdicts = np.array(rows.decisions.names())
     table, notes = [], [note for faces in sets for note in faces.notes]
     for which, (name, faces, set_people) in enumerate(zip(rows.names, sets, rows.people)):
@@ -253,10 +262,10 @@ def _summary(output: str, sets: Sequence[FaceSet], rows: Rows, dry_run: bool, re
                 f"{name}: {len(faces.identities)} runs of {len(set_people)} labels; each label is taken as one identity"
             )
     notes += _skipped_notes(output, rows, dry_run)
-    identities = len(rows.members())
+    identities = rows.identity_count()
     total = count_records(rows.image_count(), identities)
     properties = property.Property(identities, *sets[0].image_size)
-    return MergeReport(output, not dry_run, table, total, properties, report, notes)
+    return MergeReport(rec_of(output, shard_count), not dry_run, table, total, properties, report, notes)
 
 
 def _skipped_notes(output: str, rows: Rows, dry_run: bool) -> List[str]:

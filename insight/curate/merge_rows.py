@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import IO, List, NamedTuple, Optional, Sequence, Tuple
+from typing import IO, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -64,11 +64,11 @@ class Rows:
         """Write a row per identity, in the order of the sets; cells without a comparison are empty."""
         table = csv.writer(out, lineterminator="\n")
         table.writerow(COLUMNS)
-        d, verdicts = self.decisions, self.decisions.names()
+        d, verdicts, counts = self.decisions, self.decisions.names(), self._counts()
         for row, verdict in enumerate(verdicts):
             which, identity = self.locate(row)
             people = self.people[which]
-            count = int(people.edges[identity + 1] - people.edges[identity])
+            count = int(counts[row])
             label, new_label = int(people.labels[identity]), int(d.new_label[row])
             cells = [self.names[which], label, count, verdict, new_label if new_label >= 0 else ""]
             table.writerow(cells + self._nearest(row) + self._excluder(row))
@@ -87,15 +87,25 @@ class Rows:
             return ["", "", ""]
         return [*self.excluded.name(target), f"{self.decisions.excluder_cosine[row]:.4f}"]
 
-    def members(self) -> List[np.ndarray]:
+    def members(self) -> Iterator[np.ndarray]:
         """For each new label, the identities that it consists of, earlier ones first."""
         kept = np.flatnonzero(self.decisions.new_label >= 0)
         labels = self.decisions.new_label[kept]
-        by_label = np.argsort(labels, kind="stable")
-        return np.split(kept[by_label], np.cumsum(np.bincount(labels))[:-1]) if len(kept) else []
+        by_label = kept[np.argsort(labels, kind="stable")]
+        begin = 0
+        for count in np.bincount(labels):
+            yield by_label[begin : begin + count]
+            begin += count
+
+    def identity_count(self) -> int:
+        """The number of new labels."""
+        return int(self.decisions.new_label.max(initial=-1)) + 1
+
+    def _counts(self) -> np.ndarray:
+        return np.concatenate([p.counts() for p in self.people])
 
     def image_count(self) -> int:
-        counts = np.concatenate([p.counts() for p in self.people]) - self.unusable
+        counts = self._counts() - self.unusable
         return int(counts[self.decisions.new_label >= 0].sum())
 
     def payloads(self, sets: Sequence[FaceSet], row: int) -> List[memoryview]:

@@ -8,7 +8,7 @@ import zipfile
 from collections import deque
 from contextlib import closing
 from itertools import chain, islice
-from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -18,10 +18,11 @@ from ..files import atomic
 from ..formats.npz import UNREADABLE, reason
 from ..progress import track
 from .flip import both_passes
-from .sources import ImageSource
+from .sources import ImageSource, KeyNames
 
 FLIPS = ("none", "sum", "both")
 AHEAD = 2  # batches that are decoded while the network computes one
+_LABELS = 1 << 18  # that are written at a time
 MOST_THREADS = AHEAD + 1  # one per batch; more do not help, as decoding is then faster than any network on a CPU
 
 
@@ -73,7 +74,7 @@ def embed(
             embeddings = np.empty((len(source), *rows.shape[1:]), np.float32)
         embeddings[done : done + len(rows)] = rows
         done += len(rows)
-    keys, labels = np.array(list(source.keys)), np.asarray(source.labels, np.int64)
+    keys, labels = np.array(source.keys), np.asarray(source.labels, np.int64)
     if flip == "both":
         return Embedded(embeddings[:, 0], keys, labels, mirrored=embeddings[:, 1])
     return Embedded(embeddings, keys, labels)
@@ -142,36 +143,38 @@ def save(path, embedded: Embedded) -> None:
 def save_blocks(
     path,
     blocks: Iterable[np.ndarray],
-    keys: np.ndarray,
+    keys: Sequence[str],
     labels: np.ndarray,
     about: Optional[Mapping[str, Any]] = None,
     mirrored: Optional[Iterable[np.ndarray]] = None,
 ) -> Tuple[int, int]:
     """As :func:`save`, with the embeddings in blocks (B, E), one in memory at a time; they keep their type of floats.
 
+    Keys of records and labels are made in blocks, too.
+
     Returns
     -------
     (int, int)
         (N, E).
     """
-    others = {"keys": keys, "labels": labels}
-    if about is not None:
-        others["about"] = np.array(json.dumps(about))
     with atomic.write_beside(path) as out, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         shape = _write_rows(archive, "embeddings", len(keys), blocks)
         if mirrored is not None:
             _write_rows(archive, "mirrored", len(keys), mirrored)
-        for name, array in others.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+        _write_rows(archive, "keys", len(keys), keys.blocks() if isinstance(keys, KeyNames) else [np.array(keys)])
+        cuts = range(_LABELS, len(labels), _LABELS)
+        _write_rows(archive, "labels", len(labels), (part.astype(np.int64) for part in np.split(labels, cuts)))
+        if about is not None:
+            with archive.open("about.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.array(json.dumps(about)), allow_pickle=False)
     return shape
 
 
-def _write_rows(archive: zipfile.ZipFile, name: str, count: int, blocks: Iterable[np.ndarray]) -> Tuple[int, int]:
-    """Write one array (N, E) of so many rows in blocks; returns its shape."""
+def _write_rows(archive: zipfile.ZipFile, name: str, count: int, blocks: Iterable[np.ndarray]) -> Tuple[int, ...]:
+    """Write one array of so many rows in blocks; returns its shape."""
     blocks = iter(blocks)
     first = next(blocks, np.empty((0, 0), np.float32))
-    stored, shape = first.dtype.newbyteorder("<"), (count, first.shape[1])
+    stored, shape = first.dtype.newbyteorder("<"), (count, *first.shape[1:])
     header = {"descr": np.lib.format.dtype_to_descr(stored), "fortran_order": False, "shape": shape}
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array_header_1_0(member, header)

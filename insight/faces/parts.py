@@ -90,7 +90,7 @@ def embed_to(
             if time.monotonic() - last >= part_seconds:
                 parts.add(np.concatenate(rows))
                 rows, last = [], time.monotonic()
-        keys, labels = np.array(list(source.keys)), np.asarray(source.labels, np.int64)
+        keys, labels = source.keys, source.labels
         if flip == "both":
             plain = (block[:, 0] for block in chain(parts.blocks(), rows))
             mirrored = (block[:, 1] for block in chain(parts.blocks(), rows))

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..errors import InsightError, printable
 from ..files import reading as files
-from ..formats import evalbin, faceset, remedies
+from ..formats import evalbin, faceset, remedies, shards
+from ..formats.keyruns import KeyRuns
 from ..images.damage import Damage
 from ..images.pixels import decode_rgb
 from ..progress import track, warn
@@ -32,6 +33,31 @@ class ImageItem(NamedTuple):
     data: bytes
 
 
+class KeyNames(Sequence[str]):
+    """Keys of records as text, made when they are asked for: a set may have many."""
+
+    def __init__(self, keys: KeyRuns):
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, i: int) -> str:
+        return str(self._keys[i])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self._keys)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All names in order, as arrays of strings of one length."""
+        digits = len(str(self._keys[-1])) if len(self) else 1  # keys ascend
+        for keys in self._keys.blocks():
+            yield keys.astype(f"U{digits}")
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.concatenate([np.empty(0, dtype or "U1"), *self.blocks()])
+
+
 class ImageSource:
     """Encoded face images by position. Make one with :func:`image_source`.
 
@@ -41,7 +67,7 @@ class ImageSource:
     keys : sequence of str
         (N,): path under the folder, key of the record, or position in the .bin.
     labels : numpy.ndarray
-        (N,) int64; position of the identity's folder among the sorted ones, label of the record, or -1.
+        (N,) integers: position of the identity's folder among the sorted ones, label of the record, or -1.
     notes : sequence of str
         Lines about skipped files of a folder; a command that opens a source prints them.
     damage : Damage
@@ -60,8 +86,10 @@ class ImageSource:
         scaling: Sequence[str] = (),
         notes: Sequence[str] = (),
         fingerprint: Callable[[], Optional[str]] = lambda: None,
+        files: Sequence[str] = (),
     ):
         self.path = path
+        self._files = files or [path]  # that hold all images, if each is not a file of its own
         self.fingerprint = fingerprint
         self.keys = keys
         self.labels = labels
@@ -137,11 +165,11 @@ class ImageSource:
         """SHA-256, as hex, of keys, labels, and size and time of each file, to recognise the same source."""
         state = hashlib.sha256()
         in_files = not self._what
-        for key, label in zip(self.keys, self.labels.tolist()):
+        for key, label in zip(self.keys, map(int, self.labels)):
             stat = _status(os.path.join(self.path, key)) if in_files else None
             state.update(repr((key, label, stat and (stat.st_size, stat.st_mtime_ns))).encode())
-        if not in_files:
-            stat = _status(self.path)
+        for file in self._files if not in_files else ():
+            stat = _status(file)
             state.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
         return state.hexdigest()
 
@@ -189,7 +217,7 @@ def image_source(path) -> ImageSource:
         reason = "no such file or folder" if reason == "no such file" else reason
         raise InsightError(f"{path}: {reason}; want identity folders, a .rec or a verification .bin")
     kind, start = evalbin.kind_by_content(path)
-    if kind == evalbin.REC:
+    if kind == evalbin.REC or shards.parse(path):
         return _records(path)
     if kind == evalbin.BIN:
         images = evalbin.read_bin(path).images
@@ -210,10 +238,13 @@ def _status(path: str) -> os.stat_result:
 
 def _records(path: str) -> ImageSource:
     records = faceset.FaceSet.open(path)
-    keys = [str(key) for key in records.images.tolist()]
     scaling = (f"rec2image {shlex.quote(path)} DIR", "dir2lst DIR F.lst", "face2rec F.lst")
-    labels = np.asarray(records.labels, np.int64)
-    return ImageSource(path, keys, labels, records.payload, "record", scaling, fingerprint=records.fingerprint)
+    files = records.records.rec_paths
+    return ImageSource(
+        *(path, KeyNames(records.images), records.labels, records.payload, "record", scaling),
+        fingerprint=records.fingerprint,
+        files=files,
+    )
 
 
 def scaling_of_bin(path) -> Tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 # One stream of random numbers for each purpose; insight.mining.picking has number 4.
 ORDER, AUGMENTATION, PEOPLE, BAG = range(4)
 DEGRADATION = 5
+BLOCKS, BUFFER = 8, 9
 MOST_DRAWS = 16  # that one image can have in an epoch; part of the counter, so a constant for ever
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)

@@ -21,6 +21,7 @@ from ..images.damage import Damage
 from ..images.pixels import decode_bgr
 from ..ranks.group import Ranks
 from ..ranks.single import ALONE
+from .ahead import ReadAhead
 from .augment import Augmentation, Change, write_planes
 from .ring import Job, Ring
 from .samplers.sampler import Mined
@@ -98,7 +99,7 @@ class Loader:
     ----------
     batches_per_epoch : int
     positions : np.ndarray
-        (M,) int64: which images of the set are used.
+        (M,) integers: which images of the set are used.
     waited : float
         Seconds that the consumer has waited for data so far.
     on_damage : callable or None
@@ -181,8 +182,9 @@ class Loader:
             self.sampler.restore(self._sampler_state)
         shape = (self.batch_size // self.ranks.size, 3, *self.faces.image_size)
         embedded: queue.SimpleQueue = queue.SimpleQueue()
-        plans = self._plans(step, embedded.get)
-        ring = Ring(plans, self._fill, shape, self.dtype, self.workers, release=lambda: embedded.put(None))
+        ahead = ReadAhead(self.faces, self.sampler)
+        plans = self._plans(step, embedded.get, ahead)
+        ring = Ring(plans, self._fill, shape, self.dtype, self.workers, lambda: (embedded.put(None), ahead.close()))
         try:
             while True:
                 job, network = self._next(ring), None
@@ -221,7 +223,7 @@ class Loader:
                 self.on_mined(mined)
         self.mined_batches += rounds[-1].queued // self.batch_size if rounds else 0
 
-    def _plans(self, step: int, answer: Callable[[], Optional[np.ndarray]]) -> Iterator[_Plan]:
+    def _plans(self, step: int, answer: Callable[[], Optional[np.ndarray]], ahead: ReadAhead) -> Iterator[_Plan]:
         """Plans of the batches and of what their sampler looks at; ``answer`` waits for embeddings, None: closed."""
         for number in itertools.count(step):
             mined: List[Mined] = []
@@ -235,6 +237,7 @@ class Loader:
                 wanted = self.sampler.look(number)
             begin, end = self.ranks.span(self.batch_size)
             indices = self._sampled(number)[begin:end]
+            ahead.reach(number)
             changes = self.augmentation.draw(self.seed, self.sampler.round(number), indices, self.faces.image_size)
             labels = self.faces.labels[indices]
             label = mx.nd.array(labels, dtype="float32" if self.faces.num_classes <= EXACT else "int32")
@@ -282,8 +285,7 @@ class Loader:
         try:
             bgr = decode_bgr(self.faces.payload(index), name, note, bool(self._sound[index]))
         except InsightError as error:
-            repair = remedies.into_new(self.faces.rec_path)
-            reason = str(error).partition("; ")[0]
+            repair, reason = remedies.into_new(self.faces.rec_path), str(error).partition("; ")[0]
             raise InsightError(f"{reason}; `{repair} --deep` leaves out what cannot be decoded") from None
         self._sound[index] = row not in damage
         if bgr.shape[:2] != self.faces.image_size:

@@ -16,6 +16,6 @@ def enough_images(labels: np.ndarray, least: int) -> np.ndarray:
         0 or 1 keeps all.
     """
     if least <= 1:
-        return np.arange(len(labels))
+        return np.arange(len(labels), dtype=np.int32 if len(labels) < 1 << 31 else np.int64)
     _, identity, images = np.unique(labels, return_inverse=True, return_counts=True)
     return np.flatnonzero(images[identity] >= least)

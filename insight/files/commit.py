@@ -14,7 +14,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterable, Iterator, List, Sequence
+from typing import Iterable, Iterator, List, Sequence, Tuple
 
 from ..errors import InsightError
 from .atomic import PathLike, left_behind, make_folder, partial_name, partials, sweep, sync_directory
@@ -45,6 +45,10 @@ class Staging:
             _make_room(self.folder, [name], self.overwrite)
             self.names.insert(len(self.names) - 1, name)
         return partial_name(self.folder / name)
+
+    def pairs(self, names: Iterable[Tuple[str, str]]) -> List[Tuple[Path, Path]]:
+        """The hidden paths of pairs of names."""
+        return [(self.path(first), self.path(second)) for first, second in names]
 
 
 @contextmanager

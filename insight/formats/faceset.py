@@ -4,6 +4,8 @@ Two layouts exist. **Indexed** (face2rec2, dataset_merge, RecBuilder): images ar
 empty record per identity holds its range of keys, and key 0 holds the range of these identity
 records. **Plain** (im2rec, SeqRecBuilder): every key is an image. Both are read.
 
+A set may be cut into shards, several .rec files (see ``shards``), which are opened as one.
+
 Labels of an indexed set come from the identity records, which are contiguous, and one image of
 each identity, so a set of millions opens without reading its images. Ranges are float32 in the
 file and rounded above 16,777,216; there they are recovered from the images' labels.
@@ -13,17 +15,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import List, Tuple
+from typing import Iterator, List, Tuple, Union
 
 import numpy as np
 
 from ..errors import InsightError
 from ..files import commit
 from ..images.header import image_size
-from . import identities, property, remedies
+from . import identities, property, remedies, shards
+from .keyruns import KeyRuns
 from .recordio import RecordFile
 
 DEFAULT_NAME = "train.rec"
+_BLOCK_ROWS = 1 << 18  # of which columns are computed at a time
+Keys = Union[KeyRuns, np.ndarray]
 
 
 class FaceSet:
@@ -32,11 +37,12 @@ class FaceSet:
     Attributes
     ----------
     rec_path : str
+        Of the first shard, if there are several.
     records : RecordFile
-    images : np.ndarray
+    images : KeyRuns
         (N,) int64: keys of the images, ascending.
     labels : np.ndarray
-        (N,) int64: identity of each image (the first of a vector label).
+        (N,) int32: identity of each image (the first of a vector label).
     identities : np.ndarray
         (K, 2) int64: ``images[a:b]`` are consecutive images of one identity. A label that
         occurs in several runs has several rows.
@@ -103,11 +109,11 @@ class FaceSet:
         return int(begin), int(end)
 
     def _open_indexed(self, begin: int, end: int) -> None:
-        keys = np.sort(self.records.keys)
+        keys = self.records.keys.ascending()
         if begin >= identities.EXACT_FLOAT32 or end >= identities.EXACT_FLOAT32:
             begin, end = self._exact_header(keys, begin)
-        self.images = keys[np.searchsorted(keys, 1) : np.searchsorted(keys, begin)]
-        id_keys = keys[np.searchsorted(keys, begin) : np.searchsorted(keys, end)]
+        self.images = keys.between(1, begin)
+        id_keys = keys.between(begin, end)
         if len(id_keys) != end - begin:
             raise InsightError(
                 f"{self.records.index_name}: {len(id_keys)} identity records, the header record (key 0) says "
@@ -124,12 +130,12 @@ class FaceSet:
                 f"({self._rewritten()})"
             )
 
-    def _exact_header(self, keys: np.ndarray, near: int) -> Tuple[int, int]:
+    def _exact_header(self, keys: KeyRuns, near: int) -> Tuple[int, int]:
         """First identity key and last + 1 where float32 has rounded them: the first empty record near ``near``."""
         step = int(identities.float32_steps(near))
-        window = keys[np.searchsorted(keys, near - step) : np.searchsorted(keys, near + step + 1)]
-        flags, _, sizes = self.records.headers(window)
-        empty = window[(flags == 2) & (sizes == 0)]
+        window = np.asarray(keys.between(near - step, near + step + 1))
+        headers = self.records.headers(window)
+        empty = window[(headers.flags == 2) & (headers.sizes == 0)]
         if not len(empty):
             raise InsightError(
                 f"{self.rec_path}: no identity record near key {near}, the first by the header; {self._rewritten()}"
@@ -138,7 +144,7 @@ class FaceSet:
 
     def _label_ranges(self, ranges: np.ndarray) -> bool:
         """Label images by range, if ranges cover them and each begins and ends with the same label."""
-        rows = np.searchsorted(self.images, ranges)
+        rows = self.images.position(ranges)
         rows = rows[rows[:, 0] < rows[:, 1]]
         if not len(rows) or rows[0, 0] or rows[-1, 1] < len(self.images) or (rows[1:, 0] != rows[:-1, 1]).any():
             return False
@@ -149,22 +155,30 @@ class FaceSet:
         return True
 
     def _open_plain(self) -> None:
-        self.images = np.sort(self.records.keys)
+        self.images = self.records.keys.ascending()
         self.labels = self._labels_of(self.images)
         self.identities = identities.runs(self.labels)
         self.notes.append(f"{self.rec_path}: no header record (an im2rec file); identities are taken from the labels")
 
-    def _labels_of(self, keys: np.ndarray) -> np.ndarray:
-        """(N,) int64 labels from the headers of the images."""
-        _, values, _ = self.records.headers(keys)
-        whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**31)
-        if not whole.all():
-            at = int(np.flatnonzero(~whole)[0])
-            raise InsightError(
-                f"{self.rec_path}: key {keys[at]} has label {values[at]:.9g}, want the integer of an identity below "
-                f"2^31; `{remedies.into_new(self.rec_path)}` renumbers labels and skips records without one"
-            )
-        return values.astype(np.int64)
+    def _labels_of(self, keys: Keys) -> np.ndarray:
+        """(N,) int32 labels from the headers of the images."""
+        labels = np.empty(len(keys), np.int32)
+        for begin in range(0, len(keys), _BLOCK_ROWS):
+            some = np.asarray(keys[begin : begin + _BLOCK_ROWS])
+            values = self.records.headers(some).first
+            whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**31)
+            if not whole.all():
+                at = int(np.flatnonzero(~whole)[0])
+                raise InsightError(
+                    f"{self.rec_path}: key {some[at]} has label {values[at]:.9g}, want the integer of an identity "
+                    f"below 2^31; `{remedies.into_new(self.rec_path)}` renumbers labels and skips records without one"
+                )
+            labels[begin : begin + len(some)] = values
+        return labels
+
+    def distinct_labels(self) -> np.ndarray:
+        """(C,) int32: the labels that occur, ascending."""
+        return np.unique(self.labels[self.identities[:, 0]])
 
     def _read_property(self) -> None:
         folder = os.path.dirname(self.rec_path) or "."
@@ -177,7 +191,7 @@ class FaceSet:
                 ) from None
             self.image_size = (size[0], size[1])
             return
-        self.num_classes = max(int(self.labels.max()) + 1, 1)
+        self.num_classes = max(int(self.distinct_labels()[-1]) + 1, 1)
         size = image_size(self.payload(0))
         if size is None:
             raise InsightError(
@@ -208,13 +222,22 @@ class FaceSet:
         return self.records.read(int(self.images[i])).payload
 
     def fingerprint(self) -> str:
-        """SHA-256 of property, .idx, labels and the .rec's size, as hex, to distinguish sets; images are not read."""
+        """SHA-256 of property, .idx, labels and the .rec's size, as hex, to distinguish sets; images are not read.
+
+        Shards have that of the same set in one .rec.
+        """
         digest = hashlib.sha256()
         digest.update(property.Property(self.num_classes, *self.image_size).text().encode())
-        digest.update(str(os.path.getsize(self.rec_path)).encode())
-        for column in (self.records.keys, self.records.offsets, self.labels):
-            digest.update(np.ascontiguousarray(column, "<i8"))
+        digest.update(str(self.records.bytes).encode())
+        labels = np.split(self.labels, range(_BLOCK_ROWS, len(self.labels), _BLOCK_ROWS))
+        for column in (self.records.keys.blocks(), self.records.offset_blocks(), labels):
+            for block in column:
+                digest.update(np.ascontiguousarray(block, "<i8"))
         return digest.hexdigest()
+
+    def read_ahead(self, positions: np.ndarray) -> Iterator[int]:
+        """Read images in the order of the .rec; see :meth:`RecordFile.read_ahead`."""
+        return self.records.read_ahead(self.images[positions])
 
     def close(self) -> None:
         self.records.close()
@@ -230,20 +253,33 @@ class FaceSet:
 
 
 def find_rec(path: str) -> str:
-    """The .rec of a folder, a .rec path or a prefix; raises as :meth:`FaceSet.open`."""
+    """The .rec of a folder, a .rec path or a prefix, of shards the first; raises as :meth:`FaceSet.open`."""
     path = os.fspath(path)
     if not os.path.isdir(path):
-        rec_path = path if os.path.isfile(path) else path + ".rec"
-        if not os.path.isfile(rec_path):
-            raise InsightError(f"{path}: no such folder, .rec file or prefix of one; give a set that face2rec wrote")
+        rec_path = path if os.path.isfile(path) else _of_prefix(path)
     else:
-        names = sorted(name for name in os.listdir(path) if name.endswith(".rec") and not name.startswith("."))
+        names = shards.sets_in(path)
         if not names:
             raise InsightError(f"{path}: holds no .rec file; write one with face2rec")
-        if len(names) > 1 and DEFAULT_NAME not in names:
+        default = [name for name in names if shards.stem(name) == shards.stem(DEFAULT_NAME)]
+        if len(names) > 1 and len(default) != 1:
             raise InsightError(f"{path}: holds {', '.join(names[:5])}; give one of these files")
-        rec_path = os.path.join(path, names[0] if len(names) == 1 else DEFAULT_NAME)
-    folder, name = os.path.split(rec_path)
-    if name in commit.unfinished(folder or "."):
+        rec_path = os.path.join(path, names[0] if len(names) == 1 else default[0])
+    rec_paths = shards.members(rec_path)
+    pending = commit.unfinished(os.path.dirname(rec_path) or ".")
+    if any(os.path.basename(one) in pending for one in rec_paths):
         raise InsightError(f"{rec_path}: the command that wrote it was killed before it had finished; run it again")
-    return rec_path
+    return rec_paths[0]
+
+
+def _of_prefix(prefix: str) -> str:
+    """``prefix.rec``, or the first of its shards that exists."""
+    folder, stem = os.path.split(prefix)
+    if os.path.isfile(prefix + ".rec"):
+        return prefix + ".rec"
+    names = [name for name in shards.existing(folder or ".", stem) if name.endswith(".rec")]
+    if not names:
+        raise InsightError(f"{prefix}: no such folder, .rec file or prefix of one; give a set that face2rec wrote")
+    if len({shards.pattern(name) for name in names}) > 1:
+        raise InsightError(f"{prefix}: means {', '.join(names[:5])}; give one of these files")
+    return os.path.join(folder, names[0])

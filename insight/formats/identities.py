@@ -7,8 +7,10 @@ from typing import Optional
 import numpy as np
 
 from .framing import EXACT_FLOAT32
+from .keyruns import KeyRuns
 from .recordio import RecordFile
 
+_BLOCK_EDGES = 1 << 16  # whose neighbours are read at a time
 LARGEST_EDGE = 1 << 53  # of a range of keys: float64 is exact up to here
 
 
@@ -22,17 +24,19 @@ def is_header_range(begin: float, end: float) -> bool:
     return 1 < begin <= end <= LARGEST_EDGE
 
 
-def read_ranges(records: RecordFile, id_keys: np.ndarray) -> Optional[np.ndarray]:
+def read_ranges(records: RecordFile, id_keys: KeyRuns) -> Optional[np.ndarray]:
     """(K, 2) int64 ``[first, last + 1)`` keys from identity records; None if one has no range.
 
     Above 2^24 float32 rounds both ends, so that one image may read as an empty range.
     """
     ranges = np.empty((len(id_keys), 2), np.int64)
-    for row, key in enumerate(id_keys.tolist()):
-        flag, label, _, _, _ = records.read(key)
-        if flag != 2 or not 1 <= label[0] <= label[1] <= LARGEST_EDGE:
+    row = 0
+    for keys in id_keys.blocks():
+        flags, first, second, _ = records.headers(keys)
+        if not ((flags == 2) & (first >= 1) & (first <= second) & (second <= LARGEST_EDGE)).all():
             return None
-        ranges[row] = label
+        ranges[row : row + len(keys), 0], ranges[row : row + len(keys), 1] = first, second
+        row += len(keys)
     return ranges
 
 
@@ -66,12 +70,18 @@ def exact_ranges(ranges: np.ndarray, end: int, labels_of) -> np.ndarray:
     edges = ranges[1:, 0]
     known = edges[edges < EXACT_FLOAT32]
     rounded = edges[edges >= EXACT_FLOAT32]
+    blocks = np.split(rounded, range(_BLOCK_EDGES, len(rounded), _BLOCK_EDGES))
+    changes = [_changes(block, int(ranges[0, 0]), end, labels_of) for block in blocks]
+    begins = np.unique(np.concatenate([ranges[:1, 0], known, *changes]))
+    return np.stack([begins, np.append(begins[1:], end)], axis=1)
+
+
+def _changes(rounded: np.ndarray, begin: int, end: int, labels_of) -> np.ndarray:
+    """Keys around rounded edges at which the label changes, between the first key and ``end``."""
     reach = float32_steps(rounded)
     widest = int(reach.max(initial=1))
     near = rounded[:, None] + np.arange(-widest, widest + 1)
     near = np.unique(near[np.abs(near - rounded[:, None]) <= reach[:, None]])
-    near = near[(near > ranges[0, 0]) & (near < end)]
+    near = near[(near > begin) & (near < end)]
     changes = near[labels_of(near) != labels_of(near - 1)]
-    changes = changes[changes >= EXACT_FLOAT32 - 1]
-    begins = np.unique(np.concatenate([ranges[:1, 0], known, changes]))
-    return np.stack([begins, np.append(begins[1:], end)], axis=1)
+    return changes[changes >= EXACT_FLOAT32 - 1]

@@ -19,9 +19,9 @@ import numpy as np
 from ..errors import InsightError
 from ..files.text import BLANK, encoding_of, excerpt, split, whole
 from . import remedies
+from .keyruns import KeyRuns
 
 BLOCK_BYTES = 1 << 20
-_BREAK_ROWS = 1 << 17
 _FEW_RUNS = 1 << 12
 _SHORTEST_LINE = len(b"0\t0\n")
 _LONGEST_LINE = 1 << 16
@@ -29,7 +29,7 @@ _MAX_DIGITS = 18  # of a number that always fits int64
 
 
 def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
-    """Keys and offsets of an .idx file, in the file's order.
+    """Keys and offsets of an .idx file, in the file's order, 16 bytes a line.
 
     Returns
     -------
@@ -39,20 +39,44 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InsightError
+        As :func:`idx_blocks`.
+    """
+    most, blocks = most_lines(path), idx_blocks(path)
+    keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages use memory once written
+    end = 0
+    for some_keys, some_offsets in blocks:
+        begin, end = end, end + len(some_keys)
+        keys[begin:end], offsets[begin:end] = some_keys, some_offsets
+    keys.resize(end, refcheck=False)
+    offsets.resize(end, refcheck=False)
+    return keys, offsets
+
+
+def most_lines(path: str) -> int:
+    """A number of lines that an .idx file does not exceed; 0 if it cannot be read."""
+    return os.stat(path).st_size // _SHORTEST_LINE + 1 if os.path.isfile(path) else 0
+
+
+def idx_blocks(path: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Keys and offsets of an .idx file, in the file's order, in blocks of about a mebibyte of text.
+
+    Yields
+    ------
+    keys, offsets : np.ndarray, np.ndarray
+        (n,) int64 each.
+
+    Raises
+    ------
+    InsightError
         The file is missing, or a line is not two non-negative integers separated by a tab or blanks.
     """
     try:
         with open(path, "rb", buffering=0) as lines:
-            most = os.fstat(lines.fileno()).st_size // _SHORTEST_LINE + 1
-            keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages use memory once written
-            rows = _fill(_blocks(lines), keys, offsets, path)
+            yield from _pairs(_blocks(lines), path)
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; `{remedies.in_place(_rec_path_of(path))}` writes it") from None
     except IsADirectoryError:
         raise InsightError(f"{path}: a folder, want the .idx of a .rec") from None
-    keys.resize(rows, refcheck=False)
-    offsets.resize(rows, refcheck=False)
-    return keys, offsets
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -73,9 +97,8 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
             yield text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
-def _fill(blocks: Iterator[bytes], keys: np.ndarray, offsets: np.ndarray, path: str) -> int:
-    """Fill both arrays; returns the number of records."""
-    row, line, rest = 0, 1, b""
+def _pairs(blocks: Iterator[bytes], path: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    line, rest = 1, b""
     for block in chain(blocks, [b""]):
         text = rest + block if block else rest + b"\n" * bool(rest)
         cut = text.rfind(b"\n") + 1
@@ -90,11 +113,8 @@ def _fill(blocks: Iterator[bytes], keys: np.ndarray, offsets: np.ndarray, path: 
         if pairs is None:
             pairs = _parse_slowly(text, line, path)
             line += text.count(b"\n") - len(pairs) // 2  # lines without a record
-        end = row + len(pairs) // 2
-        keys[row:end] = pairs[0::2]
-        offsets[row:end] = pairs[1::2]
-        row, line = end, line + end - row
-    return row
+        line += len(pairs) // 2
+        yield pairs[0::2], pairs[1::2]
 
 
 def _parse(text: bytes):
@@ -127,7 +147,7 @@ def _parse_slowly(text: bytes, first_line: int, path: str) -> np.ndarray:
 
 
 class KeyTable:
-    """Map keys to rows of an .idx, by runs of consecutive keys: a set in order has two or three.
+    """Map keys to rows of an .idx, by runs of consecutive keys.
 
     Raises
     ------
@@ -135,13 +155,10 @@ class KeyTable:
         A key occurs twice.
     """
 
-    def __init__(self, keys: np.ndarray, idx_path: str):
+    def __init__(self, keys: KeyRuns, idx_path: str):
         self._idx_path = idx_path
-        rows = np.concatenate([[0], _breaks(keys)]) if len(keys) else np.zeros(0, np.int64)
-        lengths = np.diff(rows, append=len(keys))
-        order = np.argsort(keys[rows], kind="stable")
-        self._rows, self._lengths = rows[order], lengths[order]
-        self._starts = keys[self._rows]
+        order = np.argsort(keys.starts, kind="stable")
+        self._rows, self._lengths, self._starts = keys.begins[:-1][order], keys.lengths[order], keys.starts[order]
         repeated = np.flatnonzero(self._starts[1:] < (self._starts + self._lengths)[:-1])
         if len(repeated):
             remedy = remedies.in_place(_rec_path_of(idx_path), overwrite=True)
@@ -149,7 +166,7 @@ class KeyTable:
                 f"{idx_path}: key {self._starts[repeated[0] + 1]} occurs twice; want a key of its own for each record "
                 f"(an im2rec list with a repeated index gives this); `{remedy}` rebuilds the .idx from the .rec"
             )
-        self._search = self._starts.tolist() if len(rows) <= _FEW_RUNS else self._starts
+        self._search = self._starts.tolist() if len(order) <= _FEW_RUNS else self._starts
 
     def find(self, key: int) -> int:
         """The row of a key, or -1."""
@@ -170,15 +187,6 @@ class KeyTable:
         if missing.any():
             raise InsightError(f"{self._idx_path}: no key {keys[missing][0]} among its keys")
         return self._rows[run] + inside
-
-
-def _breaks(keys: np.ndarray) -> np.ndarray:
-    """Rows whose key is not the previous key plus 1, computed in blocks to keep temporaries small."""
-    rows = [np.zeros(0, np.int64)]
-    for begin in range(1, len(keys), _BREAK_ROWS):
-        part = keys[begin - 1 : begin + _BREAK_ROWS]
-        rows.append(np.flatnonzero(part[1:] != part[:-1] + 1) + begin)
-    return np.concatenate(rows)
 
 
 def idx_path_of(rec_path: str) -> str:

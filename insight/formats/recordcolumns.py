@@ -98,6 +98,9 @@ class RecordColumns:
         second.append(label[1] if flag > 1 else _NO_LABEL)
         ids.append(record.id)
 
+    def __len__(self) -> int:
+        return len(self._arrays[0])
+
     def columns(self) -> Columns:
         """The collected columns; no record can be added after this call."""
         return Columns(*(np.frombuffer(a, a.typecode) if a else np.zeros(0, a.typecode) for a in self._arrays))

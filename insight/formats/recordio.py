@@ -1,85 +1,81 @@
-"""Random access to .rec files by memory map. The writer is in ``recordwriter`` and re-exported here.
+"""Random access to the records of a set by key: one .rec file, or several shards as one.
 
-Payloads are views of the map: nothing is copied and no file position is shared, so one
-reader serves any number of threads, and forked workers inherit it.
-
-Source of the layout: ``framing``. Checked against ``mx.recordio`` in both directions.
+Source of the layout: ``framing``. Checked against ``mx.recordio`` in both directions. The writer is in
+``recordwriter`` and re-exported here.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
-from typing import Iterator, List, NamedTuple, Optional, Tuple, Union
+from bisect import bisect_right
+from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
-from . import remedies
-from .framing import FIRST, FRAME, HEADER, LAST, LENGTH_BITS, LENGTH_MASK, MAGIC, MAGIC_BYTES, MIDDLE, WHOLE
-from .idx import KeyTable, idx_path_of, read_idx
+from . import remedies, shards
+from .framing import FRAME
+from .idx import KeyTable, idx_blocks, idx_path_of, most_lines
+from .keyruns import KeyRuns
 from .recordcolumns import RecordColumns
+from .recordmap import DamagedRecord, Headers, Record, RecordMap
 from .recordwriter import RecordWriter
 
 __all__ = ["DamagedRecord", "Record", "RecordFile", "RecordWriter"]
 
-
-class DamagedRecord(InsightError):
-    """No complete record begins at an offset. ``reason`` is the cause, without file and remedy."""
-
-    def __init__(self, message: str, reason: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-class Record(NamedTuple):
-    """One image record, as ``mx.recordio.unpack`` splits it."""
-
-    flag: int
-    label: Union[float, np.ndarray]  # (flag,) float32 where flag > 0
-    id: int
-    id2: int
-    payload: memoryview
+_NARROW = 1 << 34  # bytes of a .rec whose offsets fit into 4 bytes, as multiples of 4
+_GAP_BYTES = 1 << 17  # that are read ahead behind the begin of a record; most images are smaller
+_BLOCK_ROWS = 1 << 18
 
 
 class RecordFile:
-    """A .rec file and its .idx, open for reading.
+    """The .rec files of a set and their .idx, open for reading; 4 bytes a record, 8 in a .rec of 16 GiB or more.
 
     Parameters
     ----------
     rec_path : str
+        A .rec, or any shard of a set: all of them are opened.
     idx_path : str, optional
-        Default: the .idx beside the .rec. If that is missing, the .rec is scanned once, and
+        Of a single .rec. Default: the .idx beside the .rec. If that is missing, the .rec is scanned once, and
         keys are derived from the records (see :meth:`~insight.formats.recordcolumns.Columns.own_keys`).
 
     Attributes
     ----------
-    keys : np.ndarray
-        (N,) int64, in the order of the .idx.
-    offsets : np.ndarray
-        (N,) int64: byte offset of each key's record in the .rec.
+    rec_path : str
+        Of the first shard.
+    rec_paths : list of str
+    keys : KeyRuns
+        (N,) int64, in the order of the .idx files.
     idx_path : str or None
-        None if there is no .idx.
+        Of the first shard; None if there is no .idx.
+    bytes : int
+        Of all .rec files.
 
     Raises
     ------
     InsightError
-        A file is missing, the .rec is not a RecordIO file, or the .idx belongs to another .rec,
+        A file is missing, a .rec is not a RecordIO file, or an .idx belongs to another .rec,
         is truncated, or has a key twice.
     """
 
     def __init__(self, rec_path: str, idx_path: Optional[str] = None):
-        self.rec_path = os.fspath(rec_path)
-        self.idx_path: Optional[str] = os.fspath(idx_path) if idx_path is not None else idx_path_of(self.rec_path)
-        self._map, self._view = _map_file(self.rec_path)
+        self.rec_paths = shards.members(rec_path) if idx_path is None else [os.fspath(rec_path)]
+        self.rec_path = self.rec_paths[0]
+        self._maps: List[RecordMap] = []
         try:
-            self._check_magic()
-            if idx_path is None and not os.path.exists(self.idx_path):
+            for path in self.rec_paths:
+                self._maps.append(RecordMap(path))
+            self._bases = np.cumsum([0, *(one.size for one in self._maps)])  # of offsets in the set
+            idx_paths = [os.fspath(idx_path)] if idx_path is not None else [idx_path_of(p) for p in self.rec_paths]
+            self.idx_path: Optional[str] = idx_paths[0]
+            if idx_path is None and not any(map(os.path.exists, idx_paths)):
                 self.idx_path = None
-                self.keys, self.offsets = self._index_by_scanning()
+                self.keys, self._words = self._index_by_scanning()
             else:
-                self.keys, self.offsets = read_idx(self.idx_path)
-                self._check_offsets()
+                parts = [_read_idx(idx, one) for idx, one in zip(idx_paths, self._maps)]
+                self.keys = KeyRuns.joined([keys for keys, _ in parts])
+                self._words = [words for _, words in parts]
+            self._begins = [0, *np.cumsum([len(words) for words in self._words]).tolist()]
             self._rows = KeyTable(self.keys, self.index_name)
         except BaseException:
             self.close()
@@ -90,33 +86,21 @@ class RecordFile:
         """The file that keys come from, for messages."""
         return self.idx_path or self.rec_path
 
-    def _index_by_scanning(self) -> Tuple[np.ndarray, np.ndarray]:
-        collected = RecordColumns()
-        for offset, record in self.scan():
-            collected.add(offset, record)
+    @property
+    def bytes(self) -> int:
+        return int(self._bases[-1])
+
+    def _index_by_scanning(self) -> Tuple[KeyRuns, List[np.ndarray]]:
+        collected, counts = RecordColumns(), [0]
+        for one in self._maps:
+            for offset, record in one.scan():
+                collected.add(offset, record)
+            counts.append(len(collected))
         columns = collected.columns()
-        return columns.own_keys(), columns.offsets
-
-    def _check_magic(self) -> None:
-        if len(self._view) >= 4 and self._view[:4] != MAGIC_BYTES:
-            magic = int.from_bytes(self._view[:4], "little")
-            raise InsightError(
-                f"{self.rec_path}: not a RecordIO file (magic {magic:#010x} at offset 0, want {MAGIC:#010x}); "
-                f"give the .rec that face2rec or im2rec wrote; if only its beginning is damaged, "
-                f"`{remedies.into_new(self.rec_path)}` skips that"
-            )
-
-    def _check_offsets(self) -> None:
-        size = len(self._view)
-        odd = int(np.bitwise_or.reduce(self.offsets)) & 3  # records begin at multiples of 4
-        if odd or self.offsets.max(initial=0) > max(size - FRAME.size, 0):
-            row = int(np.argmax((self.offsets & 3 != 0) | (self.offsets > size - FRAME.size)))
-            key, offset = self.keys[row], self.offsets[row]
-            raise InsightError(
-                f"{self.rec_path}: key {key} should be at offset {offset}, and the file has {size} bytes; "
-                f"it was truncated, or {self.idx_path} belongs to another .rec; `{remedies.into_new(self.rec_path)}` "
-                f"rebuilds the keys of the existing records"
-            )
+        words = [_room(end - begin, one) for begin, end, one in zip(counts, counts[1:], self._maps)]
+        for begin, some in zip(counts, words):
+            some[:] = columns.offsets[begin : begin + len(some)] // 4
+        return KeyRuns.of(columns.own_keys()), words
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -125,7 +109,7 @@ class RecordFile:
         return self._rows.find(key) >= 0
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.keys.tolist())
+        return iter(self.keys)
 
     def read(self, key: int) -> Record:
         """The record of a key.
@@ -138,85 +122,33 @@ class RecordFile:
         row = self._rows.find(key)
         if row < 0:
             raise InsightError(f"{self.index_name}: no key {key} among its {len(self.keys)} keys")
-        return self.read_at(int(self.offsets[row]), f"key {key}")
-
-    def read_at(self, offset: int, what: str = "a record") -> Record:
-        """The record that begins at a byte offset; ``what`` names it in messages."""
-        data, _ = self._data_at(offset, what)
-        if len(data) < HEADER.size:
-            raise self._damage(what, offset, f"{len(data)} bytes are too few for an image record's header")
-        flag, label, id, id2 = HEADER.unpack_from(data)
-        begin = HEADER.size
-        if flag:
-            begin += 4 * flag
-            if begin > len(data):
-                raise self._damage(what, offset, f"the header announces {flag} labels in {len(data)} bytes")
-            label = np.frombuffer(data, "<f4", flag, HEADER.size).copy()  # a view would keep the map open
-        return Record(flag, label, id, id2, data[begin:])
+        shard = bisect_right(self._begins, row, hi=len(self._maps)) - 1
+        return self._maps[shard].read_at(4 * int(self._words[shard][row - self._begins[shard]]), f"key {key}")
 
     def scan(self) -> Iterator[Tuple[int, Record]]:
-        """Offset and record of all records in the .rec, front to back, without the .idx. Raises DamagedRecord."""
-        offset = 0
-        while offset < len(self._view):
-            what = "a record"
-            _, end = self._data_at(offset, what)
-            yield offset, self.read_at(offset, what)
-            offset = end
+        """Offset in the set and record of all records, front to back, without the .idx. Raises DamagedRecord."""
+        for base, one in zip(self._bases.tolist(), self._maps):
+            for offset, record in one.scan():
+                yield base + offset, record
 
-    def _data_at(self, offset: int, what: str) -> Tuple[memoryview, int]:
-        """The data of a frame (a view, or a joined copy if it is in parts) and the offset of the next."""
-        part, begin, length = self._frame_at(offset, what)
-        end = begin + length
-        if part == WHOLE:
-            return self._view[begin:end], end + (-length & 3)
-        if part != FIRST:
-            raise self._damage(what, offset, "this is the middle of a record")
-        pieces: List[Union[bytes, memoryview]] = [self._view[begin:end]]
-        at = end + (-length & 3)
-        while part != LAST:
-            part, begin, length = self._frame_at(at, what)
-            if part not in (MIDDLE, LAST):
-                raise self._damage(what, at, "the record's next part is missing")
-            end = begin + length
-            pieces += MAGIC_BYTES, self._view[begin:end]
-            at = end + (-length & 3)
-        return memoryview(b"".join(pieces)), at
+    @property
+    def offsets(self) -> np.ndarray:
+        """(N,) int64 offset of each key's record, made anew: in the .rec, or in all shards one after the other."""
+        return np.concatenate([np.zeros(0, np.int64), *self.offset_blocks()])
 
-    def _frame_at(self, offset: int, what: str) -> Tuple[int, int, int]:
-        size = len(self._view)
-        if not 0 <= offset <= size - FRAME.size:
-            raise self._damage(what, offset, f"the file ends at {size}: it was truncated")
-        magic, lrec = FRAME.unpack_from(self._view, offset)
-        if magic != MAGIC:
-            raise self._damage(what, offset, f"magic {magic:#010x}, want {MAGIC:#010x}: foreign or damaged")
-        begin, length = offset + FRAME.size, lrec & LENGTH_MASK
-        if begin + length > size:
-            raise self._damage(what, offset, f"{length} bytes are announced, {size - begin} are left: truncated")
-        return lrec >> LENGTH_BITS, begin, length
+    def offset_blocks(self) -> Iterator[np.ndarray]:
+        """:attr:`offsets` in parts."""
+        for base, words in zip(self._bases.tolist(), self._words):
+            for begin in range(0, len(words), _BLOCK_ROWS):
+                yield words[begin : begin + _BLOCK_ROWS].astype(np.int64) * 4 + base
 
-    def _damage(self, what: str, offset: int, reason: str) -> DamagedRecord:
-        return DamagedRecord(
-            f"{self.rec_path}: {what} at offset {offset}: {reason}; fetch the .rec and its .idx again, or "
-            f"`{remedies.into_new(self.rec_path)}` skips damaged records",
-            reason,
-        )
-
-    def headers(self, keys: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Flag, first label and payload size of many records at once, without reading payloads.
+    def headers(self, keys: np.ndarray) -> Headers:
+        """Flag, labels and payload size of many records at once, without reading payloads.
 
         Parameters
         ----------
         keys : np.ndarray
             (N,) int64.
-
-        Returns
-        -------
-        flags : np.ndarray
-            (N,) int64.
-        labels : np.ndarray
-            (N,) float32: the label, or the first of a vector.
-        sizes : np.ndarray
-            (N,) int64, bytes.
 
         Raises
         ------
@@ -224,27 +156,43 @@ class RecordFile:
             A key is unknown or its record is damaged.
         """
         keys = np.asarray(keys, np.int64)
-        offsets = self.offsets[self._rows.find_all(keys)]
-        words = np.frombuffer(self._view, "<u4", len(self._view) // 4)
-        at = offsets // 4
-        last = len(words) - 1
-        magic, lrec = words[at], words[np.minimum(at + 1, last)]
-        flags = words[np.minimum(at + 2, last)].astype(np.int64)
-        length = (lrec & LENGTH_MASK).astype(np.int64)
-        sizes = length - HEADER.size - 4 * flags
-        labels = words[np.minimum(np.where(flags > 0, at + 8, at + 3), last)].view(np.float32)
-        plain = (magic == MAGIC) & (lrec >> LENGTH_BITS == WHOLE) & (sizes >= 0)
-        plain &= offsets + FRAME.size + length <= len(self._view)
-        for i in np.flatnonzero(~plain):  # in parts, or damaged, which read() raises
-            record = self.read(int(keys[i]))
-            flags[i], sizes[i] = record.flag, len(record.payload)
-            labels[i] = record.label[0] if record.flag else record.label
-        return flags, labels, sizes
+        shard, offsets = self._places(keys)
+        columns = Headers(*(np.empty(len(keys), t) for t in (np.int64, np.float32, np.float32, np.int64)))
+        for number in np.unique(shard).tolist():
+            own = np.flatnonzero(shard == number)
+            for column, values in zip(columns, self._maps[number].headers(offsets[own], keys[own])):
+                column[own] = values
+        return columns
+
+    def _places(self, keys: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """(N,) shard of each key, and offset in it."""
+        rows = self._rows.find_all(keys)
+        shard = np.searchsorted(self._begins[1:], rows, side="right")
+        offsets = np.empty(len(keys), np.int64)
+        for number in np.unique(shard).tolist():
+            own = shard == number
+            offsets[own] = self._words[number][rows[own] - self._begins[number]]
+        return shard, offsets * 4
+
+    def read_ahead(self, keys: np.ndarray) -> Iterator[int]:
+        """Read the records of keys (N,) int64 into the system's memory for files, in the order of the .rec files.
+
+        Yields
+        ------
+        int
+            Bytes that were read, a few mebibytes each time.
+        """
+        shard, offsets = self._places(np.asarray(keys, np.int64))
+        for number in np.unique(shard).tolist():
+            begins = np.sort(offsets[shard == number])
+            cuts = np.flatnonzero(np.diff(begins) > _GAP_BYTES) + 1
+            for span in np.split(begins, cuts):
+                yield from self._maps[number].read_ahead(int(span[0]), int(span[-1]) + _GAP_BYTES)
 
     def close(self) -> None:
-        """Release the file; the map stays open as long as payloads are in use."""
-        self._view = memoryview(b"")
-        self._map = None
+        """Release the files; maps stay open as long as payloads are in use."""
+        for one in self._maps:
+            one.close()
 
     def __enter__(self) -> RecordFile:
         return self
@@ -253,20 +201,34 @@ class RecordFile:
         self.close()
 
     def __reduce__(self):
-        return RecordFile, (self.rec_path, self.idx_path)
+        return RecordFile, (self.rec_path, None if len(self.rec_paths) > 1 else self.idx_path)
 
     def __repr__(self) -> str:
-        return f"RecordFile({self.rec_path!r}, {len(self)} records)"
+        return f"RecordFile({shards.pattern(self.rec_path)!r}, {len(self)} records)"
 
 
-def _map_file(path: str) -> Tuple[Optional[mmap.mmap], memoryview]:
-    try:
-        with open(path, "rb") as rec:
-            if not os.fstat(rec.fileno()).st_size:
-                return None, memoryview(b"")
-            mapped = mmap.mmap(rec.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise InsightError(f"{path}: no such file; give a .rec file") from None
-    except IsADirectoryError:
-        raise InsightError(f"{path}: a folder, want a .rec file") from None
-    return mapped, memoryview(mapped)
+def _read_idx(path: str, rec: RecordMap) -> Tuple[KeyRuns, np.ndarray]:
+    """Keys of an .idx, and the offsets as multiples of 4."""
+    words, parts, end = _room(most_lines(path), rec), [], 0  # pages use memory once written
+    for keys, offsets in idx_blocks(path):
+        _check_offsets(path, rec, keys, offsets)
+        begin, end = end, end + len(keys)
+        words[begin:end] = offsets // 4
+        parts.append(KeyRuns.of(keys))
+    words.resize(end, refcheck=False)
+    return KeyRuns.joined(parts), words
+
+
+def _room(count: int, rec: RecordMap) -> np.ndarray:
+    return np.empty(count, np.uint32 if rec.size < _NARROW else np.int64)
+
+
+def _check_offsets(idx_path: str, rec: RecordMap, keys: np.ndarray, offsets: np.ndarray) -> None:
+    odd = int(np.bitwise_or.reduce(offsets)) & 3  # records begin at multiples of 4
+    if odd or offsets.max(initial=0) > max(rec.size - FRAME.size, 0):
+        row = int(np.argmax((offsets & 3 != 0) | (offsets > rec.size - FRAME.size)))
+        raise InsightError(
+            f"{rec.path}: key {keys[row]} should be at offset {offsets[row]}, and the file has {rec.size} bytes; "
+            f"it was truncated, or {idx_path} belongs to another .rec; `{remedies.into_new(rec.path)}` "
+            f"rebuilds the keys of the existing records"
+        )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from typing import BinaryIO, Optional, Sequence, Tuple
 
 from ..errors import InsightError
-from ..files.commit import commit_together
+from ..files.commit import PathLike, commit_together
 from .framing import Labels, frame, record_data
 
 BUFFER_BYTES = 1 << 20
@@ -25,9 +26,12 @@ class RecordStream:
     """
 
     def __init__(self, rec: BinaryIO, idx: BinaryIO):
-        self._write_rec = rec.write
-        self._write_idx = idx.write
         self.count = 0
+        self.begin_files(rec, idx)
+
+    def begin_files(self, rec: BinaryIO, idx: BinaryIO) -> None:
+        """Write what follows into these files."""
+        self._write_rec, self._write_idx = rec.write, idx.write
         self.offset = 0
 
     def write(self, key: int, payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> None:
@@ -81,6 +85,59 @@ class RecordStream:
         self._write_idx(b"".join(lines))
         self.offset += len(records)
         self.count += len(lines)
+
+
+class ShardStream(RecordStream):
+    """Writes the records of a set into its files, one after the other. A context manager, which closes them.
+
+    Parameters
+    ----------
+    paths : sequence of (path, path)
+        Of the .rec and the .idx of each shard; one pair for a set in one file.
+    images : int
+        How many there will be, at most: each shard gets an equal part, and the last the header and identity records.
+    """
+
+    def __init__(self, paths: Sequence[Tuple[PathLike, PathLike]], images: int):
+        self._paths = list(paths)
+        self._ends = [images * (number + 1) // len(paths) for number in range(len(paths) - 1)]
+        self._files = ExitStack()
+        self.shard = 0
+        super().__init__(*self._open())
+
+    def _open(self) -> Tuple[BinaryIO, BinaryIO]:
+        rec, idx = (open(path, "wb", buffering=BUFFER_BYTES) for path in self._paths[self.shard])
+        self._files.push(rec)
+        self._files.push(idx)
+        return rec, idx
+
+    def room(self, images: int) -> int:
+        """Go on to the shard of the next image, if ``images`` were written; how many fit into it."""
+        while self.shard < len(self._ends) and images >= self._ends[self.shard]:
+            self._begin_next()
+        return self._ends[self.shard] - images if self.shard < len(self._ends) else sys.maxsize
+
+    def _begin_next(self) -> None:
+        self._files.close()
+        self.shard += 1
+        self.begin_files(*self._open())
+
+    def write_identities(self, ranges: Sequence[Tuple[int, int]], images: int, header_first: bool) -> None:
+        self.finish()
+        super().write_identities(ranges, images, header_first)
+
+    def finish(self) -> None:
+        """Go on to the last shard: all images are written."""
+        while self.shard < len(self._ends):
+            self._begin_next()
+
+    def __enter__(self) -> ShardStream:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if error is None:
+            self.finish()  # makes the files of empty shards
+        self._files.close()
 
 
 class RecordWriter:

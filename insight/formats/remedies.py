@@ -6,6 +6,7 @@ import os
 import shlex
 
 from ..files.commit import PathLike
+from . import shards
 
 
 def in_place(path: PathLike, overwrite: bool = False) -> str:
@@ -30,6 +31,10 @@ def repaired(path: PathLike) -> str:
     """The folder for the repaired set: ``work/set-repaired`` of ``work/set`` and ``work/set/train.rec``."""
     path = os.path.normpath(os.fspath(path))
     folder, name = os.path.split(path)
+    shard = shards.parse(name)
+    if shard is not None:
+        name = shard.stem + ".rec"
+        path = os.path.join(folder, name)
     if name == "train.rec":
         path, (folder, name) = folder, os.path.split(folder)
     elif name.endswith(".rec"):

@@ -94,11 +94,12 @@ class SubCentres:
 
     def _to_winners(self, gradient_BC, begin: int, end: int, out) -> None:
         """``out`` (R, B) := the gradient of each logit of a block at the centre that gave it, 0 at the others."""
-        count, device, shape = gradient_BC.shape[0], gradient_BC.context, (end - begin, gradient_BC.shape[0])
+        (count, classes), device = gradient_BC.shape, gradient_BC.context
+        shape = end - begin, count
         left_MB, own_MB, mask_MB = (self._kept.get(device, name, shape) for name in ARRAYS)
         gradient_BM = nd.slice_axis(gradient_BC, axis=1, begin=begin, end=end, out=own_MB.reshape(shape[::-1]))
         nd.transpose(gradient_BM, out=left_MB)
-        out_MKB, nearer_CB = out.reshape((shape[0], self.centres * count)), self._nearer(device, gradient_BC.shape[1], count)
+        out_MKB, nearer_CB = out.reshape((shape[0], self.centres * count)), self._nearer(device, classes, count)
         for k in range(self.centres - 1, -1, -1):
             if k:
                 nd.cast(nearer_CB[k - 1][begin:end], dtype="float32", out=mask_MB)

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..errors import InsightError
 from ..files.commit import commit_together
-from ..formats import property, remedies
+from ..formats import property, remedies, shards
 from ..formats.idx import idx_path_of
 from ..formats.recordwriter import BUFFER_BYTES
-from .plan import FITS, PARTIAL, Diagnosis, float_labels, usable_labels, without_path
+from .plan import FITS, MISSING, PARTIAL, Diagnosis, float_labels, usable_labels, without_path
 from .sizes import by, measure
 
 _LINES = 1 << 16  # lines of an .idx that are formatted at a time
@@ -20,11 +20,12 @@ _FIRST = 64  # if none of the first images has a size in its header, all are mea
 
 
 class _Renewed(NamedTuple):
-    """A file to write: its name, its content (None: that of an .idx), and the reason."""
+    """A file to write: its name, its content (None: the .idx of a shard), the reason, and the shard."""
 
     name: str
     content: Optional[str]
     why: str
+    shard: int = 0
 
 
 def renew(path: str, diagnosis: Diagnosis, dry_run: bool, overwrite: bool) -> Tuple[List[str], List[str]]:
@@ -41,29 +42,32 @@ def renew(path: str, diagnosis: Diagnosis, dry_run: bool, overwrite: bool) -> Tu
         A wrong file may not be replaced, or the .rec does not determine the keys or a size.
     """
     rec_path = diagnosis.layout.records.rec_path
-    folder, idx_name = os.path.dirname(rec_path) or ".", os.path.basename(idx_path_of(rec_path))
+    folder = os.path.dirname(rec_path) or "."
+    idx_names = [os.path.basename(idx_path_of(one)) for one in diagnosis.layout.records.rec_paths]
     renewed = []
     if diagnosis.index not in (FITS, PARTIAL):
         _refuse_without_keys(path, diagnosis)
-        renewed.append(_Renewed(idx_name, None, diagnosis.why))
+        for shard, name in enumerate(idx_names):
+            if overwrite or diagnosis.index != MISSING or not os.path.lexists(os.path.join(folder, name)):
+                renewed.append(_Renewed(name, None, diagnosis.why, shard))
     wanted, why, others = _judge_property(folder, diagnosis, overwrite)
     if why:
         renewed.append(_Renewed(property.NAME, wanted.text(), why))
-    for name, _, why in renewed if not overwrite else ():
+    for name, _, why, _ in renewed if not overwrite else ():
         existing = os.path.join(folder, name)
         if os.path.lexists(existing):
             replace, spare = remedies.in_place(path, overwrite=True), remedies.into_new(path)
             raise InsightError(f"{existing}: does not fit the set ({why}); `{replace}` replaces it, `{spare}` keeps it")
     if renewed and not dry_run:
-        with commit_together(folder, [name for name, _, _ in renewed], overwrite) as staging:
-            for name, content, _ in renewed:
+        with commit_together(folder, [one.name for one in renewed], overwrite) as staging:
+            for name, content, _, shard in renewed:
                 if content is None:
-                    write_idx(staging.path(name), diagnosis)
+                    write_idx(staging.path(name), diagnosis, shard)
                 else:
                     staging.path(name).write_text(content, encoding="ascii")
     verb = "would be written" if dry_run else "written"
-    done = [f"{os.path.join(folder, name)}: {verb} ({why})" for name, _, why in renewed]
-    done += _kept(diagnosis, folder, idx_name, [name for name, _, _ in renewed])
+    done = [f"{os.path.join(folder, name)}: {verb} ({why})" for name, _, why, _ in renewed]
+    done += _kept(diagnosis, folder, idx_names, [one.name for one in renewed])
     return done, _remains(path, diagnosis, others)
 
 
@@ -111,19 +115,19 @@ def _read_property(folder: str) -> Tuple[Optional[property.Property], str]:
         return None, without_path(str(error), path) if os.path.lexists(path) else "it was missing"
 
 
-def _kept(diagnosis: Diagnosis, folder: str, idx_name: str, renewed: List[str]) -> List[str]:
+def _kept(diagnosis: Diagnosis, folder: str, idx_names: List[str], renewed: List[str]) -> List[str]:
     lines = []
-    if idx_name not in renewed:
-        note = (
-            f"{diagnosis.why}; --overwrite gives all of them a key"
-            if diagnosis.index == PARTIAL
-            else "it fits the .rec"
-        )
+    notes = {
+        PARTIAL: f"{diagnosis.why}; --overwrite gives all of them a key",
+        MISSING: "not compared with its .rec, as that of another shard was missing; --overwrite writes all of them",
+    }
+    for idx_name in [name for name in idx_names if name not in renewed]:
+        note = notes.get(diagnosis.index, "it fits the .rec")
         lines.append(f"{os.path.join(folder, idx_name)}: kept ({note})")
     if property.NAME not in renewed:
         return [*lines, f"{os.path.join(folder, property.NAME)}: kept"]
-    own = os.path.basename(diagnosis.layout.records.rec_path)
-    others = sorted(n for n in os.listdir(folder) if n.endswith(".rec") and n[0] != "." and n != own)
+    own = shards.pattern(os.path.basename(diagnosis.layout.records.rec_path))
+    others = [name for name in shards.sets_in(folder) if shards.pattern(name) != own]
     if others:
         lines.append(f"note: {folder}/{property.NAME} also applies to {', '.join(others[:5])}, which were not read")
     return lines
@@ -144,14 +148,18 @@ def _remains(path: str, diagnosis: Diagnosis, others: str) -> List[str]:
     return [f"faults of the .rec itself: {shown}", f"`{remedies.into_new(path)}` skips and lists damaged records"]
 
 
-def write_idx(path, diagnosis: Diagnosis) -> None:
-    """Write keys and offsets of the records that have a key, in the order of the file.
+def write_idx(path, diagnosis: Diagnosis, shard: int = 0) -> None:
+    """Write keys and offsets of the records of a shard that have a key, in the order of the file.
 
     After damage, records may begin at offsets that are not multiples of 4; an .idx cannot list these.
     """
-    named = np.flatnonzero((diagnosis.keys >= 0) & (diagnosis.layout.records.offsets & 3 == 0))
+    records = diagnosis.layout.records
+    base, end = records.bases[shard : shard + 2]
+    inside = slice(*np.searchsorted(records.offsets, [base, end]))
+    keys, offsets = diagnosis.keys[inside], records.offsets[inside] - base
+    named = np.flatnonzero((keys >= 0) & (offsets & 3 == 0))
     with open(path, "wb", buffering=BUFFER_BYTES) as out:
         for begin in range(0, len(named), _LINES):
             rows = named[begin : begin + _LINES]
-            pairs = zip(diagnosis.keys[rows].tolist(), diagnosis.layout.records.offsets[rows].tolist())
+            pairs = zip(keys[rows].tolist(), offsets[rows].tolist())
             out.write(b"".join([b"%d\t%d\n" % pair for pair in pairs]))

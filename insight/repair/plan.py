@@ -71,7 +71,7 @@ def diagnose(records: Records, findings: Findings, complete: bool = False) -> Di
         what = findings.first("not-recordio", "truncated-tail", "damaged-record")[0]
         raise InsightError(f"{records.rec_path}: holds no record that can be read ({what}); give the .rec of a set")
     index, why = _judge_index(records, findings)
-    unaligned = (records.keys < 0) & (records.offsets & 3 != 0)  # an .idx cannot list these
+    unaligned = (records.keys < 0) & records.unaligned()  # an .idx cannot list these
     if index == PARTIAL and (complete or unaligned.any()):
         index = WRONG
     kept = index in (FITS, PARTIAL) or _names_all(records, findings)
@@ -82,7 +82,7 @@ def diagnose(records: Records, findings: Findings, complete: bool = False) -> Di
         if not own_marks:  # the records' own numbers are correct, so these keys are of another set
             index, why = WRONG, f"its keys do not fit the records: {marks[0]}"
             kept, keys, layout, marks = False, other.records.keys, other, own_marks
-    faults = [f"offset {d.offset}: {d.reason}" for d in records.damage]
+    faults = [f"offset {records.place(d.offset)}: {d.reason}" for d in records.damage]
     if marks or records.damage:
         layout = Layout(records.with_keys(keys, sound=False), Findings())
     return Diagnosis(index, why, keys, kept or records.has_original_keys(), layout, faults + marks)

@@ -18,6 +18,7 @@ import numpy as np
 from ..check.records import Records, locate
 from ..check.rules import Findings
 from ..errors import InsightError
+from ..formats import shards
 from ..sets.rewrite import refuse_outputs
 from .index import renew
 from .plan import Diagnosis, diagnose, float_labels, layout_name, select
@@ -87,7 +88,7 @@ def repair(
     rec_path = locate(path, findings)
     if output is not None:
         beside = [os.path.join(output, name) for name in (REPORT_NAME, LABELS_NAME)]
-        refuse_outputs([rec_path], output, beside, overwrite)
+        refuse_outputs(shards.members(rec_path), output, beside, overwrite)
     with closing(Records(rec_path, findings)) as records:
         diagnosis = diagnose(records, findings, complete=overwrite and output is None)
         if output is None:
@@ -102,6 +103,6 @@ def _describe(diagnosis: Diagnosis) -> str:
     labels = len(np.unique(float_labels(layout)))
     damage = f", {len(records.damage)} damaged places" if records.damage else ""
     return (
-        f"{records.rec_path}: {len(layout.rows)} images with {labels} labels, {int(records.ranges().sum())} header and "
-        f"identity records{damage}; {layout_name(diagnosis)} layout"
+        f"{shards.pattern(records.rec_path)}: {len(layout.rows)} images with {labels} labels, "
+        f"{int(records.ranges().sum())} header and identity records{damage}; {layout_name(diagnosis)} layout"
     )

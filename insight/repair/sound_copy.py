@@ -6,21 +6,21 @@ import csv
 import os
 import shutil
 from collections import Counter
-from contextlib import ExitStack
+from pathlib import Path
 from typing import List, Tuple
 
 import numpy as np
 
 from ..check.layout import INDEXED
-from ..files.commit import Staging, commit_together
-from ..formats import identities
+from ..formats import identities, shards
 from ..formats.framing import EXACT_FLOAT32
 from ..formats.idx import idx_path_of
 from ..formats.property import NAME, Property
-from ..formats.recordio import Record
-from ..formats.recordwriter import BUFFER_BYTES, RecordStream
+from ..formats.recordmap import Record
+from ..formats.recordwriter import ShardStream
 from ..progress import track
-from ..sets.rewrite import FILES, count_records
+from ..sets.pack import SET_NAME
+from ..sets.rewrite import count_records, new_files, rec_of
 from .index import write_idx
 from .plan import FITS, PARTIAL, Diagnosis, Selection, float_labels, layout_name
 
@@ -34,7 +34,8 @@ Row = Tuple[int, object, str, str]
 def write_set(output: str, diagnosis: Diagnosis, chosen: Selection, dry_run: bool, overwrite: bool) -> List[str]:
     """Write ``train.rec``, ``train.idx`` and ``property``, and the changes as CSV files.
 
-    If nothing in the .rec has to change, it is linked, or copied if the file system has no links.
+    If nothing in the .rec has to change, it is linked, or copied if the file system has no links. A set of several
+    shards becomes one of as many.
 
     Returns
     -------
@@ -53,17 +54,20 @@ def write_set(output: str, diagnosis: Diagnosis, chosen: Selection, dry_run: boo
         how = "the .rec would be linked, not copied" if same else "the images would be copied"
         return [*lines, f"dry run, no set is written; {how}"]
     extra = {REPORT_NAME: bool(rows), LABELS_NAME: chosen.old is not None}
-    with commit_together(output, [*(n for n, wanted in extra.items() if wanted), *FILES], overwrite) as staging:
+    count = len(diagnosis.layout.records.rec_paths)
+    beside = [name for name, wanted in extra.items() if wanted]
+    with new_files(output, count, beside, overwrite) as (paths, staging):
         staging.obsolete += [name for name, wanted in extra.items() if not wanted and overwrite]
         if rows:
-            _write_csv(staging.path(REPORT_NAME), COLUMNS, rows)
+            place = diagnosis.layout.records.place
+            _write_csv(staging.path(REPORT_NAME), COLUMNS, ((place(row[0]), *row[1:]) for row in rows))
         if chosen.old is not None:
             old = [f"{value:.0f}" for value in chosen.old.tolist()]
             _write_csv(staging.path(LABELS_NAME), ("old", "new"), zip(old, range(len(old))))
         if same:
-            lines.append(_take_over(staging, diagnosis))
+            lines += _take_over(output, paths, diagnosis)
         else:
-            _write_records(staging, diagnosis, chosen)
+            _write_records(paths, diagnosis, chosen)
         staging.path(NAME).write_text(Property(chosen.num_classes, *chosen.size).text(), encoding="ascii")
     return [*lines, _closing_line(output, diagnosis, chosen)]
 
@@ -117,21 +121,24 @@ def _summary(output: str, diagnosis: Diagnosis, chosen: Selection, rows: List[Ro
     return lines
 
 
-def _take_over(staging: Staging, diagnosis: Diagnosis) -> str:
-    """Link the .rec; write the .idx, or copy the existing one if it fits."""
-    source = os.path.realpath(diagnosis.layout.records.rec_path)
-    rec, idx = staging.path(FILES[0]), staging.path(FILES[1])
-    try:
-        os.link(source, rec)
-        how = f"a hard link to {source}, not a copy"
-    except OSError:  # another disk, or a file system without links
-        _copy(source, rec)
-        how = f"a copy of {source}"
-    if diagnosis.index in (FITS, PARTIAL):
-        shutil.copyfile(idx_path_of(diagnosis.layout.records.rec_path), idx)
-    else:
-        write_idx(idx, diagnosis)
-    return f"{staging.folder / FILES[0]}: {how}"
+def _take_over(output: str, paths: List[Tuple[Path, Path]], diagnosis: Diagnosis) -> List[str]:
+    """Link each .rec; write the .idx, or copy the existing one if it fits."""
+    lines = []
+    sources = diagnosis.layout.records.rec_paths
+    for shard, (source, name, (rec, idx)) in enumerate(zip(sources, shards.names(SET_NAME, len(sources)), paths)):
+        real = os.path.realpath(source)
+        try:
+            os.link(real, rec)
+            how = f"a hard link to {real}, not a copy"
+        except OSError:  # another disk, or a file system without links
+            _copy(real, rec)
+            how = f"a copy of {real}"
+        if diagnosis.index in (FITS, PARTIAL):
+            shutil.copyfile(idx_path_of(source), idx)
+        else:
+            write_idx(idx, diagnosis, shard)
+        lines.append(f"{os.path.join(output, name)}: {how}")
+    return lines
 
 
 def _copy(source: str, target) -> None:
@@ -141,15 +148,14 @@ def _copy(source: str, target) -> None:
             written.write(read.read(_COPIED))
 
 
-def _write_records(staging: Staging, diagnosis: Diagnosis, chosen: Selection) -> None:
+def _write_records(paths: List[Tuple[Path, Path]], diagnosis: Diagnosis, chosen: Selection) -> None:
     layout, indexed = diagnosis.layout, layout_name(diagnosis) == INDEXED
-    with ExitStack() as files:
-        rec, idx = (files.enter_context(open(staging.path(n), "wb", buffering=BUFFER_BYTES)) for n in FILES[:2])
-        stream = RecordStream(rec, idx)
+    with ShardStream(paths, len(chosen.at)) as stream:
         keys = np.arange(1, len(chosen.at) + 1) if indexed else _plain_keys(layout.keys[chosen.at])
         images = zip(keys.tolist(), layout.rows[chosen.at].tolist(), chosen.labels.tolist())
-        for key, row, label in track(images, "writing", len(chosen.at), "images"):
+        for number, (key, row, label) in enumerate(track(images, "writing", len(chosen.at), "images")):
             record = layout.records.read(row)
+            stream.room(number)
             stream.write(key, record.payload, _relabelled(record, label), key, record.id2)
         if indexed:
             ranges = (identities.runs(chosen.labels) + 1).tolist()
@@ -177,4 +183,4 @@ def _closing_line(output: str, diagnosis: Diagnosis, chosen: Selection) -> str:
     images, runs = len(chosen.at), len(identities.runs(chosen.labels))
     counted = count_records(images, runs) if layout_name(diagnosis) == INDEXED else f"{images} images"
     properties = Property(chosen.num_classes, *chosen.size).text()
-    return f"{os.path.join(output, FILES[0])}: {counted}; property {properties}"
+    return f"{rec_of(output, len(diagnosis.layout.records.rec_paths))}: {counted}; property {properties}"

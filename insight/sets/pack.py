@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import csv
 import os
-from contextlib import ExitStack
 from typing import List, Optional, Tuple
 
 from ..errors import InsightError
 from ..files.commit import Staging, commit_together, refuse_existing
 from ..files.places import Places
 from ..files.reading import MISSING
-from ..formats import property
+from ..formats import property, shards
 from ..formats.labelmap import write_label_map
-from ..formats.recordwriter import BUFFER_BYTES, RecordStream
+from ..formats.recordwriter import ShardStream
 from ..progress import track
 from .chunk import Chunk
 from .intake import Intake
@@ -45,6 +44,7 @@ def pack(
     overwrite: bool = False,
     check: str = DECODE,
     damaged: str = SKIP,
+    shard_count: int = 1,
 ) -> List[PackReport]:
     """Pack lists into record sets, which get their names together when all are complete.
 
@@ -83,6 +83,8 @@ def pack(
     damaged : str
         What to do with images that decode with a warning: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
         packs them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
+    shard_count : int
+        Files of each set, with equal parts of the list; see :mod:`insight.formats.shards`.
 
     Raises
     ------
@@ -96,24 +98,31 @@ def pack(
         raise InsightError(f"--renumber-labels: {source} means {len(lists)} lists, and labels are one list's; give one")
     folder = output if output is not None else os.path.dirname(lists[0]) or "."
     stems = [SET_NAME] if output is not None else [_stem(path) for path in lists]
-    files = [stem + ending for stem in stems for ending in (".rec", ".idx")]
+    files = [name for stem in stems for pair in shards.pairs(stem, shard_count) for name in pair]
+    replaced = [name for stem in stems for name in shards.existing(folder, stem)]
     if not overwrite:
-        refuse_existing(folder, [*files, *([stems[0] + RENUMBERED] if renumber else [])])
+        refuse_existing(folder, [*replaced, *files, *([stems[0] + RENUMBERED] if renumber else [])])
     places = [Places(os.path.dirname(path), image_root) for path in lists]
     existing = _existing_property(folder)
     target = ImageTarget(size or (existing[1:] if existing else DEFAULT_SIZE), suffix, quality)
     with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers start while lists are checked
         surveys = [survey_list(path, renumber) for path in lists]
+        for path, surveyed in zip(lists, surveys):
+            shards.check_count(shard_count, surveyed.lines, path)
         classes = max(s.num_classes for s in surveys)
-        written = _settle_property(folder, property.Property(classes, *target.size), existing, files, overwrite)
+        computed = property.Property(classes, *target.size)
+        written = _settle_property(folder, computed, existing, [*files, *replaced], overwrite)
         with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
+            staging.obsolete += sorted(set(replaced) - set(files))
             reports = []
             for path, stem, surveyed, where in zip(lists, stems, surveys, places):
-                report = PackReport(os.path.join(folder, stem + ".rec"), written, layout, surveyed.dialect)
+                rec_path = os.path.join(folder, shards.names(stem, shard_count)[0])
+                report = PackReport(shards.pattern(rec_path), written, layout, surveyed.dialect)
                 chunks = track(
                     intake.chunks(entries_of_list(path, surveyed), where), "packing", surveyed.lines, "images", size=len
                 )
-                _pack_one(path, stem, staging, report, chunks, on_error, damaged)
+                stream = ShardStream(staging.pairs(shards.pairs(stem, shard_count)), surveyed.lines)
+                _pack_one(path, stem, staging, stream, report, chunks, on_error, damaged)
                 _map_labels(stem, staging, report, surveyed, overwrite)
                 reports.append(report)
             staging.path(property.NAME).write_text(written.text(), encoding="ascii")
@@ -153,11 +162,9 @@ def _map_labels(stem: str, staging: Staging, report: PackReport, surveyed: ListS
         staging.obsolete.append(stem + RENUMBERED)
 
 
-def _pack_one(path, stem, staging: Staging, report: PackReport, chunks, on_error, damaged) -> None:
-    with ExitStack() as files:
-        rec = files.enter_context(open(staging.path(stem + ".rec"), "wb", buffering=BUFFER_BYTES))
-        idx = files.enter_context(open(staging.path(stem + ".idx"), "wb", buffering=BUFFER_BYTES))
-        writer = SetWriter(RecordStream(rec, idx), report.layout)
+def _pack_one(path, stem, staging: Staging, stream, report: PackReport, chunks, on_error, damaged) -> None:
+    with stream:
+        writer = SetWriter(stream, report.layout)
         for chunk in chunks:
             if chunk.copied:
                 writer.write_copied(chunk)

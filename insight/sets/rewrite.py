@@ -8,16 +8,16 @@ Source: ``src/data/dataset_merge.py`` @9fc3cc9c.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Iterable, Iterator, List, Optional, Tuple
 
 from ..errors import InsightError
 from ..files.commit import Staging, commit_together, refuse_existing
+from ..formats import shards
 from ..formats.property import NAME, Property
-from ..formats.recordwriter import BUFFER_BYTES, RecordStream
+from ..formats.recordwriter import ShardStream
 from .pack import SET_NAME
-
-FILES = (SET_NAME + ".rec", SET_NAME + ".idx", NAME)
 
 
 class SetStream:
@@ -29,7 +29,7 @@ class SetStream:
         Written so far.
     """
 
-    def __init__(self, records: RecordStream):
+    def __init__(self, records: ShardStream):
         self._records = records
         self._ranges: List[Tuple[int, int]] = []
         self.images = 0
@@ -42,6 +42,7 @@ class SetStream:
         """Append an identity with its encoded images, at least one; returns its label."""
         label, begin = len(self._ranges), self.images + 1
         for payload in payloads:
+            self._records.room(self.images)
             self.images += 1
             self._records.write(self.images, payload, label, self.images)
         self._ranges.append((begin, self.images + 1))
@@ -52,17 +53,54 @@ class SetStream:
         self._records.write_identities(self._ranges, self.images, header_first=False)
 
 
+def rec_of(folder: str, shard_count: int = 1) -> str:
+    """The .rec of a new set in a folder, for messages; of shards a pattern."""
+    return shards.pattern(os.path.join(folder, shards.names(SET_NAME, shard_count)[0]))
+
+
+@contextmanager
+def new_files(
+    folder: str, shard_count: int, beside: Iterable[str] = (), overwrite: bool = False
+) -> Iterator[Tuple[List[Tuple[Path, Path]], Staging]]:
+    """Write the .rec and .idx files of a set ``train``, further files and ``property`` into a folder, all or none.
+
+    Yields the hidden paths of the .rec and .idx of each shard. A set ``train`` in other files is replaced, too.
+
+    Raises
+    ------
+    InsightError
+        A file already exists and ``overwrite`` is not set.
+    """
+    pairs = shards.pairs(SET_NAME, shard_count)
+    names = [name for pair in pairs for name in pair]
+    replaced = set(shards.existing(folder, SET_NAME)) - set(names)
+    if not overwrite:
+        refuse_existing(folder, sorted(replaced))
+    with commit_together(folder, [*beside, *names, NAME], overwrite) as staging:
+        staging.obsolete += sorted(replaced)
+        yield staging.pairs(pairs), staging
+
+
 @contextmanager
 def new_set(
-    folder: str, size: Tuple[int, int], beside: Iterable[str] = (), overwrite: bool = False
+    folder: str,
+    size: Tuple[int, int],
+    images: int,
+    shard_count: int = 1,
+    beside: Iterable[str] = (),
+    overwrite: bool = False,
 ) -> Iterator[Tuple[SetStream, Staging]]:
-    """Write ``train.rec``, ``train.idx`` and ``property`` into a folder, all or none.
+    """Write a set ``train`` and its ``property`` into a folder, all or none.
 
     Parameters
     ----------
     folder : str
     size : (int, int)
         (height, width) of the images, for ``property``.
+    images : int
+        How many there will be, at most.
+    shard_count : int
+        .rec files, for equal parts of them.
     beside : iterable of str
         Names of further files that the block writes, to ``staging.path(name)``.
     overwrite : bool
@@ -73,9 +111,8 @@ def new_set(
     InsightError
         A file already exists, or the block wrote no identity.
     """
-    with commit_together(folder, [*beside, *FILES], overwrite) as staging, ExitStack() as files:
-        rec, idx = (files.enter_context(open(staging.path(n), "wb", buffering=BUFFER_BYTES)) for n in FILES[:2])
-        stream = SetStream(RecordStream(rec, idx))
+    with new_files(folder, shard_count, beside, overwrite) as (paths, staging), ShardStream(paths, images) as records:
+        stream = SetStream(records)
         yield stream, staging
         if not stream.identities:
             raise InsightError(f"{folder}: no identity is left, so no set is written; loosen the thresholds")
@@ -104,8 +141,9 @@ def refuse_outputs(
         An output is one of the sources, or already exists and ``overwrite`` is not set.
     """
     if folder is not None:
-        target = os.path.realpath(os.path.join(folder, FILES[0]))
-        taken = [path for path in sources if os.path.realpath(path) == target]
+        names = {SET_NAME + ".rec", *shards.existing(folder, SET_NAME)}
+        targets = {os.path.realpath(os.path.join(folder, name)) for name in names}
+        taken = [path for path in sources if os.path.realpath(path) in targets]
         if taken:
             raise InsightError(
                 f"--output {folder}: is the folder of {taken[0]}, which is being read; give another folder"
@@ -113,7 +151,7 @@ def refuse_outputs(
     if overwrite:
         return
     if folder is not None and os.path.isdir(folder):
-        refuse_existing(folder, FILES)
+        refuse_existing(folder, [SET_NAME + ".rec", SET_NAME + ".idx", *shards.existing(folder, SET_NAME), NAME])
     for path in reports:
         if path is not None and os.path.isdir(os.path.dirname(path) or "."):
             refuse_existing(os.path.dirname(path) or ".", [os.path.basename(path)])

@@ -6,7 +6,7 @@ from typing import List, Optional, Tuple
 
 from ..formats.framing import COPIED_FRAME, INDEXED_FRAME, MAGIC
 from ..formats.lst import Entry
-from ..formats.recordwriter import RecordStream
+from ..formats.recordwriter import ShardStream
 from .chunk import Chunk
 from .prepare import Prepared
 
@@ -26,7 +26,7 @@ class SetWriter:
     labels : set of int
     """
 
-    def __init__(self, stream: RecordStream, layout: str):
+    def __init__(self, stream: ShardStream, layout: str):
         self._stream = stream
         self._plain = layout == PLAIN
         self._gap = GAPS[layout]
@@ -39,6 +39,7 @@ class SetWriter:
         """Write one image."""
         if entry.label != self._last:
             self._begin_run(entry.label)
+        self._stream.room(self.images)
         self.images += 1
         key = self.images
         if self._plain:
@@ -48,11 +49,20 @@ class SetWriter:
 
     def write_copied(self, chunk: Chunk) -> None:
         """Write a chunk whose images are all copied, directly from its memory."""
+        begin = 0
+        while begin < len(chunk):
+            end = min(begin + self._stream.room(self.images), len(chunk))
+            self._write_part(chunk, begin, end)
+            begin = end
+
+    def _write_part(self, chunk: Chunk, start: int, stop: int) -> None:
+        """Write images of a chunk into one shard."""
         memory, gap, plain = chunk.memory, self._gap, self._plain
-        first = chunk.spans[0][0] - gap
+        spans = chunk.spans[start:stop]
+        first = spans[0][0] - gap
         shift = self._stream.offset - first
         lines = []
-        for entry, (begin, size) in zip(chunk.entries, chunk.spans):
+        for entry, (begin, size) in zip(chunk.entries[start:stop], spans):
             label = entry.label
             if label != self._last:
                 self._begin_run(label)

@@ -67,7 +67,7 @@ def _unpack_set(faces: FaceSet, output: str, names: dict[int, str]) -> UnpackRep
     unusable: List[int] = []
     with folder_beside(output) as root:
         made = set()
-        rows = zip(faces.images.tolist(), faces.labels.tolist())
+        rows = zip(faces.images, map(int, faces.labels))
         for i, (key, label) in enumerate(track(rows, "unpacking", len(faces), "images")):
             folder = root / folders[label]
             if label not in made:
@@ -85,7 +85,7 @@ def _unusable_notes(source: str, keys: List[int]) -> List[str]:
 
 
 def _folder_names(faces: FaceSet, names: dict[int, str]) -> dict[int, str]:
-    labels = sorted(set(faces.labels.tolist()))
+    labels = faces.distinct_labels().tolist()
     width = len(str(max(labels[-1], faces.num_classes - 1)))
     folders = {label: names.get(label, f"{label:0{width}d}") for label in labels}
     for label, name in folders.items():

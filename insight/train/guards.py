@@ -44,7 +44,7 @@ def check_set(faces, options: TrainOptions, labelled: bool = True) -> list:
             "leave the option out; or "
             f"rec2image, dir2lst and face2rec --image-size {options.image_size} make a set of that size"
         )
-    empty = faces.num_classes - len(np.unique(faces.labels))
+    empty = faces.num_classes - len(faces.distinct_labels())
     if not empty or not labelled:
         return list(faces.notes)
     share = f"{empty} of {faces.num_classes} identities have no image: their classes are only ever pushed away"
@@ -58,10 +58,11 @@ def _check_labels(faces) -> None:
             f"{faces.rec_path}: holds {faces.num_classes} identity; training needs at least 2, or --loss-type none "
             "with a --teacher"
         )
-    bad = np.flatnonzero((faces.labels < 0) | (faces.labels >= faces.num_classes))
-    if bad.size:
+    known = faces.distinct_labels()
+    if known[0] < 0 or known[-1] >= faces.num_classes:
+        bad = np.flatnonzero((faces.labels < 0) | (faces.labels >= faces.num_classes))
         first = int(bad[0])
-        negative = (faces.labels < 0).any()
+        negative = known[0] < 0
         command = remedies.into_new(faces.rec_path) if negative else remedies.in_place(faces.rec_path, overwrite=True)
         what = "leaves out records without a label" if negative else "writes property anew"
         raise InsightError(
@@ -72,7 +73,7 @@ def _check_labels(faces) -> None:
 
 def sparse_labels(faces) -> str:
     """For messages about memory: how to have fewer classes, where most have no image; else empty."""
-    identities = len(np.unique(faces.labels))
+    identities = len(faces.distinct_labels())
     if 2 * identities > faces.num_classes:
         return ""
     return (

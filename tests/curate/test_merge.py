@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cut_sets import in_shards
 from small_sets import at, image, payloads_of, read_vectors, with_cosine, write_set
 from written_files import names, rows
 
 from insight._mxnet import mx
 from insight.cli._model import embedder
 from insight.curate import centres
-from insight.curate.centres import match_earlier, nearest
+from insight.curate.centres import People, match_earlier, nearest
+from insight.curate.clean import CleanRules, clean
 from insight.curate.merge import merge
 from insight.curate.overlap import Rules
 from insight.errors import InsightError
@@ -481,3 +483,55 @@ def remembered(embed):
         return known[path]
 
     return again
+
+
+class TestShards:
+    """Sets in shards are merged and cleaned as those in one file; the result may be in shards, too."""
+
+    def test_merge(self, tmp_path):
+        write_set(tmp_path / "a", [[at(0), at(3)], [at(40)], [at(80), at(82), at(84)]])
+        write_set(tmp_path / "b", [[at(1)], [at(120), at(122)], [at(160)]])
+        in_shards(tmp_path / "a", tmp_path / "shards", [2, 5])
+        options = {"embed": read_vectors, "rules": Rules(0.9, 0.9)}
+        one = merge([str(tmp_path / "a"), str(tmp_path / "b")], str(tmp_path / "one"), **options)
+        both = [str(tmp_path / "shards"), str(tmp_path / "b")]
+        merge(both, str(tmp_path / "same"), **options)
+        report = merge(both, str(tmp_path / "out"), shard_count=4, **options)
+        for name in ("train.rec", "train.idx", "property"):
+            assert (tmp_path / "same" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+        parts = sorted((tmp_path / "out").glob("train-*.rec"))
+        assert (
+            len(parts) == 4
+            and b"".join(path.read_bytes() for path in parts) == (tmp_path / "one/train.rec").read_bytes()
+        )
+        assert report.lines()[-2] == one.lines()[-2].replace("one/train.rec", "out/train-*-of-00004.rec")
+        assert payloads_of(tmp_path / "out") == payloads_of(tmp_path / "one")
+        with pytest.raises(InsightError, match="--shards 11: .* has only 10 images"):
+            merge(both, str(tmp_path / "no"), shard_count=11, **options)
+        with pytest.raises(InsightError, match=r"train-00000-of-00004\.idx: already exists"):
+            merge(both, str(tmp_path / "out"), **options)
+        with pytest.raises(InsightError, match="which is being read"):
+            merge(both, str(tmp_path / "shards"), overwrite=True, **options)
+
+    def test_clean(self, tmp_path):
+        people = [[at(0), at(3), at(170)], [at(40), at(41)], [at(80), at(82), at(84)]]
+        write_set(tmp_path / "a", people)
+        in_shards(tmp_path / "a", tmp_path / "shards", [1, 6])
+        reports = [
+            clean(str(tmp_path / source), str(tmp_path / output), read_vectors, CleanRules(copy=2), shard_count=count)
+            for source, output, count in (("a", "one", 1), ("shards", "out", 3))
+        ]
+        assert payloads_of(tmp_path / "out") == payloads_of(tmp_path / "one")
+        assert reports[1].lines()[-2].startswith(f"{tmp_path}/out/train-*-of-00003.rec: 7 images + 3 identity records")
+        assert (tmp_path / "out/clean.csv").read_bytes() == (tmp_path / "one/clean.csv").read_bytes()
+
+    def test_people_are_found_by_runs(self, tmp_path):
+        """Labels that occur in several runs, against a loop over the images."""
+        labels = [3, 3, 1, 3, 0, 0, 1, 1, 5]
+        write_set(tmp_path / "a", [(label, [at(i)]) for i, label in enumerate(labels)])
+        (tmp_path / "a/property").write_text("6,112,112")
+        with FaceSet.open(str(tmp_path / "a")) as faces:
+            people = People.of(faces)
+        assert people.labels.tolist() == [3, 1, 0, 5] and people.counts().tolist() == [3, 3, 2, 1]
+        assert [people.images(k).tolist() for k in range(4)] == [[0, 1, 3], [2, 6, 7], [4, 5], [8]]
+        assert people.rows(1, 8).tolist() == [0, 1, 0, 2, 2, 1, 1]

@@ -1,7 +1,10 @@
 """Images to embeddings: all kinds of sources, in order, in bounded memory."""
 
+import io
+import pickle
 import re
 import threading
+import zipfile
 
 import cv2
 import numpy as np
@@ -13,9 +16,10 @@ from insight._mxnet import mx
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
 from insight.errors import InsightError
-from insight.faces.embed import AHEAD, embed, load, save, stream
-from insight.faces.sources import ImageSource, image_source
+from insight.faces.embed import AHEAD, Embedded, embed, load, save, save_blocks, stream
+from insight.faces.sources import ImageSource, KeyNames, image_source
 from insight.formats import evalbin
+from insight.formats.keyruns import KeyRuns
 
 SIZE = (16, 16)
 
@@ -258,3 +262,21 @@ def test_the_command_leaves_no_file_after_an_error(spec, tmp_path, capsys):
         "remove it or replace it\n"
     )
     assert not output.exists()
+
+
+def test_keys_of_records_are_written_in_blocks(tmp_path, monkeypatch):
+    """A set may have more keys than fit into memory as text; the file is that of the whole arrays."""
+    monkeypatch.setattr("insight.formats.keyruns._BLOCK_ROWS", 4)
+    monkeypatch.setattr("insight.faces.embed._LABELS", 3)
+    keys, labels = KeyNames(KeyRuns.of(np.r_[1:9, 95:98])), np.arange(11, dtype=np.int32)
+    rows = np.arange(44, dtype=np.float32).reshape(11, 4)
+    save_blocks(tmp_path / "blocks.npz", [rows[:5], rows[5:]], keys, labels)
+    save(tmp_path / "whole.npz", Embedded(rows, np.array(list(keys)), labels.astype(np.int64)))
+    members = [zipfile.ZipFile(tmp_path / name) for name in ("blocks.npz", "whole.npz")]
+    for name in ("embeddings.npy", "keys.npy", "labels.npy"):
+        assert members[0].read(name) == members[1].read(name), name
+    for name, array in {"keys.npy": np.array(list(keys)), "labels.npy": labels.astype(np.int64)}.items():
+        plain = io.BytesIO()
+        np.lib.format.write_array(plain, array)
+        assert members[0].read(name) == plain.getvalue()
+    assert pickle.loads(pickle.dumps(keys))[10] == "97"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from insight.errors import InsightError
 from insight.formats import idx
+from insight.formats.keyruns import KeyRuns
 
 
 def read(tmp_path, content: bytes):
@@ -112,7 +113,7 @@ def test_key_table_is_a_dict(keys, order):
         keys = sorted(keys)
     if order == "zero later" and keys:
         keys = [*keys[1:], keys[0]]
-    table = idx.KeyTable(np.array(keys, np.int64), "a.idx")
+    table = idx.KeyTable(KeyRuns.of(np.array(keys, np.int64)), "a.idx")
     rows = {key: row for row, key in enumerate(keys)}
     assert [table.find(key) for key in range(-2, 70)] == [rows.get(key, -1) for key in range(-2, 70)]
     if keys:
@@ -127,11 +128,11 @@ def test_key_table_is_a_dict(keys, order):
 def test_repeated_keys_are_refused(keys):
     twice = next(key for key in keys if keys.count(key) > 1)
     with pytest.raises(InsightError, match=f"key {twice} occurs twice"):
-        idx.KeyTable(np.array(keys, np.int64), "a.idx")
+        idx.KeyTable(KeyRuns.of(np.array(keys, np.int64)), "a.idx")
 
 
 def test_many_runs_use_the_same_search():
     keys = np.random.default_rng(0).permutation(20000).astype(np.int64)
-    table = idx.KeyTable(keys, "a.idx")
+    table = idx.KeyTable(KeyRuns.of(keys), "a.idx")
     assert all(table.find(int(key)) == row for row, key in enumerate(keys[:500]))
     assert table.find(20000) == -1

@@ -51,11 +51,13 @@ def test_same_bytes_as_mxnet_and_read_back(tmp_path_factory, rows, seed):
             assert np.array_equal(np.atleast_1d(np.float32(label)), np.atleast_1d(record.label))
             assert record.flag == (len(label) if isinstance(label, list) else 0)
             assert (record.id, record.id2) == (id, id2)
-        flags, first, sizes = opened.headers(np.array(keys))
+        flags, first, second, sizes = opened.headers(np.array(keys))
         assert sizes.tolist() == [len(payload) for _, payload, *_ in rows]
         assert first.tolist() == [
             np.float32(label[0] if isinstance(label, list) else label) for _, _, label, *_ in rows
         ]
+        seconds = [label[1] if isinstance(label, list) and len(label) > 1 else np.nan for _, _, label, *_ in rows]
+        np.testing.assert_array_equal(second, np.float32(seconds))
         assert flags.tolist() == [len(label) if isinstance(label, list) else 0 for _, _, label, *_ in rows]
         assert [bytes(record.payload) for _, record in opened.scan()] == [payload for _, payload, *_ in rows]
 

@@ -15,6 +15,7 @@ from insight.formats.evalbin import read_bin, write_bin
 from insight.formats.faceset import FaceSet
 from insight.formats.framing import frame, record_data
 from insight.formats.recordio import RecordFile, RecordWriter
+from insight.formats.recordwriter import ShardStream
 
 MAGIC = bytes.fromhex("0a23d7ce")  # 0xced7230a, little-endian
 
@@ -105,6 +106,25 @@ def test_set_of_two_images(tmp_path):
     identity = EMPTY_HEADER[:16] + b"\x03" + EMPTY_HEADER[17:32] + bytes.fromhex("0000803f00004040")
     assert (tmp_path / "train.rec").read_bytes() == VECTOR + second + EMPTY_HEADER + identity
     assert (tmp_path / "train.idx").read_bytes() == b"1\t0\n2\t44\n0\t88\n3\t128\n"
+    (tmp_path / "property").write_text("6,112,112")
+    with FaceSet.open(str(tmp_path)) as faces:
+        assert faces.images.tolist() == [1, 2]
+        assert faces.labels.tolist() == [5, 5]
+        assert faces.identities.tolist() == [[0, 2]]
+
+
+def test_shards_of_two_images(tmp_path):
+    """The same set in three files: offsets count from the begin of each; the last has header and identity record."""
+    names = [(tmp_path / f"train-0000{i}-of-00003.rec", tmp_path / f"train-0000{i}-of-00003.idx") for i in range(3)]
+    with ShardStream(names, 3) as stream:  # one of three images turned out to be unusable
+        for key in (1, 2):
+            assert stream.room(key - 1) == 1
+            stream.write(key, b"\xff\xd8\xff\xd9", (5, 1), key)
+        stream.write_identities([(1, 3)], 2, header_first=True)
+    second = VECTOR[:16] + b"\x02" + VECTOR[17:]
+    identity = EMPTY_HEADER[:16] + b"\x03" + EMPTY_HEADER[17:32] + bytes.fromhex("0000803f00004040")
+    assert [rec.read_bytes() for rec, _ in names] == [VECTOR, second, EMPTY_HEADER + identity]
+    assert [idx.read_bytes() for _, idx in names] == [b"1\t0\n", b"2\t0\n", b"0\t0\n3\t40\n"]
     (tmp_path / "property").write_text("6,112,112")
     with FaceSet.open(str(tmp_path)) as faces:
         assert faces.images.tolist() == [1, 2]

@@ -47,9 +47,9 @@ class Sampler(abc.ABC):
     Parameters
     ----------
     labels : np.ndarray
-        (N,) int64 identities of all images of the set.
+        (N,) int32 identities of all images of the set.
     positions : np.ndarray
-        (M,) int64 positions of the images that may be used, ascending; M is at least ``batch_size``.
+        (M,) integers: positions of the images that may be used, ascending; M is at least ``batch_size``.
     batch_size : int
         B.
     seed : int
@@ -111,12 +111,24 @@ class Sampler(abc.ABC):
         Returns
         -------
         np.ndarray
-            (B,) int64, some of :attr:`positions`.
+            (B,) integers, some of :attr:`positions`.
         """
 
     def round(self, step: int) -> int:
         """The number that an image's augmentation depends on, beside the seed and the image: of the step's epoch."""
         return step // self.batches_per_epoch
+
+    def buffer(self, step: int) -> Optional[int]:
+        """The last of the buffers that a step's batch takes images of, counted from 0 over the whole run, in order.
+
+        The images of a buffer are read together, in the order of the .rec, before its first batch is made. None:
+        there are no buffers, and each image is read when it is used.
+        """
+        return None
+
+    def buffered(self, number: int) -> np.ndarray:
+        """(n,) positions of the images in a buffer, ascending."""
+        raise NotImplementedError
 
     @property
     def looked_at(self) -> int:

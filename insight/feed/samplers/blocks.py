@@ -1,0 +1,114 @@
+"""Long runs of the .rec in a random order, shuffled within a buffer: for disks where reading here and there is slow.
+
+An epoch cuts the set into blocks of consecutive images, at places that differ from epoch to epoch, and shuffles the
+blocks. As many as fit into the buffer are read one after the other, each from front to back; their images are shuffled
+and given; meanwhile the next buffer is read. Images of one block are always in one buffer, which is what the order
+gives up: see ``benchmarks/block_shuffle.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Dict
+
+import numpy as np
+
+from ...errors import InsightError
+from ...options import Option
+from .. import draws
+from . import samplers
+from .sampler import Sampler
+
+_KEPT = 2  # buffers whose order is remembered: a batch may take images of two
+
+
+@samplers.register("blocks")
+class Blocks(Sampler):
+    """Each image once an epoch, in an order that depends on (seed, epoch) alone; the last partial batch is dropped."""
+
+    name = "blocks"
+    OPTIONS = (
+        Option(
+            "block_images",
+            1024,
+            "consecutive images that --sampler blocks reads in one go; more are faster on disks, and mix less",
+            holds=lambda images: images > 0,
+            rule="must be above 0",
+        ),
+        Option(
+            "buffer_images",
+            1 << 18,
+            "images that --sampler blocks shuffles together, rounded to whole blocks; two buffers should fit into "
+            "memory, as encoded images",
+            holds=lambda images: images > 0,
+            rule="must be above 0",
+        ),
+    )
+
+    def __init__(self, *arguments, **values):
+        super().__init__(*arguments, **values)
+        size = self.options.block_images
+        if self.options.buffer_images < size:
+            raise InsightError(
+                f"--buffer-images {self.options.buffer_images}: smaller than a block (--block-images {size}); use a "
+                "larger buffer or smaller blocks"
+            )
+        self._blocks = -(-len(self.positions) // size)
+        self._each = min(self.options.buffer_images // size, self._blocks)  # blocks in a buffer
+        self._buffers = -(-self._blocks // self._each)  # in an epoch
+        self._shuffled: Dict[int, np.ndarray] = {}  # positions of the latest buffers, in their order
+        self._epoch = -1
+        self._order = self._ends = np.zeros(0, np.int64)  # of the blocks, and of the buffers
+        if self._buffers == 1:
+            self.notes.append("--sampler blocks: the buffer holds the whole set; --sampler shuffled does the same")
+
+    def _begin_epoch(self, epoch: int) -> None:
+        """Draw where blocks begin and their order, if that is another epoch."""
+        if epoch == self._epoch:
+            return
+        draw = draws.generator(self.seed, epoch, draws.BLOCKS)
+        self._shift = int(draw.integers(len(self.positions)))
+        self._order = draw.permutation(self._blocks)
+        sizes = np.full(self._blocks, self.options.block_images)
+        sizes[-1] = len(self.positions) - sizes[:-1].sum()
+        edges = np.append(np.arange(0, self._blocks, self._each), self._blocks)
+        self._ends = np.concatenate([[0], np.cumsum(sizes[self._order])])[edges][1:]
+        self._epoch = epoch
+
+    def buffer(self, step: int) -> int:
+        epoch, number = divmod(step, self.batches_per_epoch)
+        self._begin_epoch(epoch)
+        last = (number + 1) * self.batch_size - 1
+        return epoch * self._buffers + int(np.searchsorted(self._ends, last, side="right"))
+
+    def buffered(self, number: int) -> np.ndarray:
+        return np.sort(self._images(number))
+
+    def _images(self, number: int) -> np.ndarray:
+        """Positions in a buffer, in the order of its blocks; the set begins again after its end."""
+        epoch, number = divmod(number, self._buffers)
+        self._begin_epoch(epoch)
+        size, count = self.options.block_images, len(self.positions)
+        blocks = self._order[number * self._each : (number + 1) * self._each]
+        rows = (blocks[:, None] * size + np.arange(size)).ravel()
+        return self.positions[(rows[rows < count] + self._shift) % count]
+
+    def _given(self, number: int) -> np.ndarray:
+        """Positions in a buffer, shuffled."""
+        if number not in self._shuffled:
+            images = self._images(number)
+            self._shuffled = dict(list(self._shuffled.items())[1 - _KEPT :])
+            self._shuffled[number] = draws.generator(self.seed, number, draws.BUFFER).permutation(images)
+        return self._shuffled[number]
+
+    def batch(self, step: int) -> np.ndarray:
+        epoch, number = divmod(step, self.batches_per_epoch)
+        self._begin_epoch(epoch)
+        begin, end = number * self.batch_size, (number + 1) * self.batch_size
+        parts = []
+        while begin < end:
+            buffer = int(np.searchsorted(self._ends, begin, side="right"))
+            first = int(self._ends[buffer - 1]) if buffer else 0
+            stop = min(end, int(self._ends[buffer]))
+            parts.append(self._given(epoch * self._buffers + buffer)[begin - first : stop - first])
+            begin = stop
+        return np.concatenate(parts)

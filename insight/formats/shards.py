@@ -1,0 +1,115 @@
+"""The files of a set: one .rec, or shards ``train-00000-of-00004.rec`` to ``train-00003-of-00004.rec``.
+
+Shards are the one .rec cut between records: one after the other, their bytes are those of the single file, keys go
+on from shard to shard, and offsets in each .idx count from the begin of its shard. So header and identity records
+are in the last one.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from ..errors import InsightError
+from ..files.commit import PathLike
+
+MOST = 500  # an open shard uses a file descriptor, of which a process often has 1024
+_DIGITS = 5
+_SHARD = re.compile(r"(.+)-(\d{5,})-of-(\d{5,})\.rec")
+
+
+class ShardName(NamedTuple):
+    """``train-00002-of-00004.rec``: the name of the set, the shard's number from 0, and how many there are."""
+
+    stem: str
+    number: int
+    count: int
+
+
+def parse(rec_path: PathLike) -> Optional[ShardName]:
+    """The parts of a shard's file name; None if it is not one of at least two shards."""
+    match = _SHARD.fullmatch(os.path.basename(os.fspath(rec_path)))
+    if match is None:
+        return None
+    name = ShardName(match[1], int(match[2]), int(match[3]))
+    return name if name.number < name.count and name.count > 1 else None
+
+
+def names(stem: str, count: int) -> List[str]:
+    """Names of the .rec files of a set: ``train.rec`` of one, ``train-00000-of-00004.rec``, .. of several."""
+    if count == 1:
+        return [stem + ".rec"]
+    return [f"{stem}-{number:0{_DIGITS}d}-of-{count:0{_DIGITS}d}.rec" for number in range(count)]
+
+
+def pairs(stem: str, count: int) -> List[Tuple[str, str]]:
+    """Names of the .rec and the .idx of each shard."""
+    return [(name, os.path.splitext(name)[0] + ".idx") for name in names(stem, count)]
+
+
+def check_count(count: int, images: int, source: PathLike) -> None:
+    """Raise InsightError for a number of shards that a set of so many images cannot have."""
+    if not 1 <= count <= MOST:
+        raise InsightError(f"--shards {count}: want 1 to {MOST}")
+    if count > max(images, 1):
+        raise InsightError(f"--shards {count}: {source} has only {images} images; use at most that many shards")
+
+
+def members(rec_path: PathLike) -> List[str]:
+    """The paths of all .rec files of the set that one of them belongs to.
+
+    Raises
+    ------
+    InsightError
+        A shard is missing.
+    """
+    rec_path = os.fspath(rec_path)
+    shard = parse(rec_path)
+    if shard is None:
+        return [rec_path]
+    folder = os.path.dirname(rec_path)
+    paths = [os.path.join(folder, name) for name in names(shard.stem, shard.count)]
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        others = f", as are {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise InsightError(
+            f"{missing[0]}: missing{others}, and the set consists of {shard.count} shards; copy all of them with their "
+            ".idx files"
+        )
+    return paths
+
+
+def pattern(rec_path: PathLike) -> str:
+    """A set's .rec files as one name, for messages: ``work/set/train-*-of-00004.rec``."""
+    rec_path, shard = os.fspath(rec_path), parse(rec_path)
+    if shard is None:
+        return rec_path
+    return os.path.join(os.path.dirname(rec_path), f"{shard.stem}-*-of-{shard.count:0{_DIGITS}d}.rec")
+
+
+def stem(rec_path: PathLike) -> str:
+    """The name of a set without folder, number of the shard and suffix: ``train``."""
+    shard = parse(rec_path)
+    return shard.stem if shard else os.path.splitext(os.path.basename(os.fspath(rec_path)))[0]
+
+
+def sets_in(folder: PathLike) -> List[str]:
+    """Of each set in a folder the name of its .rec, or of its first shard that exists; sorted."""
+    first: Dict[str, str] = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".rec") and not name.startswith("."):
+            first.setdefault(pattern(name), name)
+    return sorted(first.values())
+
+
+def existing(folder: PathLike, stem: str) -> List[str]:
+    """Names of the .rec and .idx files of a set in a folder, in one file or in any number of shards."""
+    found = [stem + ending for ending in (".rec", ".idx")]
+    for path in glob.glob(os.path.join(glob.escape(os.fspath(folder)), f"{glob.escape(stem)}-*-of-*.*")):
+        beside, ending = os.path.splitext(os.path.basename(path))
+        shard = parse(beside + ".rec")
+        if ending in (".rec", ".idx") and shard is not None and shard.stem == stem:
+            found.append(beside + ending)
+    return sorted(name for name in found if os.path.exists(os.path.join(folder, name)))

@@ -1,0 +1,168 @@
+"""Sets in shards are the sets in one file."""
+
+import pickle
+
+import numpy as np
+import pytest
+from cut_sets import in_shards
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from insight.errors import InsightError
+from insight.formats import shards
+from insight.formats.faceset import FaceSet, find_rec
+from insight.formats.framing import MAGIC_BYTES
+from insight.formats.property import Property, write_property
+from insight.formats.recordio import RecordFile, RecordWriter
+from insight.formats.recordmap import DamagedRecord
+
+SIZES = [3, 1, 2, 4]
+
+
+def write_single(folder, sizes=SIZES, indexed=True, payload=b"image"):
+    """An indexed or a plain set in one file; a payload with the magic number is in parts."""
+    folder.mkdir(parents=True)
+    labels = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    with RecordWriter(str(folder / "train.rec")) as writer:
+        for key, label in enumerate(labels, int(indexed)):
+            writer.write(key, payload * key + MAGIC_BYTES * (key % 3), (label, 1) if indexed else label, key)
+        if indexed:
+            first, ends = len(labels) + 1, np.cumsum(sizes) + 1
+            writer.write(0, b"", (first, first + len(sizes)))
+            for key, end, size in zip(range(first, first + len(sizes)), ends.tolist(), sizes):
+                writer.write(key, b"", (end - size, end), key)
+    write_property(folder, Property(len(sizes), 112, 112))
+    return folder
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.booleans(), st.data())
+def test_a_set_in_shards_is_that_in_one_file(tmp_path_factory, sizes, indexed, data):
+    folder = tmp_path_factory.mktemp("sets")
+    single = write_single(folder / "one", sizes, indexed)
+    records = sum(sizes) + (len(sizes) + 1) * indexed
+    cuts = sorted(data.draw(st.lists(st.integers(0, records), min_size=1, max_size=4)))  # shards may be empty
+    paths = in_shards(single, folder / "shards", cuts)
+    with FaceSet.open(str(paths[-1])) as ours, FaceSet.open(str(single)) as theirs:
+        assert ours.rec_path == str(paths[0])
+        assert ours.images.tolist() == theirs.images.tolist()
+        assert np.array_equal(ours.labels, theirs.labels) and np.array_equal(ours.identities, theirs.identities)
+        assert [bytes(ours.payload(i)) for i in range(len(ours))] == [
+            bytes(theirs.payload(i)) for i in range(len(theirs))
+        ]
+        assert ours.fingerprint() == theirs.fingerprint()
+        assert ours.notes == [note.replace(str(single / "train.rec"), str(paths[0])) for note in theirs.notes]
+        assert [(at, bytes(r.payload)) for at, r in ours.records.scan()] == [
+            (at, bytes(r.payload)) for at, r in theirs.records.scan()
+        ]
+        assert ours.records.offsets.tolist() == theirs.records.offsets.tolist()
+        asked = np.array(theirs.records.keys.tolist()[::-1])
+        for mine, other in zip(ours.records.headers(asked), theirs.records.headers(asked)):
+            np.testing.assert_array_equal(mine, other)
+        with pickle.loads(pickle.dumps(ours.records)) as copied:
+            assert copied.rec_paths == ours.records.rec_paths and len(copied) == len(ours.records)
+
+
+def test_without_idx_files_the_keys_come_from_all_shards(tmp_path):
+    paths = in_shards(write_single(tmp_path / "one"), tmp_path / "set", [2, 7])
+    for path in paths:
+        path.with_suffix(".idx").unlink()
+    with FaceSet.open(str(tmp_path / "set")) as faces:
+        assert faces.labels.tolist() == [0, 0, 0, 1, 2, 2, 3, 3, 3, 3] and faces.records.idx_path is None
+        assert bytes(faces.payload(9)) == b"image" * 10 + MAGIC_BYTES
+    in_shards(tmp_path / "one", tmp_path / "other", [2, 7])[1].with_suffix(".idx").unlink()
+    with pytest.raises(InsightError, match=r"train-00001-of-00003\.idx: no such file; `insight dataset-repair "):
+        FaceSet.open(str(tmp_path / "other"))
+
+
+def test_large_files_have_wide_offsets(tmp_path, monkeypatch):
+    monkeypatch.setattr("insight.formats.recordio._NARROW", 400)
+    single = write_single(tmp_path / "one")
+    with (
+        RecordFile(str(in_shards(single, tmp_path / "set", [3])[0])) as ours,
+        RecordFile(str(single / "train.rec")) as one,
+    ):
+        assert [words.dtype for words in ours._words] == [np.uint32, np.int64]
+        assert ours.offsets.tolist() == one.offsets.tolist()
+
+
+class TestWhichSet:
+    def test_by_folder_prefix_or_any_shard(self, tmp_path):
+        paths = in_shards(write_single(tmp_path / "one"), tmp_path / "set", [4])
+        for path in (tmp_path / "set", tmp_path / "set/train", *paths):
+            assert find_rec(str(path)) == str(paths[0])
+        assert shards.pattern(paths[1]) == f"{tmp_path}/set/train-*-of-00002.rec"
+        assert shards.sets_in(tmp_path / "set") == ["train-00000-of-00002.rec"]
+
+    @pytest.mark.parametrize("lost", [0, 1, 2])
+    def test_a_missing_shard(self, tmp_path, lost):
+        paths = in_shards(write_single(tmp_path / "one"), tmp_path / "set", [2, 5])
+        paths[lost].unlink()
+        message = rf"train-0000{lost}-of-00003\.rec: missing, and the set consists of 3 shards; copy all"
+        for path in (tmp_path / "set", tmp_path / "set/train", paths[lost - 1]):
+            with pytest.raises(InsightError, match=message):
+                FaceSet.open(str(path))
+
+    def test_two_sets_of_one_name(self, tmp_path):
+        in_shards(write_single(tmp_path / "one"), tmp_path / "set", [2])
+        for path in (tmp_path / "one").glob("train.*"):
+            path.rename(tmp_path / "set" / path.name)
+        with pytest.raises(InsightError, match=r"set: holds train-00000-of-00002\.rec, train\.rec; give one of these"):
+            FaceSet.open(str(tmp_path / "set"))
+        with FaceSet.open(str(tmp_path / "set/train.rec")) as faces:
+            assert len(faces.records.rec_paths) == 1
+        assert shards.existing(tmp_path / "set", "train") == [
+            *("train-00000-of-00002.idx", "train-00000-of-00002.rec", "train-00001-of-00002.idx"),
+            *("train-00001-of-00002.rec", "train.idx", "train.rec"),
+        ]
+
+    def test_train_among_others(self, tmp_path):
+        in_shards(write_single(tmp_path / "one"), tmp_path / "set", [2])
+        (tmp_path / "one/train.rec").rename(tmp_path / "set/val.rec")
+        assert find_rec(str(tmp_path / "set")).endswith("train-00000-of-00002.rec")
+
+    @pytest.mark.parametrize("name", ["train-00002-of-00002.rec", "train-00000-of-00001.rec", "a-1-of-2.rec", "b.rec"])
+    def test_names_that_are_no_shards(self, name):
+        assert shards.parse(name) is None and shards.members(name) == [name]
+
+
+def test_damage_names_the_shard(tmp_path):
+    paths = in_shards(write_single(tmp_path / "one"), tmp_path / "set", [4])
+    data = bytearray(paths[1].read_bytes())
+    data[0] ^= 1
+    paths[1].write_bytes(data)
+    with pytest.raises(
+        InsightError, match=r"train-00001-of-00002\.rec: not a RecordIO file .* --output \S+/set-repaired`"
+    ):
+        FaceSet.open(str(tmp_path / "set"))
+    data[0] ^= 1
+    fourth = int(paths[1].with_suffix(".idx").read_text().splitlines()[3].split("\t")[1])
+    data[fourth] ^= 1  # inside an identity, so that it is not read when the set is opened
+    paths[1].write_bytes(data)
+    with FaceSet.open(str(tmp_path / "set")) as faces:
+        with pytest.raises(DamagedRecord, match=rf"train-00001-of-00002\.rec: key 8 at offset {fourth}: magic"):
+            faces.payload(7)
+    paths[0].write_bytes(paths[0].read_bytes()[:-8])
+    with pytest.raises(InsightError, match=r"train-00000-of-00002\.rec: key 4 should be at offset|truncated"):
+        with FaceSet.open(str(tmp_path / "set")) as faces:
+            faces.payload(3)
+
+
+def test_read_ahead_reads_each_span_once_in_the_order_of_the_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("insight.formats.recordio._GAP_BYTES", 64)
+    monkeypatch.setattr("insight.formats.recordmap.READ_BYTES", 40)
+    paths = in_shards(write_single(tmp_path / "one"), tmp_path / "set", [6])
+    asked = []
+    with FaceSet.open(str(tmp_path / "set")) as faces:
+        for one in faces.records._maps:
+            original = one.read_ahead
+            one.read_ahead = lambda b, e, one=one, original=original: asked.append((one.path, b, e)) or original(b, e)
+        offsets = faces.records.offsets
+        parts = list(faces.read_ahead(np.array([7, 0, 5, 1])))
+    first = int(np.sum([path.stat().st_size for path in paths[:1]]))
+    assert asked == [
+        (str(paths[0]), 0, int(offsets[1]) + 64),
+        (str(paths[0]), int(offsets[5]), int(offsets[5]) + 64),
+        (str(paths[1]), int(offsets[7]) - first, int(offsets[7]) - first + 64),
+    ]
+    assert max(parts) <= 40 and sum(parts) == sum(e - b for _, b, e in asked)
