@@ -47,7 +47,7 @@ class DamagedSpan(NamedTuple):
     reason: str
 
 
-class _AnyFile(RecordFile):
+class AnyFile(RecordFile):
     """A .rec that may begin with a damaged record; read by offset, without .idx."""
 
     def __init__(self, rec_path: str):
@@ -92,7 +92,7 @@ class Records:
         self._tail: Optional[int] = None
         self.bytes = os.path.getsize(rec_path)
         self.index = self._read_idx()
-        self._file = _AnyFile(rec_path)
+        self._file = AnyFile(rec_path)
         collected = RecordColumns()
         for offset, record in track(self._frames(), "reading records", self.index and len(self.index[0]), "records"):
             collected.add(offset, record)

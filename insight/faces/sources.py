@@ -127,6 +127,17 @@ class ImageSource:
         remedy = f"`{remedies.into_new(self.path)} --deep` skips images that cannot be decoded"
         return InsightError(f"{str(error).partition('; ')[0]}; {remedy}")
 
+    def part(self, begin: int, end: int) -> ImageSource:
+        """The images ``begin`` to ``end`` as a source by themselves."""
+        return ImageSource(
+            self.path,
+            [self.keys[i] for i in range(begin, end)],
+            np.array([self.labels[i] for i in range(begin, end)], np.int64),
+            lambda i: self.read(begin + i),
+            self._what,
+            self._scaling,
+        )
+
     def warn_of_damage(self) -> None:
         """Print a warning that names damaged images, unless all of them were already reported."""
         if len(self.damage) > self._warned:
@@ -226,8 +237,13 @@ def _folder(path: str) -> ImageSource:
     read = folders.read_identities(path)
     keys = [f"{identity.name}/{file}" for identity in read.identities for file in identity.files]
     labels = np.repeat(np.arange(len(read.identities)), [len(identity.files) for identity in read.identities])
+    return of_files(path, keys, labels.astype(np.int64), read.lines())
+
+
+def of_files(path: str, keys: Sequence[str], labels: np.ndarray, notes: Sequence[str] = ()) -> ImageSource:
+    """The source of image files under a folder, without listing it; ``keys`` are their paths under it."""
     scaling = (f"dir2lst {shlex.quote(path)} F.lst", "face2rec F.lst")
-    return ImageSource(path, keys, labels.astype(np.int64), file_reader(path, keys), "", scaling, read.lines())
+    return ImageSource(path, keys, labels, file_reader(path, keys), "", scaling, notes)
 
 
 def file_reader(root, names: Sequence[str]) -> Callable[[int], bytes]:
