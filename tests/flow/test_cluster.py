@@ -46,12 +46,14 @@ def write_network(path):
     """Pixels -> embeddings (N, 8), linear."""
     weight = np.random.default_rng(0).normal(size=(8, 3 * 112 * 112)).astype(np.float32) / 1000
     nodes = [
-        helper.make_node("Flatten", ["data"], ["flat"]),
+        helper.make_node("Sub", ["data", "grey"], ["centred"]),
+        helper.make_node("Flatten", ["centred"], ["flat"]),
         helper.make_node("Gemm", ["flat", "w"], ["out"], transB=1),
     ]
     images = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["batch", 3, 112, 112])
     rows = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["batch", 8])
-    graph = helper.make_graph(nodes, "g", [images], [rows], [numpy_helper.from_array(weight, "w")])
+    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.float32(127.5), "grey")]
+    graph = helper.make_graph(nodes, "g", [images], [rows], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
     path.write_bytes(model.SerializeToString())
 
@@ -132,7 +134,7 @@ COMMANDS = {
     "face2rec headers": ["face2rec", "all.lst", "--output", "near", "--check-images", "headers", "--layout", "plain"],
     "embed a .rec": [*EMBED, "a/train.rec", "--flip", "both"],
     "embed a .bin": [*EMBED, "val.bin", "--batch-size", "3"],
-    "merge": "dataset-merge --include a,b --exclude val.bin --output near --model net.onnx --param1 0.999".split(),
+    "merge": "dataset-merge --include a,b --exclude val.bin --output near --model net.onnx --param1 0.999 --param2 0.999".split(),
     "clean": "dataset-clean a --output near --model net.onnx --threshold -1".split(),
     "check": "dataset-check a --deep --exclude val.bin,b --json near.json --html near.html".split(),
     "make-bin": ["make-bin", "faces", "near.bin", "--pairs", "60", "--folds", "3", "--pairs-output", "near.csv"],
