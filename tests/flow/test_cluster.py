@@ -126,6 +126,7 @@ def without_results(work):
 
 
 ALIGN = ["align-faces", "raw", "near", "--landmarks", "raw.csv"]
+AT_999 = ["--param1", "0.999", "--param2", "0.999"]
 EMBED = ["embed", "--model", "net.onnx", "--output", "near.npz", "--input"]
 COMMANDS = {
     "align-faces": [*ALIGN, "--model", "net.onnx"],
@@ -134,7 +135,7 @@ COMMANDS = {
     "face2rec headers": ["face2rec", "all.lst", "--output", "near", "--check-images", "headers", "--layout", "plain"],
     "embed a .rec": [*EMBED, "a/train.rec", "--flip", "both"],
     "embed a .bin": [*EMBED, "val.bin", "--batch-size", "3"],
-    "merge": "dataset-merge --include a,b --exclude val.bin --output near --model net.onnx --param1 0.999 --param2 0.999".split(),
+    "merge": [*"dataset-merge --include a,b --exclude val.bin --output near --model".split(), "net.onnx", *AT_999],
     "clean": "dataset-clean a --output near --model net.onnx --threshold -1".split(),
     "check": "dataset-check a --deep --exclude val.bin,b --json near.json --html near.html".split(),
     "make-bin": ["make-bin", "faces", "near.bin", "--pairs", "60", "--folds", "3", "--pairs-output", "near.csv"],
