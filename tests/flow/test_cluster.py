@@ -205,6 +205,7 @@ def test_ctrl_c_drops_the_queue_and_the_same_command_resumes(run, work, running)
         preexec_fn=default_sigint,
     )
     while not (work / "far/005/0.jpg").exists():
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
