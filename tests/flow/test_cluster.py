@@ -46,14 +46,12 @@ def write_network(path):
     """Pixels -> embeddings (N, 8), linear."""
     weight = np.random.default_rng(0).normal(size=(8, 3 * 112 * 112)).astype(np.float32) / 1000
     nodes = [
-        helper.make_node("Sub", ["data", "grey"], ["centred"]),
-        helper.make_node("Flatten", ["centred"], ["flat"]),
+        helper.make_node("Flatten", ["data"], ["flat"]),
         helper.make_node("Gemm", ["flat", "w"], ["out"], transB=1),
     ]
     images = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["batch", 3, 112, 112])
     rows = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["batch", 8])
-    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.float32(127.5), "grey")]
-    graph = helper.make_graph(nodes, "g", [images], [rows], constants)
+    graph = helper.make_graph(nodes, "g", [images], [rows], [numpy_helper.from_array(weight, "w")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
     path.write_bytes(model.SerializeToString())
 
@@ -103,7 +101,7 @@ def assert_same(run, work, running, arguments, status=0):
     near = run(*arguments)
     far = run(*to_far(arguments), "--scheduler-file", running.file)
     assert near[0] == far[0] == status, (near, far)
-    assert tuple(text.replace("far", "near") for text in far[1:]) == near[1:]
+    assert tuple(re.sub(r"\bfar(?=[/.:])", "near", text) for text in far[1:]) == near[1:]
     assert_same_files(work)
 
 
@@ -158,27 +156,27 @@ def test_embed_a_folder(run, work, running):
 
 
 def test_a_local_cluster(run, work):
-    """Of Dask's own class, by its address; the four commands with most of the work."""
+    """Of Dask's own class, by its address."""
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local:
-        for name in ("align-faces", "embed a .rec", "merge", "check"):
+        for name in ("align-faces", "embed a .rec"):
             assert run(*COMMANDS[name])[0] == run(*to_far(COMMANDS[name]), "--cluster", local.scheduler_address)[0]
             assert_same_files(work)
             remove_results(work)
 
 
 @pytest.mark.parametrize(
-    "name, arguments, tasks",
+    "name, arguments",
     [
-        ("align-faces", ALIGN, 1),
-        ("embed", [*COMMANDS["embed a .rec"], "--batch-size", "1"], 6),
-        ("merge", [*COMMANDS["merge"], "--batch-size", "1"], 12),
-        ("check", COMMANDS["check"], 4),
+        ("align-faces", ALIGN),
+        ("embed", [*COMMANDS["embed a .rec"], "--batch-size", "1"]),
+        ("merge", [*COMMANDS["merge"], "--batch-size", "1"]),
+        ("check", COMMANDS["check"]),
     ],
 )
-def test_a_worker_is_killed_half_way(run, work, running, monkeypatch, name, arguments, tasks):
-    """After some tasks, in the middle of the next."""
+def test_a_worker_is_killed_half_way(run, work, running, monkeypatch, name, arguments):
+    """A third one, in the middle of its second task."""
     monkeypatch.setattr(image_faults, "CLUSTER_CHUNK", 16)
-    doomed = running.worker("--preload", str(ROOT / "tests/dying_worker.py"), INSIGHT_TEST_TASKS=str(tasks))
+    doomed = running.worker("--preload", str(ROOT / "tests/dying_worker.py"), INSIGHT_TEST_TASKS="1")
     status = int(name == "check")
     assert run(*arguments)[0] == status
     status_far, _, err = run(*to_far(arguments), "--scheduler-file", running.file)
@@ -189,7 +187,7 @@ def test_a_worker_is_killed_half_way(run, work, running, monkeypatch, name, argu
 
 def test_ctrl_c_drops_the_queue_and_the_same_command_resumes(run, work, running):
     raw = RawFolder(work / "near_raw")
-    for person in range(300):
+    for person in range(120):
         raw.photo(f"{person:03d}/0.jpg", [(person, 50, 40, 150)])
     raw.table()
     arguments = ["align-faces", "near_raw", "far", "--landmarks", "near_raw.csv"]
@@ -213,7 +211,7 @@ def test_ctrl_c_drops_the_queue_and_the_same_command_resumes(run, work, running)
     assert err.endswith("error: interrupted\n") and "Traceback" not in err
     done = len(list((work / "far").glob("*/0.jpg")))
     time.sleep(1)
-    assert len(list((work / "far").glob("*/0.jpg"))) <= done + 3 < 300
+    assert len(list((work / "far").glob("*/0.jpg"))) <= done + 3 < 120
     assert run(*on_cluster)[0] == run(*arguments[:2], "near", *arguments[3:])[0] == 0
     assert contents(work / "far") == contents(work / "near")
 

@@ -31,7 +31,7 @@ def entries(tmp_path, monkeypatch):
         Entry("here.jpg", 2),
         Entry("text.jpg", 3),
         Entry("none.jpg", 4),
-        Entry("b.png", 5, False, points),
+        Entry("b.png", 5, False, None, points),
     ]
 
 
