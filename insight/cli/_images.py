@@ -5,9 +5,18 @@ import os
 from ._types import image_size, positive, worker_count
 
 
+class _Cores(int):
+    """The default of ``--num-workers``."""
+
+
+def is_default(num_workers):
+    """Whether ``--num-workers`` was not given."""
+    return num_workers is None or isinstance(num_workers, _Cores)
+
+
 def add_workers(parser, text, *aliases):
     """``--num-workers``, whose help is ``text``; the default is all cores."""
-    cores = len(os.sched_getaffinity(0))
+    cores = _Cores(len(os.sched_getaffinity(0)))
     parser.add_argument("--num-workers", *aliases, type=worker_count, default=cores, help=text)
 
 

@@ -22,9 +22,9 @@ def print_notes(model, notes, file=None):
         print(f"note: {model}: {note}", file=file)
 
 
-def embedder(model, batch_size, image_size=None):
+def embedder(model, batch_size, image_size=None, cluster=None):
     """Open a model, print the notes on it, and return a function from the path of a .rec or .bin to its embeddings,
-    batch by batch.
+    batch by batch; the workers of a cluster compute them, if one is given.
     """
     from ..engines import load
     from ..faces.embed import stream
@@ -32,4 +32,5 @@ def embedder(model, batch_size, image_size=None):
 
     engine = load(model, batch_size=batch_size, image_size=image_size)
     print_notes(model, engine.notes)
-    return lambda path: stream(engine, image_source(path), engine.image_size, batch_size=engine.batch_size)
+    options = {"image_size": engine.image_size, "batch_size": engine.batch_size, "cluster": cluster}
+    return lambda path: stream(engine, image_source(path), **options)

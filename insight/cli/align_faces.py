@@ -15,6 +15,7 @@ Give the same command again to resume: folders that are done with the same optio
 kill. Crops that were made with other options are replaced only with --overwrite.
 """
 
+from ._cluster import add_cluster, workers_of
 from ._images import add_workers
 from ._types import positive_size
 
@@ -25,6 +26,7 @@ def add_arguments(parser):
     parser.add_argument("raw", metavar="RAW", help="folder of a folder of photos per person; with --flat, of photos")
     parser.add_argument("out", metavar="OUT", help="folder of the aligned faces; made, or continued")
     add_workers(parser, "processes; the result does not depend on it")
+    add_cluster(parser)
     parser.add_argument("--detector", metavar="NAME", help="mtcnn (default), yunet:FILE, or scrfd:FILE")
     parser.add_argument(
         "--landmarks", metavar="FILE", help="faces from a faces.csv or a .lst with landmarks, instead of a detector"
@@ -75,4 +77,4 @@ def run(args):
         max_outside=args.max_outside,
         min_score=args.min_score,
     )
-    print("\n".join(align(args.raw, args.out, settings, args.num_workers, args.overwrite)))
+    print("\n".join(align(args.raw, args.out, settings, workers_of(args), args.overwrite)))

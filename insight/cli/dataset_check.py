@@ -13,6 +13,7 @@ Exit status: 0 without errors (there may be warnings and notes), 1 with errors, 
 a set.
 """
 
+from ._cluster import add_cluster, workers_of
 from ._images import add_workers
 
 HELP = "find what is wrong with a record set"
@@ -34,6 +35,7 @@ def add_arguments(parser):
     parser.add_argument("--json", metavar="F.json", help="write the report for programs")
     parser.add_argument("--html", metavar="F.html", help="write the report as one page, with samples of what is wrong")
     add_workers(parser, "threads; the report does not depend on it")
+    add_cluster(parser)
 
 
 def run(args):
@@ -46,7 +48,7 @@ def run(args):
         args.set,
         deep=args.deep,
         exclude=between_commas(args.exclude),
-        workers=args.num_workers,
+        workers=workers_of(args),
         json_path=args.json,
         html_path=args.html,
     )

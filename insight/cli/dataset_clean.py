@@ -26,6 +26,7 @@ opposite. Good thresholds depend on the model: check the CSV of a dry run first.
 """
 
 from ..errors import InsightError
+from ._cluster import add_cluster, cluster_of
 from ._images import add_shards
 from ._model import add_image_size, embedder
 
@@ -42,6 +43,7 @@ def add_arguments(parser):
     parser.add_argument("--output", metavar="DIR", help="folder of the clean set: train.rec, train.idx, property")
     parser.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
     add_image_size(parser)
+    add_cluster(parser)
     parser.add_argument(
         "--threshold", type=float, help="lowest cosine to the centre; -1 drops no stranger (default: 0.3)"
     )
@@ -78,7 +80,7 @@ def run(args):
     report = clean(
         args.set,
         args.output,
-        embedder(args.model or args.by_centres, args.batch_size, args.image_size),
+        embedder(args.model or args.by_centres, args.batch_size, args.image_size, cluster_of(args)),
         _rules(args),
         dry_run=args.dry_run,
         report=args.report,

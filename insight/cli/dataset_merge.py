@@ -13,6 +13,7 @@ trusting one. A set is written whole or not at all.
 """
 
 from ..files.text import between_commas
+from ._cluster import add_cluster, cluster_of
 from ._images import add_shards
 from ._model import add_image_size, embedder
 
@@ -34,6 +35,7 @@ def add_arguments(parser):
     parser.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; not needed with --param1 0")
     parser.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
     add_image_size(parser)
+    add_cluster(parser)
     parser.add_argument(
         "--param1", type=float, default=0.3, help="cosine for one person in two sets; 0: do not compare"
     )
@@ -60,11 +62,12 @@ def run(args):
 
     if args.image_size and not args.model:
         raise InsightError("--image-size: applies to --model only; add --model, or leave it out")
+    cluster = cluster_of(args, idle="" if args.model else "embeds for --model only; add --model, or leave it out")
     report = merge(
         args.include,
         args.output,
         exclude=args.exclude,
-        embed=embedder(args.model, args.batch_size, args.image_size) if args.model else None,
+        embed=embedder(args.model, args.batch_size, args.image_size, cluster) if args.model else None,
         rules=Rules(args.param1, args.param2, args.on_overlap, args.within),
         dry_run=args.dry_run or args.test > 0,
         report=args.report,

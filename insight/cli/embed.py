@@ -14,6 +14,7 @@ parts are in F.npz.parts/; with another model, input or option it does not resum
   insight embed --model r100,1 --input set/train.rec --output taught.npz --flip both --output-dtype float16
 """
 
+from ._cluster import add_cluster, cluster_of
 from ._model import add_image_size, print_notes
 
 HELP = "raw embeddings of a folder, a .rec or a .bin, as .npz"
@@ -52,6 +53,7 @@ def add_arguments(parser):
         help="type of the embeddings in the file; float16 is enough for `train-softmax --teacher`",
     )
     add_image_size(parser)
+    add_cluster(parser)
     parser.add_argument(
         "--compare", metavar="F.npz", help="embeddings of the same input by another model: print cosines"
     )
@@ -71,13 +73,14 @@ def run(args):
     atomic.check_output(args.output, "--output", inputs)
     if args.compare and not os.path.isfile(args.compare):
         raise InsightError(f"--compare {args.compare}: no such file; want an .npz that embed wrote")
+    cluster = cluster_of(args)
     options = {"batch_size": args.batch_size, "engine": args.engine, "dtype": args.dtype}
     engine = engines.load(args.model, image_size=args.image_size, **options)
     print_notes(args.model, engine.notes)
     source, files = open_faces(args.input), engines.model_files(args.model)
     source.check()
     provenance = about(engine, args.flip, files, source)
-    stored = {"about": provenance, "dtype": args.output_dtype}
+    stored = {"about": provenance, "dtype": args.output_dtype, "cluster": cluster}
     count, dimension = embed_to(args.output, engine, source, args.flip, files, **stored)
     print(f"{args.output}: {count} embeddings of {dimension}; {args.model} in {engine.describe()}")
     if args.compare:

@@ -18,6 +18,7 @@ Paths are relative to --image-root if given, or else to the working directory, o
   insight face2rec phones.lst --output set --renumber-labels          labels of any size: 0, 1, 2, .. in the set
 """
 
+from ._cluster import add_cluster, workers_of
 from ._images import add_image_arguments, add_shards
 
 HELP = "pack image lists into .rec, .idx and property"
@@ -29,6 +30,7 @@ def add_arguments(parser):
         "--output", metavar="DIR", help="folder of the set, train.rec; else beside the list, with its name"
     )
     add_image_arguments(parser)
+    add_cluster(parser)
     parser.add_argument(
         "--layout",
         choices=["indexed", "plain"],
@@ -54,7 +56,7 @@ def run(args):
         size=args.image_size,
         suffix=args.encoding,
         quality=args.quality,
-        workers=args.num_workers,
+        workers=workers_of(args),
         on_error=args.on_error,
         layout=args.layout,
         image_root=args.image_root,

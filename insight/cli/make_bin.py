@@ -11,6 +11,7 @@ Images are encoded as by face2rec. Unusable and damaged ones are listed in <outp
 are drawn, others replace them. The .bin is read by `verification` and by InsightFace.
 """
 
+from ._cluster import add_cluster, workers_of
 from ._images import add_image_arguments
 
 HELP = "make a verification .bin from people's images or a list of pairs"
@@ -27,6 +28,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--pairs-output", metavar="CSV", help="also write the pairs: image_a,image_b,same")
     add_image_arguments(parser)
+    add_cluster(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
@@ -43,7 +45,7 @@ def run(args):
         size=args.image_size,
         suffix=args.encoding,
         quality=args.quality,
-        workers=args.num_workers,
+        workers=workers_of(args),
         on_error=args.on_error,
         pairs_output=args.pairs_output,
         overwrite=args.overwrite,

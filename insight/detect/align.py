@@ -3,8 +3,8 @@
     report = align("photos", "faces", AlignSettings(model="y1.onnx"), workers=4)
 
 A unit is an identity folder, or a run of photos of a flat folder. :func:`insight.detect.unit_work.align_unit` does one,
-in a process of the executor; its argument and its result are small and picklable, so that a cluster can map it too.
-Nothing here imports NumPy or OpenCV before the processes are forked, because both start threads.
+in a process of the executor or of a cluster; its argument and its result are small. Nothing here imports NumPy or
+OpenCV before processes are forked, because both start threads.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from functools import partial
-from typing import Any, Iterable, Iterator, List
+from typing import Any, Iterable, Iterator, List, Tuple
 
 from ..errors import InsightError, printable
-from ..executor import PROCESSES, Workers
+from ..executor import PROCESSES, Cluster, Workers, Workforce
 from ..faces.folders import Skipped
 from ..files import atomic
 from ..progress import Pace, track
-from .output import TABLE, OutputFolder, digest_of, read_part
+from .output import STATE, TABLE, OutputFolder, read_part
 from .raw import PhotoUnit, flat_units, identity_units, photos_below
-from .settings import AlignSettings, tools_of
+from .settings import AlignSettings, digest_of, forget_tools, tools_of
 from .tally import Tally
 from .unit_task import CROPS, Question, UnitResult, UnitTask
 
@@ -29,7 +29,7 @@ AHEAD = 64  # units per worker: results are small, and a large unit must not mak
 _PACE = Pace("faces", lambda result: result.counts.get(CROPS, 0), lambda result: not result.reused)
 
 
-def align(raw: str, out: str, settings: AlignSettings, workers: int = 1, overwrite: bool = False) -> List[str]:
+def align(raw: str, out: str, settings: AlignSettings, workers: Workforce = 1, overwrite: bool = False) -> List[str]:
     """Align the faces of raw photos.
 
     Parameters
@@ -39,7 +39,7 @@ def align(raw: str, out: str, settings: AlignSettings, workers: int = 1, overwri
     out : str
         Folder to make, or one that an earlier run has made: units that are done are not done again.
     settings : AlignSettings
-    workers : int
+    workers : int or Cluster
         Processes; threads where a fork is not safe. The result does not depend on it.
     overwrite : bool
         Whether crops that were made with other settings are replaced, and crops that no photo accounts for any more
@@ -65,16 +65,24 @@ def align(raw: str, out: str, settings: AlignSettings, workers: int = 1, overwri
         raise InsightError(f"{printable(raw)}: {_why_empty(settings)}")
     tally = Tally(skipped)
     with closing(OutputFolder(out)) as output:
-        with Workers(_work, workers, PROCESSES, partial(_load, raw, settings)) as pool:
-            (described,) = pool.in_order([Question(raw, settings)])
+        elsewhere = isinstance(workers, Cluster)
+        source, target, given, paths = _as_seen_there(raw, out, settings) if elsewhere else (raw, out, settings, [])
+        with Workers(_work, workers, PROCESSES, partial(_load, source, given), paths) as pool:
+            (described,) = pool.in_order([Question(source, given)])
             output.agree(described.settings, overwrite)
-            made_with, owner = digest_of(described.settings), os.getpid()
+            made_with = digest_of(described.settings)
             all_units = _swept(flat_units(raw, skipped), output) if settings.flat else units
-            tasks = (UnitTask(raw, out, unit, settings, made_with, overwrite, owner) for unit in all_units)
-            results = pool.in_order(tasks, max(1, workers) * AHEAD)
+            tasks = (UnitTask(source, target, unit, given, made_with, overwrite, elsewhere) for unit in all_units)
+            results = pool.in_order(tasks, pool.count * AHEAD)
             _write_table(output, track(results, "aligning", total, "folders", pace=_PACE), tally)
         others = sorted(set(output.folders()) - {unit.folder for unit in units} - set(tally.folders))
     return [*tally.lines(out, TABLE, others), *(f"  note: {note}" for note in described.notes)]
+
+
+def _as_seen_there(raw: str, out: str, settings: AlignSettings) -> Tuple[str, str, AlignSettings, List[str]]:
+    """Raw folder, output and settings for workers in other folders, and the paths that they must see."""
+    source, target, given = os.path.abspath(raw), os.path.abspath(out), settings.absolute(raw)
+    return source, target, given, [source, os.path.join(target, STATE), *given.files()]
 
 
 def _work(item: Any) -> Any:
@@ -88,6 +96,7 @@ def _load(raw: str, settings: AlignSettings) -> None:
     from ..faces.alignment import similarity, template
     from . import unit_work  # noqa: F401
 
+    forget_tools()
     similarity(template((112, 112)), template((112, 112)))  # imports scikit-image
     if settings.landmarks:
         tools_of(settings, raw).landmarks  # noqa: B018

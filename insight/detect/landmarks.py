@@ -30,6 +30,8 @@ class Landmarks:
         A table, whose paths are below the raw folder; or a .lst, whose paths are below it or begin with it.
     raw : str
         The raw folder.
+    spelled : str
+        Another spelling of it, with which the paths of a .lst may begin.
 
     Raises
     ------
@@ -37,11 +39,11 @@ class Landmarks:
         The file is missing, of another kind, or has a bad line.
     """
 
-    def __init__(self, path: str, raw: str):
+    def __init__(self, path: str, raw: str, spelled: str = ""):
         self._rows: Dict[str, List[int]] = {}
         self._values = array("d")
-        read = _table if _is_table(path) else _list
-        for count, (name, face) in enumerate(read(path, raw)):
+        rows = _table(path) if _is_table(path) else _list(path, [raw, os.path.abspath(raw), spelled])
+        for count, (name, face) in enumerate(rows):
             self._rows.setdefault(name, []).append(count)
             self._values.extend([*face.box, *face.points.ravel(), *face[2:]])
         if not self._rows:
@@ -61,7 +63,7 @@ def _is_table(path: str) -> bool:
         return lines.readline().startswith(",".join(COLUMNS[:3]) + ",")
 
 
-def _table(path: str, raw: str) -> Iterator[Tuple[str, Face]]:
+def _table(path: str) -> Iterator[Tuple[str, Face]]:
     with open_text(path, WANT) as source:
         rows = csv.DictReader(source)
         for row in rows:
@@ -73,9 +75,9 @@ def _table(path: str, raw: str) -> Iterator[Tuple[str, Face]]:
                 yield row["file"], face
 
 
-def _list(path: str, raw: str) -> Iterator[Tuple[str, Face]]:
+def _list(path: str, folders: List[str]) -> Iterator[Tuple[str, Face]]:
     lines = Lines(path)
-    roots = [os.path.join(os.path.normpath(root), "") for root in (raw, os.path.abspath(raw))]
+    roots = [os.path.join(os.path.normpath(folder), "") for folder in folders if folder]
     for entry in lines:
         if entry.landmarks is None:
             raise InsightError(f"{path}:{lines.number}: {entry.path} has no landmarks; {WANT}")

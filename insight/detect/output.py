@@ -78,11 +78,6 @@ def write_part(out: str, key: str, part: Part) -> None:
         target.write(f"{head}\n{part.rows}")
 
 
-def digest_of(settings: Dict[str, Any]) -> str:
-    """SHA-256, as hex, of settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
 class OutputFolder:
     """An output folder, locked for other runs until :meth:`close`.
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import platform
 import threading
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -35,6 +39,8 @@ class AlignSettings(NamedTuple):
         Pixels of the photo.
     min_sharpness, max_outside, min_score : float, optional
         None: no limit.
+    raw_spelled : str
+        How the user spelled the raw folder, where that is not the path that workers get; lists of landmarks may too.
     """
 
     detector: str = "mtcnn"
@@ -48,6 +54,7 @@ class AlignSettings(NamedTuple):
     min_sharpness: Optional[float] = None
     max_outside: Optional[float] = None
     min_score: Optional[float] = None
+    raw_spelled: str = ""
 
     def check(self) -> None:
         """Raise InsightError for options that exclude one another; opens no file."""
@@ -65,6 +72,20 @@ class AlignSettings(NamedTuple):
             if value is not None and not 0 <= value <= (most or float("inf")):
                 raise InsightError(f"{name} {value:g}: want 0 {f'to {most}' if most else 'or more'}")
 
+    def files(self) -> List[str]:
+        """The files that the settings name."""
+        from ..engines import model_files
+
+        detector = [] if self.landmarks else [self.detector.partition(":")[2]]
+        return [*filter(None, [*detector, self.landmarks]), *map(str, model_files(self.model) if self.model else [])]
+
+    def absolute(self, raw: str) -> AlignSettings:
+        """The same with absolute paths, for a process in another folder; ``raw`` is the raw folder as it was given."""
+        name, _, file = self.detector.partition(":")
+        detector = f"{name}:{os.path.abspath(file)}" if file else self.detector
+        landmarks, model = (path and os.path.abspath(path) for path in (self.landmarks, self.model))
+        return self._replace(detector=detector, landmarks=landmarks, model=model, raw_spelled=raw)
+
 
 class AlignTools:
     """Detector, landmarks and network of settings, opened when they are used. Of one thread."""
@@ -74,6 +95,7 @@ class AlignTools:
         self._raw = raw
         self._finder: Any = None
         self._network: Any = None
+        self._digest = ""
 
     @property
     def finder(self):
@@ -87,7 +109,7 @@ class AlignTools:
     @property
     def landmarks(self):
         """The :class:`insight.detect.landmarks.Landmarks` of the file; one for all threads."""
-        return _landmarks(str(self.settings.landmarks), self._raw)
+        return _landmarks(str(self.settings.landmarks), self._raw, self.settings.raw_spelled)
 
     @property
     def network(self):
@@ -134,34 +156,61 @@ class AlignTools:
         named = {name: value for name, value in settings._asdict().items() if name not in _FILES}
         return {**described, **{f"--{name.replace('_', '-')}": _plain(value) for name, value in named.items()}}
 
+    def agree(self, made_with: str) -> None:
+        """Check that the run's settings have the digest ``made_with`` here, too.
+
+        Raises
+        ------
+        InsightError
+            A file is another one here, or the model is evaluated by another runtime.
+        """
+        self._digest = self._digest or digest_of(self.identity())
+        if self._digest != made_with:
+            raise InsightError(
+                f"{platform.node()}: its detector, model or runtime is another than the run's, so its crops might "
+                "differ; install the same packages and give the same files for all workers"
+            )
+
     def notes(self) -> List[str]:
         """What was assumed of the model because its file does not state it."""
         return [f"{self.settings.model}: {note}" for note in self.network.notes] if self.settings.model else []
 
 
-_FILES = ("detector", "landmarks", "model")
+_FILES = ("detector", "landmarks", "model", "raw_spelled")
 _LOCK = threading.Lock()
-_LANDMARKS: Dict[Tuple[str, str], Any] = {}
+_LANDMARKS: Dict[Tuple[str, str, str], Any] = {}
+_OPENED_ANEW = [0]  # number of times
 _TOOLS = threading.local()
+
+
+def digest_of(described: Dict[str, Any]) -> str:
+    """SHA-256, as hex, of described settings."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def tools_of(settings: AlignSettings, raw: str) -> AlignTools:
     """The calling thread's tools for the settings; kept for its next call."""
-    current = getattr(_TOOLS, "value", None)
-    if current is None or _TOOLS.key != (settings, raw):
-        current, _TOOLS.key = AlignTools(settings, raw), (settings, raw)
-        _TOOLS.value = current
-    return current
+    key = settings, raw, _OPENED_ANEW[0]
+    if getattr(_TOOLS, "key", None) != key:
+        _TOOLS.value, _TOOLS.key = AlignTools(settings, raw), key
+    return _TOOLS.value
 
 
-def _landmarks(path: str, raw: str):
+def forget_tools() -> None:
+    """Let a run open its files anew: a worker of a cluster has served others, whose files may have been replaced."""
+    with _LOCK:
+        _LANDMARKS.clear()
+        _OPENED_ANEW[0] += 1
+
+
+def _landmarks(path: str, raw: str, spelled: str):
     from .landmarks import Landmarks
 
     with _LOCK:
-        if (path, raw) not in _LANDMARKS:
+        if (path, raw, spelled) not in _LANDMARKS:
             _LANDMARKS.clear()
-            _LANDMARKS[path, raw] = Landmarks(path, raw)
-        return _LANDMARKS[path, raw]
+            _LANDMARKS[path, raw, spelled] = Landmarks(path, raw, spelled)
+        return _LANDMARKS[path, raw, spelled]
 
 
 def _plain(value: Any) -> Any:

@@ -39,8 +39,8 @@ class UnitTask(NamedTuple):
         Digest of the output's settings.
     overwrite : bool
         Whether crops of earlier runs that no photo accounts for any more are removed.
-    owner : int
-        Process of the run; 0 if it is on another machine.
+    elsewhere : bool
+        Whether the worker may be on another machine, with other packages.
     """
 
     raw: str
@@ -49,7 +49,7 @@ class UnitTask(NamedTuple):
     settings: AlignSettings
     made_with: str
     overwrite: bool = False
-    owner: int = 0
+    elsewhere: bool = False
 
 
 class UnitResult(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Dict, List, Optional, Tuple, Union
 import numpy as np
 
 from ..errors import InsightError
+from ..executor.pool import stop_if_unwanted
 from ..faces.folders import BARE, Skipped
 from ..faces.unit import directions
 from ..files import atomic
@@ -40,10 +41,6 @@ from .unit_task import (
 
 AT_ONCE = 256  # crops that are decoded for the network at a time
 LIKELY_OTHER = "ambiguous"
-
-
-class RunEnded(Exception):
-    """The process that wants the result is gone."""
 
 
 def answer(item: Union[Question, UnitTask]) -> Union[Described, UnitResult]:
@@ -96,12 +93,11 @@ def _is_there(task: UnitTask, crop: str) -> bool:
 def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dict[str, bytes], Dict[str, int]]:
     """Rows of the table, crops by their path below the output, counts."""
     tools = tools_of(task.settings, task.raw)
-    forked = task.owner not in (0, os.getpid())
-    parent = os.getppid() if forked else 0
+    if task.elsewhere:
+        tools.agree(task.made_with)
     photo_faces = []
     for photo in photos:
-        if forked and os.getppid() != parent:
-            raise RunEnded
+        stop_if_unwanted()
         photo_faces.append(candidates_of(os.path.join(task.raw, photo.path), photo.path, tools))
     contested = [len(candidates.open()) > 1 for candidates in photo_faces]
     ambiguous = bool(task.settings.model) and _agree(photo_faces, tools)

@@ -7,7 +7,9 @@ is needed.
 
 from __future__ import annotations
 
+import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Type
 
@@ -82,12 +84,19 @@ def load(
         raise InsightError(f"--image-size {image_size}: want height and width in pixels, like 112,112")
     settings = Settings(threads, device, graph, batch_size, dtype, image_size)
     loaders = _loaders(str(spec), engine, dtype, parse_device(device)[0], option)
+    opened = _open_first(loaders, str(spec), settings)
+    path = os.path.abspath(spec) if all(file.exists() for file in model_files(str(spec))) else str(spec)
+    opened.opened_by = partial(load, path, threads, device, graph, batch_size, option, engine, dtype, image_size)
+    return opened
+
+
+def _open_first(loaders: list, spec: str, settings: Settings) -> Engine:
     for loader in loaders[:-1]:
         try:
-            return loader.open(str(spec), settings)
+            return loader.open(spec, settings)
         except Unable:  # the next one may work
             pass
-    return loaders[-1].open(str(spec), settings)
+    return loaders[-1].open(spec, settings)
 
 
 def choices() -> List[str]:

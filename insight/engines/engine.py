@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, ClassVar, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -65,7 +65,12 @@ class Engine(abc.ABC):
         Maximum number of images per batch.
     notes : list of str
         What was assumed because the file does not state it, for a command to print.
+    opened_by : callable or None
+        The call of :func:`insight.engines.load` that opened it, with absolute paths. An engine is pickled as that call,
+        for another process, which raises InsightError if its runtime differs.
     """
+
+    opened_by: Optional[Callable[[], Engine]] = None
 
     name: ClassVar[str]
     SPEC: ClassVar[str]  # description of the specifications that it takes
@@ -79,6 +84,11 @@ class Engine(abc.ABC):
         self.dimension = dimension
         self.batch_size = batch_size
         self.notes = list(notes)
+
+    def __reduce__(self):
+        if self.opened_by is None:
+            raise TypeError(f"{self.spec}: not opened by insight.engines.load, so another process cannot open it")
+        return _opened_again, (self.opened_by, self.describe())
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Embed images.
@@ -146,3 +156,14 @@ class Engine(abc.ABC):
         Unable
             The runtime lacks something that the network needs.
         """
+
+
+def _opened_again(opened_by: Callable[[], Engine], described: str) -> Engine:
+    """Open an engine that another process has pickled."""
+    engine = opened_by()
+    if engine.describe() != described:
+        raise InsightError(
+            f"{engine.spec}: is evaluated by {engine.describe()} here, and by {described} where the run began, so "
+            "embeddings would differ; install the same packages"
+        )
+    return engine

@@ -1,4 +1,4 @@
-"""Work ahead of its reader: results in the order of their items, in bounded memory, from threads or processes.
+"""Work ahead of its reader: results in the order of their items, in bounded memory, by threads, processes, a cluster.
 
     for result in in_order(task, items, workers=4):
         ...
@@ -15,8 +15,10 @@ The contract, whatever the workers are:
 Processes are forked when :class:`Workers` starts, so tasks may use what the caller had by then, anonymous shared
 memory above all. Where a fork would be unsafe (other threads run, or this is not Linux), threads do the same.
 
-A kind of worker is a file here with a :class:`~insight.executor.pool.Pool`, and its entry in ``KINDS``; a cluster's
-would be another.
+Where a :class:`Cluster` stands for the number of workers, tasks are done by the workers of a Dask cluster, which see
+the same files; see :mod:`insight.executor.dask`. Tasks and ``prepare`` are pickled then, too.
+
+A kind of worker is a file here with a :class:`~insight.executor.pool.Pool`, and its entry in ``KINDS``.
 """
 
 from __future__ import annotations
@@ -26,17 +28,26 @@ import os
 import sys
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, Iterable, Iterator, Optional
+from typing import Any, Callable, Deque, Iterable, Iterator, Optional, Sequence
 
-from .pool import Pool, Ticket
+from .pool import Cluster, Pool, Ticket, Workforce
 
-THREADS, PROCESSES = "threads", "processes"
-KINDS = {THREADS: ("threads", "Threads"), PROCESSES: ("processes", "Processes")}  # file and class, loaded when used
+THREADS, PROCESSES, CLUSTER = "threads", "processes", "cluster"
+KINDS = {  # file and class, loaded when used
+    THREADS: ("threads", "Threads"),
+    PROCESSES: ("processes", "Processes"),
+    CLUSTER: ("dask", "DaskWorkers"),
+}
 AHEAD = 4  # items per worker, where the caller does not say
 
 
 def in_order(
-    task: Callable[[Any], Any], items: Iterable, workers: int = 1, kind: str = THREADS, ahead: Optional[int] = None
+    task: Callable[[Any], Any],
+    items: Iterable,
+    workers: Workforce = 1,
+    kind: str = THREADS,
+    ahead: Optional[int] = None,
+    paths: Sequence[str] = (),
 ) -> Iterator:
     """Yield ``task(item)`` for each item, in order.
 
@@ -45,19 +56,21 @@ def in_order(
     task : callable
         Called with one item, by several workers at once.
     items : iterable
-    workers : int
-        Threads or processes; 1 or more.
+    workers : int or Cluster
+        Threads or processes, 1 or more; or a cluster, whatever the kind.
     kind : str
-        One of ``KINDS``: ``threads``, or ``processes``, where items and results are pickled, the task is not.
+        ``threads``, or ``processes``, where items and results are pickled, the task is not.
     ahead : int, optional
         Items under way or waiting, at most; 4 per worker where it is not given.
+    paths : sequence of str
+        As in :class:`Workers`.
 
     Raises
     ------
     Exception
         What the task, or the iteration over the items, raised first, in the order of the items.
     """
-    with Workers(task, workers, kind) as pool:
+    with Workers(task, workers, kind, paths=paths) as pool:
         yield from pool.in_order(items, ahead)
 
 
@@ -80,7 +93,7 @@ def may_fork() -> bool:
 
 
 class Workers:
-    """Threads or processes that work on one kind of task.
+    """Threads, processes or a cluster's workers that work on one kind of task.
 
     They start by :meth:`start`, or with the first task. As a context manager it starts them, and ends them at the end
     of the block: at once where the block raises.
@@ -89,24 +102,28 @@ class Workers:
     ----------
     task : callable
         Called with one item, by several workers at once.
-    count : int
-        Of workers.
+    count : int or Cluster
+        Number of workers; or a cluster, whatever the kind.
     kind : str
-        One of ``KINDS``.
+        ``threads`` or ``processes``.
     prepare : callable, optional
         Called once: by the first process, before the others are forked off it, so that what it loads is loaded
-        once; or by the first thread. Its error becomes that of every task.
+        once; or by the first thread; or by each process of a cluster. Its error becomes that of every task.
+    paths : sequence of str
+        Files and folders that tasks read or write. The workers of a cluster must see the same.
     """
 
     def __init__(
         self,
         task: Callable[[Any], Any],
-        count: int = 1,
+        count: Workforce = 1,
         kind: str = THREADS,
         prepare: Optional[Callable[[], None]] = None,
+        paths: Sequence[str] = (),
     ):
-        self.count = max(1, count)
-        self._kind = kind
+        self._count = count if isinstance(count, Cluster) else max(1, count)
+        self._kind = CLUSTER if isinstance(count, Cluster) else kind
+        self._paths = paths
         self._task = task
         self._prepare = prepare or _nothing
         self._pool: Optional[Pool] = None
@@ -117,8 +134,13 @@ class Workers:
             kind = THREADS if self._kind == PROCESSES and not may_fork() else self._kind
             file, name = KINDS[kind]
             pool = getattr(importlib.import_module(f"{__name__}.{file}"), name)
-            self._pool = pool(self._task, self.count, self._prepare)
+            self._pool = pool(self._task, self._count, self._prepare, self._paths)
         return self._pool
+
+    @property
+    def count(self) -> int:
+        """Number of workers; of a cluster, once it is connected, which this does."""
+        return self.start().count if isinstance(self._count, Cluster) else self._count
 
     def in_order(self, items: Iterable, ahead: Optional[int] = None, room: Callable[[], bool] = _always) -> Iterator:
         """Yield the results of items; see the module.

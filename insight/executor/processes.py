@@ -14,10 +14,10 @@ import select
 import signal
 import struct
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 from ..errors import InsightError
-from .pool import Pool, Ticket
+from .pool import Pool, Ticket, pickled_answer, tell_wanted
 
 _DEPTH = 2  # tasks that a process is given at a time: one to do, one to go on with
 _HEAD = struct.Struct("<Q")  # bytes of a result's pickle
@@ -29,7 +29,8 @@ Pipes = List[Tuple[int, int]]
 class Processes(Pool):
     """See :class:`insight.executor.Workers`."""
 
-    def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None]):
+    def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None], paths: Sequence[str] = ()):
+        self.count = count
         tasks, results = ([os.pipe() for _ in range(count)] for _ in range(2))
         self._first = os.fork()
         if not self._first:
@@ -148,17 +149,7 @@ class _Link:
             yield memoryview(head)
             body = bytearray(_HEAD.unpack(head)[0])
             yield memoryview(body)
-            value, error, trace = pickle.loads(body)
-            if trace:
-                error.__cause__ = WorkerTraceback(trace)
-            self._tickets.popleft().settle(value, error)
-
-
-class WorkerTraceback(Exception):
-    """Where in a worker process an error came from, as text."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
+            self._tickets.popleft().settle_pickled(body)
 
 
 def _died() -> InsightError:
@@ -211,31 +202,24 @@ def _live(task: Callable, prepare: Callable, tasks: Pipes, results: Pipes) -> No
 
 def _serve(task: Callable, problem: Optional[BaseException], tasks: int, results: int) -> None:
     """Do tasks until the parent closes a pipe."""
+    parent = os.getppid()
+    tell_wanted(lambda: os.getppid() == parent)
+
+    def work(item: Any) -> Any:
+        if problem is not None:
+            raise problem
+        return task(item)
+
     with os.fdopen(tasks, "rb") as source:
         while True:
             try:
                 item = pickle.load(source)
             except EOFError:
                 return
-            try:
-                if problem is not None:
-                    raise problem
-                answer = pickle.dumps((task(item), None, ""), pickle.HIGHEST_PROTOCOL)
-            except BaseException as error:
-                import traceback  # not worth loading before it is needed
-
-                answer = pickle.dumps((None, _portable(error), traceback.format_exc()), pickle.HIGHEST_PROTOCOL)
+            answer = pickled_answer(work, item)
             left = memoryview(_HEAD.pack(len(answer)) + answer)
             try:
                 while left:
                     left = left[os.write(results, left) :]
             except BrokenPipeError:
                 return
-
-
-def _portable(error: BaseException) -> BaseException:
-    """The error, or one that says the same, where it does not go through a pipe."""
-    try:
-        return pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")

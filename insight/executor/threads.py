@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, List, Tuple
+from typing import Any, Callable, Deque, List, Sequence, Tuple
 
 from .pool import Pool, Ticket
 
@@ -12,10 +12,10 @@ from .pool import Pool, Ticket
 class Threads(Pool):
     """See :class:`insight.executor.Workers`."""
 
-    def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None]):
+    def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None], paths: Sequence[str] = ()):
+        self.count = count
         self._task = task
         self._prepare = _Once(prepare)
-        self._count = count
         self._change = threading.Condition()
         self._queue: Deque[Tuple[Ticket, Any]] = deque()
         self._threads: List[threading.Thread] = []
@@ -26,7 +26,7 @@ class Threads(Pool):
         ticket = Ticket()
         with self._change:
             self._queue.append((ticket, item))
-            if self._idle < len(self._queue) and len(self._threads) < self._count:
+            if self._idle < len(self._queue) and len(self._threads) < self.count:
                 thread = threading.Thread(target=self._work, name="worker", daemon=True)
                 self._threads.append(thread)
                 thread.start()

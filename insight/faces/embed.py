@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple,
 import numpy as np
 
 from ..errors import InsightError
-from ..executor import in_order
+from ..executor import Cluster, in_order
 from ..files import atomic
 from ..formats.npz import UNREADABLE, reason
 from ..progress import track
@@ -87,23 +87,31 @@ def stream(
     flip: str = "none",
     batch_size: int = 32,
     start: int = 0,
+    cluster: Optional[Cluster] = None,
 ) -> Iterator[np.ndarray]:
     """As :func:`embed`, but yield batches (B, E) float32 in order, for sources whose embeddings do not fit into memory.
 
-    ``start`` is the position of the first image. With the flip ``both``, batches are (B, 2, E).
+    ``start`` is the position of the first image. With the flip ``both``, batches are (B, 2, E). With a cluster, its
+    workers decode and embed; ``network`` is an engine then, which they open, too.
     """
     if flip not in FLIPS:
         raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
     if batch_size < 1:
         raise InsightError(f"--batch-size {batch_size}: must be at least 1")
     with closing(track(range(start, len(source)), "embedding", unit="images")) as ticks:
-        for images in batches(source, image_size, batch_size, start):
-            rows = _rows(network, images, flip)
+        if cluster is None:
+            steps = (rows_of(network, images, flip) for images in batches(source, image_size, batch_size, start))
+        else:
+            from .embed_task import embedded_by
+
+            steps = embedded_by(cluster, network, source, image_size, flip, batch_size, start)
+        for rows in steps:
             yield rows
             deque(islice(ticks, len(rows)), maxlen=0)  # progress counts images, not batches
 
 
-def _rows(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, flip: str) -> np.ndarray:
+def rows_of(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, flip: str) -> np.ndarray:
+    """The embeddings (B, E) of a batch of images; (B, 2, E) with the flip ``both``."""
     if flip == "none":
         return network(images)
     passes = both_passes(network, images)
@@ -117,6 +125,14 @@ def batches(
 
     Threads decode a few batches ahead. At the end, damaged images are reported in a warning on stderr.
     """
+    yield from decoded(source, image_size, batch_size, start, stop)
+    source.warn_of_damage()
+
+
+def decoded(
+    source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0, stop: Optional[int] = None
+) -> Iterator[np.ndarray]:
+    """As :func:`batches`, without the warning."""
     workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
     end = len(source) if stop is None else stop
 
@@ -128,7 +144,6 @@ def batches(
         return images
 
     yield from in_order(decode, range(start, end, batch_size), workers, ahead=AHEAD + 1)
-    source.warn_of_damage()
 
 
 def save(path, embedded: Embedded) -> None:

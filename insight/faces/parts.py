@@ -20,6 +20,7 @@ from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, S
 import numpy as np
 
 from ..errors import InsightError
+from ..executor import Cluster
 from ..files import atomic
 from .embed import save_blocks, stream
 from .sources import ImageSource
@@ -39,6 +40,7 @@ def embed_to(
     part_seconds: float = PART_SECONDS,
     about: Optional[Mapping[str, Any]] = None,
     dtype: str = "float32",
+    cluster: Optional[Cluster] = None,
 ) -> Tuple[int, int]:
     """Embed every image of a source into an .npz, or resume that.
 
@@ -60,6 +62,8 @@ def embed_to(
         From :func:`about`; stored in the .npz.
     dtype : str
         Of the embeddings in the file: ``float32`` or ``float16``.
+    cluster : Cluster, optional
+        Whose workers decode and embed.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def embed_to(
             print(f"{path}: resuming after {parts.done} of {len(source)} images", file=sys.stderr)
         rows: List[np.ndarray] = []
         done, last = parts.done, time.monotonic()
-        for block in stream(engine, source, engine.image_size, flip, engine.batch_size, parts.done):
+        options = (engine.image_size, flip, engine.batch_size, parts.done, cluster)
+        for block in stream(engine, source, *options):
             rows.append(block if dtype == "float32" else _as_float16(block, source, done))
             done += len(block)
             if time.monotonic() - last >= part_seconds:

@@ -64,6 +64,8 @@ class ImageSource:
     Attributes
     ----------
     path : str
+    files : sequence of str
+        That hold all images, if each is not a file of its own; the folder, if it is.
     keys : sequence of str
         (N,): path under the folder, key of the record, or position in the .bin.
     labels : numpy.ndarray
@@ -89,7 +91,7 @@ class ImageSource:
         files: Sequence[str] = (),
     ):
         self.path = path
-        self._files = files or [path]  # that hold all images, if each is not a file of its own
+        self.files = files or [path]
         self.fingerprint = fingerprint
         self.keys = keys
         self.labels = labels
@@ -155,6 +157,17 @@ class ImageSource:
         remedy = f"`{remedies.into_new(self.path)} --deep` skips images that cannot be decoded"
         return InsightError(f"{str(error).partition('; ')[0]}; {remedy}")
 
+    def part(self, begin: int, end: int) -> ImageSource:
+        """The images ``begin`` to ``end`` as a source by themselves."""
+        return ImageSource(
+            self.path,
+            [self.keys[i] for i in range(begin, end)],
+            np.array([self.labels[i] for i in range(begin, end)], np.int64),
+            lambda i: self.read(begin + i),
+            self._what,
+            self._scaling,
+        )
+
     def warn_of_damage(self) -> None:
         """Print a warning that names damaged images, unless all of them were already reported."""
         if len(self.damage) > self._warned:
@@ -168,7 +181,7 @@ class ImageSource:
         for key, label in zip(self.keys, map(int, self.labels)):
             stat = _status(os.path.join(self.path, key)) if in_files else None
             state.update(repr((key, label, stat and (stat.st_size, stat.st_mtime_ns))).encode())
-        for file in self._files if not in_files else ():
+        for file in self.files if not in_files else ():
             stat = _status(file)
             state.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
         return state.hexdigest()
@@ -257,8 +270,13 @@ def _folder(path: str) -> ImageSource:
     read = folders.read_identities(path)
     keys = [f"{identity.name}/{file}" for identity in read.identities for file in identity.files]
     labels = np.repeat(np.arange(len(read.identities)), [len(identity.files) for identity in read.identities])
+    return of_files(path, keys, labels.astype(np.int64), read.lines())
+
+
+def of_files(path: str, keys: Sequence[str], labels: np.ndarray, notes: Sequence[str] = ()) -> ImageSource:
+    """The source of image files under a folder, without listing it; ``keys`` are their paths under it."""
     scaling = (f"dir2lst {shlex.quote(path)} F.lst", "face2rec F.lst")
-    return ImageSource(path, keys, labels.astype(np.int64), file_reader(path, keys), "", scaling, read.lines())
+    return ImageSource(path, keys, labels, file_reader(path, keys), "", scaling, notes)
 
 
 def file_reader(root, names: Sequence[str]) -> Callable[[int], bytes]:

@@ -7,6 +7,7 @@ is none, with other spellings.
 
 from __future__ import annotations
 
+import copy
 import os
 import unicodedata
 from typing import Iterator, List, Optional
@@ -41,9 +42,15 @@ class Places:
         self._folders: List[str] = [*([root] if root is not None else []), "", *([beside] if beside else [])]
         self._beside = beside
 
+    def absolute(self) -> Places:
+        """The same places for a process in another folder; messages name them as before."""
+        other = copy.copy(self)
+        other._folders = [os.path.abspath(folder) for folder in self._folders]
+        return other
+
     def first(self, name: str) -> str:
         """The first path to try, with the exact spelling; most files are there."""
-        return name if self._root is None else os.path.join(self._root, name)
+        return os.path.join(self._folders[0], name)
 
     def paths(self, name: str) -> Iterator[str]:
         """All paths to try, in order."""

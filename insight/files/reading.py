@@ -11,7 +11,7 @@ from ..errors import InsightError
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _FIRST_BYTES, _MORE_BYTES = 1 << 16, 1 << 22
-MISSING = "no such file"
+MISSING, REFUSED = "no such file", "unreadable"
 # Errors that do not belong to one file: other files would fail too, and skipping them would give an incomplete list.
 _ERRNO_NAMES = "EMFILE ENFILE ENOMEM ESTALE ETIMEDOUT ENOTCONN EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH"
 _EVERYWHERE = frozenset(getattr(errno, name) for name in _ERRNO_NAMES.split())
@@ -94,7 +94,7 @@ def why(path: str, error: OSError) -> str:
         return "a pipe, socket or device"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "a broken link" if os.path.islink(path) else MISSING
-    return f"unreadable: {error.strerror}"
+    return f"{REFUSED}: {error.strerror}"
 
 
 def raise_if_not_its_own(path: str, error: OSError) -> None:

@@ -37,6 +37,14 @@ class Chunk:
         self.copied = True
         self.aside = 0  # bytes of files that the slot had no room for
 
+    @classmethod
+    def of(cls, entries: List[Entry], outcomes: List[Outcome]) -> Chunk:
+        """Images that were prepared elsewhere."""
+        chunk = cls(0, memoryview(b""))
+        chunk.entries, chunk.spans, chunk.others = entries, [None] * len(entries), dict(enumerate(outcomes))
+        chunk.copied = False
+        return chunk
+
     def __len__(self) -> int:
         return len(self.entries)
 

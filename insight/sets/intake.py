@@ -12,9 +12,9 @@ import mmap
 import os
 from collections import deque
 from itertools import islice
-from typing import Deque, Iterable, Iterator, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Deque, Iterable, Iterator, Optional, Set, Tuple, Union
 
-from ..executor import PROCESSES, Workers
+from ..executor import PROCESSES, Cluster, Workers, Workforce
 from ..files import reading as files
 from ..files.places import Places
 from ..formats.framing import MAGIC_BYTES
@@ -22,6 +22,9 @@ from ..formats.lst import Entry
 from ..images.header import header_length
 from .chunk import Chunk, Span, Work, Worker, region
 from .prepare import DECODE, ImageTarget, Outcome, Prepared, Skip, verbatim
+
+if TYPE_CHECKING:
+    from .cluster_intake import ClusterIntake
 
 CHUNK = 64  # images that are passed to a worker together, at most
 SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
@@ -175,11 +178,22 @@ class Intake:
         return work if any(work) else None
 
 
+def open_intake(
+    target: ImageTarget, workers: Workforce = 1, check: str = DECODE, gap: int = 0
+) -> Union[Intake, ClusterIntake]:
+    """The intake of this machine's workers, or of a cluster's; see :class:`Intake`."""
+    if isinstance(workers, Cluster):
+        from .cluster_intake import ClusterIntake
+
+        return ClusterIntake(target, workers, check)
+    return Intake(target, workers, check, gap)
+
+
 def prepare_all(
     entries: Iterable[Entry],
     target: ImageTarget,
     places: Optional[Places] = None,
-    workers: int = 1,
+    workers: Workforce = 1,
     check: str = DECODE,
 ) -> Iterator[Tuple[Entry, Outcome]]:
     """Prepare the images of a list, in its order; see :class:`Intake` for the parameters.
@@ -189,7 +203,7 @@ def prepare_all(
     entry, outcome
         ``outcome`` is a Prepared, or a Skip with the reason.
     """
-    with Intake(target, workers, check) as intake:
+    with open_intake(target, workers, check) as intake:
         for chunk in intake.chunks(entries, places):
             for i, entry in enumerate(chunk.entries):
                 yield entry, chunk.outcome(i)

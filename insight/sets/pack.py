@@ -12,6 +12,7 @@ import os
 from typing import List, Optional, Tuple
 
 from ..errors import InsightError
+from ..executor import Workforce
 from ..files.commit import Staging, commit_together, refuse_existing
 from ..files.places import Places
 from ..files.reading import MISSING
@@ -20,7 +21,7 @@ from ..formats.labelmap import write_label_map
 from ..formats.recordwriter import ShardStream
 from ..progress import track
 from .chunk import Chunk
-from .intake import Intake
+from .intake import open_intake
 from .lists import ListSurvey, entries_of_list, find_lists, survey_list
 from .packreport import PackReport
 from .prepare import DECODE, DEFAULT_SIZE, SKIP, ImageTarget, Skip, stops, under_policy
@@ -36,7 +37,7 @@ def pack(
     size: Optional[Tuple[int, int]] = None,
     suffix: str = ".jpg",
     quality: Optional[int] = None,
-    workers: int = 1,
+    workers: Workforce = 1,
     on_error: str = SKIP,
     layout: str = INDEXED,
     image_root: Optional[str] = None,
@@ -62,7 +63,7 @@ def pack(
         ``.jpg`` or ``.png``, for images that are converted.
     quality : int, optional
         JPEG 1..100 (95), or PNG compression 0..9 (3).
-    workers : int
+    workers : int or Cluster
         Processes that check and convert images; the set does not depend on it.
     on_error : str
         ``skip`` lists unusable files in ``<set>.skipped.csv``; ``fail`` stops at the first.
@@ -105,7 +106,7 @@ def pack(
     places = [Places(os.path.dirname(path), image_root) for path in lists]
     existing = _existing_property(folder)
     target = ImageTarget(size or (existing[1:] if existing else DEFAULT_SIZE), suffix, quality)
-    with Intake(target, workers, check, GAPS[layout]) as intake:  # its workers start while lists are checked
+    with open_intake(target, workers, check, GAPS[layout]) as intake:  # its workers start while lists are checked
         surveys = [survey_list(path, renumber) for path in lists]
         for path, surveyed in zip(lists, surveys):
             shards.check_count(shard_count, surveyed.lines, path)

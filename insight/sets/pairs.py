@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import InsightError
+from ..executor import Workforce
 from ..files.atomic import temporary_beside, write_beside
 from ..files.commit import refuse_existing
 from ..files.places import Places
@@ -77,7 +78,7 @@ def make_bin(
     size: Optional[Tuple[int, int]] = None,
     suffix: str = ".jpg",
     quality: Optional[int] = None,
-    workers: int = 1,
+    workers: Workforce = 1,
     on_error: str = SKIP,
     pairs_output: Optional[str] = None,
     overwrite: bool = False,
@@ -171,7 +172,9 @@ def _people_of(source: str, report: BinReport) -> List[List[Entry]]:
 class _Images:
     """Prepared images by entry, each read once, and unusable ones with their reasons."""
 
-    def __init__(self, target: ImageTarget, places: Places, workers: int, on_error: str, check: str, damaged: str):
+    def __init__(
+        self, target: ImageTarget, places: Places, workers: Workforce, on_error: str, check: str, damaged: str
+    ):
         self._target, self._places, self._workers, self._check = target, places, workers, check
         self._policies = on_error, damaged
         self.ready: Dict[Entry, Prepared] = {}

@@ -5,19 +5,22 @@ import json
 import os
 import pickle
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 from raw_folders import PatternNetwork, RawFolder, contents, pattern, shown
 
 from insight.cli import run_command
+from insight.detect import unit_work
 from insight.detect.align import align
-from insight.detect.output import OutputFolder, digest_of
+from insight.detect.output import OutputFolder
 from insight.detect.raw import PhotoUnit
-from insight.detect.settings import AlignSettings, AlignTools
+from insight.detect.settings import AlignSettings, AlignTools, digest_of
 from insight.detect.unit_task import UnitTask
-from insight.detect.unit_work import RunEnded, align_unit
+from insight.detect.unit_work import align_unit
 from insight.errors import InsightError
+from insight.executor.pool import RunEnded
 from insight.images.pixels import decode_rgb
 
 
@@ -164,6 +167,7 @@ def test_a_unit_can_be_done_anywhere(raw, tmp_path):
             PhotoUnit(name, name),
             AlignSettings(landmarks=raw.table()),
             digest_of(settings),
+            elsewhere=True,
         )
         result = pickle.dumps(align_unit(pickle.loads(pickle.dumps(task))))
         assert len(result) < 1000 and pickle.loads(result).folder == name
@@ -173,16 +177,27 @@ def test_a_unit_can_be_done_anywhere(raw, tmp_path):
 
 
 def test_a_worker_ends_when_its_run_does(raw, tmp_path, monkeypatch):
-    parents = iter([10, 10, 10, 1])
-    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    wanted = iter([True, False])
+    monkeypatch.setattr(unit_work, "stop_if_unwanted", partial(stop_unless, wanted))
     settings = AlignSettings(landmarks=raw.table())
-    task = UnitTask(str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, "", owner=os.getpid() + 1)
+    task = UnitTask(str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, "")
     with pytest.raises(RunEnded):
         align_unit(task)
-    assert not (tmp_path / "out").exists() and next(parents, None) is None
-    monkeypatch.setattr(os, "getppid", None)  # a thread of the run itself, or another machine
-    for owner in (os.getpid(), 0):
-        align_unit(task._replace(out=str(tmp_path), unit=PhotoUnit("Cid", "Cid"), owner=owner))
+    assert not (tmp_path / "out").exists() and next(wanted, None) is None
+
+
+def stop_unless(wanted):
+    if not next(wanted):
+        raise RunEnded
+
+
+def test_a_worker_with_other_files_or_packages_is_refused(raw, tmp_path):
+    settings = AlignSettings(landmarks=raw.table())
+    task = UnitTask(
+        str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, "of another model", elsewhere=True
+    )
+    with pytest.raises(InsightError, match="its detector, model or runtime is another than the run's"):
+        align_unit(task)
 
 
 class TestAgain:
