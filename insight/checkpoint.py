@@ -207,7 +207,7 @@ def _save_together(prefix: str, path: Path, checkpoint: Checkpoint, ranks: Ranks
     arrays = _named(checkpoint)
     layout = lay_out({name: (array.shape, array.dtype) for name, array in arrays.items()})
     with written_together(path, layout.size, ranks) as out:
-        with raised_on_all(ranks, "checkpoint/rows"):
+        with raised_on_all(ranks, "checkpoint/rows", path):
             for name, array in arrays.items():
                 if isinstance(array, OwnRows):
                     write_at(out, layout.begins[name] + array.begin, array.array)

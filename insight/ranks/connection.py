@@ -21,11 +21,12 @@ def connect_ranks() -> Ranks:
     InsightError
         It is one of several, and Horovod is not there or does not find the others.
     """
-    if started_together() == 1:
+    size = started_together()
+    if size == 1:
         return Single()
     from .horovod import Horovod
 
-    return Horovod()
+    return Horovod(size)
 
 
 def started_together() -> int:

@@ -33,13 +33,18 @@ class Horovod(Ranks):
     Each operation waits for its result, so that nothing is pending when the next one begins: Horovod then never joins
     several arrays into one, which would add them up in an order that depends on the time.
 
+    Parameters
+    ----------
+    size : int
+        W, as the environment says.
+
     Raises
     ------
     InsightError
         Horovod is not installed, does not load, or does not find the other processes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
         self._hvd = _import()
@@ -48,8 +53,13 @@ class Horovod(Ranks):
         except Exception as error:  # its own classes, by controller
             reason = (str(error).strip().splitlines() or [""])[-1]
             raise InsightError(f"Horovod: the ranks do not find each other ({reason})") from None
-        self._on_gpus = bool(self._hvd.nccl_built())
         self.rank, self.size = self._hvd.rank(), self._hvd.size()
+        if self.size != size:  # without MPI, the ranks of mpirun would each train alone, and write the same files
+            raise InsightError(
+                f"{size} processes were started together, and Horovod sees {self.size} of them; start them by "
+                "horovodrun, or build Horovod with MPI (HOROVOD_WITH_MPI=1)"
+            )
+        self._on_gpus = bool(self._hvd.nccl_built())
         self.local_rank, self.local_size = self._hvd.local_rank(), self._hvd.local_size()
         host = os.environ.get("HOROVOD_HOSTNAME") or socket.gethostname()
         self._watch: Watch = start_watch(self, host)

@@ -43,14 +43,14 @@ def written_together(path: atomic.PathLike, size: int, ranks: Ranks) -> Iterator
         partial = ranks.objects("file/name", os.path.abspath(partial))[0]
         with raised_on_all(ranks, "file/opened"):
             out = stack.enter_context(_opened(partial))
-        with raised_on_all(ranks, "file/written"):
+        with raised_on_all(ranks, "file/written", path):
             yield out
             out.flush()
             os.fsync(out.fileno())
 
 
 @contextmanager
-def raised_on_all(ranks: Ranks, name: str) -> Iterator[None]:
+def raised_on_all(ranks: Ranks, name: str, path: atomic.PathLike = "") -> Iterator[None]:
     """A block that all ranks run; where an :class:`InsightError` or OSError ends it on one, none goes on.
 
     Parameters
@@ -58,12 +58,16 @@ def raised_on_all(ranks: Ranks, name: str) -> Iterator[None]:
     ranks : Ranks
     name : str
         Of the operation, as in :class:`insight.ranks.group.Ranks`.
+    path : path
+        That is written in the block, for an error of writing: it does not know its file.
     """
     error: Optional[Exception] = None
     try:
         yield
     except (InsightError, OSError) as raised:
         error = raised
+        if path and isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error = OSError(error.errno, error.strerror, os.fspath(path))
     messages: List[Optional[str]] = ranks.objects(name, None if error is None else str(error))
     if error is not None:
         raise error
@@ -77,6 +81,6 @@ def _opened(path: str) -> IO[bytes]:
         return open(path, "rb+")
     except FileNotFoundError:
         raise InsightError(
-            f"{path}: rank 0 has made this file, and it is not there on this machine; with --shard-classes, name a "
-            "--prefix in a folder that all machines share"
+            f"{path}: rank 0 has made this file, and it is not there on this machine; name a --prefix in a folder that "
+            "all machines share"
         ) from None

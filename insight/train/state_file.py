@@ -40,7 +40,7 @@ def write(path: Path, meta: dict, arrays: Mapping[str, Any], ranks: Ranks) -> No
     entries = [ArchiveEntry(*entry) for entry in ranks.objects("state/entries", _entries(arrays, ranks))[0]]
     size = entries[-1].end + directory_size(entries)
     with written_together(path, size, ranks) as out:
-        with raised_on_all(ranks, "state/rows"):
+        with raised_on_all(ranks, "state/rows", path):
             sums = [_write(out, entry, arrays, ranks) for entry in entries]
         by_rank = ranks.objects("state/sums", sums)
         if ranks.rank == 0:

@@ -1,7 +1,6 @@
 """Real ranks: processes that horovodrun starts and Gloo connects."""
 
 import importlib.util
-import json
 import os
 import signal
 import subprocess
@@ -9,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_runs import RUN, write_plan
 from small_sets import write_striped_set
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -42,18 +40,12 @@ def horovodrun():
 
 
 @pytest.fixture
-def train_ranks(horovodrun, tmp_path):
+def train_ranks(horovodrun):
     """``train_ranks(W, folder, options, of_rank, events)``: a run on W ranks, its files in a folder."""
 
-    def train(size, folder, options, of_rank=None, events=None, **more):
-        folder.mkdir(exist_ok=True)
-        plan = {
-            "options": {**options, "prefix": str(folder / "model")},
-            "of_rank": of_rank or {},
-            "events": events or {},
-        }
-        (folder / "plan.json").write_text(json.dumps(plan))
-        return horovodrun(size, HERE / "rank_run.py", folder / "plan.json", **more)
+    def train(size, folder, options, of_rank=None, events=None, stalled=60.0, **more):
+        plan = write_plan(folder, options, of_rank=of_rank or {}, events=events or {}, stalled=stalled)
+        return horovodrun(size, RUN, plan, **more)
 
     return train
 

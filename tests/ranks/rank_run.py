@@ -1,8 +1,15 @@
-"""One rank of a training run, started by horovodrun: ``rank_run.py PLAN.json``.
+"""One rank of training runs, started by horovodrun or alone: ``rank_run.py PLAN.json …``, one run after the other.
 
-PLAN has ``options`` of the run; ``of_rank``, more options by rank; and by rank, what is to happen in the step that
-``at`` says: ``kill`` (SIGKILL comes), ``stop`` (SIGTERM comes), ``sleep`` (for so many seconds), ``full`` (files cannot
-grow any more).
+The runs share one group, as starting it takes longer than they do. A plan has ``options``; ``of_rank``, more options
+by rank; ``stalled``, the seconds after which ranks that wait say so; and ``events`` by rank, (STEP, WHAT, VALUE), in
+the step before gradients are computed:
+
+kill     SIGKILL comes
+stop     SIGTERM comes
+sleep    for VALUE seconds
+full     files cannot grow beyond VALUE bytes
+sums     the step's gradients are saved beside the prefix, before and after they are summed over devices and ranks
+swap     in this and all later steps, the first device has the gradients of the last and so on: another order of the sum
 """
 
 import json
@@ -12,41 +19,84 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest import mock
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
 import killed_run  # noqa: F401  registers the network "tiny"
 
 from insight.cli._failures import fail
-from insight.train.learner import Learner
+from insight.ranks import connection, watch
+from insight.train import learner
 from insight.train.loop import train
 from insight.train.train_options import TrainOptions
 
 
-def arrange(at: int, what: str, value: float) -> None:
-    """Let something happen before the gradients of a step are computed."""
-    learn = Learner.learn
+def fill(size):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
 
-    def watched(self, batch, step, frozen):
-        if step == at and what == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if step == at and what == "stop":
-            os.kill(os.getpid(), signal.SIGTERM)
-        if step == at and what == "sleep":
-            time.sleep(value)
-        if step == at and what == "full":
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-        return learn(self, batch, step, frozen)
 
-    Learner.learn = watched
+HAPPENS = {
+    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda _: os.kill(os.getpid(), signal.SIGTERM),
+    "sleep": time.sleep,
+    "full": fill,
+}
+
+
+class Events:
+    """What happens in the steps of a run."""
+
+    def __init__(self, events, prefix, rank):
+        self.events, self.prefix, self.rank = events, prefix, rank
+        self.step = 0
+
+    def learn(self, learn):
+        def watched(itself, batch, step, frozen):
+            self.step = step
+            for at, what, value in self.events:
+                if at == step and what in HAPPENS:
+                    HAPPENS[what](value)
+            return learn(itself, batch, step, frozen)
+
+        return watched
+
+    def update(self, update):
+        def watched(trainer, *options):
+            gradients = {parameter.name: parameter.list_grad() for parameter in trainer._params}
+            if any(what == "swap" and at <= self.step for at, what, _ in self.events):
+                for copies in gradients.values():
+                    for copy, value in zip(copies, [copy.asnumpy() for copy in reversed(copies)]):
+                        copy[:] = value
+            own = {name: np.stack([copy.asnumpy() for copy in copies]) for name, copies in gradients.items()}
+            norm = update(trainer, *options)
+            if any(what == "sums" and at == self.step for at, what, _ in self.events):
+                total = {name: copies[0].asnumpy() for name, copies in gradients.items()}
+                np.savez(f"{self.prefix}-own-{self.rank}.npz", **own)
+                np.savez(f"{self.prefix}-sums-{self.rank}.npz", **total)
+            return norm
+
+        return watched
+
+
+def run(plan, rank):
+    options = {**plan["options"], **plan.get("of_rank", {}).get(rank, {})}
+    events = Events(plan.get("events", {}).get(rank, []), options["prefix"], rank)
+    watch.STALLED = plan.get("stalled", watch.STALLED)
+    with mock.patch.object(learner.Learner, "learn", events.learn(learner.Learner.learn)):
+        with mock.patch.object(learner, "update", events.update(learner.update)):
+            train(TrainOptions(**options))
 
 
 if __name__ == "__main__":
-    plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    rank = os.environ.get("HOROVOD_RANK", "0")
-    for event in plan.get("events", {}).get(rank, []):
-        arrange(*event)
     try:
-        train(TrainOptions(**{**plan["options"], **plan.get("of_rank", {}).get(rank, {})}))
+        ranks = connection.connect_ranks()
+        close, ranks.close = ranks.close, lambda: None
+        with mock.patch.object(connection, "connect_ranks", return_value=ranks):
+            for path in sys.argv[1:]:
+                run(json.loads(Path(path).read_text(encoding="utf-8")), str(ranks.rank))
+        close()
     except BaseException as error:
         sys.exit(fail(error, sys.argv))

@@ -1,135 +1,133 @@
 """Two and four real processes compute what one does."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import BASE, RUN, alone, assert_close, log, run_alone, state, write_plan
 
 from insight._mxnet import mx
+from insight.ranks import watch
 
-HERE = Path(__file__).parent
-BASE = {
-    "network": "tiny",
-    "emb_size": 8,
-    "max_steps": 6,
-    "target": "val",
-    "verbose": 4,
-    "save_every": 3,
-    "frequent": 2,
-    "ckpt": 2,
-    "lr": 0.02,
-    "color": 1,
-    "num_workers": 1,
-    "resume": True,
+__all__ = ["BASE", "alone", "assert_close", "log", "state"]
+HALF = 2.0**-24  # of the distance of two neighbours in float32, relative
+# Runs of 8 or 12 images a step. y1 is a real network; a softmax, a margin, one with a state, and mined triplets.
+OF_TWO = {
+    "y1": {"network": "y1", "loss_type": "4", "per_batch_size": 4, "target": "", "max_steps": 5},
+    "softmax": {"loss_type": "0", "per_batch_size": 4, "ema": 0.9},
+    "arcface": {"loss_type": "4", "per_batch_size": 4, "target": ""},
+    "curricular": {"loss_type": "curricularface", "per_batch_size": 4},
+    "triplet": {
+        **{"loss_type": "triplet", "per_batch_size": 6, "max_fall": 0.0},
+        **{"images_per_identity": 3, "people_per_batch": 2, "negatives": "violating"},
+    },
+    "bag": {
+        **{"loss_type": "triplet_bag", "per_batch_size": 3, "max_fall": 0.0, "max_steps": 4, "target": "", "lr": 1e-3},
+        **{"triplet_bag_size": 18, "images_per_identity": 6, "triplet_alpha": 1.0},
+    },
 }
-MARGINS = {"softmax": {"loss_type": "0"}, "arcface": {"loss_type": "4"}, "curricular": {"loss_type": "curricularface"}}
+OF_FOUR = {"loss_type": "4", "per_batch_size": 3, "target": "", "lr": 1e-3}
 
 
-def alone(folder, options):
-    """The same run as one process, which is one of the fixtures' plans."""
-    folder.mkdir()
-    plan = {"options": {**options, "prefix": str(folder / "model")}}
-    (folder / "plan.json").write_text(json.dumps(plan))
-    command = [sys.executable, str(HERE / "rank_run.py"), str(folder / "plan.json")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
-
-
-def state(folder):
-    with np.load(folder / "model-resume.npz") as arrays:
-        return {name: arrays[name] for name in arrays.files if name != "meta"}
-
-
-def log(folder, *kinds):
-    """The log's rows of these kinds, without what a machine measures."""
-    rows = [json.loads(line) for line in (folder / "model-log.jsonl").read_text().splitlines()]
-    own = ("time", "speed", "wait", "cpu", "path")
-    return [{name: value for name, value in row.items() if name not in own} for row in rows if row["kind"] in kinds]
-
-
-def assert_close(here, there, tolerance):
-    """All arrays, to a share of each one's largest number."""
-    assert here.keys() == there.keys()
-    for name, array in here.items():
-        most = np.abs(there[name]).max() or 1.0
-        np.testing.assert_allclose(array, there[name], rtol=0, atol=tolerance * most, err_msg=name)
+def params(folder, number):
+    return {name: a.asnumpy() for name, a in mx.nd.load(str(folder / f"model-{number:04d}.params")).items()}
 
 
 @pytest.mark.parametrize("size", [2, 4])
 def test_every_operation(horovodrun, size):
-    done = horovodrun(size, HERE / "exchange_rank.py")
+    done = horovodrun(size, Path(__file__).with_name("exchange_rank.py"))
     assert done.returncode == 0, done.stdout
     assert f"{size} ranks agree" in done.stdout
 
 
-@pytest.mark.parametrize("name", list(MARGINS))
-def test_two_ranks_are_one_process_with_two_devices(train_ranks, striped_set, tmp_path, name):
+@pytest.fixture(scope="module")
+def runs(horovodrun, striped_set, tmp_path_factory):
+    """The folder of all runs: ``one/NAME`` in one process with as many devices, ``two/NAME`` and ``four`` on ranks.
+
+    Of ``one/four``, ``one/swapped`` differs by the order in which the devices' gradients are added up.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    common = {**BASE, "data_dir": str(striped_set)}
+
+    def plans(where, devices):
+        named = OF_TWO.items()
+        return [write_plan(folder / where / n, {**common, **more, "devices": devices}) for n, more in named]
+
+    four = {**common, **OF_FOUR, "devices": "cpu,cpu,cpu,cpu"}
+    swapped = {"0": [(0, "swap", 0), (0, "sums", 0)]}
+    run_alone(
+        *plans("one", "cpu,cpu"),
+        write_plan(folder / "one/four", four, events={"0": [(0, "sums", 0)]}),
+        write_plan(folder / "one/swapped", four, events=swapped),
+    )
+    done = horovodrun(2, RUN, *plans("two", "cpu"))
+    assert done.returncode == 0, done.stdout
+    sums = {str(rank): [(0, "sums", 0)] for rank in range(4)}
+    of_each = {**common, **OF_FOUR, "devices": "cpu", "max_steps": 4}
+    done = horovodrun(4, RUN, write_plan(folder / "four", of_each, events=sums))
+    assert done.returncode == 0, done.stdout
+    done = horovodrun(2, RUN, write_plan(folder / "four", {**of_each, "devices": "cpu,cpu", "max_steps": 6}))
+    assert done.returncode == 0 and "resumed at step 4 of 6" in done.stdout, done.stdout
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in OF_TWO if name != "bag"])
+def test_two_ranks_are_one_process_with_two_devices(runs, name):
     """Images, dropout and local batch norm are the same, and two numbers are added up: every bit is the same."""
-    options = {**BASE, **MARGINS[name], "data_dir": str(striped_set), "per_batch_size": 4, "ema": 0.9}
-    alone(tmp_path / "one", {**options, "devices": "cpu,cpu"})
-    done = train_ranks(2, tmp_path / "two", {**options, "devices": "cpu"})
-    assert done.returncode == 0, done.stdout
-    one, two = state(tmp_path / "one"), state(tmp_path / "two")
-    assert "parameter/conv_1_batchnorm_moving_mean@1" in one
-    assert_close(two, one, 0)
-    kinds = ("step", "verification", "saved")
-    assert len(log(tmp_path / "two", "step")) == 3
-    assert log(tmp_path / "two", *kinds) == log(tmp_path / "one", *kinds)
-    for number in (1, 2):
-        assert_close(
-            *(
-                {k: v.asnumpy() for k, v in mx.nd.load(str(tmp_path / f / f"model-000{number}.params")).items()}
-                for f in ("two", "one")
-            ),
-            1e-6,
-        )
+    one, two = runs / "one" / name, runs / "two" / name
+    assert any(array.endswith("_moving_mean@1") for array in state(one))
+    assert_close(state(two), state(one), 0)
+    kinds = ("step", "verification", "saved", "histogram")
+    assert log(two, *kinds) == log(one, *kinds)
+    assert_close(params(two, 1), params(one, 1), 1e-6)
 
 
-def test_four_ranks_resume_on_two(train_ranks, striped_set, tmp_path):
-    """Sums of four numbers round differently, which a small rate keeps small; a step still takes the same images."""
-    options = {**BASE, "loss_type": "4", "data_dir": str(striped_set), "per_batch_size": 3, "target": "", "lr": 1e-3}
-    alone(tmp_path / "one", {**options, "devices": "cpu,cpu,cpu,cpu"})
-    done = train_ranks(4, tmp_path / "four", {**options, "devices": "cpu", "max_steps": 4})
-    assert done.returncode == 0, done.stdout
-    done = train_ranks(2, tmp_path / "four", {**options, "devices": "cpu,cpu"})
-    assert done.returncode == 0, done.stdout
-    assert "resumed at step 4 of 6" in done.stdout
-    assert_close(state(tmp_path / "four"), state(tmp_path / "one"), 1e-5)
-    done = train_ranks(3, tmp_path / "four", {**options, "devices": "cpu", "max_steps": 8})
-    assert done.returncode != 0
-    assert "--per-batch-size 3: on 3 devices a step takes 9 images" in done.stdout
-    assert "it took 12 on 4; give --per-batch-size 4" in done.stdout
-
-
-def test_triplets_are_mined_over_all_ranks(train_ranks, striped_set, tmp_path):
+def test_triplets_are_mined_over_all_ranks(runs):
     """Of a batch that no rank has as a whole."""
-    options = {
-        **{**BASE, "data_dir": str(striped_set), "per_batch_size": 6, "max_fall": 0.0},
-        **{"loss_type": "triplet", "images_per_identity": 3, "people_per_batch": 2, "negatives": "violating"},
-    }
-    alone(tmp_path / "one", {**options, "devices": "cpu,cpu"})
-    done = train_ranks(2, tmp_path / "two", {**options, "devices": "cpu"})
-    assert done.returncode == 0, done.stdout
-    assert_close(state(tmp_path / "two"), state(tmp_path / "one"), 0)
-    steps, others = (log(tmp_path / folder, "step", "histogram") for folder in ("two", "one"))
-    assert steps == others
-    assert any(row.get("figures", row).get("triplets", 0) for row in steps)
+    assert any(row.get("figures", row).get("triplets", 0) for row in log(runs / "two/triplet", "step"))
 
 
-def test_a_bag_is_embedded_in_shares(train_ranks, striped_set, tmp_path):
-    options = {
-        **{**BASE, "data_dir": str(striped_set), "per_batch_size": 3, "max_fall": 0.0, "max_steps": 4, "target": ""},
-        **{
-            "loss_type": "triplet_bag",
-            "triplet_bag_size": 18,
-            "images_per_identity": 6,
-            "triplet_alpha": 1.0,
-            "lr": 1e-3,
-        },
-    }
-    alone(tmp_path / "one", {**options, "devices": "cpu,cpu"})
-    done = train_ranks(2, tmp_path / "two", {**options, "devices": "cpu"})
-    assert done.returncode == 0, done.stdout
-    assert_close(state(tmp_path / "two"), state(tmp_path / "one"), 1e-5)
+def test_a_bag_is_embedded_in_shares(runs):
+    assert_close(state(runs / "two/bag"), state(runs / "one/bag"), 1e-5)
+
+
+def test_four_ranks_add_up_the_same_gradients(runs):
+    """To the bit before the sum, and to what adding up four numbers in float32 may lose behind it."""
+    with np.load(runs / "one/four/model-own-0.npz") as arrays:
+        own = dict(arrays)
+    for rank in range(4):
+        with np.load(runs / f"four/model-own-{rank}.npz") as arrays:
+            assert_close(dict(arrays), {name: array[rank : rank + 1] for name, array in own.items()}, 0)
+        with np.load(runs / f"four/model-sums-{rank}.npz") as arrays:
+            for name, array in arrays.items():
+                exact, most = own[name].astype(np.float64).sum(axis=0), np.abs(own[name]).sum(axis=0)
+                assert (np.abs(array - exact) <= 3 * HALF * most).all(), name
+
+
+def test_four_ranks_resume_on_two(runs):
+    """Sums of four numbers round by their order; a step still takes the same images."""
+    one, swapped, four = (state(runs / folder) for folder in ("one/four", "one/swapped", "four"))
+    print(
+        sorted(
+            (
+                np.abs(four[n] - one[n]).max() / np.abs(one[n]).max(),
+                np.abs(swapped[n] - one[n]).max() / np.abs(one[n]).max(),
+                np.abs(one[n]).max(),
+                n,
+            )
+            for n in one
+        )
+    )
+    assert_close(four, one, 1e-5)
+
+
+def test_killed_ranks_end_the_others_and_the_run_resumes_to_the_same_bits(runs, train_ranks, striped_set, tmp_path):
+    options = {**BASE, **OF_TWO["arcface"], "data_dir": str(striped_set), "devices": "cpu"}
+    for victim, step in ((1, 4), (0, 5)):
+        done = train_ranks(2, tmp_path, options, events={str(victim): [(step, "kill", 0)]}, timeout=60)
+        assert done.returncode != 0
+        (line,) = [line for line in done.stdout.splitlines() if "error: " in line and line.startswith("[")]
+        assert line.endswith(f"error: rank {victim} of 2 (localhost) {watch.KILLED}")
+    done = train_ranks(2, tmp_path, options)
+    assert done.returncode == 0 and "resumed at step 3 of 6" in done.stdout, done.stdout
+    assert_close(state(tmp_path), state(runs / "two/arcface"), 0)

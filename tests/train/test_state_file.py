@@ -113,7 +113,8 @@ def test_a_full_disk_on_one_rank_is_an_error_on_all_and_keeps_the_file(tmp_path)
         return str(error.value)
 
     first, second = run_ranks(2, rank)
-    assert first == "rank 1: [Errno 28] No space left on device" and second.startswith("[Errno 28]")
+    reason = f"[Errno 28] No space left on device: '{resume.state_path(prefix)}'"
+    assert (first, second) == (f"rank 1: {reason}", reason)
     assert resume.state_path(prefix).read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
