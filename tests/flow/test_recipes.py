@@ -1,5 +1,6 @@
 """The numbered recipes: their training options, how they chain, and that each one runs."""
 
+import importlib.util
 import json
 import os
 import shlex
@@ -268,6 +269,18 @@ def test_a_trial_with_a_teacher(trials, in_projects_environment):
     assert done.stderr.count("\tcos_teacher=") == 2
     (following,) = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("next: ")]
     assert f"TEACHER={teacher}" in following and "./recipes/mobilefacenet/30_finetune.sh" in following
+
+
+def test_a_trial_on_two_ranks(trials, tmp_path, in_projects_environment):
+    if importlib.util.find_spec("horovod") is None:
+        pytest.skip("Horovod is not installed (the extra `distributed`), and the recipe would build it")
+    settings = {"SMOKE_DIR": trials, "PREFIX": tmp_path / "model", "RANKS": 2, "MAX_STEPS": 2}
+    done = run("mobilefacenet/10_softmax.sh", "--smoke", "--frequent", 1, **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " horovodrun -np 2 -H localhost:2 insight train-softmax " in done.stdout
+    assert "of each of 2 ranks" in done.stdout and "RANKS=2 " in done.stdout.splitlines()[-1]
+    assert steps_of(tmp_path / "model") == [1, 2]
+    assert (tmp_path / "model-finished.txt").read_text() == "1\n"
 
 
 def processes_with(text):
