@@ -53,7 +53,10 @@ class Ranks(abc.ABC):
 
     @abc.abstractmethod
     def sum(self, name: str, array: Array) -> Array:
-        """Element by element, the sum over the ranks. All ranks get the same bits."""
+        """Element by element, the sum over the ranks. All ranks get the same bits.
+
+        On the CPU, floats are added up in the ranks' order.
+        """
 
     @abc.abstractmethod
     def max(self, name: str, array: Array) -> Array:
