@@ -107,7 +107,9 @@ class Horovod(Ranks):
             rest = mx.nd.zeros(self.size - size % self.size, ctx=flat.context, dtype=flat.dtype)
             flat = mx.nd.concat(flat, rest, dim=0)
         parts = self._hvd.alltoall(flat, name=f"{name}/parts").reshape((self.size, -1))
-        total = mx.nd.add_n(*(parts[rank] for rank in range(self.size)))
+        total = parts[0] + parts[1]
+        for rank in range(2, self.size):
+            total += parts[rank]
         return self._hvd.allgather(total, name=f"{name}/total")[:size].reshape(array.shape)
 
     def _run(self, name: str, array: Array, operation: Callable[[Any], Any]) -> Array:
