@@ -2,12 +2,13 @@
 
 import importlib
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from insight.errors import InsightError
 from insight.machine import cores
-from insight.ranks import connection
+from insight.ranks import connection, horovod
 from insight.ranks.single import Single
 
 LAUNCHERS = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "HOROVOD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
@@ -23,7 +24,7 @@ def test_one_process_needs_no_horovod(monkeypatch):
     assert isinstance(connection.connect_ranks(), Single)
     monkeypatch.setenv("HOROVOD_SIZE", "1")
     assert isinstance(connection.connect_ranks(), Single)
-    assert "insight.ranks.horovod" not in sys.modules or "horovod" not in sys.modules
+    assert "horovod" not in sys.modules
 
 
 @pytest.mark.parametrize("name", LAUNCHERS[:3])
@@ -38,6 +39,15 @@ def test_several_do(monkeypatch, name):
     with pytest.raises(
         InsightError, match=r"one of several ranks, and Horovod does not load \(No module .*; in insight's"
     ):
+        connection.connect_ranks()
+
+
+def test_ranks_that_do_not_see_each_other_do_not_train_alone(monkeypatch):
+    """As those of mpirun, where Horovod was built without MPI."""
+    alone = SimpleNamespace(init=lambda: None, rank=lambda: 0, size=lambda: 1)
+    monkeypatch.setattr(horovod, "_import", lambda: alone)
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with pytest.raises(InsightError, match="2 processes were started together, and Horovod sees 1 of them; start them"):
         connection.connect_ranks()
 
 
