@@ -142,9 +142,9 @@ class Classification(Objective):
         num_classes : int
         """
         own = {option.name for option in Classification.OPTIONS}
-        of_weights, of_margin = ({k: v for k, v in given.items() if (k in own) == wanted} for wanted in (True, False))
+        of_weights = {name: value for name, value in given.items() if name in own}
         settle(cls.OPTIONS, of_weights, cls.selected_by or f"--loss-type {margin}")
-        head = margins.get(margin)(**of_margin)
+        head = margins.get(margin)(**{name: value for name, value in given.items() if name not in own})
         rate, decay = run_options.fc7_lr_mult, run_options.fc7_wd_mult
         return cls(
             head,

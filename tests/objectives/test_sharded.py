@@ -146,6 +146,23 @@ def test_ranks_with_a_copy_each(name):
         near(parts[1][2][key][0].asnumpy(), array.asnumpy())
 
 
+@pytest.mark.parametrize("divided", [False, True])
+def test_a_sample_that_is_not_finite_leaves_the_state_of_all_ranks(divided):
+    head, embedding, label = case("curricularface", {"margin_s": 8.0}, ranks=2)
+    embedding[1, -1] = np.nan  # of the second rank, in the second step
+
+    def rank(group):
+        own, mine, states = slice(*span(label.shape[1], group.rank, group.size)), head(group, shard_classes=divided), []
+        for step in range(3):
+            batch = Batch(None, mx.nd.array(label[step, own]), None, None)
+            mine.learn([mx.nd.array(embedding[step, own])], batch, step)
+            states.append(mine.arrays()["margin/t"][0].asscalar())
+        return states
+
+    for first, second, third in run_ranks(2, rank):
+        assert first == second != 0 and third not in (first, np.nan)
+
+
 @pytest.mark.parametrize("centres", [1, 2])
 def test_initial_weights_do_not_depend_on_the_ranks(centres):
     def weights(group):
