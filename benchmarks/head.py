@@ -164,7 +164,9 @@ def made_up(args) -> tuple:
     draw = np.random.default_rng(0)
     embedding = mx.nd.array(draw.standard_normal((args.batch_size, args.emb_size), np.float32))
     label = mx.nd.array(draw.integers(0, args.classes, args.batch_size))
-    return embedding, label, 0.01 * draw.standard_normal((args.classes, args.emb_size), np.float32)
+    weight = draw.standard_normal((args.classes, args.emb_size), np.float32)
+    weight *= 0.01  # in place: a copy, even one that is freed, would be the process's peak
+    return embedding, label, weight
 
 
 def resident(kind: str) -> int:

@@ -19,7 +19,7 @@ from .files.text import open_text
 from .formats.params_layout import StoredArray, lay_out, stored_arrays
 from .machine.stderr import discarded
 from .ranks.group import Ranks
-from .ranks.own_rows import OwnRows, write_at
+from .ranks.own_rows import OwnRows, fill, write_at
 from .ranks.shared_file import raised_on_all, written_together
 from .ranks.single import ALONE
 
@@ -68,7 +68,10 @@ class RowsOnDisk:
         self.shape = array.shape
 
     def __getitem__(self, rows: slice):
-        return mx.nd.array(self._array.read(rows), dtype=self._array.dtype)
+        first, last, _ = rows.indices(self.shape[0])
+        array = mx.nd.empty((last - first, *self.shape[1:]), dtype=self._array.dtype)
+        fill(array, lambda begin, end: self._array.read(slice(first + begin, first + end)))
+        return array
 
 
 def load_params(prefix: str, epoch: int, by_rows: Collection[str] = ()) -> tuple:

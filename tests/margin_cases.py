@@ -80,7 +80,7 @@ def drawn_margins(name: str, options: dict, cosines, seed: int = 0, step: int = 
     if not name.startswith("elasticface"):
         return [None] * len(cosines)
     o = chosen(name, options)
-    numbers = o.margin_m + o.margin_std * np.random.default_rng([seed, step, 0]).standard_normal(len(cosines))
+    numbers = o.margin_m + o.margin_std * np.random.default_rng([seed, step, 0, 0xD3]).standard_normal(len(cosines))
     if name.endswith("plus"):
         numbers[np.argsort(cosines, kind="stable")] = np.sort(numbers)[::-1]
     return numbers

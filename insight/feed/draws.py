@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-# One stream of random numbers for each purpose; insight.mining.picking has number 4.
+# One stream of random numbers for each purpose of a run: the last word of its seeds. Rooms that do not import this one
+# have others: 4 insight.mining.picking, 0xD0 and 0xD1 insight.objectives.drawn_classes, 0xD2
+# insight.objectives.initial_rows, 0xD3 insight.margins.targets.
 ORDER, AUGMENTATION, PEOPLE, BAG = range(4)
 DEGRADATION = 5
 BLOCKS, BUFFER = 8, 9

@@ -116,7 +116,7 @@ class ClassRows:
 
     @property
     def most_drawn(self) -> int:
-        """D, but for a batch with many classes of few cells."""
+        """The largest D, unless a batch has more classes of a cell than are drawn of it."""
         if self.rate == 1:
             return self.classes
         cells = -(-self.classes // drawn_classes.CELL) + 1  # each may have one more than its share
@@ -156,10 +156,12 @@ class ClassRows:
         which are left out.
         """
         parts, notes = dict(arrays), []
-        for name in filter(arrays.__contains__, self.shards()):
+        for name in self.shards():
+            if name not in arrays:
+                continue
             array = parts.pop(name)
-            per_class, more = divmod(array.shape[0], self.num_classes)
-            if per_class and not more:
+            per_class, rest = divmod(array.shape[0], self.num_classes)
+            if per_class and not rest:
                 parts[name] = array[self.begin * per_class : self.end * per_class]
             else:
                 notes.append(f"{name} has {array.shape[0]} rows, of other than the {self.num_classes} identities here")
@@ -190,18 +192,17 @@ class ClassRows:
         weight_RE, weight_grad_RE = self._copied(self.weight, device, drawn_D)
         if bias is None:
             return StepRows(column_B, weight_RE, None, weight_grad_RE, None, drawn_D)
-        bias_D1, bias_grad_D1 = self._copied(self.bias, device, drawn_D)
-        flat = (-1,)
-        return StepRows(column_B, weight_RE, bias_D1.reshape(flat), weight_grad_RE, bias_grad_D1.reshape(flat), drawn_D)
+        bias_D, bias_grad_D = self._copied(self.bias, device, drawn_D)
+        return StepRows(column_B, weight_RE, bias_D, weight_grad_RE, bias_grad_D, drawn_D)
 
     def _copied(self, parameter, device, drawn_D: np.ndarray) -> tuple:
-        """(drawn rows of a parameter, room for their gradient)."""
+        """(the drawn classes' rows of a parameter, room for their gradient)."""
         by_class = parameter.data(device).reshape((self.classes, -1))
-        name, shape = parameter.name, (len(drawn_D), by_class.shape[1])
-        rows = self._kept.get(device, name, shape)
-        nd.take(by_class, nd.array(drawn_D, ctx=device, dtype="int64"), out=rows)
-        own = (-1, *parameter.shape[1:]) if len(parameter.shape) > 1 else shape
-        return rows.reshape(own), self._kept.get(device, f"{name}/gradient", shape).reshape(own)
+        name, shape, of_row = parameter.name, (len(drawn_D), by_class.shape[1]), parameter.shape[1:]
+        drawn = self._kept.get(device, name, shape)
+        nd.take(by_class, nd.array(drawn_D, ctx=device, dtype="int64"), out=drawn)
+        gradient = self._kept.get(device, f"{name}/gradient", shape)
+        return drawn.reshape((-1, *of_row)), gradient.reshape((-1, *of_row))
 
     def learned(self, rows: StepRows, device) -> None:
         """Give the parameters the gradients that were written to ``rows``."""

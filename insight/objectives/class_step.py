@@ -4,7 +4,8 @@ Where classes are divided among ranks, each rank gathers the samples of all rank
 and gets back the gradient of its own samples, summed over the ranks. The target logits of all samples, which are all
 that a margin sees, are the same numbers on every rank; so are its state and its draws.
 
-B: batch of a device, or of all ranks where classes are divided; C: classes of a step on this rank, E: embedding size.
+B: batch of a device, or of all ranks where classes are divided; E: embedding size; D: classes of a step on this rank,
+R: their rows of the class weights.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class _Share(NamedTuple):
     entry: Any  # of those that the logits are of
     rows: StepRows
     logits: cross_entropy.Logits
-    inverse_N: Any  # 1 / |w|; None without cosines
+    inverse_R: Any  # 1 / |w|; None without cosines
 
     @property
     def cos_B(self):
@@ -71,6 +72,10 @@ class ClassStep:
         """Learn as one of several ranks, which ``rows`` have joined."""
         self.ranks = ranks
 
+    @property
+    def _divided(self) -> bool:
+        return self.rows.across.size > 1
+
     def initialize(self, device) -> None:
         """Give the state its first values."""
         initial = self.margin.initial_state()
@@ -80,10 +85,10 @@ class ClassStep:
         """As :meth:`insight.objectives.classification.Classification.learn`, from the labels of all devices."""
         label_B = label.asnumpy().astype(np.int64)
         ends = np.cumsum([embedding.shape[0] for embedding in embeddings])
-        parts = [self._project(*own, step) for own in zip(embeddings, np.split(label_B, ends[:-1]))]
+        labels = np.split(label_B, ends[:-1])
+        parts = [self._project(embedding_BE, own_B, step) for embedding_BE, own_B in zip(embeddings, labels)]
         self._update(parts, step)
-        divided = self.rows.across.size > 1
-        results, first = [], 0 if divided else self.ranks.rank * int(ends[-1])
+        results, first = [], 0 if self._divided else self.ranks.rank * int(ends[-1])
         for part in parts:
             results.append(self._backward(part, parts, step, first))
             first += len(part.rows.column_B)
@@ -98,20 +103,19 @@ class ClassStep:
 
     def _project(self, embedding_BE, label_B: np.ndarray, step: int) -> _Share:
         embedding_BE, device = embedding_BE.astype("float32", copy=False), embedding_BE.context
+        across = self.rows.across
         entry = own = enter(embedding_BE, self.margin)
-        if self.rows.across.size > 1:
-            label_B = self.rows.across.gather("fc7/labels", label_B)
-            entry = enter(self.rows.across.gather("fc7/embeddings", embedding_BE), self.margin)
+        label_B = across.gather("fc7/labels", label_B)
+        if self._divided:
+            entry = enter(across.gather("fc7/embeddings", embedding_BE), self.margin)
         rows = self.rows.of_step(device, label_B, step)
-        weight_NE, centres = rows.weight_RE, self.rows.centres
-        inverse_N = projection.inverse_norms(weight_NE) if self.margin.cosine else None
-        logits_BC = self._kept.get(device, "logits", (len(label_B), weight_NE.shape[0] // centres))
+        inverse_R = projection.inverse_norms(rows.weight_RE) if self.margin.cosine else None
+        logits_BD = self._kept.get(device, "logits", (len(label_B), rows.weight_RE.shape[0] // self.rows.centres))
         if self._several:
-            self._several.forward(entry.x_BE, weight_NE, inverse_N, out=logits_BC)
+            self._several.forward(entry.x_BE, rows.weight_RE, inverse_R, out=logits_BD)
         else:
-            projection.forward(entry.x_BE, weight_NE, rows.bias_D, inverse_N, out=logits_BC)
-        logits = cross_entropy.Logits(logits_BC, rows.column_B, self.rows.across)
-        return _Share(device, own, entry, rows, logits, inverse_N)
+            projection.forward(entry.x_BE, rows.weight_RE, rows.bias_D, inverse_R, out=logits_BD)
+        return _Share(device, own, entry, rows, cross_entropy.Logits(logits_BD, rows.column_B, across), inverse_R)
 
     def _update(self, parts: list, step: int) -> None:
         """Let the margin's state see the targets of all devices and ranks, on the first device.
@@ -146,31 +150,33 @@ class ClassStep:
         loss = cross_entropy.learn(logits, targets, entry, self.margin)
         loss, gradient_BE = self._through_product(part, loss)
         self.rows.learned(part.rows, device)
-        if self.rows.across.size > 1:
-            gradient_BE = self.rows.across.scatter_sum("fc7/gradients", gradient_BE)
-            loss = _own(loss, *self.rows.across.span(len(part.rows.column_B)))
+        gradient_BE = self.rows.across.scatter_sum("fc7/gradients", gradient_BE)
+        loss = _own(loss, *self.rows.across.span(len(part.rows.column_B)))
         return loss, part.own.backward(gradient_BE, loss.along_B)
 
     def _through_product(self, part: _Share, loss: cross_entropy.Loss) -> Tuple[cross_entropy.Loss, Any]:
         """The loss with that of the centres, and d loss / d x by this rank's classes; the parameters' are written."""
-        x_BE, rows, gradient_BC, inverse_N = part.entry.x_BE, part.rows, part.logits.buffer_BC, part.inverse_N
+        x_BE, rows, gradient_BD, inverse_R = part.entry.x_BE, part.rows, part.logits.buffer_BC, part.inverse_R
+        weight_RE, weight_grad_RE = rows.weight_RE, rows.weight_grad_RE
         if self._several:
-            several = rows.weight_RE, rows.weight_grad_RE, inverse_N
-            return loss, self._several.backward(gradient_BC, x_BE, *several)
-        rows_2C, count = None, x_BE.shape[0]
-        if self.margin.centre_spread:
-            spread_B, rows_2C, x_2E = centre_spread.learn(
-                self.margin.centre_spread, rows.weight_RE, inverse_N, rows.column_B, self.rows.across
-            )
+            return loss, self._several.backward(gradient_BD, x_BE, weight_RE, weight_grad_RE, inverse_R)
+        count, weight, rows_2D = x_BE.shape[0], self.margin.centre_spread, None
+        if weight:
+            spread = centre_spread.learn(weight, weight_RE, inverse_R, rows.column_B, self.rows.across)
+            spread_B, rows_2D, x_2E = spread
             loss, x_BE = loss._replace(loss_B=loss.loss_B + spread_B), nd.concat(x_BE, x_2E, dim=0)
-        gradients = rows.weight_grad_RE, rows.bias_grad_D
-        gradient_BE = projection.backward(gradient_BC, x_BE, rows.weight_RE, *gradients, inverse_N, rows_2C)
-        return loss, gradient_BE if rows_2C is None else gradient_BE[:count]
+        gradient_BE = projection.backward(
+            gradient_BD, x_BE, weight_RE, weight_grad_RE, rows.bias_grad_D, inverse_R, rows_2D
+        )
+        return loss, gradient_BE[:count]
 
     def _everyone(self, name: str, arrays: list, device):
-        """Values of the samples of all devices and ranks, in order, on one device."""
+        """Values of the samples of all devices and ranks, in order, on one device.
+
+        Where classes are divided, every rank has those of all samples already.
+        """
         joined = nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
-        return joined if self.rows.across.size > 1 else self.ranks.gather(name, joined)
+        return joined if self._divided else self.ranks.gather(name, joined)
 
 
 def _own(loss: cross_entropy.Loss, begin: int, end: int) -> cross_entropy.Loss:

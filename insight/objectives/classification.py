@@ -116,8 +116,8 @@ class Classification(Objective):
         self.margin, self.num_classes, self.embedding_size = margin, num_classes, embedding_size
         margin.fit(embedding_size)
         self.lr_steps, self.lr_delay = margin.lr_steps, margin.lr_delay
-        sizes = num_classes, centres, embedding_size, use_bias
-        self._rows = ClassRows(self.params, *sizes, shard_classes, sample_rate, seed)
+        shape = num_classes, centres, embedding_size
+        self._rows = ClassRows(self.params, *shape, use_bias, shard_classes, sample_rate, seed)
         self.centres, self.weight, self.bias = centres, self._rows.weight, self._rows.bias
         self._multipliers = {"fc7_weight": weight, "fc7_bias": bias}
         self._step = ClassStep(margin, self._rows, seed, interclass_filter)
@@ -142,9 +142,9 @@ class Classification(Objective):
         num_classes : int
         """
         own = {option.name for option in Classification.OPTIONS}
-        of_weights, of_margin = ({k: v for k, v in given.items() if (k in own) == wanted} for wanted in (True, False))
+        of_weights = {name: value for name, value in given.items() if name in own}
         settle(cls.OPTIONS, of_weights, cls.selected_by or f"--loss-type {margin}")
-        head = margins.get(margin)(**of_margin)
+        head = margins.get(margin)(**{name: value for name, value in given.items() if name not in own})
         rate, decay = run_options.fc7_lr_mult, run_options.fc7_wd_mult
         return cls(
             head,
@@ -190,12 +190,10 @@ class Classification(Objective):
         size_option: str = "--emb-size",
     ) -> None:
         """Refuse sizes that MXNet cannot index; ``batch_option`` and ``size_option`` say where B and E come from."""
-        fc7.check_classes(self._rows.classes)
-        sizes = self.centres, self.embedding_size, batch_per_device, self._rows.across.size
-        fc7.check_sizes(self._rows.classes, self._rows.most_drawn, *sizes, remedy, batch_option, size_option)
+        fc7.check_sizes(self._rows, batch_per_device, remedy, batch_option, size_option)
 
     def memory(self, batch_per_device: int) -> Need:
-        return fc7.memory(self.margin, self._rows, self.embedding_size, batch_per_device)
+        return fc7.memory(self.margin, self._rows, batch_per_device)
 
     def initialize(self, initializer, devices: list) -> None:
         """As the base has it.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 CELL = 1 << 16  # classes
-OFFSET, KEYS = 0xD0, 0xD1  # last words of the generators' seeds, which no other generator has
+OFFSET, KEYS = 0xD0, 0xD1  # last words of the generators' seeds; insight.feed.draws lists those of others
 
 
 def count(classes: int, rate: float) -> int:

@@ -21,15 +21,6 @@ GATHERED = 6  # (B, E) arrays of the samples of all ranks, at most: embeddings, 
 CENTRES = "__centres__"  # the attribute of fc7_weight in a saved graph that says K, where there are several
 
 
-def check_classes(num_classes: int) -> None:
-    """Refuse more classes on a rank than float32 can number."""
-    if num_classes > MAX_CLASSES:
-        raise InsightError(
-            f"{num_classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}; divide them among ranks by "
-            "--shard-classes"
-        )
-
-
 def check_centres(margin: Margin, centres: int) -> None:
     """Refuse several centres of a class with a margin that takes one."""
     if centres == 1:
@@ -50,49 +41,46 @@ def check_filter(margin: Margin, above: float) -> None:
         raise InsightError(f"{option}: --loss-type {margin.name} {why}; leave one of them out")
 
 
-def check_sizes(
-    num_classes: int,
-    drawn: int,
-    centres: int,
-    size: int,
-    batch_per_device: int,
-    ranks: int,
-    remedy: str,
-    batch_option: str,
-    size_option: str,
-) -> None:
+def check_sizes(rows: ClassRows, batch_per_device: int, remedy: str, batch_option: str, size_option: str) -> None:
     """Refuse class weights or logits that MXNet 1.9.1 cannot index: its builds count elements in 32 bits.
 
     Parameters
     ----------
-    num_classes, drawn, centres, size, batch_per_device : int
-        C on this rank, those of a step, K, E and B.
-    ranks : int
-        That the classes are divided among; the logits are of the samples of all of them.
+    rows : ClassRows
+        Of this rank.
+    batch_per_device : int
+        B; where classes are divided, the logits are of the samples of all ranks.
     remedy : str
         How the set could have fewer classes, for messages; may be empty.
     batch_option, size_option : str
         Where B and E come from.
     """
+    if rows.classes > MAX_CLASSES:
+        raise InsightError(
+            f"{rows.classes} classes: MXNet's float32 indices are exact up to {MAX_CLASSES}; divide them among ranks "
+            "by --shard-classes"
+        )
     rule = f"MXNet 1.9.1 indexes at most {MAX_ELEMENTS} elements of an array"
     more = f"; {remedy}" if remedy else ""
-    here = " on a rank" if ranks > 1 else ""
-    several = f" of {centres} centres" if centres > 1 else ""
-    for option, length, classes, of_one, array in (
-        (size_option, size, num_classes, centres, "class weights"),
-        (batch_option, batch_per_device, drawn, ranks, "logits"),
+    here = " on a rank" if rows.across.size > 1 else ""
+    several = f" of {rows.centres} centres" if rows.centres > 1 else ""
+    of_weights = rows.classes * rows.centres, f"{rows.classes} identities{here}{several}", "class weights"
+    of_logits = rows.most_drawn * rows.across.size, f"{rows.most_drawn} identities{here}", "logits"
+    for option, length, (count, classes, array) in (
+        (size_option, rows.embedding_size, of_weights),
+        (batch_option, batch_per_device, of_logits),
     ):
-        count = classes * of_one
         if length * count > MAX_ELEMENTS:
             raise InsightError(
-                f"{option} {length} with {classes} identities{here}{several if option == size_option else ''}: {rule}, "
-                f"the {array} would have {length * count}; use {option} {MAX_ELEMENTS // count} or less{more}"
+                f"{option} {length} with {classes}: {rule}, the {array} would have {length * count}; use {option} "
+                f"{MAX_ELEMENTS // count} or less{more}"
             )
 
 
-def memory(margin: Margin, rows: ClassRows, size: int, batch_per_device: int) -> Need:
+def memory(margin: Margin, rows: ClassRows, batch_per_device: int) -> Need:
     """What a classification allocates on each device of this rank."""
-    classes, centres, batch = rows.most_drawn, rows.centres, batch_per_device * rows.across.size
+    classes, centres, size = rows.most_drawn, rows.centres, rows.embedding_size
+    batch = batch_per_device * rows.across.size
     widest = min(projection.BLOCK, classes)
     scratch = widest * (2 * size + batch) + 4 * classes * centres  # blocks; norms and sums
     if centres > 1:

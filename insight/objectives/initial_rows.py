@@ -13,7 +13,7 @@ import numpy as np
 from .._mxnet import mx
 
 CELL = 1024  # classes that are drawn at once
-STREAM = 0xD2  # last word of the generators' seeds, which no other generator has
+STREAM = 0xD2  # last word of the generators' seeds; insight.feed.draws lists those of others
 
 
 class RowsOfWhole(mx.init.Initializer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import IO, Any, Dict, Iterator, Mapping, NamedTuple
+from typing import IO, Any, Callable, Dict, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
@@ -78,3 +78,11 @@ def blocks_of(array: Any) -> Iterator[np.ndarray]:
     for begin in range(0, flat.shape[0], BLOCK):
         block = flat[begin : begin + BLOCK]
         yield block if isinstance(block, np.ndarray) else block.asnumpy()
+
+
+def fill(array: Any, read: Callable[[int, int], np.ndarray]) -> None:
+    """Fill an array from a file, a block of rows at a time; ``read(begin, end)`` gives some of its rows."""
+    step = max(1, BLOCK // max(1, math.prod(array.shape[1:])))
+    for begin in range(0, array.shape[0], step):
+        end = min(begin + step, array.shape[0])
+        array[begin:end] = read(begin, end)

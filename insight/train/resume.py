@@ -24,7 +24,7 @@ from ..errors import InsightError
 from ..feed import samplers
 from ..formats.npz import StoredRows
 from ..ranks.group import Ranks
-from ..ranks.own_rows import OwnRows
+from ..ranks.own_rows import OwnRows, fill
 from ..ranks.single import ALONE
 from . import state_file
 from .state_file import META, SUFFIX
@@ -210,10 +210,8 @@ def _read_own_rows(path: Path, name: str, part: OwnRows) -> None:
     rows, array = StoredRows(path, name), part.array
     if (rows.shape, rows.dtype) != (part.shape, part.dtype):
         raise ValueError(f"{name} is {rows.dtype} {rows.shape}, and this run has {part.dtype} {part.shape}")
-    step = max(1, BLOCK // max(1, math.prod(part.shape[1:])))
-    for begin in range(0, array.shape[0], step):
-        end = min(begin + step, array.shape[0])
-        array[begin:end] = rows.between(part.shard.begin + begin, part.shard.begin + end)
+    first = part.shard.begin
+    fill(array, lambda begin, end: rows.between(first + begin, first + end))
 
 
 def _read_header(entry: IO[bytes]) -> tuple:

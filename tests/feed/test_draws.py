@@ -4,7 +4,12 @@ import hashlib
 
 import numpy as np
 
+from insight._mxnet import mx
 from insight.feed import draws
+from insight.margins.targets import Targets
+from insight.mining import picking
+from insight.objectives import drawn_classes
+from insight.objectives.initial_rows import RowsOfWhole
 
 MASK = (1 << 64) - 1
 
@@ -57,3 +62,18 @@ def test_draws_are_frozen():
     digest = hashlib.sha256(draws.epoch_order(7, 3, 5000).astype("<i8"))
     digest.update(draws.uniforms(7, 3, np.arange(0, 5000, 7), 16).astype("<f8"))
     assert digest.hexdigest() == "486af2cd213111a904d25d50dc1c38c3eeaf19bbd6e2531986da41a5bf31857b"
+
+
+def test_no_two_purposes_share_a_stream(monkeypatch):
+    """Whatever the step, epoch, cell or number before it, the last word of the seeds tells them apart."""
+    purposes = [value for name, value in vars(draws).items() if name.isupper() and name[0] != "_"]
+    purposes.remove(draws.MOST_DRAWS)
+    seeds, make = [[3, 5, purpose] for purpose in purposes], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: seeds.append(seed) or make(seed))
+    picking.generator(3, 5)
+    drawn_classes.draw(3, 5, 1000, 0.1, np.zeros(0, np.int64))
+    RowsOfWhole(mx.init.Normal(), 10, 0, 1, 3)._init_weight("fc7_weight", mx.nd.zeros((10, 2)))
+    Targets(mx.nd, mx.nd.zeros(2), step=5, seed=3).normal()
+    assert len(seeds) == len(purposes) + 5 == 12
+    assert len({seed[-1] for seed in seeds}) == len(seeds)
+    assert all(seed[-1] for seed in seeds if len(seed) > 3)  # or it is the stream of the words before

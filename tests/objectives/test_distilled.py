@@ -181,8 +181,15 @@ def test_what_is_chosen():
             "--adadistill: centres are directions; --loss-type softmax has",
         ),
         ({"adadistill": True, "emb_size": 5}, "--adadistill: .*the teacher has 4 values, --emb-size is 5"),
-        ({"adadistill": True, "fc7_lr_mult": 2.0}, "--fc7-lr-mult 2: does nothing with --adadistill, which uses no"),
-        ({"adadistill": True, "centres": 3}, "--centres 3: does nothing with --adadistill, which uses no such options"),
+        (
+            {"adadistill": True, "fc7_lr_mult": 2.0},
+            "--fc7-lr-mult 2: does nothing with --adadistill, which uses --shard",
+        ),
+        (
+            {"adadistill": True, "centres": 3},
+            "--centres 3: does nothing with --adadistill, which uses --shard-classes;",
+        ),
+        ({"adadistill": True, "sample_rate": 0.5}, "--sample-rate 0.5: does nothing with --adadistill"),
         ({"adadistill": True, "interclass_filter": 0.4}, "--interclass-filter 0.4: does nothing with --adadistill"),
         ({"adadistill": True, "margin_b": 0.4}, "--margin-b 0.4: does nothing with --loss-type arcface"),
         ({"loss_type": "none", "margin_m": 0.2}, "--margin-m 0.2: does nothing with --loss-type none"),

@@ -13,7 +13,7 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
 from insight.margins import margins
-from insight.objectives import drawn_classes
+from insight.objectives import drawn_classes, projection
 from insight.objectives.classification import Classification
 from insight.objectives.drawn_classes import draw
 from insight.ranks.group import span
@@ -142,6 +142,25 @@ def test_ranks_are_as_one(name, ranks):
     example = {"margin_b": 0.5} if name == "arcface_inter" else {}
     head, embedding, label = case(name, example, classes=C, each=8 // ranks, ranks=ranks, sample_rate=0.4)
     compare(head, embedding, label, ranks)
+
+
+@pytest.mark.parametrize("name, centres", [("arcface", 3), ("softmax", 1)])
+def test_a_rank_has_another_number_of_classes_in_each_step(name, centres, monkeypatch):
+    """What is kept between steps is cut to the number; rows that were never drawn are as they were, to the bit."""
+    monkeypatch.setattr(drawn_classes, "CELL", 32)
+    monkeypatch.setattr(projection, "BLOCK", 16)
+    ranks, rate, options = 3, 0.3, {} if name == "softmax" else {"margin_s": 8.0}
+    head, embedding, label = case(name, options, centres, classes=C, each=4, ranks=ranks, sample_rate=rate)
+    drawn = [draw(0, step, C, rate, np.unique(label[step])) for step in range(len(label))]
+    ends = np.cumsum([span(C, rank, ranks)[1] - span(C, rank, ranks)[0] for rank in range(ranks)])
+    assert all(len({np.searchsorted(of_step, end) for of_step in drawn}) > 2 for end in ends[:-1])
+    weights, momenta = compare(head, embedding, label, ranks)
+    never = np.setdiff1d(np.arange(C), np.concatenate(drawn))
+    assert len(never) > 30
+    rows = [rows_of(never, centres), never]
+    for value, momentum, parameter, of_never in zip(weights, momenta, head().params.values(), rows):
+        np.testing.assert_array_equal(value[of_never], parameter.data().asnumpy()[of_never])
+        assert not momentum[of_never].any()
 
 
 def test_all_classes_drawn_are_as_without_a_draw(monkeypatch):

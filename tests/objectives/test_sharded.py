@@ -52,7 +52,7 @@ def steps(head, embedding, label, begin=0, end=None):
         trainer.step(label.shape[1])
         results.append((result.gradients[0].asnumpy(), figures, gradients))
     weights = [p.data().asnumpy() for p in head.params.values()]
-    momenta = [trainer._updaters[0].states[i].asnumpy() for i, p in enumerate(trainer._params)]
+    momenta = [trainer._updaters[0].states[trainer._params.index(p)].asnumpy() for p in head.params.values()]
     return results, weights, momenta, {name: a[0].asnumpy() for name, a in head.arrays().items()}
 
 
@@ -62,6 +62,7 @@ def near(got, wanted):
 
 
 def compare(head, embedding, label, ranks):
+    """Check every number of every step; returns (weights, momenta) of all ranks, as lists by parameter."""
     alone, weights, momenta, state = steps(head(shard_classes=True), embedding, label)
     count = label.shape[1]
 
@@ -77,11 +78,13 @@ def compare(head, embedding, label, ranks):
         for name, wanted in figures.items():
             shares = [mine[name] for _, mine, _ in of_step]
             near(np.concatenate(shares) if len(wanted) == count else shares[-1], wanted)
-    for i in range(len(weights)):
-        near(np.concatenate([mine[i] for _, mine, _, _ in parts]), weights[i])
-        near(np.concatenate([mine[i] for _, _, mine, _ in parts]), momenta[i])
+    joined = [[np.concatenate(arrays) for arrays in zip(*(part[kind] for part in parts))] for kind in (1, 2)]
+    for got, wanted in zip(joined, (weights, momenta)):
+        for mine, theirs in zip(got, wanted):
+            near(mine, theirs)
     for name, wanted in state.items():
         near(parts[-1][3][name], wanted)
+    return joined
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -141,6 +144,23 @@ def test_ranks_with_a_copy_each(name):
     near(sum(gradient for _, gradient, _ in parts), whole.weight.grad().asnumpy())
     for key, [array] in whole.arrays().items():
         near(parts[1][2][key][0].asnumpy(), array.asnumpy())
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_a_sample_that_is_not_finite_leaves_the_state_of_all_ranks(divided):
+    head, embedding, label = case("curricularface", {"margin_s": 8.0}, ranks=2)
+    embedding[1, -1] = np.nan  # of the second rank, in the second step
+
+    def rank(group):
+        own, mine, states = slice(*span(label.shape[1], group.rank, group.size)), head(group, shard_classes=divided), []
+        for step in range(3):
+            batch = Batch(None, mx.nd.array(label[step, own]), None, None)
+            mine.learn([mx.nd.array(embedding[step, own])], batch, step)
+            states.append(mine.arrays()["margin/t"][0].asscalar())
+        return states
+
+    for first, second, third in run_ranks(2, rank):
+        assert first == second != 0 and np.isfinite(third) and third != first
 
 
 @pytest.mark.parametrize("centres", [1, 2])

@@ -187,7 +187,7 @@ def test_the_option_takes_what_a_byte_numbers():
     for refused in (0, 256):
         with pytest.raises(InsightError, match=f"--centres {refused}: must be from 1 to 255"):
             objectives.create(TrainOptions(data_dir="d", centres=refused), 5)
-    assert objectives.create(TrainOptions(data_dir="d", centres=255), 5).weight.shape == (5 * 255, 512)
+    assert objectives.create(TrainOptions(data_dir="d", centres=255), 5).memory(1).parameters == 5 * 255 * 512
 
 
 def test_sizes_that_mxnet_cannot_index_count_the_centres():

@@ -1,4 +1,9 @@
-"""Runs with ``--shard-classes`` and ``--sample-rate`` on real ranks: against copies of the head, killed, re-sharded."""
+"""Runs with ``--shard-classes`` and ``--sample-rate`` on real ranks: against copies of the head, killed, re-sharded.
+
+Two runs are compared at a rate at which the weights hardly move: five steps then add up gradients of five batches, each
+of which differs by rounding, about 1e-6 of its norm. At --lr 0.02 the differences grow to 5e-4 within the five steps;
+in one process too, where only the sum over classes is made in blocks of a rank's classes: 6e-4.
+"""
 
 import numpy as np
 import pytest
@@ -7,61 +12,59 @@ from test_processes import BASE, alone, assert_close, log, state
 
 from insight._mxnet import mx
 
-CLASSES = 250
-SCALE = 16.0  # logits of 64 are rounded by 4e-6, by which probabilities and gradients then differ
-HEADS = {
-    "arcface": ({"loss_type": "4", "margin_s": SCALE}, 2),
-    "softmax": ({"loss_type": "0"}, 3),
-    "curricular": ({"loss_type": "curricularface", "margin_s": SCALE}, 4),
-}
+CLASSES = 1000
+HEADS = {"arcface": ("4", 2), "softmax": ("0", 3), "curricular": ("curricularface", 4)}
 
 
 @pytest.fixture(scope="module")
 def wide_set(tmp_path_factory):
-    """250 identities of an image each."""
+    """1,000 identities of an image each."""
     folder = tmp_path_factory.mktemp("wide")
     draw = np.random.default_rng(0)
     record = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "w")
     for key in range(CLASSES):
         header = mx.recordio.IRHeader(0, float(key), key, 0)
-        record.write_idx(key, mx.recordio.pack(header, striped_face(key % 3, draw)))
+        record.write_idx(key, mx.recordio.pack(header, striped_face(key, draw)))
     record.close()
     (folder / "property").write_text(f"{CLASSES},112,112\n")
     return folder
 
 
-@pytest.fixture
-def started(tmp_path, wide_set):
-    """Options of runs from a checkpoint with fc7: initial weights depend on whether classes are divided."""
-
-    def options(**more):
-        common = {**BASE, "data_dir": str(wide_set), "max_steps": 5, "target": "", "lr": 0.002, **more}
-        alone(tmp_path / "start", {**common, "per_batch_size": 4, "max_steps": 1, "devices": "cpu"})
-        return {**common, "pretrained": f"{tmp_path / 'start' / 'model'},1"}
-
-    return options
+@pytest.fixture(scope="module")
+def options(horovodrun, wide_set, tmp_path_factory):
+    """Of runs from one checkpoint with fc7 and its bias: initial weights depend on whether classes are divided."""
+    common = {**BASE, "data_dir": str(wide_set), "target": "", "devices": "cpu", "emb_size": 64, "lr": 1e-4}
+    folder = tmp_path_factory.mktemp("start") / "run"
+    alone(folder, {**common, "loss_type": "0", "per_batch_size": 4, "max_steps": 1})
+    return {**common, "max_steps": 5, "frequent": 1, "pretrained": f"{folder / 'model'},1"}
 
 
 def assert_near(here, there):
-    """At most 1e-5 of each array's largest number, or of 0.001: some gradients are zero but for rounding."""
+    """The difference of two arrays is at most 1e-5 of their norm, or of a hundredth of the largest one of their kind:
+    gradients of biases before a batch norm are zero but for rounding.
+    """
     assert here.keys() == there.keys()
+    kind = {name: name.partition("/")[0] for name in here}
+    norms = {name: np.linalg.norm(array) for name, array in there.items()}
+    largest = {k: max(norm for name, norm in norms.items() if kind[name] == k) for k in kind.values()}
     for name, array in here.items():
-        most = max(np.abs(there[name]).max(), 1e-3)
-        np.testing.assert_allclose(array, there[name], rtol=0, atol=1e-5 * most, err_msg=name)
+        error = np.linalg.norm(array - there[name]) / max(norms[name], largest[kind[name]] / 100)
+        assert error < 1e-5, (name, error)
 
 
 @pytest.mark.parametrize("name", list(HEADS))
-def test_divided_classes_are_as_copies_in_one_process(train_ranks, started, tmp_path, name):
-    head, ranks = HEADS[name]
-    options = started(**head, per_batch_size=12 // ranks)
+def test_divided_classes_are_as_copies_in_one_process(train_ranks, options, tmp_path, name):
+    """Losses, weights and momenta, which are sums of gradients, after 5 steps."""
+    loss_type, ranks = HEADS[name]
+    options = {**options, "loss_type": loss_type, "per_batch_size": 8}
     alone(tmp_path / "one", {**options, "devices": ",".join(["cpu"] * ranks)})
-    done = train_ranks(ranks, tmp_path / "many", {**options, "devices": "cpu", "shard_classes": True})
+    done = train_ranks(ranks, tmp_path / "many", {**options, "shard_classes": True})
     assert done.returncode == 0, done.stdout
     assert_near(state(tmp_path / "many"), state(tmp_path / "one"))
-    for here, there in zip(log(tmp_path / "many", "step"), log(tmp_path / "one", "step")):
-        assert here == pytest.approx(there, rel=1e-5)
-    files = (mx.nd.load(str(tmp_path / folder / "model-0001.params")) for folder in ("many", "one"))
-    assert_near(*({name: array.asnumpy() for name, array in arrays.items()} for arrays in files))
+    here, there = ([row["loss"] for row in log(tmp_path / folder, "step")] for folder in ("many", "one"))
+    assert len(here) == 5 and here == pytest.approx(there, rel=1e-5)
+    files = [mx.nd.load(str(tmp_path / folder / "model-0001.params")) for folder in ("many", "one")]
+    assert_near(*({f"arg/{name}": array.asnumpy() for name, array in arrays.items()} for arrays in files))
 
 
 def test_a_killed_run_goes_on_to_the_same_bits_and_on_other_ranks_too(train_ranks, wide_set, tmp_path):

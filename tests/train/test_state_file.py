@@ -95,6 +95,22 @@ def test_another_number_of_rows_is_refused(tmp_path):
         resume.load(prefix).read_into({DIVIDED[0]: [part]})
 
 
+def test_some_rows_of_a_checkpoint(tmp_path, monkeypatch):
+    """Read in blocks, where the arrays are longer."""
+    monkeypatch.setattr("insight.ranks.own_rows.BLOCK", 7)
+    weight, gamma = ARRAYS["parameter/fc7_weight@0"], ARRAYS["parameter/fc1_gamma@0"]
+    arrays = {"fc7_weight": mx.nd.array(weight), "fc1_gamma": mx.nd.array(gamma)}
+    symbol = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc1")
+    prefix = str(tmp_path / "model")
+    checkpoint.save(prefix, 1, checkpoint.Checkpoint(symbol, arrays, {}))
+    stored, _ = checkpoint.load_params(prefix, 1, by_rows=["fc7_weight"])
+    rows = stored["fc7_weight"]
+    assert rows.shape == weight.shape and not isinstance(rows, mx.nd.NDArray)
+    for begin, end in ((0, 10), (3, 8), (9, 10)):
+        np.testing.assert_array_equal(rows[begin:end].asnumpy(), weight[begin:end])
+    np.testing.assert_array_equal(stored["fc1_gamma"].asnumpy(), gamma)
+
+
 class NoSpace(np.ndarray):
     """An array that fails when it is to be written."""
 
