@@ -56,7 +56,7 @@ def figures(sampler, labels: np.ndarray, pairs: np.ndarray) -> list:
     if isinstance(sampler, Blocks):
         buffer = np.zeros(len(labels), np.int64)
         for number in range(sampler.buffer(sampler.batches_per_epoch - 1) + 1):
-            buffer[sampler.buffered(number)] = number
+            buffer[sampler.buffered(number, range(sampler.batch_size))] = number
         together = f"{100 * (np.diff(buffer[given], axis=0) == 0).mean():.0f} %"
     return [f"{np.mean(different):.1f}", f"{np.mean(partners):.2f}", f"{distance:.3f}", together]
 

@@ -8,7 +8,8 @@ A set may be cut into shards, several .rec files (see ``shards``), which are ope
 
 Labels of an indexed set come from the identity records, which are contiguous, and one image of
 each identity, so a set of millions opens without reading its images. Ranges are float32 in the
-file and rounded above 16,777,216; there they are recovered from the images' labels.
+file and rounded above 16,777,216; there they are recovered from the images' labels, which are exact
+(see ``framing``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..errors import InsightError
 from ..files import commit
 from ..images.header import image_size
 from . import identities, property, remedies, shards
+from .framing import LARGEST_LABEL
 from .keyruns import KeyRuns
 from .recordio import RecordFile
 
@@ -114,6 +116,11 @@ class FaceSet:
             begin, end = self._exact_header(keys, begin)
         self.images = keys.between(1, begin)
         id_keys = keys.between(begin, end)
+        if len(self.images) != begin - 1 and len(self.records.rec_paths) > 1:
+            raise InsightError(
+                f"{self.records.index_name}: {len(self.images)} images, the header record (key 0) says {begin - 1}; a "
+                f"shard is of another set, or its .idx was cut: copy all files again; {self._rewritten()}"
+            )
         if len(id_keys) != end - begin:
             raise InsightError(
                 f"{self.records.index_name}: {len(id_keys)} identity records, the header record (key 0) says "
@@ -166,11 +173,11 @@ class FaceSet:
         for begin in range(0, len(keys), _BLOCK_ROWS):
             some = np.asarray(keys[begin : begin + _BLOCK_ROWS])
             values = self.records.headers(some).first
-            whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**31)
+            whole = (values == np.floor(values)) & (np.abs(values) <= LARGEST_LABEL)
             if not whole.all():
                 at = int(np.flatnonzero(~whole)[0])
                 raise InsightError(
-                    f"{self.rec_path}: key {some[at]} has label {values[at]:.9g}, want the integer of an identity "
+                    f"{self.records.name}: key {some[at]} has label {values[at]:.9g}, want the integer of an identity "
                     f"below 2^31; `{remedies.into_new(self.rec_path)}` renumbers labels and skips records without one"
                 )
             labels[begin : begin + len(some)] = values
@@ -265,11 +272,10 @@ def find_rec(path: str) -> str:
         if len(names) > 1 and len(default) != 1:
             raise InsightError(f"{path}: holds {', '.join(names[:5])}; give one of these files")
         rec_path = os.path.join(path, names[0] if len(names) == 1 else default[0])
-    rec_paths = shards.members(rec_path)
-    pending = commit.unfinished(os.path.dirname(rec_path) or ".")
-    if any(os.path.basename(one) in pending for one in rec_paths):
+    pending = {name for name in commit.unfinished(os.path.dirname(rec_path) or ".") if name.endswith(".rec")}
+    if shards.pattern(os.path.basename(rec_path)) in map(shards.pattern, pending):
         raise InsightError(f"{rec_path}: the command that wrote it was killed before it had finished; run it again")
-    return rec_paths[0]
+    return shards.members(rec_path)[0]
 
 
 def _of_prefix(prefix: str) -> str:

@@ -20,8 +20,10 @@ class Columns(NamedTuple):
     ----------
     offsets, flags, sizes : np.ndarray
         (M,) int64: byte offset of the record, flag of its header, bytes of its payload.
-    first, second : np.ndarray
-        (M,) float32: the label, or the first two numbers of a vector; NaN if there are fewer.
+    first : np.ndarray
+        (M,) float64: :attr:`~insight.formats.recordmap.Record.first`.
+    second : np.ndarray
+        (M,) float32: the second number of a vector; NaN if there is none.
     ids : np.ndarray
         (M,) uint64: the records' own numbers, ``id`` of their headers.
     """
@@ -82,20 +84,19 @@ class Columns(NamedTuple):
 
 
 class RecordColumns:
-    """Collects :class:`Columns`, 40 bytes a record."""
+    """Collects :class:`Columns`, 44 bytes a record."""
 
     def __init__(self) -> None:
-        self._arrays = [array(code) for code in "qqqffQ"]
+        self._arrays = [array(code) for code in "qqqdfQ"]
 
     def add(self, offset: int, record) -> None:
         """Append one :class:`~insight.formats.recordio.Record`."""
         offsets, flags, sizes, first, second, ids = self._arrays
-        flag, label = record.flag, record.label
         offsets.append(offset)
-        flags.append(flag)
+        flags.append(record.flag)
         sizes.append(len(record.payload))
-        first.append(label[0] if flag else label)
-        second.append(label[1] if flag > 1 else _NO_LABEL)
+        first.append(record.first)
+        second.append(record.label[1] if record.flag > 1 else _NO_LABEL)
         ids.append(record.id)
 
     def __len__(self) -> int:

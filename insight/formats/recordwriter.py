@@ -46,8 +46,10 @@ class RecordStream:
         label : number or sequence of numbers
             A number gives flag 0, a sequence its length. Stored as float32, so integers above
             16,777,216 are rounded.
-        id, id2 : int
+        id : int
             The record's own number, in its header.
+        id2 : int
+            Of an image, :func:`~insight.formats.framing.id2_of` its label.
         """
         try:
             framed = frame(record_data(payload, label, id, id2))
@@ -135,9 +137,9 @@ class ShardStream(RecordStream):
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if error is None:
-            self.finish()  # makes the files of empty shards
-        self._files.close()
+        with self._files:
+            if error is None:
+                self.finish()  # makes the files of empty shards
 
 
 class RecordWriter:

@@ -1,16 +1,23 @@
 """All layouts of MXNet-era tools, written by ``mx.recordio`` as these tools do."""
 
 import os
+from contextlib import closing
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from insight._mxnet import mx
+from insight.check.layout import Layout
+from insight.check.records import Records
+from insight.check.rules import Findings
 from insight.errors import InsightError
 from insight.formats import identities
 from insight.formats.faceset import FaceSet
+from insight.formats.framing import MAGIC_BYTES, id2_of
 from insight.formats.property import Property, write_property
-from insight.formats.recordio import RecordFile
+from insight.formats.recordio import RecordFile, RecordWriter
 
 pack, IRHeader = mx.recordio.pack, mx.recordio.IRHeader
 JPEG = bytes.fromhex("ffd8ffc0000b080070006001011100ffda0008010100003f00aaffd9")  # headers of 112 high, 96 wide
@@ -244,6 +251,46 @@ def test_a_damaged_payload_raises_with_its_key(tmp_path):
         rec.write(b"\0\0\0\0")
     with pytest.raises(InsightError, match=rf"train\.rec: key 2 at offset {offset}: magic 0x00000000"):
         faces.payload(1)
+
+
+LARGE = st.one_of(st.integers(0, 9), st.integers(-6, 6).map((1 << 24).__add__), st.integers(1 << 24, (1 << 31) - 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LARGE, min_size=1, max_size=12), st.booleans())
+def test_labels_above_2_to_24_are_exact(tmp_path_factory, labels, vectors):
+    """By the headers of all images at once, by reading each, and for the reader of damaged sets."""
+    folder = tmp_path_factory.mktemp("set")
+    with RecordWriter(str(folder / "train.rec")) as writer:
+        for key, label in enumerate(labels):
+            magic = MAGIC_BYTES * (key % 2)  # which is not read with the others
+            writer.write(key, payload(key) + magic, (label, 1) if vectors else label, key, id2_of(label))
+    with FaceSet.open(str(folder)) as faces:
+        assert faces.labels.tolist() == labels
+        assert [faces.records.read(key).first for key in range(len(labels))] == labels
+        # as MXNet and InsightFace see them
+        assert [np.ravel(faces.records.read(k).label)[0] for k in range(len(labels))] == list(map(np.float32, labels))
+    with closing(Records(str(folder / "train.rec"), Findings())) as records:
+        assert records.first.tolist() == labels and Layout(records, Findings()).labels.tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("label", "id2", "want"),
+    [
+        (2**24 + 3, 0, 2**24 + 4),  # of another tool
+        (2**24 + 4, 77, 2**24 + 4),  # an id2 that means something else
+        (2**24 + 4, 2**24 + 6, 2**24 + 4),
+        (2**24, 2**24 + 1, 2**24 + 1),
+        (5, 6, 5),
+        (2**24 - 1, 2**24, 2**24 - 1),
+        (2**24 + 4, 2**64 - 1, 2**24 + 4),
+    ],
+)
+def test_id2_counts_only_if_float32_makes_the_label_of_it(tmp_path, label, id2, want):
+    with RecordWriter(str(tmp_path / "train.rec")) as writer:
+        writer.write(0, payload(0), label, 0, id2)
+    with FaceSet.open(str(tmp_path)) as faces:
+        assert faces.labels.tolist() == [want] == [faces.records.read(0).first]
 
 
 class Rounded:
