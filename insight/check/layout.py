@@ -99,7 +99,7 @@ class Layout:
         """Compare identity ranges with the runs of labels, rounded to float32 as in the file."""
         runs = identities.runs(self.records.first[image_rows]) + 1  # keys count from 1
         want = runs.astype(np.float32)
-        have = np.stack([self.records.first[mark_rows], self.records.second[mark_rows]], axis=1)
+        have = np.stack([self.records.first[mark_rows], self.records.second[mark_rows]], axis=1).astype(np.float32)
         if len(have) > len(want) and self._splits_runs(have, runs):
             return
         both = min(len(have), len(want))

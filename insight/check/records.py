@@ -163,17 +163,18 @@ class Records:
             self._ends.append(base + walk.end)
 
     def _report_damage(self) -> None:
+        name = shards.pattern(self.rec_path)
         if not self.bytes:
             self._fault("truncated-tail", "the .rec is empty")
         elif not len(self.offsets) and self.damage[0].offset == 0 and self._ends[-1] == self.bytes:
-            self._fault("not-recordio", f"{self.rec_path}: not a RecordIO file ({self.damage[0].reason})")
+            self._fault("not-recordio", f"{name}: not a RecordIO file ({self.damage[0].reason})")
         else:
             for offset, end, reason in self.damage:
                 place = self.place(offset)
                 if offset in self._ends:
                     self._fault("truncated-tail", f"{end - offset} bytes from offset {place} are not a whole record")
                 else:
-                    self._fault("damaged-record", f"{self.rec_path}: a record at offset {place}: {reason}")
+                    self._fault("damaged-record", f"{name}: a record at offset {place}: {reason}")
 
     def _assign(self, index: Optional[Tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """The key of each record; reports differences between .idx and .rec."""

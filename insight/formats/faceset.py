@@ -8,8 +8,8 @@ A set may be cut into shards, several .rec files (see ``shards``), which are ope
 
 Labels of an indexed set come from the identity records, which are contiguous, and one image of
 each identity, so a set of millions opens without reading its images. Ranges are float32 in the
-file and rounded above 16,777,216; there they are recovered from the images' labels, which are exact
-(see ``framing``).
+file and rounded above 16,777,216. There the first key of each is exact in sets of this package, as labels are (see
+``framing``); in those of other tools, they are recovered from the images' labels.
 """
 
 from __future__ import annotations
@@ -128,6 +128,9 @@ class FaceSet:
             )
         ranges = identities.read_ranges(self.records, id_keys)
         if ranges is not None and begin > identities.EXACT_FLOAT32:
+            contiguous = np.stack([ranges[:, 0], np.append(ranges[1:, 0], begin)], axis=1)
+            if self._label_ranges(contiguous):  # they begin at exact keys
+                return
             ranges = identities.exact_ranges(ranges, begin, self._labels_of)
         if ranges is None or not self._label_ranges(ranges):
             self.labels = self._labels_of(self.images)

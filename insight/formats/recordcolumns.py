@@ -41,9 +41,10 @@ class Columns(NamedTuple):
         An image label ``[identity, aligned]`` with identity >= 1 never rises. Above 2^24 float32 may have
         rounded both ends of a range to one number.
         """
+        first = self.first.astype(np.float32)
         empty = (self.flags == 2) & (self.sizes == 0) & np.isfinite(self.second)
-        rises = (self.second > self.first) | ((self.second == self.first) & (self.first >= EXACT_FLOAT32))
-        return empty & (self.first >= 1) & rises
+        rises = (self.second > first) | ((self.second == first) & (first >= EXACT_FLOAT32))
+        return empty & (first >= 1) & rises
 
     def own_keys(self) -> np.ndarray:
         """(M,) int64 keys for a .rec without .idx.
@@ -80,7 +81,7 @@ class Columns(NamedTuple):
         """Rows of the records that can be the header of all others among ``marks``."""
         begin = int((~marks).sum()) + 1  # key of the first identity record
         ends = np.array([begin, begin + marks.sum() - 1], np.float32)
-        return np.flatnonzero(marks & (self.first == ends[0]) & (self.second == ends[1]))
+        return np.flatnonzero(marks & (self.first.astype(np.float32) == ends[0]) & (self.second == ends[1]))
 
 
 class RecordColumns:

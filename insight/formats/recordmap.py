@@ -27,7 +27,7 @@ from .framing import (
     MAGIC_BYTES,
     MIDDLE,
     WHOLE,
-    exact_label,
+    exact_first,
 )
 
 READ_BYTES = 1 << 22  # at a time, when a span is read ahead
@@ -52,8 +52,8 @@ class Record(NamedTuple):
 
     @property
     def first(self) -> float:
-        """The label, or the first number of a vector; of an image exact (see :func:`.framing.exact_label`)."""
-        return exact_label(float(self.label[0] if self.flag else self.label), self.id2)
+        """The label, or the first of several, exact above 2^24 if ``id2`` has it (see ``framing``)."""
+        return exact_first(float(self.label[0] if self.flag else self.label), self.id2)
 
 
 class Headers(NamedTuple):

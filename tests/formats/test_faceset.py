@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight._mxnet import mx
+from insight.check.check import check
 from insight.check.layout import Layout
 from insight.check.records import Records
 from insight.check.rules import Findings
@@ -291,6 +292,32 @@ def test_id2_counts_only_if_float32_makes_the_label_of_it(tmp_path, label, id2, 
         writer.write(0, payload(0), label, 0, id2)
     with FaceSet.open(str(tmp_path)) as faces:
         assert faces.labels.tolist() == [want] == [faces.records.read(0).first]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of this package", "of another tool"])
+@pytest.mark.parametrize("end", [2**24 + 9, 2**25 + 31])
+def test_identities_above_2_to_24_images(tmp_path, monkeypatch, known, end):
+    """The last images of a large set; the keys of the others are missing."""
+    if not known:
+        monkeypatch.setattr("insight.formats.recordwriter.id2_of", lambda first: 0)
+    sizes = [3, 1, 1, 4, 1, 2, 5, 1, 1, 7]
+    ends = np.cumsum(sizes) + end - sum(sizes)
+    labels = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    with RecordWriter(str(tmp_path / "train.rec")) as writer:
+        for key, label in enumerate(labels, end - len(labels)):
+            writer.write(key, payload(label), (label, 1), key)
+        ranges = np.stack([ends - sizes, ends], axis=1).tolist()
+        writer._stream.write_identities(ranges, end - 1, header_first=True)
+    write_property(tmp_path, Property(len(sizes), 112, 96))
+    asked, headers = [], RecordFile.headers
+    monkeypatch.setattr(RecordFile, "headers", lambda self, keys: asked.extend(keys) or headers(self, keys))
+    with FaceSet.open(str(tmp_path)) as faces:
+        assert faces.labels.tolist() == labels and not faces.notes
+        assert faces.identities.tolist() == identities.runs(faces.labels).tolist()
+    images = [key for key in asked if end - len(labels) <= key < end - 8]  # the last ones are near the header's number
+    assert max(images.count(key) for key in images) <= 2 or not known
+    findings = {finding.code for finding in check(str(tmp_path)).findings if finding.severity == "error"}
+    assert findings == {"key-gap"}
 
 
 class Rounded:
