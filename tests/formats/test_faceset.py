@@ -300,13 +300,14 @@ def test_identities_above_2_to_24_images(tmp_path, monkeypatch, known, end):
     """The last images of a large set; the keys of the others are missing."""
     if not known:
         monkeypatch.setattr("insight.formats.recordwriter.id2_of", lambda first: 0)
-    sizes = [3, 1, 1, 4, 1, 2, 5, 1, 1, 7]
+    sizes = [12, 1, 1, 4, 1, 2, 5, 1, 1, 7]
     ends = np.cumsum(sizes) + end - sum(sizes)
     labels = np.repeat(np.arange(len(sizes)), sizes).tolist()
     with RecordWriter(str(tmp_path / "train.rec")) as writer:
         for key, label in enumerate(labels, end - len(labels)):
             writer.write(key, payload(label), (label, 1), key)
         ranges = np.stack([ends - sizes, ends], axis=1).tolist()
+        ranges[0][0] = 1
         writer._stream.write_identities(ranges, end - 1, header_first=True)
     write_property(tmp_path, Property(len(sizes), 112, 96))
     asked, headers = [], RecordFile.headers
