@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# One stream of random numbers for each purpose; insight.mining.picking has number 4, insight.objectives 0xD0 to 0xD2.
+# One stream of random numbers for each purpose; insight.mining.picking has number 4.
 ORDER, AUGMENTATION, PEOPLE, BAG = range(4)
 DEGRADATION = 5
 BLOCKS, BUFFER = 8, 9
