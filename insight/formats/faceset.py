@@ -30,6 +30,7 @@ from .recordio import RecordFile
 
 DEFAULT_NAME = "train.rec"
 _BLOCK_ROWS = 1 << 18  # of which columns are computed at a time
+_KILLED = "the command that wrote it was killed before it had finished; run it again"
 Keys = Union[KeyRuns, np.ndarray]
 
 
@@ -270,14 +271,15 @@ def find_rec(path: str) -> str:
     else:
         names = shards.sets_in(path)
         if not names:
-            raise InsightError(f"{path}: holds no .rec file; write one with face2rec")
+            killed = any(name.endswith(".rec") for name in commit.unfinished(path))
+            raise InsightError(f"{path}: {_KILLED if killed else 'holds no .rec file; write one with face2rec'}")
         default = [name for name in names if shards.stem(name) == shards.stem(DEFAULT_NAME)]
         if len(names) > 1 and len(default) != 1:
             raise InsightError(f"{path}: holds {', '.join(names[:5])}; give one of these files")
         rec_path = os.path.join(path, names[0] if len(names) == 1 else default[0])
     pending = {name for name in commit.unfinished(os.path.dirname(rec_path) or ".") if name.endswith(".rec")}
     if shards.pattern(os.path.basename(rec_path)) in map(shards.pattern, pending):
-        raise InsightError(f"{rec_path}: the command that wrote it was killed before it had finished; run it again")
+        raise InsightError(f"{rec_path}: {_KILLED}")
     return shards.members(rec_path)[0]
 
 

@@ -105,14 +105,15 @@ def sets_in(folder: PathLike) -> List[str]:
 
 
 def existing(folder: PathLike, stem: str) -> List[str]:
-    """Names of the .rec and .idx files of a set in a folder, in one file or in any number of shards."""
+    """Names of the files of a set in a folder, in one file or in any number of shards: each .rec and its .idx."""
     found = [stem + ending for ending in (".rec", ".idx")]
     for path in glob.glob(os.path.join(glob.escape(os.fspath(folder)), f"{glob.escape(stem)}-*-of-*.*")):
         beside, ending = os.path.splitext(os.path.basename(path))
         shard = parse(beside + ".rec")
         if ending in (".rec", ".idx") and shard is not None and shard.stem == stem:
             found.append(beside + ending)
-    return sorted(name for name in found if os.path.exists(os.path.join(folder, name)))
+    found = [name for name in found if os.path.exists(os.path.join(folder, name))]
+    return sorted(found, key=lambda name: (os.path.splitext(name)[0], name.endswith(".idx")))
 
 
 def sweep(folder: PathLike, stem: str) -> None:

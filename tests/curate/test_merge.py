@@ -508,7 +508,7 @@ class TestShards:
         assert payloads_of(tmp_path / "out") == payloads_of(tmp_path / "one")
         with pytest.raises(InsightError, match="--shards 11: .* has only 10 images"):
             merge(both, str(tmp_path / "no"), shard_count=11, **options)
-        with pytest.raises(InsightError, match=r"train-00000-of-00004\.idx: already exists"):
+        with pytest.raises(InsightError, match=r"train-00000-of-00004\.rec: already exists"):
             merge(both, str(tmp_path / "out"), **options)
         with pytest.raises(InsightError, match="which is being read"):
             merge(both, str(tmp_path / "shards"), overwrite=True, **options)

@@ -184,7 +184,7 @@ def test_the_command(work, insight):
     (work / "lists/a.lst").write_text(phone_list().replace("faces/", ""))
     status, out, err = insight("face2rec", "lists/a.lst", "--output", "set", "--image-root", "faces")
     assert (status, out) == (2, "")
-    assert err.startswith("error: lists/a.lst:1: person_0/0.jpg has label 13800000001, and records hold")
+    assert err.startswith("error: lists/a.lst:1: person_0/0.jpg has label 13800000001, and a set holds")
     status, out, err = insight(
         "face2rec", "lists/a.lst", "--output", "set", "--image-root", "faces", "--renumber-labels"
     )
