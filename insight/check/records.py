@@ -188,7 +188,7 @@ class Records:
             self._findings.add_all("idx-duplicate-key", repeated, lambda key: (key, "occurs more than once"))
             return self.own_keys()
         row = np.minimum(np.searchsorted(self.offsets, offsets), len(self.offsets) - 1)
-        shard = np.repeat(np.arange(len(self._lines)), self._lines)
+        shard = np.repeat(np.arange(len(self._lines), dtype=np.uint16), self._lines)
         hit = self.offsets[row] == offsets
         cut = ~hit & (offsets >= np.array(self._ends)[shard])
         self._report_keys_past_the_end(keys[cut])

@@ -199,8 +199,8 @@ class TestWhichSet:
         with FaceSet.open(str(tmp_path / "set/train.rec")) as faces:
             assert len(faces.records.rec_paths) == 1
         assert shards.existing(tmp_path / "set", "train") == [
-            *("train-00000-of-00002.rec", "train-00000-of-00002.idx", "train-00001-of-00002.rec"),
-            *("train-00001-of-00002.idx", "train.rec", "train.idx"),
+            *("train.rec", "train.idx", "train-00000-of-00002.rec", "train-00000-of-00002.idx"),
+            *("train-00001-of-00002.rec", "train-00001-of-00002.idx"),
         ]
 
     def test_train_among_others(self, tmp_path):
