@@ -77,6 +77,7 @@ class FaceSet:
         if not len(self.images):
             raise InsightError(f"{self.rec_path}: holds no image; pack images with face2rec")
         self._read_property()
+        records.release_pages()  # of headers: predictions of memory begin with what the process has
 
     @classmethod
     def open(cls, path: str) -> FaceSet:

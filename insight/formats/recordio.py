@@ -187,6 +187,10 @@ class RecordFile:
             for span in np.split(begins, cuts):
                 yield from self._maps.files[number].read_ahead(int(span[0]), int(span[-1]) + _GAP_BYTES)
 
+    def release_pages(self) -> None:
+        """See :meth:`~insight.formats.recordmap.RecordMaps.release_pages`."""
+        self._maps.release_pages()
+
     def close(self) -> None:
         """Release the files; maps stay open as long as payloads are in use."""
         self._maps.close()

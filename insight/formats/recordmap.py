@@ -61,14 +61,10 @@ class Headers(NamedTuple):
 
     Attributes
     ----------
-    flags : np.ndarray
-        (N,) int64.
-    first : np.ndarray
-        (N,) float64: :attr:`Record.first`.
-    second : np.ndarray
-        (N,) float32: the second number of a vector; NaN if there is none.
-    sizes : np.ndarray
-        (N,) int64, bytes of the payload.
+    flags, sizes : np.ndarray
+        (N,) int64; sizes are bytes of the payload.
+    first, second : np.ndarray
+        (N,) float64: :attr:`Record.first`; (N,) float32: the second number of a vector, NaN if there is none.
     """
 
     flags: np.ndarray
@@ -277,6 +273,12 @@ class RecordMaps:
         for base, file in zip(self._begins, self.files):
             for offset, record in file.scan():
                 yield base + offset, record
+
+    def release_pages(self) -> None:
+        """Let pages that were read count as the system's memory for files again, not as this process's."""
+        for file in self.files:
+            if isinstance(file.data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                file.data.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
         """Release the files; maps stay open as long as payloads are in use."""

@@ -1,6 +1,8 @@
 """Sets in shards are the sets in one file."""
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,6 +235,22 @@ def test_damage_names_the_shard(tmp_path):
     with pytest.raises(InsightError, match=r"train-00000-of-00002\.rec: key 4 should be at offset|truncated"):
         with FaceSet.open(str(tmp_path / "set")) as faces:
             faces.payload(3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
+def test_an_open_set_has_no_pages_of_its_files(tmp_path):
+    """A set larger than memory would seem to fill it, and a run's predicted memory with it."""
+
+    def mapped():
+        return int(re.search(r"RssFile:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+
+    in_shards(write_single(tmp_path / "one", [1] * 300, indexed=False, payload=bytes(150)), tmp_path / "set", [100])
+    before = mapped()
+    with FaceSet.open(str(tmp_path / "set")) as faces:  # reads the label of each image
+        assert faces.records.bytes > 6_000_000 and mapped() - before < 1_000_000
+        assert len(faces.payload(250)) == 250 * 150 + len(MAGIC_BYTES)  # and reads on
+        list(faces.records.scan())
+        assert mapped() - before > 5_000_000
 
 
 def test_read_ahead_reads_each_span_once_in_the_order_of_the_files(tmp_path, monkeypatch):
