@@ -1,10 +1,10 @@
 """How much of a full shuffle --sampler blocks gives up, by the sizes of blocks and buffers.
 
     python benchmarks/block_shuffle.py [--images 2000000] [--each 68] [--batch-size 512]
-    python benchmarks/block_shuffle.py --blocks 256,1024 --buffers 65536,262144
+    python benchmarks/block_shuffle.py --data-dir SET --blocks 256,1024 --buffers 65536,262144
 
-For a set whose images are in the order of their identities, as face2rec packs them, with a random number of images of
-each, and over one epoch:
+For a set, or one whose images are in the order of their identities, as face2rec packs them, with a random number of
+images of each; and over one epoch:
 
 identities   different ones in a batch
 partners     other images of an image's own identity in its batch
@@ -22,6 +22,7 @@ from rich.table import Table
 
 from insight.feed.samplers.blocks import Blocks
 from insight.feed.samplers.shuffled import Shuffled
+from insight.formats.faceset import FaceSet
 
 PAIRS = 200_000
 
@@ -35,12 +36,12 @@ def labels_of(images: int, each: float) -> np.ndarray:
 def pairs_of(labels: np.ndarray) -> np.ndarray:
     """(2, P) positions of two images of one identity, drawn at random."""
     draw = np.random.default_rng(1)
-    begins = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
-    sizes = np.diff(np.r_[begins, len(labels)])
+    by_label = np.argsort(labels, kind="stable")
+    _, begins, inverse, sizes = np.unique(labels[by_label], return_index=True, return_inverse=True, return_counts=True)
     first = draw.integers(len(labels), size=PAIRS)
-    own = labels[first]
+    own = inverse[first]
     second = begins[own] + draw.integers(sizes[own])
-    return np.stack([first, second])[:, first != second]
+    return by_label[np.stack([first, second])[:, first != second]]
 
 
 def figures(sampler, labels: np.ndarray, pairs: np.ndarray) -> list:
@@ -56,7 +57,7 @@ def figures(sampler, labels: np.ndarray, pairs: np.ndarray) -> list:
     if isinstance(sampler, Blocks):
         buffer = np.zeros(len(labels), np.int64)
         for number in range(sampler.buffer(sampler.batches_per_epoch - 1) + 1):
-            buffer[sampler.buffered(number)] = number
+            buffer[sampler.buffered(number, range(sampler.batch_size))] = number
         together = f"{100 * (np.diff(buffer[given], axis=0) == 0).mean():.0f} %"
     return [f"{np.mean(different):.1f}", f"{np.mean(partners):.2f}", f"{distance:.3f}", together]
 
@@ -68,14 +69,19 @@ def numbers(text: str) -> list:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", help="a set; without it, one is made up")
     parser.add_argument("--images", type=int, default=2_000_000)
     parser.add_argument("--each", type=float, default=68, help="images of an identity; MS1M has 68")
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--blocks", type=numbers, default=[256, 1024, 4096])
     parser.add_argument("--buffers", type=numbers, default=[16384, 65536, 262144])
     args = parser.parse_args()
-    labels = labels_of(args.images, args.each)
-    positions, pairs = np.arange(args.images), pairs_of(labels)
+    if args.data_dir:
+        with FaceSet.open(args.data_dir) as faces:
+            labels = faces.labels
+    else:
+        labels = labels_of(args.images, args.each)
+    positions, pairs = np.arange(len(labels)), pairs_of(labels)
     table = Table("sampler", "block", "buffer", "identities", "partners", "distance", "together", box=None)
     table.add_row("shuffled", "", "", *figures(Shuffled(labels, positions, args.batch_size, 0), labels, pairs))
     for size in args.blocks:

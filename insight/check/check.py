@@ -1,7 +1,7 @@
 """The check of a record set: its files, whether they match, and its images.
 
 ``rules`` lists the faults; ``records`` reads the files, ``layout`` checks header and labels,
-``image_faults`` payloads, ``duplicates`` duplicates. Memory: about 90 bytes an image, for any
+``image_faults`` payloads, ``duplicates`` duplicates. Memory: about 160 bytes an image, for any
 image size.
 """
 

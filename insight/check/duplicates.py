@@ -44,9 +44,11 @@ def open_excluded(path: str) -> ExcludedSet:
     base = os.path.basename(os.path.normpath(path))
     if is_bin(path):
         images = read_bin(path).images
-        return ExcludedSet(base, lambda i: f"{base} image {i}", images.__getitem__, len(images), in_positions(path))
+        return ExcludedSet(
+            base, lambda i: f"{base} image {i}", images.__getitem__, len(images), in_positions(path, [path])
+        )
     faces = FaceSet.open(path)
-    elsewhere = in_positions(faces.rec_path)
+    elsewhere = in_positions(faces.rec_path, faces.records.rec_paths)
     return ExcludedSet(base, lambda i: f"{base} key {faces.images[i]}", faces.payload, len(faces), elsewhere)
 
 

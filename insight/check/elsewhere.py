@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ..formats.evalbin import is_bin, read_bin
 from ..formats.faceset import FaceSet
-from ..formats.recordmap import RecordMap
+from ..formats.recordmap import RecordMaps
 
 
 class Elsewhere(NamedTuple):
@@ -30,25 +29,16 @@ class Elsewhere(NamedTuple):
 
 
 class ReadAtOffset:
-    """Payloads of .rec files, which may be damaged, by the offset of the record. Opens the files with the first.
+    """Payloads of a set's .rec files, which may be damaged, by offset in the set. Opens the files with the first."""
 
-    Parameters
-    ----------
-    rec_paths : sequence of str
-        The shards of a set.
-    bases : sequence of int
-        Offset at which each begins; offsets are those of the shards one after the other.
-    """
-
-    def __init__(self, rec_paths: Sequence[str], bases: Sequence[int]):
+    def __init__(self, rec_paths: Sequence[str]):
         self._paths = [os.path.abspath(path) for path in rec_paths]
-        self._bases = list(bases)
-        self._files: List[RecordMap] = []
+        self._maps: Optional[RecordMaps] = None
 
     def __call__(self, offset: int) -> memoryview:
-        self._files = self._files or [RecordMap(path, checked=False) for path in self._paths]
-        shard = bisect_right(self._bases, offset) - 1
-        return self._files[shard].read_at(offset - self._bases[shard]).payload
+        if self._maps is None:
+            self._maps = RecordMaps(self._paths, checked=False)
+        return self._maps.read_at(offset).payload
 
 
 class ReadImage:
@@ -65,6 +55,6 @@ class ReadImage:
         return self._payload(position)
 
 
-def in_positions(path: str) -> Elsewhere:
-    """The images of a verification .bin or a sound record set."""
-    return Elsewhere(ReadImage(path), range, [path])
+def in_positions(path: str, files: Sequence[str]) -> Elsewhere:
+    """The images of a verification .bin or a sound record set, which consists of some files."""
+    return Elsewhere(ReadImage(path), range, files)

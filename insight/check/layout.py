@@ -9,13 +9,13 @@ import numpy as np
 
 from ..errors import InsightError
 from ..formats import identities, property
+from ..formats.framing import LARGEST_LABEL
 from ..images.header import image_size
 from .elsewhere import Elsewhere, ReadAtOffset
 from .records import Records
 from .rules import MAX_SAMPLES, Findings
 
 INDEXED, PLAIN = "indexed", "plain"
-_MOST_CLASSES = float(1 << 31)
 
 
 class Layout:
@@ -61,8 +61,8 @@ class Layout:
     def elsewhere(self) -> Elsewhere:
         """How another process reads the payloads."""
         offsets, rows = self.records.offsets, self.rows
-        paths, bases = self.records.rec_paths, self.records.bases[:-1].tolist()
-        return Elsewhere(ReadAtOffset(paths, bases), lambda begin, end: offsets[rows[begin:end]].tolist(), paths)
+        paths = self.records.rec_paths
+        return Elsewhere(ReadAtOffset(paths), lambda begin, end: offsets[rows[begin:end]].tolist(), paths)
 
     def first_size(self, most: Optional[int] = None) -> Optional[Tuple[int, int]]:
         """(height, width) of the first image whose header states it, among the first ``most``; None if none does."""
@@ -99,7 +99,7 @@ class Layout:
         """Compare identity ranges with the runs of labels, rounded to float32 as in the file."""
         runs = identities.runs(self.records.first[image_rows]) + 1  # keys count from 1
         want = runs.astype(np.float32)
-        have = np.stack([self.records.first[mark_rows], self.records.second[mark_rows]], axis=1)
+        have = np.stack([self.records.first[mark_rows], self.records.second[mark_rows]], axis=1).astype(np.float32)
         if len(have) > len(want) and self._splits_runs(have, runs):
             return
         both = min(len(have), len(want))
@@ -123,8 +123,8 @@ class Layout:
         return bool(joined and covers and np.isin(runs[:, 0].astype(np.float32), have[:, 0]).all())
 
     def _read_labels(self) -> np.ndarray:
-        values = self.records.first[self.rows].astype(np.float64)
-        whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < _MOST_CLASSES)
+        values = self.records.first[self.rows]
+        whole = (values == np.floor(values)) & (np.abs(values) <= LARGEST_LABEL)
         self._findings.add_all(
             "label-not-integer",
             np.flatnonzero(~whole),

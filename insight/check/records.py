@@ -1,6 +1,6 @@
 """Reader of damaged sets: the .rec files front to back, the .idx beside them, without trusting either.
 
-:class:`FaceSet` raises at the first fault. This reader walks the .rec frame by frame (``walk``). About 40 bytes
+:class:`FaceSet` raises at the first fault. This reader walks the .rec frame by frame (``walk``). About 44 bytes
 are kept of each record. Offsets in a set of several shards are those of the shards one after the other.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import os
-from bisect import bisect_right
 from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from ..formats import shards
 from ..formats.faceset import DEFAULT_NAME, find_rec
 from ..formats.idx import idx_path_of, read_idx
 from ..formats.recordcolumns import RecordColumns
-from ..formats.recordmap import Record, RecordMap
+from ..formats.recordmap import Record, RecordMaps
 from ..progress import track
 from .rules import Findings
 from .walk import DamagedSpan, Walk
@@ -35,8 +34,11 @@ def locate(path: str, findings: Findings) -> str:
         existing = [name for name in begun if os.path.exists(os.path.join(folder, name))]
         if not existing:
             raise
+        rec_path = os.path.join(folder, DEFAULT_NAME if DEFAULT_NAME in existing else existing[0])
+        if not all(map(os.path.exists, shards.paths(rec_path))):
+            raise
         findings.add("unfinished", None, str(error).partition(";")[0])
-        return os.path.join(folder, DEFAULT_NAME if DEFAULT_NAME in existing else existing[0])
+        return rec_path
 
 
 class Records:
@@ -49,10 +51,14 @@ class Records:
     rec_paths : list of str
     bases : np.ndarray
         (S + 1,) int64: offset at which each of the S shards begins, and the bytes of all.
+    bytes : int
+        Of all .rec files.
     offsets, flags, sizes : np.ndarray
         (M,) int64: byte offset of the record, flag of its header, bytes of its payload.
-    first, second : np.ndarray
-        (M,) float32: the label, or the first two numbers of a vector; NaN if there are fewer.
+    first : np.ndarray
+        (M,) float64: :attr:`~insight.formats.recordmap.Record.first`.
+    second : np.ndarray
+        (M,) float32: the second number of a vector; NaN if there is none.
     ids : np.ndarray
         (M,) uint64: the records' own numbers.
     keys : np.ndarray
@@ -72,9 +78,8 @@ class Records:
         self.sound = True
         self._findings = findings
         self.damage: List[DamagedSpan] = []
-        self._files = [RecordMap(path, checked=False) for path in self.rec_paths]
-        self.bases = np.cumsum([0, *(file.size for file in self._files)])
-        self._begins = self.bases[:-1].tolist()
+        self._maps = RecordMaps(self.rec_paths, checked=False)
+        self.bases, self.bytes = self._maps.bases, self._maps.bytes
         self._ends: List[int] = []  # of the complete records of each shard
         self.index = self._read_idx()
         collected = RecordColumns()
@@ -105,17 +110,11 @@ class Records:
 
     def read(self, row: int) -> Record:
         """An intact record, by row."""
-        shard, offset = self._locate(int(self.offsets[row]))
-        return self._files[shard].read_at(offset)
+        return self._maps.read_at(int(self.offsets[row]))
 
     def payload(self, row: int) -> memoryview:
         """The payload of an intact record, by row."""
         return self.read(row).payload
-
-    @property
-    def bytes(self) -> int:
-        """Of all .rec files."""
-        return int(self.bases[-1])
 
     def unaligned(self) -> np.ndarray:
         """(M,) bool: records that do not begin at a multiple of 4 bytes of their file."""
@@ -124,22 +123,13 @@ class Records:
 
     def place(self, offset: int) -> str:
         """An offset as text: ``1234``, of shards ``train-00001-of-00004.rec:1234``."""
-        if len(self._files) == 1:
+        if len(self.rec_paths) == 1:
             return str(offset)
-        shard, inside = self._locate(offset)
+        shard, inside = self._maps.locate(offset)
         return f"{os.path.basename(self.rec_paths[shard])}:{inside}"
 
-    def _place_of(self, row: int) -> str:
-        return self.place(int(self.offsets[row]))
-
-    def _locate(self, offset: int) -> Tuple[int, int]:
-        """The shard of an offset, and the offset in it."""
-        shard = bisect_right(self._begins, offset) - 1
-        return shard, offset - self._begins[shard]
-
     def close(self) -> None:
-        for file in self._files:
-            file.close()
+        self._maps.close()
 
     def _fault(self, code: str, detail: str, key: Optional[int] = None) -> None:
         self.sound = False
@@ -159,13 +149,13 @@ class Records:
                 return None
         self._lines = [len(keys) for keys, _ in parts]
         keys = np.concatenate([keys for keys, _ in parts])
-        for (_, offsets), base, file in zip(parts, self._begins, self._files):
+        for (_, offsets), base, file in zip(parts, self.bases, self._maps.files):
             offsets += np.where(offsets < file.size, base, self.bytes)  # those past the end of a shard, past them all
         return keys, np.concatenate([offsets for _, offsets in parts])
 
     def _frames(self) -> Iterator[Tuple[int, Record]]:
         """Offset and record of all intact records; notes the damage on the way."""
-        for base, file in zip(self.bases.tolist(), self._files):
+        for base, file in zip(self.bases.tolist(), self._maps.files):
             walk = Walk(file)
             for offset, record in walk:
                 yield base + offset, record
@@ -173,17 +163,18 @@ class Records:
             self._ends.append(base + walk.end)
 
     def _report_damage(self) -> None:
+        name = shards.pattern(self.rec_path)
         if not self.bytes:
             self._fault("truncated-tail", "the .rec is empty")
         elif not len(self.offsets) and self.damage[0].offset == 0 and self._ends[-1] == self.bytes:
-            self._fault("not-recordio", f"{self.rec_path}: not a RecordIO file ({self.damage[0].reason})")
+            self._fault("not-recordio", f"{name}: not a RecordIO file ({self.damage[0].reason})")
         else:
             for offset, end, reason in self.damage:
                 place = self.place(offset)
                 if offset in self._ends:
                     self._fault("truncated-tail", f"{end - offset} bytes from offset {place} are not a whole record")
                 else:
-                    self._fault("damaged-record", f"{self.rec_path}: a record at offset {place}: {reason}")
+                    self._fault("damaged-record", f"{name}: a record at offset {place}: {reason}")
 
     def _assign(self, index: Optional[Tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """The key of each record; reports differences between .idx and .rec."""
@@ -197,7 +188,7 @@ class Records:
             self._findings.add_all("idx-duplicate-key", repeated, lambda key: (key, "occurs more than once"))
             return self.own_keys()
         row = np.minimum(np.searchsorted(self.offsets, offsets), len(self.offsets) - 1)
-        shard = np.repeat(np.arange(len(self._lines)), self._lines)
+        shard = np.repeat(np.arange(len(self._lines), dtype=np.uint16), self._lines)
         hit = self.offsets[row] == offsets
         cut = ~hit & (offsets >= np.array(self._ends)[shard])
         self._report_keys_past_the_end(keys[cut])

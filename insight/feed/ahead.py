@@ -30,10 +30,12 @@ class ReadAhead:
     faces : FaceSet
     sampler : Sampler
         Of one that has no buffers, nothing is read.
+    rows : range
+        Of each batch that are used: a rank's share.
     """
 
-    def __init__(self, faces, sampler: Sampler):
-        self._faces, self._sampler = faces, sampler
+    def __init__(self, faces, sampler: Sampler, rows: range):
+        self._faces, self._sampler, self._rows = faces, sampler, rows
         self._waiting: queue.SimpleQueue = queue.SimpleQueue()
         self._reads: Dict[int, _Read] = {}
         self._thread: Optional[threading.Thread] = None
@@ -54,7 +56,7 @@ class ReadAhead:
             self._thread = threading.Thread(target=self._work, name="read-ahead", daemon=True)
             self._thread.start()
         for wanted in range(max(self._reads, default=number - 1) + 1, number + 2):
-            self._reads[wanted] = _Read(self._sampler.buffered(wanted))
+            self._reads[wanted] = _Read(self._sampler.buffered(wanted, self._rows))
             self._waiting.put(self._reads[wanted])
         for needed in [other for other in self._reads if other <= number]:
             while not self._reads[needed].done.wait(_SECONDS):

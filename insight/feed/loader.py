@@ -16,7 +16,7 @@ import numpy as np
 
 from .._mxnet import mx
 from ..errors import InsightError
-from ..formats import remedies
+from ..formats import remedies, shards
 from ..images.damage import Damage
 from ..images.pixels import decode_bgr
 from ..ranks.group import Ranks
@@ -182,7 +182,7 @@ class Loader:
             self.sampler.restore(self._sampler_state)
         shape = (self.batch_size // self.ranks.size, 3, *self.faces.image_size)
         embedded: queue.SimpleQueue = queue.SimpleQueue()
-        ahead = ReadAhead(self.faces, self.sampler)
+        ahead = ReadAhead(self.faces, self.sampler, range(*self.ranks.span(self.batch_size)))
         plans = self._plans(step, embedded.get, ahead)
         ring = Ring(plans, self._fill, shape, self.dtype, self.workers, lambda: (embedded.put(None), ahead.close()))
         try:
@@ -277,7 +277,7 @@ class Loader:
             self.on_damage(int(self.faces.images[index]), warning)
 
     def _decode(self, index: int, row: int, damage: Dict[int, str]) -> np.ndarray:
-        name = f"{self.faces.rec_path} record {self.faces.images[index]}"
+        name = f"{shards.pattern(self.faces.rec_path)} record {self.faces.images[index]}"
 
         def note(warning: str) -> None:
             damage[row] = warning

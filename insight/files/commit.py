@@ -1,7 +1,7 @@
 """Atomic writes of several files together, such as the .rec, .idx and property of a set.
 
 All files are first written and fsynced under hidden names. Then a journal lists the files to be
-renamed, they are renamed one after the other, the last name being the mark of a complete set, and
+renamed or removed, they are renamed one after the other, the last name being the mark of a complete set, and
 the journal is removed. A kill before the journal leaves no file under a final name; a kill after it
 leaves the journal. Readers then refuse the folder, and the next writer knows that the existing files
 are an unfinished commit of the same command, which it may replace.
@@ -147,7 +147,7 @@ def _refuse_folders(folder: Path, names: Iterable[str]) -> None:
 
 
 def unfinished(folder: PathLike) -> List[str]:
-    """Names that a killed commit was moving into the folder; empty if there was none."""
+    """Names that a killed commit was moving into the folder, or removing; empty if there was none."""
     pending: List[str] = []
     for journal in _journals(folder):
         try:
@@ -167,7 +167,8 @@ def _rename_all(staging: Staging) -> None:
     folder, mark = staging.folder, staging.names[-1]
     journal = folder / _JOURNAL.format(mark=mark, pid=os.getpid())
     old = [j for j in _journals(folder) if j != journal]
-    journal.write_text(json.dumps({"names": staging.names}), encoding="utf-8")
+    names = [*staging.obsolete, *staging.names]  # the mark stays last
+    journal.write_text(json.dumps({"names": names}), encoding="utf-8")
     _sync_file(journal)
     sync_directory(folder)
     (folder / mark).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 Entries are encoded images: byte strings in LFW's, uint8 arrays from ``cv2.imencode`` in AgeDB's
 and CFP's. Either part may be a list, a tuple or a NumPy array; issame holds zeros and ones, as booleans or numbers
-of any width. They are read by ``pickles``, which cannot execute code. Written files use the
+of any width. They are read by ``pickled``, which cannot execute code. Written files use the
 instructions of Python 2's pickle protocol 2, as the official files do, so InsightFace reads them
 on Python 2 without options, and on Python 3 with ``encoding='bytes'``.
 """
@@ -18,8 +18,8 @@ import numpy as np
 from ..errors import InsightError
 from ..files.atomic import write_beside
 from .framing import MAGIC_BYTES
-from .picklenames import BadPickle, settled
-from .pickles import load_plain
+from .pickled.picklenames import BadPickle, settled
+from .pickled.pickles import load_plain
 
 REC, BIN = "rec", "bin"
 _PICKLES = (b"\x80", b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0

@@ -8,7 +8,8 @@ A set may be cut into shards, several .rec files (see ``shards``), which are ope
 
 Labels of an indexed set come from the identity records, which are contiguous, and one image of
 each identity, so a set of millions opens without reading its images. Ranges are float32 in the
-file and rounded above 16,777,216; there they are recovered from the images' labels.
+file and rounded above 16,777,216. There the first key of each is exact in sets of this package, as labels are (see
+``framing``); in those of other tools, they are recovered from the images' labels.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from ..errors import InsightError
 from ..files import commit
 from ..images.header import image_size
 from . import identities, property, remedies, shards
+from .framing import LARGEST_LABEL
 from .keyruns import KeyRuns
 from .recordio import RecordFile
 
 DEFAULT_NAME = "train.rec"
 _BLOCK_ROWS = 1 << 18  # of which columns are computed at a time
+_KILLED = "the command that wrote it was killed before it had finished; run it again"
 Keys = Union[KeyRuns, np.ndarray]
 
 
@@ -74,6 +77,7 @@ class FaceSet:
         if not len(self.images):
             raise InsightError(f"{self.rec_path}: holds no image; pack images with face2rec")
         self._read_property()
+        records.release_pages()  # of headers: predictions of memory begin with what the process has
 
     @classmethod
     def open(cls, path: str) -> FaceSet:
@@ -114,6 +118,11 @@ class FaceSet:
             begin, end = self._exact_header(keys, begin)
         self.images = keys.between(1, begin)
         id_keys = keys.between(begin, end)
+        if len(self.images) != begin - 1 and len(self.records.rec_paths) > 1:
+            raise InsightError(
+                f"{self.records.index_name}: {len(self.images)} images, the header record (key 0) says {begin - 1}; a "
+                f"shard is of another set, or its .idx was cut: copy all files again; {self._rewritten()}"
+            )
         if len(id_keys) != end - begin:
             raise InsightError(
                 f"{self.records.index_name}: {len(id_keys)} identity records, the header record (key 0) says "
@@ -121,6 +130,9 @@ class FaceSet:
             )
         ranges = identities.read_ranges(self.records, id_keys)
         if ranges is not None and begin > identities.EXACT_FLOAT32:
+            contiguous = np.stack([ranges[:, 0], np.append(ranges[1:, 0], begin)], axis=1)
+            if self._label_ranges(contiguous):  # they begin at exact keys
+                return
             ranges = identities.exact_ranges(ranges, begin, self._labels_of)
         if ranges is None or not self._label_ranges(ranges):
             self.labels = self._labels_of(self.images)
@@ -166,11 +178,11 @@ class FaceSet:
         for begin in range(0, len(keys), _BLOCK_ROWS):
             some = np.asarray(keys[begin : begin + _BLOCK_ROWS])
             values = self.records.headers(some).first
-            whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**31)
+            whole = (values == np.floor(values)) & (np.abs(values) <= LARGEST_LABEL)
             if not whole.all():
                 at = int(np.flatnonzero(~whole)[0])
                 raise InsightError(
-                    f"{self.rec_path}: key {some[at]} has label {values[at]:.9g}, want the integer of an identity "
+                    f"{self.records.name}: key {some[at]} has label {values[at]:.9g}, want the integer of an identity "
                     f"below 2^31; `{remedies.into_new(self.rec_path)}` renumbers labels and skips records without one"
                 )
             labels[begin : begin + len(some)] = values
@@ -260,16 +272,16 @@ def find_rec(path: str) -> str:
     else:
         names = shards.sets_in(path)
         if not names:
-            raise InsightError(f"{path}: holds no .rec file; write one with face2rec")
+            killed = any(name.endswith(".rec") for name in commit.unfinished(path))
+            raise InsightError(f"{path}: {_KILLED if killed else 'holds no .rec file; write one with face2rec'}")
         default = [name for name in names if shards.stem(name) == shards.stem(DEFAULT_NAME)]
         if len(names) > 1 and len(default) != 1:
             raise InsightError(f"{path}: holds {', '.join(names[:5])}; give one of these files")
         rec_path = os.path.join(path, names[0] if len(names) == 1 else default[0])
-    rec_paths = shards.members(rec_path)
-    pending = commit.unfinished(os.path.dirname(rec_path) or ".")
-    if any(os.path.basename(one) in pending for one in rec_paths):
-        raise InsightError(f"{rec_path}: the command that wrote it was killed before it had finished; run it again")
-    return rec_paths[0]
+    pending = {name for name in commit.unfinished(os.path.dirname(rec_path) or ".") if name.endswith(".rec")}
+    if shards.pattern(os.path.basename(rec_path)) in map(shards.pattern, pending):
+        raise InsightError(f"{rec_path}: {_KILLED}")
+    return shards.members(rec_path)[0]
 
 
 def _of_prefix(prefix: str) -> str:

@@ -4,7 +4,8 @@ A frame is ``magic, lrec, data, zeros up to a multiple of 4``; ``lrec`` holds a 
 upper 3 bits and the length of the data in the lower 29. Data that contains the magic at a
 multiple of 4 is split there into parts (flags 1, 2, .., 2, 3), and the reader inserts it again.
 The data of an image record is ``flag u32, label f32, id u64, id2 u64``, then, if flag > 0,
-``flag`` float32 labels, then the payload; little-endian throughout.
+``flag`` float32 labels, then the payload; little-endian throughout. ``id2`` is 0, but where float32 may round
+the label, or the first of a vector of them: there it is that integer, see :func:`exact_first`.
 
 Source: dmlc-core ``include/dmlc/recordio.h`` and ``mxnet/recordio.py`` of MXNet 1.9.1.
 """
@@ -20,9 +21,11 @@ LENGTH_BITS = 29
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 WHOLE, FIRST, MIDDLE, LAST = range(4)  # part flags
 EXACT_FLOAT32 = 1 << 24  # integers up to here are exact in float32, the type of labels and ranges
+LARGEST_LABEL = (1 << 31) - 1  # labels of a set are an int32 array
 
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
+FLOAT32 = struct.Struct("<f")
 COPIED_FRAME = struct.Struct("<IIIfQQ")  # frame and header with a scalar label
 INDEXED_FRAME = struct.Struct("<IIIfQQff")  # frame, header and a label of two numbers
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
@@ -39,6 +42,18 @@ def record_data(payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> byt
     if isinstance(label, (int, float)):
         return HEADER.pack(0, label, id, id2) + payload
     return HEADER.pack(len(label), 0.0, id, id2) + struct.pack(f"<{len(label)}f", *label) + payload
+
+
+def id2_of(first: int) -> int:
+    """``id2`` of a record by its label, or the first of several: 0, as in files of other tools, or that integer."""
+    return first if first > EXACT_FLOAT32 else 0
+
+
+def exact_first(stored: float, id2: int) -> float:
+    """The label of a record, or the first of several: ``id2``, if float32 makes ``stored`` of it; else ``stored``."""
+    if stored >= EXACT_FLOAT32 and FLOAT32.unpack(FLOAT32.pack(id2))[0] == stored:
+        return id2
+    return stored
 
 
 def frame(data: bytes) -> bytes:

@@ -27,13 +27,15 @@ def is_header_range(begin: float, end: float) -> bool:
 def read_ranges(records: RecordFile, id_keys: KeyRuns) -> Optional[np.ndarray]:
     """(K, 2) int64 ``[first, last + 1)`` keys from identity records; None if one has no range.
 
-    Above 2^24 float32 rounds both ends, so that one image may read as an empty range.
+    Above 2^24 float32 rounds both ends, but the first in sets of this package, so that one image may read as an empty
+    range.
     """
     ranges = np.empty((len(id_keys), 2), np.int64)
     row = 0
     for keys in id_keys.blocks():
         flags, first, second, _ = records.headers(keys)
-        if not ((flags == 2) & (first >= 1) & (first <= second) & (second <= LARGEST_EDGE)).all():
+        rises = first.astype(np.float32) <= second
+        if not ((flags == 2) & (first >= 1) & rises & (second <= LARGEST_EDGE)).all():
             return None
         ranges[row : row + len(keys), 0], ranges[row : row + len(keys), 1] = first, second
         row += len(keys)

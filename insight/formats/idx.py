@@ -146,26 +146,23 @@ def _parse_slowly(text: bytes, first_line: int, path: str) -> np.ndarray:
     return np.array(pairs, dtype=np.int64)
 
 
+def refuse_repeated(keys: KeyRuns, idx_path: str) -> None:
+    """Raise InsightError if a key occurs twice in an .idx."""
+    key = keys.repeated()
+    if key is not None:
+        remedy = remedies.in_place(_rec_path_of(idx_path), overwrite=True)
+        raise InsightError(
+            f"{idx_path}: key {key} occurs twice; want a key of its own for each record (an im2rec list with a "
+            f"repeated index gives this); `{remedy}` rebuilds the .idx from the .rec"
+        )
+
+
 class KeyTable:
-    """Map keys to rows of an .idx, by runs of consecutive keys.
+    """Map distinct keys to rows of an .idx, by runs of consecutive keys."""
 
-    Raises
-    ------
-    InsightError
-        A key occurs twice.
-    """
-
-    def __init__(self, keys: KeyRuns, idx_path: str):
-        self._idx_path = idx_path
+    def __init__(self, keys: KeyRuns):
         order = np.argsort(keys.starts, kind="stable")
         self._rows, self._lengths, self._starts = keys.begins[:-1][order], keys.lengths[order], keys.starts[order]
-        repeated = np.flatnonzero(self._starts[1:] < (self._starts + self._lengths)[:-1])
-        if len(repeated):
-            remedy = remedies.in_place(_rec_path_of(idx_path), overwrite=True)
-            raise InsightError(
-                f"{idx_path}: key {self._starts[repeated[0] + 1]} occurs twice; want a key of its own for each record "
-                f"(an im2rec list with a repeated index gives this); `{remedy}` rebuilds the .idx from the .rec"
-            )
         self._search = self._starts.tolist() if len(order) <= _FEW_RUNS else self._starts
 
     def find(self, key: int) -> int:
@@ -177,16 +174,12 @@ class KeyTable:
         return int(self._rows[run]) + inside if inside < self._lengths[run] else -1
 
     def find_all(self, keys: np.ndarray) -> np.ndarray:
-        """(N,) int64 rows of keys. Raises InsightError for an unknown key."""
+        """(N,) int64 rows of keys, or -1."""
+        if not len(self._starts):
+            return np.full(len(keys), -1)
         run = np.searchsorted(self._starts, keys, side="right") - 1
-        if len(self._starts):
-            inside = keys - self._starts[run]
-            missing = (run < 0) | (inside >= self._lengths[run])
-        else:
-            inside, missing = keys, np.ones(len(keys), bool)
-        if missing.any():
-            raise InsightError(f"{self._idx_path}: no key {keys[missing][0]} among its keys")
-        return self._rows[run] + inside
+        inside = keys - self._starts[run]
+        return np.where((run < 0) | (inside >= self._lengths[run]), -1, self._rows[run] + inside)
 
 
 def idx_path_of(rec_path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Iterator, List, Sequence, Union
+from typing import Iterator, List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -77,6 +77,16 @@ class KeyRuns:
             return np.zeros(np.shape(keys), np.int64)
         inside = np.minimum(keys - self.starts[run], self.lengths[run])
         return np.where(run < 0, 0, self.begins[run] + inside)
+
+    def repeated(self) -> Optional[int]:
+        """One of the integers that occur twice; None if all are distinct."""
+        order = np.argsort(self.starts, kind="stable")
+        starts, ends = self.starts[order], (self.starts + self.lengths)[order]
+        rows = np.flatnonzero(starts[1:] < ends[:-1])
+        return int(starts[rows[0] + 1]) if len(rows) else None
+
+    def __contains__(self, key: int) -> bool:
+        return bool(((self.starts <= key) & (key < self.starts + self.lengths)).any())
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All integers in order, as arrays that fit into a processor's cache."""

@@ -20,8 +20,10 @@ class Columns(NamedTuple):
     ----------
     offsets, flags, sizes : np.ndarray
         (M,) int64: byte offset of the record, flag of its header, bytes of its payload.
-    first, second : np.ndarray
-        (M,) float32: the label, or the first two numbers of a vector; NaN if there are fewer.
+    first : np.ndarray
+        (M,) float64: :attr:`~insight.formats.recordmap.Record.first`.
+    second : np.ndarray
+        (M,) float32: the second number of a vector; NaN if there is none.
     ids : np.ndarray
         (M,) uint64: the records' own numbers, ``id`` of their headers.
     """
@@ -39,9 +41,10 @@ class Columns(NamedTuple):
         An image label ``[identity, aligned]`` with identity >= 1 never rises. Above 2^24 float32 may have
         rounded both ends of a range to one number.
         """
+        first = self.first.astype(np.float32)
         empty = (self.flags == 2) & (self.sizes == 0) & np.isfinite(self.second)
-        rises = (self.second > self.first) | ((self.second == self.first) & (self.first >= EXACT_FLOAT32))
-        return empty & (self.first >= 1) & rises
+        rises = (self.second > first) | ((self.second == first) & (first >= EXACT_FLOAT32))
+        return empty & (first >= 1) & rises
 
     def own_keys(self) -> np.ndarray:
         """(M,) int64 keys for a .rec without .idx.
@@ -78,24 +81,23 @@ class Columns(NamedTuple):
         """Rows of the records that can be the header of all others among ``marks``."""
         begin = int((~marks).sum()) + 1  # key of the first identity record
         ends = np.array([begin, begin + marks.sum() - 1], np.float32)
-        return np.flatnonzero(marks & (self.first == ends[0]) & (self.second == ends[1]))
+        return np.flatnonzero(marks & (self.first.astype(np.float32) == ends[0]) & (self.second == ends[1]))
 
 
 class RecordColumns:
-    """Collects :class:`Columns`, 40 bytes a record."""
+    """Collects :class:`Columns`, 44 bytes a record."""
 
     def __init__(self) -> None:
-        self._arrays = [array(code) for code in "qqqffQ"]
+        self._arrays = [array(code) for code in "qqqdfQ"]
 
     def add(self, offset: int, record) -> None:
         """Append one :class:`~insight.formats.recordio.Record`."""
         offsets, flags, sizes, first, second, ids = self._arrays
-        flag, label = record.flag, record.label
         offsets.append(offset)
-        flags.append(flag)
+        flags.append(record.flag)
         sizes.append(len(record.payload))
-        first.append(label[0] if flag else label)
-        second.append(label[1] if flag > 1 else _NO_LABEL)
+        first.append(record.first)
+        second.append(record.label[1] if record.flag > 1 else _NO_LABEL)
         ids.append(record.id)
 
     def __len__(self) -> int:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
 from . import remedies, shards
 from .framing import FRAME
-from .idx import KeyTable, idx_blocks, idx_path_of, most_lines
+from .idx import KeyTable, idx_blocks, idx_path_of, most_lines, refuse_repeated
 from .keyruns import KeyRuns
 from .recordcolumns import RecordColumns
-from .recordmap import DamagedRecord, Headers, Record, RecordMap
+from .recordmap import DamagedRecord, Headers, Record, RecordMap, RecordMaps
 from .recordwriter import RecordWriter
 
 __all__ = ["DamagedRecord", "Record", "RecordFile", "RecordWriter"]
@@ -48,58 +48,53 @@ class RecordFile:
         (N,) int64, in the order of the .idx files.
     idx_path : str or None
         Of the first shard; None if there is no .idx.
+    name, index_name : str
+        The .rec files, and the files that keys come from, as one name each, for messages.
     bytes : int
         Of all .rec files.
 
     Raises
     ------
     InsightError
-        A file is missing, a .rec is not a RecordIO file, or an .idx belongs to another .rec,
-        is truncated, or has a key twice.
+        A file is missing, a .rec is not a RecordIO file, an .idx belongs to another .rec,
+        is truncated, or has a key twice, or two shards have the same key.
     """
 
     def __init__(self, rec_path: str, idx_path: Optional[str] = None):
         self.rec_paths = shards.members(rec_path) if idx_path is None else [os.fspath(rec_path)]
         self.rec_path = self.rec_paths[0]
-        self._maps: List[RecordMap] = []
+        self.name = self.index_name = shards.pattern(self.rec_path) if len(self.rec_paths) > 1 else self.rec_path
+        self.idx_path: Optional[str] = None
+        self._maps = RecordMaps(self.rec_paths)
         try:
-            for path in self.rec_paths:
-                self._maps.append(RecordMap(path))
-            self._bases = np.cumsum([0, *(one.size for one in self._maps)])  # of offsets in the set
             idx_paths = [os.fspath(idx_path)] if idx_path is not None else [idx_path_of(p) for p in self.rec_paths]
-            self.idx_path: Optional[str] = idx_paths[0]
             if idx_path is None and not any(map(os.path.exists, idx_paths)):
-                self.idx_path = None
                 self.keys, self._words = self._index_by_scanning()
             else:
-                parts = [_read_idx(idx, one) for idx, one in zip(idx_paths, self._maps)]
-                self.keys = KeyRuns.joined([keys for keys, _ in parts])
-                self._words = [words for _, words in parts]
+                self.idx_path = idx_paths[0]
+                self.index_name = idx_path_of(self.name) if len(idx_paths) > 1 else idx_paths[0]
+                keys, self._words = zip(*map(_read_idx, idx_paths, self._maps.files))
+                _refuse_shared_keys(keys, idx_paths)
+                self.keys = KeyRuns.joined(keys)
             self._begins = [0, *np.cumsum([len(words) for words in self._words]).tolist()]
-            self._rows = KeyTable(self.keys, self.index_name)
+            self._rows = KeyTable(self.keys)
         except BaseException:
             self.close()
             raise
 
     @property
-    def index_name(self) -> str:
-        """The file that keys come from, for messages."""
-        return self.idx_path or self.rec_path
-
-    @property
     def bytes(self) -> int:
-        return int(self._bases[-1])
+        return self._maps.bytes
 
     def _index_by_scanning(self) -> Tuple[KeyRuns, List[np.ndarray]]:
-        collected, counts = RecordColumns(), [0]
-        for one in self._maps:
-            for offset, record in one.scan():
-                collected.add(offset, record)
-            counts.append(len(collected))
-        columns = collected.columns()
-        words = [_room(end - begin, one) for begin, end, one in zip(counts, counts[1:], self._maps)]
-        for begin, some in zip(counts, words):
-            some[:] = columns.offsets[begin : begin + len(some)] // 4
+        collected = RecordColumns()
+        for offset, record in self._maps.scan():
+            collected.add(offset, record)
+        columns, bases = collected.columns(), self._maps.bases
+        edges, words = np.searchsorted(columns.offsets, bases), []
+        for base, begin, end, file in zip(bases, edges, edges[1:], self._maps.files):
+            words.append(_room(end - begin, file))
+            words[-1][:] = (columns.offsets[begin:end] - base) // 4
         return KeyRuns.of(columns.own_keys()), words
 
     def __len__(self) -> int:
@@ -121,15 +116,16 @@ class RecordFile:
         """
         row = self._rows.find(key)
         if row < 0:
-            raise InsightError(f"{self.index_name}: no key {key} among its {len(self.keys)} keys")
-        shard = bisect_right(self._begins, row, hi=len(self._maps)) - 1
-        return self._maps[shard].read_at(4 * int(self._words[shard][row - self._begins[shard]]), f"key {key}")
+            self._refuse(key)
+        shard = bisect_right(self._begins, row, hi=len(self._words)) - 1
+        return self._maps.files[shard].read_at(4 * int(self._words[shard][row - self._begins[shard]]), f"key {key}")
+
+    def _refuse(self, key: int) -> NoReturn:
+        raise InsightError(f"{self.index_name}: no key {key} among its {len(self.keys)} keys")
 
     def scan(self) -> Iterator[Tuple[int, Record]]:
         """Offset in the set and record of all records, front to back, without the .idx. Raises DamagedRecord."""
-        for base, one in zip(self._bases.tolist(), self._maps):
-            for offset, record in one.scan():
-                yield base + offset, record
+        return self._maps.scan()
 
     @property
     def offsets(self) -> np.ndarray:
@@ -138,7 +134,7 @@ class RecordFile:
 
     def offset_blocks(self) -> Iterator[np.ndarray]:
         """:attr:`offsets` in parts."""
-        for base, words in zip(self._bases.tolist(), self._words):
+        for base, words in zip(self._maps.bases.tolist(), self._words):
             for begin in range(0, len(words), _BLOCK_ROWS):
                 yield words[begin : begin + _BLOCK_ROWS].astype(np.int64) * 4 + base
 
@@ -157,16 +153,18 @@ class RecordFile:
         """
         keys = np.asarray(keys, np.int64)
         shard, offsets = self._places(keys)
-        columns = Headers(*(np.empty(len(keys), t) for t in (np.int64, np.float32, np.float32, np.int64)))
+        columns = Headers(*(np.empty(len(keys), t) for t in (np.int64, np.float64, np.float32, np.int64)))
         for number in np.unique(shard).tolist():
             own = np.flatnonzero(shard == number)
-            for column, values in zip(columns, self._maps[number].headers(offsets[own], keys[own])):
+            for column, values in zip(columns, self._maps.files[number].headers(offsets[own], keys[own])):
                 column[own] = values
         return columns
 
     def _places(self, keys: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """(N,) shard of each key, and offset in it."""
         rows = self._rows.find_all(keys)
+        if (rows < 0).any():
+            self._refuse(keys[rows < 0][0])
         shard = np.searchsorted(self._begins[1:], rows, side="right")
         offsets = np.empty(len(keys), np.int64)
         for number in np.unique(shard).tolist():
@@ -187,12 +185,15 @@ class RecordFile:
             begins = np.sort(offsets[shard == number])
             cuts = np.flatnonzero(np.diff(begins) > _GAP_BYTES) + 1
             for span in np.split(begins, cuts):
-                yield from self._maps[number].read_ahead(int(span[0]), int(span[-1]) + _GAP_BYTES)
+                yield from self._maps.files[number].read_ahead(int(span[0]), int(span[-1]) + _GAP_BYTES)
+
+    def release_pages(self) -> None:
+        """See :meth:`~insight.formats.recordmap.RecordMaps.release_pages`."""
+        self._maps.release_pages()
 
     def close(self) -> None:
         """Release the files; maps stay open as long as payloads are in use."""
-        for one in self._maps:
-            one.close()
+        self._maps.close()
 
     def __enter__(self) -> RecordFile:
         return self
@@ -204,7 +205,7 @@ class RecordFile:
         return RecordFile, (self.rec_path, None if len(self.rec_paths) > 1 else self.idx_path)
 
     def __repr__(self) -> str:
-        return f"RecordFile({shards.pattern(self.rec_path)!r}, {len(self)} records)"
+        return f"RecordFile({self.name!r}, {len(self)} records)"
 
 
 def _read_idx(path: str, rec: RecordMap) -> Tuple[KeyRuns, np.ndarray]:
@@ -216,7 +217,20 @@ def _read_idx(path: str, rec: RecordMap) -> Tuple[KeyRuns, np.ndarray]:
         words[begin:end] = offsets // 4
         parts.append(KeyRuns.of(keys))
     words.resize(end, refcheck=False)
-    return KeyRuns.joined(parts), words
+    keys = KeyRuns.joined(parts)
+    refuse_repeated(keys, path)
+    return keys, words
+
+
+def _refuse_shared_keys(parts: Sequence[KeyRuns], idx_paths: Sequence[str]) -> None:
+    """Raise InsightError if two shards have the same key."""
+    key = KeyRuns.joined(parts).repeated()
+    if key is not None:
+        first, second = [path for path, keys in zip(idx_paths, parts) if key in keys][:2]
+        raise InsightError(
+            f"{second}: key {key} is also in {os.path.basename(first)}; these shards are not of one set, or one was "
+            "copied under another's name; copy all files of the set again"
+        )
 
 
 def _room(count: int, rec: RecordMap) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One .rec file in memory, read by offset; without keys.
+"""The .rec files of a set in memory, read by offset; without keys.
 
 Payloads are views of the map: nothing is copied and no file position is shared, so one
 reader serves any number of threads, and forked workers inherit it.
@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Iterator, List, NamedTuple, Tuple, Union
+from bisect import bisect_right
+from typing import Iterator, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
 from ..errors import InsightError
 from . import remedies
-from .framing import FIRST, FRAME, HEADER, LAST, LENGTH_BITS, LENGTH_MASK, MAGIC, MAGIC_BYTES, MIDDLE, WHOLE
+from .framing import (
+    EXACT_FLOAT32,
+    FIRST,
+    FRAME,
+    HEADER,
+    LAST,
+    LENGTH_BITS,
+    LENGTH_MASK,
+    MAGIC,
+    MAGIC_BYTES,
+    MIDDLE,
+    WHOLE,
+    exact_first,
+)
 
 READ_BYTES = 1 << 22  # at a time, when a span is read ahead
 
@@ -36,18 +50,21 @@ class Record(NamedTuple):
     id2: int
     payload: memoryview
 
+    @property
+    def first(self) -> float:
+        """The label, or the first of several, exact above 2^24 if ``id2`` has it (see ``framing``)."""
+        return exact_first(float(self.label[0] if self.flag else self.label), self.id2)
+
 
 class Headers(NamedTuple):
     """Headers of N records.
 
     Attributes
     ----------
-    flags : np.ndarray
-        (N,) int64.
+    flags, sizes : np.ndarray
+        (N,) int64; sizes are bytes of the payload.
     first, second : np.ndarray
-        (N,) float32: the label, or the first two numbers of a vector; NaN if there are fewer.
-    sizes : np.ndarray
-        (N,) int64, bytes of the payload.
+        (N,) float64: :attr:`Record.first`; (N,) float32: the second number of a vector, NaN if there is none.
     """
 
     flags: np.ndarray
@@ -93,7 +110,9 @@ class RecordMap:
 
     def read_at(self, offset: int, what: str = "a record") -> Record:
         """The record that begins at a byte offset; ``what`` names it in messages."""
-        data, _ = self._data_at(offset, what)
+        return self._record(self._data_at(offset, what)[0], offset, what)
+
+    def _record(self, data: memoryview, offset: int, what: str) -> Record:
         if len(data) < HEADER.size:
             raise self._damage(what, offset, f"{len(data)} bytes are too few for an image record's header")
         flag, label, id, id2 = HEADER.unpack_from(data)
@@ -109,9 +128,8 @@ class RecordMap:
         """Offset and record of all records, front to back. Raises DamagedRecord."""
         offset = 0
         while offset < self.size:
-            what = "a record"
-            _, end = self._data_at(offset, what)
-            yield offset, self.read_at(offset, what)
+            data, end = self._data_at(offset, "a record")
+            yield offset, self._record(data, offset, "a record")
             offset = end
 
     def headers(self, offsets: np.ndarray, keys: np.ndarray) -> Headers:
@@ -133,14 +151,18 @@ class RecordMap:
         flags = words[np.minimum(at + 2, last)].astype(np.int64)
         length = (lrec & LENGTH_MASK).astype(np.int64)
         sizes = length - HEADER.size - 4 * flags
-        first = words[np.minimum(np.where(flags > 0, at + 8, at + 3), last)].view(np.float32)
+        first = words[np.minimum(np.where(flags > 0, at + 8, at + 3), last)].view(np.float32).astype(np.float64)
         second = np.where(flags > 1, words[np.minimum(at + 9, last)].view(np.float32), np.float32(np.nan))
+        large = np.flatnonzero(first >= EXACT_FLOAT32)
+        low, high = (words[np.minimum(at[large] + word, last)].astype(np.uint64) for word in (6, 7))
+        id2 = low | high << np.uint64(32)
+        first[large] = np.where(id2.astype(np.float32) == first[large], id2, first[large])
         plain = (magic == MAGIC) & (lrec >> LENGTH_BITS == WHOLE) & (sizes >= 0)
         plain &= offsets + FRAME.size + length <= self.size
         for i in np.flatnonzero(~plain):  # in parts, or damaged, which read_at() raises
             record = self.read_at(int(offsets[i]), f"key {keys[i]}")
             flags[i], sizes[i] = record.flag, len(record.payload)
-            first[i] = record.label[0] if record.flag else record.label
+            first[i] = record.first
             second[i] = record.label[1] if record.flag > 1 else np.nan
         return Headers(flags, first, second, sizes)
 
@@ -195,6 +217,73 @@ class RecordMap:
             f"`{remedies.into_new(self.path)}` skips damaged records",
             reason,
         )
+
+
+class RecordMaps:
+    """The .rec files of a set; offsets in the set count through them, one after the other.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    checked : bool
+        Whether each must begin with a record.
+
+    Attributes
+    ----------
+    paths : list of str
+    files : list of RecordMap
+    bases : np.ndarray
+        (S + 1,) int64: offset in the set at which each of the S files begins, and the bytes of all.
+
+    Raises
+    ------
+    InsightError
+        As :class:`RecordMap`.
+    """
+
+    def __init__(self, paths: Sequence[str], checked: bool = True):
+        self.paths = list(paths)
+        self.files: List[RecordMap] = []
+        try:
+            for path in self.paths:
+                self.files.append(RecordMap(path, checked))
+        except BaseException:
+            self.close()
+            raise
+        self.bases = np.cumsum([0, *(file.size for file in self.files)])
+        self._begins = self.bases[:-1].tolist()
+
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return int(self.bases[-1])
+
+    def locate(self, offset: int) -> Tuple[int, int]:
+        """The file of an offset in the set, by number, and the offset in it."""
+        number = bisect_right(self._begins, offset) - 1
+        return number, offset - self._begins[number]
+
+    def read_at(self, offset: int) -> Record:
+        """The record that begins at an offset in the set."""
+        number, inside = self.locate(offset)
+        return self.files[number].read_at(inside)
+
+    def scan(self) -> Iterator[Tuple[int, Record]]:
+        """Offset in the set and record of all records, front to back. Raises DamagedRecord."""
+        for base, file in zip(self._begins, self.files):
+            for offset, record in file.scan():
+                yield base + offset, record
+
+    def release_pages(self) -> None:
+        """Let pages that were read count as the system's memory for files again, not as this process's."""
+        for file in self.files:
+            if isinstance(file.data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                file.data.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Release the files; maps stay open as long as payloads are in use."""
+        for file in self.files:
+            file.close()
 
 
 def _map_file(path: str) -> Tuple[Union[mmap.mmap, bytes], memoryview]:

@@ -9,7 +9,7 @@ from typing import BinaryIO, Optional, Sequence, Tuple
 
 from ..errors import InsightError
 from ..files.commit import PathLike, commit_together
-from .framing import Labels, frame, record_data
+from .framing import Labels, frame, id2_of, record_data
 
 BUFFER_BYTES = 1 << 20
 
@@ -46,8 +46,10 @@ class RecordStream:
         label : number or sequence of numbers
             A number gives flag 0, a sequence its length. Stored as float32, so integers above
             16,777,216 are rounded.
-        id, id2 : int
+        id : int
             The record's own number, in its header.
+        id2 : int
+            Where the label is an integer, :func:`~insight.formats.framing.id2_of` it.
         """
         try:
             framed = frame(record_data(payload, label, id, id2))
@@ -73,11 +75,11 @@ class RecordStream:
         begin = images + 1
         header = (begin, begin + len(ranges))
         if header_first:
-            self.write(0, b"", header, 0)
+            self.write(0, b"", header, 0, id2_of(begin))
         for key, edges in enumerate(ranges, begin):
-            self.write(key, b"", edges, key)
+            self.write(key, b"", edges, key, id2_of(edges[0]))
         if not header_first:
-            self.write(0, b"", header, 0)
+            self.write(0, b"", header, 0, id2_of(begin))
 
     def write_framed(self, records, lines: Sequence[bytes]) -> None:
         """Append framed records and their lines of the .idx."""
@@ -135,9 +137,9 @@ class ShardStream(RecordStream):
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if error is None:
-            self.finish()  # makes the files of empty shards
-        self._files.close()
+        with self._files:
+            if error is None:
+                self.finish()  # makes the files of empty shards
 
 
 class RecordWriter:

@@ -13,11 +13,12 @@ import re
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import InsightError
-from ..files.commit import PathLike
+from ..files import atomic
+from ..files.atomic import PathLike
 
 MOST = 500  # an open shard uses a file descriptor, of which a process often has 1024
 _DIGITS = 5
-_SHARD = re.compile(r"(.+)-(\d{5,})-of-(\d{5,})\.rec")
+_SHARD = re.compile(rf"(.+)-(\d{{{_DIGITS}}})-of-(\d{{{_DIGITS}}})\.rec")
 
 
 class ShardName(NamedTuple):
@@ -57,28 +58,27 @@ def check_count(count: int, images: int, source: PathLike) -> None:
         raise InsightError(f"--shards {count}: {source} has only {images} images; use at most that many shards")
 
 
-def members(rec_path: PathLike) -> List[str]:
-    """The paths of all .rec files of the set that one of them belongs to.
-
-    Raises
-    ------
-    InsightError
-        A shard is missing.
-    """
+def paths(rec_path: PathLike) -> List[str]:
+    """The paths of all .rec files of the set that one of them belongs to, whether they exist or not."""
     rec_path = os.fspath(rec_path)
     shard = parse(rec_path)
     if shard is None:
         return [rec_path]
     folder = os.path.dirname(rec_path)
-    paths = [os.path.join(folder, name) for name in names(shard.stem, shard.count)]
-    missing = [path for path in paths if not os.path.isfile(path)]
+    return [os.path.join(folder, name) for name in names(shard.stem, shard.count)]
+
+
+def members(rec_path: PathLike) -> List[str]:
+    """As :func:`paths`; raises InsightError if a shard is missing."""
+    rec_paths = paths(rec_path)
+    missing = [path for path in rec_paths if not os.path.isfile(path)] if len(rec_paths) > 1 else []
     if missing:
         others = f", as are {len(missing) - 1} others" if len(missing) > 1 else ""
         raise InsightError(
-            f"{missing[0]}: missing{others}, and the set consists of {shard.count} shards; copy all of them with their "
-            ".idx files"
+            f"{missing[0]}: missing{others}, and the set consists of {len(rec_paths)} shards; copy all of them with "
+            "their .idx files"
         )
-    return paths
+    return rec_paths
 
 
 def pattern(rec_path: PathLike) -> str:
@@ -105,11 +105,18 @@ def sets_in(folder: PathLike) -> List[str]:
 
 
 def existing(folder: PathLike, stem: str) -> List[str]:
-    """Names of the .rec and .idx files of a set in a folder, in one file or in any number of shards."""
+    """Names of the files of a set in a folder, in one file or in any number of shards: each .rec and its .idx."""
     found = [stem + ending for ending in (".rec", ".idx")]
     for path in glob.glob(os.path.join(glob.escape(os.fspath(folder)), f"{glob.escape(stem)}-*-of-*.*")):
         beside, ending = os.path.splitext(os.path.basename(path))
         shard = parse(beside + ".rec")
         if ending in (".rec", ".idx") and shard is not None and shard.stem == stem:
             found.append(beside + ending)
-    return sorted(name for name in found if os.path.exists(os.path.join(folder, name)))
+    found = [name for name in found if os.path.exists(os.path.join(folder, name))]
+    return sorted(found, key=lambda name: (os.path.splitext(name)[0], name.endswith(".idx")))
+
+
+def sweep(folder: PathLike, stem: str) -> None:
+    """Remove temporary files of killed writers of a set, in any number of shards; those of running writers are kept."""
+    for left in atomic.left_behind(folder, f".{glob.escape(stem)}-*-of-*.partial", own=False):
+        left.unlink(missing_ok=True)

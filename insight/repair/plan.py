@@ -14,13 +14,13 @@ from ..check.layout import INDEXED, PLAIN, Layout
 from ..check.records import Records
 from ..check.rules import Findings
 from ..errors import InsightError
+from ..formats.framing import LARGEST_LABEL
 from ..formats.idx import idx_path_of
 from .sizes import Pictures, Size, by
 
 FITS, PARTIAL, WRONG, MISSING = "fits", "partial", "wrong", "missing"
 _WRONG = ("idx-unreadable", "idx-duplicate-key", "idx-foreign", "idx-offset", "idx-shared-offset")
 _MARKS = ("header-missing", "header-range", "identity-record", "identity-range", "key-gap", "stray-key")
-_LARGEST_LABEL = 1 << 31  # readers of sets accept labels below this
 
 
 class Diagnosis(NamedTuple):
@@ -124,7 +124,7 @@ def without_path(message: str, path: str) -> str:
 
 def float_labels(layout: Layout) -> np.ndarray:
     """(N,) float64 labels of the images, unchanged from the records."""
-    return layout.records.first[layout.rows].astype(np.float64)
+    return layout.records.first[layout.rows]
 
 
 def whole_labels(labels: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ def whole_labels(labels: np.ndarray) -> np.ndarray:
 
 def usable_labels(labels: np.ndarray) -> np.ndarray:
     """(N,) bool: labels that readers of sets accept."""
-    return whole_labels(labels) & (labels < _LARGEST_LABEL)
+    return whole_labels(labels) & (labels <= LARGEST_LABEL)
 
 
 class Selection(NamedTuple):
@@ -204,7 +204,7 @@ def select(
     if group:
         at = at[np.argsort(labels[at], kind="stable")]
     old, new = np.unique(labels[at], return_inverse=True)
-    if keep_labels and old[-1] >= _LARGEST_LABEL:
+    if keep_labels and old[-1] > LARGEST_LABEL:
         raise InsightError(f"--keep-labels: {rec_path} has label {old[-1]:.0f}, want labels below 2^31; omit it")
     if keep_labels or old[-1] == len(old) - 1:
         return Selection(at, labels[at].astype(np.int64), None, chosen, left_out)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..check.layout import INDEXED
 from ..formats import identities, shards
-from ..formats.framing import EXACT_FLOAT32
+from ..formats.framing import EXACT_FLOAT32, id2_of
 from ..formats.idx import idx_path_of
 from ..formats.property import NAME, Property
 from ..formats.recordmap import Record
@@ -112,8 +112,8 @@ def _summary(output: str, diagnosis: Diagnosis, chosen: Selection, rows: List[Ro
         )
         if chosen.old[-1] > EXACT_FLOAT32:
             lines.append(
-                f"note: labels above {EXACT_FLOAT32} are rounded in records; people whose labels were rounded to the "
-                f"same number are one identity now"
+                f"note: labels above {EXACT_FLOAT32} are rounded in records of other tools; people whose labels were "
+                f"rounded to the same number are one identity now"
             )
     runs, labels = len(identities.runs(chosen.labels)), len(np.unique(chosen.labels))
     if runs > labels:
@@ -156,7 +156,7 @@ def _write_records(paths: List[Tuple[Path, Path]], diagnosis: Diagnosis, chosen:
         for number, (key, row, label) in enumerate(track(images, "writing", len(chosen.at), "images")):
             record = layout.records.read(row)
             stream.room(number)
-            stream.write(key, record.payload, _relabelled(record, label), key, record.id2)
+            stream.write(key, record.payload, _relabelled(record, label), key, id2_of(label) or record.id2)
         if indexed:
             ranges = (identities.runs(chosen.labels) + 1).tolist()
             stream.write_identities(ranges, len(chosen.at), header_first=False)

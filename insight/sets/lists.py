@@ -7,9 +7,8 @@ import sys
 from typing import Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import InsightError
+from ..formats.framing import LARGEST_LABEL
 from ..formats.lst import Entry, Lines, iter_lst
-
-MAX_LABEL = 1 << 24  # integers up to here are exact in float32, the type of labels in records
 
 
 class ListSurvey(NamedTuple):
@@ -36,10 +35,10 @@ def survey_list(lst_path: str, renumber: bool = False) -> ListSurvey:
     Raises
     ------
     InsightError
-        A line is bad, has the label -1 of an unlabelled image, or a label that float32 would round.
+        A line is bad, has the label -1 of an unlabelled image, or a label that records cannot hold.
     """
     lines, top, images = Lines(lst_path), 0, 0
-    most = sys.maxsize if renumber else MAX_LABEL
+    most = sys.maxsize if renumber else LARGEST_LABEL
     numbers: Dict[int, int] = {}
     for entry in lines:
         images += 1
@@ -56,10 +55,7 @@ def survey_list(lst_path: str, renumber: bool = False) -> ListSurvey:
 def _why_no_label(label: int) -> str:
     if label < 0:
         return "which marks unlabelled test images; records need identities, labels >= 0"
-    return (
-        f"and records hold labels as float32, exact up to {MAX_LABEL}; "
-        f"give --renumber-labels, which renumbers labels 0, 1, 2, .."
-    )
+    return f"and a set holds labels up to {LARGEST_LABEL}; give --renumber-labels, which renumbers labels 0, 1, 2, .."
 
 
 def entries_of_list(lst_path: str, surveyed: ListSurvey) -> Iterator[Entry]:

@@ -115,6 +115,8 @@ def pack(
         written = _settle_property(folder, computed, existing, [*files, *replaced], overwrite)
         with commit_together(folder, [*files, property.NAME], overwrite=True) as staging:
             staging.obsolete += sorted(set(replaced) - set(files))
+            for stem in stems:
+                shards.sweep(folder, stem)
             reports = []
             for path, stem, surveyed, where in zip(lists, stems, surveys, places):
                 rec_path = os.path.join(folder, shards.names(stem, shard_count)[0])

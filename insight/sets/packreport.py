@@ -7,6 +7,7 @@ from collections import Counter
 from typing import List, Optional, Tuple
 
 from ..formats import property
+from ..formats.framing import EXACT_FLOAT32
 from ..formats.lst import IM2REC
 from .prepare import RESIZED
 from .setwriter import INDEXED
@@ -95,6 +96,11 @@ class PackReport:
             )
         elif self.labels < classes:
             notes.append(f"{classes - self.labels} of {classes} labels have no image")
+        if classes - 1 > EXACT_FLOAT32:
+            notes.append(
+                f"labels above {EXACT_FLOAT32} are exact for insight; other readers of records see them as float32, "
+                "rounded"
+            )
         if classes < 2:
             notes.append("one identity can be merged or embedded; training needs two or more")
         return notes

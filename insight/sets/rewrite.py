@@ -15,6 +15,7 @@ from typing import Iterable, Iterator, List, Optional, Tuple
 from ..errors import InsightError
 from ..files.commit import Staging, commit_together, refuse_existing
 from ..formats import shards
+from ..formats.framing import id2_of
 from ..formats.property import NAME, Property
 from ..formats.recordwriter import ShardStream
 from .pack import SET_NAME
@@ -44,7 +45,7 @@ class SetStream:
         for payload in payloads:
             self._records.room(self.images)
             self.images += 1
-            self._records.write(self.images, payload, label, self.images)
+            self._records.write(self.images, payload, label, self.images, id2_of(label))
         self._ranges.append((begin, self.images + 1))
         return label
 
@@ -78,6 +79,7 @@ def new_files(
         refuse_existing(folder, sorted(replaced))
     with commit_together(folder, [*beside, *names, NAME], overwrite) as staging:
         staging.obsolete += sorted(replaced)
+        shards.sweep(folder, SET_NAME)
         yield staging.pairs(pairs), staging
 
 

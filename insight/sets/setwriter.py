@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Optional, Tuple
 
-from ..formats.framing import COPIED_FRAME, INDEXED_FRAME, MAGIC
+from ..formats.framing import COPIED_FRAME, INDEXED_FRAME, MAGIC, id2_of
 from ..formats.lst import Entry
 from ..formats.recordwriter import ShardStream
 from .chunk import Chunk
@@ -43,9 +43,9 @@ class SetWriter:
         self.images += 1
         key = self.images
         if self._plain:
-            self._stream.write(key - 1, image.payload, entry.label, key - 1)
+            self._stream.write(key - 1, image.payload, entry.label, key - 1, id2_of(entry.label))
         else:
-            self._stream.write(key, image.payload, (entry.label, entry.aligned), key)
+            self._stream.write(key, image.payload, (entry.label, entry.aligned), key, id2_of(entry.label))
 
     def write_copied(self, chunk: Chunk) -> None:
         """Write a chunk whose images are all copied, directly from its memory."""
@@ -70,9 +70,9 @@ class SetWriter:
             key = self.images - plain
             at = begin - gap
             if plain:
-                COPIED_FRAME.pack_into(memory, at, MAGIC, 24 + size, 0, label, key, 0)
+                COPIED_FRAME.pack_into(memory, at, MAGIC, 24 + size, 0, label, key, id2_of(label))
             else:
-                INDEXED_FRAME.pack_into(memory, at, MAGIC, 32 + size, 2, 0.0, key, 0, label, entry.aligned)
+                INDEXED_FRAME.pack_into(memory, at, MAGIC, 32 + size, 2, 0.0, key, id2_of(label), label, entry.aligned)
             lines.append(b"%d\t%d\n" % (key, shift + at))
         self._stream.write_framed(memory[first : begin + size + (-size & 3)], lines)
 

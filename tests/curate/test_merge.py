@@ -508,10 +508,18 @@ class TestShards:
         assert payloads_of(tmp_path / "out") == payloads_of(tmp_path / "one")
         with pytest.raises(InsightError, match="--shards 11: .* has only 10 images"):
             merge(both, str(tmp_path / "no"), shard_count=11, **options)
-        with pytest.raises(InsightError, match=r"train-00000-of-00004\.idx: already exists"):
+        with pytest.raises(InsightError, match=r"train-00000-of-00004\.rec: already exists"):
             merge(both, str(tmp_path / "out"), **options)
         with pytest.raises(InsightError, match="which is being read"):
             merge(both, str(tmp_path / "shards"), overwrite=True, **options)
+
+    def test_labels_that_float32_would_round(self, tmp_path, monkeypatch):
+        """The writer of new sets leaves it to id2_of which labels are written exactly, as 2^24 identities are many."""
+        monkeypatch.setattr("insight.sets.rewrite.id2_of", lambda label: 70 + label)
+        write_set(tmp_path / "a", [[at(0), at(3)], [at(40)]])
+        merge([str(tmp_path / "a")], str(tmp_path / "out"), embed=None, rules=Rules(0))
+        with FaceSet.open(str(tmp_path / "out")) as faces:
+            assert [faces.records.read(key).id2 for key in (1, 2, 3, 4, 0)] == [70, 70, 71, 0, 0]
 
     def test_clean(self, tmp_path):
         people = [[at(0), at(3), at(170)], [at(40), at(41)], [at(80), at(82), at(84)]]

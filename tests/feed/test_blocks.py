@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from test_loader import FakeFaces
 
 from insight.errors import InsightError
-from insight.feed import draws
 from insight.feed.ahead import ReadAhead
 from insight.feed.loader import Loader
 from insight.feed.samplers import chosen
 from insight.feed.samplers.blocks import Blocks
+from insight.ranks.single import Single
 
 
 def blocks(positions, batch=4, seed=0, size=3, buffer=9):
@@ -57,16 +57,22 @@ def test_batches_take_images_of_the_buffers_that_were_read(make):
     for step in range(3 * sampler.batches_per_epoch):
         last = sampler.buffer(step)
         assert last >= before
-        known = np.concatenate([sampler.buffered(number) for number in range(before, last + 1)])
-        assert np.isin(sampler.batch(step), known).all()
+        cut = step % sampler.batch_size  # the shares of two ranks
+        for rows in (range(cut), range(cut, sampler.batch_size)):
+            known = [sampler.buffered(number, rows) for number in range(before, last + 1)]
+            assert np.isin(sampler.batch(step)[rows.start : rows.stop], np.concatenate(known)).all()
         before = last
     count = len(sampler.positions)
     numbers = range(last // sampler._buffers * sampler._buffers)  # of whole epochs
     for epoch in np.split(np.array(numbers), last // sampler._buffers or 1):
-        parts = [sampler.buffered(int(number)) for number in epoch]
+        parts = [sampler.buffered(int(number), range(sampler.batch_size)) for number in epoch]
         assert not parts or np.array_equal(np.sort(np.concatenate(parts)), sampler.positions)
     for number in numbers:
-        rows = np.searchsorted(sampler.positions, sampler.buffered(number))
+        whole = sampler.buffered(number, range(sampler.batch_size))
+        cut = number % sampler.batch_size
+        shares = [sampler.buffered(number, rows) for rows in (range(cut), range(cut, sampler.batch_size))]
+        assert np.array_equal(np.sort(np.concatenate(shares)), whole)
+        rows = np.searchsorted(sampler.positions, whole)
         assert len(rows) <= each and (np.diff(rows) > 0).all()
         # whole blocks: a run begins at most once in so many images, and once more at the end of the set
         assert np.count_nonzero(np.diff(rows) > 1) <= -(-len(rows) // size) + 1 or size >= count
@@ -78,7 +84,7 @@ def test_orders_differ_by_epoch_and_by_seed():
     other = blocks(range(64), 16, seed=1, size=4, buffer=32)
     epochs.append(tuple(np.concatenate([other.batch(i) for i in range(4)])))
     assert len(set(epochs)) == 5
-    edges = {tuple(np.flatnonzero(np.diff(sampler.buffered(2 * e)) > 1)) for e in range(4)}
+    edges = {tuple(np.flatnonzero(np.diff(sampler.buffered(2 * e, range(16))) > 1)) for e in range(4)}
     assert len(edges) > 1  # neighbours are not always in one block
 
 
@@ -120,7 +126,7 @@ class ReadFaces(FakeFaces):
 
 
 def loader(faces, workers=1, **options):
-    return Loader(faces, 4, 7, workers=workers, sampler=partial(Blocks, block_images=3, buffer_images=6, **options))
+    return Loader(faces, 4, 7, workers=workers, sampler=partial(Blocks, block_images=3, buffer_images=6), **options)
 
 
 def indices(made, count, step=0):
@@ -134,7 +140,7 @@ def test_images_are_read_in_order_before_they_are_used():
     faces = ReadFaces(31)
     batches = indices(loader(faces, workers=3), 12)
     read = [position for kind, position in faces.events if kind == "read"]
-    first_buffers = [loader(faces).sampler.buffered(number).tolist() for number in range(8)]
+    first_buffers = [loader(faces).sampler.buffered(number, range(4)).tolist() for number in range(8)]
     assert read[: 6 * 5] == list(itertools.chain(*first_buffers))[: 6 * 5]
     reads, uses = Counter(), Counter()  # twice of images that come again in the second epoch
     for kind, position in faces.events:
@@ -144,11 +150,30 @@ def test_images_are_read_in_order_before_they_are_used():
     assert indices(loader(ReadFaces(31)), 4, step=5) == batches[5:9]
 
 
+class OneOfTwo(Single):
+    size = 2
+
+    def __init__(self, rank):
+        self.rank = rank
+
+
+def test_a_rank_reads_what_it_uses():
+    batches = indices(loader(ReadFaces(31)), 7)
+    for rank in range(2):
+        faces = ReadFaces(31)
+        begin, end = OneOfTwo(rank).span(4)
+        assert indices(loader(faces, ranks=OneOfTwo(rank)), 7) == [batch[begin:end] for batch in batches]
+        read = [position for kind, position in faces.events if kind == "read"]
+        own = [loader(faces).sampler.buffered(number, range(begin, end)).tolist() for number in range(5)]
+        assert read[: sum(map(len, own))] == list(itertools.chain(*own))
+        assert {position for kind, position in faces.events if kind == "used"} <= set(read)
+
+
 def test_closing_stops_reading():
     faces = ReadFaces(31)
     faces.slow = threading.Event()  # the first image is read, and no more
     made = loader(faces, workers=2)
-    ahead = ReadAhead(faces, made.sampler)
+    ahead = ReadAhead(faces, made.sampler, range(4))
     waiting = threading.Thread(target=ahead.reach, args=(0,))
     waiting.start()
     ahead.close()
@@ -168,8 +193,3 @@ def test_an_error_of_the_disk_ends_the_batches():
     faces.read_ahead = broken
     with pytest.raises(OSError, match="Input/output error"):
         indices(loader(faces), 1)
-
-
-def test_streams_of_random_numbers_are_distinct():
-    purposes = [draws.ORDER, draws.AUGMENTATION, draws.PEOPLE, draws.BAG, 4, draws.DEGRADATION, draws.BLOCKS]
-    assert len({*purposes, draws.BUFFER}) == 8

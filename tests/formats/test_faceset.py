@@ -1,16 +1,24 @@
 """All layouts of MXNet-era tools, written by ``mx.recordio`` as these tools do."""
 
 import os
+from contextlib import closing
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from insight._mxnet import mx
+from insight.check.check import check
+from insight.check.layout import Layout
+from insight.check.records import Records
+from insight.check.rules import Findings
 from insight.errors import InsightError
 from insight.formats import identities
 from insight.formats.faceset import FaceSet
+from insight.formats.framing import MAGIC_BYTES, id2_of
 from insight.formats.property import Property, write_property
-from insight.formats.recordio import RecordFile
+from insight.formats.recordio import RecordFile, RecordWriter
 
 pack, IRHeader = mx.recordio.pack, mx.recordio.IRHeader
 JPEG = bytes.fromhex("ffd8ffc0000b080070006001011100ffda0008010100003f00aaffd9")  # headers of 112 high, 96 wide
@@ -244,6 +252,73 @@ def test_a_damaged_payload_raises_with_its_key(tmp_path):
         rec.write(b"\0\0\0\0")
     with pytest.raises(InsightError, match=rf"train\.rec: key 2 at offset {offset}: magic 0x00000000"):
         faces.payload(1)
+
+
+LARGE = st.one_of(st.integers(0, 9), st.integers(-6, 6).map((1 << 24).__add__), st.integers(1 << 24, (1 << 31) - 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LARGE, min_size=1, max_size=12), st.booleans())
+def test_labels_above_2_to_24_are_exact(tmp_path_factory, labels, vectors):
+    """By the headers of all images at once, by reading each, and for the reader of damaged sets."""
+    folder = tmp_path_factory.mktemp("set")
+    with RecordWriter(str(folder / "train.rec")) as writer:
+        for key, label in enumerate(labels):
+            magic = MAGIC_BYTES * (key % 2)  # which is not read with the others
+            writer.write(key, payload(key) + magic, (label, 1) if vectors else label, key, id2_of(label))
+    with FaceSet.open(str(folder)) as faces:
+        assert faces.labels.tolist() == labels
+        assert [faces.records.read(key).first for key in range(len(labels))] == labels
+        # as MXNet and InsightFace see them
+        assert [np.ravel(faces.records.read(k).label)[0] for k in range(len(labels))] == list(map(np.float32, labels))
+    with closing(Records(str(folder / "train.rec"), Findings())) as records:
+        assert records.first.tolist() == labels and Layout(records, Findings()).labels.tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("label", "id2", "want"),
+    [
+        (2**24 + 3, 0, 2**24 + 4),  # of another tool
+        (2**24 + 4, 77, 2**24 + 4),  # an id2 that means something else
+        (2**24 + 4, 2**24 + 6, 2**24 + 4),
+        (2**24, 2**24 + 1, 2**24 + 1),
+        (5, 6, 5),
+        (2**24 - 1, 2**24, 2**24 - 1),
+        (2**24 + 4, 2**64 - 1, 2**24 + 4),
+    ],
+)
+def test_id2_counts_only_if_float32_makes_the_label_of_it(tmp_path, label, id2, want):
+    with RecordWriter(str(tmp_path / "train.rec")) as writer:
+        writer.write(0, payload(0), label, 0, id2)
+    with FaceSet.open(str(tmp_path)) as faces:
+        assert faces.labels.tolist() == [want] == [faces.records.read(0).first]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of this package", "of another tool"])
+@pytest.mark.parametrize("end", [2**24 + 9, 2**25 + 31])
+def test_identities_above_2_to_24_images(tmp_path, monkeypatch, known, end):
+    """The last images of a large set; the keys of the others are missing."""
+    if not known:
+        monkeypatch.setattr("insight.formats.recordwriter.id2_of", lambda first: 0)
+    sizes = [12, 1, 1, 4, 1, 2, 5, 1, 1, 7]
+    ends = np.cumsum(sizes) + end - sum(sizes)
+    labels = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    with RecordWriter(str(tmp_path / "train.rec")) as writer:
+        for key, label in enumerate(labels, end - len(labels)):
+            writer.write(key, payload(label), (label, 1), key)
+        ranges = np.stack([ends - sizes, ends], axis=1).tolist()
+        ranges[0][0] = 1
+        writer._stream.write_identities(ranges, end - 1, header_first=True)
+    write_property(tmp_path, Property(len(sizes), 112, 96))
+    asked, headers = [], RecordFile.headers
+    monkeypatch.setattr(RecordFile, "headers", lambda self, keys: asked.extend(keys) or headers(self, keys))
+    with FaceSet.open(str(tmp_path)) as faces:
+        assert faces.labels.tolist() == labels and not faces.notes
+        assert faces.identities.tolist() == identities.runs(faces.labels).tolist()
+    images = [key for key in asked if end - len(labels) <= key < end - 8]  # the last ones are near the header's number
+    assert max(images.count(key) for key in images) <= 2 or not known
+    findings = {finding.code for finding in check(str(tmp_path)).findings if finding.severity == "error"}
+    assert findings == {"key-gap"}
 
 
 class Rounded:

@@ -1,6 +1,8 @@
 """Sets in shards are the sets in one file."""
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +77,93 @@ def test_without_idx_files_the_keys_come_from_all_shards(tmp_path):
         FaceSet.open(str(tmp_path / "other"))
 
 
+class TestFilesThatDoNotBelongTogether:
+    """One clear line each, whatever is opened: the folder, the prefix or a shard."""
+
+    @pytest.fixture
+    def paths(self, tmp_path):
+        return in_shards(write_single(tmp_path / "one"), tmp_path / "set", [2, 6])
+
+    def refused(self, paths, message):
+        for path in (paths[0].parent, paths[0].parent / "train", paths[1]):
+            with pytest.raises(InsightError, match=message) as caught:
+                FaceSet.open(str(path))
+            assert "\n" not in str(caught.value)
+
+    def copy(self, source, target):
+        for ending in (".rec", ".idx"):
+            target.with_suffix(ending).write_bytes(source.with_suffix(ending).read_bytes())
+
+    def test_a_shard_under_the_name_of_another(self, paths):
+        self.copy(paths[0], paths[1])
+        self.refused(
+            paths, r"train-00001-of-00003\.idx: key 1 is also in train-00000-of-00003\.idx; these shards are not"
+        )
+
+    @pytest.mark.parametrize("payload", [b"image", b"another"])
+    def test_a_shard_of_another_set_with_keys_of_a_neighbour(self, paths, tmp_path, payload):
+        other = in_shards(write_single(tmp_path / "two", [4, 4], payload=payload), tmp_path / "other", [2, 7])
+        self.copy(other[1], paths[1])
+        self.refused(
+            paths, r"train-00002-of-00003\.idx: key 7 is also in train-00001-of-00003\.idx; these shards are not"
+        )
+
+    def test_a_shard_of_another_set_with_fewer_keys(self, paths, tmp_path):
+        other = in_shards(write_single(tmp_path / "two", [4, 4]), tmp_path / "other", [2, 5])
+        self.copy(other[1], paths[1])
+        self.refused(
+            paths,
+            r"train-\*-of-00003\.idx: 9 images, the header record \(key 0\) says 10; a shard is of another set, or "
+            r"its \.idx was cut: copy all files again; `insight dataset-repair \S+ --output \S+/set-repaired` ",
+        )
+
+    @pytest.mark.parametrize("shard", [0, 1])
+    def test_an_idx_that_was_cut_at_a_line(self, paths, shard):
+        path = paths[shard].with_suffix(".idx")
+        path.write_text("".join(path.read_text().splitlines(True)[:-1]))
+        self.refused(
+            paths, r"train-\*-of-00003\.idx: 9 images, the header record \(key 0\) says 10; a shard is of another"
+        )
+
+    def test_an_idx_that_was_cut_inside_a_line(self, paths):
+        path = paths[1].with_suffix(".idx")
+        path.write_text(path.read_text()[:-5] + "x")
+        self.refused(
+            paths, r"train-00001-of-00003\.idx:4: want an integer key, .* found '6.*'; `insight dataset-repair "
+        )
+
+    def test_the_last_idx_without_identities(self, paths):
+        path = paths[2].with_suffix(".idx")
+        path.write_text("".join(path.read_text().splitlines(True)[:-1]))
+        self.refused(
+            paths, r"train-\*-of-00003\.idx: 3 identity records, the header record \(key 0\) says 4; the \.idx was"
+        )
+
+    def test_a_key_twice_in_one_shard(self, paths):
+        path = paths[1].with_suffix(".idx")
+        path.write_text(path.read_text().replace("5\t", "4\t"))
+        self.refused(
+            paths, r"train-00001-of-00003\.idx: key 4 occurs twice; .* `insight dataset-repair \S+/train-00001-of-"
+        )
+
+    def test_shards_that_changed_their_names_are_the_same_set(self, paths, tmp_path):
+        self.copy(paths[0], tmp_path / "kept.rec")
+        self.copy(paths[1], paths[0])
+        self.copy(tmp_path / "kept.rec", paths[1])
+        with FaceSet.open(str(paths[0])) as ours, FaceSet.open(str(tmp_path / "one")) as theirs:
+            assert ours.labels.tolist() == theirs.labels.tolist()
+            assert [bytes(ours.payload(i)) for i in range(10)] == [bytes(theirs.payload(i)) for i in range(10)]
+
+    def test_names_of_another_number_of_digits_are_no_shards(self, paths):
+        for path in paths:
+            for ending in (".rec", ".idx"):
+                path.with_suffix(ending).rename(path.with_name(path.stem.replace("-0", "-00") + ending))
+        with pytest.raises(
+            InsightError, match=r"set: holds train-000000-of-000003\.rec, train-000001-of-000003\.rec, "
+        ):
+            FaceSet.open(str(paths[0].parent))
+
+
 def test_large_files_have_wide_offsets(tmp_path, monkeypatch):
     monkeypatch.setattr("insight.formats.recordio._NARROW", 400)
     single = write_single(tmp_path / "one")
@@ -112,8 +201,8 @@ class TestWhichSet:
         with FaceSet.open(str(tmp_path / "set/train.rec")) as faces:
             assert len(faces.records.rec_paths) == 1
         assert shards.existing(tmp_path / "set", "train") == [
-            *("train-00000-of-00002.idx", "train-00000-of-00002.rec", "train-00001-of-00002.idx"),
-            *("train-00001-of-00002.rec", "train.idx", "train.rec"),
+            *("train.rec", "train.idx", "train-00000-of-00002.rec", "train-00000-of-00002.idx"),
+            *("train-00001-of-00002.rec", "train-00001-of-00002.idx"),
         ]
 
     def test_train_among_others(self, tmp_path):
@@ -148,13 +237,29 @@ def test_damage_names_the_shard(tmp_path):
             faces.payload(3)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
+def test_an_open_set_has_no_pages_of_its_files(tmp_path):
+    """A set larger than memory would seem to fill it, and a run's predicted memory with it."""
+
+    def mapped():
+        return int(re.search(r"RssFile:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+
+    in_shards(write_single(tmp_path / "one", [1] * 300, indexed=False, payload=bytes(150)), tmp_path / "set", [100])
+    before = mapped()
+    with FaceSet.open(str(tmp_path / "set")) as faces:  # reads the label of each image
+        assert faces.records.bytes > 6_000_000 and mapped() - before < 1_000_000
+        assert len(faces.payload(250)) == 250 * 150 + len(MAGIC_BYTES)  # and reads on
+        list(faces.records.scan())
+        assert mapped() - before > 5_000_000
+
+
 def test_read_ahead_reads_each_span_once_in_the_order_of_the_files(tmp_path, monkeypatch):
     monkeypatch.setattr("insight.formats.recordio._GAP_BYTES", 64)
     monkeypatch.setattr("insight.formats.recordmap.READ_BYTES", 40)
     paths = in_shards(write_single(tmp_path / "one"), tmp_path / "set", [6])
     asked = []
     with FaceSet.open(str(tmp_path / "set")) as faces:
-        for one in faces.records._maps:
+        for one in faces.records._maps.files:
             original = one.read_ahead
             one.read_ahead = lambda b, e, one=one, original=original: asked.append((one.path, b, e)) or original(b, e)
         offsets = faces.records.offsets

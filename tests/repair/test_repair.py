@@ -291,7 +291,7 @@ class TestIntoAFolder:
             {"old": old, "new": new}
             for new, old in zip("0123", ("3", "7", "1100001", f"{np.float32(13_800_000_512):.0f}"))
         ]
-        assert "note: labels above 16777216 are rounded" in report.done[1]
+        assert "note: labels above 16777216 are rounded in records of other tools" in report.done[1]
         assert (tmp_path / "out/property").read_text() == f"{PEOPLE},112,112"
 
     def test_keep_labels(self, plain, tmp_path):

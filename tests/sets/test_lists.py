@@ -5,10 +5,12 @@ import csv
 import pytest
 from made_faces import encode, face
 
+from insight.check.check import check
 from insight.errors import InsightError
 from insight.formats.evalbin import read_bin
 from insight.formats.faceset import FaceSet
-from insight.sets.lists import MAX_LABEL, survey_list
+from insight.formats.framing import LARGEST_LABEL
+from insight.sets.lists import survey_list
 from insight.sets.pack import pack
 from insight.sets.pairs import make_bin
 from insight.sets.unpack import unpack
@@ -108,19 +110,32 @@ def phone_list():
     return "".join(f"1\tfaces/{name}\t{PHONES[at // 2]}\n" for at, name in enumerate(NAMES))
 
 
-def test_labels_that_float32_would_round_are_refused(work):
-    for label in (MAX_LABEL, MAX_LABEL + 1):
+def test_labels_that_a_set_cannot_hold_are_refused(work):
+    for label in (LARGEST_LABEL, LARGEST_LABEL + 1):
         (work / "lists/a.lst").write_text(f"\n1\tfaces/{NAMES[0]}\t{label}\n")
-        if label == MAX_LABEL:
-            assert survey_list("lists/a.lst").num_classes == MAX_LABEL + 1
+        if label == LARGEST_LABEL:
+            assert survey_list("lists/a.lst").num_classes == LARGEST_LABEL + 1
             continue
         with pytest.raises(
             InsightError,
-            match=r"a\.lst:2: faces/person_0/0\.jpg has label 16777217, and records hold labels as float32, exact up "
-            r"to 16777216; give --renumber-labels",
+            match=r"a\.lst:2: faces/person_0/0\.jpg has label 2147483648, and a set holds labels up to 2147483647; "
+            r"give --renumber-labels",
         ):
             pack("lists/a.lst", "set")
     assert not (work / "set").exists()
+
+
+@pytest.mark.parametrize("layout", ["indexed", "plain"])
+@pytest.mark.parametrize("size", [(112, 112), (96, 96)], ids=["copied", "converted"])
+def test_labels_that_float32_would_round_stay_apart(work, layout, size):
+    first = (1 << 24) - 1
+    (work / "lists/a.lst").write_text("".join(f"1\tfaces/{name}\t{first + at}\n" for at, name in enumerate(NAMES)))
+    [report] = pack("lists/a.lst", "set", layout=layout, size=size)
+    with FaceSet.open("set") as faces:
+        assert faces.labels.tolist() == list(range(first, first + len(NAMES)))
+        assert len(faces.identities) == len(NAMES) and faces.num_classes == first + len(NAMES)
+    assert any("are exact for insight; other readers" in line for line in report.lines())
+    assert not check("set").count("error")
 
 
 def test_labels_are_numbered_in_order_of_first_appearance(work):
@@ -169,7 +184,7 @@ def test_the_command(work, insight):
     (work / "lists/a.lst").write_text(phone_list().replace("faces/", ""))
     status, out, err = insight("face2rec", "lists/a.lst", "--output", "set", "--image-root", "faces")
     assert (status, out) == (2, "")
-    assert err.startswith("error: lists/a.lst:1: person_0/0.jpg has label 13800000001, and records hold")
+    assert err.startswith("error: lists/a.lst:1: person_0/0.jpg has label 13800000001, and a set holds")
     status, out, err = insight(
         "face2rec", "lists/a.lst", "--output", "set", "--image-root", "faces", "--renumber-labels"
     )

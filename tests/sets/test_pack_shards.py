@@ -1,6 +1,9 @@
 """face2rec --shards, and the commands that read such sets, against the same set in one file."""
 
 import shutil
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -38,6 +41,11 @@ def made(tmp_path_factory):
 
 def packed(made, tmp_path, count, **options):
     return pack(str(made / "train.lst"), str(tmp_path / "set"), shard_count=count, **options)[0]
+
+
+def payloads(path):
+    with FaceSet.open(str(path)) as faces:
+        return [bytes(faces.payload(i)) for i in range(len(faces))]
 
 
 def joined(folder, ending):
@@ -81,7 +89,7 @@ def test_a_set_in_other_files_is_replaced_only_when_asked(made, tmp_path):
     packed(made, tmp_path, 3)
     before = names(tmp_path / "set")
     for count in (1, 2, 3):
-        with pytest.raises(InsightError, match=r"train-00000-of-00003\.idx: already exists; give another output, "):
+        with pytest.raises(InsightError, match=r"train-00000-of-00003\.rec: already exists; give another output, "):
             packed(made, tmp_path, count)
     assert names(tmp_path / "set") == before
     for count in (2, 1, 4):
@@ -89,6 +97,60 @@ def test_a_set_in_other_files_is_replaced_only_when_asked(made, tmp_path):
         with FaceSet.open(str(tmp_path / "set")) as faces:
             assert (len(faces.records.rec_paths), len(faces)) == (count, 13)
         assert len(names(tmp_path / "set")) == 2 * count + 2
+
+
+KILLED = """
+import os, sys
+from insight.sets.pack import pack
+
+def dying_at(step):
+    left = [step]
+    def dying(function):
+        def wrapped(*arguments, **options):
+            if not left[0]:
+                os._exit(9)
+            left[0] -= 1
+            return function(*arguments, **options)
+        return wrapped
+    os.replace, os.unlink = dying(os.replace), dying(os.unlink)
+
+source, root, over = sys.argv[1:]
+for step in range(1, 80, 4):
+    folder = f"{root}/{step}"
+    if over:
+        pack(source, folder, shard_count=3, check="headers")
+    child = os.fork()
+    if not child:
+        dying_at(step)
+        pack(source, folder, shard_count=4, check="headers", overwrite=bool(over))
+        os._exit(0)
+    if not os.waitpid(child, 0)[1]:
+        break
+"""
+
+
+@pytest.mark.parametrize("over", ["", "over"], ids=["fresh", "over a set of other shards"])
+def test_a_run_that_is_killed_leaves_a_complete_set_or_none(made, tmp_path, over):
+    """Killed before every fourth rename or removal; then face2rec runs again, with another number of shards."""
+    root = tmp_path / "killed"
+    subprocess.run([sys.executable, "-c", KILLED, made / "train.lst", root, over], check=True)
+    messages = set()
+    for folder in sorted(root.iterdir(), key=lambda path: int(path.name)):
+        complete = True
+        try:
+            assert payloads(folder) == payloads(made / "one")
+        except InsightError as error:
+            complete = False
+            messages.add(str(error).replace(str(folder), "").partition(":")[2])
+            with suppress(InsightError):
+                assert "unfinished" in {finding.code for finding in check(str(folder)).findings}
+        pack(str(made / "train.lst"), str(folder), shard_count=2, check="headers", overwrite=complete)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            *("property", "train-00000-of-00002.idx", "train-00000-of-00002.rec", "train-00001-of-00002.idx"),
+            *("train-00001-of-00002.rec", "train.skipped.csv"),
+        ]
+    assert len(list(root.iterdir())) > 3
+    assert messages == {" the command that wrote it was killed before it had finished; run it again"}
 
 
 def test_the_command(made, tmp_path, insight):

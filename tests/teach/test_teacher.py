@@ -89,7 +89,7 @@ def test_a_killed_computation_resumes(work, faces, tmp_path, monkeypatch):
     straight.make()
     teacher = teacher_of(work, faces, tmp_path / "t.npz")
     monkeypatch.setattr("insight.faces.parts.PART_SECONDS", 0.0)
-    monkeypatch.setattr("insight.faces.parts.embed_to.__defaults__", (0.0, None, "float32"))
+    monkeypatch.setattr("insight.faces.parts.embed_to.__defaults__", (0.0, None, "float32", None))
     run, calls = teacher.engine._run, []
 
     def failing(images):

@@ -80,8 +80,16 @@ class Blocks(Sampler):
         last = (number + 1) * self.batch_size - 1
         return epoch * self._buffers + int(np.searchsorted(self._ends, last, side="right"))
 
-    def buffered(self, number: int) -> np.ndarray:
-        return np.sort(self._images(number))
+    def buffered(self, number: int, rows: range) -> np.ndarray:
+        given = self._given(number)
+        row = (self._first(number) + np.arange(len(given))) % self.batch_size
+        return np.sort(given[(row >= rows.start) & (row < rows.stop)])
+
+    def _first(self, number: int) -> int:
+        """The place in its epoch of a buffer's first image."""
+        epoch, number = divmod(number, self._buffers)
+        self._begin_epoch(epoch)
+        return int(self._ends[number - 1]) if number else 0
 
     def _images(self, number: int) -> np.ndarray:
         """Positions in a buffer, in the order of its blocks; the set begins again after its end."""
@@ -104,11 +112,10 @@ class Blocks(Sampler):
         epoch, number = divmod(step, self.batches_per_epoch)
         self._begin_epoch(epoch)
         begin, end = number * self.batch_size, (number + 1) * self.batch_size
+        buffer = epoch * self._buffers + int(np.searchsorted(self._ends, begin, side="right"))
         parts = []
         while begin < end:
-            buffer = int(np.searchsorted(self._ends, begin, side="right"))
-            first = int(self._ends[buffer - 1]) if buffer else 0
-            stop = min(end, int(self._ends[buffer]))
-            parts.append(self._given(epoch * self._buffers + buffer)[begin - first : stop - first])
-            begin = stop
+            first, given = self._first(buffer), self._given(buffer)
+            parts.append(given[begin - first : end - first])
+            begin, buffer = begin + len(parts[-1]), buffer + 1
         return np.concatenate(parts)

@@ -126,8 +126,8 @@ class Sampler(abc.ABC):
         """
         return None
 
-    def buffered(self, number: int) -> np.ndarray:
-        """(n,) positions of the images in a buffer, ascending."""
+    def buffered(self, number: int, rows: range) -> np.ndarray:
+        """(n,) positions of the images in a buffer that are at some rows of a batch, ascending."""
         raise NotImplementedError
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Union
 
 import numpy as np
 
-from ..errors import InsightError
+from ...errors import InsightError
 
 Bytes = Union[bytes, memoryview]
 

@@ -1,0 +1,1 @@
+"""Reading pickles of plain data, without executing them."""
