@@ -39,8 +39,8 @@ class UnitTask(NamedTuple):
         Digest of the output's settings.
     overwrite : bool
         Whether crops of earlier runs that no photo accounts for any more are removed.
-    elsewhere : bool
-        Whether the worker may be on another machine, with other packages.
+    on_cluster : bool
+        Whether the worker is one of a cluster, which may have other packages.
     """
 
     raw: str
@@ -49,7 +49,7 @@ class UnitTask(NamedTuple):
     settings: AlignSettings
     made_with: str
     overwrite: bool = False
-    elsewhere: bool = False
+    on_cluster: bool = False
 
 
 class UnitResult(NamedTuple):

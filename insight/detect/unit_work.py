@@ -93,7 +93,7 @@ def _is_there(task: UnitTask, crop: str) -> bool:
 def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dict[str, bytes], Dict[str, int]]:
     """Rows of the table, crops by their path below the output, counts."""
     tools = tools_of(task.settings, task.raw)
-    if task.elsewhere:
+    if task.on_cluster:
         tools.agree(task.made_with)
     photo_faces = []
     for photo in photos:

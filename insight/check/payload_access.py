@@ -1,4 +1,4 @@
-"""Payloads that another process reads: by a picklable reader of their file, and a place in it for each."""
+"""How the payloads of a set are read: in this process, or in a worker of a cluster, which opens the files itself."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from ..formats.faceset import FaceSet
 from ..formats.recordmap import RecordMap
 
 
-class Elsewhere(NamedTuple):
-    """How another process reads the payloads of a set.
+class Payloads(NamedTuple):
+    """The payloads of a set.
 
     Attributes
     ----------
+    count : int
     read : callable
+        The payload at a position, 0..count-1, in this process.
+    read_at : callable
         The payload at a place, an integer; picklable.
     places : callable
-        Places of the payloads ``begin`` to ``end``.
+        Places of the payloads at positions ``begin`` to ``end - 1``.
     paths : sequence of str
-        Of the files.
+        The files that ``read_at`` opens.
     """
 
+    count: int
     read: Callable[[int], Any]
+    read_at: Callable[[int], Any]
     places: Callable[[int, int], Sequence[int]]
     paths: Sequence[str]
 
 
 class ReadAtOffset:
-    """Payloads of .rec files, which may be damaged, by the offset of the record. Opens the files with the first.
+    """Payloads of .rec files, which may be damaged, by the offset of the record. Opens the files at the first call.
 
     Parameters
     ----------
@@ -52,7 +57,7 @@ class ReadAtOffset:
 
 
 class ReadImage:
-    """Images of a verification .bin or a sound record set, by position. Opens the file with the first."""
+    """Images of a verification .bin or a sound record set, by position. Opens the file at the first call."""
 
     def __init__(self, path: str):
         self._path = os.path.abspath(path)
@@ -63,8 +68,3 @@ class ReadImage:
             path = self._path
             self._payload = read_bin(path).images.__getitem__ if is_bin(path) else FaceSet.open(path).payload
         return self._payload(position)
-
-
-def in_positions(path: str) -> Elsewhere:
-    """The images of a verification .bin or a sound record set."""
-    return Elsewhere(ReadImage(path), range, [path])
