@@ -150,6 +150,15 @@ class TestDeath:
             with pytest.raises(InsightError, match="the connection to the scheduler was lost"):
                 list(results)
 
+    def test_a_client_that_has_given_up(self, cluster):
+        """The scheduler was away while the reader was busy."""
+        with Workers(tasks.square, cluster) as workers:
+            results = workers.in_order(range(20), ahead=1)
+            assert next(results) == 0
+            workers.start()._client.close()
+            with pytest.raises(InsightError, match="the connection to the scheduler was lost"):
+                next(results)
+
 
 class TestRefused:
     """One line each, at the start."""

@@ -65,7 +65,10 @@ class DaskWorkers(Pool):
         ticket = Ticket()
         data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
         key = f"insight-{self._token}-{next(self._numbers)}"
-        self._futures[ticket] = self._client.submit(dask_worker.answer, self._token, self._job, data, key=key)
+        try:
+            self._futures[ticket] = self._client.submit(dask_worker.answer, self._token, self._job, data, key=key)
+        except Exception as error:  # it has given up connecting again
+            raise lost(self._cluster, error) from None
         return ticket
 
     def take_in(self) -> None:
@@ -121,7 +124,7 @@ class DaskWorkers(Pool):
         try:
             empty = not self._client.nthreads()
         except Exception as error:
-            raise self._reason(error) from None
+            raise lost(self._cluster, error) from None
         if empty and not warned:
             warn(f"{self._cluster}: has no worker any more; waiting for one, which goes on with the work")
         return empty
