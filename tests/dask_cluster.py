@@ -4,6 +4,7 @@ Processes are forked off one that has loaded Dask, which takes most of the time 
 """
 
 import ctypes
+import importlib
 import multiprocessing
 import os
 import runpy
@@ -20,7 +21,13 @@ from insight.errors import InsightError
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120  # for a process to start, on a busy machine
 JOINED = "Starting established connection"  # in the log of a worker
-CLONE_NEWNS = 0x20000
+PR_SET_PDEATHSIG, CLONE_NEWNS = 1, 0x20000
+
+IDLE = {  # less work of processes that have nothing to do
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL": "1s",
+}
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -31,7 +38,7 @@ FORKS.set_forkserver_preload(
 def environment(**more) -> dict:
     """For a process that imports what this one does, and the tasks below."""
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **IDLE, **more}
 
 
 class DaskCluster:
@@ -94,13 +101,19 @@ class DaskCluster:
         self._started += 1
         words = ["dask", *arguments, "--scheduler-file", str(self.file), "--no-dashboard"]
         process = FORKS.Process(target=_run, args=(words, log, environment(**variables), setup, self._fresh))
-        process.daemon = True  # ends with this one
+        process.daemon = True
         process.start()
         return process, log
 
 
+def dask_config():
+    """Dask's settings. Of the two packages, setup.py declares the one that insight imports."""
+    return importlib.import_module("dask").config
+
+
 def _run(words, log, variables, setup, fresh) -> None:
-    """Become a process of a cluster."""
+    """Become a process of a cluster, which ends with the process of the tests, whatever ends that."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.chdir("/")
     os.environ.update(variables)
     with open(log, "wb") as out:
@@ -108,6 +121,7 @@ def _run(words, log, variables, setup, fresh) -> None:
         os.dup2(out.fileno(), 2)
     if fresh:
         os.execv(sys.executable, [sys.executable, "-m", *words])
+    dask_config().refresh()  # the variables
     if setup is not None:
         setup()
     sys.argv = words

@@ -17,8 +17,7 @@ from raw_folders import RawFolder, contents
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[cluster]'")
 
-import dask
-from dask_cluster import dask_cluster, environment, hide, kill_in_second_task
+from dask_cluster import dask_cluster, dask_config, environment, hide, kill_in_second_task
 from distributed import LocalCluster
 
 from insight import progress
@@ -191,7 +190,7 @@ def test_same_bytes(assert_same, two_workers, name):
 
 def test_a_local_cluster(assert_same):
     """Of Dask's own class, by its address."""
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):  # starts faster
+    with dask_config().set({"distributed.worker.multiprocessing-method": "forkserver"}):  # starts faster
         with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local:
             for name in ("align-faces --flat", "embed a .rec"):
                 assert_same(name, "--cluster", local.scheduler_address)
