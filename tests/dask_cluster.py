@@ -170,18 +170,16 @@ def hide(*folders) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], check=True)
 
 
-def kill_in_second_task() -> None:
-    """Let the worker kill itself when it begins its second task of insight."""
+def kill_after_first_task() -> None:
+    """Let the worker kill itself when it has done a task of insight, before it gives the result away."""
     from insight.executor import dask_worker
 
-    dask_worker.pickled_answer = partial(_killing, dask_worker.pickled_answer, [])
+    dask_worker.pickled_answer = partial(_killing, dask_worker.pickled_answer)
 
 
-def _killing(whole, begun, task, item):
-    begun.append(item)
-    if len(begun) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return whole(task, item)
+def _killing(whole, task, item):
+    whole(task, item)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 # ------------------------------------------------------------------------- tasks

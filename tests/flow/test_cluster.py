@@ -17,12 +17,14 @@ from raw_folders import RawFolder, contents
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[cluster]'")
 
-from dask_cluster import dask_cluster, dask_config, environment, hide, kill_in_second_task
+from dask_cluster import dask_cluster, dask_config, environment, hide, kill_after_first_task
 from distributed import LocalCluster
 
 from insight import progress
 from insight.check import image_faults
 from insight.cli import main
+from insight.executor import dask as executor
+from insight.executor import dask_client
 from insight.faces import embed_task
 from insight.formats import evalbin
 
@@ -85,13 +87,13 @@ def write_network(path):
     path.write_bytes(model.SerializeToString())
 
 
-def write_faces(folder, count, odd=-1):
-    """``count`` faces of each person; the one at ``odd`` is of another size."""
+def write_faces(folder, count, first=0, odd=-1):
+    """``count`` faces of each person, with numbers from ``first`` on; the one at ``odd`` is of another size."""
     for person in range(PEOPLE):
         (folder / str(person)).mkdir(parents=True)
         for i in range(count):
             size = (140, 112) if i == odd else (112, 112)
-            (folder / f"{person}/{i:02d}.jpg").write_bytes(encode(face(IMAGES * person + i, *size)))
+            (folder / f"{person}/{i:02d}.jpg").write_bytes(encode(face(first + IMAGES * person + i, *size)))
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +106,8 @@ def work(tmp_path_factory):
             raw.photo(f"{person}/{photo}.jpg", [(person, 50, 40, 150), (photo, 250, 40, 100)])
     raw.table()
     write_faces(folder / "faces", IMAGES, odd=7)
-    write_faces(folder / "crops", 5)
-    for name in ("faces/3/11.jpg", "crops/4/3.jpg"):
+    write_faces(folder / "crops", 5, first=200)
+    for name in ("faces/3/11.jpg", "crops/4/03.jpg"):
         damaged = folder / name
         damaged.write_bytes(damaged.read_bytes()[:-300] + b"\xff\xd9")
     write_network(folder / "net.onnx")
@@ -198,10 +200,10 @@ def test_a_local_cluster(assert_same):
 
 @pytest.mark.parametrize("name", ["align-faces", "embed a .rec", "merge", "check"])
 def test_a_worker_is_killed_half_way(assert_same, two_workers, monkeypatch, name):
-    """A third one, in its second task."""
+    """A third one, which has written its crops, but not given its result away."""
     monkeypatch.setattr(image_faults, "CLUSTER_CHUNK", 8)
     monkeypatch.setattr(embed_task, "BATCHES", 1)
-    with two_workers.another_worker(kill_in_second_task) as doomed:
+    with two_workers.another_worker(kill_after_first_task) as doomed:
         assert_same(name, "--scheduler-file", two_workers.file)
         doomed.join(10)
         assert doomed.exitcode == -signal.SIGKILL
@@ -259,10 +261,12 @@ class TestRefused:
         arguments = "dataset-merge --include one,shards --output refused --param1 0 --cluster tcp://a:1".split()
         assert run(*arguments)[2].startswith("error: --cluster tcp://a:1: embeds for --model only")
 
-    def test_folders_that_a_worker_does_not_see(self, run, work, tmp_path):
+    def test_folders_that_a_worker_does_not_see(self, run, work, tmp_path, monkeypatch):
         """Nothing is mounted there, so they are empty."""
         if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
             pytest.skip("this user may not make a mount namespace")
+        for module in (executor, dask_client):
+            monkeypatch.setattr(module, "PATH_SECONDS", 0.2)
         hidden = [work / name for name in ("raw", "faces", "one", "shards")]
         with dask_cluster(tmp_path, workers=0) as own:
             own.worker(partial(hide, *hidden))
