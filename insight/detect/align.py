@@ -19,7 +19,7 @@ from ..executor import PROCESSES, Cluster, Workers, Workforce
 from ..faces.folders import Skipped
 from ..files import atomic
 from ..progress import Pace, track
-from .output import STATE, TABLE, OutputFolder, read_part
+from .output import STATE, TABLE, OutputFolder, has_part, read_part
 from .raw import PhotoUnit, flat_units, identity_units, photos_below
 from .settings import AlignSettings, digest_of, forget_tools, tools_of
 from .tally import Tally
@@ -72,7 +72,9 @@ def align(raw: str, out: str, settings: AlignSettings, workers: Workforce = 1, o
             output.agree(described.settings, overwrite)
             made_with = digest_of(described.settings)
             all_units = _swept(flat_units(raw, skipped), output) if settings.flat else units
-            tasks = (UnitTask(source, target, unit, given, made_with, overwrite, on_cluster) for unit in all_units)
+            tasks = (UnitTask(source, target, unit, given, made_with, overwrite) for unit in all_units)
+            if on_cluster:
+                tasks = (task._replace(on_cluster=True, unmade=not has_part(out, task.unit.key)) for task in tasks)
             results = pool.in_order(tasks, pool.count * AHEAD)
             _write_table(output, track(results, "aligning", total, "folders", pace=_PACE), tally)
         others = sorted(set(output.folders()) - {unit.folder for unit in units} - set(tally.folders))

@@ -41,6 +41,9 @@ class UnitTask(NamedTuple):
         Whether crops of earlier runs that no photo accounts for any more are removed.
     on_cluster : bool
         Whether the worker is one of a cluster, which may have other packages.
+    unmade : bool
+        Whether the unit had no part when the run came to it: a part that is there now was written by a worker of this
+        run that ended before it had given its result away.
     """
 
     raw: str
@@ -50,6 +53,7 @@ class UnitTask(NamedTuple):
     made_with: str
     overwrite: bool = False
     on_cluster: bool = False
+    unmade: bool = False
 
 
 class UnitResult(NamedTuple):
