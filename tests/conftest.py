@@ -52,6 +52,16 @@ def openvino_bfloat16() -> None:
         pytest.skip("OpenVINO does not compute in bfloat16 on this processor (AVX-512 BF16 or AMX)")
 
 
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory):
+    """A Dask cluster of two workers of one thread, started by its command line."""
+    pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[cluster]'")
+    from dask_cluster import dask_cluster
+
+    with dask_cluster(tmp_path_factory.mktemp("dask"), fresh=True) as running:
+        yield running
+
+
 @pytest.fixture
 def people(tmp_path):
     """Build ``faces/<name>/<i>.jpg`` from counts: ``people({'ann': 3, 'bob': 2})``; returns the folder."""

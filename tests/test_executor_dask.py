@@ -1,7 +1,5 @@
 """The executor on a Dask cluster: order, bounds, errors, workers that die, and what is refused in one line."""
 
-import os
-import signal
 import sys
 import threading
 import time
@@ -14,19 +12,12 @@ import dask_cluster as tasks
 from dask_cluster import dask_cluster
 
 from insight.errors import InsightError
-from insight.executor import Cluster, Workers, in_order
-from insight.executor import dask as kind
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with dask_cluster(tmp_path_factory.mktemp("dask")) as running:
-        yield running
+from insight.executor import Cluster, Workers, dask, dask_client, dask_worker, in_order
 
 
 @pytest.fixture
-def cluster(running):
-    return Cluster(scheduler_file=str(running.file))
+def cluster(two_workers):
+    return Cluster(scheduler_file=str(two_workers.file))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +38,8 @@ def test_results_come_in_order(cluster, count):
     assert list(in_order(tasks.square, range(count), cluster)) == [i * i for i in range(count)]
 
 
-def test_all_workers_work(running, cluster):
-    assert set(in_order(tasks.process_of, range(30), cluster)) == {worker.pid for worker in running.workers}
+def test_all_workers_work(two_workers, cluster):
+    assert set(in_order(tasks.process_of, range(30), cluster)) == {worker.pid for worker in two_workers.workers}
 
 
 @pytest.mark.parametrize("ahead", [1, 5])
@@ -88,13 +79,13 @@ def test_large_items_and_results(cluster):
     assert [(len(data), data[0]) for data in results] == [(600_000, i) for i in range(12)]
 
 
-def test_each_process_prepares_once(running, cluster, tmp_path):
+def test_each_process_prepares_once(two_workers, cluster, tmp_path):
     task = tasks.Opening(str(tmp_path / "calls"))
     with Workers(task, cluster, prepare=task.open, paths=[str(tmp_path)]) as workers:
         for _ in range(2):
             assert list(workers.in_order(range(20))) == list(range(20))
     lines = (tmp_path / "calls").read_text().split()
-    assert sorted(lines) == sorted(str(worker.pid) for worker in running.workers)
+    assert sorted(lines) == sorted(str(worker.pid) for worker in two_workers.workers)
 
 
 def test_a_worker_that_cannot_prepare_is_named(cluster):
@@ -102,6 +93,13 @@ def test_a_worker_that_cannot_prepare_is_named(cluster):
     with Workers(task, cluster, prepare=task.open) as workers:
         with pytest.raises(InsightError, match=r"^worker tcp://[\d.]+:\d+: cannot load$"):
             list(workers.in_order(range(3)))
+
+
+def test_a_worker_that_lacks_a_package_is_named(cluster):
+    with pytest.raises(
+        InsightError, match=r"^worker tcp://.*: No module named 'no_such_package'; install insight with"
+    ):
+        list(in_order(tasks.lack_a_package, [1], cluster))
 
 
 def test_nothing_is_left_when_the_reader_stops(cluster, tmp_path):
@@ -124,16 +122,16 @@ class TestDeath:
         doomed.keep(2)
         workers = list(doomed.workers)
         assert list(in_order(tasks.EndsItsWorker(str(tmp_path)), range(60), doomed_cluster)) == list(range(60))
-        assert sorted(worker.poll() is None for worker in workers) == [False, True]
+        assert sorted(worker.is_alive() for worker in workers) == [False, True]
 
     def test_work_goes_on_with_a_worker_that_joins_later(self, doomed, doomed_cluster, monkeypatch, capfd):
-        monkeypatch.setattr(kind, "LOOK_SECONDS", 0.3)
-        monkeypatch.setattr(kind, "FETCH_SECONDS", 0.3)
+        monkeypatch.setattr(dask, "POLL_SECONDS", 0.3)
+        monkeypatch.setattr(dask, "FETCH_SECONDS", 0.3)
         doomed.keep(1)
         results = in_order(tasks.square, range(200), doomed_cluster, ahead=20)
         assert [next(results) for _ in range(3)] == [0, 1, 4]
         doomed.keep(0)
-        later = threading.Timer(1.5, doomed.keep, [1])
+        later = threading.Timer(0.7, doomed.keep, [1])
         later.start()
         assert list(results) == [i * i for i in range(3, 200)]
         later.join()
@@ -152,45 +150,47 @@ class TestDeath:
             with pytest.raises(InsightError, match="the connection to the scheduler was lost"):
                 list(results)
 
+    def test_a_client_that_has_given_up(self, cluster):
+        """The scheduler was away while the reader was busy."""
+        with Workers(tasks.square, cluster) as workers:
+            results = workers.in_order(range(20), ahead=1)
+            assert next(results) == 0
+            workers.start()._client.close()
+            with pytest.raises(InsightError, match="the connection to the scheduler was lost"):
+                next(results)
+
 
 class TestRefused:
     """One line each, at the start."""
 
     def test_no_scheduler(self, monkeypatch):
-        monkeypatch.setattr(kind, "CONNECT_SECONDS", 1)
+        monkeypatch.setattr(dask_client, "CONNECT_SECONDS", 1)
         for address in ("tcp://127.0.0.1:1", "nonsense://"):
             with pytest.raises(InsightError, match=f"^--cluster {address}: no Dask scheduler answers there"):
-                kind.connect(Cluster(address))
+                dask_client.connect(Cluster(address))
 
     def test_no_file(self, tmp_path):
         with pytest.raises(InsightError, match=r"^--scheduler-file .*none.json: no such file; want the one that"):
-            kind.connect(Cluster(scheduler_file=str(tmp_path / "none.json")))
+            dask_client.connect(Cluster(scheduler_file=str(tmp_path / "none.json")))
 
     def test_no_worker(self, doomed, doomed_cluster, monkeypatch):
-        monkeypatch.setattr(kind, "FIRST_WORKER_SECONDS", 0.5)
+        monkeypatch.setattr(dask_client, "FIRST_WORKER_SECONDS", 0.2)
         doomed.keep(0)
         with pytest.raises(InsightError, match="has no worker .*; start some: dask worker"):
-            kind.connect(doomed_cluster)
+            dask_client.connect(doomed_cluster)
 
-    def test_a_worker_without_insight(self, doomed, doomed_cluster, tmp_path):
+    def test_a_worker_without_insight(self, doomed, doomed_cluster):
         doomed.keep(0)
-        site = os.path.dirname(os.path.dirname(sys.modules["distributed"].__file__))
-        (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['insight'] = None\n")
-        other = doomed.worker(PYTHONPATH=os.pathsep.join([str(tmp_path), site]))
-        with pytest.raises(InsightError, match=r"worker tcp://.* cannot import insight .*; install [\d.]+ for it"):
-            kind.connect(doomed_cluster)
-        other.send_signal(signal.SIGKILL)
+        with doomed.another_worker(tasks.without_insight):
+            with pytest.raises(InsightError, match=r"worker tcp://.* cannot import insight .*; install [\d.]+ for it"):
+                dask_client.connect(doomed_cluster)
 
-    def test_a_worker_of_another_version(self, cluster, monkeypatch):
-        monkeypatch.setattr(kind, "__version__", "9.9")
-        with pytest.raises(
-            InsightError, match=r"^worker tcp://.*: has insight [\d.]+, and this run is of 9.9; install"
-        ):
-            kind.connect(cluster)
-
-    def test_a_worker_of_another_version_that_joins_later(self, cluster, monkeypatch):
-        monkeypatch.setattr(kind, "__version__", "9.9")
-        monkeypatch.setattr(kind, "_check_versions", lambda versions, cluster: None)
+    @pytest.mark.parametrize("joins_later", [False, True])
+    def test_a_worker_of_another_version(self, cluster, monkeypatch, joins_later):
+        for module in (dask, dask_client):
+            monkeypatch.setattr(module, "__version__", "9.9")
+        if joins_later:
+            monkeypatch.setattr(dask_client, "_check_workers", lambda client, cluster: None)
         with pytest.raises(
             InsightError, match=r"^worker tcp://.*: has insight [\d.]+, and this run is of 9.9; install"
         ):
@@ -207,13 +207,13 @@ class TestRefused:
         ],
     )
     def test_a_path_that_workers_do_not_see(self, cluster, tmp_path, monkeypatch, seen, message, joins_later):
-        monkeypatch.setattr(kind, "SIGHT_SECONDS", 0)
+        for module in (dask, dask_client):
+            monkeypatch.setattr(module, "PATH_SECONDS", 0)
         (tmp_path / "file").write_bytes(b"1234")
         name, *what = seen
-        monkeypatch.setattr(kind.dask_worker, "sight_of", lambda path: kind.dask_worker.Sight(path, *what))
+        monkeypatch.setattr(dask_worker, "state_of", lambda path: dask_worker.PathState(path, *what))
         if joins_later:
-            whole = kind._check_workers
-            monkeypatch.setattr(kind, "_check_workers", lambda client, cluster, sights: whole(client, cluster, []))
+            monkeypatch.setattr(dask_client, "_check_paths", lambda client, states: None)
         with pytest.raises(InsightError) as caught:
             list(in_order(abs, [1], cluster, paths=[f"{tmp_path}/{name}"]))
         assert str(caught.value).startswith("worker tcp://") and message.format(folder=tmp_path) in str(caught.value)
@@ -222,4 +222,66 @@ class TestRefused:
         monkeypatch.setitem(sys.modules, "distributed", None)
         message = r"^--cluster tcp://a:1: needs Dask, .*; run: pip install -e '.\[cluster\]'"
         with pytest.raises(InsightError, match=message):
-            kind.connect(Cluster("tcp://a:1"))
+            dask_client.connect(Cluster("tcp://a:1"))
+
+
+class TestPackages:
+    """Of scheduler and workers, which may be others than here."""
+
+    @staticmethod
+    def versions(scheduler=(), worker=()):
+        here = {"dask": "1", "distributed": "1", "numpy": "2", "opencv-python": None, "python": "3"}
+        workers = {"tcp://b": {"packages": {**here, **dict(worker)}}, "tcp://a": {"packages": here}}
+        other = {**here, "numpy": "0", **dict(scheduler)}
+        return {"client": {"packages": here}, "scheduler": {"packages": other}, "workers": workers}
+
+    @pytest.mark.parametrize(
+        "others, line",
+        [
+            ({}, ""),
+            ({"worker": {"python": "3.1"}}, ""),
+            (
+                {"worker": {"numpy": "3", "opencv-python": "4"}},
+                "worker tcp://b has numpy 3, opencv-python 4, and this ",
+            ),
+            ({"worker": {"distributed": "2"}}, "worker tcp://b has distributed 2, and this machine distributed 1"),
+            ({"scheduler": {"dask": "2"}}, "the scheduler has dask 2, and this machine dask 1"),
+        ],
+    )
+    def test_differences(self, others, line):
+        difference = dask_client._difference(self.versions(**others))
+        assert difference.startswith(line) if line else not difference
+
+    def test_one_line_and_not_the_table_of_dask(self, cluster, monkeypatch, capfd):
+        from distributed import versions
+
+        ours = versions.get_package_info
+        monkeypatch.setattr(versions, "get_package_info", lambda packages: {**ours(packages), "distributed": "0.1"})
+        dask_client.check_cluster(cluster)
+        assert capfd.readouterr().err.splitlines() == [
+            f"warning: {cluster}: the scheduler has distributed {versions.version('distributed')}, and this machine "
+            "distributed 0.1; results may differ: install the same versions"
+        ]
+
+
+class EndingClient:
+    """A client of two workers, of which one ends before it answers."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def wait_for_workers(self, count, timeout):
+        pass
+
+    def run(self, function, *arguments, on_error):
+        return {"tcp://ended": OSError("closed"), "tcp://left": self.answer}
+
+
+def test_workers_that_have_just_ended_are_passed_over():
+    states = [dask_worker.PathState("/", -1, [])]
+    dask_client._check_workers(EndingClient(dask_worker.version()), Cluster("tcp://a:1"))
+    dask_client._check_paths(EndingClient(""), states)
+    with pytest.raises(InsightError, match="worker tcp://left: has insight 9.9"):
+        dask_client._check_workers(EndingClient("9.9"), Cluster("tcp://a:1"))
+    with pytest.raises(InsightError, match="^worker tcp://left: does not see"):
+        dask_client._check_paths(EndingClient("does not see"), states)

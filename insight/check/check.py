@@ -92,7 +92,7 @@ def check(
     exclude : sequence of str
         Verification .bin files and record sets that must share no image with this one.
     workers : int or Cluster
-        Threads. The report does not depend on it.
+        Threads, or a cluster, whose workers examine the images. The report does not depend on it.
     json_path, html_path : str, optional
         Files to write: the report as JSON, and as an HTML page.
 
@@ -168,8 +168,7 @@ def _look_at_all(
                 other_sizes.add("image-size", int(layout.keys[i]), _size_text(one.size), layout.payload(i))
 
     first = want or (layout.first_size() if deep else None)
-    images = len(layout.rows), layout.payload
-    seen = survey(*images, deep, workers, "looking at images", report, first, layout.elsewhere())
+    seen = survey(layout.payloads(), deep, workers, "looking at images", report, first)
     if "image-size" in other_sizes:
         known = [size for size in seen.sizes if size is not None]
         whole_set = want is not None and len(known) == 1

@@ -19,9 +19,9 @@ from ..executor import Workforce
 from ..formats.evalbin import is_bin, read_bin
 from ..formats.faceset import FaceSet
 from ..progress import track
-from .elsewhere import Elsewhere, in_positions
 from .image_faults import Survey, grey_thumb, survey
 from .layout import Layout
+from .payload_access import Payloads, ReadImage
 from .rules import NEAR_BITS, NEAR_RMS, Findings
 
 _BANDS, _BAND_BITS = 4, 16  # NEAR_BITS + 1 bands: one of them is equal
@@ -34,9 +34,7 @@ class ExcludedSet(NamedTuple):
 
     name: str
     names: Callable[[int], str]  # readable name of an image
-    payload: Callable[[int], Any]
-    count: int
-    elsewhere: Elsewhere
+    payloads: Payloads
 
 
 def open_excluded(path: str) -> ExcludedSet:
@@ -44,12 +42,11 @@ def open_excluded(path: str) -> ExcludedSet:
     base = os.path.basename(os.path.normpath(path))
     if is_bin(path):
         images = read_bin(path).images
-        return ExcludedSet(
-            base, lambda i: f"{base} image {i}", images.__getitem__, len(images), in_positions(path, [path])
-        )
+        payloads = Payloads(len(images), images.__getitem__, ReadImage(path), range, [path])
+        return ExcludedSet(base, lambda i: f"{base} image {i}", payloads)
     faces = FaceSet.open(path)
-    elsewhere = in_positions(faces.rec_path, faces.records.rec_paths)
-    return ExcludedSet(base, lambda i: f"{base} key {faces.images[i]}", faces.payload, len(faces), elsewhere)
+    payloads = Payloads(len(faces), faces.payload, ReadImage(faces.rec_path), range, faces.records.rec_paths)
+    return ExcludedSet(base, lambda i: f"{base} key {faces.images[i]}", payloads)
 
 
 def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
@@ -92,26 +89,25 @@ def find_overlap(
     layout: Layout, seen: Survey, excluded: ExcludedSet, deep: bool, workers: Workforce, findings: Findings
 ) -> None:
     """Report images that are also in an excluded set."""
-    images = excluded.count, excluded.payload
-    reading = f"reading {excluded.name}"
-    theirs = survey(*images, deep, workers, reading, lambda i, one: None, elsewhere=excluded.elsewhere)
+    images = excluded.payloads
+    theirs = survey(images, deep, workers, f"reading {excluded.name}", lambda i, one: None)
     order = np.argsort(theirs.digests, kind="stable")
-    place = np.minimum(np.searchsorted(theirs.digests[order], seen.digests), excluded.count - 1)
+    place = np.minimum(np.searchsorted(theirs.digests[order], seen.digests), images.count - 1)
     marked = set()
 
     def report(code: str, i: int, j: int) -> None:
         marked.add(i)
         detail = f"label {layout.labels[i]}: {excluded.names(j)}"
-        findings.add(code, int(layout.keys[i]), detail, layout.payload(i), excluded.payload(j))
+        findings.add(code, int(layout.keys[i]), detail, layout.payload(i), images.read(j))
 
     for i in np.flatnonzero(theirs.digests[order][place] == seen.digests).tolist():
         j = int(order[place[i]])
-        if bytes(layout.payload(i)) == bytes(excluded.payload(j)) != b"":
+        if bytes(layout.payload(i)) == bytes(images.read(j)) != b"":
             report("test-overlap", i, j)
     if not deep:
         return
     ours, others = np.flatnonzero(seen.hashed), np.flatnonzero(theirs.hashed)
-    thumbs, their_thumbs = _Thumbs(layout.payload), _Thumbs(excluded.payload)
+    thumbs, their_thumbs = _Thumbs(layout.payload), _Thumbs(images.read)
     pairs = near_pairs(seen.hashes[ours], theirs.hashes[others])
     for a, b in track(pairs, f"comparing with {excluded.name}", unit="pairs"):
         i, j = int(ours[a]), int(others[b])

@@ -25,7 +25,7 @@ from ..images import decoding
 from ..images.header import image_size, is_plain_png, read_jpeg_head, suffix_of
 from ..progress import track
 from ..sets.payloads import fault
-from .elsewhere import Elsewhere
+from .payload_access import Payloads
 
 CHUNK = 64  # images of one task
 CLUSTER_CHUNK = 512  # likewise, for a cluster: the sum of their pixels goes over the network
@@ -173,45 +173,43 @@ class ExamineTask:
 
 
 def survey(
-    count: int,
-    payload: Callable[[int], Any],
+    payloads: Payloads,
     deep: bool,
     workers: Workforce,
     what: str,
     report: Callable[[int, PayloadFacts], None],
     mean_size: Optional[Tuple[int, int]] = None,
-    elsewhere: Optional[Elsewhere] = None,
 ) -> Survey:
-    """Examine payloads 0..count-1 in threads; ``report(i, look)`` is called in order, without pixels.
+    """Examine payloads, in threads or by a cluster; ``report(i, facts)`` is called in order, without pixels.
 
-    At most 4 tasks of 64 images per worker run ahead of the reports. The workers of a cluster, which get larger tasks,
-    read the payloads ``elsewhere``.
+    At most 4 tasks per worker run ahead of the reports: of 64 images, or of 512 for the workers of a cluster.
     """
-    result = Survey.of(count)
+    result = Survey.of(payloads.count)
 
     def looks() -> Iterator[Tuple[int, PayloadFacts]]:
         begin = 0
-        for seen, total, used in _examined(count, payload, deep, workers, mean_size, elsewhere):
+        for seen, total, used in _examined(payloads, deep, workers, mean_size):
             if used:
                 result.mean_sum = total + (0.0 if result.mean_sum is None else result.mean_sum)
                 result.mean_count += used
             yield from enumerate(seen, begin)
             begin += len(seen)
 
-    for i, seen in track(looks(), what, count, "images"):
+    for i, seen in track(looks(), what, payloads.count, "images"):
         result.add(i, seen)
         report(i, seen)
     return result
 
 
-def _examined(count, payload, deep, workers, mean_size, elsewhere: Optional[Elsewhere]) -> Iterator[tuple]:
+def _examined(
+    payloads: Payloads, deep: bool, workers: Workforce, mean_size: Optional[Tuple[int, int]]
+) -> Iterator[tuple]:
     """Results of :class:`ExamineTask` for all payloads, in order."""
-    if not isinstance(workers, Cluster):
-        tasks = (range(begin, min(begin + CHUNK, count)) for begin in range(0, count, CHUNK))
-        return in_order(ExamineTask(payload, deep, mean_size), tasks, workers)
-    assert elsewhere is not None
-    tasks = (elsewhere.places(begin, min(begin + CLUSTER_CHUNK, count)) for begin in range(0, count, CLUSTER_CHUNK))
-    return in_order(ExamineTask(elsewhere.read, deep, mean_size), tasks, workers, paths=elsewhere.paths)
+    step, read, places = CHUNK, payloads.read, range
+    if isinstance(workers, Cluster):
+        step, read, places = CLUSTER_CHUNK, payloads.read_at, payloads.places
+    tasks = (places(begin, min(begin + step, payloads.count)) for begin in range(0, payloads.count, step))
+    return in_order(ExamineTask(read, deep, mean_size), tasks, workers, paths=payloads.paths)
 
 
 def as_counts(counter: Counter, name: Callable[[Any], str]) -> Dict[str, int]:

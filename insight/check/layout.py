@@ -11,7 +11,7 @@ from ..errors import InsightError
 from ..formats import identities, property
 from ..formats.framing import LARGEST_LABEL
 from ..images.header import image_size
-from .elsewhere import Elsewhere, ReadAtOffset
+from .payload_access import Payloads, ReadAtOffset
 from .records import Records
 from .rules import MAX_SAMPLES, Findings
 
@@ -58,11 +58,11 @@ class Layout:
     def payload(self, i: int) -> memoryview:
         return self.records.payload(int(self.rows[i]))
 
-    def elsewhere(self) -> Elsewhere:
-        """How another process reads the payloads."""
-        offsets, rows = self.records.offsets, self.rows
-        paths = self.records.rec_paths
-        return Elsewhere(ReadAtOffset(paths), lambda begin, end: offsets[rows[begin:end]].tolist(), paths)
+    def payloads(self) -> Payloads:
+        """The payloads of the images, for :func:`insight.check.image_faults.survey`."""
+        offsets, rows, paths = self.records.offsets, self.rows, self.records.rec_paths
+        read_at = ReadAtOffset(paths)
+        return Payloads(len(rows), self.payload, read_at, lambda begin, end: offsets[rows[begin:end]].tolist(), paths)
 
     def first_size(self, most: Optional[int] = None) -> Optional[Tuple[int, int]]:
         """(height, width) of the first image whose header states it, among the first ``most``; None if none does."""

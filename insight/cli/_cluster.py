@@ -13,24 +13,24 @@ def add_cluster(parser):
     which.add_argument("--scheduler-file", metavar="F", help="the same, by the file that the scheduler wrote")
 
 
-def cluster_of(args, idle=""):
+def cluster_of(args, refusal=""):
     """The cluster that the options name, once it has answered; None without the options.
 
-    ``idle`` says why it would have nothing to do; then the options are refused.
+    ``refusal`` says why the cluster would have nothing to do; then the options are refused.
     """
     if not args.cluster and not args.scheduler_file:
         return None
     from ..errors import InsightError
     from ..executor import Cluster
-    from ..executor.dask import connect
+    from ..executor.dask_client import check_cluster
     from ._images import is_default
 
     if not is_default(getattr(args, "num_workers", None)):
         raise InsightError("--num-workers: is for the workers of this machine; leave it out with a cluster")
     cluster = Cluster(args.cluster or "", args.scheduler_file or "")
-    if idle:
-        raise InsightError(f"{cluster}: {idle}")
-    connect(cluster).close()  # before work that does not need it
+    if refusal:
+        raise InsightError(f"{cluster}: {refusal}")
+    check_cluster(cluster)  # before work that does not need it
     return cluster
 
 

@@ -62,7 +62,7 @@ def run(args):
 
     if args.image_size and not args.model:
         raise InsightError("--image-size: applies to --model only; add --model, or leave it out")
-    cluster = cluster_of(args, idle="" if args.model else "embeds for --model only; add --model, or leave it out")
+    cluster = cluster_of(args, refusal="" if args.model else "embeds for --model only; add --model, or leave it out")
     report = merge(
         args.include,
         args.output,

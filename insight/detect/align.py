@@ -19,7 +19,7 @@ from ..executor import PROCESSES, Cluster, Workers, Workforce
 from ..faces.folders import Skipped
 from ..files import atomic
 from ..progress import Pace, track
-from .output import STATE, TABLE, OutputFolder, read_part
+from .output import STATE, TABLE, OutputFolder, has_part, read_part
 from .raw import PhotoUnit, flat_units, identity_units, photos_below
 from .settings import AlignSettings, digest_of, forget_tools, tools_of
 from .tally import Tally
@@ -40,7 +40,7 @@ def align(raw: str, out: str, settings: AlignSettings, workers: Workforce = 1, o
         Folder to make, or one that an earlier run has made: units that are done are not done again.
     settings : AlignSettings
     workers : int or Cluster
-        Processes; threads where a fork is not safe. The result does not depend on it.
+        Processes; threads where a fork is not safe. Or a cluster. The result does not depend on it.
     overwrite : bool
         Whether crops that were made with other settings are replaced, and crops that no photo accounts for any more
         are removed.
@@ -65,21 +65,23 @@ def align(raw: str, out: str, settings: AlignSettings, workers: Workforce = 1, o
         raise InsightError(f"{printable(raw)}: {_why_empty(settings)}")
     tally = Tally(skipped)
     with closing(OutputFolder(out)) as output:
-        elsewhere = isinstance(workers, Cluster)
-        source, target, given, paths = _as_seen_there(raw, out, settings) if elsewhere else (raw, out, settings, [])
+        on_cluster = isinstance(workers, Cluster)
+        source, target, given, paths = _absolute(raw, out, settings) if on_cluster else (raw, out, settings, [])
         with Workers(_work, workers, PROCESSES, partial(_load, source, given), paths) as pool:
             (described,) = pool.in_order([Question(source, given)])
             output.agree(described.settings, overwrite)
             made_with = digest_of(described.settings)
             all_units = _swept(flat_units(raw, skipped), output) if settings.flat else units
-            tasks = (UnitTask(source, target, unit, given, made_with, overwrite, elsewhere) for unit in all_units)
+            tasks = (UnitTask(source, target, unit, given, made_with, overwrite) for unit in all_units)
+            if on_cluster:
+                tasks = (task._replace(on_cluster=True, unmade=not has_part(out, task.unit.key)) for task in tasks)
             results = pool.in_order(tasks, pool.count * AHEAD)
             _write_table(output, track(results, "aligning", total, "folders", pace=_PACE), tally)
         others = sorted(set(output.folders()) - {unit.folder for unit in units} - set(tally.folders))
     return [*tally.lines(out, TABLE, others), *(f"  note: {note}" for note in described.notes)]
 
 
-def _as_seen_there(raw: str, out: str, settings: AlignSettings) -> Tuple[str, str, AlignSettings, List[str]]:
+def _absolute(raw: str, out: str, settings: AlignSettings) -> Tuple[str, str, AlignSettings, List[str]]:
     """Raw folder, output and settings for workers in other folders, and the paths that they must see."""
     source, target, given = os.path.abspath(raw), os.path.abspath(out), settings.absolute(raw)
     return source, target, given, [source, os.path.join(target, STATE), *given.files()]

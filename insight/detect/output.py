@@ -60,6 +60,11 @@ def part_path(out: str, key: str) -> str:
     return os.path.join(out, STATE, "parts", name[:_SHORT], f"{name}.csv")
 
 
+def has_part(out: str, key: str) -> bool:
+    """Whether a unit has a part."""
+    return os.path.exists(part_path(out, key))
+
+
 def read_part(out: str, key: str) -> Optional[Part]:
     """The part of a unit; None if it has none, or one that another program has damaged."""
     try:

@@ -39,8 +39,11 @@ class UnitTask(NamedTuple):
         Digest of the output's settings.
     overwrite : bool
         Whether crops of earlier runs that no photo accounts for any more are removed.
-    elsewhere : bool
-        Whether the worker may be on another machine, with other packages.
+    on_cluster : bool
+        Whether the worker is one of a cluster, which may have other packages.
+    unmade : bool
+        Whether the unit had no part when the run came to it: a part that is there now was written by a worker of this
+        run that ended before it had given its result away.
     """
 
     raw: str
@@ -49,7 +52,8 @@ class UnitTask(NamedTuple):
     settings: AlignSettings
     made_with: str
     overwrite: bool = False
-    elsewhere: bool = False
+    on_cluster: bool = False
+    unmade: bool = False
 
 
 class UnitResult(NamedTuple):

@@ -70,7 +70,7 @@ def align_unit(task: UnitTask) -> UnitResult:
     if earlier is None and not photos:
         return result
     if earlier is not None and _is_done(task, earlier, inputs):
-        return result._replace(counts=earlier.counts, reused=True, left_behind=list(earlier.left_behind))
+        return result._replace(counts=earlier.counts, reused=not task.unmade, left_behind=list(earlier.left_behind))
     if unit.folder == TABLE:
         raise InsightError(f"{os.path.join(task.raw, TABLE)}: a folder with the name of the table; rename it")
     rows, crops, counts = _aligned(task, photos)
@@ -93,7 +93,7 @@ def _is_there(task: UnitTask, crop: str) -> bool:
 def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dict[str, bytes], Dict[str, int]]:
     """Rows of the table, crops by their path below the output, counts."""
     tools = tools_of(task.settings, task.raw)
-    if task.elsewhere:
+    if task.on_cluster:
         tools.agree(task.made_with)
     photo_faces = []
     for photo in photos:

@@ -13,64 +13,86 @@ import stat
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Callable, Dict, NamedTuple, Sequence
 
 from .. import __version__
 from ..errors import InsightError
-from .pool import SHARED, pickled_answer, tell_wanted
+from .pool import SHARED, bind_wanted, pickled_answer
 
 NAMES = 3  # of a folder, that the workers must see in it: where nothing is mounted, it is empty
 KEPT = 4  # runs whose task a worker keeps
+_RETRY_SECONDS = 0.2  # between two looks at a path
 
 
-class Sight(NamedTuple):
-    """What is seen at a path: the size of a file, -1 for a folder; names in the folder, by which it is recognised."""
+class PathState(NamedTuple):
+    """What is at a path: the size of a file, -1 for a folder; some names in the folder, by which it is recognised."""
 
     path: str
     size: int
     names: Sequence[str]
 
 
-def sight_of(path: str) -> Sight:
-    """What is at a path here; the path becomes absolute."""
+def state_of(path: str) -> PathState:
+    """What is at a path on this machine; the path becomes absolute."""
     path = os.path.abspath(path)
-    seen = os.stat(path)
-    if not stat.S_ISDIR(seen.st_mode):
-        return Sight(path, seen.st_size, [])
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        return PathState(path, status.st_size, [])
     with os.scandir(path) as entries:
         names = (entry.name for entry in entries if entry.name[0] != ".")  # others may be temporary
-        return Sight(path, -1, list(itertools.islice(names, NAMES)))
+        return PathState(path, -1, list(itertools.islice(names, NAMES)))
 
 
-_OPENED: Dict[str, Callable[[Any], Any]] = OrderedDict()  # tasks by the token of their run
+_TASKS: Dict[str, Callable[[Any], Any]] = OrderedDict()  # by the token of their run
 _OPENING = threading.Lock()
 
 
 def answer(token: str, job: bytes, item: bytes) -> bytes:
-    """Do the task of a run for one item."""
-    tell_wanted(_wanted())
-    return pickled_answer(lambda data: _task_of(token, job)(pickle.loads(data)), item)
+    """Do the task of a run for one item.
+
+    Parameters
+    ----------
+    token : str
+        Of the run.
+    job : bytes
+        Pickle of the version of insight, the states of paths, the seconds to wait for them, and the pickle of the task
+        and of its ``prepare``. The task is pickled by itself, because another version may not unpickle it.
+    item : bytes
+        Pickle of the item.
+    """
+    bind_wanted(_wanted())
+    return pickled_answer(partial(_do, token, job), item)
+
+
+def _do(token: str, job: bytes, item: bytes) -> Any:
+    try:
+        return _task_of(token, job)(pickle.loads(item))
+    except ImportError as error:
+        raise InsightError(
+            f"worker {_address()}: {error}; install insight with the same extras for all workers"
+        ) from error
 
 
 def _task_of(token: str, job: bytes) -> Callable[[Any], Any]:
-    task = _OPENED.get(token)
+    task = _TASKS.get(token)
     if task is None:
         with _OPENING:
-            task = _OPENED.get(token)
+            task = _TASKS.get(token)
             if task is None:
-                task = _OPENED[token] = _open(job)
-                while len(_OPENED) > KEPT:
-                    _OPENED.pop(next(iter(_OPENED)))
+                task = _TASKS[token] = _open(job)
+                while len(_TASKS) > KEPT:
+                    _TASKS.pop(next(iter(_TASKS)))
     return task
 
 
 def _open(job: bytes) -> Callable[[Any], Any]:
     """Unpickle a task and prepare it."""
-    wanted, sights, patience, work = pickle.loads(job)
+    version_of_run, states, patience, work = pickle.loads(job)
     here = _address()
-    if wanted != __version__:
-        raise InsightError(of_another_version(here, __version__, wanted))
-    problem = unseen(sights, patience)
+    if version_of_run != __version__:
+        raise InsightError(other_version(here, __version__, version_of_run))
+    problem = path_problem(states, patience)
     if problem:
         raise InsightError(f"worker {here}: {problem}")
     try:
@@ -81,39 +103,47 @@ def _open(job: bytes) -> Callable[[Any], Any]:
     return task
 
 
-def _is_seen(sight: Sight) -> bool:
-    """Whether the same is here at the path. Raises OSError where a path is not there."""
-    here = os.stat(sight.path)
-    for name in sight.names:
-        os.lstat(os.path.join(sight.path, name))
-    return sight.size == (-1 if stat.S_ISDIR(here.st_mode) else here.st_size)
+def forget(token: str) -> None:
+    """Let go of a task, and what it has opened."""
+    _TASKS.pop(token, None)
 
 
-async def look(sights: Sequence[tuple], patience: float) -> str:
-    """:func:`unseen` beside the worker's event loop."""
-    return await asyncio.to_thread(unseen, sights, patience)
+async def check_paths(states: Sequence[tuple], patience: float) -> str:
+    """:func:`path_problem` in a thread: the worker's event loop goes on."""
+    return await asyncio.to_thread(path_problem, states, patience)
 
 
-def unseen(sights: Sequence[tuple], patience: float) -> str:
-    """What is wrong with the first path that is not seen as it should be, for so many seconds; empty if none is."""
+def path_problem(states: Sequence[tuple], patience: float) -> str:
+    """What is wrong with the first path whose state differs here for ``patience`` seconds; empty if none does.
+
+    Parameters
+    ----------
+    states : sequence of tuple
+        As :class:`PathState`.
+    patience : float
+        Network file systems show new files with a delay.
+    """
     deadline = time.monotonic() + patience
-    for sight in itertools.starmap(Sight, sights):
+    for state in itertools.starmap(PathState, states):
         while True:
             try:
-                if _is_seen(sight):
+                if _is_same(state):
                     break
                 what = "sees another file than this machine at"
             except OSError:
                 what = "does not see"
             if time.monotonic() > deadline:
-                return f"{what} {sight.path}; {SHARED}"
-            time.sleep(0.2)
+                return f"{what} {state.path}; {SHARED}"
+            time.sleep(_RETRY_SECONDS)
     return ""
 
 
-def forget(token: str) -> None:
-    """Let go of a task, and what it has opened."""
-    _OPENED.pop(token, None)
+def _is_same(state: PathState) -> bool:
+    """Whether the path has the same state here. Raises OSError where it, or a name in it, is not there."""
+    status = os.stat(state.path)
+    for name in state.names:
+        os.lstat(os.path.join(state.path, name))
+    return state.size == (-1 if stat.S_ISDIR(status.st_mode) else status.st_size)
 
 
 def _address() -> str:
@@ -136,11 +166,11 @@ def _wanted() -> Callable[[], bool]:
     return wanted
 
 
-def of_another_version(worker: str, has: str, wanted: str) -> str:
-    """The message about a worker whose version differs from the run's."""
-    return f"worker {worker}: has insight {has}, and this run is of {wanted}; install the same version for all workers"
-
-
 def version() -> str:
-    """The version of insight here."""
+    """The version of insight that this process has."""
     return __version__
+
+
+def other_version(worker: str, has: str, of_run: str) -> str:
+    """The message about a worker whose version of insight differs from the run's."""
+    return f"worker {worker}: has insight {has}, and this run is of {of_run}; install the same version for all workers"

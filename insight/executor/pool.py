@@ -148,6 +148,6 @@ def stop_if_unwanted() -> None:
         raise RunEnded
 
 
-def tell_wanted(wanted: Callable[[], bool]) -> None:
-    """For a pool: how the tasks of the calling thread learn whether their results are wanted."""
+def bind_wanted(wanted: Callable[[], bool]) -> None:
+    """For a pool: let ``wanted`` say whether the results of the calling thread's tasks are wanted."""
     _CURRENT.wanted = wanted

@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 from ..errors import InsightError
-from .pool import Pool, Ticket, pickled_answer, tell_wanted
+from .pool import Pool, Ticket, bind_wanted, pickled_answer
 
 _DEPTH = 2  # tasks that a process is given at a time: one to do, one to go on with
 _HEAD = struct.Struct("<Q")  # bytes of a result's pickle
@@ -203,7 +203,7 @@ def _live(task: Callable, prepare: Callable, tasks: Pipes, results: Pipes) -> No
 def _serve(task: Callable, problem: Optional[BaseException], tasks: int, results: int) -> None:
     """Do tasks until the parent closes a pipe."""
     parent = os.getppid()
-    tell_wanted(lambda: os.getppid() == parent)
+    bind_wanted(lambda: os.getppid() == parent)
 
     def work(item: Any) -> Any:
         if problem is not None:

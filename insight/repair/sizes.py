@@ -85,7 +85,7 @@ def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
         else:
             seen.faults[i] = faults[0] if faults else "undecodable-image: the decoder refuses it"
 
-    survey(len(layout.rows), layout.payload, deep, workers, "looking at images", report)
+    survey(layout.payloads(), deep, workers, "looking at images", report)
     return seen
 
 

@@ -167,7 +167,7 @@ def test_a_unit_can_be_done_anywhere(raw, tmp_path):
             PhotoUnit(name, name),
             AlignSettings(landmarks=raw.table()),
             digest_of(settings),
-            elsewhere=True,
+            on_cluster=True,
         )
         result = pickle.dumps(align_unit(pickle.loads(pickle.dumps(task))))
         assert len(result) < 1000 and pickle.loads(result).folder == name
@@ -191,10 +191,20 @@ def stop_unless(wanted):
         raise RunEnded
 
 
+@pytest.mark.parametrize("unmade", [False, True])
+def test_a_unit_whose_worker_has_ended_was_not_done_by_an_earlier_run(raw, tmp_path, unmade):
+    """The worker has written its part, but another does the unit again."""
+    settings = AlignSettings(landmarks=raw.table())
+    made_with = digest_of(AlignTools(settings, str(raw.root)).identity())
+    task = UnitTask(str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, made_with, unmade=unmade)
+    first, again = align_unit(task), align_unit(task)
+    assert not first.reused and again == first._replace(reused=not unmade)
+
+
 def test_a_worker_with_other_files_or_packages_is_refused(raw, tmp_path):
     settings = AlignSettings(landmarks=raw.table())
     task = UnitTask(
-        str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, "of another model", elsewhere=True
+        str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, "of another model", on_cluster=True
     )
     with pytest.raises(InsightError, match="its detector, model or runtime is another than the run's"):
         align_unit(task)

@@ -1,4 +1,4 @@
-"""Payloads that another process reads: by a picklable reader of their file, and a place in it for each."""
+"""How the payloads of a set are read: in this process, or in a worker of a cluster, which opens the files itself."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from ..formats.faceset import FaceSet
 from ..formats.recordmap import RecordMaps
 
 
-class Elsewhere(NamedTuple):
-    """How another process reads the payloads of a set.
+class Payloads(NamedTuple):
+    """The payloads of a set.
 
     Attributes
     ----------
+    count : int
     read : callable
+        The payload at a position, 0..count-1, in this process.
+    read_at : callable
         The payload at a place, an integer; picklable.
     places : callable
-        Places of the payloads ``begin`` to ``end``.
+        Places of the payloads at positions ``begin`` to ``end - 1``.
     paths : sequence of str
-        Of the files.
+        The files that ``read_at`` opens.
     """
 
+    count: int
     read: Callable[[int], Any]
+    read_at: Callable[[int], Any]
     places: Callable[[int, int], Sequence[int]]
     paths: Sequence[str]
 
 
 class ReadAtOffset:
-    """Payloads of a set's .rec files, which may be damaged, by offset in the set. Opens the files with the first."""
+    """Payloads of a set's .rec files, which may be damaged, by offset in the set. Opens the files at the first call."""
 
     def __init__(self, rec_paths: Sequence[str]):
         self._paths = [os.path.abspath(path) for path in rec_paths]
@@ -42,7 +47,7 @@ class ReadAtOffset:
 
 
 class ReadImage:
-    """Images of a verification .bin or a sound record set, by position. Opens the file with the first."""
+    """Images of a verification .bin or a sound record set, by position. Opens the file at the first call."""
 
     def __init__(self, path: str):
         self._path = os.path.abspath(path)
@@ -53,8 +58,3 @@ class ReadImage:
             path = self._path
             self._payload = read_bin(path).images.__getitem__ if is_bin(path) else FaceSet.open(path).payload
         return self._payload(position)
-
-
-def in_positions(path: str, files: Sequence[str]) -> Elsewhere:
-    """The images of a verification .bin or a sound record set, which consists of some files."""
-    return Elsewhere(ReadImage(path), range, files)

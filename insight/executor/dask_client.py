@@ -1,0 +1,153 @@
+"""The connection to a Dask cluster, and what its workers must have: insight, its version, and the files of the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import Any, Dict, List, Sequence
+
+from .. import __version__
+from ..errors import InsightError
+from ..progress import warn
+from . import dask_worker
+from .pool import Cluster
+
+CONNECT_SECONDS = 30
+FIRST_WORKER_SECONDS = 30  # until the first worker must have joined
+PATH_SECONDS = 5.0  # until a worker must see a path: network file systems show new files with a delay
+REMEDY = "run: pip install -e '.[cluster]'"
+PROTOCOL = ("dask", "distributed")  # packages whose versions must fit one another
+LIBRARIES = ("numpy", "opencv-python", "opencv-python-headless", "scikit-image")  # on which the bytes depend, too
+
+
+def connect(cluster: Cluster, states: Sequence[dask_worker.PathState] = ()) -> Any:
+    """Connect to a cluster that has a worker, and whose workers have this version of insight and see paths.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    states : sequence of PathState
+        What must be at paths.
+
+    Returns
+    -------
+    distributed.Client
+
+    Raises
+    ------
+    InsightError
+        As :class:`insight.executor.dask.DaskWorkers`.
+    """
+    client = _client(cluster)
+    try:
+        _check_workers(client, cluster)
+        _check_paths(client, states)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def check_cluster(cluster: Cluster) -> None:
+    """Check that :func:`connect` works, before long work; warns where packages differ.
+
+    Raises
+    ------
+    InsightError
+        As :func:`connect`.
+    """
+    client = connect(cluster)
+    try:
+        versions = client.get_versions(packages=list(LIBRARIES))
+    except Exception as error:
+        raise lost(cluster, error) from None
+    finally:
+        client.close()
+    difference = _difference(versions)
+    if difference:
+        warn(f"{cluster}: {difference}; results may differ: install the same versions")
+
+
+def lost(cluster: Cluster, error: BaseException) -> InsightError:
+    """What it means that the scheduler does not answer any more."""
+    return InsightError(
+        f"{cluster}: the connection to the scheduler was lost ({one_line(error)}); start it, and run again"
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _client(cluster: Cluster) -> Any:
+    try:
+        from distributed import Client
+        from distributed.versions import VersionMismatchWarning
+    except ImportError as error:
+        raise InsightError(f"{cluster}: needs Dask, which is not installed ({error}); {REMEDY}") from None
+    if cluster.scheduler_file and not os.path.isfile(cluster.scheduler_file):
+        raise InsightError(f"{cluster}: no such file; want the one that `dask scheduler --scheduler-file` has written")
+    # What it logs becomes an error or a warning of this package; its warning of versions is a table.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore", VersionMismatchWarning)
+    where = {"scheduler_file": cluster.scheduler_file} if cluster.scheduler_file else {"address": cluster.address}
+    try:
+        return Client(timeout=CONNECT_SECONDS, set_as_default=False, name="insight", **where)
+    except Exception as error:  # of a wrong address, several kinds
+        raise InsightError(
+            f"{cluster}: no Dask scheduler answers there ({one_line(error)}); start it, or correct the option"
+        ) from None
+
+
+def _check_workers(client: Any, cluster: Cluster) -> None:
+    """Check that there is a worker, and the version of insight that each has."""
+    try:
+        client.wait_for_workers(1, timeout=FIRST_WORKER_SECONDS)
+        versions = client.run(dask_worker.version, on_error="return")
+    except Exception as error:
+        raise InsightError(f"{cluster}: has no worker ({one_line(error)}); start some: dask worker ADDRESS") from None
+    for worker, version in sorted(versions.items()):
+        if isinstance(version, OSError):  # it has ended since
+            continue
+        if isinstance(version, BaseException):
+            raise InsightError(
+                f"{cluster}: worker {worker} cannot import insight ({one_line(version)}); install {__version__} for it"
+            )
+        if version != __version__:
+            raise InsightError(dask_worker.other_version(worker, version, __version__))
+
+
+def _check_paths(client: Any, states: Sequence[dask_worker.PathState]) -> None:
+    if not states:
+        return
+    plain = [tuple(state) for state in states]
+    problems = client.run(dask_worker.check_paths, plain, PATH_SECONDS, on_error="return")
+    for worker, problem in sorted(problems.items()):
+        if problem and not isinstance(problem, OSError):  # such a worker has ended since
+            raise InsightError(f"worker {worker}: {problem}")
+
+
+def _difference(versions: Dict[str, Any]) -> str:
+    """The packages of the scheduler, or else of the first worker, that differ from this process; empty if none do.
+
+    Parameters
+    ----------
+    versions : dict
+        From ``distributed.Client.get_versions``.
+    """
+    here = versions["client"]["packages"]
+    others = {"the scheduler": (versions["scheduler"], PROTOCOL)}
+    for address, reported in sorted(versions["workers"].items()):
+        others[f"worker {address}"] = reported, (*PROTOCOL, *LIBRARIES)
+    for name, (reported, packages) in others.items():
+        there = reported["packages"]
+        different = [package for package in packages if there.get(package) != here.get(package)]
+        if different:
+            return f"{name} has {_listed(different, there)}, and this machine {_listed(different, here)}"
+    return ""
+
+
+def _listed(packages: List[str], versions: Dict[str, Any]) -> str:
+    return ", ".join(f"{package} {versions.get(package) or 'not at all'}" for package in packages)
