@@ -11,11 +11,11 @@ MobileFaceNet with ArcFace from random weights for so many minutes, one after th
     torch compiled  torch.compile and channels_last, as its documentation recommends for speed
     insight         the steps of `insight train-softmax`
 
-All take the same batches of 64 in the same order, already decoded, the same threads, SGD and schedule: the rate rises
-in the first twentieth of the minutes and falls to 0 along a cosine, so that each uses its minutes to the end.
-Compilation, and the embedding of the held-out images after each minute, are not counted. The accuracy is that of ten
-folds over image and mirror image. With --seeds N, N runs of each, and their mean. Writes the CSV, and a picture beside
-it (PNG).
+All begin with weights of the same distribution and take the same batches of 64 in the same order, already decoded, with
+the same threads, SGD and schedule: the rate rises in the first twentieth of the minutes and falls to 0 along a cosine,
+so that each uses its minutes to the end. Compilation, and the embedding of the held-out images after each minute, are
+not counted. The accuracy is that of ten folds over image and mirror image. With --seeds N, N runs of each, and their
+mean. Writes the CSV, and a picture beside it (PNG).
 """
 
 from __future__ import annotations

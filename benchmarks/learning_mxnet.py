@@ -59,7 +59,7 @@ def stock(images: np.ndarray, labels: np.ndarray, held_out: np.ndarray, seed: in
     module.bind([("data", shape)], [("softmax_label", (BATCH,))])
     mx.random.seed(seed)
     module.init_params(mx.init.Xavier(rnd_type="uniform", factor_type="in", magnitude=2))
-    optimizer = mx.optimizer.SGD(momentum=MOMENTUM, wd=DECAY, rescale_grad=1 / BATCH)
+    optimizer = mx.optimizer.SGD(momentum=MOMENTUM, wd=DECAY)  # the loss is a mean: normalization="valid"
     module.init_optimizer(optimizer=optimizer)
 
     def step(rate: float) -> None:
