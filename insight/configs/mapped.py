@@ -129,12 +129,13 @@ def mapped(joined: Joined, typed: Mapping[str, Any]) -> Mapped:
     _numbers(reader)
     _own(reader, found)
     _of_train_py(found, typed)
-    for name in set(FIELDS) & set(typed):
+    for name in (set(FIELDS) & set(typed)) - {"network"}:  # that one is an entry's name
         found.origins.pop(name, None)
         if name != "pretrained":
             found.values[name] = typed[name]
     found.leave_defaults()
-    found.notes += [*_without_effect(reader), *_of_the_set(reader, found)]
+    found.notes += _of_the_set(reader, found)
+    found.notes += _without_effect(reader)
     return found
 
 
@@ -170,8 +171,8 @@ def _numbers(reader: choices.Reader) -> None:
     hosts = reader.get("num_workers", int, 1)
     if hosts > 1:
         raise InsightError(
-            f"{reader.joined.file.path}: num_workers {hosts} (DMLC_NUM_WORKER): not possible here, a run is on one "
-            "machine; unset the variable"
+            f"{reader.at('num_workers')} {hosts} (DMLC_NUM_WORKER): not possible here, a run is on one machine; unset "
+            "the variable"
         )
     if reader.get("flip_noise_prob", float, 0.0):
         raise InsightError(f"{reader.at('flip_noise_prob')}: labels cannot be changed at random here; leave it out")

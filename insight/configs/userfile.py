@@ -217,9 +217,12 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _assignments(tree: ast.Module) -> Dict[Tuple[str, ...], int]:
-    """Dotted name to the line of its last assignment: ``network.r50.num_layers``, ``network["r50"]``."""
+    """Dotted name to the line of its last assignment: ``network.r50.num_layers``, ``network["r50"]``.
+
+    Assignments in functions count for names that are assigned nowhere else.
+    """
     lines: Dict[Tuple[str, ...], int] = {}
-    for node in ast.walk(tree):
+    for node in [*ast.walk(tree), *tree.body]:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 names = _dotted(target)

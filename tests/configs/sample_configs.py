@@ -2,7 +2,6 @@
 
 from insight.configs.mapped import mapped
 from insight.configs.userfile import ConfigFile
-from insight.train.train_options import TrainOptions
 
 OF_2021 = """\
 import numpy as np
@@ -188,11 +187,3 @@ def generate_config(_network, _dataset, _loss):
 def mapping(source=OF_2021, network=None, dataset=None, loss=None, **typed):
     """What a file and a command line stand for."""
     return mapped(ConfigFile("config.py", source).join(network, dataset, loss), typed)
-
-
-def changed(options: TrainOptions) -> dict:
-    """The options that are not at their default; for the sampler, not the loss's own."""
-    plain = vars(TrainOptions(data_dir=".", loss_type=options.loss_type))
-    return {name: value for name, value in vars(options).items() if value != plain[name]} | {
-        "loss_type": options.loss_type
-    }

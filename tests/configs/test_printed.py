@@ -34,14 +34,14 @@ class TestDefaults:
         assert result.notes == []
         assert back(want) == want
 
-    @pytest.mark.parametrize("network", nets.networks)
+    @pytest.mark.parametrize("network", list(nets.networks))
     def test_network(self, network):
         options = mapped(defaults().join(network), {}).options()
         prefix = f"./models/{network}-arcface-faces/model"
         size = nets.family(network).default_embedding_size
         assert options == TrainOptions(data_dir="faces", prefix=prefix, network=network, emb_size=size)
 
-    @pytest.mark.parametrize("loss", margins)
+    @pytest.mark.parametrize("loss", list(margins))
     def test_loss(self, loss):
         result = mapped(defaults().join(loss=loss), {})
         prefix = f"./models/r50-{loss}-faces/model"
