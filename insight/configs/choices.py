@@ -59,7 +59,7 @@ TYPES: Dict[str, Any] = {
 }
 
 
-class Reader:
+class KeyReader:
     """Reads the keys of joined tables into options, and remembers which it read.
 
     Attributes
@@ -175,7 +175,8 @@ class Reader:
             place = f"{self.at(key)} {own or name!r}: not available here" if own or name else self._missing("loss")
             raise InsightError(f"{place}; want {', '.join(known)}")
         if self.values["loss_type"] in margins:
-            self.take("loss_K", "centres")
+            if margins.get(self.values["loss_type"]).cosine:
+                self.take("loss_K", "centres")
         elif issubclass(kind(self.values["loss_type"]), Triplet):
             self.values.update(RUN_DEFAULTS)
 

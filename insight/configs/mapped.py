@@ -119,7 +119,7 @@ def mapped(joined: Joined, typed: Mapping[str, Any]) -> Mapped:
     InsightError
         A value has the wrong type, or is not possible here.
     """
-    reader = choices.Reader(joined)
+    reader = choices.KeyReader(joined)
     found = Mapped(reader.values, reader.origins)
     reader.network()
     reader.loss()
@@ -139,7 +139,7 @@ def mapped(joined: Joined, typed: Mapping[str, Any]) -> Mapped:
     return found
 
 
-def _where(reader: choices.Reader, typed: Mapping[str, Any]) -> None:
+def _where(reader: choices.KeyReader, typed: Mapping[str, Any]) -> None:
     """The prefix of checkpoints, and the checkpoint that the run starts from."""
     parts = [reader.joined.names.folder, typed.get("extra_model_name")]
     root = typed.get("models_root", reader.get("models_root", str, "./models"))
@@ -158,7 +158,7 @@ def _where(reader: choices.Reader, typed: Mapping[str, Any]) -> None:
         reader.set("pretrained", f"{prefix},{epoch}", "pretrained")
 
 
-def _numbers(reader: choices.Reader) -> None:
+def _numbers(reader: choices.KeyReader) -> None:
     """Keys that describe the set or the machine."""
     shape = reader.get("image_shape", list)
     if shape is not None:
@@ -178,7 +178,7 @@ def _numbers(reader: choices.Reader) -> None:
         raise InsightError(f"{reader.at('flip_noise_prob')}: labels cannot be changed at random here; leave it out")
 
 
-def _own(reader: choices.Reader, found: Mapped) -> None:
+def _own(reader: choices.KeyReader, found: Mapped) -> None:
     """Keys that are named as options of ours; of components' options, those that the chosen ones declare."""
     for field in COMMON:
         if field not in NOT_BY_NAME:
@@ -199,7 +199,7 @@ def _of_train_py(found: Mapped, typed: Mapping[str, Any]) -> None:
         found.notes.append(f"{', '.join(map(flag, idle))}: without effect, one process drives all devices")
 
 
-def _without_effect(reader: choices.Reader) -> List[str]:
+def _without_effect(reader: choices.KeyReader) -> List[str]:
     """One line for each kind of key that was not read."""
     joined, notes = reader.joined, []
     path, names = joined.file.path, joined.names
@@ -223,7 +223,7 @@ def _without_effect(reader: choices.Reader) -> List[str]:
     return notes
 
 
-def _of_the_set(reader: choices.Reader, found: Mapped) -> List[str]:
+def _of_the_set(reader: choices.KeyReader, found: Mapped) -> List[str]:
     """The number of classes is the set's; a note where the file has another one."""
     classes = reader.get("num_classes", int)
     folder = found.values.get("data_dir", "")

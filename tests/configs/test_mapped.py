@@ -284,5 +284,6 @@ class TestTypes:
         assert (options.lr_steps, options.wd, options.cutoff, options.bn_mom) == ("10,20", 0.25, 0, 0.5)
         assert (options.target, options.teacher_weight, options.verbose) == ("a,b", None, 500)
         assert (options.centres, options.num_workers) == (3, 1)
+        assert mapping(source, loss="softmax").options().centres == 1  # a softmax of inner products has one
         assert type(options.wd) is type(options.bn_mom) is float
         assert type(options.verbose) is int
