@@ -22,13 +22,13 @@ OWN_WAY = ("network", "pretrained", "resume", "loss_type")  # options of train-s
 
 
 class _IfTyped:
-    """Adds options to a parser whose values are missing, not the default, where they are not typed."""
+    """Adds options to a group of a parser's whose values are missing, not the default, where they are not typed."""
 
-    def __init__(self, parser):
-        self._parser = parser
+    def __init__(self, group):
+        self._group = group
 
     def add_argument(self, *flags, **about):
-        self._parser.add_argument(*flags, **{**about, "default": argparse.SUPPRESS})
+        self._group.add_argument(*flags, **{**about, "default": argparse.SUPPRESS})
 
 
 def add_arguments(parser):
@@ -52,7 +52,7 @@ def add_arguments(parser):
         help="go on where the run of this prefix was stopped; --no-resume starts another one, whose checkpoints "
         "have the next numbers",
     )
-    typed = _IfTyped(parser)
+    typed = _IfTyped(parser.add_argument_group("of InsightFace's train.py, over the file"))
     typed.add_argument("--models-root", metavar="DIR", help="folder of the runs")
     typed.add_argument("--pretrained", metavar="X", help="start from this checkpoint: prefix, or prefix,epoch")
     typed.add_argument("--pretrained-epoch", type=int, metavar="X", help="number of the --pretrained checkpoint")
@@ -67,7 +67,8 @@ def add_arguments(parser):
     )
     typed.add_argument("--kvstore", metavar="X", help="InsightFace's, accepted with a note: there is one process")
     typed.add_argument("--worker-id", type=int, metavar="X", help="likewise")
-    TrainOptions.add_arguments(typed, without=OWN_WAY)
+    ours = parser.add_argument_group("of train-softmax and train-triplet, over the file")
+    TrainOptions.add_arguments(_IfTyped(ours), without=OWN_WAY)
     add_estimate(parser)
 
 
@@ -76,6 +77,7 @@ def run(args):
     from ..configs.printed import defaults, text
     from ..configs.userfile import ConfigFile
     from ..errors import InsightError
+    from ..train.resume import state_path
 
     ours = args.print_config and not args.config
     file = defaults() if ours else ConfigFile.read(args.config or DEFAULT_FILE)
@@ -87,6 +89,7 @@ def run(args):
     if args.print_config:
         print(text(options, joined.names), end="")
         return
+    options.resume = options.resume and state_path(options.prefix).exists()
     try:
         start(options, args.estimate)
     except InsightError as error:

@@ -123,8 +123,8 @@ class KeyReader:
             chosen = name
         else:
             raise InsightError(
-                f"{self.at('net_name')} {name!r}: not available here; {LRESNET}, {MOBILEFACENET}, the names that "
-                f"`insight networks` lists and gluoncv:NAME are"
+                f"{self.at('net_name')} {name!r}: not available here; want {LRESNET}, {MOBILEFACENET}, a name that "
+                "`insight networks` lists, or gluoncv:NAME"
             )
         self.set("network", chosen, "net_name")
 

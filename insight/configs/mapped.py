@@ -98,10 +98,12 @@ class Mapped:
                 del self.values[name]
 
     def placed(self, error: InsightError) -> InsightError:
-        """An error that begins with an option, preceded by the place in the file that the option comes from."""
+        """An error that begins with an option or the set's folder, with the place in the file that this is from."""
         option = re.match(r"--([a-z][a-z0-9-]*)", str(error))
-        origin = option and self.origins.get(option.group(1).replace("-", "_"))
-        return type(error)(f"{origin}: {error}") if origin else error
+        name = option.group(1).replace("-", "_") if option else ""
+        if str(error).startswith(f"{self.values.get('data_dir')}:"):
+            name = "data_dir"
+        return type(error)(f"{self.origins[name]}: {error}") if name in self.origins else error
 
 
 def mapped(joined: Joined, typed: Mapping[str, Any]) -> Mapped:

@@ -145,7 +145,8 @@ def find(options: TrainOptions, fingerprint: str) -> Optional[State]:
     differing = options.differences(state.meta["options"])
     if differing:
         raise InsightError(
-            f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
+            f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options, or name "
+            "another --prefix"
         )
     return state
 

@@ -213,8 +213,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "names, place, says",
         [
-            ({"network": "d169"}, "network.d169.net_name", " 'fdensenet': not available here; fresnet, "),
-            ({"network": "m05"}, "network.m05", ".net_name 'fmobilenet': not available here; fresnet, "),
+            ({"network": "d169"}, "network.d169.net_name", " 'fdensenet': not available here; want fresnet, "),
+            ({"network": "m05"}, "network.m05", ".net_name 'fmobilenet': not available here; want fresnet, "),
             ({"network": "mnas"}, "network.mnas", ".net_name 'fmnasnet': not available here"),
             ({"network": "varg"}, "network.varg", ".net_name 'vargfacenet': not available here"),
             ({"network": "r77"}, "network.r77.num_layers", " 77: not available here; want one of 18, 34, "),
@@ -266,6 +266,8 @@ class TestRefusals:
         assert str(error).startswith(f"config.py:{line_of('loss.negative.loss_m3')}: loss.negative.loss_m3: --margin-b")
         assert result.options().margin_b == -0.3
         assert str(result.placed(InsightError("--seed 1: no"))) == "--seed 1: no"
+        folder = result.placed(InsightError("sets/faces: no such folder"))
+        assert str(folder).endswith(": dataset.faces.dataset_path: sets/faces: no such folder")
 
     def test_several_hosts(self, monkeypatch):
         monkeypatch.setitem(os.environ, "DMLC_NUM_WORKER", "2")

@@ -107,6 +107,7 @@ def test_is_train_softmax_and_resumes_by_itself(config, set_dir, tmp_path, capsy
     out = capsys.readouterr().out
     assert f"note: {config}: keys without a meaning here: workspace (docs/config.md)\n" in out
     assert "2 steps done" in out
+    assert "--resume" not in out
     assert run_command("train", ["--config", config]) == 0
     assert "resumed at step 2 of 4" in capsys.readouterr().out
     assert run_command("train", ["--config", config]) == 0
@@ -187,6 +188,13 @@ class TestErrors:
         with open(config, "a", encoding="utf-8") as file:
             file.write("dataset.faces.image_shape = (96, 96, 3)\n")
         assert ": dataset.faces.image_shape: --image-size 96,96: " in self.line(capsys, "--config", config)
+
+    def test_of_a_path(self, config, capsys):
+        with open(config, "a", encoding="utf-8") as file:
+            file.write("dataset.faces.dataset_path = 'missing'\n")
+        line = self.line(capsys, "--config", config)
+        number = SMALL.count("\n") + 1
+        assert line.startswith(f"error: {config}:{number}: dataset.faces.dataset_path: missing: no such folder")
 
     def test_of_the_command_line(self, config, capsys):
         line = self.line(capsys, "--config", config, "--bn-mom", "2")
