@@ -30,6 +30,7 @@ def parse(words):
     if words[0] == "COMMAND" or words[1:] in (["--help"], []):
         assert words[0] in (*command_names(), "COMMAND")
         return
+    words = words[: words.index(">")] if ">" in words else words  # the shell's
     words = [re.sub(r"^\[|\]$", "", word) for word in words]
     build_parser(words[0]).parse_args(words[1:])
 

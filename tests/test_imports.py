@@ -66,6 +66,7 @@ MAY_IMPORT = {
         "verify",
         "runs",
     },
+    "configs": {"formats", "feed", "nets", "margins", "objectives", "train"},
     "export": {"progress", "files", "formats", "faces", "margins", "graph", "checkpoint", "engines", "verify", "runs"},
     "doctor": {"_cuda", "machine", "_mxnet"},
     "speed": {"progress", "machine", "_mxnet", "files", "faces", "graph", "checkpoint", "engines", "export", "doctor"},

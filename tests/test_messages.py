@@ -40,8 +40,7 @@ FOREIGN_OPTIONS = {
 }
 # Options of InsightFace's scripts that ours do not have, named in documents.
 INSIGHTFACE_OPTIONS = {
-    *("--ce-loss", "--extra-model-name", "--fp16-scale", "--kvstore", "--scale"),
-    *("--noise-sgd", "--use-deformable", "--version-multiplier", "--worker-id"),
+    *("--ce-loss", "--noise-sgd", "--scale", "--use-deformable", "--version-multiplier"),
 }
 # Names that look like our commands.
 FOREIGN_COMMANDS = {
@@ -264,7 +263,7 @@ def test_names_exist(check):
     assert [f"{text}: {fault}" for text in all_texts() for fault in check(text)] == []
 
 
-def faults(source, path="insight/train/guards.py", what=None):  # whose messages train-softmax alone prints
+def faults(source, path="insight/train/guards.py", what=None):  # whose messages only commands that train print
     path = ROOT / path
     texts = texts_of_python(path, source) if what is None else [Text(path, 1, source, what)]
     return [fault for text in texts for check in CHECKS for fault in check(text)]
@@ -332,7 +331,7 @@ def test_all_kinds_of_text_are_read():
 
 
 def test_messages_are_traced_to_the_commands_that_print_them():
-    assert printers()["insight.train.guards"] == {"train-softmax", "train-triplet"}
+    assert printers()["insight.train.guards"] == {"train", "train-softmax", "train-triplet"}
     assert {"dataset-merge", "rec2image", "train-softmax", "embed"} <= printers()["insight.formats.faceset"]
     assert "train-softmax" in printers()["insight.margins.arcface"]  # which only a registry imports
     assert set().union(*printers().values()) == COMMANDS

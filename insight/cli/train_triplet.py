@@ -21,10 +21,10 @@ HELP = "fine-tune a network with triplets, mined in each batch or in bags"
 
 MINING = {"batch": "triplet", "bag": "triplet_bag"}  # names of the objectives
 LOSS_TYPES = {1: "euclid", 2: "angle"}  # InsightFace's numbers
-DEFAULTS = {"ckpt": 3, "max_fall": 2.0}
 
 
 def add_arguments(parser):
+    from ..objectives.triplet import RUN_DEFAULTS
     from ..train.train_options import TrainOptions
 
     parser.add_argument("--mining", choices=tuple(MINING), default="batch", help="where triplets are picked, see above")
@@ -35,7 +35,7 @@ def add_arguments(parser):
         default=1,
         help="distance of the loss: 1 squared Euclidean, of embeddings of length 1; 2 angle, in radians",
     )
-    TrainOptions.add_arguments(parser, DEFAULTS, without=("adadistill", "loss_type", "sampler", "triplet_distance"))
+    TrainOptions.add_arguments(parser, RUN_DEFAULTS, without=("adadistill", "loss_type", "sampler", "triplet_distance"))
     add_estimate(parser)
 
 

@@ -28,6 +28,7 @@ from .separation import SeparationGuard
 
 ACTIVE, ALL = "active", "all"
 HEAD = "4"  # ArcFace
+RUN_DEFAULTS = {"ckpt": 3, "max_fall": 2.0}  # of a run with triplets, where they are not those of other runs
 COMMON = (
     picking.ALPHA,
     picking.MAX_AP,

@@ -161,7 +161,8 @@ def find(options: TrainOptions, fingerprint: str, devices: int = 1) -> Optional[
         differing = [text for text in differing if text.split()[0] not in ("--per-batch-size", "--devices")]
     if differing:
         raise InsightError(
-            f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options"
+            f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options, or name "
+            "another --prefix"
         )
     return state
 

@@ -1,0 +1,96 @@
+"""Takes the config.py of InsightFace's recognition/arcface_mxnet, and the options of its train.py: the entries that
+--network, --dataset and --loss name are joined over the tables config and default, by the file's own generate_config,
+and the command line prevails over them. The run is that of train-softmax or train-triplet with the same options, in
+MODELS_ROOT/NETWORK-LOSS-DATASET/model. Given again, the command goes on where it was stopped.
+
+Every other option of these two commands may be given too, or stand in config.py under its name (config.warmup = 1000).
+Keys that have no meaning here are named in a note. config.py is a Python program: it is executed.
+
+  insight train --config config.py --network r100 --dataset emore --loss arcface
+  insight train --print-config --data-dir faces --network y1 > config.py
+"""
+
+import argparse
+import sys
+
+from ._training import add_estimate, start
+
+HELP = "train as InsightFace's train.py does, by its config.py"
+
+DEFAULT_FILE = "config.py"
+OWN_WAY = ("network", "pretrained", "resume", "loss_type")  # options of train-softmax that train.py has its own way for
+
+
+class _IfTyped:
+    """Adds options to a group of a parser's whose values are missing, not the default, where they are not typed."""
+
+    def __init__(self, group):
+        self._group = group
+
+    def add_argument(self, *flags, **about):
+        self._group.add_argument(*flags, **{**about, "default": argparse.SUPPRESS})
+
+
+def add_arguments(parser):
+    from ..train.train_options import TrainOptions
+
+    parser.add_argument("--config", metavar="FILE", help=f"the config.py; none: {DEFAULT_FILE} in this folder")
+    for table in ("network", "dataset", "loss"):
+        parser.add_argument(
+            f"--{table}", metavar="NAME", help=f"entry of the file's {table}; none: the one that its default names"
+        )
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print a config.py with the defaults of insight, or of --config where that is given, and end; options "
+        "beside it are written into it",
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on where the run of this prefix was stopped; --no-resume starts another one, whose checkpoints "
+        "have the next numbers",
+    )
+    typed = _IfTyped(parser.add_argument_group("of InsightFace's train.py, over the file"))
+    typed.add_argument("--models-root", metavar="DIR", help="folder of the runs")
+    typed.add_argument("--pretrained", metavar="X", help="start from this checkpoint: prefix, or prefix,epoch")
+    typed.add_argument("--pretrained-epoch", type=int, metavar="X", help="number of the --pretrained checkpoint")
+    typed.add_argument(
+        "--extra-model-name", metavar="X", help="train_parall.py's: added to the name of the run's folder"
+    )
+    typed.add_argument(
+        "--fp16-scale",
+        type=float,
+        metavar="X",
+        help="train_parall.py's: above 0, float16, which scales its loss by itself",
+    )
+    typed.add_argument("--kvstore", metavar="X", help="InsightFace's, accepted with a note: there is one process")
+    typed.add_argument("--worker-id", type=int, metavar="X", help="likewise")
+    ours = parser.add_argument_group("of train-softmax and train-triplet, over the file")
+    TrainOptions.add_arguments(_IfTyped(ours), without=OWN_WAY)
+    add_estimate(parser)
+
+
+def run(args):
+    from ..configs.mapped import mapped
+    from ..configs.printed import defaults, text
+    from ..configs.userfile import ConfigFile
+    from ..errors import InsightError
+    from ..train.resume import state_path
+
+    ours = args.print_config and not args.config
+    file = defaults() if ours else ConfigFile.read(args.config or DEFAULT_FILE)
+    joined = file.join(args.network, args.dataset, args.loss)
+    result = mapped(joined, vars(args))
+    options = result.options()
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr if args.print_config else sys.stdout, flush=True)
+    if args.print_config:
+        print(text(options, joined.names), end="")
+        return
+    options.resume = options.resume and state_path(options.prefix).exists()
+    try:
+        start(options, args.estimate)
+    except InsightError as error:
+        raise result.placed(error) from error
