@@ -1,7 +1,7 @@
 """Evaluates the model on the targets as `verification` does, and writes one self-contained HTML page: ROC and DET with
 confidence bands, scores, the threshold for each FAR, the hardest pairs for the model, training curves if logs are
-given, training stages and options, files with their hashes;
-and IJB and MegaFace from files of `ijb` and `megaface`. --card writes the same facts as a Markdown model card.
+given, figures of IJB and MegaFace from the files of their commands, training stages and options, files with their
+hashes. --card writes the same facts as a Markdown model card.
 
   insight report --model models/y1,40 --data-dir sets --target lfw,cfp_fp --output y1.html --card y1.md
   insight report --model models/y1s,0 --data-dir sets --protocols ijbc.json megaface.json --output y1.html
@@ -47,9 +47,8 @@ def run(args):
     engine = load(args.model, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
     print_notes(args.model, engine.notes)
     settings = ReportSettings(args.batch_size, args.nfolds, args.bootstrap, args.seed, args.hardest)
-    report = write_report(
-        engine, sets, args.output, args.card, args.log, args.title, args.overwrite, settings, args.protocols
-    )
+    outputs = (args.output, args.card, args.log, args.title, args.overwrite)
+    report = write_report(engine, sets, *outputs, settings, protocols=args.protocols)
     for target in report.targets:
         print(f"{target.name}: {target.verdict}")
     for path in filter(None, (args.output, args.card)):
