@@ -10,7 +10,7 @@ The embeddings are kept in --embeddings. A run that was killed resumes when the 
 read the file and take seconds, with other switches too.
 
   insight ijb --meta IJBC/meta --images IJBC/loose_crop --model models/y1s,0 --target IJBC --json ijbc.json
-  insight ijb --meta IJBC/meta --target IJBC --embeddings IJBC-y1s-0.npz --no-detector-score --protocol 1:1
+  insight ijb --meta IJBC/meta --target IJBC --embeddings IJBC-models-y1s-0.npz --no-detector-score --protocol 1:1
 """
 
 from ._model import add_image_size, print_notes

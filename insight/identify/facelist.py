@@ -58,7 +58,7 @@ def _from_json(path) -> FaceList:
             raise InsightError(f"{path}: not valid JSON ({error}); {_WANT}") from None
     names, identities = value.get("path"), value.get("id")
     if not _is_text(names) or not (identities is None or (_is_text(identities) and len(identities) == len(names))):
-        raise InsightError(f"{path}: {_WANT}, lists of strings of one length; found {', '.join(value) or 'no key'}")
+        raise InsightError(f"{path}: {_WANT}, lists of strings of one length; found {excerpt(', '.join(value))}")
     return FaceList([_name(path, number, name) for number, name in enumerate(names, 1)], identities)
 
 

@@ -23,7 +23,7 @@ from ..files.text import BLANK, excerpt, is_number, numbered_lines, open_text, w
 
 FPRS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 PAIRS = 100_000  # pairs that are compared at once
-IMAGES = 50_000  # images that are pooled at once
+IMAGES = 20_000  # images that are pooled at once
 
 
 class Templates(NamedTuple):
