@@ -132,9 +132,7 @@ def read_points(path) -> Tuple[List[str], np.ndarray, np.ndarray]:
         if fields is None:
             raise InsightError(f"{path}:{number}: {_POINTS}; found {excerpt(line)}")
         if len(set(zip(fields[1][0:10:2], fields[1][1:10:2]))) == 1:
-            raise InsightError(
-                f"{path}:{number}: the points coincide, so the face cannot be aligned; want five different"
-            )
+            raise InsightError(f"{path}:{number}: the points coincide, so no face can be aligned; want five different")
         names.append(fields[0])
         rows.append(fields[1])
     if not rows:

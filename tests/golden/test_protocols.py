@@ -17,7 +17,7 @@ LISTS = {
     "1N_gallery_G2.csv": "TEMPLATE_ID,SUBJECT_ID,FILENAME\n2,80,img/3.jpg\n",
     "1N_probe_mixed.csv": "TEMPLATE_ID,SUBJECT_ID,FILENAME\n3,70,img/4.jpg\n4,80,img/5.jpg\n",
 }
-# Template 3 is a video of (4, 0) and (0, 2): (2, 1). Template 4 is (4, 3). Cosines of the pairs: 0.894, 0.8, 0.447, 0.6.
+# Template 3 is a video of (4, 0) and (0, 2): (2, 1). Template 4 is (4, 3). Cosines of pairs: 0.894, 0.8, 0.447, 0.6.
 EMBEDDINGS = np.array([[1, 0], [0, 1], [4, 0], [0, 2], [4, 3]], np.float32)
 IJB = """\
 IJB-C: 5 images, 4 media, 4 templates, 2 genuine pairs, 2 impostor pairs, 2 subjects, 2 probes
