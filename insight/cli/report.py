@@ -25,7 +25,11 @@ def add_arguments(parser):
         "--log", nargs="+", default=[], metavar="LOG", help="logs that `plot-log` takes, for training curves"
     )
     parser.add_argument(
-        "--protocols", nargs="+", default=[], metavar="F.json", help="figures that `ijb` or `megaface` wrote (--json)"
+        "--protocols",
+        nargs="+",
+        default=[],
+        metavar="F.json",
+        help="figures of this model that `ijb` or `megaface` wrote as JSON",
     )
     parser.add_argument("--hardest", type=int, default=8, metavar="N", help="number of hardest pairs of each kind")
     parser.add_argument("--title", default="", help="heading; else the last two parts of the model's path")

@@ -39,9 +39,7 @@ def check_subjects(subjects: np.ndarray, probe_subjects: np.ndarray, gallery: st
     if (counts > 1).any():
         raise InsightError(f"{gallery}: subject {numbers[counts > 1][0]} has {counts.max()} templates; want one each")
     if not np.isin(probe_subjects, subjects).any():
-        raise InsightError(
-            f"{gallery}: has none of the probes' subjects; want the gallery and the probes of one protocol"
-        )
+        raise InsightError(f"{gallery}: has none of the probes' subjects; want a gallery and probes of one protocol")
 
 
 def identify(

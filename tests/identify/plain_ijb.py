@@ -13,8 +13,12 @@ def rows_of(path, separator=None, heading=0):
 
 
 def aligned(path, points):
-    transform = SimilarityTransform()
-    transform.estimate(np.array(points, np.float32).reshape(5, 2), TEMPLATE)
+    source = np.array(points, np.float32).reshape(5, 2)
+    if hasattr(SimilarityTransform, "from_estimate"):
+        transform = SimilarityTransform.from_estimate(source, TEMPLATE)
+    else:  # before scikit-image 0.26
+        transform = SimilarityTransform()
+        transform.estimate(source, TEMPLATE)
     face = cv2.warpAffine(cv2.imread(str(path)), transform.params[:2], (112, 112), borderValue=0.0)
     return cv2.cvtColor(face, cv2.COLOR_BGR2RGB)
 

@@ -37,7 +37,7 @@ def faces(tmp_path_factory):
     for person in range(PEOPLE):
         for i in range(4):
             rng = np.random.default_rng((person, i))
-            noise = cv2.resize(rng.normal(0, 60, (4, 4, 3)), (SIDE, SIDE))
+            noise = cv2.resize(rng.normal(0, 35, (4, 4, 3)), (SIDE, SIDE))
             write(root / f"facescrub/P_{person}/P_{person}_{i}.png", np.clip(face(person, SIDE, SIDE) + noise, 0, 255))
     for i in range(60):
         write(root / f"megaface/{i % 7}/{i % 3}@N0/{i}.png", face(1000 + i, SIDE, SIDE))
