@@ -21,7 +21,8 @@ _OTHER = {
 
 def kept_name(title: str, spec: str) -> str:
     """The name of the file if the user gives none: ``IJBC-y1-model-0`` for ``models/y1/model,0``."""
-    return f"{title}-{re.sub('[^A-Za-z0-9._-]+', '-', '-'.join(Path(spec).parts[-2:])).strip('-.')}"
+    name = re.sub(r"[^\w.-]+", "-", "-".join(Path(spec).parts[-2:]))
+    return f"{title}-{name.strip('-.')}"
 
 
 def embed_once(path, engine, source: ImageSource, flip: str, model_files: Sequence[Path], option: str) -> bool:

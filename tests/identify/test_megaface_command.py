@@ -144,6 +144,10 @@ def test_lists_of_the_kit_choose_the_distractors(prefix, faces, tmp_path):
     found = figures(tmp_path / "f.json")
     assert {part for part, *_ in found} == {"20 distractors"}
     assert of_part(found, "20 distractors") == approximately(want)
+    (tmp_path / "noise").write_text("\n".join(chosen[:6]))
+    assert megaface(*model, *lists, *kept, "--sizes", "20", "--megaface-noises", tmp_path / "noise") == 0
+    want = plain_figures({name: probes[name] for name in some}, {name: distractors[name] for name in chosen[6:]})
+    assert of_part(figures(tmp_path / "f.json"), "20 distractors") == approximately(want)
 
 
 def plain_matrix(path):
