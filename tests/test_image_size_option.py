@@ -66,6 +66,7 @@ COMMANDS = {
     "model-slim": "--output {t}/s --num-faces 2",
     "dataset-merge": "--include {w}/set --exclude {w}/sets/val.bin --dry-run",
     "dataset-clean": "{w}/set --dry-run",
+    "megaface": "--facescrub-root {w}/gallery --megaface-root {w}/probes --sizes 2 --embeddings {t}/e",
 }
 
 
@@ -81,8 +82,8 @@ def test_no_command_is_left_out():
         options = {o for action in cli.build_parser(name)._actions for o in action.option_strings}
         assert "--model" not in options or "--image-size" in options, name
         opens |= {name} if "--model" in options else set()
-    # the --image-size of align-faces is that of its crops
-    assert opens - {"align-faces"} == {command.split()[0] for command in COMMANDS}
+    # the --image-size of align-faces is that of its crops; ijb aligns to 112x112 or 112x96
+    assert opens - {"align-faces", "ijb"} == {command.split()[0] for command in COMMANDS}
 
 
 def test_the_benchmark_hands_it_to_its_workers(work, monkeypatch, capsys):

@@ -43,9 +43,9 @@ MAY_IMPORT = {
     "teach": {"files", "formats", "faces", "engines"},
     "verify": {"progress", "files", "formats", "faces", "ranks"},
     "runs": {"progress", "machine", "files"},
-    "identify": {"progress", "files", "faces"},
+    "identify": {"progress", "files", "formats", "faces"},
     "plots": {"files", "runs"},
-    "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "runs", "plots"},
+    "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "identify", "runs", "plots"},
     "train": {
         "options",
         "registry",

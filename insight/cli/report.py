@@ -1,8 +1,10 @@
 """Evaluates the model on the targets as `verification` does, and writes one self-contained HTML page: ROC and DET with
 confidence bands, scores, the threshold for each FAR, the hardest pairs for the model, training curves if logs are
-given, training stages and options, files with their hashes. --card writes the same facts as a Markdown model card.
+given, figures of IJB and MegaFace from the files of their commands, training stages and options, files with their
+hashes. --card writes the same facts as a Markdown model card.
 
   insight report --model models/y1,40 --data-dir sets --target lfw,cfp_fp --output y1.html --card y1.md
+  insight report --model models/y1s,0 --data-dir sets --protocols ijbc.json megaface.json --output y1.html
   insight report --model y1.onnx --pairs pairs.txt --image-root lfw_aligned --log models/y1-log.jsonl --output y1.html
 
 The page contains faces of the sets; --hardest 0 leaves them out.
@@ -22,6 +24,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--log", nargs="+", default=[], metavar="LOG", help="logs that `plot-log` takes, for training curves"
     )
+    parser.add_argument(
+        "--protocols",
+        nargs="+",
+        default=[],
+        metavar="F.json",
+        help="figures of this model that `ijb` or `megaface` wrote as JSON",
+    )
     parser.add_argument("--hardest", type=int, default=8, metavar="N", help="number of hardest pairs of each kind")
     parser.add_argument("--title", default="", help="heading; else the last two parts of the model's path")
     parser.add_argument("--output", required=True, metavar="F.html", help="page to write (extra plots)")
@@ -36,13 +45,14 @@ def run(args):
     from ..pages.model_report import ReportSettings, check_outputs, write_report
 
     check_counts(args, (*COUNTS, ("hardest", 0)))
-    read = [*args.log, *model_files(args.model), *filter(None, [args.pairs])]
+    read = [*args.log, *args.protocols, *model_files(args.model), *filter(None, [args.pairs])]
     check_outputs(args.output, args.card, args.overwrite, args.hardest, read)  # before a network is loaded
     sets = find_sets(args)
     engine = load(args.model, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
     print_notes(args.model, engine.notes)
     settings = ReportSettings(args.batch_size, args.nfolds, args.bootstrap, args.seed, args.hardest)
-    report = write_report(engine, sets, args.output, args.card, args.log, args.title, args.overwrite, settings)
+    outputs = (args.output, args.card, args.log, args.title, args.overwrite)
+    report = write_report(engine, sets, *outputs, settings, protocols=args.protocols)
     for target in report.targets:
         print(f"{target.name}: {target.verdict}")
     for path in filter(None, (args.output, args.card)):

@@ -30,7 +30,8 @@ class Embedded(NamedTuple):
     """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each.
 
     ``about`` has the model and the options (:func:`insight.faces.parts.about`); None if the file does not record them.
-    ``mirrored`` has the embeddings (N, E) of the mirror images, with the flip ``both``; :func:`load` leaves them out.
+    ``mirrored`` has the embeddings (N, E) of the mirror images, with the flip ``both``; :func:`load` reads them if
+    it is asked to.
     """
 
     embeddings: np.ndarray
@@ -198,8 +199,14 @@ def _write_rows(archive: zipfile.ZipFile, name: str, count: int, blocks: Iterabl
     return shape
 
 
-def load(path) -> Embedded:
+def load(path, mirrored: bool = False) -> Embedded:
     """Read what :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : path
+    mirrored : bool
+        Read the embeddings of the mirror images, too, if the file has them.
 
     Raises
     ------
@@ -212,6 +219,8 @@ def load(path) -> Embedded:
                 raise ValueError("not a zip archive")
         with np.load(path, allow_pickle=False) as arrays:
             embedded = Embedded(arrays["embeddings"], arrays["keys"], arrays["labels"], _about(arrays))
+            if mirrored and "mirrored" in arrays.files:
+                embedded = embedded._replace(mirrored=arrays["mirrored"])
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; want an .npz that embed wrote") from None
     except UNREADABLE as error:
@@ -222,6 +231,8 @@ def load(path) -> Embedded:
             f"{path}: not an .npz that embed wrote (embeddings {rows.dtype} {rows.shape}, "
             f"keys {keys.dtype}, labels {labels.dtype}; want floats (N, E), strings, integers)"
         )
+    if embedded.mirrored is not None and embedded.mirrored.shape != rows.shape:
+        raise InsightError(f"{path}: mirrored is {embedded.mirrored.shape}, want {rows.shape}; embed the images again")
     return embedded
 
 

@@ -78,6 +78,8 @@ class ImageSource:
         () -> :meth:`insight.formats.faceset.FaceSet.fingerprint` of a record set, None of other sources.
     """
 
+    REMEDY = "remove it or replace it"  # for a file that is no image
+
     def __init__(
         self,
         path: str,
@@ -204,7 +206,7 @@ class ImageSource:
             others = ", ".join(name for name, _ in unusable[1 : folders.NAMED])
             others = f"; {len(unusable) - 1} others cannot be used either: {others}" if others else ""
             others += ", …" if len(unusable) > folders.NAMED else ""
-            raise InsightError(f"{unusable[0][0]}: {unusable[0][1]}; remove it or replace it{others}")
+            raise InsightError(f"{unusable[0][0]}: {unusable[0][1]}; {self.REMEDY}{others}")
 
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
         """Up to ``count`` images, spread evenly over the source, decoded: uint8 (N, 3, H, W), RGB, 0..255."""

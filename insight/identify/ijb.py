@@ -1,32 +1,29 @@
-"""IJB-B and IJB-C: templates of several images and videos, compared 1:1 and searched 1:N.
+"""IJB-B and IJB-C: templates of several images and videos, and their comparison 1:1. :mod:`.ijb_search` has 1:N.
 
-After InsightFace's ``Evaluation/IJB/ijb_11.py``, ``IJB_1N.py`` and ``ijb_evals.py`` @9fc3cc9c, for any embedding size.
-In their names for settings, F1 is the sum with the mirror image, D1 weighting by the detector's score, N1 weighting by
-the length of the embedding (:func:`image_features` with ``unit=False``).
+After InsightFace's ``recognition/_evaluation_/ijb/ijb_11.py`` @7fadd420, for any embedding size. In its names for
+settings, F1 is the sum with the mirror image, D1 weighting by the detector's score, N1 weighting by the length of the
+embedding (:func:`image_features` with ``unit=False``). In ``ijb_evals.py`` there N1 means the opposite.
 
 Shapes: N images, T templates, E length of an embedding, P pairs.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from array import array
 from contextlib import suppress
 from itertools import chain
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import InsightError
-from ..faces.unit import unit_rows
+from ..faces.unit import unit_rows, without_direction
 from ..files.text import BLANK, excerpt, is_number, numbered_lines, open_text, ways, whole
-from .search import check_shapes, highest, score
 
 FPRS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-RANKS = (1, 5, 10)
-FPIRS = (0.01, 0.1)
 PAIRS = 100_000  # pairs that are compared at once
+IMAGES = 20_000  # images that are pooled at once
 
 
 class Templates(NamedTuple):
@@ -49,13 +46,6 @@ class Templates(NamedTuple):
         if len(missing):
             raise InsightError(f"template {missing[0]}: has no image; the list of templates is of another set")
         return positions
-
-
-class Identified(NamedTuple):
-    """1:N: rank to share, and FPIR to TPIR, of the probes whose subject is in the gallery."""
-
-    ranks: Dict[int, float]
-    tpir: Dict[float, float]
 
 
 def read_media(path) -> Tuple[np.ndarray, np.ndarray]:
@@ -192,6 +182,40 @@ def pool(features: np.ndarray, templates: np.ndarray, media: np.ndarray) -> Temp
     return Templates(templates[new_template], unit_rows(sums))
 
 
+def pool_images(
+    plain: np.ndarray,
+    mirrored: Optional[np.ndarray],
+    detector_scores: Optional[np.ndarray],
+    templates: np.ndarray,
+    media: np.ndarray,
+    unit: bool = False,
+) -> Templates:
+    """:func:`image_features` and :func:`pool` in blocks of whole templates, without a second copy of all embeddings.
+
+    Raises
+    ------
+    InsightError
+        An embedding is zero or not finite, or lengths differ.
+    """
+    order = np.argsort(templates, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(np.asarray(templates)[order]) != 0])
+    edges = starts[np.searchsorted(starts, np.arange(IMAGES, len(order), IMAGES), side="right") - 1]
+    pooled = []
+    for rows in np.split(order, np.unique(edges[edges > 0])):
+        for passes in (plain, *([] if mirrored is None else [mirrored])):
+            invalid = without_direction(passes[rows])
+            if invalid.any():
+                raise InsightError(
+                    f"embedding {rows[np.argmax(invalid)]} (from 0) is zero or not finite; the model is damaged, or "
+                    "the file does not contain embeddings"
+                )
+        both = None if mirrored is None else mirrored[rows]
+        weights = None if detector_scores is None else detector_scores[rows]
+        features = image_features(plain[rows], both, weights, unit)
+        pooled.append(pool(features, np.asarray(templates)[rows], np.asarray(media)[rows]))
+    return Templates(*(np.concatenate(parts) for parts in zip(*pooled)))
+
+
 def compare(templates: Templates, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(P,) float64: cosines of pairs of template numbers."""
     left, right = templates.rows(first), templates.rows(second)
@@ -220,6 +244,12 @@ def tpr_at_fpr(cosines: np.ndarray, same: np.ndarray, fprs: Sequence[float] = FP
     return {target: (float(tpr[point]), float(fpr[point])) for target, point in nearest.items()}
 
 
+def auc(cosines: np.ndarray, same: np.ndarray) -> float:
+    """Area under the ROC, the ``AUC`` of InsightFace's table. Raises as :func:`tpr_at_fpr`."""
+    fpr, tpr = _roc(np.asarray(cosines), np.asarray(same, bool))
+    return float(np.trapz(tpr, fpr))
+
+
 def _roc(scores: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """FPR and TPR, ascending from (0, 0), at each distinct score that is a corner of the ROC."""
     if same.all() or not same.any():
@@ -233,57 +263,3 @@ def _roc(scores: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         hits, false = hits[corner], false[corner]
     hits, false = np.r_[0, hits], np.r_[0, false]
     return false / false[-1], hits / hits[-1]
-
-
-def identify(
-    galleries: Sequence[Tuple[np.ndarray, np.ndarray]],
-    probes: np.ndarray,
-    subjects: np.ndarray,
-    ranks: Sequence[int] = RANKS,
-    fpirs: Sequence[float] = FPIRS,
-) -> Identified:
-    """Search the probes in each gallery; the figures are means over galleries.
-
-    For the figures of ``IJB_1N.py`` give one gallery, the concatenation of both; for those of ``ijb_evals.py`` two.
-
-    Parameters
-    ----------
-    galleries : sequence of (features, subjects)
-        (G, E) and (G,) int64; one template per subject.
-    probes : numpy.ndarray
-        (P, E).
-    subjects : numpy.ndarray
-        (P,) int64.
-    ranks, fpirs : sequences
-        FPIR by InsightFace's definition: with Q probes whose subject is in the gallery, the threshold is the
-        ceil(FPIR * Q)-th highest of all cosines of different subjects, so one probe may count several times.
-        :mod:`.identification` has the usual definition.
-
-    Raises
-    ------
-    InsightError
-        A gallery has a subject twice, or none of the probes' subjects.
-    """
-    results = [_identify_in(gallery, ids, probes, np.asarray(subjects), ranks, fpirs) for gallery, ids in galleries]
-
-    def mean(figures: List[dict]) -> dict:
-        return {key: float(np.mean([values[key] for values in figures])) for key in figures[0]}
-
-    return Identified(mean([result.ranks for result in results]), mean([result.tpir for result in results]))
-
-
-def _identify_in(gallery, ids, probes, subjects: np.ndarray, ranks, fpirs) -> Identified:
-    ids = np.asarray(ids)
-    check_shapes(gallery, probes)
-    numbers, counts = np.unique(ids, return_counts=True)
-    if (counts > 1).any():
-        raise InsightError(f"gallery: subject {numbers[counts > 1][0]} has {counts.max()} templates; want one each")
-    mated = np.isin(subjects, ids)
-    if not mated.any():
-        raise InsightError("gallery: has none of the probes' subjects; want the gallery and the probes of one protocol")
-    scores = score(gallery, ids, probes, subjects, max(ranks))
-    before = (scores.others[mated] >= scores.mate[mated, None]).sum(1)
-    places = [math.ceil(fpir * mated.sum()) for fpir in fpirs]
-    top = highest(gallery, probes, max(places), ids, subjects)
-    tpir = [float((scores.mate[mated] > top[min(place, len(top)) - 1]).mean()) for place in places]
-    return Identified({rank: float((before < rank).mean()) for rank in ranks}, dict(zip(fpirs, tpir)))

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
 from .. import __version__
+from ..engines import model_files
 from ..engines.engine import Engine
 from ..errors import InsightError
+from ..faces.parts import digest
 from ..files import atomic
 from ..runs.logfiles import read_logs
 from ..verify.figures import figures
 from ..verify.verification import EvalSet, verify
 from . import origin, render
+from .protocols import ProtocolSection, protocol_sections
 from .sections import Fact, TargetSection, TrainingSection, target_section, training_section
 
 MOST_PAIRS = 100  # of each kind, because their images are embedded in the page
@@ -41,6 +44,7 @@ class ModelReport(NamedTuple):
     training: Optional[TrainingSection]
     origin: origin.Origin
     limits: List[str]
+    protocols: List[ProtocolSection]
 
 
 def check_outputs(
@@ -75,6 +79,7 @@ def write_report(
     title: str = "",
     overwrite: bool = False,
     settings: Optional[ReportSettings] = None,
+    protocols: Sequence[str] = (),
 ) -> ModelReport:
     """Evaluate, then write the page and the card, if one is named; neither is written if anything fails.
 
@@ -93,16 +98,20 @@ def write_report(
     overwrite : bool
         Replace existing files.
     settings : ReportSettings, optional
+    protocols : sequence of path
+        JSON files of `insight ijb` and `insight megaface`.
 
     Raises
     ------
     InsightError
-        As raised by :func:`check_outputs`, :func:`insight.verify.verification.verify` and
-        :func:`insight.runs.logfiles.read_logs`; or the model's lineage is damaged.
+        As raised by :func:`check_outputs`, :func:`insight.verify.verification.verify`,
+        :func:`insight.runs.logfiles.read_logs` and :func:`.protocols.protocol_sections`; or the model's lineage is
+        damaged.
     """
     settings = settings or ReportSettings()
     check_outputs(output, card, overwrite, settings.hardest)
     runs = read_logs(logs)
+    measured = protocol_sections(protocols, digest(model_files(engine.spec))) if protocols else []
     source = origin.find(engine.spec, sets)
     targets = []
     for number, eval_set in enumerate(sets, 1):
@@ -117,6 +126,7 @@ def write_report(
         training_section(runs) if runs else None,
         source,
         [f"The model {note}." for note in engine.notes] + [limit for t in targets for limit in t.limits],
+        measured,
     )
     texts = {output: render.page(report), **({card: render.card(report)} if card else {})}
     with ExitStack() as outputs:  # both files are renamed when it ends

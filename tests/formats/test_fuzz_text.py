@@ -18,6 +18,8 @@ from insight.formats.labelmap import read_label_map
 from insight.formats.lst import read_lst
 from insight.formats.property import read_property
 from insight.identify import ijb, megaface
+from insight.identify.facelist import read_list
+from insight.identify.ijb_set import read_points
 from insight.runs import lineage
 from insight.runs.logfiles import read_log
 from insight.sets.glint import glint_entries
@@ -98,6 +100,9 @@ FORMATS = {
     "IJB media": ("1.jpg 7 69544\n2.jpg 8 -3\n", "media.txt", arrays(ijb.read_media)),
     "IJB pairs": ("1 11065 1\n1 11066 0\n", "pairs.txt", arrays(ijb.read_pairs)),
     "IJB subjects": ("TEMPLATE_ID,SUBJECT_ID,FILENAME\n3,201,img/1.jpg\n", "g.csv", arrays(ijb.read_subjects)),
+    "IJB points": (f"1.jpg {POINTS} 0.999\né/2.jpg {POINTS} 1\n", "points.txt", arrays(read_points)),
+    "list of images": ("Adam_Sandler/Adam_Sandler_1.png\n4/1@N0/é.jpg\n", "facescrub_lst", read_list),
+    "list of the kit": ('{"id": ["A", "B"], "path": ["A/1.png", "B/1.png"]}\n', "features_list.json", read_list),
     "noise list": ("# remark\nAdam_Sandler_2.png\n1\t100/100@N0/1.jpg\n", "noises.txt", megaface.read_noise_list),
     "ncnn": ("7767517\n2 3\nInput data 0 1 data 0=112 1=96 2=3\nSplit s 1 2 data a b\n", "m.param", ncnnparam.read),
     "lineage": (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from insight.errors import InsightError
-from insight.identify import ijb
+from insight.identify import ijb, ijb_search
 
 
 def test_pooling():
@@ -61,31 +61,86 @@ def reference(gallery, gallery_ids, probes, subjects, fpirs):
     return {rank: np.mean([b < rank for b in before]) for rank in (1, 5, 10)}, tpir
 
 
-def test_identification():
+def tiny_world():
+    """Gallery, subjects, probes and their subjects; unit vectors of which some searches go wrong."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(30, 8))
     unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
     gallery, ids = unit(centres + 0.6 * rng.normal(size=(30, 8))), rng.permutation(100)[:30]
     indices = rng.integers(0, 30, 70)
-    probes, subjects = unit(centres[indices] + 0.8 * rng.normal(size=(70, 8))), ids[indices]
-    found = ijb.identify([(gallery, ids)], probes, subjects)
+    return gallery, ids, unit(centres[indices] + 0.8 * rng.normal(size=(70, 8))), ids[indices]
+
+
+def test_identification():
+    gallery, ids, probes, subjects = tiny_world()
+    figures = ijb_search.identify(gallery, ids, probes, subjects)
     want = reference(gallery, ids, probes, subjects, (0.01, 0.1))
-    assert (found.ranks, found.tpir) == (pytest.approx(want[0]), pytest.approx(want[1]))
-    assert 0.3 < found.ranks[1] < 1 and found.tpir[0.01] < found.tpir[0.1]
+    assert (figures.ranks, figures.tpir) == (pytest.approx(want[0]), pytest.approx(want[1]))
+    assert 0.3 < figures.ranks[1] < 1 and figures.tpir[0.01] < figures.tpir[0.1]
+
+
+def test_identification_in_each_gallery():
+    """Thresholds are the highest scores of the probes that belong into the other gallery."""
+    gallery, ids, probes, subjects = tiny_world()
     halves = [(gallery[:15], ids[:15]), (gallery[15:], ids[15:])]
-    both = [reference(*half, probes, subjects, (0.01, 0.1)) for half in halves]
-    found = ijb.identify(halves, probes, subjects)
-    for rank in (1, 5, 10):
-        assert found.ranks[rank] == pytest.approx((both[0][0][rank] + both[1][0][rank]) / 2)
-    assert found.tpir[0.1] == pytest.approx((both[0][1][0.1] + both[1][1][0.1]) / 2)
+    each, both = ijb_search.identify_each(halves, probes, subjects, fpirs=(0.001, 0.1, 0.25))
+    hits = dict.fromkeys((1, 5, 10), 0)
+    for (faces, known), figures in zip(halves, each):
+        mated = np.isin(subjects, known)
+        ranks, _ = reference(faces, known, probes[mated], subjects[mated], ())
+        assert figures.ranks == pytest.approx(ranks)
+        tops = sorted((probes[~mated] @ faces.T).max(1), reverse=True)
+        for fpir, place in ((0.001, 0), (0.1, int(0.1 * len(tops)) - 1), (0.25, int(0.25 * len(tops)) - 1)):
+            own = np.array(
+                [faces[known == subject][0] @ probe for probe, subject in zip(probes[mated], subjects[mated])]
+            )
+            first = own >= (probes[mated] @ faces.T).max(1)
+            assert figures.tpir[fpir] == pytest.approx((first & (own > tops[place])).mean())
+        for rank in hits:
+            hits[rank] += ranks[rank] * mated.sum()
+    assert both.ranks == pytest.approx({rank: count / 70 for rank, count in hits.items()})
+    assert both.tpir[0.1] == pytest.approx((each[0].tpir[0.1] + each[1].tpir[0.1]) / 2)
+    assert 0 < both.tpir[0.001] < both.tpir[0.25] < 1
+
+
+def test_no_stranger_to_measure_with():
+    gallery, ids, probes, subjects = tiny_world()
+    each, both = ijb_search.identify_each([(gallery, ids)], probes, subjects)
+    assert (each[0].tpir, both.tpir) == ({0.01: None, 0.1: None},) * 2
 
 
 def test_identification_errors():
     axes = np.eye(3)
-    with pytest.raises(InsightError, match="gallery: subject 5 has 2 templates; want one each"):
-        ijb.identify([(axes, [5, 5, 6])], axes, [5, 6, 6])
-    with pytest.raises(InsightError, match="gallery: has none of the probes' subjects; want the gallery"):
-        ijb.identify([(axes, [1, 2, 3])], axes, [5, 6, 6])
+    for search in (ijb_search.identify, lambda g, i, p, s: ijb_search.identify_each([(g, i)], p, s)):
+        with pytest.raises(InsightError, match="gallery: subject 5 has 2 templates; want one each"):
+            search(axes, [5, 5, 6], axes, [5, 6, 6])
+        with pytest.raises(InsightError, match="gallery: has none of the probes' subjects; want a gallery"):
+            search(axes, [1, 2, 3], axes, [5, 6, 6])
+
+
+def test_pooling_in_blocks(monkeypatch):
+    """The same templates whatever the size of the blocks, which end with a template."""
+    rng = np.random.default_rng(3)
+    templates, media = rng.integers(0, 9, 60), rng.integers(0, 4, 60)
+    plain, mirrored, scores = rng.normal(size=(60, 5)), rng.normal(size=(60, 5)), rng.uniform(0.2, 1, 60)
+    want = ijb.pool(ijb.image_features(plain, mirrored, scores, unit=True), templates, media)
+    for size in (1, 7, 30, 60, 100):
+        monkeypatch.setattr(ijb, "IMAGES", size)
+        pooled = ijb.pool_images(plain, mirrored, scores, templates, media, unit=True)
+        assert pooled.numbers.tolist() == want.numbers.tolist()
+        np.testing.assert_allclose(pooled.features, want.features, atol=1e-12)
+    for rows in (plain, mirrored):
+        rows[17, 2] = np.inf
+        with pytest.raises(InsightError, match=r"embedding 17 \(from 0\) is zero or not finite"):
+            ijb.pool_images(plain, mirrored, scores, templates, media)
+        rows[17, 2] = 0
+
+
+def test_area_under_the_roc():
+    """The share of genuine and impostor pairs in the right order; ties count half."""
+    cosines, same = np.array([0.9, 0.8, 0.7, 0.7, 0.2]), np.array([1, 0, 1, 0, 1], bool)
+    order = [np.sign(a - b) / 2 + 0.5 for a in cosines[same] for b in cosines[~same]]
+    assert ijb.auc(cosines, same) == pytest.approx(np.mean(order))
 
 
 def test_lists(tmp_path):

@@ -12,9 +12,11 @@ import onnx
 import pytest
 
 from insight.cli import run_command
-from insight.engines import openvino
+from insight.engines import model_files, openvino
 from insight.engines.onnx_engine import checkpoint_to_onnx
+from insight.faces.parts import digest
 from insight.files import atomic
+from insight.identify import protocol
 from insight.pages import origin
 from insight.runs import lineage
 
@@ -321,3 +323,88 @@ class TestRefusals:
         error = self.error(capsys, [*arguments, "--model", f"{tmp_path}/small,1", "--output", tmp_path / "p.html"])
         assert error.startswith(f"{tmp_path}/small-lineage.json: not a lineage of version 1")
         assert not (tmp_path / "p.html").exists()
+
+
+class TestProtocols:
+    """Sections of `--protocols` files."""
+
+    @pytest.fixture
+    def files(self, world, tmp_path):
+        """Writes a JSON of ``small,1``, or of models with other hashes."""
+        own = digest(model_files(f"{world}/small,1"))
+
+        def write(name, title, figures, models=(own,)):
+            models = [{"model_sha256": one} for one in models]
+            result = protocol.ProtocolResult(title, models, {"flip": True}, {"images": 7}, figures)
+            protocol.write_json(tmp_path / name, result)
+            return tmp_path / name
+
+        return write
+
+    @staticmethod
+    def report(world, tmp_path, *paths):
+        sets = ["--data-dir", world, "--target", "a_set", "--model", f"{world}/small,1", "--engine", "mxnet"]
+        outputs = ["--output", tmp_path / "p.html", "--card", tmp_path / "c.md", "--bootstrap", "0", "--hardest", "0"]
+        return run_command("report", [str(word) for word in (*sets, *outputs, "--protocols", *paths)])
+
+    def test_tables_of_page_and_card(self, world, files, tmp_path):
+        pytest.importorskip("jinja2")
+        Figure = protocol.ProtocolFigure
+        ijb = [
+            Figure("1:1", "TAR@FAR", 1e-4, 0.912345678, "at FAR 9.9e-05"),
+            Figure("1:1", "AUC", None, 0.99),
+            Figure("1:N, <gallery>", "rank", 1, 0.5),
+        ]
+        mega = [Figure(f"{size} distractors", "rank", 1, 1 / size) for size in (10, 100)]
+        mega.append(Figure("100 distractors", "TAR@FAR", 1e-6, None, "200 impostor pairs"))
+        assert self.report(world, tmp_path, files("i.json", "IJB-C", ijb), files("m.json", "MegaFace", mega)) == 0
+        want = [
+            [
+                ["1:1", "TAR@FAR 0.0001", "0.91235", "at FAR 9.9e-05"],
+                ["", "AUC", "0.99000", ""],
+                ["1:N, <gallery>", "rank-1", "0.50000", ""],
+            ],
+            [
+                ["10 distractors", "rank-1", "0.10000", ""],
+                ["100 distractors", "rank-1", "0.01000", ""],
+                ["", "TAR@FAR 1e-06", "not measurable", "200 impostor pairs"],
+            ],
+        ]
+        head = ["part", "figure", "value", "measured"]
+        page, card = (tmp_path / "p.html").read_text(), (tmp_path / "c.md").read_text()
+        parsed = Page(page)
+        assert [table[1:] for table in parsed.tables if table[0] == head] == want
+        assert [table[2:] for table in card_tables(card) if table[0] == head] == want
+        assert parsed.unscoped == []
+        assert "TAR@FAR 0.0001 0.91235 (1:1); rank-1 0.50000 (1:N, &lt;gallery&gt;)" in page
+        assert "rank-1 0.01000 (100 distractors)" in page
+        assert "IJB-C: 7 images" in page and "settings: flip yes" in card
+
+    @pytest.mark.parametrize(
+        ("models", "message"),
+        [
+            (["ab"], "its figures are not of this model but of another; leave the file out"),
+            (["ab", "cd"], "not of this model but of 2"),
+            ([], "not of this model but of one that is not known"),
+        ],
+    )
+    def test_of_another_model(self, world, files, tmp_path, capsys, models, message):
+        pytest.importorskip("jinja2")
+        path = files("i.json", "IJB-C", [], models)
+        assert self.report(world, tmp_path, path) == 2
+        assert f"--protocols {path}: " in (error := capsys.readouterr().err) and message in error
+        assert not (tmp_path / "p.html").exists()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("", "[]", "{", '{"protocol": "x"}'),
+            '{"protocol": 1, "models": [], "settings": {}, "counts": {}, "figures": []}',
+            '{"protocol": "x", "models": [], "settings": {}, "counts": {}, "figures": [{"part": "y"}]}',
+        ],
+    )
+    def test_of_another_file(self, world, tmp_path, capsys, text):
+        pytest.importorskip("jinja2")
+        (tmp_path / "f.json").write_text(text)
+        assert self.report(world, tmp_path, tmp_path / "f.json") == 2
+        assert "f.json: not the figures of a protocol; want the JSON that `insight ijb" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""The figures of a benchmark's protocol (IJB, MegaFace): as text, as JSON, and read back for a report."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from ..errors import InsightError
+from ..files import atomic
+from ..files.text import open_text
+
+_WANT = "want the JSON that `insight ijb --json` or `insight megaface --json` wrote"
+
+
+class ProtocolFigure(NamedTuple):
+    """One number.
+
+    Attributes
+    ----------
+    part : str
+        The part of the protocol: ``1:1``, ``1:N, gallery G1``, ``1000 distractors``.
+    name : str
+        ``TAR@FAR``, ``rank``.
+    at : float or None
+        The rate or the rank that it is measured at.
+    value : float or None
+        A share, 0 to 1; None if the set is too small to measure it.
+    note : str
+        ``at FAR 9.8e-05``.
+    """
+
+    part: str
+    name: str
+    at: Optional[float]
+    value: Optional[float]
+    note: str = ""
+
+    def title(self) -> str:
+        """``TAR@FAR 1e-04``, ``rank-5``."""
+        if self.at is None:
+            return self.name
+        return f"rank-{self.at:g}" if self.name == "rank" else f"{self.name} {self.at:g}"
+
+    def text(self) -> str:
+        """The value with five places."""
+        return "not measurable" if self.value is None else f"{self.value:.5f}"
+
+
+class ProtocolResult(NamedTuple):
+    """All figures of one network on one set.
+
+    Attributes
+    ----------
+    protocol : str
+        ``IJB-C``, ``MegaFace``.
+    models : list of dict
+        Provenance of the embeddings, of each network whose embeddings are concatenated
+        (:func:`insight.faces.parts.about`); empty if it is not known.
+    settings : dict
+        Options of the protocol, JSON values.
+    counts : dict of str to int
+        Sizes of the set: images, templates, pairs.
+    figures : list of ProtocolFigure
+        Those of one part follow one another.
+    """
+
+    protocol: str
+    models: List[Dict[str, Any]]
+    settings: Dict[str, Any]
+    counts: Dict[str, int]
+    figures: List[ProtocolFigure]
+
+    def facts(self) -> List[str]:
+        """Two lines: sizes, settings."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        settings = ", ".join(f"{name} {_plain(value)}" for name, value in self.settings.items())
+        return [f"{self.protocol}: {counts}", *([f"settings: {settings}"] if settings else [])]
+
+    def lines(self) -> List[str]:
+        """The figures as text, a heading for each part."""
+        lines, part = self.facts(), ""
+        for figure in self.figures:
+            if figure.part != part:
+                part = figure.part
+                lines.append(f"{part}:")
+            lines.append(f"  {figure.title()}: {figure.text()}" + (f" ({figure.note})" if figure.note else ""))
+        return lines
+
+
+def _plain(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def write_json(path: atomic.PathLike, result: ProtocolResult) -> None:
+    """Write a result; the figures are a list of objects with the fields of :class:`ProtocolFigure`."""
+    value = {**result._asdict(), "figures": [figure._asdict() for figure in result.figures]}
+    atomic.write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: atomic.PathLike) -> ProtocolResult:
+    """Read what :func:`write_json` wrote.
+
+    Raises
+    ------
+    InsightError
+        The file is missing, or is not such a JSON.
+    """
+    with open_text(path, _WANT) as source:
+        try:
+            value = json.load(source)
+            result = ProtocolResult(**value)._replace(figures=[ProtocolFigure(**one) for one in value["figures"]])
+            is_valid = all(map(isinstance, result, (str, list, dict, dict, list)))
+            is_valid &= all(isinstance(about, dict) for about in result.models)
+            is_valid &= all(_is_valid(figure) for figure in result.figures)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            is_valid = False
+    if not is_valid:
+        raise InsightError(f"{os.fspath(path)}: not the figures of a protocol; {_WANT}")
+    return result
+
+
+def _is_valid(figure: ProtocolFigure) -> bool:
+    texts = (figure.part, figure.name, figure.note)
+    numbers = (figure.at, figure.value)
+    return all(isinstance(text, str) for text in texts) and all(
+        number is None or isinstance(number, (int, float)) for number in numbers
+    )
+
+
+def figures_of(part: str, name: str, values: Dict[float, Optional[float]], notes: Sequence[str] = ()) -> list:
+    """A :class:`ProtocolFigure` for each rate or rank of a dictionary, with a note each if there are any."""
+    every = list(notes) or [""] * len(values)
+    return [ProtocolFigure(part, name, at, value, note) for (at, value), note in zip(values.items(), every)]
