@@ -55,7 +55,7 @@ def records(keys: np.ndarray, pairs: np.ndarray, payloads: np.ndarray) -> np.nda
     kind = np.dtype([*RECORD, ("pair", "<f4", 2), ("payload", "u1", size + (-size & 3))])
     made = np.zeros(len(keys), kind)
     made["magic"], made["length"], made["flag"], made["id"], made["pair"] = MAGIC, 32 + size, 2, keys, pairs
-    made["id2"] = np.where(pairs[:, 0] > EXACT_FLOAT32, pairs[:, 0], 0) if size else 0
+    made["id2"] = np.where(pairs[:, 0] > EXACT_FLOAT32, pairs[:, 0], 0)
     made["payload"][:, :size] = payloads
     return made.view(np.uint8).reshape(len(keys), -1)
 
