@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Collection, NamedTuple, Union
 
 from ._mxnet import mx
+from .arrays.params_layout import StoredArray, lay_out, stored_arrays
 from .errors import InsightError
 from .files import atomic
 from .files.text import open_text
-from .formats.params_layout import StoredArray, lay_out, stored_arrays
 from .machine.stderr import discarded
 from .ranks.group import Ranks
 from .ranks.own_rows import OwnRows, fill, write_at

@@ -24,9 +24,10 @@ MAY_IMPORT = {
     "executor": {"progress"},
     "ranks": {"_mxnet", "files"},
     "files": set(),
+    "arrays": {"files"},
     "images": {"machine"},
     "formats": {"files", "images"},
-    "faces": {"progress", "executor", "files", "images", "formats"},
+    "faces": {"progress", "executor", "files", "arrays", "images", "formats"},
     "detect": {"registry", "progress", "executor", "files", "images", "formats", "faces", "engines"},
     "sets": {"progress", "executor", "files", "images", "formats", "faces"},
     "check": {"progress", "executor", "files", "images", "formats", "sets", "pages"},
@@ -38,12 +39,12 @@ MAY_IMPORT = {
     "margins": {"registry", "options"},
     "objectives": {"machine", "registry", "options", "_mxnet", "ranks", "margins", "mining", "runs"},
     "graph": {"_mxnet"},
-    "checkpoint": {"machine", "_mxnet", "files", "formats", "ranks"},
+    "checkpoint": {"machine", "_mxnet", "files", "arrays", "ranks"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
-    "teach": {"files", "formats", "faces", "engines"},
+    "teach": {"files", "arrays", "formats", "faces", "engines"},
     "verify": {"progress", "files", "formats", "faces", "ranks"},
     "runs": {"progress", "machine", "files"},
-    "identify": {"progress", "files", "formats", "faces"},
+    "identify": {"progress", "files", "arrays", "faces"},
     "plots": {"files", "runs"},
     "pages": {"files", "images", "faces", "checkpoint", "engines", "verify", "identify", "runs", "plots"},
     "train": {
@@ -52,6 +53,7 @@ MAY_IMPORT = {
         "machine",
         "_mxnet",
         "files",
+        "arrays",
         "images",
         "formats",
         "feed",
@@ -87,7 +89,7 @@ ONLY_IN = {
     "rich": {"progress", "cli"},
     "tensorboardX": {"runs"},
 }
-NUMPY_ONLY = {"formats", "mining", "registry", "options", "plugins", "errors"}
+NUMPY_ONLY = {"arrays", "formats", "mining", "registry", "options", "plugins", "errors"}
 # Where a package's name is not its module's.
 IMPORT_NAMES = {
     "dask": "distributed",

@@ -12,10 +12,10 @@ from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple,
 
 import numpy as np
 
+from ..arrays.npz import UNREADABLE, reason
 from ..errors import InsightError
 from ..executor import Cluster, in_order
 from ..files import atomic
-from ..formats.npz import UNREADABLE, reason
 from ..progress import track
 from .flip import both_passes
 from .sources import ImageSource, KeyNames

@@ -13,8 +13,8 @@ from typing import Sequence
 
 import numpy as np
 
+from ..arrays.matrix import read_matrix, to_bytes
 from ..errors import InsightError, printable
-from ..formats.matrix import read_matrix, to_bytes
 from ..progress import track
 from .facelist import end_of
 

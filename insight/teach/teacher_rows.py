@@ -12,10 +12,10 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
+from ..arrays.npz import UNREADABLE, StoredRows, reason
 from ..errors import InsightError
 from ..faces.unit import without_direction
 from ..formats.faceset import FaceSet
-from ..formats.npz import UNREADABLE, StoredRows, reason
 
 TRIED = 256  # rows that are looked at before the training starts
 WRITTEN_BY = "`insight embed --flip both --output-dtype float16` writes it"

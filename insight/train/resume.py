@@ -20,9 +20,9 @@ from typing import IO, Dict, Iterator, List, Optional
 
 import numpy as np
 
+from ..arrays.npz import StoredRows
 from ..errors import InsightError
 from ..feed import samplers
-from ..formats.npz import StoredRows
 from ..ranks.group import Ranks
 from ..ranks.own_rows import OwnRows, fill
 from ..ranks.single import ALONE

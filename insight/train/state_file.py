@@ -15,7 +15,7 @@ from typing import IO, Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-from ..formats.stored_zip import ArchiveEntry, directory, directory_size, header, joined_crc
+from ..arrays.stored_zip import ArchiveEntry, directory, directory_size, header, joined_crc
 from ..ranks.group import Ranks
 from ..ranks.own_rows import OwnRows, write_at
 from ..ranks.shared_file import raised_on_all, written_together

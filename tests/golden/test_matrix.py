@@ -8,8 +8,8 @@ import struct
 import numpy as np
 import pytest
 
+from insight.arrays.matrix import read_matrix, to_bytes
 from insight.errors import InsightError
-from insight.formats.matrix import read_matrix, to_bytes
 
 FEATURE = bytes.fromhex(
     "03000000"  # 3 rows

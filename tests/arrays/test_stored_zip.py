@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight.formats.stored_zip import ArchiveEntry, directory, directory_size, header, joined_crc
+from insight.arrays.stored_zip import ArchiveEntry, directory, directory_size, header, joined_crc
 
 
 def archive(files: dict) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from insight._mxnet import mx
-from insight.formats.params_layout import TYPES, lay_out, stored_arrays
+from insight.arrays.params_layout import TYPES, lay_out, stored_arrays
 
 
 def test_bytes_are_mxnets(tmp_path):
