@@ -33,9 +33,12 @@ FOREIGN_OPTIONS = {
     "--gpus": "docker run",
     "--logdir": "tensorboard",
     "--no-build-isolation": "pip",
+    "--no-dashboard": "dask",
     "--no-cache-dir": "pip",
     "--no-deps": "pip",
     "--no-input": "pip",
+    "--nthreads": "dask worker",
+    "--nworkers": "dask worker",
     "--query-gpu": "nvidia-smi",
 }
 # Options of InsightFace's scripts that ours do not have, named in documents.
