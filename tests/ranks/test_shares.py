@@ -29,6 +29,7 @@ class Faces:
 
     rec_path = "fake.rec"
     image_size = (8, 8)
+    num_classes = 4
 
     def __init__(self, count=23):
         draw = np.random.default_rng(5)
