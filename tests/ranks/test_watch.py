@@ -15,34 +15,40 @@ HOSTS = ["alpha", "beta", "gamma"]
 
 
 def at(name, number, seconds):
+    """A rank that has been in an operation, or between two, for so many seconds."""
     return Standing(name, number, time.monotonic() - seconds)
 
 
+def standings_of(ranks):
+    """Of each rank, by what :func:`at` takes."""
+    return {rank: at(*standing) for rank, standing in enumerate(ranks)}
+
+
 @pytest.mark.parametrize(
-    "standings, rank, words",
+    "ranks, rank, words",
     [
-        ([at("fc7/maxima", 9, 70), at("", 8, 75), at("fc7/maxima", 9, 70)], 1, "is at work between two operations"),
-        ([at("a", 9, 70), at("a", 9, 70), at("b", 9, 71)], 2, "rank 2 (gamma) has not come to it; it is in b"),
-        ([at("a", 9, 70), at("", 8, 1), at("", 8, 1)], 1, "rank 1 (beta) has not come to it, and 1 others have not"),
+        ([("fc7/maxima", 9, 70), ("", 8, 75), ("fc7/maxima", 9, 70)], 1, "is at work between two operations"),
+        ([("a", 9, 70), ("a", 9, 70), ("b", 9, 71)], 2, "rank 2 (gamma) has not come to it; it is in b"),
+        ([("a", 9, 70), ("", 8, 1), ("", 8, 1)], 1, "rank 1 (beta) has not come to it, and 1 others have not"),
     ],
 )
-def test_a_stall_names_operation_and_rank(standings, rank, words):
-    late = stall(dict(enumerate(standings)), HOSTS, 60)
+def test_a_stall_names_operation_and_rank(ranks, rank, words):
+    late = stall(standings_of(ranks), HOSTS, 60)
     assert late.rank == rank
-    assert late.line.startswith(f"the ranks have waited in {standings[0].name} for 7")
+    assert late.line.startswith(f"the ranks have waited in {ranks[0][0]} for 7")
     assert words in late.line
 
 
 @pytest.mark.parametrize(
-    "standings",
+    "ranks",
     [
-        [at("a", 9, 50), at("", 8, 55), at("a", 9, 50)],  # not long yet
-        [at("a", 9, 70), at("a", 9, 70), at("a", 9, 69)],  # a long operation of all
-        [at("", 9, 700), at("", 9, 700), at("", 9, 700)],  # a long step
+        [("a", 9, 50), ("", 8, 55), ("a", 9, 50)],  # not long yet
+        [("a", 9, 70), ("a", 9, 70), ("a", 9, 69)],  # a long operation of all
+        [("", 9, 700), ("", 9, 700), ("", 9, 700)],  # a long step
     ],
 )
-def test_what_is_no_stall(standings):
-    assert stall(dict(enumerate(standings)), HOSTS, 60) is None
+def test_what_is_no_stall(ranks):
+    assert stall(standings_of(ranks), HOSTS, 60) is None
 
 
 @pytest.fixture
