@@ -7,6 +7,7 @@ import json
 import re
 import struct
 import tarfile
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,8 +19,10 @@ from planted_set import CLEAN, EACH, IMAGES, PEOPLE, Rec
 
 from insight.check.check import check
 from insight.check.duplicates import near_pairs, popcount
-from insight.check.rules import MAX_SAMPLES, RULES, SEVERITIES
+from insight.check.layout import Layout
+from insight.check.rules import MAX_SAMPLES, RULES, SEVERITIES, Findings
 from insight.errors import InsightError
+from insight.formats import identities
 from insight.formats.evalbin import write_bin
 from insight.formats.property import Property
 from insight.sets.pack import pack
@@ -614,3 +617,16 @@ def test_real_faces(real_data, tmp_path):
     assert counts.pop("duplicate-across", 0) == shared
     assert counts.pop("duplicate-image", 0) == len(files) - len(people_of) - shared
     assert set(counts) <= {"single-images"}
+
+
+@pytest.mark.parametrize(("shift", "codes"), [(0, []), (4, ["identity-range"])])
+def test_ranges_above_2_to_24_are_compared_as_float32_has_them(monkeypatch, shift, codes):
+    """The first key of a range may be exact, the last is not; here 2^25 images stand before the others."""
+    before, runs = 1 << 25, identities.runs
+    monkeypatch.setattr(identities, "runs", lambda labels: runs(labels) + before)
+    labels, edges = [0, 0, 0, 1, 2, 2], np.array([1, 4, 5, 7]) + before + shift
+    first, second = np.append(labels, edges[:-1]).astype(np.float64), np.append([1] * 6, edges[1:]).astype(np.float32)
+    layout, findings = object.__new__(Layout), Findings()
+    layout.records, layout._findings = SimpleNamespace(first=first, second=second), findings
+    layout._check_ranges(np.arange(6), np.arange(3) + before + 7, np.arange(6, 9))
+    assert [finding.code for finding in findings.sorted()] == codes

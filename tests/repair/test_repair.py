@@ -488,6 +488,10 @@ def test_which_records_hold_ranges():
         (0, 3, 0, b""),
     )
     assert collected.ranges().tolist() == [True, True, False, False, False, False, False, False]
+    odd = (1 << 25) + 1  # is exact in id2, and both ends are rounded to 2^25
+    exact = RecordColumns()
+    exact.add(0, Record(2, np.float32([odd, odd + 1]), 7, odd, memoryview(b"")))
+    assert exact.columns().ranges().tolist() == [True]
 
 
 @pytest.mark.parametrize(
