@@ -5,6 +5,7 @@ import os
 import pytest
 from sample_configs import OF_2019, OF_2021, mapping
 
+from insight.configs.choices import margin_of
 from insight.errors import InsightError
 from insight.formats.property import Property, write_property
 from insight.train.train_options import TrainOptions
@@ -120,6 +121,18 @@ class TestEntries:
     def test_values_of_the_networks_own_are_left_to_it(self):
         assert mapping().options().version_output is None
         assert mapping(network="y1").options().version_output is None
+
+
+@pytest.mark.parametrize(
+    "m1, m2, m3, loss_type",
+    [
+        *((1, 0, 0.35, "2"), (0.9, 0, 0.35, "5"), (1, 0.1, 0.35, "5"), (1, 0, -0.35, "5")),
+        *((1, 0.5, 0, "4"), (0.9, 0.5, 0, "5"), (1, 1.6, 0, "5"), (1, -0.5, 0, "5"), (1, 0, 0, "5")),
+    ],
+)
+def test_loss_with_these_margins(m1, m2, m3, loss_type):
+    """CosFace and ArcFace only where nothing else acts and they take the value."""
+    assert margin_of(m1, m2, m3)[0] == loss_type
 
 
 class TestCommandLine:
