@@ -221,6 +221,14 @@ class TestDamage:
         repair(str(folder), overwrite=True)
         assert path.with_suffix(".idx").read_text().count("\n") == 3
 
+    def test_a_shard_that_was_cut_where_a_record_begins(self, folder):
+        """The lost record's offset is also that of the next shard's first."""
+        path = folder / "train-00000-of-00003.rec"
+        key, offset = path.with_suffix(".idx").read_text().splitlines()[-1].split("\t")
+        path.write_bytes(path.read_bytes()[: int(offset)])
+        found = self.findings(folder)
+        assert found["truncated-tail"].samples[0].key == int(key) and "idx-shared-offset" not in found
+
     @pytest.mark.parametrize("lost", [[0], [2], [0, 1, 2]])
     def test_missing_idx_files_are_written_as_they_were(self, folder, lost):
         paths = [folder / f"train-0000{number}-of-00003.idx" for number in range(3)]
