@@ -73,7 +73,7 @@ class TestErrors:
             ("import json\njson.loads('{')\n", "config.py:2: JSONDecodeError: "),
             ("import no_such_module\n", "config.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
             ("raise SystemExit('no')\n", "config.py:1: SystemExit: no"),
-            ("from easydict import EasyDict\nEasyDict().x\n", "config.py:2: AttributeError: x"),
+            ("from easydict import EasyDict\nEasyDict().x\n", "config.py:2: AttributeError: "),
             ("config = {}\n", "config.py: has no table network; want config, network, dataset, loss, default"),
             ("network = 3\nconfig = {}\n", "config.py: has no table network; "),
         ],
