@@ -23,6 +23,7 @@ CORE = [
     "simplejpeg>=1.9,<2",  # returns the warnings of libjpeg-turbo, which OpenCV only prints
     "scikit-image>=0.19",  # the similarity transform of five-point alignment
     "onnx>=1.14,<1.19",  # 1.19 dropped onnx.mapping, which MXNet's exporter imports, and fails on NumPy 1.23
+    "easydict>=1.9",  # InsightFace's config.py imports it
     "jinja2>=3.1",  # pages of `dataset-check` and `report`
     "rich>=12",
     "tensorboardX>=2.6.2.2",  # curves of a run; 2.6 wants protobuf below 4, which onnx 1.18 refuses

@@ -24,7 +24,7 @@ HEAD = '''"""Configuration of `insight train`, in the form of InsightFace's reco
 insight train --config config.py --network {0.network} --dataset {0.dataset} --loss {0.loss}
 """
 
-from easydict import EasyDict as edict  # need not be installed for insight
+from easydict import EasyDict as edict
 '''
 JOIN = """
 

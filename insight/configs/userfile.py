@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import sys
 import tokenize
@@ -19,31 +18,6 @@ TABLES = ("config", "network", "dataset", "loss", "default")
 JOIN = "generate_config"
 ENTRIES = ("loss", "network", "dataset")  # in the order in which they are joined: the last one prevails
 HINT = "`insight train --print-config` writes such a file"
-_STAND_IN = "easydict"
-
-
-class AttributeDict(dict):
-    """A dict whose items are attributes too, and whose dicts are such dicts: EasyDict, where that is not installed."""
-
-    def __init__(self, *pairs: Any, **values: Any):
-        super().__init__()
-        for name, value in dict(*pairs, **values).items():
-            self[name] = value
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        plain = isinstance(value, dict) and not isinstance(value, AttributeDict)
-        super().__setitem__(name, AttributeDict(value) if plain else value)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    __setattr__ = __setitem__
-
-    def __delattr__(self, name: str) -> None:
-        del self[name]
 
 
 class Names(NamedTuple):
@@ -62,8 +36,7 @@ class Names(NamedTuple):
 class ConfigFile:
     """An executed config.py.
 
-    Executing it runs the user's Python. It may import ``easydict``, which need not be installed, and modules of its own
-    folder.
+    Executing it runs the user's Python. It may import modules of its own folder.
 
     Parameters
     ----------
@@ -243,16 +216,9 @@ def _dotted(node: ast.AST) -> Tuple[str, ...]:
 
 @contextmanager
 def _importable(folder: str) -> Iterator[None]:
-    """While the file is executed: modules of its folder, and ``easydict``."""
+    """While the file is executed: modules of its folder."""
     sys.path.insert(0, folder)
-    missing = _STAND_IN not in sys.modules and importlib.util.find_spec(_STAND_IN) is None
-    if missing:
-        module: Any = types.ModuleType(_STAND_IN)
-        module.EasyDict = AttributeDict
-        sys.modules[_STAND_IN] = module
     try:
         yield
     finally:
-        if missing:
-            del sys.modules[_STAND_IN]
         sys.path.remove(folder)
