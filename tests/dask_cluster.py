@@ -61,14 +61,14 @@ class DaskCluster:
         self._fresh = fresh
         self._started = 0
         self.scheduler, _ = self._start("scheduler", "--port", "0", **variables)
-        _wait_for(self.file.exists)
+        wait_for(self.file.exists)
 
     def worker(self, setup=None) -> multiprocessing.Process:
         """Start a worker, and call ``setup`` in its process before; returns when it has joined."""
         local = ["--local-directory", str(self.folder)]
         process, log = self._start("worker", "--nthreads", "1", "--no-nanny", *local, setup=setup)
         self.workers.append(process)
-        _wait_for(lambda: JOINED in log.read_text() or not process.is_alive())
+        wait_for(lambda: JOINED in log.read_text() or not process.is_alive())
         assert process.is_alive(), log.read_text()
         return process
 
@@ -99,8 +99,9 @@ class DaskCluster:
         log = self.folder / f"{self._started}.log"
         log.touch()
         self._started += 1
+        fresh = self._fresh and setup is None  # which a new interpreter would not have
         words = ["dask", *arguments, "--scheduler-file", str(self.file), "--no-dashboard"]
-        process = FORKS.Process(target=_run, args=(words, log, environment(**variables), setup, self._fresh))
+        process = FORKS.Process(target=_run, args=(words, log, environment(**variables), setup, fresh))
         process.daemon = True
         process.start()
         return process, log
@@ -133,10 +134,11 @@ def _kill(process) -> None:
     process.join()
 
 
-def _wait_for(condition) -> None:
+def wait_for(condition) -> None:
+    """Return when it holds."""
     deadline = time.monotonic() + SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "a process of the cluster does not start"
+        assert time.monotonic() < deadline, "a process of the cluster does not come that far"
         time.sleep(0.05)
 
 
@@ -170,15 +172,20 @@ def hide(*folders) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], check=True)
 
 
-def kill_after_first_task() -> None:
-    """Let the worker kill itself when it has done a task of insight, before it gives the result away."""
+def die_with_the_first_task(folder: Path) -> None:
+    """Let the worker kill itself when it has done a task of insight, before it gives the result away.
+
+    It writes ``done`` into the folder, and waits for ``go``.
+    """
     from insight.executor import dask_worker
 
-    dask_worker.pickled_answer = partial(_killing, dask_worker.pickled_answer)
+    dask_worker.pickled_answer = partial(_dying, dask_worker.pickled_answer, folder)
 
 
-def _killing(whole, task, item):
+def _dying(whole, folder, task, item):
     whole(task, item)
+    (folder / "done").touch()
+    wait_for((folder / "go").exists)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -90,7 +90,8 @@ def _client(cluster: Cluster) -> Any:
     if cluster.scheduler_file and not os.path.isfile(cluster.scheduler_file):
         raise InsightError(f"{cluster}: no such file; want the one that `dask scheduler --scheduler-file` has written")
     # What it logs becomes an error or a warning of this package; its warning of versions is a table.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore", VersionMismatchWarning)
     where = {"scheduler_file": cluster.scheduler_file} if cluster.scheduler_file else {"address": cluster.address}
     try:

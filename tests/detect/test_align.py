@@ -197,6 +197,7 @@ def test_a_unit_whose_worker_has_ended_was_not_done_by_an_earlier_run(raw, tmp_p
     settings = AlignSettings(landmarks=raw.table())
     made_with = digest_of(AlignTools(settings, str(raw.root)).identity())
     task = UnitTask(str(raw.root), str(tmp_path / "out"), PhotoUnit("Bob", "Bob"), settings, made_with, unmade=unmade)
+    (tmp_path / "out").mkdir()
     first, again = align_unit(task), align_unit(task)
     assert not first.reused and again == first._replace(reused=not unmade)
 

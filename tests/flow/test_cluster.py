@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -17,7 +18,7 @@ from raw_folders import RawFolder, contents
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[cluster]'")
 
-from dask_cluster import dask_cluster, dask_config, environment, hide, kill_after_first_task
+from dask_cluster import dask_cluster, dask_config, die_with_the_first_task, environment, hide, wait_for
 from distributed import LocalCluster
 
 from insight import progress
@@ -199,14 +200,25 @@ def test_a_local_cluster(assert_same):
 
 
 @pytest.mark.parametrize("name", ["align-faces", "embed a .rec", "merge", "check"])
-def test_a_worker_is_killed_half_way(assert_same, two_workers, monkeypatch, name):
-    """A third one, which has written its crops, but not given its result away."""
+def test_a_worker_is_killed_half_way(assert_same, two_workers, tmp_path, monkeypatch, name):
+    """The only one; it has written its crops, but not given its result away when another joins, and it dies."""
     monkeypatch.setattr(image_faults, "CLUSTER_CHUNK", 8)
     monkeypatch.setattr(embed_task, "BATCHES", 1)
-    with two_workers.another_worker(kill_after_first_task) as doomed:
+    two_workers.keep(0)
+    doomed = two_workers.worker(partial(die_with_the_first_task, tmp_path))
+
+    def replace():
+        wait_for((tmp_path / "done").exists)
+        two_workers.worker()
+        (tmp_path / "go").touch()
+
+    with ThreadPoolExecutor(1) as threads:
+        replaced = threads.submit(replace)
         assert_same(name, "--scheduler-file", two_workers.file)
-        doomed.join(10)
-        assert doomed.exitcode == -signal.SIGKILL
+        replaced.result()
+    doomed.join(10)
+    two_workers.keep(2)
+    assert doomed.exitcode == -signal.SIGKILL
 
 
 def test_ctrl_c_drops_the_queue_and_the_same_command_resumes(run, work, two_workers):

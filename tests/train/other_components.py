@@ -6,7 +6,7 @@ from insight._mxnet import mx
 from insight.margins import margins
 from insight.margins.margin import SCALE, Margin, TargetLogit
 from insight.objectives import objectives
-from insight.objectives.objective import Objective, StepResult, shares
+from insight.objectives.objective import Objective, StepResult
 from insight.options import Option
 
 nd = mx.nd
@@ -61,7 +61,7 @@ class Gather(Objective):
     def _learn(self, embeddings, batch):
         device = embeddings[0].context
         e_BE = nd.concat(*[e.astype("float32").as_in_context(device) for e in embeddings], dim=0)
-        label_B = nd.concat(*[label.as_in_context(device) for label in shares(batch.label, embeddings)], dim=0)
+        label_B = batch.label.as_in_context(device).astype("float32")
         same_BB = nd.broadcast_equal(label_B.reshape((-1, 1)), label_B.reshape((1, -1)))
         count_B1 = nd.sum(same_BB, axis=1, keepdims=True)
         apart_BE = e_BE - nd.broadcast_div(nd.dot(same_BB, e_BE), count_B1)

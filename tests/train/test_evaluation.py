@@ -46,7 +46,7 @@ class Training:
         folds = FoldAccuracy(self.accuracies[eval_set.name], 0.01, np.zeros(10), np.zeros(10))
         return verification.Verification(eval_set.name, folds, 10.0, len(eval_set.issame), 128, 1.0)
 
-    def _save(self, prefix, number, step):
+    def _save(self, prefix, number, step, ranks):
         path = checkpoint.params_path(prefix, number)
         path.write_text(f"step {step}")
         return path

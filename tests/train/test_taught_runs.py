@@ -70,7 +70,6 @@ def test_killed_and_resumed_is_never_stopped(set_dir, teachers, tmp_path, case):
     assert names == set(saved.arg_params) and ("fc7_weight" in names) == (options.get("loss_type") != "none")
     if case == "adadistill":  # centres that the teacher made are near its embeddings
         assert np.linalg.norm(mine["parameter/fc7_weight@0"], axis=1).min() > 0.5
-        np.testing.assert_array_equal(mine["parameter/fc7_weight@0"], mine["parameter/fc7_weight@1"])
 
 
 def small(set_dir, prefix, *more):
