@@ -10,6 +10,8 @@
 #
 # The compiler takes about 3 minutes on two cores, and needs g++, make and 1 GB of memory for each core.
 
+PATCHES=2 # of _patch_horovod; counts up with each change of them
+
 # install_horovod PYTHON BUILD: BUILD is MXNet's, which is installed.
 install_horovod() {
     local python=$1 build=$2 requirement='horovod>=0.28.1,<0.29' settings folder wheel work status=0
@@ -17,7 +19,7 @@ install_horovod() {
     settings=$(env | LC_ALL=C sort | sed -n '/^HOROVOD_\(WITH\|WITHOUT\|GPU\|CPU\|NCCL\|CUDA\|MPI\|GLOO\)/p')
     folder=${INSIGHT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/insight}/horovod/$(
         "$python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))'
-    )-$build-$(cksum <<<"$settings" | cut -d' ' -f1)
+    )-$build-$PATCHES-$(cksum <<<"$settings" | cut -d' ' -f1)
     wheel=$(_horovod_wheel "$folder")
     if [ -z "$wheel" ]; then
         if ! command -v g++ >/dev/null || ! command -v make >/dev/null; then
@@ -76,11 +78,15 @@ END
 }
 
 # _patch_horovod PYTHON WORK: WORK/built/horovod-….whl -> WORK/wheel. horovodrun loads horovod.mxnet to see what was built,
-# outside of insight, so that it too must bring back what MXNet lacks.
+# outside of insight, so that it too must bring back what MXNet lacks. And it takes --network of the command behind it for
+# an abbreviation of its own options.
 _patch_horovod() {
-    local python=$1 work=$2 module
+    local python=$1 work=$2 module launch
     PYTHONPATH=$work/tools "$python" -m wheel unpack --dest "$work/unpacked" "$work"/built/horovod-*.whl || return
     module=$(echo "$work"/unpacked/horovod-*/horovod/mxnet/__init__.py)
     cat "$work/shim/sitecustomize.py" "$module" >"$work/patched.py" && mv "$work/patched.py" "$module" || return
+    launch=$(echo "$work"/unpacked/horovod-*/horovod/runner/launch.py)
+    sed "s/ArgumentParser(description='Horovod Runner')/ArgumentParser(description='Horovod Runner', allow_abbrev=False)/" \
+        "$launch" >"$work/patched.py" && mv "$work/patched.py" "$launch" || return
     mkdir "$work/wheel" && PYTHONPATH=$work/tools "$python" -m wheel pack --dest-dir "$work/wheel" "$work"/unpacked/horovod-*
 }

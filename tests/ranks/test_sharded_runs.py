@@ -90,6 +90,7 @@ def test_a_full_disk_on_one_rank_ends_all_with_a_line(train_ranks, wide_set, tmp
     options = {**BASE, "data_dir": str(wide_set), "target": "", "loss_type": "4", "devices": "cpu", "per_batch_size": 6}
     done = train_ranks(2, tmp_path, {**options, "shard_classes": True}, events={"1": [[1, "full", 0]]})
     assert done.returncode != 0
-    assert lines(done.stdout, 0) == ["rank 1: [Errno 27] File too large"]
-    assert lines(done.stdout, 1) == ["reading or writing: File too large"]
+    (other,), (own,) = lines(done.stdout, 0), lines(done.stdout, 1)
+    assert other.startswith("rank 1: ") and "File too large" in other and "model-resume.npz" in other
+    assert "File too large" in own and "model-resume.npz" in own
     assert not any("Traceback" in line for line in done.stdout.splitlines() if line.startswith("["))  # horovodrun's own
