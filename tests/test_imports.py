@@ -213,7 +213,8 @@ class TestThirdParty:
         core, extras = declared()
         optional = extras["cluster"] | extras["deploy"] | extras["gluoncv"] | extras["plots"]
         assert used <= core | extras["cpu"] | optional, "imported and not declared"
-        assert core | optional <= used, "declared and imported nowhere"
+        by_users = {"easydict"}  # what InsightFace's config.py imports
+        assert (core | optional) - by_users <= used, "declared and imported nowhere"
 
     def test_of_the_tests_is_declared_too(self):
         tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
