@@ -68,7 +68,9 @@ class _ScratchFile:
         return self._file.fileno()
 
     def read(self) -> bytes:
-        written = os.pread(self.fileno(), os.fstat(self.fileno()).st_size - self._done, self._done)
+        # The position, not the size: lseek waits for a write of another thread, and the size grows page by page.
+        end = os.lseek(self.fileno(), 0, os.SEEK_CUR)
+        written = os.pread(self.fileno(), end - self._done, self._done)
         self._done += len(written)
         return written
 

@@ -42,7 +42,7 @@ def test_output_of_other_threads_is_preserved(capfd):
 
     def chatter():
         while not stop.is_set():
-            line = b"line %d\n" % len(written)
+            line = b"line %d%*s\n" % (len(written), 9000, b"")  # over several pages of a file
             os.write(2, line)
             written.append(line.decode())
 
