@@ -13,7 +13,7 @@ read the file and take seconds, with other switches too.
   insight ijb --meta IJBC/meta --target IJBC --embeddings IJBC-models-y1s-0.npz --no-detector-score --protocol 1:1
 """
 
-from ._model import add_image_size, print_notes
+from ._model import add_engine, print_notes
 
 HELP = "IJB-B and IJB-C: TAR at FAR of templates, 1:N rank and TPIR, by InsightFace's lists"
 
@@ -43,10 +43,7 @@ def add_arguments(parser):
         action="store_true",
         help="normalise each embedding first, so that its length is not a weight of the image",
     )
-    parser.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
-    parser.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
-    parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
-    add_image_size(parser)
+    add_engine(parser)
     parser.add_argument("--json", metavar="F", help="also write the figures to this file, which `report` takes")
 
 

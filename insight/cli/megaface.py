@@ -14,7 +14,7 @@ Embeddings are kept in the folder --embeddings. A run that was killed resumes wh
   insight megaface --feature-dir-input feature_out --algo insightface --sizes 1000,1000000
 """
 
-from ._model import add_image_size, print_notes
+from ._model import add_engine, print_notes
 from ._types import numbers
 
 HELP = "MegaFace: rank-1 among 10 to 1M distractors, TAR at FAR; features for its development kit"
@@ -55,10 +55,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--flip", choices=["sum", "none"], default="sum", help="sum: add the embedding of the mirror image"
     )
-    parser.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
-    parser.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
-    parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
-    add_image_size(parser)
+    add_engine(parser)
     parser.add_argument("--json", metavar="F", help="also write the figures to this file, which `report` takes")
 
 
