@@ -5,6 +5,7 @@ Source: FitNets, arXiv:1412.6550, there of one layer in the middle.
 
 from __future__ import annotations
 
+import warnings
 from typing import Dict, List, Tuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from .live import LiveTeacher
 Size = Tuple[int, int]  # (height, width) of features
 
 
-class StageNetwork:
+class FeatureNetwork:
     """A checkpoint that gives embeddings, and keeps the last features of each stage.
 
     Parameters
@@ -64,7 +65,9 @@ class StageNetwork:
         self.channels = {size: stage.channels for size, stage in stages.items()}
         self.features: Dict[Size, mx.nd.NDArray] = {}
         model.graph.outputs += [stage.ref for stage in stages.values()]
-        self._block = mx.gluon.SymbolBlock(model.graph.to_symbol(), mx.sym.Variable(INPUT))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it cannot tell the type of the images, which is float32
+            self._block = mx.gluon.SymbolBlock(model.graph.to_symbol(), mx.sym.Variable(INPUT))
         for name, parameter in self._block.collect_params().items():
             parameter.shape = model.params[name].shape
             parameter.initialize(ctx=device)
@@ -97,8 +100,8 @@ class StageTeacher(LiveTeacher):
         self.channels = self._network.channels
 
     @staticmethod
-    def _open(spec: str, faces: FaceSet, device) -> StageNetwork:
-        return StageNetwork(spec, faces.image_size, device or mx.cpu())
+    def _open(spec: str, faces: FaceSet, device) -> FeatureNetwork:
+        return FeatureNetwork(spec, faces.image_size, device or mx.cpu())
 
     def features(self, batch, sizes: List[Size]) -> list:
         """Features of a batch's images.

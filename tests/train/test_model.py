@@ -63,6 +63,7 @@ class Stages:
         return [self.maps[size] for size in sizes]
 
 
+@pytest.mark.filterwarnings("ignore:Cannot decide type")
 @pytest.mark.parametrize("dtype, alike", [("float32", 0.99999), ("bfloat16", 0.9)])
 def test_features_of_stages_reach_the_network(batch, dtype, alike):
     """Against the gradients of the whole loss, by autograd through the network."""

@@ -20,6 +20,7 @@ CASES = {
     "alone": {"teacher": "eight,0", "loss_type": "none"},
     "live": {"teacher": "eight,0", "loss_type": "none", "teacher_live": True, "cutoff": 40, "color": 1},
     "features": {
+        "network": "tiny_residual",
         "teacher": "stages,0",
         "loss_type": "none",
         "teacher_live": True,
