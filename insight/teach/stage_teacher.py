@@ -5,23 +5,22 @@ Source: FitNets, arXiv:1412.6550, there of one layer in the middle.
 
 from __future__ import annotations
 
-import warnings
 from typing import Dict, List, Tuple
 
 import numpy as np
 
 from .. import checkpoint
 from .._mxnet import mx
+from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..formats.faceset import FaceSet
-from ..graph import fold, opening, shapes, sums
-from ..graph.cut import INPUT
+from ..graph import opening, sums
 from .live import LiveTeacher
 
 Size = Tuple[int, int]  # (height, width) of features
 
 
-class FeatureNetwork:
+class FeatureNetwork(MXNetEngine):
     """A checkpoint that gives embeddings, and keeps the last features of each stage.
 
     Parameters
@@ -34,8 +33,6 @@ class FeatureNetwork:
 
     Attributes
     ----------
-    dimension : int
-        Length E of an embedding.
     channels : dict of (int, int) to int
         Of the features of each stage, by height and width.
     features : dict of (int, int) to NDArray
@@ -52,38 +49,28 @@ class FeatureNetwork:
             opened = opening.open_network(checkpoint.load(*checkpoint.parse_spec(spec, "--teacher")), image_size)
         except InsightError as error:
             raise InsightError(f"--teacher {spec}: {error}") from None
-        if tuple(opened.size) != tuple(image_size):
-            raise InsightError(
-                f"--teacher {spec}: takes images of {_by(opened.size)}, the set has {_by(image_size)} (height x width)"
-            )
-        self.image_size, self.notes, self._device = opened.size, opened.notes, device
-        model = fold.fold(opened.model)
-        self.dimension = shapes.dimension(model, image_size)
-        stages = sums.last_sums(model, image_size)
+        stages = sums.last_sums(opened.model, image_size)
         if not stages:
             raise InsightError(f"--teacher {spec}: has no sums of two branches, at which its stages would end")
+        inner = [stage.ref.node.name for stage in stages.values()]
+        super().__init__(opened, spec, device=device, image_size=image_size, inner=inner)
         self.channels = {size: stage.channels for size, stage in stages.items()}
         self.features: Dict[Size, mx.nd.NDArray] = {}
-        model.graph.outputs += [stage.ref for stage in stages.values()]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it cannot tell the type of the images, which is float32
-            self._block = mx.gluon.SymbolBlock(model.graph.to_symbol(), mx.sym.Variable(INPUT))
-        for name, parameter in self._block.collect_params().items():
-            parameter.shape = model.params[name].shape
-            parameter.initialize(ctx=device)
-            parameter.set_data(mx.nd.array(model.params[name], ctx=device))
-        self._block.hybridize(static_alloc=True, static_shape=True)
+        self._parts: list = []
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(N, 3, H, W) RGB pixels, 0..255, to (N, E) float32 embeddings, not normalised."""
-        with mx.autograd.pause(train_mode=False):
-            embeddings, *features = self._block(mx.nd.array(images, ctx=self._device, dtype="float32"))
-        self.features = dict(zip(self.channels, features))
+        self._parts = []
+        rows = super().__call__(images)
+        self.features = {size: mx.nd.concat(*parts, dim=0) for size, parts in zip(self.channels, zip(*self._parts))}
+        return rows
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        embeddings, *features = self._outputs(images)
+        self._parts.append(features)
         return embeddings.asnumpy()
 
     def describe(self) -> str:
-        """For the identity of a run's teacher."""
-        return f"MXNet {mx.__version__} on {self._device}, with the features of its stages"
+        return f"{super().describe()}, with the features of its stages"
 
 
 class StageTeacher(LiveTeacher):
@@ -101,7 +88,7 @@ class StageTeacher(LiveTeacher):
 
     @staticmethod
     def _open(spec: str, faces: FaceSet, device) -> FeatureNetwork:
-        return FeatureNetwork(spec, faces.image_size, device or mx.cpu())
+        return FeatureNetwork(spec, faces.image_size, device)
 
     def features(self, batch, sizes: List[Size]) -> list:
         """Features of a batch's images.
