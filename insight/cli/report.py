@@ -1,10 +1,11 @@
 """Evaluates the model on the targets as `verification` does, and writes one self-contained HTML page: ROC and DET with
 confidence bands, scores, the threshold for each FAR, the hardest pairs for the model, training curves if logs are
 given, figures of IJB and MegaFace from the files of their commands, training stages and options, files with their
-hashes. --card writes the same facts as a Markdown model card.
+hashes. --card writes the same facts as a Markdown model card. --before M compares with an earlier model.
 
   insight report --model models/y1,40 --data-dir sets --target lfw,cfp_fp --output y1.html --card y1.md
   insight report --model models/y1s,0 --data-dir sets --protocols ijbc.json megaface.json --output y1.html
+  insight report --model models/own,3 --before models/y1,40 --data-dir sets --target own,lfw --output own.html
   insight report --model y1.onnx --pairs pairs.txt --image-root lfw_aligned --log models/y1-log.jsonl --output y1.html
 
 The page contains faces of the sets; --hardest 0 leaves them out.
@@ -21,6 +22,9 @@ def add_arguments(parser):
     add_sets(parser)
     add_evaluation(parser)
     add_image_size(parser)
+    parser.add_argument(
+        "--before", metavar="M", help="an earlier model to compare with on each target: differences and their intervals"
+    )
     parser.add_argument(
         "--log", nargs="+", default=[], metavar="LOG", help="logs that `plot-log` takes, for training curves"
     )
@@ -41,19 +45,30 @@ def add_arguments(parser):
 def run(args):
     import os
 
-    from ..engines import load, model_files
+    from ..engines import model_files
     from ..pages.model_report import ReportSettings, check_outputs, write_report
 
     check_counts(args, (*COUNTS, ("hardest", 0)))
-    read = [*args.log, *args.protocols, *model_files(args.model), *filter(None, [args.pairs])]
+    read = [*args.log, *args.protocols, *filter(None, [args.pairs])]
+    read += [path for spec in (args.model, args.before) if spec for path in model_files(spec)]
     check_outputs(args.output, args.card, args.overwrite, args.hardest, read)  # before a network is loaded
     sets = find_sets(args)
-    engine = load(args.model, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
-    print_notes(args.model, engine.notes)
+    engine, before = (_open(spec, args) if spec else None for spec in (args.model, args.before))
     settings = ReportSettings(args.batch_size, args.nfolds, args.bootstrap, args.seed, args.hardest)
     outputs = (args.output, args.card, args.log, args.title, args.overwrite)
-    report = write_report(engine, sets, *outputs, settings, protocols=args.protocols)
+    report = write_report(engine, sets, *outputs, settings, protocols=args.protocols, before=before)
     for target in report.targets:
         print(f"{target.name}: {target.verdict}")
+        if target.changes:
+            print(f"{target.name}: {target.changes.summary}")
     for path in filter(None, (args.output, args.card)):
         print(f"{path}: {os.path.getsize(path) / 1e3:.0f} KB")
+
+
+def _open(spec, args):
+    """The engine of a model, after the notes on it are printed."""
+    from ..engines import load
+
+    engine = load(spec, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
+    print_notes(spec, engine.notes)
+    return engine

@@ -18,6 +18,7 @@ from ..runs.logfiles import read_logs
 from ..verify.figures import figures
 from ..verify.verification import EvalSet, verify
 from . import origin, render
+from .changes import Evaluated, change_section
 from .protocols import ProtocolSection, protocol_sections
 from .sections import Fact, TargetSection, TrainingSection, target_section, training_section
 
@@ -80,6 +81,7 @@ def write_report(
     overwrite: bool = False,
     settings: Optional[ReportSettings] = None,
     protocols: Sequence[str] = (),
+    before: Optional[Engine] = None,
 ) -> ModelReport:
     """Evaluate, then write the page and the card, if one is named; neither is written if anything fails.
 
@@ -100,6 +102,8 @@ def write_report(
     settings : ReportSettings, optional
     protocols : sequence of path
         JSON files of `insight ijb` and `insight megaface`.
+    before : Engine, optional
+        An earlier model to compare with, on the same sets.
 
     Raises
     ------
@@ -112,12 +116,8 @@ def write_report(
     check_outputs(output, card, overwrite, settings.hardest)
     runs = read_logs(logs)
     measured = protocol_sections(protocols, digest(model_files(engine.spec))) if protocols else []
-    source = origin.find(engine.spec, sets)
-    targets = []
-    for number, eval_set in enumerate(sets, 1):
-        result = verify(engine, eval_set, engine.image_size, settings.batch_size, settings.folds, show_progress=True)
-        set_figures = figures(result, settings.resamples, settings.seed)
-        targets.append(target_section(number, eval_set, result, set_figures, engine.image_size, settings.hardest))
+    source = origin.find(engine.spec, sets, before.spec if before else "")
+    targets = [_section(number, one, engine, before, settings) for number, one in enumerate(sets, 1)]
     report = ModelReport(
         title or _name(engine.spec),
         _evaluated(engine),
@@ -135,6 +135,22 @@ def write_report(
                 text
             )
     return report
+
+
+def _section(
+    number: int, eval_set: EvalSet, engine: Engine, before: Optional[Engine], settings: ReportSettings
+) -> TargetSection:
+    """The section of the ``number``-th set."""
+    after, compared = _evaluate(engine, eval_set, settings), None
+    if before:
+        earlier = _evaluate(before, eval_set, settings)
+        compared = change_section(_name(before.spec), earlier, after, settings.resamples, settings.seed)
+    return target_section(number, eval_set, *after, engine.image_size, settings.hardest, compared)
+
+
+def _evaluate(engine: Engine, eval_set: EvalSet, settings: ReportSettings) -> Evaluated:
+    result = verify(engine, eval_set, engine.image_size, settings.batch_size, settings.folds, show_progress=True)
+    return Evaluated(result, figures(result, settings.resamples, settings.seed))
 
 
 def _name(spec: str) -> str:

@@ -28,17 +28,20 @@ class File(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Files of the model and of the sets; the training stages, the latest last, with their facts."""
+    """Files of the model, of an earlier one that it is compared with, and of the sets; the training stages, the latest
+    last, with their facts.
+    """
 
     files: List[File]
+    earlier: List[File]
     sets: List[File]
     stages: List[str]
     chief: Dict[str, List[str]]  # name of a fact to its value in each stage
     options: Dict[str, List[str]]  # all options likewise, "" if a stage has none
 
 
-def find(spec: str, sets: Sequence[EvalSet]) -> Origin:
-    """Collect the provenance of a model and of the sets that it is evaluated on.
+def find(spec: str, sets: Sequence[EvalSet], before: str = "") -> Origin:
+    """Collect the provenance of a model, of the sets that it is evaluated on, and of an earlier model, if one is named.
 
     Raises
     ------
@@ -48,6 +51,7 @@ def find(spec: str, sets: Sequence[EvalSet]) -> Origin:
     stages = _stages(spec)
     return Origin(
         [_file(path, "model") for path in model_files(spec)],
+        [_file(path, "earlier model") for path in model_files(before)] if before else [],
         [_file(Path(s.path), f"{len(s.issame)} pairs, {len(s.source)} images") for s in sets],
         [stage.name for stage in stages],
         _chief(stages),

@@ -7,6 +7,7 @@ from html import escape
 
 from ..errors import InsightError
 from ..verify.lines import COLUMNS
+from .changes import CHANGE_COLUMNS
 from .htmlpage import STYLE
 
 REMEDY = "run: pip install -e '.[plots]'"
@@ -40,12 +41,13 @@ def render(template: str, **values: object) -> str:
 
 def page(report) -> str:
     """The HTML page of a :class:`~insight.pages.model_report.ModelReport`."""
-    return render("page.html", report=report, columns=COLUMNS)
+    return render("page.html", report=report, columns=COLUMNS, change_columns=CHANGE_COLUMNS)
 
 
 def card(report) -> str:
     """The model card of a report, Markdown."""
-    text = _environment(False).get_template("card.md").render(report=report, columns=COLUMNS)
+    template = _environment(False).get_template("card.md")
+    text = template.render(report=report, columns=COLUMNS, change_columns=CHANGE_COLUMNS)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 

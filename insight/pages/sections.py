@@ -13,6 +13,7 @@ from ..verify.figures import Figures
 from ..verify.hardest import HardPair, hardest_pairs
 from ..verify.verification import EvalSet, Verification
 from . import charts
+from .changes import ChangeSection
 from .charts import Chart
 from .htmlpage import data_uri
 
@@ -71,6 +72,7 @@ class TargetSection(NamedTuple):
     charts: List[Chart]
     hardest: List[Tiles]
     limits: List[str]
+    changes: Optional[ChangeSection] = None
 
 
 class TrainingSection(NamedTuple):
@@ -82,7 +84,13 @@ class TrainingSection(NamedTuple):
 
 
 def target_section(
-    number: int, eval_set: EvalSet, result: Verification, figures: Figures, image_size: Tuple[int, int], hardest: int
+    number: int,
+    eval_set: EvalSet,
+    result: Verification,
+    figures: Figures,
+    image_size: Tuple[int, int],
+    hardest: int,
+    changes: Optional[ChangeSection] = None,
 ) -> TargetSection:
     """The section of the ``number``-th set, with up to ``hardest`` pairs of each kind."""
     name = f"target-{number}"
@@ -102,6 +110,7 @@ def target_section(
         charts.of_target(name, result, figures),
         _hardest(eval_set, result, figures, image_size, hardest) if hardest else [],
         _limits(result, figures),
+        changes,
     )
 
 

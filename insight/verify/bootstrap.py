@@ -9,7 +9,7 @@ unknown, as in a .bin, pairs are drawn, separately for same and different ones.
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -71,6 +71,34 @@ def intervals(
     resamples, seed : int
         Resample r draws from (seed, r).
     """
+    drawn = drawn_figures(distance_P, issame_P, folds, identity_P2, fars, resamples, seed)
+    ends = interval_of_each(drawn)
+    over = "pairs" if identity_P2 is None else "identities"
+    return Intervals(over, resamples, seed, ends[0], ends[1], ends[2], dict(zip(fars, ends[3:])))
+
+
+def drawn_figures(
+    distance_P: np.ndarray,
+    issame_P: np.ndarray,
+    folds: int,
+    identity_P2: Optional[np.ndarray] = None,
+    fars: Sequence[float] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """The figures of each resample. What resample r draws does not depend on the distances, so the rows of two models
+    on the same pairs belong together.
+
+    Parameters
+    ----------
+    distance_P, issame_P, folds, identity_P2, fars, resamples, seed
+        As in :func:`intervals`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (R, 3 + F) float64: accuracy, EER, AUC, and TAR at each FAR; NaN for a resample without pairs of both kinds.
+    """
     cell_P = cells(distance_P, folds)
     curve = curves.roc_curve(distance_P, issame_P)
     drawn = np.full((resamples, 3 + len(fars)), np.nan)
@@ -82,9 +110,12 @@ def intervals(
             curves.auc(weighted),
             *(tar_C[curves.cut_at_far(weighted, far)] for far in fars),
         ]
-    ends = [_interval(column) for column in drawn.T]
-    over = "pairs" if identity_P2 is None else "identities"
-    return Intervals(over, resamples, seed, ends[0], ends[1], ends[2], dict(zip(fars, ends[3:])))
+    return drawn
+
+
+def interval_of_each(drawn_RF: np.ndarray) -> List[Optional[Interval]]:
+    """The interval of each column of (R, F) figures, without rows of NaN; None where no row is left."""
+    return [_interval(column) for column in drawn_RF.T]
 
 
 def tar_band(
