@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The project's Python environment: .venv in its root. Source this file, then:
 #
-#   make_environment deploy,test     # extras of setup.py; MXNet's build is added; `distributed` builds Horovod
+#   make_environment deploy,test     # extras of setup.py; MXNet's build is added; `distributed` builds Horovod,
+#                                    # and `ncnn` leaves out PyTorch, gigabytes that its part in export-ncnn does not use
 #
 # It finds a suitable Python, installs once, and puts .venv/bin first in PATH. All callers share one .venv: a call with
 # more extras adds them. A stamp file in it records the installation, so that the next call returns at once, a changed
@@ -72,7 +73,10 @@ make_environment() {
         if [[ ,$extras, == *,distributed,* ]]; then # it is built against MXNet, which must be there
             _install_project "$venv" "$build" && install_horovod "$venv/bin/python" "$build" || return
         fi
-        _install_project "$venv" "$build,$extras" || return
+        if [[ ,$extras, == *,ncnn,* ]]; then
+            "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input --no-deps "pnnx>=20261020" || return
+        fi
+        _install_project "$venv" "$build,$(tr ',' '\n' <<<"$extras" | sed '/^ncnn$/d' | paste -sd, -)" || return
         printf '%s\n' "$now" >"$stamp.partial" && mv "$stamp.partial" "$stamp" || return
     fi
     export PATH="$venv/bin:$PATH"

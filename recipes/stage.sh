@@ -15,6 +15,10 @@ source "$ROOT/recipes/words.sh"
 
 _usage() { # the head of the script that is run, then the text common to all
     sed -n '2,/^set -euo/p' "$0" | sed '/^set -euo/d; s/^# \{0,1\}//'
+    _options_help
+}
+
+_options_help() {
     cat <<'END'
 
 Options
@@ -46,6 +50,10 @@ A stage that was stopped resumes when it is started again; a finished one is ski
 END
 }
 
+# Settings that a printed command repeats: those of all stages, and those of one.
+setting_names="DATA_DIR MODELS GPUS RANKS HOSTS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA TEACHER TEACHER_WEIGHT"
+own_setting_names="PREFIX PRETRAINED LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH"
+
 # begin "$@": reads options and settings. The user's environment overrides --smoke, which overrides the preset.
 begin() {
     script=$0
@@ -67,6 +75,7 @@ begin() {
         esac
         shift
     done
+    arguments=("${extra[@]}") # that a printed command repeats
     set_by_user=$(set -o posix && export -p) # as `export NAME=value`
     if [[ -n $preset ]]; then
         [[ -f $preset ]] || fail "--env $preset: no such file"
@@ -200,18 +209,16 @@ _neighbour() { # the previous ($1 = -1) or next ($1 = 1) stage script, if there 
 
 # _call SCRIPT: the command line for a stage, with the settings of this one. Settings of this stage only are not passed on.
 _call() {
-    local name
-    local names="DATA_DIR MODELS RECIPE_ENV SMOKE_DIR GPUS RANKS HOSTS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA"
-    names+=" TEACHER TEACHER_WEIGHT"
+    local name names="$setting_names RECIPE_ENV SMOKE_DIR"
     if [[ $(basename "$1") == "$(basename "$script")" ]]; then
-        names+=" PREFIX PRETRAINED LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH"
+        names+=" $own_setting_names"
     fi
     for name in $names; do
         if printenv "$name" >/dev/null; then printf '%s=%q ' "$name" "${!name}"; fi
     done
     printf './%s%s' "$1" "${smoke:+ --smoke}"
     [[ -z $RECIPE_ENV ]] || printenv RECIPE_ENV >/dev/null || printf ' --env %q' "$RECIPE_ENV"
-    ((!${#extra[@]})) || printf ' %q' "${extra[@]}"
+    ((!${#arguments[@]})) || printf ' %q' "${arguments[@]}"
 }
 
 # train OPTIONS…: runs the training of this stage with its own options.
@@ -227,8 +234,9 @@ begin_triplet() {
 }
 train_triplet() { _train train-triplet --mom 0 "$@"; }
 
-_train() {
-    local flag name command status=0
+# training COMMAND OPTIONS…: sets `command`, the words behind `insight`, `launcher`, those in front of it, and PREFIX.
+training() {
+    local flag name
     if [[ -z $dry_run ]]; then
         [[ -n ${DATA_DIR:-} ]] ||
             fail "DATA_DIR is unset: name the folder that face2rec wrote, or try the recipe on made-up faces by --smoke"
@@ -250,6 +258,11 @@ _train() {
     [[ -z ${TARGET+set} ]] || command+=(--target "$TARGET") # empty: nothing to verify on
     # shellcheck disable=SC2206  # EXTRA's words
     command+=(${EXTRA:-} "${extra[@]}")
+}
+
+_train() {
+    local command status=0
+    training "$@"
     if [[ -n $dry_run ]]; then
         show "${command[@]}"
         return
@@ -268,7 +281,8 @@ _train() {
         echo "stopped; to resume: $(_call "recipes/$recipe/$(basename "$script")")" >&2
     fi
     ((status == 0)) || exit "$status"
-    _finish
+    record_last
+    _print_next
 }
 
 # supervise COMMAND…: run it and wait. Without this, a signal to the script alone would leave the training behind
@@ -291,14 +305,17 @@ supervise() {
     return "$status"
 }
 
-_finish() { # record the last checkpoint for the next stage and print the next command
-    local last next
+record_last() { # sets `last`, the number of the last checkpoint of PREFIX, and records it for the next stage
     last=$(find "$(dirname "$PREFIX")" -maxdepth 1 -name "$(basename "$PREFIX")-[0-9]*.params" | sort -V | tail -n 1)
     [[ -n $last ]] || fail "$PREFIX: no checkpoint was saved (CKPT=$CKPT), so the next stage cannot start; set CKPT to 1, 2 or 3"
     last=${last##*-} && last=$((10#${last%.params}))
     # of triplets the best one, which CKPT=3 saves as number 1: later ones may be worse than the one it started from
     if _optional "$script" && ((CKPT == 3)); then last=1; fi
     echo "$last" >"$PREFIX-finished.txt.partial" && mv "$PREFIX-finished.txt.partial" "$PREFIX-finished.txt"
+}
+
+_print_next() {
+    local next
     next=$(_neighbour 1)
     echo "done: $PREFIX,$last"
     if [[ -z $next ]] || _optional "$next"; then
@@ -327,16 +344,21 @@ _smoke_set() { # made-up faces, packed once for all trials
 
 # run_all "$@": all stages of the recipe in turn, optional ones if TRIPLET is set. Finished stages are skipped with a message.
 run_all() {
-    local next name argument
-    recipe=$(basename "$(cd "$(dirname "$0")" && pwd)")
+    local name argument
     for argument in "$@"; do
         [[ $argument != -h && $argument != --help ]] || { _usage && exit 0; }
     done
     for name in PREFIX PRETRAINED; do
         [[ -z ${!name:-} ]] || fail "$name=${!name}: belongs to one stage; run the stages one by one, or set MODELS"
     done
-    for next in "$ROOT/recipes/$recipe"/[0-9]*.sh; do
-        if _optional "$next" && [[ -z ${TRIPLET:-} ]]; then continue; fi
+    run_stages "${TRIPLET:-}" "$@"
+}
+
+run_stages() { # the stages in turn; optional ones if the first word is not empty
+    local next optional=$1
+    shift
+    for next in "$(cd "$(dirname "$0")" && pwd)"/[0-9]*.sh; do
+        if _optional "$next" && [[ -z $optional ]]; then continue; fi
         supervise "$next" "$@" || exit
     done
 }

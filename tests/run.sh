@@ -14,9 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ -n "${INSIGHT_TEST_RANKS:-}" ]; then
     make_environment deploy,test,distributed || echo "nothing of several processes is tested" >&2
 fi
-make_environment deploy,test
-# pnnx without PyTorch, which the part of it that is tested does not use
-python -m pip install -qq --disable-pip-version-check --no-input --no-deps "pnnx>=20261020"
+make_environment deploy,ncnn,test
 
 shopt -s globstar nullglob
 shellcheck -x .ci/run ./**/*.sh

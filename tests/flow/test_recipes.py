@@ -18,8 +18,9 @@ from insight.train.train_options import TrainOptions
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
-TRIPLETS = sorted(RECIPES.glob("*/[0-9]*_triplet.sh"))
-STAGES = sorted(set(RECIPES.glob("*/[0-9]*.sh")) - set(TRIPLETS))
+OWN_FACES = set(RECIPES.glob("own_faces/*"))  # tests/flow/test_own_faces.py
+TRIPLETS = sorted(set(RECIPES.glob("*/[0-9]*_triplet.sh")) - OWN_FACES)
+STAGES = sorted(set(RECIPES.glob("*/[0-9]*.sh")) - set(TRIPLETS) - OWN_FACES)
 SCRIPTS = sorted(RECIPES.rglob("*.sh"))
 PRESETS = sorted(RECIPES.rglob("*.env"))
 

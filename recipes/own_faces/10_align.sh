@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Own faces, stage 1 of 9: the faces of raw photos are found and aligned; of several in a photo, that of the person on whom
+# the folder agrees, by the checkpoint. Given again, it takes in photos that were added.
+#
+#   ./recipes/own_faces/10_align.sh PHOTOS --pretrained M [options]
+set -euo pipefail
+# shellcheck source=recipes/steps.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
+
+begin_stage "$@"
+if [[ -n ${ALIGNED:-} ]]; then
+    [[ -n $dry_run ]] || people=$(find -L "$ALIGNED" -mindepth 1 -maxdepth 1 -type d | wc -l)
+    [[ -n $dry_run ]] || result "$(find -L "$ALIGNED" -type f -printf '%P %s %T@\n' | LC_ALL=C sort | cksum)"
+    end_stage "${people:-0} folders of aligned faces" "" "$ALIGNED"
+else
+    # shellcheck disable=SC2086  # its words
+    step align align-faces "$PHOTOS" "$here/faces" --model "$base" ${ALIGN_OPTIONS:-} ${overwrite:+--overwrite}
+    [[ -n $dry_run ]] || result "$(cksum <"$here/faces/faces.csv")"
+    end_stage "$(lines align 's/^.*: \([0-9]* faces of .* folders\)$/\1/p')" \
+        "$(lines align 's/^  [0-9]* faces found: [0-9]* kept, /rejected faces: /p' \
+            's/^  \([0-9]* \(photos without\|folders without a crop\|ambiguous\|crops of\).*\)/\1/p')" \
+        "$here/faces/faces.csv, a row per face and per photo without one"
+fi

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Own faces, stage 5 of 9: PUBLIC joins your people, without the people in both; people who are in the test sets, or among
+# those that are held out, are left out. The verification sets are put beside the set, as training wants them.
+#
+#   PUBLIC=path/to/faces_emore ./recipes/own_faces/50_merge.sh PHOTOS --pretrained M [options]
+set -euo pipefail
+# shellcheck source=recipes/steps.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
+
+begin_stage "$@"
+: "${SAME_COSINE:=0.55}" "${TEST_COSINE:=0.5}"
+excluded=$(join "$packed/own.bin" "${tests[@]}")
+# shellcheck disable=SC2086  # its words
+step merge dataset-merge --include "$clean${PUBLIC:+,$PUBLIC}" --exclude "$excluded" --model "$base" \
+    --param1 "$SAME_COSINE" --param2 "$TEST_COSINE" --output "$here/set" --histogram "$here/cosines.png" \
+    ${MERGE_OPTIONS:-} --overwrite
+step check dataset-check "$here/set" --exclude "$excluded" --json "$here/check.json" --html "$here/check.html"
+for file in "$packed/own.bin" "${tests[@]}"; do
+    [[ -n $dry_run ]] || { cp "$file" "$here/test.partial" && mv "$here/test.partial" "$here/set/$(basename "$file")"; }
+done
+end_stage "$(lines merge 's/^.*: \([0-9]* images + [0-9]* identity records\).*/\1/p')" \
+    "$(lines merge 's/^.*\/\([^/]*\/[^/]*\): [0-9]* identities, [0-9]* images: \(.*\)$/\1: \2/p')" \
+    "$here/set/merge.csv, a row per person; $here/cosines.png, to judge the thresholds by; $here/check.html"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# From photos of your own people and a checkpoint to a better checkpoint, a page that shows by how much, and files to ship.
+#
+#   ./recipes/own_faces/all.sh PHOTOS --pretrained prefix,epoch [options]
+#   PUBLIC=path/to/faces_emore ./recipes/own_faces/all.sh PHOTOS --pretrained prefix,epoch
+set -euo pipefail
+# shellcheck source=recipes/steps.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
+
+for argument in "$@"; do
+    [[ $argument != -h && $argument != --help ]] || { _usage && exit 0; }
+done
+if [[ ${TRIPLET:-} == no ]]; then run_stages '' "$@"; else run_stages yes "$@"; fi

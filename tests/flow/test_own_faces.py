@@ -1,0 +1,360 @@
+"""recipes/own_faces: its commands, what is skipped, resumed and refused, and all stages on made-up photos."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from interrupts import default_sigint
+
+from insight.cli import build_parser
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "recipes/own_faces"
+STAGES = [script.stem for script in sorted(RECIPE.glob("[0-9]*.sh"))]
+NAMES = (RECIPE.parent / "steps.sh").read_text()
+SETTINGS = re.search(r'setting_names="([^"]*)"', NAMES)[1].split()
+SETTINGS += ["PHOTOS", "ALIGNED", "PRETRAINED", "MODELS", "DATA_DIR", "TARGET", "CKPT", "RECIPE_ENV", "SMOKE_DIR"]
+SETTINGS += ["CUDA_VISIBLE_DEVICES"]
+
+
+def environment(settings):
+    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return {**clean, "GPUS": "", **{name: str(value) for name, value in settings.items()}}
+
+
+def run(*arguments, script="all", root=ROOT, **settings):
+    command = [str(root / f"recipes/own_faces/{script}.sh"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(settings), cwd=root, timeout=400)
+
+
+def commands(output):
+    """{stage: the commands that it shows}, as lists of words."""
+    found = {}
+    for line in output.splitlines():
+        if line.startswith("["):
+            found[line[1:-1]] = []
+        elif line.startswith("    insight "):
+            found[list(found)[-1]].append(shlex.split(line)[1:])
+    return found
+
+
+class TestCommands:
+    """What a dry run prints."""
+
+    @staticmethod
+    def parsed(*arguments, **settings):
+        """{stage: the parsed options of its commands}."""
+        dry = run(*arguments, "--pretrained", "models/y1,40", "--dry-run", **settings)
+        assert dry.returncode == 0, dry.stderr
+        shown = commands(dry.stdout)
+        return {
+            stage: [build_parser(words[0]).parse_args(words[1:]) for words in lines] for stage, lines in shown.items()
+        }
+
+    def test_every_stage_is_shown_and_parses(self):
+        stages = self.parsed("photos")
+        assert list(stages) == STAGES
+        assert {stage: len(lines) for stage, lines in stages.items()} == dict(zip(STAGES, [1, 4, 1, 1, 2, 1, 1, 1, 5]))
+        (align,), (lists, *_), (clean,) = stages["10_align"], stages["20_pack"], stages["40_clean"]
+        assert (align.raw, align.out, align.model) == ("photos", "runs/own_faces/10_align/faces", "models/y1,40")
+        assert (lists.dir, lists.min_images, lists.val_ratio) == (align.out, 3, 0.2)
+        assert (clean.set, clean.model) == ("runs/own_faces/20_pack/set", "models/y1,40")
+
+    def test_training_starts_from_the_checkpoint_and_the_page_compares_with_it(self):
+        stages = self.parsed("photos")
+        (tuned,), (triplets,), (page,) = stages["60_finetune"], stages["70_triplet"], stages["80_verify"]
+        assert (tuned.pretrained, tuned.target, tuned.ckpt) == ("models/y1,40", "own", 2)
+        assert tuned.freeze_backbone_steps * 5 == tuned.max_steps == tuned.verbose * 4
+        assert triplets.pretrained == f"{tuned.prefix},1" and tuned.prefix == "runs/own_faces/60_finetune/model"
+        assert (page.model, page.before) == (f"{triplets.prefix},1", "models/y1,40")
+        assert (page.pairs, page.data_dir) == ("runs/own_faces/20_pack/own.csv", None)
+        assert stages["90_ship"][0].model == page.model
+
+    def test_a_public_set_comes_second_and_its_test_sets_are_left_out(self, tmp_path):
+        for name in ("lfw.bin", "cfp_fp.bin", "train.rec"):
+            (tmp_path / name).touch()
+        stages = self.parsed("photos", PUBLIC=tmp_path, TEACHER="r100,1")
+        merge, check = stages["50_merge"]
+        assert merge.include == ["runs/own_faces/40_clean/set", str(tmp_path)]
+        tests = [f"{tmp_path}/cfp_fp.bin", f"{tmp_path}/lfw.bin"]
+        assert merge.exclude == check.exclude.split(",") == ["runs/own_faces/20_pack/own.bin", *tests]
+        assert (merge.param1, merge.param2) == (0.55, 0.5)
+        assert stages["60_finetune"][0].target == "own,cfp_fp,lfw"
+        assert stages["60_finetune"][0].teacher_file == "runs/own_faces/teacher.npz"
+        assert stages["80_verify"][0].target == "cfp_fp,lfw"
+        (tmp_path / "other").mkdir()
+        chosen = self.parsed("photos", PUBLIC=tmp_path, TESTS=f"{tmp_path}/lfw.bin", SAME_COSINE=0.4)
+        assert chosen["60_finetune"][0].target == "own,lfw" and chosen["50_merge"][0].param1 == 0.4
+
+    def test_aligned_faces_and_no_triplets(self):
+        stages = self.parsed("--aligned", "faces", "--output", "elsewhere", TRIPLET="no")
+        assert list(stages) == [name for name in STAGES if name != "70_triplet"]
+        assert stages["10_align"] == [] and stages["20_pack"][0].dir == "faces"
+        (page,) = stages["80_verify"]
+        assert page.model == "elsewhere/60_finetune/model,1" and page.log == ["elsewhere/60_finetune/model-log.jsonl"]
+
+    def test_settings_reach_their_commands(self, tmp_path):
+        preset = tmp_path / "own.env"
+        preset.write_text('HELD_OUT=0.3\nMIN_IMAGES=5\nCLEAN_OPTIONS="--threshold 0.2"\n')
+        more = {
+            "HELD_OUT": 0.1,
+            "BATCH_SIZE": 32,
+            "FINETUNE_OPTIONS": "--lr 0.02 --ema 0.99",
+            "LR": 0.01,
+            "MAX_STEPS": 80,
+        }
+        stages = self.parsed("photos", "--env", preset, **more)
+        assert (stages["20_pack"][0].val_ratio, stages["20_pack"][0].min_images) == (0.1, 5)
+        assert stages["40_clean"][0].threshold == 0.2
+        tuned, triplets = stages["60_finetune"][0], stages["70_triplet"][0]
+        assert (tuned.lr, tuned.ema, tuned.max_steps, tuned.per_batch_size) == (0.02, 0.99, 80, 32)
+        assert (triplets.lr, triplets.max_steps) == (0.01, 80)
+
+    @pytest.mark.parametrize(
+        "arguments, settings, message",
+        [
+            (["docs"], {}, "--pretrained: name the checkpoint to start from"),
+            (["docs", "--pretrained", "y1"], {}, "--pretrained y1: want prefix,epoch"),
+            (["--pretrained", "y1,1"], {}, "PHOTOS: name a folder"),
+            (["nowhere", "--pretrained", "y1,1"], {}, "nowhere: no such folder"),
+            (["docs", "tests", "--pretrained", "y1,1"], {}, "tests: one folder of photos only"),
+            (["docs", "--aligned", "tests", "--pretrained", "y1,1"], {}, "docs, --aligned tests: give photos or"),
+            (["docs", "--pretrained", "y1,1", "--lr", "1"], {}, "--lr: no such option"),
+            (["docs", "--pretrained", "y1,1"], {"TESTS": "no.bin"}, "TESTS: no.bin: no such file"),
+            (["docs", "--pretrained", "y1,1"], {"TESTS": "x/own.bin"}, "TESTS: x/own.bin: want files with other names"),
+            (["docs", "--pretrained", "y1,1", "--env", "no.env"], {}, "--env no.env: no such file"),
+        ],
+    )
+    def test_bad_settings_take_one_line(self, arguments, settings, message):
+        failed = run(*arguments, **settings)
+        assert failed.returncode == 2
+        assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1 and message in failed.stderr
+        assert "insight " not in failed.stdout
+
+    def test_help(self):
+        shown = run("--help").stdout
+        assert shown.startswith("From photos of your own people") and "--aligned DIR" in shown
+        assert set(re.findall(r"\b[A-Z]+_OPTIONS", shown)) == {name for name in SETTINGS if name.endswith("_OPTIONS")}
+
+
+# Stands in for insight: notes its command line, prints the figures that the stages read, and makes the files that they
+# need. A command that contains HANG waits before that, one that contains FAIL fails.
+STAND_IN = """#!/bin/bash
+echo "$*" >>"$CALLS"
+value() { local name=$1; shift; while (($#)); do [[ $1 != "$name" ]] || echo "$2"; shift; done; }
+output=$(value --output "$@") prefix=$(value --prefix "$@")
+made() { mkdir -p "$(dirname "$1")" && echo "$2" >"$1"; }
+[[ -z ${FAIL:-} || "$*" != *$FAIL* ]] || { echo "error: no luck" >&2; exit 1; }
+if [[ -n ${HANG:-} && "$*" == *$HANG* ]]; then touch "$CALLS.hangs"; exec sleep 60; fi
+case $1 in
+    align-faces)
+        made "$3/faces.csv" "$(ls "$2")"
+        echo "$3: 9 faces of 9 photos in 3 folders"
+        echo "  9 faces found: 9 kept, 2 too small" ;;
+    dir2lst) made "$3" train && made "$(value --val-output "$@")" held-out && echo "$3: 40 images of 10 identities" ;;
+    make-bin) made "$3" bin && echo "$3: 9 pairs, 5 of one person and 4 of two" ;;
+    verification) echo "[own]Accuracy-Flip: 0.90000+-0.1" ;;
+    face2rec | dataset-clean | dataset-merge)
+        made "$output/train.rec" "$*"
+        echo "$output/train.rec: 40 images + 10 identity records + 1" ;;
+    train-*)
+        made "$prefix-0002.params" "$2"
+        made "$prefix-log.jsonl" '{"target": "own", "step": 300, "accuracy": 0.95, "std": 0.1}' ;;
+    report) made "$output" page && echo "own: before, with m/y1,40, accuracy 0.9; difference +0.05 (95 %): better" ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the recipes whose environment has the stand-in; and photos."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    (tmp_path / "recipes/environment.sh").write_text(f"make_environment() {{ PATH={tmp_path}/bin:$PATH; }}\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/insight").write_text(STAND_IN)
+    (tmp_path / "bin/insight").chmod(0o755)
+    (tmp_path / "photos/ann").mkdir(parents=True)
+    return tmp_path
+
+
+def stood_in(project, *arguments, calls="calls", **settings):
+    """(the finished process, command lines that the stand-in was given)."""
+    path = project / calls
+    path.unlink(missing_ok=True)
+    done = run("photos", "--pretrained", "y1,40", *arguments, root=project, CALLS=path, **settings)
+    return done, path.read_text().splitlines() if path.exists() else []
+
+
+def made(project):
+    """{path: text} of all files of a run but the lock."""
+    work = project / "runs/own_faces"
+    return {str(path.relative_to(work)): path.read_text() for path in work.rglob("*") if path.is_file()}
+
+
+class TestResuming:
+    """Every stage, with a stand-in for the commands."""
+
+    def test_a_finished_run_is_skipped(self, project):
+        done, calls = stood_in(project)
+        assert done.returncode == 0, done.stderr
+        words = [line.split()[0] for line in calls]
+        assert words == [words[0] for stage in commands(done.stdout).values() for words in stage]
+        files = made(project)
+        again, more = stood_in(project)
+        assert again.returncode == 0 and [line.split()[0] for line in more] == ["align-faces"]
+        assert again.stdout.count("done already") == len(STAGES) - 1
+        assert made(project) == files
+        for text in ("9 faces of 9 photos in 3 folders", "rejected faces: 2 too small", "0.95 at step 300", "better"):
+            assert text in done.stdout and text in again.stdout
+
+    def test_triplets_take_at_most_half_of_the_people(self, project):
+        _, calls = stood_in(project)
+        (line,) = [line for line in calls if line.startswith("train-triplet")]
+        assert " --per-batch-size 25 " in line and " --pretrained runs/own_faces/60_finetune/model,2 " in line
+
+    def test_killed_at_each_command(self, project):
+        """SIGKILL of everything, in each command in turn: the next run goes on there, and ends the same."""
+        _, calls = stood_in(project)
+        files = made(project)
+        shutil.rmtree(project / "runs")
+        for number, call in enumerate(calls):
+            process, path = hanging(project, " ".join(call.split()[:4]))
+            kill_session(process.pid)
+            process.wait(timeout=20)
+            assert path.read_text().splitlines() == [calls[0], call][number == 0 :]
+        done, last = stood_in(project)
+        assert done.returncode == 0 and last == [calls[0], calls[-1]]
+        assert made(project) == files
+
+    def test_one_command_at_a_time(self, project):
+        """A command that outlives a killed script keeps others out of its folder."""
+        process, _ = hanging(project, "align-faces", script="10_align")
+        try:
+            process.kill()  # the script alone
+            process.wait(timeout=20)
+            done, calls = stood_in(project)
+            assert (done.returncode, calls) == (2, [])
+            assert done.stderr.startswith("error: runs/own_faces: another run, or the last command of one that was")
+        finally:
+            kill_session(process.pid)
+        assert stood_in(project)[0].returncode == 0
+
+    def test_ctrl_c(self, project):
+        process, _ = hanging(project, "dataset-clean", stderr=subprocess.PIPE)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 130 and "stopped; to resume: " in errors
+        assert "GPUS='' ./recipes/own_faces/40_clean.sh photos --pretrained y1\\,40 --output runs/own_faces" in errors
+        done, calls = stood_in(project)
+        assert done.returncode == 0 and [line.split()[0] for line in calls[:2]] == ["align-faces", "dataset-clean"]
+
+    def test_a_failed_command_ends_the_run_with_its_status(self, project):
+        failed, calls = stood_in(project, FAIL="dataset-check")
+        assert failed.returncode == 1 and calls[-1].startswith("dataset-check")
+        assert "error: no luck" in failed.stdout
+        assert (
+            "30_check failed; its output is in runs/own_faces/30_check/log/check.txt; when the cause" in failed.stderr
+        )
+        done, calls = stood_in(project)
+        assert done.returncode == 0 and calls[1].startswith("dataset-check")
+
+    def test_other_settings_are_refused_or_make_the_stages_again(self, project):
+        stood_in(project)
+        files = made(project)
+        refused, calls = stood_in(project, CLEAN_OPTIONS="--threshold 0.2")
+        assert refused.returncode == 2 and len(calls) == 1 and made(project) == files
+        assert (
+            "error: runs/own_faces/40_clean: its step clean was started with other settings; --overwrite"
+            in refused.stderr
+        )
+        again, calls = stood_in(project, "--overwrite", CLEAN_OPTIONS="--threshold 0.2")
+        assert again.returncode == 0, again.stderr
+        assert [line.split()[0] for line in calls[:3]] == ["align-faces", "dataset-clean", "dataset-merge"]
+        assert calls[-1].startswith("benchmark") and "--threshold 0.2" in made(project)["40_clean/set/train.rec"]
+        assert again.stdout.count("done already") == 2  # 20_pack, 30_check
+        assert stood_in(project, CLEAN_OPTIONS="--threshold 0.2")[1] == [calls[0].replace(" --overwrite", "")]
+
+    def test_photos_that_were_added_are_noticed(self, project):
+        stood_in(project)
+        (project / "photos/bob").mkdir()
+        refused, calls = stood_in(project)
+        assert refused.returncode == 2 and len(calls) == 1
+        reason = "it was made from other results of the stages before it"
+        assert refused.stderr.splitlines()[-1].startswith(f"error: runs/own_faces/20_pack: {reason}; --overwrite makes")
+        assert stood_in(project, "--overwrite")[0].returncode == 0
+
+    def test_a_stage_needs_the_one_before(self, project):
+        failed = run(
+            "photos", "--pretrained", "y1,40", script="60_finetune", root=project, CALLS=project / "calls", EPOCHS=3
+        )
+        assert failed.returncode == 2 and not (project / "calls").exists()
+        call = "EPOCHS=3 GPUS='' ./recipes/own_faces/50_merge.sh photos --pretrained y1\\,40 --output runs/own_faces"
+        assert failed.stderr == f"error: runs/own_faces/50_merge: that stage has not finished; run {call}\n"
+
+
+def hanging(project, command, script="all", stderr=subprocess.DEVNULL):
+    """(a run in a session of its own, in which the stand-in for a command waits; the file of its calls)."""
+    path = project / "hanging"
+    path.unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [str(project / f"recipes/own_faces/{script}.sh"), "photos", "--pretrained", "y1,40"],
+        env=environment({"CALLS": path, "HANG": command}),
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+        preexec_fn=default_sigint,
+    )
+    wait_for(project / "hanging.hangs")
+    (project / "hanging.hangs").unlink()
+    return process, path
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} was never made"
+        time.sleep(0.01)
+
+
+def kill_session(session):
+    """SIGKILL every process of a session, as a machine that goes down does."""
+    for _ in range(3):
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == session and fields[0] != "Z":
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except OSError:  # ended meanwhile
+                pass
+
+
+def test_smoke(tmp_path, in_projects_environment):
+    """All stages on made-up photos, with their real commands; the second time nothing is left to do."""
+    small = {"SMOKE_DIR": tmp_path, "EMB_SIZE": 16, "MAX_STEPS": 2, "BATCH_SIZE": 10}
+    done = run("--smoke", **small)
+    assert done.returncode == 0, done.stdout + done.stderr
+    work = tmp_path / "smoke/own_faces"
+    for stage in STAGES:
+        summary = (work / stage / "summary.txt").read_text()
+        found = re.match(r" {4}found {5}(.+)\n", summary)
+        assert found and "  " not in found[1] and not re.search(r": *(;|$)", found[1]), summary
+    assert (
+        "images + 10 identity records" in (work / "50_merge/summary.txt").read_text()
+    )  # 4 of ours, 6 of the public set
+    assert "held-out: 10 images of 2 identities" in (work / "20_pack/summary.txt").read_text()
+    page = (work / "80_verify/report.html").read_text()
+    assert page.count("Before and after") == 2 and "before, with softmax/model,1, accuracy" in page
+    for name in ("model-0000.params", "model.onnx", "model-int8.onnx", "model-ncnn.param", "benchmark.csv"):
+        assert (work / "90_ship" / name).stat().st_size > 0
+    again = run("--smoke", **small)
+    assert again.returncode == 0, again.stderr
+    assert [words[0] for stage in commands(again.stdout).values() for words in stage] == ["align-faces"]
+    assert again.stdout.count("done already") == len(STAGES) - 1
