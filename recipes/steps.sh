@@ -177,7 +177,8 @@ step() {
     grep -qxF "begun $line" "$steps" || echo "begun $line" >>"$steps"
     ran=yes
     show "$@"
-    exec {output}> >(exec tee -i "$log") # on Ctrl-C the command still prints its last lines
+    [[ -n ${PREFIX:-} && -s $PREFIX-resume.npz ]] || : >"$log" # a training goes on, all others begin again
+    exec {output}> >(exec tee -ia "$log") # on Ctrl-C the command still prints its last lines
     reader=$!
     supervise ${launcher[@]+"${launcher[@]}"} insight "$@" >&"$output" 2>&1 || status=$?
     exec {output}>&-
@@ -193,6 +194,12 @@ step() {
 
 result() { # TEXT: what the next stage's inputs depend on beside the commands
     [[ -n $dry_run ]] || grep -qxF "result $*" "$steps" || echo "result $*" >>"$steps"
+}
+
+joined() { # TEXT…: those that are not empty, with semicolons between them
+    local part text=''
+    for part in "$@"; do [[ -z $part ]] || text+=${text:+; }$part; done
+    echo "$text"
 }
 
 lines() { # NAME SED…: lines of a step's output, by expressions for sed -n, joined by semicolons
@@ -241,7 +248,7 @@ set_size() {
     [[ -z $dry_run ]] || return 0
     # shellcheck disable=SC2034
     read -r images people < <(sed -n 's/^.*: \([0-9]*\) images + \([0-9]*\) identity records.*/\1 \2/p' \
-        "$work/$1/log/$2.txt" | tail -n 1)
+        "$work/$1/log/$2.txt" | tail -n 1) || fail "$work/$1/log/$2.txt: does not say how large the set is"
 }
 
 between() { # LOWEST VALUE HIGHEST

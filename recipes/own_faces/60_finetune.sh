@@ -14,11 +14,12 @@ set_size 50_merge merge
 # at most as many images as in the published fine-tuning, 40,000 steps of 512
 : "${MAX_STEPS:=$(between 300 $((EPOCHS * images / BATCH_SIZE)) $((40000 * 512 / BATCH_SIZE)))}"
 : "${VERBOSE:=$(((MAX_STEPS + 3) / 4))}"
-DATA_DIR=$merged PRETRAINED=$base PREFIX=$here/model TARGET=$(targets own)
+DATA_DIR=$merged MODELS=$work/60_finetune PRETRAINED=$base PREFIX=$here/model TARGET=$(targets own)
 # shellcheck disable=SC2086  # its words
 training train-softmax --loss-type 4 --margin-s 64 --margin-m 0.5 --freeze-backbone-steps $((MAX_STEPS / 5)) --color 1 \
     --max-fall 5 ${FINETUNE_OPTIONS:-}
 step finetune "${command[@]}"
 [[ -n $dry_run ]] || record_last
 end_stage "accuracy on the held-out people: $(accuracies)" \
-    "" "$here/model-log.jsonl (insight plot-log draws it); $(last_model 60_finetune)"
+    "$(lines finetune 's/^.*loaded .*; left fresh: \(.*\)/of the checkpoint, arrays that do not fit: \1/p')" \
+    "$here/model-log.jsonl (insight plot-log draws it); $(last_model 60_finetune)"

@@ -14,7 +14,7 @@ if ((most >= 10 && BATCH_SIZE > most)); then BATCH_SIZE=$most; fi
 : "${LR:=0.005}"
 : "${MAX_STEPS:=$(between 200 $((2 * images / BATCH_SIZE)) $((30000 * 150 / BATCH_SIZE)))}"
 : "${VERBOSE:=$(((MAX_STEPS + 3) / 4))}"
-DATA_DIR=$merged PRETRAINED=$(last_model 60_finetune) PREFIX=$here/model TARGET=$(targets own)
+DATA_DIR=$merged MODELS=$work/60_finetune PRETRAINED=$(last_model 60_finetune) PREFIX=$here/model TARGET=$(targets own)
 # shellcheck disable=SC2086  # its words
 training train-triplet --mom 0 --negatives hardest ${TRIPLET_OPTIONS:-}
 step triplet "${command[@]}"

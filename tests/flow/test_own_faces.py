@@ -86,7 +86,7 @@ class TestCommands:
         assert merge.exclude == check.exclude.split(",") == ["runs/own_faces/20_pack/own.bin", *tests]
         assert (merge.param1, merge.param2) == (0.55, 0.5)
         assert stages["60_finetune"][0].target == "own,cfp_fp,lfw"
-        assert stages["60_finetune"][0].teacher_file == "runs/own_faces/teacher.npz"
+        assert stages["60_finetune"][0].teacher_file == "runs/own_faces/60_finetune/teacher.npz"
         assert stages["80_verify"][0].target == "cfp_fp,lfw"
         (tmp_path / "other").mkdir()
         chosen = self.parsed("photos", PUBLIC=tmp_path, TESTS=f"{tmp_path}/lfw.bin", SAME_COSINE=0.4)
