@@ -289,20 +289,26 @@ _train() {
 # as an orphan, and a second start would write to the same files. The child has its own process group (set -m),
 # since a plain background job would not receive Ctrl-C.
 supervise() {
-    local child status
+    local child='' status
     signalled=''
+    trap '_pass_on INT' INT
+    trap '_pass_on TERM' TERM HUP
     set -m
     "$@" &
     child=$!
     set +m
-    trap 'signalled=yes; kill -INT "$child" 2>/dev/null || true' INT
-    trap 'signalled=yes; kill -TERM "$child" 2>/dev/null || true' TERM HUP
+    [[ -z $signalled ]] || _pass_on "$signalled" # it came before the child was known
     while :; do # a trapped signal interrupts wait, not the child
         status=0 && wait "$child" || status=$?
         kill -0 "$child" 2>/dev/null || break
     done
     trap - INT TERM HUP
     return "$status"
+}
+
+_pass_on() { # a signal to the child of supervise
+    signalled=$1
+    [[ -z $child ]] || kill "-$1" "$child" 2>/dev/null || true
 }
 
 record_last() { # sets `last`, the number of the last checkpoint of PREFIX, and records it for the next stage

@@ -170,6 +170,7 @@ step() {
         return
     fi
     line="$name$(printf ' %q' "$@")"
+    line=${line// --overwrite/} # it does not change the result
     if grep -qxF "done $line" "$steps"; then return 0; fi
     if grep -q "^begun $name " "$steps" && ! grep -qxF "begun $line" "$steps"; then
         _stale "its step $name was started with other settings"
@@ -223,7 +224,7 @@ end_stage() { # FOUND LEFT_OUT LOOK_AT
     cat "$here/summary.txt"
     next=$(_neighbour 1)
     if [[ $(basename "$next") == 70_triplet.sh && $TRIPLET == no ]]; then next=recipes/$recipe/80_verify.sh; fi
-    [[ -z $next ]] || echo "    next      $(_call "$next")"
+    [[ -z $next || -n ${STAGES_IN_TURN:-} ]] || echo "    next      $(_call "$next")"
 }
 
 accuracies() { # on the held-out people, by the log of this stage's training

@@ -45,7 +45,10 @@ def change_section(name: str, before: Evaluated, after: Evaluated, resamples: in
     both = (before.result, after.result, before.figures, after.figures)
     rows = changes(*both, resamples, seed)
     accuracy = rows[0]
-    summary = f"before, with {name}, accuracy {accuracy.before:.5f}; difference {accuracy.difference:+.5f}"
+    summary = (
+        f"before, with {name}, accuracy {accuracy.before:.5f}; after {accuracy.after:.5f}; difference "
+        f"{accuracy.difference:+.5f}"
+    )
     if accuracy.interval:
         summary += f" (95 % interval {_interval(accuracy)}): {_verdict(accuracy)}"
     return ChangeSection(summary, [_row(row) for row in rows], _basis(name, after))

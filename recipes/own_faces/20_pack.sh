@@ -18,6 +18,6 @@ step pairs make-bin "$here/held-out.lst" "$here/own.bin" ${PAIRS:+--pairs "$PAIR
 step before verification --model "$base" --pairs "$here/own.csv" --image-root . --json "$here/before.json"
 end_stage "$(lines lists 's/^.*\(train\|held-out\)\.lst: /\1: /p'); $(lines pairs 's/^.*own\.bin: //p')
               accuracy of $base on the held-out people: $(lines before 's/^\[own\]Accuracy-Flip: //p')" \
-    "$(joined "$(lines lists 's/^left out: //p')" "$(lines records 's/^  \([0-9]* files skipped.*\)/\1/p')" \
+    "$(joined "$(lines lists '/ hidden: \.align-faces$/d' '/: faces\.csv$/d' 's/^left out: //p')" "$(lines records 's/^  \([0-9]* files skipped.*\)/\1/p')" \
         "$(lines pairs 's/^  \([0-9]* images cannot be used.*\)/\1/p')")" \
     "$here/train.labels.csv and held-out.labels.csv, who is where; $here/own.csv, the pairs"

@@ -19,5 +19,5 @@ for file in "$packed/own.bin" "${tests[@]}"; do
     [[ -n $dry_run ]] || { cp "$file" "$here/test.partial" && mv "$here/test.partial" "$here/set/$(basename "$file")"; }
 done
 end_stage "$(lines merge 's/^.*: \([0-9]* images + [0-9]* identity records\).*/\1/p')" \
-    "$(lines merge 's/^.*\/\([^/]*\/[^/]*\): [0-9]* identities, [0-9]* images: \(.*\)$/\1: \2/p')" \
+    "$(lines merge 's/^\(.*: [0-9]* identities, [0-9]* images: .*\(dropped\|excluded\).*\)$/\1/p')" \
     "$here/set/merge.csv, a row per person; $here/cosines.png, to judge the thresholds by; $here/check.html"

@@ -12,7 +12,7 @@ begin_stage "$@"
 set_size 50_merge merge
 : "${LR:=0.005}" "${LR_SCHEDULE:=cosine}" "${EPOCHS:=10}"
 # at most as many images as in the published fine-tuning, 40,000 steps of 512
-: "${MAX_STEPS:=$(between 300 $((EPOCHS * images / BATCH_SIZE)) $((40000 * 512 / BATCH_SIZE)))}"
+: "${MAX_STEPS:=$(between 100 $((EPOCHS * images / BATCH_SIZE)) $((40000 * 512 / BATCH_SIZE)))}"
 : "${VERBOSE:=$(((MAX_STEPS + 3) / 4))}"
 DATA_DIR=$merged MODELS=$work/60_finetune PRETRAINED=$base PREFIX=$here/model TARGET=$(targets own)
 # shellcheck disable=SC2086  # its words

@@ -12,7 +12,7 @@ set_size 50_merge merge
 most=$((5 * people / 2)) # five images of each of at most half of the people
 if ((most >= 10 && BATCH_SIZE > most)); then BATCH_SIZE=$most; fi
 : "${LR:=0.005}"
-: "${MAX_STEPS:=$(between 200 $((2 * images / BATCH_SIZE)) $((30000 * 150 / BATCH_SIZE)))}"
+: "${MAX_STEPS:=$(between 50 $((2 * images / BATCH_SIZE)) $((30000 * 150 / BATCH_SIZE)))}"
 : "${VERBOSE:=$(((MAX_STEPS + 3) / 4))}"
 DATA_DIR=$merged MODELS=$work/60_finetune PRETRAINED=$(last_model 60_finetune) PREFIX=$here/model TARGET=$(targets own)
 # shellcheck disable=SC2086  # its words

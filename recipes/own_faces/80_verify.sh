@@ -16,5 +16,5 @@ logs=("$work/60_finetune/model-log.jsonl")
 # shellcheck disable=SC2086  # its words
 step report report --model "$(trained_model)" --before "$base" "${sets[@]}" --log "${logs[@]}" --title "Own faces" \
     --output "$here/report.html" --card "$here/card.md" ${REPORT_OPTIONS:-} --overwrite
-end_stage "$(lines report 's/^\([^:]*\): before, with [^ ]*, \(accuracy .*\)/\1: before \2/p' | sed 's/; \([^d][^;]*: before\)/\n              \1/g')" \
+end_stage "$(lines report 's/^\([^:]*: before, with .*\)/\1/p' | sed 's/; \([^;:]*: before, with\)/\n              \1/g')" \
     "" "$here/report.html, $here/card.md"

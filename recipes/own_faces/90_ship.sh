@@ -18,7 +18,7 @@ step int8 export-onnx --model "$slim" --output "$here/model-int8.onnx" --int8 --
 step ncnn export-ncnn --model "$slim" --output "$here/model-ncnn" --dtype float16 --faces "$faces" --overwrite
 # shellcheck disable=SC2086  # its words
 step benchmark benchmark --model "$slim" "$here/model-int8.onnx" "$here/model-ncnn.param" --input "$faces" \
-    --csv "$here/benchmark.csv" ${BENCHMARK_OPTIONS:-} --overwrite
+    --csv "$here/benchmark.csv" ${BENCHMARK_OPTIONS:---batch 1 --rounds 2} --overwrite
 end_stage "$(lines slim 's/^.*: \([0-9.]* MB\)$/slim \1/p'); $(lines onnx 's/^.*: \([0-9.]* MB\), .*/ONNX \1/p'); \
 $(lines int8 's/^.*int8\.onnx: \([0-9.]* MB\), .*/8 bits \1/p' 's/^.*own\.bin: //p'); $(lines ncnn 's/^.*: \([0-9.]* MB\), .*/ncnn \1/p')" \
     "" "$here/benchmark.csv; $here/model.onnx, model-int8.onnx, model-ncnn.param and .bin; $work/80_verify/report.html"

@@ -37,7 +37,7 @@ def commands(output):
     """{stage: the commands that it shows}, as lists of words."""
     found = {}
     for line in output.splitlines():
-        if line.startswith("["):
+        if re.fullmatch(r"\[\d\d_\w+\]", line):
             found[line[1:-1]] = []
         elif line.startswith("    insight "):
             found[list(found)[-1]].append(shlex.split(line)[1:])
@@ -166,7 +166,7 @@ case $1 in
     train-*)
         made "$prefix-0002.params" "$2"
         made "$prefix-log.jsonl" '{"target": "own", "step": 300, "accuracy": 0.95, "std": 0.1}' ;;
-    report) made "$output" page && echo "own: before, with m/y1,40, accuracy 0.9; difference +0.05 (95 %): better" ;;
+    report) made "$output" page && echo "own: before, with m/y1,40, accuracy 0.9; after 0.95; difference +0.05 (95 %): better" ;;
 esac
 """
 
@@ -183,11 +183,11 @@ def project(tmp_path):
     return tmp_path
 
 
-def stood_in(project, *arguments, calls="calls", **settings):
+def stood_in(project, *arguments, script="all", **settings):
     """(the finished process, command lines that the stand-in was given)."""
-    path = project / calls
+    path = project / "calls"
     path.unlink(missing_ok=True)
-    done = run("photos", "--pretrained", "y1,40", *arguments, root=project, CALLS=path, **settings)
+    done = run("photos", "--pretrained", "y1,40", *arguments, script=script, root=project, CALLS=path, **settings)
     return done, path.read_text().splitlines() if path.exists() else []
 
 
@@ -205,6 +205,9 @@ class TestResuming:
         assert done.returncode == 0, done.stderr
         words = [line.split()[0] for line in calls]
         assert words == [words[0] for stage in commands(done.stdout).values() for words in stage]
+        (line,) = [line for line in calls if line.startswith("train-triplet")]
+        assert " --per-batch-size 25 " in line  # five images of each of half of the 10 people
+        assert " --pretrained runs/own_faces/60_finetune/model,2 " in line
         files = made(project)
         again, more = stood_in(project)
         assert again.returncode == 0 and [line.split()[0] for line in more] == ["align-faces"]
@@ -213,23 +216,22 @@ class TestResuming:
         for text in ("9 faces of 9 photos in 3 folders", "rejected faces: 2 too small", "0.95 at step 300", "better"):
             assert text in done.stdout and text in again.stdout
 
-    def test_triplets_take_at_most_half_of_the_people(self, project):
-        _, calls = stood_in(project)
-        (line,) = [line for line in calls if line.startswith("train-triplet")]
-        assert " --per-batch-size 25 " in line and " --pretrained runs/own_faces/60_finetune/model,2 " in line
-
     def test_killed_at_each_command(self, project):
-        """SIGKILL of everything, in each command in turn: the next run goes on there, and ends the same."""
-        _, calls = stood_in(project)
+        """SIGKILL of everything, in each command in turn: the stage goes on there, and all ends the same."""
+        done, calls = stood_in(project)
         files = made(project)
         shutil.rmtree(project / "runs")
-        for number, call in enumerate(calls):
-            process, path = hanging(project, " ".join(call.split()[:4]))
-            kill_session(process.pid)
-            process.wait(timeout=20)
-            assert path.read_text().splitlines() == [calls[0], call][number == 0 :]
-        done, last = stood_in(project)
-        assert done.returncode == 0 and last == [calls[0], calls[-1]]
+        for stage, shown in commands(done.stdout).items():
+            for killed in range(len(shown)):
+                process, path = hanging(project, " ".join(calls[killed].split()[:4]), stage)
+                kill_session(process.pid)
+                process.wait(timeout=20)
+                assert (
+                    path.read_text().splitlines() == calls[max(killed - 1, 0) : killed + 1]
+                )  # the last one again, then this
+            last, again = stood_in(project, script=stage)
+            assert last.returncode == 0 and again == calls[len(shown) - 1 : len(shown)]
+            calls = calls[len(shown) :]
         assert made(project) == files
 
     def test_one_command_at_a_time(self, project):
@@ -290,10 +292,8 @@ class TestResuming:
         assert stood_in(project, "--overwrite")[0].returncode == 0
 
     def test_a_stage_needs_the_one_before(self, project):
-        failed = run(
-            "photos", "--pretrained", "y1,40", script="60_finetune", root=project, CALLS=project / "calls", EPOCHS=3
-        )
-        assert failed.returncode == 2 and not (project / "calls").exists()
+        failed, calls = stood_in(project, script="60_finetune", EPOCHS=3)
+        assert failed.returncode == 2 and calls == []
         call = "EPOCHS=3 GPUS='' ./recipes/own_faces/50_merge.sh photos --pretrained y1\\,40 --output runs/own_faces"
         assert failed.stderr == f"error: runs/own_faces/50_merge: that stage has not finished; run {call}\n"
 
