@@ -166,7 +166,7 @@ case $1 in
     train-*)
         made "$prefix-0002.params" "$2"
         made "$prefix-log.jsonl" '{"target": "own", "step": 300, "accuracy": 0.95, "std": 0.1}' ;;
-    report) made "$output" page && echo "own: before, with m/y1,40, accuracy 0.9; after 0.95; difference +0.05 (95 %): better" ;;
+    report) made "$output" page && echo "own: before, with m/y1,40, accuracy 0.9; after 0.95; better" ;;
 esac
 """
 

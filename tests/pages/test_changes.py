@@ -82,7 +82,7 @@ def test_the_head_says_it_and_the_files_are_listed(written, earlier):
     page, card, results = written
     before, after = (results[name]["a_set"]["accuracy"] for name in ("before", "after"))
     name = "/".join(earlier.split("/")[-2:])
-    text = f"before, with {name}, accuracy {before:.5f}; after {after:.5f}; difference {after - before:+.5f} (95 % interval "
+    text = f"before, with {name}, accuracy {before:.5f}; after {after:.5f}; difference {after - before:+.5f} (95 % "
     assert page.count(text) == 1 and page.index(text) < page.index('<section id="target-1"')
     rows = [row for table in Page(page).tables for row in table if "earlier model" in row]
     assert [row[0] for row in rows] == ["coarse-symbol.json", "coarse-0003.params"]
