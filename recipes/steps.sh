@@ -69,13 +69,13 @@ begin_stage() {
             --output) [[ -n ${2:-} ]] || fail "--output takes a folder" && export MODELS=$2 && shift ;;
             --overwrite) overwrite=yes ;;
             --env) rest+=(--env "${2:-}") && shift $(($# > 1)) ;;
-            -*) rest+=("$1") ;;
+            -h | --help | --smoke | --dry-run) rest+=("$1") ;;
+            -*) fail "$1: no such option; see --help" ;;
             *) [[ -z $given ]] || fail "$1: one folder of photos only; see --help" && given=$1 && export PHOTOS=$1 ;;
         esac
         shift
     done
     begin "${rest[@]}"
-    ((!${#extra[@]})) || fail "${extra[0]}: no such option; see --help"
     work=$MODELS here=$MODELS/$(basename "$script" .sh) steps=$MODELS/$(basename "$script" .sh)/steps.txt ran=''
     [[ -z $smoke ]] || _smoke_settings
     for name in PHOTOS ALIGNED PUBLIC PRETRAINED; do

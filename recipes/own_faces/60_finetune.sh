@@ -15,10 +15,10 @@ set_size 50_merge merge
 : "${MAX_STEPS:=$(between 100 $((EPOCHS * images / BATCH_SIZE)) $((40000 * 512 / BATCH_SIZE)))}"
 : "${VERBOSE:=$(((MAX_STEPS + 3) / 4))}"
 DATA_DIR=$merged MODELS=$work/60_finetune PRETRAINED=$base PREFIX=$here/model TARGET=$(targets own)
-# shellcheck disable=SC2086  # its words
 training train-softmax --loss-type 4 --margin-s 64 --margin-m 0.5 --freeze-backbone-steps $((MAX_STEPS / 5)) --color 1 \
-    --max-fall 5 ${FINETUNE_OPTIONS:-}
-step finetune "${command[@]}"
+    --max-fall 5
+# shellcheck disable=SC2086  # its words
+step finetune "${command[@]}" ${FINETUNE_OPTIONS:-}
 [[ -n $dry_run ]] || record_last
 end_stage "accuracy on the held-out people: $(accuracies)" \
     "$(lines finetune 's/^.*loaded .*; left fresh: \(.*\)/of the checkpoint, arrays that do not fit: \1/p')" \

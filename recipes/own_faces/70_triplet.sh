@@ -15,9 +15,9 @@ if ((most >= 10 && BATCH_SIZE > most)); then BATCH_SIZE=$most; fi
 : "${MAX_STEPS:=$(between 50 $((2 * images / BATCH_SIZE)) $((30000 * 150 / BATCH_SIZE)))}"
 : "${VERBOSE:=$(((MAX_STEPS + 3) / 4))}"
 DATA_DIR=$merged MODELS=$work/60_finetune PRETRAINED=$(last_model 60_finetune) PREFIX=$here/model TARGET=$(targets own)
+training train-triplet --mom 0 --negatives hardest
 # shellcheck disable=SC2086  # its words
-training train-triplet --mom 0 --negatives hardest ${TRIPLET_OPTIONS:-}
-step triplet "${command[@]}"
+step triplet "${command[@]}" ${TRIPLET_OPTIONS:-}
 [[ -n $dry_run ]] || record_last
 end_stage "accuracy on the held-out people: $(accuracies)" \
     "" "$here/model-log.jsonl (insight plot-log draws it); $(last_model 70_triplet)"

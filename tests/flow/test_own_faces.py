@@ -140,7 +140,7 @@ class TestCommands:
     def test_help(self):
         shown = run("--help").stdout
         assert shown.startswith("From photos of your own people") and "--aligned DIR" in shown
-        assert set(re.findall(r"\b[A-Z]+_OPTIONS", shown)) == {name for name in SETTINGS if name.endswith("_OPTIONS")}
+        assert set(re.findall(r"\b[A-Z0-9]+_OPTIONS", shown)) == {name for name in SETTINGS if name.endswith("_OPTIONS")}
 
 
 # Stands in for insight: notes its command line, prints the figures that the stages read, and makes the files that they
@@ -223,7 +223,7 @@ class TestResuming:
         shutil.rmtree(project / "runs")
         for stage, shown in commands(done.stdout).items():
             for killed in range(len(shown)):
-                process, path = hanging(project, " ".join(calls[killed].split()[:4]), stage)
+                process, path = hanging(project, " ".join(calls[killed].split()[:5]), stage)
                 kill_session(process.pid)
                 process.wait(timeout=20)
                 assert (
