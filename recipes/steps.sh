@@ -14,6 +14,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/stage.sh"
 
 FIRST=10_align
+overwrite=''
 # shellcheck disable=SC2034  # stage.sh reads them
 setting_names="MIN_IMAGES HELD_OUT PAIRS PUBLIC TESTS SAME_COSINE TEST_COSINE EPOCHS TRIPLET TEACHER TEACHER_WEIGHT
     NETWORK EMB_SIZE GPUS RANKS HOSTS BATCH_SIZE SEED VERBOSE EXTRA LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS
@@ -98,8 +99,6 @@ begin_stage() {
     _check_inputs
 }
 
-overwrite=''
-
 _check_settings() {
     [[ -n ${PRETRAINED:-} ]] || fail "--pretrained: name the checkpoint to start from, prefix,epoch"
     [[ $PRETRAINED =~ ,[0-9]+$ ]] || fail "--pretrained $PRETRAINED: want prefix,epoch of a checkpoint"
@@ -122,6 +121,7 @@ _find_tests() { # sets `tests`, an array of .bin files
             fail "TESTS: $file: want files with other names than own.bin, which end in .bin"
         [[ -n $dry_run || -n $smoke || -f $file ]] || fail "TESTS: $file: no such file"
     done
+    [[ -z ${TESTS+set} ]] || TESTS=$(join "${tests[@]}") # a printed command starts in the project's root
 }
 
 _lock() { # no two runs in one folder: commands that outlive a killed script hold the lock too

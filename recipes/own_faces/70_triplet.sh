@@ -8,6 +8,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
 
 default_batch=150 default_ckpt=2
 begin_stage "$@"
+if [[ $TRIPLET == no ]]; then
+    echo "    TRIPLET=no: left out"
+    exit
+fi
 set_size 50_merge merge
 most=$((5 * people / 2)) # five images of each of at most half of the people
 if ((most >= 10 && BATCH_SIZE > most)); then BATCH_SIZE=$most; fi

@@ -11,4 +11,4 @@ for argument in "$@"; do
     [[ $argument != -h && $argument != --help ]] || { _usage && exit 0; }
 done
 export STAGES_IN_TURN=yes
-if [[ ${TRIPLET:-} == no ]]; then run_stages '' "$@"; else run_stages yes "$@"; fi
+run_stages yes "$@"
