@@ -275,7 +275,7 @@ _smoke_settings() { # as many as make the stages run on a network that has learn
     : "${HELD_OUT:=0.4}" "${PAIRS:=20}" "${SAME_COSINE:=1}" "${TEST_COSINE:=1}"
     : "${CLEAN_OPTIONS:=--threshold -1 --copy 2 --apart -1}" "${REPORT_OPTIONS:=--bootstrap 20 --hardest 2}"
     : "${INT8_OPTIONS:=--bound -1}"
-    : "${BENCHMARK_OPTIONS:=--engine onnxruntime --threads 1 --batch 1 --rounds 1 --seconds 0.05}"
+    : "${BENCHMARK_OPTIONS:=--engine onnxruntime,ncnn --threads 1 --batch 1 --rounds 1 --seconds 0.05}"
 }
 
 _smoke_inputs() { # photos, a public set and a checkpoint, made once

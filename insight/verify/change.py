@@ -35,8 +35,10 @@ class Change(NamedTuple):
 
     @property
     def certain(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
+        """Whether the interval excludes 0, on the side of the difference: with few people it may be far from it."""
+        if self.interval is None:
+            return False
+        return min(self.interval.low, self.difference) > 0 or max(self.interval.high, self.difference) < 0
 
     @property
     def improved(self) -> bool:

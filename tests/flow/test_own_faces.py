@@ -140,7 +140,9 @@ class TestCommands:
     def test_help(self):
         shown = run("--help").stdout
         assert shown.startswith("From photos of your own people") and "--aligned DIR" in shown
-        assert set(re.findall(r"\b[A-Z0-9]+_OPTIONS", shown)) == {name for name in SETTINGS if name.endswith("_OPTIONS")}
+        assert set(re.findall(r"\b[A-Z0-9]+_OPTIONS", shown)) == {
+            name for name in SETTINGS if name.endswith("_OPTIONS")
+        }
 
 
 # Stands in for insight: notes its command line, prints the figures that the stages read, and makes the files that they

@@ -5,7 +5,8 @@ import pytest
 from test_roc import by_counting
 
 from insight.errors import InsightError
-from insight.verify.change import changes
+from insight.verify.bootstrap import Interval
+from insight.verify.change import Change, changes
 from insight.verify.figures import figures
 from insight.verify.folds import kfold_accuracy
 from insight.verify.verification import Verification
@@ -86,6 +87,23 @@ def test_pairs_that_become_right_make_a_certain_difference(models):
     }
     assert rows["AUC"].certain and rows["AUC"].improved and rows["AUC"].interval.low > 0
     assert rows["EER"].improved and rows["EER"].interval.low < rows["EER"].interval.high <= 0
+
+
+@pytest.mark.parametrize(
+    "figure, before, after, interval, certain, improved",
+    [
+        ("accuracy", 0.8, 0.9, (0.01, 0.2), True, True),
+        ("accuracy", 0.8, 0.9, (-0.01, 0.2), False, True),
+        ("accuracy", 0.9, 0.8, (-0.2, -0.01), True, False),
+        ("accuracy", 0.9, 0.8, (0.01, 0.2), False, False),  # of few people: all resamples differ from the set
+        ("EER", 0.2, 0.1, (-0.2, -0.01), True, True),
+        ("EER", 0.1, 0.2, (0.01, 0.2), True, False),
+        ("AUC", 0.9, 0.9, (0, 0), False, False),
+    ],
+)
+def test_what_is_certain(figure, before, after, interval, certain, improved):
+    change = Change(figure, None, before, after, Interval(*interval))
+    assert (change.certain, change.improved) == (certain, improved)
 
 
 def test_without_resamples_there_are_no_intervals(models):
