@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import List, NamedTuple
 
 from ..verify import lines
-from ..verify.change import Change, changes
+from ..verify.change import FigureChange, changes
 from ..verify.figures import Figures
 from ..verify.verification import Verification
 
@@ -54,18 +54,18 @@ def change_section(name: str, before: Evaluated, after: Evaluated, resamples: in
     return ChangeSection(summary, [_row(row) for row in rows], _basis(name, after))
 
 
-def _row(change: Change) -> ChangeRow:
+def _row(change: FigureChange) -> ChangeRow:
     name = change.figure if change.far is None else f"TAR at FAR {lines.power(change.far)}"
     values = [f"{change.before:.5f}", f"{change.after:.5f}", f"{change.difference:+.5f}"]
     tested = [_interval(change), _verdict(change)] if change.interval else ["", ""]
     return ChangeRow(name, values + tested)
 
 
-def _interval(change: Change) -> str:
+def _interval(change: FigureChange) -> str:
     return f"{change.interval.low:+.5f} to {change.interval.high:+.5f}"
 
 
-def _verdict(change: Change) -> str:
+def _verdict(change: FigureChange) -> str:
     if not change.certain:
         return "no difference that these pairs show"
     return "better" if change.improved else "worse"

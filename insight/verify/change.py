@@ -19,7 +19,7 @@ from .verification import Verification
 ACCURACY, EER, AUC = "accuracy", "EER", "AUC"
 
 
-class Change(NamedTuple):
+class FigureChange(NamedTuple):
     """A figure of both models, and the difference."""
 
     figure: str  # ACCURACY, EER, AUC
@@ -53,7 +53,7 @@ def changes(
     after_figures: Figures,
     resamples: int = 1000,
     seed: int = 0,
-) -> List[Change]:
+) -> List[FigureChange]:
     """Compare two models on one set.
 
     Parameters
@@ -66,7 +66,7 @@ def changes(
 
     Returns
     -------
-    list of Change
+    list of FigureChange
         Accuracy over folds, AUC, EER, and TAR at each FAR that the set can measure, each model at its own threshold.
 
     Raises
@@ -88,4 +88,4 @@ def changes(
     ends = interval_of_each(drawn(after) - drawn(before)) if resamples else [None] * (3 + len(fars))
     names = [(ACCURACY, None), (EER, None), (AUC, None), *(("TAR", far) for far in fars)]
     rows = zip(names, values(before, before_figures), values(after, after_figures), ends)
-    return [Change(figure, far, early, late, interval) for (figure, far), early, late, interval in rows]
+    return [FigureChange(figure, far, early, late, interval) for (figure, far), early, late, interval in rows]

@@ -6,7 +6,7 @@ from test_roc import by_counting
 
 from insight.errors import InsightError
 from insight.verify.bootstrap import Interval
-from insight.verify.change import Change, changes
+from insight.verify.change import FigureChange, changes
 from insight.verify.figures import figures
 from insight.verify.folds import kfold_accuracy
 from insight.verify.verification import Verification
@@ -102,7 +102,7 @@ def test_pairs_that_become_right_make_a_certain_difference(models):
     ],
 )
 def test_what_is_certain(figure, before, after, interval, certain, improved):
-    change = Change(figure, None, before, after, Interval(*interval))
+    change = FigureChange(figure, None, before, after, Interval(*interval))
     assert (change.certain, change.improved) == (certain, improved)
 
 
