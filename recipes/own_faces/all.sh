@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From photos of your own people and a checkpoint to a better checkpoint, a page that shows by how much, and files to ship.
+# From photos of your own people and a checkpoint to one that is fine-tuned on them, a page that shows what that has
+# changed, and files to ship.
 #
 #   ./recipes/own_faces/all.sh PHOTOS --pretrained prefix,epoch [options]
 #   PUBLIC=path/to/faces_emore ./recipes/own_faces/all.sh PHOTOS --pretrained prefix,epoch

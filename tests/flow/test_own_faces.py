@@ -293,6 +293,28 @@ class TestResuming:
         assert refused.stderr.splitlines()[-1].startswith(f"error: runs/own_faces/20_pack: {reason}; --overwrite makes")
         assert stood_in(project, "--overwrite")[0].returncode == 0
 
+    def test_aligned_faces(self, project):
+        """They take the place of the first stage; a face that was added is noticed."""
+        (project / "aligned/ann").mkdir(parents=True)
+        (project / "aligned/ann/1.jpg").write_text("face")
+
+        def aligned(*more):
+            path = project / "calls"
+            path.unlink(missing_ok=True)
+            done = run("--aligned", "aligned", "--pretrained", "y1,40", *more, root=project, CALLS=path)
+            return done, path.read_text().splitlines() if path.exists() else []
+
+        done, calls = aligned()
+        assert done.returncode == 0, done.stderr
+        assert calls[0].startswith("dir2lst aligned runs/own_faces/20_pack/train.lst ")
+        assert "found     1 folders of aligned faces\n" in done.stdout
+        assert aligned()[1] == []
+        (project / "aligned/ann/2.jpg").write_text("face")
+        refused, calls = aligned()
+        assert refused.returncode == 2 and calls == [] and "20_pack: it was made from other results" in refused.stderr
+        done, calls = aligned("--overwrite")
+        assert done.returncode == 0 and calls[0].startswith("dir2lst")
+
     def test_a_stage_needs_the_one_before(self, project):
         failed, calls = stood_in(project, script="60_finetune", EPOCHS=3)
         assert failed.returncode == 2 and calls == []
