@@ -87,6 +87,7 @@ ONLY_IN = {
     "onnxruntime": {"engines", "detect"},
     "openvino": {"engines"},
     "rich": {"progress", "cli"},
+    "shtab": {"cli"},
     "tensorboardX": {"runs"},
 }
 NUMPY_ONLY = {"arrays", "formats", "mining", "registry", "options", "plugins", "errors"}
