@@ -86,7 +86,7 @@ DETECT = [
 ]
 
 DOCS = [
-    "mkdocs-material>=9.5,<10",  # of 9, the newest for Python 3.9 is 9.6; mkdocs.yml is in its form
+    "mkdocs-material>=9.7,<10",  # 9.7 is the last with Python 3.9; mkdocs.yml is in the form of 9
 ]
 
 TEST = [

@@ -59,7 +59,7 @@ def add_arguments(parser):
     rejected.add_argument("--min-score", type=float, metavar="S", help="reject faces below this score of the detector")
     output = parser.add_argument_group("output")
     output.add_argument("out", metavar="OUT", help="folder of the aligned faces; made, or continued")
-    output.add_argument("--image-size", type=positive_size, default=(112, 112), metavar="H,W", help="112,112 or 112,96")
+    output.add_argument("--image-size", type=positive_size, default="112,112", metavar="H,W", help="112,112 or 112,96")
     output.add_argument("--encoding", choices=[".jpg", ".png"], default=".jpg", help="of the crops; JPEG at quality 95")
     output.add_argument(
         "--overwrite",

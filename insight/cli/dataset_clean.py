@@ -32,7 +32,7 @@ EXAMPLES = (
         "insight dataset-clean work/set --model y1.onnx --dry-run --report what.csv",
     ),
     (
-        "by the class centres of `train-softmax --centres 3` on this set",
+        "by the class centres of train-softmax --centres 3 on this set",
         "insight dataset-clean work/set --by-centres work/k3,1 --output work/clean",
     ),
 )

@@ -24,7 +24,7 @@ EXAMPLES = (
         "insight embed --model y1.onnx --input faces --output faces.npz --dtype bfloat16",
     ),
     (
-        "a training set for `train-softmax --teacher`",
+        "a training set, for train-softmax to learn from with --teacher",
         "insight embed --model r100,1 --input set/train.rec --output taught.npz --flip both --output-dtype float16",
     ),
 )

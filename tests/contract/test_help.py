@@ -48,7 +48,7 @@ class TestHelp:
         examples = cli.load(name).EXAMPLES
         assert len({command for _, command in examples}) >= 2
         for comment, command in examples:
-            assert comment[0] != "#" and not comment.endswith(".") and "\n" not in comment
+            assert comment[0] != "#" and not comment.endswith(".") and not {"`", "\n"} & set(comment)
             words = shlex.split(command)
             words = words[: next((i for i, word in enumerate(words) if word in "|>"), None)]
             assert words[:2] == ["insight", name]
