@@ -8,7 +8,7 @@
 #   HOROVOD_GPU_OPERATIONS=NCCL   add up on GPUs; needs a CUDA 11 toolkit and NCCL's headers (HOROVOD_NCCL_HOME)
 #   HOROVOD_WITH_MPI=1            MPI as another controller
 #
-# The compiler takes about 3 minutes on two cores, and needs g++, make and 1 GB of memory for each core.
+# The compiler takes a minute or two on two cores, and needs g++, make and 1 GB of memory for each core.
 
 PATCHES=2 # of _patch_horovod; counts up with each change of them
 

@@ -1,4 +1,4 @@
-"""Shared by the commands that open a model: the option for the image size, and the notes on what was assumed."""
+"""Shared by the commands that open a model: options of engine and image size, and the notes on what was assumed."""
 
 from ._types import positive_size
 
@@ -11,6 +11,14 @@ def add_image_size(parser):
         metavar="H,W",
         help="height,width of the images that the network was trained on, if its file does not state them",
     )
+
+
+def add_engine(parser):
+    """``--batch-size``, ``--engine``, ``--dtype`` and ``--image-size``, as ``embed`` has them."""
+    parser.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
+    parser.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
+    parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
+    add_image_size(parser)
 
 
 def print_notes(model, notes, file=None):

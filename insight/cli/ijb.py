@@ -10,7 +10,7 @@ The embeddings are kept in --embeddings. A run that was killed resumes when the 
 read the file and take seconds, with other switches too.
 """
 
-from ._model import add_image_size, print_notes
+from ._model import add_engine, print_notes
 
 HELP = "IJB-B and IJB-C: TAR at FAR of templates, 1:N rank and TPIR, by InsightFace's lists"
 EXAMPLES = (
@@ -38,10 +38,7 @@ def add_arguments(parser):
         metavar="F.npz",
         help="file that keeps the embeddings; else the target and the model's name, in the working directory",
     )
-    model.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
-    model.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
-    model.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
-    add_image_size(model)
+    add_engine(model)
     figures = parser.add_argument_group("figures")
     figures.add_argument("--protocol", choices=["1:1", "1:N", "both"], default="both", help="which figures, and lists")
     figures.add_argument(

@@ -10,7 +10,7 @@ given.
 Embeddings are kept in the folder --embeddings. A run that was killed resumes when the same command is given again.
 """
 
-from ._model import add_image_size, print_notes
+from ._model import add_engine, print_notes
 from ._types import numbers
 
 HELP = "MegaFace: rank-1 among 10 to 1M distractors, TAR at FAR; features for its development kit"
@@ -46,10 +46,7 @@ def add_arguments(parser):
     model.add_argument(
         "--flip", choices=["sum", "none"], default="sum", help="sum: add the embedding of the mirror image"
     )
-    model.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
-    model.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
-    model.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
-    add_image_size(model)
+    add_engine(model)
     figures = parser.add_argument_group("figures")
     figures.add_argument(
         "--sizes", type=numbers, default="10,100,1000,10000,100000,1000000", help="numbers of distractors"

@@ -189,6 +189,7 @@ def _modulated(logits: Logits, targets: Targets, scale, margin: Margin, new_B, m
         shares.append(nd.pick(new_BK, rival_B))
         nd.elemwise_mul(new_BK, slope_BK, out=new_BK)
         _put_block(logits.buffer_BC, new_BK, begin)
+        logits.buffer_BC.wait_to_read()  # or arrays of several blocks exist at a time
     best_B = across.max("fc7/rivals", nd.max(nd.stack(*rivals), axis=0))
     loss_B, probability_B, share_BN = _of_blocks(rivals, shares, margined_B, best_B, across)
     for number, (begin, end) in enumerate(blocks(logits.buffer_BC.shape[1])):

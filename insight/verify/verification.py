@@ -164,7 +164,8 @@ def verify(
     """
     start = time.perf_counter()
     source = eval_set.source
-    begin, end = ranks.span(len(source))
+    shares = ranks.span(-(-len(source) // batch_size))  # whole batches: others would round in another way
+    begin, end = (min(share * batch_size, len(source)) for share in shares)
     first = min(begin, len(source) - 1)  # a rank without a share embeds one image, for the length of an embedding
     steps = batches(source, image_size, batch_size, first, max(end, first + 1))
     if show_progress:

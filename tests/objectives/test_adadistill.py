@@ -46,6 +46,7 @@ def test_centres_are_those_of_a_loop(devices):
         plain_loop(centres, rows.astype(np.float32).astype(np.float64), teacher.unit.astype(np.float64), labels)
         for copy in weight.list_data():
             np.testing.assert_allclose(copy.asnumpy(), centres, rtol=0, atol=1e-6)
+            np.testing.assert_array_equal(copy.asnumpy(), weight.list_data()[0].asnumpy())
     seen = np.unique(np.concatenate(BATCHES))
     assert (np.abs(centres - first).max(axis=1) > 0.1).tolist() == [c in seen for c in range(CLASSES)]
 

@@ -252,7 +252,7 @@ print(megabytes("VmHWM") - before)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak of a process is read from Linux's /proc")
-@pytest.mark.parametrize("name, most", [("arcface", 112), ("curricularface", 200)])  # its 8 blocks, some twice
+@pytest.mark.parametrize("name, most", [("arcface", 112), ("curricularface", 150)])  # 5 blocks more
 def test_memory_has_room_for_one_array_of_the_logits_size(name, most):
     done = subprocess.run([sys.executable, "-c", MEMORY.replace("arcface", name)], capture_output=True, text=True)
     ours, with_one_hot = map(float, done.stdout.split())

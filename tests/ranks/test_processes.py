@@ -67,14 +67,8 @@ def test_two_ranks_are_one_process_with_two_devices(runs, name):
     one, two = runs / "one" / name, runs / "two" / name
     assert any(array.endswith("_moving_mean@1") for array in state(one))
     assert_close(state(two), state(one), 0)
-    kinds = ("step", "saved", "histogram")
+    kinds = ("step", "verification", "saved", "histogram")
     assert log(two, *kinds) == log(one, *kinds)
-    # Each rank embeds its share of the images: batches of another length, and kernels may add up in another order.
-    verified = [
-        [(row["target"], row["step"], row["accuracy"], round(row["xnorm"], 4)) for row in log(folder, "verification")]
-        for folder in (two, one)
-    ]
-    assert verified[0] == verified[1]
     assert_close(params(two, 1), params(one, 1), 1e-6)
 
 
