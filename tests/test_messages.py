@@ -25,8 +25,10 @@ HOLE = "\0"  # where an f-string puts a value
 
 # Options of other programs, and of which.
 FOREIGN_OPTIONS = {
+    **dict.fromkeys(("--headless", "--hide-scrollbars", "--no-sandbox", "--screenshot", "--window-size"), "chromium"),
     "--dest": "wheel",
     "--dest-dir": "wheel",
+    "--disable-gpu": "chromium",
     "--disable-pip-version-check": "pip",
     "--force-reinstall": "pip",
     "--format": "nvidia-smi",
@@ -40,6 +42,7 @@ FOREIGN_OPTIONS = {
     "--nthreads": "dask worker",
     "--nworkers": "dask worker",
     "--query-gpu": "nvidia-smi",
+    "--strict": "mkdocs",
 }
 # Options of InsightFace's scripts that ours do not have, named in documents.
 INSIGHTFACE_OPTIONS = {

@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def add_arguments(parser):
-    parser.add_argument_group("shell").add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+    parser.add_argument_group("shell").add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
 
 
 def run(args):

@@ -1,10 +1,12 @@
 """The documentation as a site: built strictly, every option in it, read as on GitHub, and looked at in a browser."""
 
 import functools
+import http.server
 import importlib.util
 import re
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -47,6 +49,16 @@ def site(tmp_path_factory):
     done = mkdocs(folder, ROOT / "mkdocs.yml")
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The site on a web server of this machine."""
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @functools.lru_cache(None)
@@ -129,23 +141,26 @@ def test_the_navigation_has_every_page(site):
     assert (site / "datasets/cards/lfw.html").exists() and not (site / "site").exists()
 
 
-@pytest.mark.parametrize(
-    "fault, message",
-    [
-        ("[a page](none.md)", "'none.md', but the target is not found"),
-        ("[a part](data.md#no-such-part)", "does not contain an anchor '#no-such-part'"),
-        ("![a picture](pictures/none.png)", "pictures/none.png"),
-    ],
-)
-def test_a_broken_link_fails(tmp_path, fault, message):
+FAULTS = {  # in Markdown: what MkDocs says of it
+    "[a page](none.md)": "contains a link 'none.md', but the target is not found",
+    "[a part](data.md#no-such-part)": "does not contain an anchor '#no-such-part'",
+    "![a picture](pictures/none.png)": "contains a link 'pictures/none.png', but the target is not found",
+}
+
+
+def test_broken_links_and_unlisted_pages_fail(tmp_path):
+    """By the project's settings, without the hook that adds pages."""
     (tmp_path / "docs").mkdir()
-    for name in ("data.md", "README.md"):
-        (tmp_path / "docs" / name).write_text(f"# {name}\n\n{fault if name == 'README.md' else ''}\n")
-    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    text = re.sub(r"^(hooks|extra_css):.*\n(?:  .*\n)*", "", text, flags=re.M)
-    (tmp_path / "mkdocs.yml").write_text(text)
+    texts = {"README.md": "\n\n".join(FAULTS), "data.md": "# Data", "unlisted.md": "# Not listed"}
+    for name, text in texts.items():
+        (tmp_path / "docs" / name).write_text(text)
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    settings = re.sub(r"^(hooks|extra_css):.*\n(?:  .*\n)*", "", settings, flags=re.M)
+    (tmp_path / "mkdocs.yml").write_text(settings + "nav: [README.md, data.md]\n")
     done = mkdocs(tmp_path / "out", tmp_path / "mkdocs.yml")
-    assert done.returncode == 1 and message in done.stderr, done.stderr
+    messages = [*FAULTS.values(), 'not included in the "nav" configuration:\n  - unlisted.md']
+    assert done.returncode == 1 and [text for text in messages if text not in done.stderr] == [], done.stderr
+    assert done.stderr.count("WARNING") == len(messages)
 
 
 def test_the_flow_is_drawn_as_its_file_says():
@@ -161,9 +176,9 @@ def browser():
 
 
 @pytest.fixture(scope="module", params=[(name, width) for name in SHOWN for width in WIDTHS], ids=str)
-def page(request, browser, site):
+def page(request, browser, address):
     name, width = request.param
-    page = opened(browser, (site / f"{name}.html").as_uri(), width)
+    page = opened(browser, f"{address}/{name}.html", width)
     page.name = name
     yield page
     page.close()
@@ -181,14 +196,13 @@ class TestInABrowser:
         assert wide == window
         assert page.evaluate(OUTSIDE) == []
 
-    def test_it_asks_nothing_of_other_hosts_and_complains_of_nothing(self, page):
-        assert [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    def test_it_asks_nothing_of_other_hosts_and_complains_of_nothing(self, page, address):
+        assert [url for url in page.requests if not url.startswith((address, "data:", "blob:"))] == []
         assert page.complaints == []
 
 
-def test_the_search_finds_an_option(browser, site):
-    page = opened(browser, (site / "index.html").as_uri(), WIDTHS[0])
-    page.click("label.md-search__icon, .md-search__input")
-    page.fill(".md-search__input", "triplet-alpha")
-    page.wait_for_selector(".md-search-result__item a[href*='commands/train']", timeout=20000)
+def test_the_search_finds_an_option(browser, address):
+    page = opened(browser, f"{address}/index.html", WIDTHS[0])
+    page.fill(".md-search__input", "triplet-alpha", force=True)  # its label is over it
+    page.wait_for_selector(".md-search-result__item a[href*='commands/train']", state="attached", timeout=20000)
     page.close()
