@@ -1,40 +1,59 @@
 """The scripts of examples/ as a reader runs them, in small."""
 
+import csv
+import importlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
+from plugin_package import entry_points, insight, install
 from small_networks import filled, mobile
 from small_sets import write_striped_set
 
 from insight import checkpoint
+from insight._mxnet import mx
 from insight.checkpoint import Checkpoint
 from insight.cli import run_command
+from insight.face_embedding import FaceEmbedding
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
+PARTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 
-def run(program, *arguments, path=(), **settings):
-    """(status, stdout, stderr) of a program; ``path`` is in front of Python's."""
-    python_path = os.pathsep.join(map(str, (*path, ROOT)))
-    environment = {**os.environ, "PYTHONPATH": python_path, **settings}
-    done = subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, env=environment)
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def script(monkeypatch, capsys):
+    """Run a Python script in this process: (status, stdout, stderr)."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))  # as for a script; one imports the other
+
+    def run(name, *arguments):
+        capsys.readouterr()
+        status = importlib.import_module(name).main([str(argument) for argument in arguments])
+        return (status, *capsys.readouterr())
+
+    return run
 
 
-@pytest.fixture(scope="module")
-def insight_on_path(tmp_path_factory):
-    """PATH with `insight` in it, for shell scripts."""
-    folder = tmp_path_factory.mktemp("bin")
-    (folder / "insight").write_text(f'#!/bin/sh\nexec {sys.executable} -m insight.cli "$@"\n')
-    (folder / "insight").chmod(0o755)
-    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+@pytest.fixture
+def shell_script(tmp_path):
+    """Run a shell script, whose `insight` is this checkout's: (status, stdout, stderr)."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/insight").write_text(f'#!/bin/sh\nexec {sys.executable} -m insight.cli "$@"\n')
+    (tmp_path / "bin/insight").chmod(0o755)
+    path = f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"
+
+    def run(name, *arguments, **settings):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **settings}
+        done = subprocess.run([EXAMPLES / name, *arguments], capture_output=True, text=True, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -55,44 +74,40 @@ def photos(album):
 
 
 class TestVerifyTwoPhotos:
-    SCRIPT = EXAMPLES / "verify_two_photos.py"
+    @pytest.fixture
+    def verify(self, script, album):
+        return lambda *arguments: script("verify_two_photos", "--model", f"{album}/model,1", *arguments)
 
-    def verify(self, album, *arguments):
-        return run(sys.executable, self.SCRIPT, "--model", f"{album}/model,1", *arguments)
+    def test_the_cosine_is_that_of_the_points_in_the_table(self, verify, album):
+        with open(album / "faces/faces.csv", encoding="utf-8") as file:
+            rows = {row["file"]: row for row in csv.DictReader(file) if row["crop"]}
+        names = [path.relative_to(album / "photos").as_posix() for path in photos(album)]
+        points = [[[float(rows[name][f"{part}_{axis}"]) for axis in "xy"] for part in PARTS] for name in names]
+        embedded = FaceEmbedding(f"{album}/model,1").embed_many(photos(album), points)
+        cosines = embedded[0] @ embedded[1:].T
+        assert np.ptp(cosines) > 0.1  # those of other pairs
+        for path, cosine in zip(photos(album)[1:], cosines):
+            status, out, err = verify(photos(album)[0], path, "--threshold", "1.1")
+            assert status == 0, err
+            line, verdict = out.splitlines()
+            assert float(line.split()[1]) == pytest.approx(cosine, abs=0.01) and verdict == "different people"
 
-    def test_the_cosine_is_that_of_the_aligned_faces(self, album):
-        first, second = photos(album)[0], photos(album)[-1]
-        status, out, _ = self.verify(album, first, second, "--threshold", "1.1")
-        line, verdict = out.splitlines()
-        assert (status, verdict) == (0, "different people")
-        output = album / "faces.npz"
-        given = ("--model", f"{album}/model,1", "--input", f"{album}/faces", "--output", str(output), "--flip", "sum")
-        assert run_command("embed", [*given]) == 0
-        rows = np.load(output)["embeddings"].astype(np.float64)
-        cosine = rows[0] @ rows[-1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[-1])
-        assert float(line.split()[1]) == pytest.approx(cosine, abs=2e-3)
-
-    def test_a_photo_and_itself(self, album):
-        status, out, _ = self.verify(album, *photos(album)[:1] * 2, "--threshold", "0.9")
+    def test_a_photo_and_itself(self, verify, album):
+        status, out, _ = verify(*photos(album)[:1] * 2, "--threshold", "0.9")
         assert (status, out) == (0, "cosine 1.0000\nsame person\n")
 
-    def test_a_photo_without_a_face(self, album, tmp_path):
-        (tmp_path / "no.png").write_bytes(_grey_png())
-        status, out, err = self.verify(album, tmp_path / "no.png", photos(album)[0])
+    def test_a_photo_without_a_face(self, verify, album, tmp_path):
+        cv2.imwrite(f"{tmp_path}/no.png", np.full((200, 200, 3), 128, np.uint8))
+        status, out, err = verify(tmp_path / "no.png", photos(album)[0])
         assert (status, out) == (2, "")
         assert err.splitlines()[-1] == f"error: {tmp_path}/no.png: no face was found; want a photo of a face"
 
 
-def _grey_png():
-    import cv2
-
-    return cv2.imencode(".png", np.full((200, 200, 3), 128, np.uint8))[1].tobytes()
-
-
-def test_search_folder_finds_the_face_of_the_photo(album):
+def test_search_folder_finds_the_face_of_the_photo(script, album):
     photo = photos(album)[1]
-    given = ("--model", f"{album}/model,1", "--folder", album / "faces", photo, "--top", "3")
-    status, out, err = run(sys.executable, EXAMPLES / "search_folder.py", *given)
+    status, out, err = script(
+        "search_folder", "--model", f"{album}/model,1", "--folder", album / "faces", photo, "--top", 3
+    )
     assert status == 0, err
     rows = [line.split() for line in out.splitlines()]
     assert len(rows) == 3 and rows[0][1] == f"{photo.parent.name}/{photo.stem}.png"
@@ -100,21 +115,20 @@ def test_search_folder_finds_the_face_of_the_photo(album):
     assert cosines[0] > 0.999 and cosines == sorted(cosines, reverse=True)
 
 
-def test_ten_people_ends_with_a_page(insight_on_path, tmp_path):
+def test_ten_people_ends_with_a_page(shell_script, tmp_path):
     pytest.importorskip("matplotlib")
-    given = {"PATH": insight_on_path, "STEPS": "2", "IMAGES": "4"}
-    status, out, err = run(EXAMPLES / "ten_people.sh", tmp_path / "out", **given)
+    status, out, err = shell_script("ten_people.sh", tmp_path / "out", STEPS="2", IMAGES="4")
     assert status == 0, err
     assert out.splitlines()[-1] == f"look at {tmp_path}/out/page.html"
     page = (tmp_path / "out/page.html").read_text(encoding="utf-8")
     assert "ROC" in page and "loss" in page
     assert not (tmp_path / "out/model/y1-0002.params").exists()
-    status, _, err = run(EXAMPLES / "ten_people.sh", tmp_path / "out", **given)
+    status, _, err = shell_script("ten_people.sh", tmp_path / "out")
     assert (status, err) == (2, f"{tmp_path}/out: exists already; name another folder\n")
 
 
 class TestRampedMargin:
-    """A margin of one's own, as a package that pip installs."""
+    """A margin of one's own, as an installed package."""
 
     FOLDER = EXAMPLES / "ramped_margin"
 
@@ -125,23 +139,16 @@ class TestRampedMargin:
         assert text.endswith(shown)
 
     def test_trains_and_its_option_is_a_flag(self, tmp_path):
-        shutil.copytree(self.FOLDER, tmp_path / "source")  # building leaves files behind
-        pip = ("-m", "pip", "install", "-qq", "--no-deps", "--no-build-isolation", "--no-input", "--target")
-        status, _, err = run(sys.executable, *pip, tmp_path / "installed", tmp_path / "source")
-        assert status == 0, err
-        given = ("--data-dir", write_striped_set(tmp_path / "set"), "--prefix", tmp_path / "m", "--network", "y1")
-        more = ("--emb-size", 8, "--per-batch-size", 4, "--max-steps", 1, "--verbose", 1, "--target", "val")
+        text = (self.FOLDER / "ramped_margin.py").read_text(encoding="utf-8")
+        install(tmp_path, "ramped-margin", {"ramped_margin.py": text}, entry_points(self.FOLDER / "pyproject.toml"))
+        given = ("--data-dir", write_striped_set(tmp_path), "--prefix", tmp_path / "m", "--network", "y1")
+        more = ("--emb-size", 8, "--per-batch-size", 4, "--max-steps", 1, "--verbose", 1, "--target", "")
         loss = ("--loss-type", "ramped", "--ramp-steps", 5, "--devices", "cpu", "--frequent", 1)
-        command = ("-m", "insight.cli", "train-softmax", *given, *more, *loss)
-        status, out, err = run(sys.executable, *command, path=[tmp_path / "installed"])
-        assert status == 0, err
-        assert "ramped s=64 m=0.35" in out + err and "steps=5" in out + err
+        done = insight(tmp_path, tmp_path, "train-softmax", *given, *more, *loss)
+        assert done.returncode == 0, done.stderr
+        assert "ramped s=64 m=0.35 ramp_steps=5" in done.stdout
 
     def test_is_cosface_once_it_is_full(self, monkeypatch):
-        from types import SimpleNamespace
-
-        from insight._mxnet import mx
-
         monkeypatch.syspath_prepend(str(self.FOLDER))
         from ramped_margin import Ramped
 
