@@ -19,7 +19,8 @@ from learning_clock import DECAY, EMBEDDING, MOMENTUM, M, S, batches, learn
 def initialise(model: torch.nn.Module) -> None:
     """The distribution that the other contenders begin with: Xavier's, uniform, by the inputs, with magnitude 2.
 
-    PyTorch's own gives class weights of N(0, 0.01) a rate that is many times as high, at which they learn worse.
+    With PyTorch's own, and class weights of N(0, 0.01) as arcface_torch has them, eager PyTorch was at 73.5 % after
+    10,624 images where it is at 80.1 % after 10,240 with these.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))]
     for weight in [model.weight, *(layer.weight for layer in layers)]:

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "graph": {"_mxnet"},
     "checkpoint": {"machine", "_mxnet", "files", "arrays", "ranks"},
     "engines": {"registry", "machine", "_mxnet", "formats", "graph", "checkpoint"},
-    "teach": {"files", "arrays", "formats", "faces", "engines"},
+    "teach": {"_mxnet", "files", "arrays", "formats", "faces", "graph", "checkpoint", "engines"},
     "verify": {"progress", "files", "formats", "faces", "ranks"},
     "runs": {"progress", "machine", "files"},
     "identify": {"progress", "files", "arrays", "faces"},

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 import threading
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class MXNetEngine(Engine):
         Name in messages.
     threads, device, graph, batch_size, image_size
         As in :func:`insight.engines.load`.
+    inner : sequence of str
+        Nodes, other than PReLUs, whose outputs :meth:`_outputs` gives too.
 
     Raises
     ------
@@ -52,10 +54,12 @@ class MXNetEngine(Engine):
         graph: str = "fast",
         batch_size: Optional[int] = None,
         image_size: Optional[Tuple[int, int]] = None,
+        inner: Sequence[str] = (),
     ):
         _set_threads(threads)
         from .._mxnet import mx
         from ..graph import fold, opening, shapes, split
+        from ..graph.nodes import Ref
 
         try:
             if isinstance(checkpoint, opening.OpenNetwork):
@@ -73,6 +77,7 @@ class MXNetEngine(Engine):
         self.graph = graph
         self._mx = mx
         self._context = _context(mx, device)
+        model.graph.outputs += [Ref(model.graph.find(name)) for name in inner]
         self._symbol = model.graph.to_symbol()
         self._inputs = [self._moved(model.params, name) for name in self._symbol.list_inputs()]
         self._planned: dict = {}
@@ -108,11 +113,16 @@ class MXNetEngine(Engine):
         return 1 << (min(left, self.batch_size).bit_length() - 1)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
+        return self._outputs(images)[0].asnumpy()
+
+    def _outputs(self, images: np.ndarray) -> list:
+        """Embeddings of a batch, and what ``inner`` names, as MXNet's arrays."""
         mx = self._mx
         with self._lock, mx.autograd.pause(train_mode=False):
             run = self._planned.get(len(images)) or self._plan(len(images))
             data = mx.nd.array(images, ctx=self._context, dtype=np.float32)
-            return run(*[data if array is None else array for array in self._inputs]).asnumpy()
+            outputs = run(*[data if array is None else array for array in self._inputs])
+            return outputs if isinstance(outputs, list) else [outputs]
 
     def _plan(self, count: int):
         """The graph for ``count`` images, which keeps its buffers between calls."""

@@ -24,6 +24,7 @@ from ..ranks.own_rows import Shard
 from . import projection
 from .adadistill import AdaDistill
 from .objective import Multipliers, Need, Objective, StepResult
+from .stage_features import StageFeatures
 
 nd = mx.nd
 WEIGHT = 14.0  # by default, beside a loss whose centres are learned
@@ -56,7 +57,8 @@ def around(kind: Type[Objective], run_options: Any, num_classes: int, teacher) -
         )
     else:
         inner, default = AdaDistill.taught_by(teacher, run_options, num_classes), 0.0
-    return Distilled(inner, teacher, default if weight is None else weight, run_options.emb_size)
+    weight = default if weight is None else weight
+    return Distilled(inner, teacher, weight, run_options.emb_size, run_options.teacher_features)
 
 
 class Distilled(Objective):
@@ -72,6 +74,9 @@ class Distilled(Objective):
         w. 0: the other objective learns as it would without a teacher, and the cosine is only a figure.
     embedding_size : int
         E.
+    feature_weight : float
+        Of the loss on the features of the stages, which the teacher then needs to have
+        (:class:`insight.objectives.stage_features.StageFeatures`); 0: there is none.
 
     Raises
     ------
@@ -79,7 +84,7 @@ class Distilled(Objective):
         With weight 0 nothing would be learned, or nothing be measured.
     """
 
-    def __init__(self, inner: Objective, teacher, weight: float, embedding_size: int):
+    def __init__(self, inner: Objective, teacher, weight: float, embedding_size: int, feature_weight: float = 0.0):
         super().__init__()
         if not weight and not inner.labelled:
             raise InsightError("--teacher-weight 0: nothing is learned with --loss-type none; give a weight above 0")
@@ -98,10 +103,13 @@ class Distilled(Objective):
         if teacher.dimension != embedding_size:
             spread = mx.init.Normal(1 / math.sqrt(embedding_size))
             self.map = self.params.get("teacher_map_weight", shape=(teacher.dimension, embedding_size), init=spread)
+        if feature_weight:
+            self.stages = StageFeatures(teacher, feature_weight, self.params)
 
     def describe(self) -> str:
         mapped = ", through a linear map" if self.map else ""
-        return f"{self.inner.describe()}, {self.teacher.describe()}{mapped} weight={shown(self.weight)}"
+        features = f", of features {shown(self.stages.weight)}" if self.stages else ""
+        return f"{self.inner.describe()}, {self.teacher.describe()}{mapped} weight={shown(self.weight)}{features}"
 
     def check(self, batch_per_device: int, remedy: str = "") -> None:
         self.inner.check(batch_per_device, remedy)
@@ -114,18 +122,23 @@ class Distilled(Objective):
         return self.inner.shards()
 
     def gradients(self) -> list:
-        return self.inner.gradients() + (self.map.list_grad() if self.map else [])
+        own = [parameter for name, parameter in self.params.items() if name not in self.inner.params]
+        return self.inner.gradients() + [gradient for parameter in own for gradient in parameter.list_grad()]
 
     def memory(self, batch_per_device: int) -> Need:
         need = self.inner.memory(batch_per_device)
         mapped = self.map.shape[0] * self.map.shape[1] if self.map else 0
         step = FLOAT * ARRAYS * batch_per_device * self.teacher.dimension
+        if self.stages:
+            mapped, step = mapped + self.stages.map_elements, step + self.stages.memory(batch_per_device)
         return need._replace(parameters=need.parameters + mapped, step=need.step + step)
 
     def initialize(self, initializer, devices: list) -> None:
         self.inner.initialize(initializer, devices)
         if self.map:
             self.map.initialize(ctx=devices)
+        if self.stages:
+            self.stages.initialize(devices)
 
     def multipliers(self) -> Dict[str, Multipliers]:
         return self.inner.multipliers()

@@ -15,6 +15,7 @@ from ..options import Option, settle, shown
 from ..ranks.group import Ranks
 from ..ranks.own_rows import Shard
 from ..ranks.single import ALONE
+from .stage_features import StageFeatures
 
 
 class StepResult(NamedTuple):
@@ -104,6 +105,8 @@ class Objective(abc.ABC):
         Steps by which all falls of the rate are moved back.
     ranks : Ranks
         The processes of the run, of which each learns from its share of every batch.
+    stages : StageFeatures or None
+        A loss on the features that the network's stages end with, beside that of the embeddings.
     """
 
     name: str = ""
@@ -117,6 +120,7 @@ class Objective(abc.ABC):
     steps: int = 30_000
     lr_delay: int = 0
     ranks: Ranks = ALONE
+    stages: Optional[StageFeatures] = None
 
     def __init__(self, **values):
         self.options = SimpleNamespace(**settle(self.OPTIONS, values, self.selected_by or f"--loss-type {self.name}"))

@@ -38,10 +38,14 @@ class LiveTeacher(BatchTeacher):
 
     def __init__(self, spec: str, faces: FaceSet, device=None):
         self.spec = spec
-        self._network = open_teacher(spec, faces, device)
+        self._network = self._open(spec, faces, device)
         self._files = engines.model_files(spec)
         self.notes = [f"{spec}: {note}" for note in self._network.notes]
         self.dimension = self._network.dimension
+
+    @staticmethod
+    def _open(spec: str, faces: FaceSet, device):
+        return open_teacher(spec, faces, device)
 
     @property
     def identity(self) -> Dict[str, Any]:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Union
+
+import numpy as np
+
 from .._mxnet import mx
 from ..errors import InsightError
+from ..runs.stepfigures import Histogram
+
+AT_ONCE = 200  # arrays that one multi_all_finite takes
 
 
 def parse(text: str, local_rank: int = 0, local_size: int = 1) -> list:
@@ -58,3 +65,26 @@ def shares(batch, devices: list) -> list:
         return [batch.as_in_context(devices[0])]
     size = batch.shape[0] // len(devices)
     return [batch[i * size : (i + 1) * size].as_in_context(device) for i, device in enumerate(devices)]
+
+
+def all_finite(arrays: list) -> bool:
+    """Whether NaN and infinity are nowhere in them; waits."""
+    checks = [
+        mx.nd.multi_all_finite(*group, num_arrays=len(group), init_output=True) for group in _groups_by_device(arrays)
+    ]
+    return all(bool(check.asscalar()) for check in checks)
+
+
+def _groups_by_device(arrays: list):
+    for device in sorted({str(array.context) for array in arrays}):
+        here = [array for array in arrays if str(array.context) == device]
+        yield from (here[i : i + AT_ONCE] for i in range(0, len(here), AT_ONCE))
+
+
+def on_host(figure: Any) -> Union[np.ndarray, Histogram]:
+    """A figure of :class:`insight.objectives.objective.StepResult`, waited for."""
+    if isinstance(figure, Histogram):
+        return figure
+    if isinstance(figure, list):
+        return np.concatenate([part.asnumpy() for part in figure]).astype(np.float32)
+    return np.asarray(figure.asscalar() if isinstance(figure, mx.nd.NDArray) else figure)

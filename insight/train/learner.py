@@ -15,7 +15,7 @@ from ..runs.jsonl import AVERAGES
 from ..verify import verification
 from . import guards, memory, precision
 from .ema import Averages
-from .model import Model, build_network
+from .model import Model, build_network, network_stages
 from .optimizer import allocate_momenta, make_trainer, momenta, update
 from .start import Setup
 
@@ -62,6 +62,8 @@ class Learner:
         guards.check_targets(self.sets, faces)
         guards.check_averages(options, self.sets)
         network = build_network(options, devices, faces.image_size)
+        if setup.objective.stages:
+            setup.objective.stages.choose(network_stages(network).channels)
         if options.ckpt and setup.first_step == 0:
             for suffix in ("", AVERAGES) if options.ema else ("",):
                 guards.check_prefix(options.prefix + suffix, network)

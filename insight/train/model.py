@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Callable, Dict, Optional, Union
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .. import checkpoint, nets
 from .._mxnet import mx, release_freed_memory
 from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
-from ..graph import nodes, shapes
+from ..graph import nodes, shapes, sums
 from ..objectives.objective import Objective
 from ..ranks.group import Ranks
 from ..ranks.own_rows import as_own_rows
@@ -21,7 +21,6 @@ from .precision import LossScale, lowered
 from .statistics import Statistics
 from .train_options import TrainOptions
 
-AT_ONCE = 200  # arrays that one multi_all_finite takes
 LISTED = 4  # arrays of another shape in a note
 
 
@@ -60,8 +59,15 @@ class Model:
         self._initialise(options)
         self.statistics = Statistics(network, devices, ranks)
         self._loss_scale = LossScale() if options.dtype == "float16" else None
-        self._forward = lowered(self.network, options.dtype, devices)
+        self._forward = lowered(self.network, options.dtype, devices, self._stage_outputs())
         self._forward.hybridize(static_alloc=True, static_shape=True)
+
+    def _stage_outputs(self) -> Optional[Callable]:
+        """From the network's symbol to the features that the objective learns from beside the embedding."""
+        if self.objective.stages is None:
+            return None
+        stages, sizes = network_stages(self.network), self.objective.stages.sizes
+        return lambda symbol: stages.outputs(symbol, sizes)
 
     @property
     def image_size(self) -> tuple:
@@ -126,31 +132,42 @@ class Model:
         """
         data = device_lists.shares(batch.data, self.devices)
         with mx.autograd.record() if not frozen else mx.autograd.train_mode():
-            embeddings = [self._embed(part, step, i) for i, part in enumerate(data)]
-        result = self.objective.learn(embeddings, batch, step)
+            outputs = [self._embed(part, step, i) for i, part in enumerate(data)]
+        result = self.objective.learn([embedding for embedding, *_ in outputs], batch, step)
+        gradients, figures = [[gradient] for gradient in result.gradients], result.figures
+        if self.objective.stages:
+            of_stages = self.objective.stages.learn([features for _, *features in outputs], batch)
+            gradients = [first + others for first, others in zip(gradients, of_stages.gradients)]
+            figures = {**figures, "feature_error": of_stages.error}
         if not frozen:
-            scale = self._loss_scale.value if self._loss_scale else 1.0
-            for embedding, gradient in zip(embeddings, result.gradients):
-                gradient = gradient * scale if self._loss_scale else gradient
-                embedding.backward(gradient.astype(embedding.dtype, copy=False))
-            if self._loss_scale:
-                for gradient in _gradients(self.network.kept()):
-                    gradient /= scale
-        return {name: _on_host(figure) for name, figure in result.figures.items()}
+            self._through_network(outputs, gradients)
+        return {name: device_lists.on_host(figure) for name, figure in figures.items()}
 
-    def _embed(self, part, step: int, index: int):
-        """One device's forward pass; its dropout is a function of seed, step and the device's number in the run."""
+    def _through_network(self, outputs: list, gradients: list) -> None:
+        """Backward pass from the gradients of each device's outputs."""
+        scale = self._loss_scale.value if self._loss_scale else 1.0
+        for own, theirs in zip(outputs, gradients):
+            scaled = [gradient * scale if self._loss_scale else gradient for gradient in theirs]
+            typed = [gradient.astype(output.dtype, copy=False) for output, gradient in zip(own, scaled)]
+            mx.autograd.backward(own, typed)
+        if self._loss_scale:
+            for gradient in _gradients(self.network.kept()):
+                gradient /= scale
+
+    def _embed(self, part, step: int, index: int) -> list:
+        """One device's forward pass, to embedding and features; its dropout is a function of seed, step and number."""
         number = self.ranks.rank * len(self.devices) + index
         mx.random.seed(_dropout_seed(self.seed, step, number), ctx=part.context)
-        embedding = self._forward(part.astype(np.float32, copy=False))
+        outputs = self._forward(part.astype(np.float32, copy=False))
+        outputs = outputs if isinstance(outputs, list) else [outputs]
         if len(self.devices) > 1 and part.context.device_type == "cpu":
-            embedding.wait_to_read()  # devices on the CPU share one generator: none may draw before its turn
-        return embedding
+            outputs[0].wait_to_read()  # devices on the CPU share one generator: none may draw before its turn
+        return outputs
 
     def usable(self, frozen: bool = False) -> bool:
         """Whether every gradient of every rank is finite; in float16, one that is not also lowers the loss scale."""
         learning = [] if frozen else _gradients(self.network.kept())
-        finite = self._on_every_rank("step/finite", all_finite(learning + self.objective.gradients()))
+        finite = self._on_every_rank("step/finite", device_lists.all_finite(learning + self.objective.gradients()))
         if self._loss_scale:
             self._loss_scale.saw(finite)
         return finite
@@ -163,7 +180,7 @@ class Model:
     def is_finite(self) -> bool:
         """Whether every parameter and running statistic is."""
         _settle()
-        finite = all_finite([array for p in self.params.values() for array in p.list_data()])
+        finite = device_lists.all_finite([array for p in self.params.values() for array in p.list_data()])
         return self._on_every_rank("parameters/finite", finite)
 
     def _on_every_rank(self, name: str, holds: bool) -> bool:
@@ -244,6 +261,11 @@ def build_network(options: TrainOptions, devices: list, image_size: tuple = (112
     return nets.create(options.network, options.emb_size, **common, **options.network_options)
 
 
+def network_stages(network) -> sums.Stages:
+    """The stages of a network in any of its forms."""
+    return sums.Stages(nets.symbol(network), network.image_size)
+
+
 def _stated_size(graph) -> Optional[tuple]:
     """(height, width) of the images that a checkpoint's graph states; None where nothing can be read."""
     try:
@@ -264,32 +286,9 @@ def inference(network: checkpoint.Checkpoint, name: str, device, check: Callable
     return embed
 
 
-def _on_host(figure: Any) -> Union[np.ndarray, Histogram]:
-    """A figure of :class:`insight.objectives.objective.StepResult`, waited for."""
-    if isinstance(figure, Histogram):
-        return figure
-    if isinstance(figure, list):
-        return np.concatenate([part.asnumpy() for part in figure]).astype(np.float32)
-    return np.asarray(figure.asscalar() if isinstance(figure, mx.nd.NDArray) else figure)
-
-
 def _settle() -> None:
     """Wait for everything: a static CachedOp writes running statistics without telling the engine, so reads do not."""
     mx.nd.waitall()
-
-
-def all_finite(arrays: list) -> bool:
-    """Whether NaN and infinity are nowhere in them; waits."""
-    checks = [
-        mx.nd.multi_all_finite(*group, num_arrays=len(group), init_output=True) for group in _groups_by_device(arrays)
-    ]
-    return all(bool(check.asscalar()) for check in checks)
-
-
-def _groups_by_device(arrays: list):
-    for device in sorted({str(array.context) for array in arrays}):
-        here = [array for array in arrays if str(array.context) == device]
-        yield from (here[i : i + AT_ONCE] for i in range(0, len(here), AT_ONCE))
 
 
 def _gradients(params: dict) -> list:

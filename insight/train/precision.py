@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import time
 import warnings
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 from .._mxnet import mx
 from ..errors import InsightError
@@ -20,7 +20,7 @@ TRIAL_IMAGES = 4
 TRIAL_STEPS = 3  # timed ones of each type, in turn; the quickest counts
 
 
-def lowered(network, dtype: str, devices: list):
+def lowered(network, dtype: str, devices: list, inner: Optional[Callable[[Any], list]] = None):
     """The network as a block that computes in ``dtype`` on the same parameters.
 
     Parameters
@@ -28,14 +28,17 @@ def lowered(network, dtype: str, devices: list):
     network : insight.nets.network.Network
         Initialised, in its training form.
     dtype : str
-        float32 (the network itself comes back), float16 or bfloat16.
+        float32 (without ``inner`` the network itself comes back), float16 or bfloat16.
+    devices : list of mxnet.Context
+    inner : callable, optional
+        From the network's symbol to a list of inner outputs, which the block gives too, behind the embedding.
 
     Raises
     ------
     InsightError
         float16 on the CPU or bfloat16 on a GPU: MXNet 1.9.1 has no such convolution.
     """
-    if dtype == "float32":
+    if dtype == "float32" and inner is None:
         return network
     kind = devices[0].device_type
     if (dtype, kind) in (("float16", "cpu"), ("bfloat16", "gpu")):
@@ -43,7 +46,8 @@ def lowered(network, dtype: str, devices: list):
         raise InsightError(
             f"--dtype {dtype}: MXNet 1.9.1 cannot convolve in it on the {kind.upper()}; use {other} there"
         )
-    graph = lowered_symbol(network(mx.sym.Variable("data")), dtype)
+    symbol = network(mx.sym.Variable("data"))
+    graph = lowered_symbol(mx.sym.Group([symbol, *inner(symbol)]) if inner else symbol, dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it cannot tell the type of data, which is float32
         return mx.gluon.SymbolBlock(graph, mx.sym.Variable("data"), params=network.collect_params())

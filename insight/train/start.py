@@ -22,6 +22,7 @@ from ..ranks.group import Ranks
 from ..ranks.single import ALONE
 from ..teach.batch_teacher import BatchTeacher
 from ..teach.live import LiveTeacher
+from ..teach.stage_teacher import StageTeacher
 from ..teach.teacher import Teacher
 from . import devices as device_lists
 from . import guards, resume
@@ -179,7 +180,8 @@ def _teacher(
     teacher: Optional[BatchTeacher] = None
     where = device if device.device_type == "gpu" else None
     if options.teacher_live:
-        teacher = LiveTeacher(options.teacher, faces, where)
+        kind = StageTeacher if options.teacher_features else LiveTeacher
+        teacher = kind(options.teacher, faces, where)
     elif options.teacher:
         teacher = Teacher(
             options.teacher,

@@ -14,7 +14,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
 
-from .. import nets, objectives
+from .. import engines, nets, objectives
 from ..errors import InsightError
 from ..feed import samplers
 from ..files.text import between_commas
@@ -90,6 +90,10 @@ class _Common:
         False,
         "the teacher embeds each batch as the network sees it, augmented, instead of the plain images once; costs its "
         "forward pass in each step, for sets of few images",
+    )
+    teacher_features: float = _option(
+        0.0,
+        "with --teacher-live: weight of the relative squared error of the features that the stages end with; 0: none",
     )
     adadistill: bool = _option(
         False, "class centres are not trained, but adapted from the teacher's embeddings (AdaDistill)"
@@ -178,17 +182,31 @@ class _Common:
         """Refuse options of a teacher that do nothing."""
         weight = self.teacher_weight
         self._require("teacher_weight", weight is None or weight >= 0, "must be 0 or more")
-        for name in ("teacher_weight", "teacher_flips", "teacher_file", "teacher_live", "adadistill"):
+        for name in (
+            "teacher_weight",
+            "teacher_flips",
+            "teacher_file",
+            "teacher_live",
+            "teacher_features",
+            "adadistill",
+        ):
             default = getattr(_Common, name)
             self._require(name, self.teacher or getattr(self, name) == default, "does nothing without a --teacher")
         stored = self.teacher.lower().endswith(".npz")
         made = not self.teacher_file or not stored
         self._require("teacher_file", made, f"--teacher {self.teacher} is such a file; leave one of them out")
+        self._require("teacher_features", self.teacher_features >= 0, "must be 0 or more")
+        needs_live = "does nothing without --teacher-live: features are of images as augmented"
+        self._require("teacher_features", self.teacher_live or not self.teacher_features, needs_live)
         if not self.teacher_live:
             return
         if stored:
             raise InsightError(
                 f"--teacher-live: --teacher {self.teacher} has embeddings of plain images; name the model they are of"
+            )
+        if self.teacher_features and not engines.is_checkpoint(self.teacher):
+            raise InsightError(
+                f"--teacher-features: --teacher {self.teacher} gives embeddings only; name a checkpoint, prefix,epoch"
             )
         for name in ("teacher_flips", "teacher_file"):
             self._require(name, getattr(self, name) == getattr(_Common, name), "does nothing with --teacher-live")

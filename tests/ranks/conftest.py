@@ -43,8 +43,8 @@ def horovodrun():
 def train_ranks(horovodrun):
     """``train_ranks(W, folder, options, of_rank, events)``: a run on W ranks, its files in a folder."""
 
-    def train(size, folder, options, of_rank=None, events=None, stalled=60.0, **more):
-        plan = write_plan(folder, options, of_rank=of_rank or {}, events=events or {}, stalled=stalled)
+    def train(size, folder, options, of_rank=None, events=None, stalled=60.0, again="", **more):
+        plan = write_plan(folder, options, of_rank=of_rank or {}, events=events or {}, stalled=stalled, again=again)
         return horovodrun(size, RUN, plan, **more)
 
     return train

@@ -1,8 +1,9 @@
 """One rank of training runs, started by horovodrun or alone: ``rank_run.py PLAN.json …``, one run after the other.
 
 The runs share one group, as starting it takes longer than they do. A plan has ``options``; ``of_rank``, more options
-by rank; ``stalled``, the seconds after which ranks that wait say so; and ``events`` by rank, (STEP, WHAT, VALUE), in
-the step before gradients are computed:
+by rank; ``stalled``, the seconds after which ranks that wait say so; ``again``, a prefix: the run's state is only read,
+by these ranks, and written there; and ``events`` by rank, (STEP, WHAT, VALUE), in the step before gradients are
+computed:
 
 kill     SIGKILL comes
 stop     SIGTERM comes
@@ -11,6 +12,7 @@ full     files cannot grow beyond VALUE bytes
 pairs    in this and all later steps, the gradients of devices 0 and 1 are summed first, those of 2 and 3, and so on
 """
 
+import dataclasses
 import json
 import os
 import resource
@@ -25,8 +27,9 @@ import killed_run  # noqa: F401  registers the network "tiny"
 
 from insight.cli._failures import fail
 from insight.ranks import connection, watch
-from insight.train import learner
+from insight.train import learner, resume
 from insight.train.loop import train
+from insight.train.start import prepare
 from insight.train.train_options import TrainOptions
 
 
@@ -73,10 +76,24 @@ class Events:
         return watched
 
 
+def save_again(options, prefix):
+    with connection.joined_ranks() as ranks:
+        setup = prepare(TrainOptions(**options), ranks)
+        made = learner.Learner(setup)
+        made.read(setup.state)
+        now = {"devices": made.model.statistics.count, "options": dataclasses.asdict(setup.options)}
+        resume.save(
+            prefix, {**setup.state.meta, **now}, {name: equal[0] for name, equal in made.arrays().items()}, ranks
+        )
+
+
 def run(plan, rank):
     options = {**plan["options"], **plan.get("of_rank", {}).get(rank, {})}
     events = Events(plan.get("events", {}).get(rank, []))
     watch.STALLED = plan.get("stalled", watch.STALLED)
+    if plan.get("again"):
+        save_again(options, plan["again"])
+        return
     with mock.patch.object(learner.Learner, "learn", events.learn(learner.Learner.learn)):
         with mock.patch.object(learner, "update", events.update(learner.update)):
             train(TrainOptions(**options))

@@ -86,6 +86,25 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_on_other_ranks_too(train_rank
     assert np.isfinite(state(tmp_path / "whole")["parameter/fc7_weight@0"]).all()
 
 
+def test_a_state_goes_from_1_process_over_2_and_3_to_1_unchanged(train_ranks, wide_set, tmp_path):
+    options = {**BASE, "data_dir": str(wide_set), "target": "", "loss_type": "0", "devices": "cpu", "max_steps": 8}
+    options.update(shard_classes=True, per_batch_size=12)
+    done = train_ranks(1, tmp_path / "1", options, events={"0": [[4, "stop", 0]]})
+    assert "stopped at step 5 of 8" in done.stdout, done.stdout
+    first, here = state(tmp_path / "1"), tmp_path / "1"
+    assert first["momentum/fc7_weight"].any() and first["momentum/fc7_bias"].any()
+    for number, size in enumerate((2, 3, 1)):
+        there = tmp_path / f"{number}-{size}"
+        there.mkdir()
+        again = {**options, "per_batch_size": 12 // size}
+        done = train_ranks(size, here, again, again=str(there / "model"))
+        assert done.returncode == 0, done.stdout
+        here, arrays = there, state(there)
+        for name, array in first.items():  # each rank has running statistics of its own
+            assert array.tobytes() == arrays[name].tobytes(), name
+    assert arrays.keys() == first.keys()
+
+
 def test_a_full_disk_on_one_rank_ends_all_with_a_line(train_ranks, wide_set, tmp_path):
     options = {**BASE, "data_dir": str(wide_set), "target": "", "loss_type": "4", "devices": "cpu", "per_batch_size": 6}
     done = train_ranks(2, tmp_path, {**options, "shard_classes": True}, events={"1": [[1, "full", 0]]})

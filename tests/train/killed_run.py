@@ -47,6 +47,24 @@ class Tiny(Network):
         return self.output(x)
 
 
+@networks.register("tiny_residual")
+class TinyResidual(Tiny):
+    """With a sum of two branches of 8 channels, 14x14."""
+
+    PRELU_FORMS = ("plain", "relus")
+    fastest_prelu = "relus"
+
+    def __init__(self, embedding_size=0, **common):
+        super().__init__(embedding_size, **common)
+        with self.name_scope():
+            self.branch = ConvUnit("conv_res_", 8, 8, act=False)
+
+    def hybrid_forward(self, F, x):
+        x, _ = forward_all((self.first,), normalise_pixels(x))
+        x, _ = forward_all((self.second, self.last), x + forward_all((self.branch,), x)[0])
+        return self.output(x)
+
+
 def kill_at(step: int, fraction: float) -> None:
     """Arrange for SIGKILL ``fraction`` of a step's time after the log has taken note of ``step``."""
     original, last = journal.Journal.step, [time.perf_counter()]

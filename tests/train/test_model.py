@@ -11,8 +11,11 @@ from insight._mxnet import mx
 from insight.errors import InsightError
 from insight.feed.loader import Batch
 from insight.objectives import create
+from insight.objectives.distilled import Distilled
+from insight.objectives.none import NoLoss
 from insight.train import devices
-from insight.train.model import Model, all_finite, build_network
+from insight.train.devices import all_finite
+from insight.train.model import Model, build_network, network_stages
 from insight.train.optimizer import make_trainer
 from insight.train.precision import LossScale
 from insight.train.train_options import TrainOptions
@@ -41,6 +44,65 @@ def part(batch, begin, end):
 
 def cosine(a, b):
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-30))
+
+
+class Stages:
+    """A teacher of two of y1's stages, one with another number of channels."""
+
+    spec, dimension, channels = "stages,0", 16, {(14, 14): 128, (7, 7): 5}
+
+    def __init__(self, count=8):
+        draw = np.random.default_rng(8)
+        self.rows_BE = draw.normal(size=(count, self.dimension)).astype(np.float32)
+        self.maps = {size: mx.nd.array(draw.normal(size=(count, c, *size))) for size, c in self.channels.items()}
+
+    def rows(self, batch):
+        return self.rows_BE / np.linalg.norm(self.rows_BE, axis=1, keepdims=True)
+
+    def features(self, batch, sizes):
+        return [self.maps[size] for size in sizes]
+
+
+@pytest.mark.filterwarnings("ignore:Cannot decide type")
+@pytest.mark.parametrize("dtype, alike", [("float32", 0.99999), ("bfloat16", 0.9)])
+def test_features_of_stages_reach_the_network(batch, dtype, alike):
+    """Against the gradients of the whole loss, by autograd through the network."""
+    teacher = Stages()
+    options = TrainOptions(data_dir="d", network="y1", emb_size=16, loss_type="none", teacher="t,0", dtype=dtype)
+    network = build_network(options, [mx.cpu()])
+    objective = Distilled(NoLoss(), teacher, 14.0, 16, 30.0)
+    stages = network_stages(network)
+    objective.stages.choose(stages.channels)
+    assert objective.stages.sizes == [(14, 14), (7, 7)]
+    made = Model(options, network, objective, [mx.cpu()])
+    figures = made.backward(batch, 0)
+    mine = gradients(made)
+    assert set(figures) == {"loss", "cos_teacher", "feature_error"}
+
+    symbol = network(mx.sym.Variable("data"))
+    outputs = mx.sym.Group([symbol, *stages.outputs(symbol, objective.stages.sizes)])
+    block = mx.gluon.SymbolBlock(outputs, mx.sym.Variable("data"), params=network.collect_params())
+    weight = objective.params["teacher_stage7x7_weight"].data()
+    with mx.autograd.record():
+        embedding, *features = block(batch.data)
+        features[1] = mx.nd.Convolution(features[1], weight, no_bias=True, kernel=(1, 1), num_filter=5)
+        unit = mx.nd.L2Normalization(embedding)
+        loss = 14 * (1 - mx.nd.sum(unit * mx.nd.array(teacher.rows(batch)), axis=1))
+        for stage, size in zip(features, objective.stages.sizes):
+            target = teacher.maps[size]
+            loss = loss + 15 * mx.nd.sum((stage - target) ** 2, axis=(1, 2, 3)) / mx.nd.sum(target**2, axis=(1, 2, 3))
+    loss.backward()
+    np.testing.assert_allclose(
+        14 * (1 - figures["cos_teacher"]) + 30 * figures["feature_error"],
+        loss.asnumpy(),
+        rtol=1e-4 if dtype == "float32" else 0.02,
+    )
+    theirs = gradients(made)
+    assert mine.keys() == theirs.keys() and "teacher_stage7x7_weight" in mine
+    reached = [name for name in mine if name.startswith(("res_5", "dconv_45"))]
+    whole = [np.concatenate([side[name].ravel() for name in reached]) for side in (mine, theirs)]
+    assert cosine(*whole) > alike
+    assert cosine(mine["teacher_stage7x7_weight"], theirs["teacher_stage7x7_weight"]) > alike
 
 
 def test_two_devices_give_the_sum_over_their_shares(batch):

@@ -4,7 +4,7 @@ import signal
 
 import numpy as np
 import pytest
-from small_networks import S, filled, pixels
+from small_networks import S, filled, pixels, residual
 from small_sets import striped_face
 from test_resume import BASE, log, start
 
@@ -19,18 +19,30 @@ CASES = {
     "two-devices": {"teacher": "six,0", "devices": "cpu,cpu", "per_batch_size": 3},
     "alone": {"teacher": "eight,0", "loss_type": "none"},
     "live": {"teacher": "eight,0", "loss_type": "none", "teacher_live": True, "cutoff": 40, "color": 1},
+    "features": {
+        "network": "tiny_residual",
+        "teacher": "stages,0",
+        "loss_type": "none",
+        "teacher_live": True,
+        "teacher_features": 20.0,
+        "devices": "cpu,cpu",
+        "per_batch_size": 3,
+    },
     "adadistill": {"teacher": "eight,0", "adadistill": True, "devices": "cpu,cpu", "per_batch_size": 3},
 }
 
 
 @pytest.fixture(scope="module")
 def teachers(tmp_path_factory):
-    """Networks ``six,0`` and ``eight,0``, named by the lengths of their embeddings."""
+    """Networks ``six,0`` and ``eight,0``, named by the lengths of their embeddings, and ``stages,0`` of 8 values."""
     folder = tmp_path_factory.mktemp("teachers")
     for name, size in (("six", 6), ("eight", 8)):
         pooled = S.Pooling(pixels(S.Variable("data", shape=(0, 3, 112, 112))), kernel=(8, 8), stride=(8, 8))
         symbol = S.FullyConnected(pooled, num_hidden=size, name="fc1")
         checkpoint.save(f"{folder}/{name}", 0, Checkpoint(*filled(symbol, size)))
+    checkpoint.save(
+        f"{folder}/stages", 0, Checkpoint(*filled(residual(8), 8))
+    )  # its stage ends with 6 channels of 14x14
     return folder
 
 
@@ -65,6 +77,9 @@ def test_killed_and_resumed_is_never_stopped(set_dir, teachers, tmp_path, case):
     assert rows[-1]["cos_teacher"] > rows[0]["cos_teacher"] or case == "adadistill"
     extra = {"parameter/teacher_map_weight@0", "momentum/teacher_map_weight"}
     assert (extra <= mine.keys()) == (options["teacher"].endswith("six,0"))
+    if case == "features":
+        assert {"parameter/teacher_stage14x14_weight@0", "momentum/teacher_stage14x14_weight"} <= mine.keys()
+        assert rows[-1]["feature_error"] < rows[0]["feature_error"]
     saved = checkpoint.load(str(whole / "model"), 1)
     names = set(saved.symbol.list_arguments()) - {"data", "softmax_label"}
     assert names == set(saved.arg_params) and ("fc7_weight" in names) == (options.get("loss_type") != "none")

@@ -1,0 +1,117 @@
+"""A live teacher that also shows the features that its stages end with.
+
+Source: FitNets, arXiv:1412.6550, there of one layer in the middle.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Tuple
+
+import numpy as np
+
+from .. import checkpoint
+from .._mxnet import mx
+from ..engines.mxnet import MXNetEngine
+from ..errors import InsightError
+from ..formats.faceset import FaceSet
+from ..graph import opening, sums
+from .live import LiveTeacher
+
+Size = Tuple[int, int]  # (height, width) of features
+
+
+class FeatureNetwork(MXNetEngine):
+    """A checkpoint that gives embeddings, and keeps the last features of each stage.
+
+    Parameters
+    ----------
+    spec : str
+        ``prefix,epoch``.
+    image_size : (int, int)
+        Height and width of the images.
+    device : mxnet.Context
+
+    Attributes
+    ----------
+    channels : dict of (int, int) to int
+        Of the features of each stage, by height and width.
+    features : dict of (int, int) to NDArray
+        Those of the images of the last call, (N, C, height, width) float32.
+
+    Raises
+    ------
+    InsightError
+        The checkpoint cannot be used, takes images of another size, or has no residual stages.
+    """
+
+    def __init__(self, spec: str, image_size: Size, device):
+        try:
+            opened = opening.open_network(checkpoint.load(*checkpoint.parse_spec(spec, "--teacher")), image_size)
+        except InsightError as error:
+            raise InsightError(f"--teacher {spec}: {error}") from None
+        stages = sums.last_sums(opened.model, image_size)
+        if not stages:
+            raise InsightError(f"--teacher {spec}: has no sums of two branches, at which its stages would end")
+        inner = [stage.ref.node.name for stage in stages.values()]
+        super().__init__(opened, spec, device=device, image_size=image_size, inner=inner)
+        self.channels = {size: stage.channels for size, stage in stages.items()}
+        self.features: Dict[Size, mx.nd.NDArray] = {}
+        self._parts: list = []
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        self._parts = []
+        rows = super().__call__(images)
+        self.features = {size: mx.nd.concat(*parts, dim=0) for size, parts in zip(self.channels, zip(*self._parts))}
+        return rows
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        embeddings, *features = self._outputs(images)
+        self._parts.append(features)
+        return embeddings.asnumpy()
+
+    def describe(self) -> str:
+        return f"{super().describe()}, with the features of its stages"
+
+
+class StageTeacher(LiveTeacher):
+    """As :class:`LiveTeacher`, with the features of its stages; of a checkpoint.
+
+    Attributes
+    ----------
+    channels : dict of (int, int) to int
+        Of the features of each stage, by height and width.
+    """
+
+    def __init__(self, spec: str, faces: FaceSet, device=None):
+        super().__init__(spec, faces, device)
+        self.channels = self._network.channels
+
+    @staticmethod
+    def _open(spec: str, faces: FaceSet, device) -> FeatureNetwork:
+        return FeatureNetwork(spec, faces.image_size, device)
+
+    def features(self, batch, sizes: List[Size]) -> list:
+        """Features of a batch's images.
+
+        Parameters
+        ----------
+        batch : insight.feed.loader.Batch
+        sizes : list of (int, int)
+            Heights and widths, of those in :attr:`channels`.
+
+        Returns
+        -------
+        list of NDArray
+            For each size (B, C, height, width) float32, on the teacher's device.
+        """
+        self.rows(batch)
+        return [self._network.features[size] for size in sizes]
+
+    def describe(self) -> str:
+        """For the log."""
+        sides = ", ".join(_by(size) for size in self.channels)
+        return f"{super().describe()} and by its features of {sides}"
+
+
+def _by(size: Size) -> str:
+    return "x".join(map(str, size))
