@@ -3,7 +3,7 @@
 #
 #   examples/ten_people.sh [OUT]      (default: runs/ten_people; must not exist)
 #
-# STEPS=200 trains longer, IMAGES=12 draws fewer pictures of each person (20). The defaults take about two minutes on two cores.
+# STEPS=200 trains longer, IMAGES=12 draws fewer pictures of each person (20). The defaults take a few minutes.
 set -euo pipefail
 
 out=${1:-runs/ten_people}
