@@ -26,7 +26,7 @@ from ._failures import fail
 from ._sigint import never_lose
 
 GROUP = "insight.commands"
-WIDEST = 96  # characters of a line of an example
+WIDEST = 80  # characters of a line of an example
 
 
 @functools.lru_cache(maxsize=1)
@@ -115,7 +115,7 @@ def example_lines(example: Tuple[str, str], indent: str = "  ") -> str:
     comment, command = example
     lines = [indent]
     for part in re.split(r" (?=--)", command):
-        if len(lines[-1]) + len(part) > WIDEST and lines[-1].strip():
+        if len(lines[-1] + part) > WIDEST - len(" \\") and lines[-1].strip():
             lines[-1] += "\\"
             lines.append(indent + "    ")
         lines[-1] += part + " "

@@ -22,7 +22,7 @@ EXAMPLES = (
         "--prefix models/triplet/model --lr 0.005 --mom 0 --per-batch-size 150",
     ),
     (
-        "the hardest negatives of bags, with ArcFace in the same step against forgetting",
+        "the hardest negatives of bags, with ArcFace in the same step",
         "insight train-triplet --data-dir set --network y1 --emb-size 128 --pretrained models/arcface/model,3 "
         "--prefix models/triplet/model --lr 0.005 --mom 0 --mining bag --negatives hardest --classification-weight 1",
     ),

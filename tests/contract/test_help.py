@@ -61,7 +61,7 @@ class TestHelp:
         pasted = printed.replace("\\\n", "")
         lines = [" ".join(line.split()) for line in pasted.splitlines()]
         assert lines == [line for comment, command in examples for line in (f"# {comment}", command)]
-        assert max(map(len, printed.splitlines())) <= cli.WIDEST + 2
+        assert max(map(len, printed.splitlines())) <= cli.WIDEST
 
 
 def test_a_command_of_a_package_may_have_none(monkeypatch):
