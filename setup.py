@@ -29,6 +29,7 @@ CORE = [
     "tensorboardX>=2.6.2.2",  # curves of a run; 2.6 wants protobuf below 4, which onnx 1.18 refuses
     "packaging>=22",  # doctor reads these very lines with it
     "setuptools>=65",  # brings back distutils, which MXNet imports, on Python 3.12
+    "shtab>=1.13",  # its scripts answer by themselves; argcomplete starts Python at each key, which imports MXNet
 ]
 
 CPU = ["mxnet==1.9.1"]  # the last release
@@ -84,14 +85,20 @@ DETECT = [
     "onnxruntime>=1.16",  # for SCRFD
 ]
 
+DOCS = [
+    "mkdocs-material>=9.7,<10",  # 9.7 is the last with Python 3.9; mkdocs.yml is in the form of 9
+]
+
 TEST = [
     *CLUSTER,  # a small one is started on this machine
     *DEPLOY,  # parity of an exported network is measured with it
     *DETECT,  # finds the made-up faces
+    *DOCS,  # the site is built strictly
     *GLUONCV,  # one of its backbones is trained, saved and exported
     *PLOTS,
     "hypothesis>=6.80",
     "insightface>=1.0.1",  # must open what export-onnx wrote; 0.7 compiles, 1.0 asks for much that is not used
+    "markdown-it-py>=2",  # renders the documents as GitHub does, to compare the site with
     "pillow>=10",  # an image decoder that is not OpenCV
     "playwright>=1.40",  # drives the Chromium that is installed, which draws the pages; it fetches none
     "pytest>=7.4",
@@ -118,6 +125,7 @@ setup(
         "deploy": DEPLOY,
         "detect": DETECT,
         "distributed": DISTRIBUTED,
+        "docs": DOCS,
         "gluoncv": GLUONCV,
         "ncnn": NCNN,
         "plots": PLOTS,

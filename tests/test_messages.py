@@ -25,8 +25,10 @@ HOLE = "\0"  # where an f-string puts a value
 
 # Options of other programs, and of which.
 FOREIGN_OPTIONS = {
+    **dict.fromkeys(("--headless", "--hide-scrollbars", "--no-sandbox", "--screenshot", "--window-size"), "chromium"),
     "--dest": "wheel",
     "--dest-dir": "wheel",
+    "--disable-gpu": "chromium",
     "--disable-pip-version-check": "pip",
     "--force-reinstall": "pip",
     "--format": "nvidia-smi",
@@ -40,6 +42,7 @@ FOREIGN_OPTIONS = {
     "--nthreads": "dask worker",
     "--nworkers": "dask worker",
     "--query-gpu": "nvidia-smi",
+    "--strict": "mkdocs",
 }
 # Options of InsightFace's scripts that ours do not have, named in documents.
 INSIGHTFACE_OPTIONS = {
@@ -80,7 +83,7 @@ class Text(NamedTuple):
 
 
 def python_files():
-    folders = ("insight", "datasets", "tools", "deploy", "benchmarks")
+    folders = ("insight", "datasets", "tools", "deploy", "benchmarks", "examples", "docs")
     return sorted([ROOT / "setup.py", *(p for folder in folders for p in (ROOT / folder).rglob("*.py"))])
 
 
@@ -104,7 +107,7 @@ def all_texts():
     for path in python_files():
         found += texts_of_python(path, path.read_text(encoding="utf-8"))
     documents = [p for folder in ("docs", "datasets") for p in (ROOT / folder).rglob("*.md")]
-    scripts = [*(ROOT / "recipes").rglob("*.sh"), *(ROOT / "recipes").rglob("*.env")]
+    scripts = [path for kind in ("recipes/**/*.sh", "recipes/**/*.env", "examples/*.sh") for path in ROOT.glob(kind)]
     for paths, what in (([*ROOT.glob("*.md"), *documents], "document"), (scripts, "script")):
         for path in sorted(paths):
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -165,10 +168,13 @@ def options_of(command: str):
 
 @functools.lru_cache(None)
 def options_of_scripts():
-    """Script -> its own options: those of argparse, or of a shell's ``case``."""
+    """Script -> its own options: those of argparse, of components, or of a shell's ``case``."""
     found = {}
-    for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "deploy").glob("*.py")]:
+    for path in (path for folder in ("benchmarks", "deploy", "examples") for path in (ROOT / folder).glob("*.py")):
         found[path] = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', path.read_text(encoding="utf-8")))
+    for path in (ROOT / "examples").glob("*/*.py"):  # a package's components
+        names = re.findall(r'Option\(\s*"(\w+)"', path.read_text(encoding="utf-8"))
+        found[path] = {"--" + name.replace("_", "-") for name in names}
     for path in (ROOT / "recipes").rglob("*.sh"):
         found[path] = set(re.findall(r"^\s*(--[a-z-]+)(?:\s*\|\s*[-a-z]+)*\)", path.read_text(encoding="utf-8"), re.M))
     return found

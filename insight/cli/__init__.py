@@ -1,8 +1,9 @@
 """The ``insight`` command: one file per subcommand in this package.
 
-A command's file defines ``HELP`` (one line), ``add_arguments(parser)`` and
-``run(args)``, which calls one library function and returns None or an exit status.
-It imports nothing heavy at module level, because ``insight --help`` imports all of them.
+A command's file defines ``HELP`` (one line), ``EXAMPLES`` ((what it does, command line), two or more),
+``add_arguments(parser)``, which puts every argument into a group, and ``run(args)``, which calls one library function
+and returns None or an exit status. It imports nothing heavy at module level, because ``insight --help`` imports all of
+them.
 An installed package adds commands by entry points of the group ``insight.commands``, whose values are such modules.
 """
 
@@ -13,6 +14,7 @@ import functools
 import importlib
 import os
 import pkgutil
+import re
 import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -24,6 +26,7 @@ from ._failures import fail
 from ._sigint import never_lose
 
 GROUP = "insight.commands"
+WIDEST = 80  # characters of a line of an example
 
 
 @functools.lru_cache(maxsize=1)
@@ -70,17 +73,53 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 
 class _Parser(argparse.ArgumentParser):
+    """Its usage line has what a command needs, and not its options, of which some have a hundred."""
+
     def error(self, message: str):
         raise InsightError(f"{message}; see {self.prog} --help")
+
+    def format_help(self) -> str:
+        self.usage = self._short_usage().replace("%", "%%")
+        return super().format_help()
+
+    def _short_usage(self) -> str:
+        either = [group for group in self._mutually_exclusive_groups if group.required]
+        alternatives = [action for group in either for action in group._group_actions]
+        needed = [one for one in self._actions if one.required or not one.option_strings or one in alternatives]
+        formatter = self._get_formatter()
+        formatter.add_usage(None, needed, either, prefix="")
+        return formatter.format_help().strip() + " [options]"
 
 
 def build_parser(name: str, prog: Optional[str] = None) -> argparse.ArgumentParser:
     """The parser of one command."""
     module = load(name)
-    text = module.HELP + ("\n\n" + module.__doc__.strip() if module.__doc__ else "")
-    parser = _Parser(prog=prog or f"insight {name}", description=text, formatter_class=_Formatter, allow_abbrev=False)
+    parser = _Parser(
+        prog=prog or f"insight {name}",
+        description=module.HELP + ("\n\n" + module.__doc__.strip() if module.__doc__ else ""),
+        epilog="\n".join(["examples:", *map(example_lines, module.EXAMPLES)]) if has_examples(module) else None,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
     module.add_arguments(parser)
     return parser
+
+
+def has_examples(module) -> bool:
+    """Whether a command has examples: ours do, those of installed packages may."""
+    return bool(getattr(module, "EXAMPLES", ()))
+
+
+def example_lines(example: Tuple[str, str], indent: str = "  ") -> str:
+    """An example as it is typed: a comment, and the command line, continued on the next lines where it is long."""
+    comment, command = example
+    lines = [indent]
+    for part in re.split(r" (?=--)", command):
+        if len(lines[-1] + part) > WIDEST - len(" \\") and lines[-1].strip():
+            lines[-1] += "\\"
+            lines.append(indent + "    ")
+        lines[-1] += part + " "
+    return "\n".join([f"{indent}# {comment}", *(line.rstrip() for line in lines)])
 
 
 def overview() -> str:

@@ -33,31 +33,36 @@ def add_shards(parser):
 
 
 def add_image_arguments(parser):
-    """Options for packing image files."""
-    parser.add_argument(
+    """Options for packing image files, in a group."""
+    images = parser.add_argument_group("images")
+    images.add_argument(
         "--image-size",
         type=image_size,
         metavar="H,W",
         help="height,width of the images; else from the property file beside the set, or 112,112",
     )
-    parser.add_argument("--encoding", choices=[".jpg", ".png"], default=".jpg", help="encoding of converted images")
-    parser.add_argument("--quality", type=int, help="JPEG 1..100 (95) or PNG compression 0..9 (3), if converted")
-    add_workers(parser, "processes that check and convert images; the result does not depend on it", "--num-thread")
-    parser.add_argument(
+    images.add_argument("--encoding", choices=[".jpg", ".png"], default=".jpg", help="encoding of converted images")
+    images.add_argument("--quality", type=int, help="JPEG 1..100 (95) or PNG compression 0..9 (3), if converted")
+    images.add_argument(
         "--on-error",
         choices=["skip", "fail"],
         default="skip",
         help="skip and list unusable files, or stop",
     )
-    parser.add_argument(
+    images.add_argument(
         "--damaged",
         choices=["skip", "keep", "fail"],
         default="skip",
         help="images that decode with a warning: skip and list them, use and list them, or stop",
     )
-    parser.add_argument(
+    images.add_argument(
         "--check-images",
         choices=["decode", "headers"],
         default="decode",
         help="decode copied images to find damaged ones, or read their headers only",
     )
+
+
+def add_packing_workers(parser):
+    """``--num-workers`` of the commands that pack image files."""
+    add_workers(parser, "processes that check and convert images; the result does not depend on it", "--num-thread")

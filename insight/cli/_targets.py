@@ -1,32 +1,38 @@
 """Shared by the commands that verify: the options that name verification sets, and the function that opens them."""
 
+from ._model import add_image_size
+
 COUNTS = (("nfolds", 1), ("batch_size", 1), ("bootstrap", 0), ("seed", 0))
 
 
 def add_sets(parser):
-    """Options that name the verification sets."""
-    parser.add_argument("--data-dir", help="folder that holds the .bin files")
-    parser.add_argument(
+    """Options that name the verification sets, in a group."""
+    sets = parser.add_argument_group("verification sets")
+    sets.add_argument("--data-dir", help="folder that holds the .bin files")
+    sets.add_argument(
         "--target",
         default="lfw,cfp_ff,cfp_fp,agedb_30",
         help="names of the .bin files (%(default)s); others are skipped",
     )
-    parser.add_argument(
-        "--pairs", metavar="FILE", help="image_a,image_b,same rows, or LFW's pairs.txt: one more target"
-    )
-    parser.add_argument(
+    sets.add_argument("--pairs", metavar="FILE", help="image_a,image_b,same rows, or LFW's pairs.txt: one more target")
+    sets.add_argument(
         "--image-root", metavar="DIR", help="folder that the paths in --pairs are relative to; else its own"
     )
 
 
-def add_evaluation(parser):
-    """Options of the evaluation."""
-    parser.add_argument("--nfolds", type=int, default=10, help="folds; 1 uses the same pairs for training and test")
+def add_runtime(parser):
+    """Options of the model that is evaluated."""
     parser.add_argument("--batch-size", type=int, default=32, help="images at a time")
-    parser.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
     parser.add_argument("--engine", default="auto", help="mxnet, onnxruntime, openvino, ncnn or auto, as in `embed`")
     parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
+    add_image_size(parser)
+
+
+def add_evaluation(parser):
+    """Options of the figures."""
+    parser.add_argument("--nfolds", type=int, default=10, help="folds; 1 uses the same pairs for training and test")
+    parser.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
 
 
 def check_counts(args, counts=COUNTS):

@@ -3,9 +3,6 @@ the plain and the fast graph in each other installed runtime; a model file in ev
 is measured in every data type that it computes in. All run on the CPU, each measurement in a separate process, in
 interleaved rounds.
 
-  insight benchmark --model models/y1,40
-  insight benchmark --model models/y1,40 y1-int8.onnx --threads 1 --batch 1,8,64 --input lfw.bin --csv y1.csv
-
 median and p99 are milliseconds per call with that number of images. Plain MXNet computes them as one batch; our
 engines split them into batches as for `embed`. ratio is the speed by the median relative to the first plain MXNet row,
 or to the first row if there is none; cosine is to that row's embeddings, over 32 faces from --input, or made-up faces
@@ -17,25 +14,37 @@ from ._types import numbers
 
 WIDTH = 200  # a narrow terminal wraps the lines, which is better than truncated figures
 HELP = "speed of a model in each runtime, and its agreement with plain MXNet"
+EXAMPLES = (
+    ("a checkpoint in every runtime that is installed", "insight benchmark --model models/y1,40"),
+    (
+        "beside its 8-bit file, on real faces, with one thread; all figures as CSV",
+        "insight benchmark --model models/y1,40 y1-int8.onnx --threads 1 --batch 1,8,64 --input lfw.bin --csv y1.csv",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument(
+    model = parser.add_argument_group("models and runtimes")
+    model.add_argument(
         "--model", required=True, nargs="+", metavar="M", help="prefix,epoch of a checkpoint, or files that embed takes"
     )
-    parser.add_argument("--threads", type=numbers, metavar="1,2", help="threads; else 1 and the physical cores")
-    parser.add_argument("--batch", type=numbers, default="1,64", metavar="1,64", help="images per call")
-    parser.add_argument("--input", metavar="PATH", help="faces: identity folders, a .rec or a .bin; else made-up ones")
-    add_image_size(parser)
-    parser.add_argument(
+    model.add_argument(
         "--engine", metavar="A,B", help="runtimes to measure: mxnet, onnxruntime, openvino, ...; else all"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="how often each row is measured")
-    parser.add_argument(
+    add_image_size(model)
+    measured = parser.add_argument_group("measurement")
+    measured.add_argument("--threads", type=numbers, metavar="1,2", help="threads; else 1 and the physical cores")
+    measured.add_argument("--batch", type=numbers, default="1,64", metavar="1,64", help="images per call")
+    measured.add_argument(
+        "--input", metavar="PATH", help="faces: identity folders, a .rec or a .bin; else made-up ones"
+    )
+    measured.add_argument("--rounds", type=int, default=3, help="how often each row is measured")
+    measured.add_argument(
         "--seconds", type=float, default=0.5, help="per row, threads, batch and round; at least 3 calls"
     )
-    parser.add_argument("--csv", metavar="F", help="write all figures to this file too")
-    parser.add_argument("--overwrite", action="store_true", help="replace the --csv file if it exists")
+    output = parser.add_argument_group("output")
+    output.add_argument("--csv", metavar="F", help="write all figures to this file too")
+    output.add_argument("--overwrite", action="store_true", help="replace the --csv file if it exists")
 
 
 def run(args):

@@ -1,8 +1,5 @@
 """SET is a folder, .rec file or prefix; it may be damaged. It is not modified.
 
-  insight dataset-check work/set
-  insight dataset-check work/set --deep --exclude lfw.bin,agedb_30.bin --html check.html
-
 Checks: header, .idx and identity records against the .rec; property against labels and
 images; label gaps and labels out of range; empty, truncated and foreign payloads; unusual sizes
 and encodings; exact duplicates. --deep also decodes every image: undecodable, damaged (with the
@@ -17,25 +14,35 @@ from ._cluster import add_cluster, workers_of
 from ._images import add_workers
 
 HELP = "find what is wrong with a record set"
+EXAMPLES = (
+    ("the quick checks, in the order of the files", "insight dataset-check work/set"),
+    (
+        "every image decoded, and compared with the test sets; the findings as a page",
+        "insight dataset-check work/set --deep --exclude lfw.bin,agedb_30.bin --html check.html",
+    ),
+)
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 SHOWN = 8  # keys of a finding
 
 
 def add_arguments(parser):
-    parser.add_argument("set", metavar="SET", help="folder, .rec file or prefix of a set")
-    parser.add_argument("--deep", action="store_true", help="decode every image; find near duplicates; mean face")
-    parser.add_argument(
+    checks = parser.add_argument_group("what is checked")
+    checks.add_argument("set", metavar="SET", help="folder, .rec file or prefix of a set")
+    checks.add_argument("--deep", action="store_true", help="decode every image; find near duplicates; mean face")
+    checks.add_argument(
         "--exclude",
         default="",
         metavar="X,..",
         help="comma-separated verification .bin files and sets that must share no image with this one "
         "(with --deep: nor a near duplicate)",
     )
-    parser.add_argument("--json", metavar="F.json", help="write the report for programs")
-    parser.add_argument("--html", metavar="F.html", help="write the report as one page, with samples of what is wrong")
-    add_workers(parser, "threads; the report does not depend on it")
-    add_cluster(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="F.json", help="write the report for programs")
+    output.add_argument("--html", metavar="F.html", help="write the report as one page, with samples of what is wrong")
+    machine = parser.add_argument_group("machine")
+    add_workers(machine, "threads; the report does not depend on it")
+    add_cluster(machine)
 
 
 def run(args):

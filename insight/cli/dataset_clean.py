@@ -8,16 +8,10 @@ With --model each identity is checked by the embeddings of its own images, in th
   strangers       an image whose cosine to the centre of its person is below --threshold is dropped. The centre is
                   the mean of the half of the images that agree best, so strangers do not move it
 
-  insight dataset-clean work/set --model models/r50s,0 --output work/clean
-  insight dataset-clean work/set --model y1.onnx --dry-run --report what.csv
-
 With --by-centres the checkpoint of a training on this set decides: of train-softmax --centres 3. Wrong images gather
 at centres of their own. The dominant centre of an identity is the nearest of most of its images; images at
 more than --angle degrees from it are dropped. Copies are kept unless --copy says at which cosine: the network knows
 these images, and embeds those of one person closer than others.
-
-  insight train-softmax --data-dir work/set --centres 3 --prefix work/k3 --pretrained models/y1,1 ...
-  insight dataset-clean work/set --by-centres work/k3,1 --output work/clean
 
 No identity is dropped for its number of images. Labels are renumbered without gaps; images are copied byte for byte.
 The CSV has a row per image: its cosine to the centre (for a copy, to the image that it repeats), the decision and the
@@ -31,47 +25,61 @@ from ._images import add_shards
 from ._model import add_image_size, embedder
 
 HELP = "remove strangers, second people and copies from a set"
+EXAMPLES = (
+    ("by a model, into a new set", "insight dataset-clean work/set --model models/r50s,0 --output work/clean"),
+    (
+        "decide only: a row per image, to choose thresholds by",
+        "insight dataset-clean work/set --model y1.onnx --dry-run --report what.csv",
+    ),
+    (
+        "by the class centres of train-softmax --centres 3 on this set",
+        "insight dataset-clean work/set --by-centres work/k3,1 --output work/clean",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("set", help="folder, .rec or prefix")
-    judge = parser.add_mutually_exclusive_group(required=True)
+    model = parser.add_argument_group("set and model")
+    model.add_argument("set", metavar="SET", help="folder, .rec or prefix")
+    judge = model.add_mutually_exclusive_group(required=True)
     judge.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; the thresholds below decide")
     judge.add_argument(
         "--by-centres", metavar="PREFIX,EPOCH", help="checkpoint of a training on this set, whose class centres decide"
     )
-    parser.add_argument("--output", metavar="DIR", help="folder of the clean set: train.rec, train.idx, property")
-    parser.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
-    add_image_size(parser)
-    add_cluster(parser)
-    parser.add_argument(
+    model.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
+    add_image_size(model)
+    decisions = parser.add_argument_group("decisions")
+    decisions.add_argument(
         "--threshold", type=float, help="lowest cosine to the centre; -1 drops no stranger (default: 0.3)"
     )
-    parser.add_argument(
+    decisions.add_argument(
         "--copy",
         type=float,
         help="cosine of a copy; 2 drops none (default: 0.95 with --model, 2 with --by-centres)",
     )
-    parser.add_argument(
+    decisions.add_argument(
         "--apart",
         type=float,
         help="cosine of two centres below which they are two people; -1: never (default: 0.3)",
     )
-    parser.add_argument(
+    decisions.add_argument(
         "--smallest", type=int, metavar="N", help="images that each of two people must have (default: 3)"
     )
-    parser.add_argument(
+    decisions.add_argument(
         "--on-two",
         choices=["drop-smaller", "split", "keep"],
         help="keep the person with most images (default), make each an identity, or leave them as one",
     )
-    parser.add_argument(
+    decisions.add_argument(
         "--angle", type=float, help="largest angle to the dominant centre in degrees, with --by-centres (default: 75)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
-    parser.add_argument("--report", metavar="CSV", help="a row per image; else clean.csv in the output folder")
-    add_shards(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", metavar="DIR", help="folder of the clean set: train.rec, train.idx, property")
+    output.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
+    output.add_argument("--report", metavar="CSV", help="a row per image; else clean.csv in the output folder")
+    add_shards(output)
+    output.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    add_cluster(parser.add_argument_group("machine"))
 
 
 def run(args):

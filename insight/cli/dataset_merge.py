@@ -3,11 +3,6 @@
 every identity, also of the first set, is dropped whose cosine to an image of an excluded .bin, or to an identity of an
 excluded set, is --param2 or more. Labels are renumbered; images are copied byte for byte.
 
-  insight dataset-merge --include emore,private --exclude lfw.bin --output both --model models/r50s,0
-  insight dataset-merge --include a,b --output c --model y1.onnx --on-overlap pool --within
-  insight dataset-merge --include a,b --model y1.onnx --dry-run --report what.csv --histogram what.png
-  insight dataset-merge --include a,b --output c --param1 0                      append, without comparing
-
 Good thresholds depend on the model: check --histogram, or the nearest identity and the cosine in the CSV, before
 trusting one. A set is written whole or not at all.
 """
@@ -18,41 +13,59 @@ from ._images import add_shards
 from ._model import add_image_size, embedder
 
 HELP = "merge sets; drop or pool identities in several of them, exclude test people"
+EXAMPLES = (
+    (
+        "private people into a public set, without those of a test set",
+        "insight dataset-merge --include emore,private --exclude lfw.bin --output both --model models/r50s,0",
+    ),
+    (
+        "pool the images of people in both, and of people twice in one",
+        "insight dataset-merge --include a,b --output c --model y1.onnx --on-overlap pool --within",
+    ),
+    (
+        "decide only: every decision as a table, and the cosines as a picture",
+        "insight dataset-merge --include a,b --model y1.onnx --dry-run --report what.csv --histogram what.png",
+    ),
+    ("append, without comparing", "insight dataset-merge --include a,b --output c --param1 0"),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument(
+    sets = parser.add_argument_group("sets and model")
+    sets.add_argument(
         "--include", required=True, type=between_commas, metavar="A,B,..", help="sets: folder, .rec or prefix"
     )
-    parser.add_argument(
+    sets.add_argument(
         "--exclude",
         type=between_commas,
         default=[],
         metavar="X,..",
         help="verification .bin files and sets of people to leave out",
     )
-    parser.add_argument("--output", metavar="DIR", help="folder of the merged set: train.rec, train.idx, property")
-    parser.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; not needed with --param1 0")
-    parser.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
-    add_image_size(parser)
-    add_cluster(parser)
-    parser.add_argument(
+    sets.add_argument("--model", help="prefix,epoch of a checkpoint, or a .onnx file; not needed with --param1 0")
+    sets.add_argument("--batch-size", type=int, help="images at a time; else chosen for the device")
+    add_image_size(sets)
+    decisions = parser.add_argument_group("decisions")
+    decisions.add_argument(
         "--param1", type=float, default=0.3, help="cosine for one person in two sets; 0: do not compare"
     )
-    parser.add_argument("--param2", type=float, default=0.4, help="cosine for an excluded person")
-    parser.add_argument(
+    decisions.add_argument("--param2", type=float, default=0.4, help="cosine for an excluded person")
+    decisions.add_argument(
         "--on-overlap",
         choices=["drop", "pool"],
         default="drop",
         help="drop the later identity, or pool its images with those of the earlier",
     )
-    parser.add_argument("--within", action="store_true", help="also compare identities of one set with each other")
-    parser.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
-    parser.add_argument("--test", type=int, default=0, metavar="N", help="InsightFace's name: above 0 is --dry-run")
-    parser.add_argument("--report", metavar="CSV", help="every decision; else merge.csv in the output folder")
-    parser.add_argument("--histogram", metavar="F.png", help="picture of the nearest cosines, .png or .svg")
-    add_shards(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    decisions.add_argument("--within", action="store_true", help="also compare identities of one set with each other")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", metavar="DIR", help="folder of the merged set: train.rec, train.idx, property")
+    output.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
+    output.add_argument("--test", type=int, default=0, metavar="N", help="InsightFace's name: above 0 is --dry-run")
+    output.add_argument("--report", metavar="CSV", help="every decision; else merge.csv in the output folder")
+    output.add_argument("--histogram", metavar="F.png", help="picture of the nearest cosines, .png or .svg")
+    add_shards(output)
+    output.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    add_cluster(parser.add_argument_group("machine"))
 
 
 def run(args):

@@ -2,10 +2,6 @@
 identity records and the labels are not trusted. SET itself is not changed, except for the .idx and property beside the
 .rec.
 
-  insight dataset-repair work/set                      write .idx and property if they are missing
-  insight dataset-repair work/set --overwrite          and replace them if they are wrong
-  insight dataset-repair work/set --output work/good   write a sound set into another folder
-
 Without --output the .rec is not changed: the new .idx has the records' own ids as keys if they are distinct, the
 property the size of the images. If records are damaged, the .idx lists the others, and the remaining faults are
 printed (exit status 1).
@@ -25,22 +21,29 @@ from ._images import add_workers
 from ._types import image_size
 
 HELP = "rebuild .idx and property, or a sound set from a damaged one"
+EXAMPLES = (
+    ("write .idx and property if they are missing", "insight dataset-repair work/set"),
+    ("and replace them if they are wrong", "insight dataset-repair work/set --overwrite"),
+    ("write a sound set into another folder", "insight dataset-repair work/set --output work/good"),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("set", metavar="SET", help="folder, .rec file or prefix of a set")
-    parser.add_argument("--output", metavar="DIR", help="folder of a new set; else .idx and property beside the .rec")
-    parser.add_argument(
+    images = parser.add_argument_group("set and its images")
+    images.add_argument("set", metavar="SET", help="folder, .rec file or prefix of a set")
+    images.add_argument(
         "--image-size", type=image_size, metavar="H,W", help="height,width of the images to keep; else the commonest"
     )
-    parser.add_argument("--keep-labels", action="store_true", help="do not renumber labels that have gaps")
-    parser.add_argument("--group", action="store_true", help="put the images of each label together, by label")
-    parser.add_argument(
+    images.add_argument(
         "--deep", action="store_true", help="decode every image, and skip those that are truncated or undecodable"
     )
-    add_workers(parser, "threads; the set does not depend on it")
-    parser.add_argument("--dry-run", action="store_true", help="report what would be done; write nothing")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files: a wrong .idx, an output")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", metavar="DIR", help="folder of a new set; else .idx and property beside the .rec")
+    output.add_argument("--keep-labels", action="store_true", help="do not renumber labels that have gaps")
+    output.add_argument("--group", action="store_true", help="put the images of each label together, by label")
+    output.add_argument("--dry-run", action="store_true", help="report what would be done; write nothing")
+    output.add_argument("--overwrite", action="store_true", help="replace existing files: a wrong .idx, an output")
+    add_workers(parser.add_argument_group("machine"), "threads; the set does not depend on it")
 
 
 def run(args):

@@ -1,29 +1,35 @@
 """DIR contains a folder of images per person; labels are numbered in the order of the folders' names.
 
-  insight dir2lst faces work/train.lst
-  insight dir2lst faces work/train.lst --val-ratio 0.1 --seed 0     and work/val.lst, other people
-
 Nothing is moved or deleted. Files with a usual image suffix are listed without opening them, others if their first
 bytes are those of an image; skipped files are counted by reason. InsightFace's script skips people with a single
 image: use --min-images 2 for that.
 """
 
 HELP = "list the images of identity folders in a .lst"
+EXAMPLES = (
+    ("every image", "insight dir2lst faces work/train.lst"),
+    (
+        "nine tenths of the people, and the others in work/val.lst",
+        "insight dir2lst faces work/train.lst --val-ratio 0.1 --seed 0",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("dir", help="folder of identity folders")
-    parser.add_argument("output", help="the .lst to write")
-    parser.add_argument("--min-images", type=int, default=1, metavar="N", help="skip people with fewer images")
-    parser.add_argument("--val-ratio", type=float, default=0.0, metavar="R", help="share of the people to hold out")
-    parser.add_argument(
+    people = parser.add_argument_group("people")
+    people.add_argument("dir", metavar="DIR", help="folder of identity folders")
+    people.add_argument("--min-images", type=int, default=1, metavar="N", help="skip people with fewer images")
+    people.add_argument("--val-ratio", type=float, default=0.0, metavar="R", help="share of the people to hold out")
+    people.add_argument("--seed", type=int, default=0, help="which people are held out")
+    output = parser.add_argument_group("output")
+    output.add_argument("output", metavar="LST", help="the .lst to write")
+    output.add_argument(
         "--val-output",
         metavar="LST",
         help="list of the held-out people; else val.lst (beside train.lst) or NAME_val.lst",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which people are held out")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing lists")
-    parser.add_argument("--label-map", action="store_true", help="also write NAME.labels.csv: label, folder name")
+    output.add_argument("--label-map", action="store_true", help="also write NAME.labels.csv: label, folder name")
+    output.add_argument("--overwrite", action="store_true", help="replace existing lists")
 
 
 def run(args):

@@ -5,14 +5,19 @@ Exit status: 0 when training can run on at least one device, else 1.
 """
 
 HELP = "report what this machine can run, and what to do about the rest"
+EXAMPLES = (
+    ("every device, at most five minutes each", "insight doctor"),
+    ("for a bug report, or a slow first use of a GPU", "insight doctor --json --timeout 1200"),
+)
 
 MARKS = {"ok": "ok", "warn": "WARN", "fail": "FAIL"}
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def add_arguments(parser):
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument(
+    report = parser.add_argument_group("report")
+    report.add_argument("--json", action="store_true", help="print the report as JSON")
+    report.add_argument(
         "--timeout", type=float, default=300.0, metavar="S", help="time limit in seconds for trying one device"
     )
 

@@ -8,56 +8,72 @@ Images are faces aligned to the network's size; they are converted to RGB and no
 
 A run that was killed resumes when the same command is given again, and gives the same bytes. Until it is done, its
 parts are in F.npz.parts/; with another model, input or option it does not resume and reports an error.
-
-  insight embed --model models/y1s,0 --input lfw.bin --output lfw.npz --flip sum
-  insight embed --model y1.onnx --input photos/ --output photos.npz --dtype bfloat16
-  insight embed --model r100,1 --input set/train.rec --output taught.npz --flip both --output-dtype float16
 """
 
 from ._cluster import add_cluster, cluster_of
 from ._model import add_image_size, print_notes
 
 HELP = "raw embeddings of a folder, a .rec or a .bin, as .npz"
+EXAMPLES = (
+    (
+        "a verification set, image and mirror image added, as in verification",
+        "insight embed --model models/y1s,0 --input lfw.bin --output lfw.npz --flip sum",
+    ),
+    (
+        "a folder of identity folders, in bfloat16",
+        "insight embed --model y1.onnx --input faces --output faces.npz --dtype bfloat16",
+    ),
+    (
+        "a training set, for train-softmax to learn from with --teacher",
+        "insight embed --model r100,1 --input set/train.rec --output taught.npz --flip both --output-dtype float16",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument(
+    model = parser.add_argument_group("model and faces")
+    model.add_argument(
         "--model", required=True, help="prefix,epoch of a checkpoint, a .onnx file, OpenVINO's .xml or ncnn's .param"
     )
-    parser.add_argument("--input", required=True, help="folder of identity folders, .rec file or verification .bin")
-    parser.add_argument("--output", required=True, metavar="F.npz", help="file to write; replaced if it exists")
-    parser.add_argument(
+    model.add_argument("--input", required=True, help="folder of identity folders, .rec file or verification .bin")
+    add_image_size(model)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="F.npz", help="file to write; replaced if it exists")
+    output.add_argument(
         "--flip",
         choices=["sum", "both", "none"],
         default="none",
         help="sum: add the embedding of the mirror image; both: store it too, as the array mirrored",
     )
-    parser.add_argument(
-        "--batch-size", type=int, help="images at a time; else 8 on a CPU, which is fastest, 64 on a GPU"
-    )
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="mxnet, onnxruntime, openvino, ncnn, or auto: the fastest installed one that reads the model; "
-        "a checkpoint is converted to ONNX in memory",
-    )
-    parser.add_argument(
-        "--dtype",
-        default="float32",
-        help="float32; or bfloat16, faster with OpenVINO or ncnn on a CPU that supports it, at cosines of about 0.9999",
-    )
-    parser.add_argument(
+    output.add_argument(
         "--output-dtype",
         choices=["float32", "float16"],
         default="float32",
         help="type of the embeddings in the file; float16 is enough for `train-softmax --teacher`",
     )
-    add_image_size(parser)
-    add_cluster(parser)
-    parser.add_argument(
+    runtime = parser.add_argument_group("runtime")
+    runtime.add_argument(
+        "--batch-size", type=int, help="images at a time; else 8 on a CPU, which is fastest, 64 on a GPU"
+    )
+    runtime.add_argument(
+        "--engine",
+        default="auto",
+        help="mxnet, onnxruntime, openvino, ncnn, or auto: the fastest installed one that reads the model; "
+        "a checkpoint is converted to ONNX in memory",
+    )
+    runtime.add_argument(
+        "--dtype",
+        default="float32",
+        help="float32; or bfloat16, faster with OpenVINO or ncnn on a CPU that supports it, at cosines of about 0.9999",
+    )
+    add_cluster(runtime)
+    comparison = parser.add_argument_group("comparison")
+    comparison.add_argument(
         "--compare", metavar="F.npz", help="embeddings of the same input by another model: print cosines"
     )
-    parser.add_argument("--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower")
+    comparison.add_argument(
+        "--bound", type=float, default=0.9999, help="with --compare: status 1 if any cosine is lower"
+    )
 
 
 def run(args):

@@ -1,9 +1,6 @@
 """PREFIX.param and PREFIX.bin take raw RGB pixels 0..255 in the blob data, and give raw embeddings in fc1;
 normalisation is part of the network. The files are kept only if faces embedded with ncnn agree with MXNet, each of
 them.
-
-  insight export-ncnn --model models/y1,40 --output y1
-  insight export-ncnn --model models/y1,40 --output y1-half --dtype float16 --faces lfw.bin
 """
 
 import sys
@@ -12,20 +9,30 @@ from ._gate import add_gate, faces, print_lineage
 from ._model import add_image_size, print_notes
 
 HELP = "write a checkpoint for ncnn, as .param and .bin"
+EXAMPLES = (
+    ("y1.param and y1.bin", "insight export-ncnn --model models/y1,40 --output y1"),
+    (
+        "half the size, compared with MXNet on real faces",
+        "insight export-ncnn --model models/y1,40 --output y1-half --dtype float16 --faces lfw.bin",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, slimmed or not")
-    parser.add_argument("--output", required=True, metavar="PREFIX", help="writes PREFIX.param and PREFIX.bin")
-    parser.add_argument(
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, slimmed or not")
+    add_image_size(model)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="PREFIX", help="writes PREFIX.param and PREFIX.bin")
+    output.add_argument(
         "--dtype",
         choices=["float32", "float16"],
         default="float32",
         help="type of the stored weights; float16 halves the .bin",
     )
-    add_image_size(parser)
-    add_gate(parser, "lowest cosine to MXNet, for every face; else 0.9999, and 0.999 for float16")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    output.add_argument("--overwrite", action="store_true", help="replace existing files")
+    gate = parser.add_argument_group("comparison with MXNet")
+    add_gate(gate, "lowest cosine to MXNet, for every face; else 0.9999, and 0.999 for float16")
 
 
 def run(args):

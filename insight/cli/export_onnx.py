@@ -2,11 +2,6 @@
 embeddings; normalisation is part of the network.
 ONNX Runtime, cv2.dnn and insightface.model_zoo.get_model read it. Its metadata records how the network was trained, if
 a training log exists. The file is kept only if faces embedded with ONNX Runtime agree with MXNet, each of them.
-
-  insight export-onnx --model models/y1,40 --output y1.onnx
-  insight export-onnx --model models/y1,40 --output y1-fast.onnx --graph fast --faces lfw.bin
-  insight export-onnx --model models/y1,40 --output y1.xml     # for OpenVINO, with y1.bin
-  insight export-onnx --model models/y1,40 --output y1-int8.onnx --int8 --calibrate faces.rec --target-bin lfw.bin
 """
 
 import sys
@@ -15,23 +10,38 @@ from ._gate import add_gate, faces, print_lineage
 from ._model import add_image_size, print_notes
 
 HELP = "write a checkpoint as ONNX"
+EXAMPLES = (
+    ("the graph as it was trained", "insight export-onnx --model models/y1,40 --output y1.onnx"),
+    (
+        "about twice as fast, compared with MXNet on real faces",
+        "insight export-onnx --model models/y1,40 --output y1-fast.onnx --graph fast --faces lfw.bin",
+    ),
+    ("for OpenVINO, with y1.bin", "insight export-onnx --model models/y1,40 --output y1.xml"),
+    (
+        "8 bits, and what they cost in accuracy",
+        "insight export-onnx --model models/y1,40 --output y1-int8.onnx --int8 --calibrate faces.rec "
+        "--target-bin lfw.bin",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, slimmed or not")
-    parser.add_argument(
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, slimmed or not")
+    add_image_size(model)
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--output", required=True, metavar="F.onnx", help="file to write; F.xml: OpenVINO's, with F.bin"
     )
-    parser.add_argument(
+    output.add_argument(
         "--graph",
         choices=["plain", "fast"],
         help="plain: as trained; fast: the same function with batch norm folded and PReLU split, about twice as fast; "
         "else plain, and fast for 8-bit ONNX",
     )
-    add_image_size(parser)
-    add_gate(parser, "lowest cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-
+    output.add_argument("--overwrite", action="store_true", help="replace existing files")
+    gate = parser.add_argument_group("comparison with MXNet")
+    add_gate(gate, "lowest cosine to MXNet: 0.9999, for every face; with --int8 0.98, for their mean")
     eight = parser.add_argument_group("8 bits")
     eight.add_argument("--int8", action="store_true", help="int8 weights, uint8 feature maps; needs --calibrate")
     eight.add_argument(

@@ -1,9 +1,5 @@
 """The set has the layout of InsightFace's face2rec2, byte for byte, with its property file.
 
-  insight face2rec work/train.lst --output work/set    work/set/train.rec, train.idx, property
-  insight face2rec work                                all lists in the folder, each set beside its list
-  insight face2rec work/tr                             all lists whose path starts with this
-
 An upright 3-channel JPEG of the right size is copied unchanged. Grey, alpha, CMYK, 16-bit, rotated
 and odd-sized images, and PNG, BMP and WebP files are converted. Unaligned entries (first column 0)
 are warped by the landmarks of their line. Unusable files are listed in <set>.skipped.csv.
@@ -12,39 +8,50 @@ Copied images are also decoded, in worker processes: a damaged JPEG often decode
 Such images are skipped and listed with the warning; --damaged keep packs them and lists them in
 <set>.damaged.csv. --check-images headers does not decode, which is faster on fewer than three cores.
 Paths are relative to --image-root if given, or else to the working directory, or else to the list.
-
-  insight face2rec train.lst --output set --image-root faces          a list of im2rec, or from another machine
-  insight face2rec train.lst --output set --shards 64                 train-00000-of-00064.rec, ..; all read as one set
-  insight face2rec phones.lst --output set --renumber-labels          labels of any size: 0, 1, 2, .. in the set
 """
 
 from ._cluster import add_cluster, workers_of
-from ._images import add_image_arguments, add_shards
+from ._images import add_image_arguments, add_packing_workers, add_shards
 
 HELP = "pack image lists into .rec, .idx and property"
+EXAMPLES = (
+    ("work/set/train.rec, train.idx, property", "insight face2rec work/train.lst --output work/set"),
+    ("all lists in a folder, each set beside its list", "insight face2rec work"),
+    ("all lists whose path starts with this", "insight face2rec work/tr"),
+    ("a list of im2rec, or from another machine", "insight face2rec train.lst --output set --image-root faces"),
+    (
+        "train-00000-of-00064.rec, .., which are read as one set",
+        "insight face2rec train.lst --output set --shards 64",
+    ),
+    ("labels of any size: 0, 1, 2, .. in the set", "insight face2rec phones.lst --output set --renumber-labels"),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("source", help="a .lst, a folder of lists, or the prefix of their paths")
-    parser.add_argument(
-        "--output", metavar="DIR", help="folder of the set, train.rec; else beside the list, with its name"
+    lists = parser.add_argument_group("lists")
+    lists.add_argument("source", metavar="SOURCE", help="a .lst, a folder of lists, or the prefix of their paths")
+    lists.add_argument("--image-root", metavar="DIR", help="folder that the paths in the lists are relative to")
+    lists.add_argument(
+        "--renumber-labels",
+        action="store_true",
+        help="number labels 0, 1, 2, .. in order of first appearance; SET.renumbered.csv has label, name in the list",
     )
     add_image_arguments(parser)
-    add_cluster(parser)
-    parser.add_argument(
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output", metavar="DIR", help="folder of the set, train.rec; else beside the list, with its name"
+    )
+    output.add_argument(
         "--layout",
         choices=["indexed", "plain"],
         default="indexed",
         help="layout of face2rec2, or of im2rec: scalar labels, images only, for mx.io.ImageRecordIter",
     )
-    parser.add_argument("--image-root", metavar="DIR", help="folder that the paths in the lists are relative to")
-    parser.add_argument(
-        "--renumber-labels",
-        action="store_true",
-        help="number labels 0, 1, 2, .. in order of first appearance; SET.renumbered.csv has label, name in the list",
-    )
-    add_shards(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace a set of the same name")
+    add_shards(output)
+    output.add_argument("--overwrite", action="store_true", help="replace a set of the same name")
+    machine = parser.add_argument_group("machine")
+    add_packing_workers(machine)
+    add_cluster(machine)
 
 
 def run(args):

@@ -1,19 +1,23 @@
 """DIR contains images and <dataset>_lmk or <dataset>_lmk.txt: name.jpg label x1 y1 .. x5 y5 per line.
 
-  insight glint2lst glint celebrity,msra work/train.lst
-
 The list has unaligned entries (first column 0) with their landmarks; face2rec warps them.
 Lines without a label get the label -1.
 """
 
 HELP = "convert Glint landmark lists to a .lst"
+EXAMPLES = (
+    ("two data sets in one list", "insight glint2lst glint celebrity,msra work/train.lst"),
+    ("what a list would hold", "insight glint2lst glint celebrity | head"),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("dir", help="folder of the images and landmark files")
-    parser.add_argument("datasets", help="comma-separated names of data sets")
-    parser.add_argument("output", nargs="?", help="the .lst to write; standard output by default")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing list")
+    images = parser.add_argument_group("images")
+    images.add_argument("dir", metavar="DIR", help="folder of the images and landmark files")
+    images.add_argument("datasets", metavar="NAME,..", help="comma-separated names of data sets")
+    output = parser.add_argument_group("output")
+    output.add_argument("output", metavar="LST", nargs="?", help="the .lst to write; standard output by default")
+    output.add_argument("--overwrite", action="store_true", help="replace an existing list")
 
 
 def run(args):

@@ -5,31 +5,41 @@ in the gallery that exceed it; TPIR is the share of the other probes whose own i
 Gallery and probes are two folder trees with a folder per identity, two .rec sets with common labels, or two files that
 `embed` wrote. Identities are matched by folder name, or by label if there are no folders. The search is exact and runs
 in blocks: it needs about 200 MB in addition to the embeddings, whatever the size of the gallery.
-
-  insight identification --model y1.onnx --gallery enrolled/ --probes seen/
-  insight identification --gallery gallery.npz --probes probes.npz --fpir 0.01,0.001
 """
 
 from ._model import add_image_size, print_notes
 
 HELP = "1:N search: rank-1/5, and TPIR at FPIR"
+EXAMPLES = (
+    (
+        "folders of aligned faces, a folder per person in both",
+        "insight identification --model y1.onnx --gallery enrolled --probes seen",
+    ),
+    (
+        "embeddings that are stored, at two rates of false alarms",
+        "insight identification --gallery gallery.npz --probes probes.npz --fpir 0.01,0.001",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("--gallery", required=True, help="known identities: folder, .rec, or .npz that `embed` wrote")
-    parser.add_argument("--probes", required=True, help="faces to search for: likewise")
-    parser.add_argument("--model", help="what `embed` takes; not needed if both are .npz")
-    parser.add_argument(
+    faces = parser.add_argument_group("faces")
+    faces.add_argument("--gallery", required=True, help="known identities: folder, .rec, or .npz that `embed` wrote")
+    faces.add_argument("--probes", required=True, help="faces to search for: likewise")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", help="what `embed` takes; not needed if both are .npz")
+    model.add_argument(
         "--flip",
         choices=["sum", "none"],
         help="sum: add the embedding of the mirror image; else as recorded in the other input, if an .npz, or sum",
     )
-    parser.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
-    parser.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
-    add_image_size(parser)
-    parser.add_argument("--ranks", default="1,5", help="ranks of the closed set")
-    parser.add_argument("--fpir", default="0.1,0.01,0.001", help="false positive identification rates of the open set")
-    parser.add_argument("--json", default="", help="write the figures to this file too")
+    model.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
+    model.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
+    add_image_size(model)
+    figures = parser.add_argument_group("figures")
+    figures.add_argument("--ranks", default="1,5", help="ranks of the closed set")
+    figures.add_argument("--fpir", default="0.1,0.01,0.001", help="false positive identification rates of the open set")
+    figures.add_argument("--json", default="", help="write the figures to this file too")
 
 
 def run(args):

@@ -8,43 +8,54 @@ published definitions: `galleries joined` is ijb_1n.py's, each gallery and both 
 
 The embeddings are kept in --embeddings. A run that was killed resumes when the same command is given again; later runs
 read the file and take seconds, with other switches too.
-
-  insight ijb --meta IJBC/meta --images IJBC/loose_crop --model models/y1s,0 --target IJBC --json ijbc.json
-  insight ijb --meta IJBC/meta --target IJBC --embeddings IJBC-models-y1s-0.npz --no-detector-score --protocol 1:1
 """
 
 from ._model import add_engine, print_notes
 
 HELP = "IJB-B and IJB-C: TAR at FAR of templates, 1:N rank and TPIR, by InsightFace's lists"
+EXAMPLES = (
+    (
+        "both protocols, with InsightFace's weights of images",
+        "insight ijb --meta IJBC/meta --images IJBC/loose_crop --model models/y1s,0 --target IJBC --json ijbc.json",
+    ),
+    (
+        "other switches, by the embeddings that the first run kept",
+        "insight ijb --meta IJBC/meta --target IJBC --embeddings IJBC-models-y1s-0.npz --no-detector-score "
+        "--protocol 1:1",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("--meta", required=True, metavar="DIR", help="folder of the lists")
-    parser.add_argument("--target", required=True, choices=["IJBB", "IJBC"], help="which of the two sets it is")
-    parser.add_argument("--images", metavar="DIR", help="folder of the photos; needed with --model")
-    parser.add_argument("--model", help="what `embed` takes; not needed if --embeddings exists")
-    parser.add_argument(
+    test = parser.add_argument_group("set")
+    test.add_argument("--meta", required=True, metavar="DIR", help="folder of the lists")
+    test.add_argument("--target", required=True, choices=["IJBB", "IJBC"], help="which of the two sets it is")
+    test.add_argument("--images", metavar="DIR", help="folder of the photos; needed with --model")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", help="what `embed` takes; not needed if --embeddings exists")
+    model.add_argument(
         "--embeddings",
         metavar="F.npz",
         help="file that keeps the embeddings; else the target and the model's name, in the working directory",
     )
-    parser.add_argument("--protocol", choices=["1:1", "1:N", "both"], default="both", help="which figures, and lists")
-    parser.add_argument(
+    add_engine(model)
+    figures = parser.add_argument_group("figures")
+    figures.add_argument("--protocol", choices=["1:1", "1:N", "both"], default="both", help="which figures, and lists")
+    figures.add_argument(
         "--flip",
         choices=["sum", "none"],
         default="sum",
         help="sum: add the embedding of the mirror image; none: only the image's own, in half the time",
     )
-    parser.add_argument(
+    figures.add_argument(
         "--no-detector-score", action="store_true", help="do not weight images by the score of the detector"
     )
-    parser.add_argument(
+    figures.add_argument(
         "--no-feature-norm",
         action="store_true",
         help="normalise each embedding first, so that its length is not a weight of the image",
     )
-    add_engine(parser)
-    parser.add_argument("--json", metavar="F", help="also write the figures to this file, which `report` takes")
+    figures.add_argument("--json", metavar="F", help="also write the figures to this file, which `report` takes")
 
 
 def run(args):

@@ -8,55 +8,66 @@ person's other images, a noisy distractor is moved far away. The figures printed
 given.
 
 Embeddings are kept in the folder --embeddings. A run that was killed resumes when the same command is given again.
-
-  insight megaface --model models/y1s,0 --facescrub-root facescrub_images --megaface-root megaface_images \\
-      --facescrub-noises facescrub_noises.txt --megaface-noises megaface_noises.txt --json megaface.json
-  insight megaface --feature-dir-input feature_out --algo insightface --sizes 1000,1000000
 """
 
 from ._model import add_engine, print_notes
 from ._types import numbers
 
 HELP = "MegaFace: rank-1 among 10 to 1M distractors, TAR at FAR; features for its development kit"
+EXAMPLES = (
+    (
+        "from aligned faces, without noise",
+        "insight megaface --model models/y1s,0 --facescrub-root facescrub_images --megaface-root megaface_images "
+        "--facescrub-noises facescrub_noises.txt --megaface-noises megaface_noises.txt --json megaface.json",
+    ),
+    (
+        "from the matrix files of another program",
+        "insight megaface --feature-dir-input feature_out --algo insightface --sizes 1000,1000000",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", help="what `embed` takes; several, separated by |, are concatenated")
-    parser.add_argument("--facescrub-root", metavar="DIR", help="folder of the probes; needed with --model")
-    parser.add_argument("--megaface-root", metavar="DIR", help="folder of the distractors; needed with --model")
-    parser.add_argument("--feature-dir-input", metavar="DIR", help="read features from its facescrub and megaface")
-    parser.add_argument(
+    images = parser.add_argument_group("images and features")
+    images.add_argument("--facescrub-root", metavar="DIR", help="folder of the probes; needed with --model")
+    images.add_argument("--megaface-root", metavar="DIR", help="folder of the distractors; needed with --model")
+    images.add_argument(
         "--facescrub-lst",
         metavar="F",
         help="list of the probes: paths, or the kit's facescrub_features_list.json; else all in the folder",
     )
-    parser.add_argument("--megaface-lst", metavar="F", help="list of the distractors, likewise")
-    parser.add_argument("--facescrub-noises", metavar="F", help="list of noisy probes")
-    parser.add_argument("--megaface-noises", metavar="F", help="list of noisy distractors")
-    parser.add_argument("--algo", default="insightface", help="name in the names of matrix files")
-    parser.add_argument("--output", metavar="DIR", help="write all features as matrix files to this new folder")
-    parser.add_argument("--feature-dir-out", metavar="DIR", help="write features without noise to this new folder")
-    parser.add_argument(
-        "--embeddings", default="megaface_embeddings", metavar="DIR", help="folder that keeps the embeddings"
+    images.add_argument("--megaface-lst", metavar="F", help="list of the distractors, likewise")
+    images.add_argument("--facescrub-noises", metavar="F", help="list of noisy probes")
+    images.add_argument("--megaface-noises", metavar="F", help="list of noisy distractors")
+    images.add_argument("--feature-dir-input", metavar="DIR", help="read features from its facescrub and megaface")
+    images.add_argument("--algo", default="insightface", help="name in the names of matrix files")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", help="what `embed` takes; several, separated by |, are concatenated")
+    model.add_argument(
+        "--flip", choices=["sum", "none"], default="sum", help="sum: add the embedding of the mirror image"
     )
-    parser.add_argument(
+    add_engine(model)
+    figures = parser.add_argument_group("figures")
+    figures.add_argument(
         "--sizes", type=numbers, default="10,100,1000,10000,100000,1000000", help="numbers of distractors"
     )
-    parser.add_argument(
+    figures.add_argument(
         "--distractor-lists",
         default="",
         metavar="DIR",
         help="the kit's templatelists, with megaface_features_list.json_SIZE_SET; else distractors are drawn at random",
     )
-    parser.add_argument("--set", type=int, default=1, help="SET, with --distractor-lists")
-    parser.add_argument("--seed", type=int, default=0, help="of the distractors drawn and of replaced probes")
-    parser.add_argument("--ranks", type=numbers, default="1,10", help="ranks of the identification")
-    parser.add_argument("--far", default="1e-6,1e-5", help="false accept rates of the verification")
-    parser.add_argument(
-        "--flip", choices=["sum", "none"], default="sum", help="sum: add the embedding of the mirror image"
+    figures.add_argument("--set", type=int, default=1, help="SET, with --distractor-lists")
+    figures.add_argument("--seed", type=int, default=0, help="of the distractors drawn and of replaced probes")
+    figures.add_argument("--ranks", type=numbers, default="1,10", help="ranks of the identification")
+    figures.add_argument("--far", default="1e-6,1e-5", help="false accept rates of the verification")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--embeddings", default="megaface_embeddings", metavar="DIR", help="folder that keeps the embeddings"
     )
-    add_engine(parser)
-    parser.add_argument("--json", metavar="F", help="also write the figures to this file, which `report` takes")
+    output.add_argument("--output", metavar="DIR", help="write all features as matrix files to this new folder")
+    output.add_argument("--feature-dir-out", metavar="DIR", help="write features without noise to this new folder")
+    output.add_argument("--json", metavar="F", help="also write the figures to this file, which `report` takes")
 
 
 def run(args):

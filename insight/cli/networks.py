@@ -1,15 +1,19 @@
 """Without NAME: all networks, with their default options. With NAME (y1, r50, gluoncv:mobilenet0.25): its stages, with
 the output shape, parameters and work of each.
 
-  insight networks
-  insight networks r50 --version-se 1
-  insight networks gluoncv:mobilenet0.25 --emb-size 128 --json size.json
-
 Parameters are the learned numbers. MFLOPs are millions of multiply-adds of convolutions and fully connected layers
 for one 112x112 image. MB (10^6 bytes) is the float32 size of all arrays, including running statistics.
 """
 
 HELP = "list networks and their sizes, in total and by stage"
+EXAMPLES = (
+    ("all networks", "insight networks"),
+    ("the stages of one, with an option of its own", "insight networks r50 --version-se 1"),
+    (
+        "a backbone of gluoncv, as JSON",
+        "insight networks gluoncv:mobilenet0.25 --emb-size 128 --json size.json",
+    ),
+)
 
 OWN = ("name", "emb_size", "json")  # names of this command's own arguments
 
@@ -17,11 +21,14 @@ OWN = ("name", "emb_size", "json")  # names of this command's own arguments
 def add_arguments(parser):
     from insight import nets
 
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the network")
-    parser.add_argument("--emb-size", type=int, default=0, help="embedding length; 0: the network's own")
+    network = parser.add_argument_group("network")
+    network.add_argument("name", nargs="?", metavar="NAME", help="the network")
+    network.add_argument("--emb-size", type=int, default=0, help="embedding length; 0: the network's own")
+    own = parser.add_argument_group("options of networks")
     for option in nets.options(OWN):
-        option.add_to(parser)
-    parser.add_argument("--json", metavar="F.json", help="write the figures for programs")
+        option.add_to(own)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="F.json", help="write the figures for programs")
 
 
 def run(args):

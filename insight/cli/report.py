@@ -3,43 +3,60 @@ confidence bands, scores, the threshold for each FAR, the hardest pairs for the 
 given, figures of IJB and MegaFace from the files of their commands, training stages and options, files with their
 hashes. --card writes the same facts as a Markdown model card. --before M compares with an earlier model.
 
-  insight report --model models/y1,40 --data-dir sets --target lfw,cfp_fp --output y1.html --card y1.md
-  insight report --model models/y1s,0 --data-dir sets --protocols ijbc.json megaface.json --output y1.html
-  insight report --model models/own,3 --before models/y1,40 --data-dir sets --target own,lfw --output own.html
-  insight report --model y1.onnx --pairs pairs.txt --image-root lfw_aligned --log models/y1-log.jsonl --output y1.html
-
 The page contains faces of the sets; --hardest 0 leaves them out.
 """
 
-from ._model import add_image_size, print_notes
-from ._targets import COUNTS, add_evaluation, add_sets, check_counts, find_sets
+from ._model import print_notes
+from ._targets import COUNTS, add_evaluation, add_runtime, add_sets, check_counts, find_sets
 
 HELP = "one HTML page on a model: accuracy, curves, thresholds, hardest pairs, lineage; and a model card"
+EXAMPLES = (
+    (
+        "on two sets, with a model card",
+        "insight report --model models/y1,40 --data-dir sets --target lfw,cfp_fp --output y1.html --card y1.md",
+    ),
+    (
+        "against the model that it was fine-tuned from",
+        "insight report --model models/own,3 --before models/y1,40 --data-dir sets --target own,lfw --output own.html",
+    ),
+    (
+        "with figures of IJB-C and MegaFace",
+        "insight report --model models/y1s,0 --data-dir sets --output y1.html --protocols ijbc.json megaface.json",
+    ),
+    (
+        "on a list of pairs, with training curves",
+        "insight report --model y1.onnx --pairs pairs.txt --image-root lfw_aligned --log models/y1-log.jsonl "
+        "--output y1.html",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, or a file that `embed` takes")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", required=True, help="prefix,epoch of a checkpoint, or a file that `embed` takes")
+    add_runtime(model)
     add_sets(parser)
-    add_evaluation(parser)
-    add_image_size(parser)
-    parser.add_argument(
+    shown = parser.add_argument_group("what is shown")
+    add_evaluation(shown)
+    shown.add_argument(
         "--before", metavar="M", help="an earlier model to compare with on each target: differences and their intervals"
     )
-    parser.add_argument(
+    shown.add_argument(
         "--log", nargs="+", default=[], metavar="LOG", help="logs that `plot-log` takes, for training curves"
     )
-    parser.add_argument(
+    shown.add_argument(
         "--protocols",
         nargs="+",
         default=[],
         metavar="F.json",
         help="figures of this model that `ijb` or `megaface` wrote as JSON",
     )
-    parser.add_argument("--hardest", type=int, default=8, metavar="N", help="number of hardest pairs of each kind")
-    parser.add_argument("--title", default="", help="heading; else the last two parts of the model's path")
-    parser.add_argument("--output", required=True, metavar="F.html", help="page to write (extra plots)")
-    parser.add_argument("--card", default="", metavar="F.md", help="also write a model card to this file")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    shown.add_argument("--hardest", type=int, default=8, metavar="N", help="number of hardest pairs of each kind")
+    shown.add_argument("--title", default="", help="heading; else the last two parts of the model's path")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="F.html", help="page to write (extra plots)")
+    output.add_argument("--card", default="", metavar="F.md", help="also write a model card to this file")
+    output.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def run(args):

@@ -3,56 +3,69 @@
 and the command line prevails over them. The run is that of train-softmax or train-triplet with the same options, in
 MODELS_ROOT/NETWORK-LOSS-DATASET/model. Given again, the command goes on where it was stopped.
 
-Every other option of these two commands may be given too, or stand in config.py under its name (config.warmup = 1000).
+Every other option of these two commands may be given too, and prevails over the file, or stand in it under its name
+(config.warmup = 1000).
 Keys that have no meaning here are named in a note. config.py is a Python program: it is executed.
-
-  insight train --config config.py --network r100 --dataset emore --loss arcface
-  insight train --print-config --data-dir faces --network y1 > config.py
 """
 
 import argparse
 import sys
 
-from ._training import add_estimate, start
+from ._training import add_estimate, add_flags, start
 
 HELP = "train as InsightFace's train.py does, by its config.py"
+EXAMPLES = (
+    (
+        "entries of a config.py, as InsightFace's train.py takes them",
+        "insight train --config config.py --network r100 --dataset emore --loss arcface",
+    ),
+    (
+        "a config.py with the defaults, for a set of your own",
+        "insight train --print-config --data-dir faces --network y1 > config.py",
+    ),
+)
 
 DEFAULT_FILE = "config.py"
 OWN_WAY = ("network", "pretrained", "resume", "loss_type")  # options of train-softmax that train.py has its own way for
 
 
 class _IfTyped:
-    """Adds options to a group of a parser's whose values are missing, not the default, where they are not typed."""
+    """Adds options to a parser or a group whose values are missing, not the default, where they are not typed."""
 
-    def __init__(self, group):
-        self._group = group
+    def __init__(self, parser):
+        self._parser = parser
+
+    def add_argument_group(self, title):
+        return _IfTyped(self._parser.add_argument_group(title))
 
     def add_argument(self, *flags, **about):
-        self._group.add_argument(*flags, **{**about, "default": argparse.SUPPRESS})
+        self._parser.add_argument(*flags, **{**about, "default": argparse.SUPPRESS})
 
 
 def add_arguments(parser):
-    from ..train.train_options import TrainOptions
-
-    parser.add_argument("--config", metavar="FILE", help=f"the config.py; none: {DEFAULT_FILE} in this folder")
+    entries = parser.add_argument_group("entries of the file")
+    entries.add_argument("--config", metavar="FILE", help=f"the config.py; none: {DEFAULT_FILE} in this folder")
     for table in ("network", "dataset", "loss"):
-        parser.add_argument(
+        entries.add_argument(
             f"--{table}", metavar="NAME", help=f"entry of the file's {table}; none: the one that its default names"
         )
-    parser.add_argument(
-        "--print-config",
-        action="store_true",
-        help="print a config.py with the defaults of insight, or of --config where that is given, and end; options "
-        "beside it are written into it",
-    )
-    parser.add_argument(
+    run = parser.add_argument_group("run")
+    run.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="go on where the run of this prefix was stopped; --no-resume starts another one, whose checkpoints "
         "have the next numbers",
     )
-    typed = _IfTyped(parser.add_argument_group("of InsightFace's train.py, over the file"))
+    instead = parser.add_argument_group("instead of training")
+    instead.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print a config.py with the defaults of insight, or of --config where that is given, and end; options "
+        "beside it are written into it",
+    )
+    add_estimate(instead)
+    typed = _IfTyped(parser.add_argument_group("options of InsightFace's train.py, over the file"))
     typed.add_argument("--models-root", metavar="DIR", help="folder of the runs")
     typed.add_argument("--pretrained", metavar="X", help="start from this checkpoint: prefix, or prefix,epoch")
     typed.add_argument("--pretrained-epoch", type=int, metavar="X", help="number of the --pretrained checkpoint")
@@ -67,9 +80,7 @@ def add_arguments(parser):
     )
     typed.add_argument("--kvstore", metavar="X", help="InsightFace's, accepted with a note: there is one process")
     typed.add_argument("--worker-id", type=int, metavar="X", help="likewise")
-    ours = parser.add_argument_group("of train-softmax and train-triplet, over the file")
-    TrainOptions.add_arguments(_IfTyped(ours), without=OWN_WAY)
-    add_estimate(parser)
+    add_flags(_IfTyped(parser), without=OWN_WAY)
 
 
 def run(args):

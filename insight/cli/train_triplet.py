@@ -10,14 +10,23 @@ Flags of InsightFace's train_triplet.py keep their names, defaults and meaning; 
 
 The network is verified before its first step. It is saved as the first checkpoint, and is the best until a later one is
 better. Without --pretrained the network starts from random weights, which triplets rarely train well.
-
-  insight train-triplet --data-dir set --network y1 --emb-size 128 --pretrained models/arcface/model,3 \\
-      --prefix models/triplet/model --lr 0.005 --mom 0 --per-batch-size 150
 """
 
-from ._training import add_estimate, start
+from ._training import add_estimate, add_flags, start
 
 HELP = "fine-tune a network with triplets, mined in each batch or in bags"
+EXAMPLES = (
+    (
+        "InsightFace's recipe, with triplets of each batch",
+        "insight train-triplet --data-dir set --network y1 --emb-size 128 --pretrained models/arcface/model,3 "
+        "--prefix models/triplet/model --lr 0.005 --mom 0 --per-batch-size 150",
+    ),
+    (
+        "the hardest negatives of bags, with ArcFace in the same step",
+        "insight train-triplet --data-dir set --network y1 --emb-size 128 --pretrained models/arcface/model,3 "
+        "--prefix models/triplet/model --lr 0.005 --mom 0 --mining bag --negatives hardest --classification-weight 1",
+    ),
+)
 
 MINING = {"batch": "triplet", "bag": "triplet_bag"}  # names of the objectives
 LOSS_TYPES = {1: "euclid", 2: "angle"}  # InsightFace's numbers
@@ -25,18 +34,20 @@ LOSS_TYPES = {1: "euclid", 2: "angle"}  # InsightFace's numbers
 
 def add_arguments(parser):
     from ..objectives.triplet import RUN_DEFAULTS
-    from ..train.train_options import TrainOptions
 
-    parser.add_argument("--mining", choices=tuple(MINING), default="batch", help="where triplets are picked, see above")
-    parser.add_argument(
+    triplets = parser.add_argument_group("triplets")
+    triplets.add_argument(
+        "--mining", choices=tuple(MINING), default="batch", help="where triplets are picked, see above"
+    )
+    triplets.add_argument(
         "--loss-type",
         type=int,
         choices=tuple(LOSS_TYPES),
         default=1,
         help="distance of the loss: 1 squared Euclidean, of embeddings of length 1; 2 angle, in radians",
     )
-    TrainOptions.add_arguments(parser, RUN_DEFAULTS, without=("adadistill", "loss_type", "sampler", "triplet_distance"))
-    add_estimate(parser)
+    add_flags(parser, RUN_DEFAULTS, without=("adadistill", "loss_type", "sampler", "triplet_distance"))
+    add_estimate(parser.add_argument_group("instead of training"))
 
 
 def options(args):

@@ -1,35 +1,44 @@
 """The protocol is InsightFace's: embeddings of an image and its mirror image are summed and normalised, and each fold
 uses the threshold that is best on the other folds.
 
-  insight verification --data-dir sets --target lfw,cfp_fp --model models/y1,40
-  insight verification --data-dir sets --target lfw --model models/y1 --max 0,5      # the newest five
-  insight verification --pairs pairs.txt --image-root lfw_aligned --model y1.onnx
-
 InsightFace's lines are printed first, then a table. Accept a pair as one person if the cosine of the two embeddings is
 above the threshold of a row, or their squared L2 distance below: the row gives the resulting FAR and TAR on this set.
 TAR at a FAR is not measurable with fewer than 1 / FAR pairs of different people.
 """
 
-from ._model import add_image_size, print_notes
-from ._targets import add_evaluation, add_sets, check_counts, find_sets
+from ._model import print_notes
+from ._targets import add_evaluation, add_runtime, add_sets, check_counts, find_sets
 
 HELP = "accuracy, TAR at FAR and thresholds of a model on verification sets (.bin) or pairs of images"
+EXAMPLES = (
+    ("a checkpoint on two sets", "insight verification --data-dir sets --target lfw,cfp_fp --model models/y1,40"),
+    (
+        "the newest five checkpoints",
+        "insight verification --data-dir sets --target lfw --model models/y1 --max 0,5",
+    ),
+    (
+        "a file, on a list of pairs",
+        "insight verification --pairs pairs.txt --image-root lfw_aligned --model y1.onnx",
+    ),
+)
 
 
 def add_arguments(parser):
-    parser.add_argument(
+    model = parser.add_argument_group("model")
+    model.add_argument(
         "--model",
         required=True,
         help="prefix,epoch of a checkpoint; prefix,1|2 for several; prefix alone for all, newest first; "
         "or a file that `embed` takes",
     )
-    parser.add_argument(
+    model.add_argument(
         "--max", metavar="A,B", help="evaluate epochs A to B - 1 of a prefix, newest first, counted from 0"
     )
+    add_runtime(model)
     add_sets(parser)
-    add_evaluation(parser)
-    add_image_size(parser)
-    parser.add_argument("--json", metavar="F", help="also write all figures to this file")
+    figures = parser.add_argument_group("figures")
+    add_evaluation(figures)
+    figures.add_argument("--json", metavar="F", help="also write all figures to this file")
 
 
 def run(args):

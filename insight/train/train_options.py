@@ -1,6 +1,7 @@
 """Every option of ``train-softmax`` and ``train-triplet``: one field, its default, its meaning and unit.
 
-The command lines are made from these fields, so help, names and checks cannot drift apart. Options of samplers,
+The command lines are made from these fields (``add_flags`` in ``insight/cli/_training.py``), so help, names and checks
+cannot drift apart. Options of samplers,
 networks, margins and objectives are declared in their own files (:mod:`insight.options`) and become fields here.
 Flags that InsightFace had keep their names, defaults and meaning
 (train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c; train_triplet.py, @9fc3cc9c).
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from .. import engines, nets, objectives
 from ..errors import InsightError
@@ -232,34 +233,6 @@ class _Common:
             for record in (vars(self), earlier)
         ]
         return differences((*common, *DECLARED), *records)
-
-    @classmethod
-    def add_arguments(
-        cls, parser: argparse.ArgumentParser, defaults: Mapping[str, Any] = {}, without: Collection[str] = ()
-    ) -> None:
-        """One flag a field; a False default makes a switch. Those of components follow what selects them.
-
-        Parameters
-        ----------
-        parser : argparse.ArgumentParser
-        defaults : mapping
-            Of the command, by field, where they are not the field's.
-        without : collection of str
-            Fields that the command has no flag for.
-        """
-        for field in dataclasses.fields(_Common):
-            about = field.metadata
-            if field.name in without:
-                pass
-            elif field.default is False:
-                parser.add_argument(flag(field.name), action="store_true", help=about["help"])
-            else:
-                more = {"choices": about["choices"]} if about["choices"] else {"metavar": "X"}
-                default = defaults.get(field.name, field.default)
-                parser.add_argument(flag(field.name), type=about["type"], default=default, help=about["help"], **more)
-            for option in DECLARED_BEHIND.get(field.name, ()):
-                if option.name not in without:
-                    option.add_to(parser)
 
     @classmethod
     def from_args(cls, args: argparse.Namespace, **values: Any) -> _Common:

@@ -172,7 +172,9 @@ def test_an_engine(site, set_dir, tmp_path):
 def test_a_command(site, set_dir, tmp_path):
     out = done(insight(site, tmp_path, "--help"))
     assert "\nof installed packages:\n  count-people    images of each identity of a set\n" in out
-    assert "Prints how many images" in done(insight(site, tmp_path, "count-people", "--help"))
+    text = done(insight(site, tmp_path, "count-people", "--help"))
+    assert "Prints how many images" in text
+    assert text.endswith("examples:\n  # of a set that face2rec wrote\n  insight count-people work/set\n")
     assert done(insight(site, tmp_path, "count_people", set_dir)) == "0 8\n1 8\n2 8\n"
 
 

@@ -1,17 +1,12 @@
 """The page in Chromium, at the widths of a desktop and of a phone. Skipped if Chromium is not installed."""
 
-import shutil
-
 import cv2
 import numpy as np
 import pytest
+from chromium import WIDTHS, chromium, opened
 
 from insight.plots.style import MAIN, OTHER
 
-WIDTHS = (1280, 390)
-# Neither graphics card nor network: no service of the browser's own may call anyone.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIGURES = 4 + 4 + 4  # of each target, and of training
 FIRST_RUN = "#1f77b4"  # the first colour of matplotlib's tab10
 
@@ -28,25 +23,13 @@ CUT = """() => [...document.querySelectorAll('svg text')].filter(text => {
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(f"no Chromium here: none of {', '.join(NAMES)}")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=WIDTHS)
 def page(request, browser, made):
-    """The opened page; ``requests`` and ``complaints`` list its network requests and its errors."""
-    page = browser.new_page(viewport={"width": request.param, "height": 900})
-    page.requests, page.complaints = [], []
-    page.on("request", lambda asked: page.requests.append(asked.url))
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.goto(made.path.as_uri())
+    page = opened(browser, made.path.as_uri(), request.param)
     yield page
     page.close()
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```\w+\n# (\S+)\n(.*?)^```$", re.M | re.S)
 GROUP = re.compile(r'^\[project\.entry-points\."([\w.]+)"\]\n((?:[\w-]+ = ".*"\n)+)', re.M)
 
@@ -40,8 +40,16 @@ def install(site: Path, name: str, files: dict, entry_points: dict, version: str
 def of_document(page: Path) -> tuple:
     """(files, entry points) of the code blocks that begin with a comment that names their file."""
     files = dict(BLOCK.findall(page.read_text(encoding="utf-8")))
-    groups = GROUP.findall(files.pop("pyproject.toml"))
-    return files, {group: dict(re.findall(r'^([\w-]+) = "(.*)"$', lines, re.M)) for group, lines in groups}
+    return files, _groups(files.pop("pyproject.toml"))
+
+
+def entry_points(pyproject: Path) -> dict:
+    """Group to {name: value} of a pyproject.toml."""
+    return _groups(pyproject.read_text(encoding="utf-8"))
+
+
+def _groups(text: str) -> dict:
+    return {group: dict(re.findall(r'^([\w-]+) = "(.*)"$', lines, re.M)) for group, lines in GROUP.findall(text)}
 
 
 def insight(site: Path, folder: Path, *arguments, kill_at: int = 0):
