@@ -65,8 +65,10 @@ class Stages:
 
 @pytest.mark.filterwarnings("ignore:Cannot decide type")
 @pytest.mark.parametrize("dtype, alike", [("float32", 0.99999), ("bfloat16", 0.9)])
-def test_features_of_stages_reach_the_network(batch, dtype, alike):
+def test_features_of_stages_reach_the_network(batch, dtype, alike, request):
     """Against the gradients of the whole loss, by autograd through the network."""
+    if dtype == "bfloat16":
+        request.getfixturevalue("trains_in_bfloat16")
     teacher = Stages()
     options = TrainOptions(data_dir="d", network="y1", emb_size=16, loss_type="none", teacher="t,0", dtype=dtype)
     network = build_network(options, [mx.cpu()])
