@@ -47,6 +47,8 @@ FOREIGN_OPTIONS = {
 # Options of InsightFace's scripts that ours do not have, named in documents.
 INSIGHTFACE_OPTIONS = {
     *("--ce-loss", "--noise-sgd", "--scale", "--use-deformable", "--version-multiplier"),
+    *("--exts", "--gpu", "--job", "--mode", "--model-epoch", "--model-prefix"),
+    *("--list", "--pack-label", "--shuffle"),
 }
 # Names that look like our commands.
 FOREIGN_COMMANDS = {
