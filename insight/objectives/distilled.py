@@ -108,7 +108,7 @@ class Distilled(Objective):
 
     def describe(self) -> str:
         mapped = ", through a linear map" if self.map else ""
-        features = f", of features {shown(self.stages.weight)}" if self.stages else ""
+        features = f", {self.stages.describe()}" if self.stages else ""
         return f"{self.inner.describe()}, {self.teacher.describe()}{mapped} weight={shown(self.weight)}{features}"
 
     def check(self, batch_per_device: int, remedy: str = "") -> None:

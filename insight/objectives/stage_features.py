@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from .._mxnet import mx
 from ..errors import InsightError
+from ..options import shown
 
 nd = mx.nd
 FLOAT = 4  # bytes
@@ -91,6 +92,10 @@ class StageFeatures:
                     shape=(theirs[size], channels[size], 1, 1),
                     init=mx.init.Normal(1 / math.sqrt(channels[size])),
                 )
+
+    def describe(self) -> str:
+        """For the log: ``features of 28x28, 14x14 weight=60``."""
+        return f"features of {_list(self.sizes)} weight={shown(self.weight)}"
 
     @property
     def map_elements(self) -> int:

@@ -5,7 +5,7 @@ Source: FitNets, arXiv:1412.6550, there of one layer in the middle.
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
+from typing import Dict, List
 
 import numpy as np
 
@@ -15,9 +15,8 @@ from ..engines.mxnet import MXNetEngine
 from ..errors import InsightError
 from ..formats.faceset import FaceSet
 from ..graph import opening, sums
+from ..graph.shapes import Size
 from .live import LiveTeacher
-
-Size = Tuple[int, int]  # (height, width) of features
 
 
 class FeatureNetwork(MXNetEngine):
@@ -106,12 +105,3 @@ class StageTeacher(LiveTeacher):
         """
         self.rows(batch)
         return [self._network.features[size] for size in sizes]
-
-    def describe(self) -> str:
-        """For the log."""
-        sides = ", ".join(_by(size) for size in self.channels)
-        return f"{super().describe()} and by its features of {sides}"
-
-
-def _by(size: Size) -> str:
-    return "x".join(map(str, size))

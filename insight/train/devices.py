@@ -1,4 +1,4 @@
-"""``--devices``: where a run computes. More than one: each takes its share of every batch."""
+"""``--devices``: where a run computes. More than one: each takes its share of every batch; what all of them hold."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def errors(features, weight, teacher):
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_loss_and_gradients(stages, devices):
-    assert stages.sizes == [(4, 6), (2, 3)]
+    assert stages.sizes == [(4, 6), (2, 3)] and stages.describe() == "features of 4x6, 2x3 weight=5"
     contexts = [mx.cpu(i) for i in range(devices)]
     stages.initialize(contexts)
     (parameter,) = stages._params.values()
