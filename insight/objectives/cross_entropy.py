@@ -20,6 +20,7 @@ from ..ranks.group import Ranks
 from .projection import blocks
 
 nd = mx.nd
+AT_A_TIME = 4  # blocks of classes whose arrays may exist
 FAR_BELOW = -1e30  # a logit that is never the largest
 BLOCKS_OF_MODULATION = 8  # (B, K) arrays that a margin which changes the other logits takes at once
 
@@ -189,7 +190,8 @@ def _modulated(logits: Logits, targets: Targets, scale, margin: Margin, new_B, m
         shares.append(nd.pick(new_BK, rival_B))
         nd.elemwise_mul(new_BK, slope_BK, out=new_BK)
         _put_block(logits.buffer_BC, new_BK, begin)
-        logits.buffer_BC.wait_to_read()  # or arrays of several blocks exist at a time
+        if len(shares) >= AT_A_TIME:
+            shares[-AT_A_TIME].wait_to_read()  # Python runs ahead of MXNet: arrays of all blocks would add up to C
     best_B = across.max("fc7/rivals", nd.max(nd.stack(*rivals), axis=0))
     loss_B, probability_B, share_BN = _of_blocks(rivals, shares, margined_B, best_B, across)
     for number, (begin, end) in enumerate(blocks(logits.buffer_BC.shape[1])):
