@@ -1,4 +1,7 @@
-"""Photos for alignment_quality.py: unpacked, turned, or put together from aligned faces. The same on every run."""
+"""Photos for alignment_quality.py and own_faces.py: unpacked, turned, or put together from aligned faces.
+
+They are the same on every run.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +95,46 @@ def side_by_side(source: Path, folder: Path, same_companion: bool) -> Dict[str, 
     return sides
 
 
+def mixed_albums(source: Path, folder: Path, people: int, images: Tuple[int, int]) -> Tuple[int, int]:
+    """Write folders of photos of people with few images: two thirds unchanged, the others put into larger photos.
+
+    The larger ones are turned by up to 25 degrees, and three quarters have a smaller face of a stranger beside them.
+
+    Parameters
+    ----------
+    people
+        How many, drawn from those of ``source``.
+    images
+        Least and most images of a person in ``source``.
+
+    Returns
+    -------
+    (int, int)
+        Photos, and how many of them are larger.
+    """
+    rng = np.random.default_rng(0)
+    albums = {person.name: sorted(person.iterdir()) for person in sorted(source.iterdir())}
+    fitting = [name for name, album in albums.items() if images[0] <= len(album) <= images[1]]
+    chosen = sorted(rng.permutation(fitting)[:people])
+    strangers = [album[0] for album in albums.values() if len(album) == 1]
+    count = larger = 0
+    for person in chosen:
+        (folder / person).mkdir(parents=True)
+        for path in albums[person]:
+            count += 1
+            if rng.random() >= 1 / 3:
+                (folder / person / path.name).write_bytes(path.read_bytes())
+                continue
+            larger += 1
+            photo, side, tall = _wall(rng), int(rng.integers(2)), int(rng.integers(150, 220))
+            _paste(photo, path, tall, side, rng, rng.uniform(-25, 25))
+            if rng.random() < 0.75:
+                stranger = strangers[rng.integers(len(strangers))]
+                _paste(photo, stranger, int(tall * rng.uniform(0.55, 0.85)), 1 - side, rng)
+            cv2.imwrite(str(folder / person / path.name), photo, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return count, larger
+
+
 def side(box: np.ndarray) -> int:
     """The side of the photo on which a box (4,) stands: 0 left, 1 right."""
     return int((box[0] + box[2]) / 2 > WIDTH / 2)
@@ -104,9 +147,12 @@ def _wall(rng: np.random.Generator) -> np.ndarray:
     return np.clip(smooth + rng.normal(0, 3, smooth.shape), 0, 255).astype(np.uint8)
 
 
-def _paste(photo: np.ndarray, path: Path, size: int, side: int, rng: np.random.Generator) -> None:
-    """Put an image, scaled to ``size`` x ``size``, somewhere into a half of the photo."""
+def _paste(photo: np.ndarray, path: Path, size: int, side: int, rng: np.random.Generator, turn: float = 0) -> None:
+    """Put an image, scaled to ``size`` x ``size`` and turned by degrees, somewhere into a half of the photo."""
     half = WIDTH // 2
     pixels = cv2.resize(cv2.imread(str(path)), (size, size), interpolation=cv2.INTER_AREA)
+    if turn:
+        matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), turn, 1)
+        pixels = cv2.warpAffine(pixels, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
     x, y = side * half + int(rng.integers(half - size + 1)), int(rng.integers(HEIGHT - size + 1))
     photo[y : y + size, x : x + size] = pixels
