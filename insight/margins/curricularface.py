@@ -58,18 +58,18 @@ class CurricularFace(AngularMargin):
             inside_B * bent.slope_B + outside_B,
         )
 
-    def others(self, cos_BK, targets, new_B):
+    def others(self, cos_RC, targets, new_R):
         """cos (1 + g) and 1 + g + hard cos; hard is 1 above cos(theta + m), else 0, and g = hard (t - 1 + cos)."""
         F, t = targets.F, targets.state["t"]
-        threshold_B = turned(F, targets.cos_B, 1.0, self.options.margin_m).new_B  # new_B has the fallback
-        hard_BK = F.broadcast_greater(cos_BK, threshold_B.reshape((-1, 1)))
-        factor_BK = F.broadcast_add(cos_BK, (t - 1).reshape((1, 1)))
-        factor_BK *= hard_BK
-        factor_BK += 1
-        hard_BK *= cos_BK
-        hard_BK += factor_BK
-        cos_BK *= factor_BK
-        return cos_BK, hard_BK
+        threshold_R = turned(F, targets.cos_B, 1.0, self.options.margin_m).new_B  # new_R has the fallback
+        hard_RC = F.broadcast_greater(cos_RC, threshold_R.reshape((-1, 1)))
+        factor_RC = F.broadcast_add(cos_RC, (t - 1).reshape((1, 1)))
+        factor_RC *= hard_RC
+        factor_RC += 1
+        hard_RC *= cos_RC
+        hard_RC += factor_RC
+        cos_RC *= factor_RC
+        return cos_RC, hard_RC
 
     def figures(self, targets):
         return {"t": targets.state["t"].copy()}

@@ -34,9 +34,9 @@ class LiArcFace(AngularMargin):
         linear_B, slope_B = _linear(targets.F, targets.cos_B.copy())
         return TargetLogit(linear_B - 2 / math.pi * self.options.margin_m, slope_B)
 
-    def others(self, cos_BK, targets, new_B):
-        linear_BK, slope_BK = _linear(targets.F, cos_BK)
-        return linear_BK, targets.F.ones_like(slope_BK) if self.options.straight_through else slope_BK
+    def others(self, cos_RC, targets, new_R):
+        linear_RC, slope_RC = _linear(targets.F, cos_RC)
+        return linear_RC, targets.F.ones_like(slope_RC) if self.options.straight_through else slope_RC
 
 
 def _linear(F, cosine) -> tuple:

@@ -140,23 +140,24 @@ class Margin(abc.ABC):
         """A second loss on the targets, or None."""
         return None
 
-    def others(self, cos_BK, targets: Targets, new_B) -> Tuple[Any, Any]:
-        """With ``modulates``: the logits that replace those of other classes, for a block of K classes.
+    def others(self, cos_RC, targets: Targets, new_R) -> Tuple[Any, Any]:
+        """With ``modulates``: the logits that replace those of other classes, for some samples of the batch.
 
-        Called once a step for each block, so that no array of the logits' size is needed beside the logits.
+        Called several times a step, so that no array of all samples and classes is needed beside the logits.
 
         Parameters
         ----------
-        cos_BK : (B, K) array
-            Cosines to the classes of the block, -1..1 up to rounding; it may be overwritten. Entries of the own class
-            are 0, and ignored afterwards.
+        cos_RC : (R, C) array
+            Cosines to all classes, -1..1 up to rounding; it may be overwritten. Entries of the own class are 0, and
+            ignored afterwards.
         targets : Targets
-        new_B : (B,) array
+            Those samples.
+        new_R : (R,) array
             Of :meth:`target_logit`.
 
         Returns
         -------
-        (new_BK, slope_BK)
+        (new_RC, slope_RC)
             In units of the scale, and d new / d cos. They depend on the targets, but no gradient goes that way.
         """
         raise NotImplementedError

@@ -67,6 +67,19 @@ class Targets:
             return self
         return Targets(self.F, self._everyone(), None, self.step, self._seed, 0, self.state)
 
+    def rows(self, begin: int, end: int) -> Targets:
+        """Some of the samples, with the same numbers in the batch of all devices."""
+        return Targets(
+            self.F,
+            self.cos_B[begin:end],
+            lambda: self.length_B[begin:end],
+            self.step,
+            self._seed,
+            self._first + begin,
+            self.state,
+            self._everyone or (lambda: self.cos_B),
+        )
+
     def own(self, values_N):
         """(B,) values of these samples, from those of :attr:`whole`."""
         return values_N[self._first : self._first + self.cos_B.shape[0]] if self._everyone else values_N

@@ -86,7 +86,7 @@ def memory(margin: Margin, rows: ClassRows, batch_per_device: int) -> Need:
     if centres > 1:
         scratch += sub_centres.block_elements(classes, centres, size, batch)
     if margin.modulates:
-        scratch += cross_entropy.BLOCKS_OF_MODULATION * widest * batch
+        scratch += cross_entropy.ARRAYS_OF_ROWS * cross_entropy.rows_at_once(batch, classes) * classes
     if rows.across.size > 1:
         scratch += GATHERED * batch * size
     elements, gradients = sum(math.prod(shape) for shape in rows.shapes.values()), None

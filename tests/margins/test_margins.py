@@ -170,8 +170,21 @@ def test_random_numbers_are_functions_of_seed_step_and_sample():
     shares = [targets(0, 3).normal().asnumpy(), targets(3, 5).normal().asnumpy()]
     np.testing.assert_array_equal(np.concatenate(shares), whole)  # as of one device, so of two
     np.testing.assert_array_equal(targets(0, 8).normal().asnumpy(), whole)
+    np.testing.assert_array_equal(targets(2, 6).rows(1, 4).normal().asnumpy(), whole[3:6])
     others = [targets(0, 8, step=4).normal(), targets(0, 8, seed=6).normal(), targets(0, 8).normal(stream=1)]
     assert all(np.abs(other.asnumpy() - whole).min() > 0 for other in others)
     many = targets(0, 20000)
     assert abs(many.normal().asnumpy().mean()) < 0.03 and abs(many.normal().asnumpy().std() - 1) < 0.03
     assert abs(many.uniform().asnumpy().mean() - 0.5) < 0.01 and 0 <= many.uniform().asnumpy().min()
+
+
+def test_rows_of_targets_are_of_the_same_batch():
+    cosines, lengths = mx.nd.arange(6) / 10, mx.nd.arange(6) + 1
+    targets = Targets(mx.nd, cosines[2:6], lambda: lengths[2:6], first=2, everyone=lambda: cosines)
+    rows = targets.rows(1, 3)
+    np.testing.assert_array_equal(rows.cos_B.asnumpy(), cosines[3:5].asnumpy())
+    np.testing.assert_array_equal(rows.length_B.asnumpy(), [4, 5])
+    np.testing.assert_array_equal(rows.own(rows.whole.cos_B).asnumpy(), cosines[3:5].asnumpy())
+    alone = Targets(mx.nd, cosines).rows(4, 6)
+    np.testing.assert_array_equal(alone.whole.cos_B.asnumpy(), cosines.asnumpy())
+    np.testing.assert_array_equal(alone.own(alone.whole.cos_B).asnumpy(), cosines[4:].asnumpy())

@@ -103,6 +103,7 @@ def learn(classifier, embedding, label, step=0):
 @pytest.mark.parametrize("name, options", CASES, ids=lambda v: v if isinstance(v, str) else "")
 def test_loss_and_gradients(name, options, block, monkeypatch):
     monkeypatch.setattr(projection, "BLOCK", block)
+    monkeypatch.setattr("insight.objectives.cross_entropy.FEWEST_ROWS", 1)
     draw = np.random.default_rng(11)
     count, classes, size = 6, 7, 4
     embedding, weight = draw.normal(size=(count, size)), draw.normal(size=(classes, size))

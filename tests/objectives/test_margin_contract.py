@@ -50,12 +50,12 @@ class Crowded(Margin):
     def target_logit(self, targets):
         return TargetLogit(targets.cos_B - self.options.margin_m, targets.F.ones_like(targets.cos_B))
 
-    def others(self, cos_BK, targets, new_B):
+    def others(self, cos_RC, targets, new_R):
         F, t = targets.F, targets.state["t"]
-        hard_BK = F.broadcast_greater(cos_BK, new_B.reshape((-1, 1)))
-        bent_BK = cos_BK * F.broadcast_add(cos_BK, t.reshape((1, 1)))
-        slope_BK = F.broadcast_add(2 * cos_BK, t.reshape((1, 1)))
-        return F.where(hard_BK, bent_BK, cos_BK), F.where(hard_BK, slope_BK, F.ones_like(cos_BK))
+        hard_RC = F.broadcast_greater(cos_RC, new_R.reshape((-1, 1)))
+        bent_RC = cos_RC * F.broadcast_add(cos_RC, t.reshape((1, 1)))
+        slope_RC = F.broadcast_add(2 * cos_RC, t.reshape((1, 1)))
+        return F.where(hard_RC, bent_RC, cos_RC), F.where(hard_RC, slope_RC, F.ones_like(cos_RC))
 
     def initial_state(self):
         return {"t": np.zeros(1)}
@@ -123,24 +123,27 @@ def test_gradient_through_the_length(arrays, margin):
 
 @pytest.mark.parametrize("block", [3, 8192], ids=["blocks", "whole"])
 def test_others_are_given_once_as_cosines_with_the_own_class_at_0(arrays, monkeypatch, block):
-    blocks = []
+    rows = []
 
     class Seeing(Crowded):
-        def others(self, cos_BK, targets, new_B):
-            blocks.append(cos_BK.asnumpy())
-            return super().others(cos_BK, targets, new_B)
+        def others(self, cos_RC, targets, new_R):
+            rows.append(cos_RC.asnumpy())
+            return super().others(cos_RC, targets, new_R)
 
     monkeypatch.setattr(projection, "BLOCK", block)
+    monkeypatch.setattr("insight.objectives.cross_entropy.FEWEST_ROWS", 1)
     embedding, weight = arrays
     learn(classifier_of(Seeing(), weight), mx.nd.array(embedding), mx.nd.array(LABEL))
     cosines = parts(embedding, weight)[2]
     cosines[np.arange(6), LABEL] = 0
-    np.testing.assert_allclose(np.concatenate(blocks, axis=1), cosines, atol=1e-6)
+    assert len(rows) == (3 if block == 3 else 1)
+    np.testing.assert_allclose(np.concatenate(rows), cosines, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", [3, 8192], ids=["blocks", "whole"])
 def test_changed_others(arrays, monkeypatch, block):
     monkeypatch.setattr(projection, "BLOCK", block)
+    monkeypatch.setattr("insight.objectives.cross_entropy.FEWEST_ROWS", 1)
     embedding, weight = arrays
     classifier = classifier_of(Crowded(), weight)
     t = 0.5 * parts(embedding, weight)[2][np.arange(6), LABEL].mean()  # of this batch, before it is used
@@ -166,8 +169,8 @@ def test_changed_others(arrays, monkeypatch, block):
 
 def test_changed_others_are_exact_where_the_probability_underflows():
     class Sharp(Crowded):
-        def others(self, cos_BK, targets, new_B):
-            return cos_BK, targets.F.ones_like(cos_BK)
+        def others(self, cos_RC, targets, new_R):
+            return cos_RC, targets.F.ones_like(cos_RC)
 
     weight = np.array([[1.0, 0.0], [0.0, 1.0]])
     result = learn(classifier_of(Sharp(margin_s=128.0), weight), mx.nd.array([[0.0, 1.0]]), mx.nd.array([0]))
