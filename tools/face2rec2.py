@@ -3,4 +3,4 @@
 from insight.cli import script
 
 if __name__ == "__main__":
-    script(__file__, "face2rec")
+    script(__file__)

@@ -28,6 +28,7 @@ from ._scripts import SCRIPTS
 from ._sigint import never_lose
 
 GROUP = "insight.commands"
+ALIASES = {"face2rec2": "face2rec"}  # names of InsightFace's scripts, of files in tools/
 WIDEST = 80  # characters of a line of an example
 
 
@@ -233,7 +234,7 @@ def _finish_output() -> Optional[OSError]:
     return None
 
 
-def script(path: str, command: Optional[str] = None) -> None:
-    """Run the command that a thin file in tools/ or deploy/ is named after, or another one."""
-    name = command or os.path.splitext(os.path.basename(path))[0]
-    sys.exit(run_command(name, sys.argv[1:], prog=os.path.basename(path)))
+def script(path: str) -> None:
+    """Run the command that a thin file in tools/ or deploy/ is named after."""
+    name = os.path.splitext(os.path.basename(path))[0]
+    sys.exit(run_command(ALIASES.get(name, name), sys.argv[1:], prog=os.path.basename(path)))

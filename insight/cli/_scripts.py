@@ -130,7 +130,7 @@ SCRIPTS: Dict[str, Script] = {
             ),
             Flag(
                 "-P --plot_only",
-                values={ANY_OTHER: "draws earlier results there; here, `insight report` takes the files of --json"},
+                values={ANY_OTHER: "draws earlier results there; here, the files that --json wrote are for `insight report`"},
                 nargs="*",
             ),
         ),
