@@ -130,7 +130,9 @@ SCRIPTS: Dict[str, Script] = {
             ),
             Flag(
                 "-P --plot_only",
-                values={ANY_OTHER: "draws earlier results there; here, the files that --json wrote are for `insight report`"},
+                values={
+                    ANY_OTHER: "draws earlier results there; here, the files that --json wrote are for `insight report`"
+                },
                 nargs="*",
             ),
         ),
