@@ -129,7 +129,11 @@ def given(options: Iterable[Option], values: Mapping[str, Any]) -> Dict[str, Any
 
 
 def settle(
-    own: Sequence[Option], values: Mapping[str, Any], user: str, refused: Optional[Mapping[tuple, str]] = None
+    own: Sequence[Option],
+    values: Mapping[str, Any],
+    user: str,
+    refused: Optional[Mapping[tuple, str]] = None,
+    elsewhere: Optional[Mapping[str, str]] = None,
 ) -> Dict[str, Any]:
     """Each option of a component with its value.
 
@@ -143,6 +147,8 @@ def settle(
         The component in messages, ``--loss-type arcface``.
     refused : mapping, optional
         (name, value) to the reason why the component does not take a value that people may try.
+    elsewhere : mapping, optional
+        Name of an option that the component does not declare, to what selects the one that people mean.
 
     Raises
     ------
@@ -156,9 +162,8 @@ def settle(
             continue
         if name not in by_name:
             uses = ", ".join(option.flag for option in own) or "no such options"
-            raise InsightError(
-                f"{typed(_flag(name), value)}: does nothing with {user}, which uses {uses}; leave it out"
-            )
+            remedy = f"leave it out, or add {elsewhere[name]}" if name in (elsewhere or {}) else "leave it out"
+            raise InsightError(f"{typed(_flag(name), value)}: does nothing with {user}, which uses {uses}; {remedy}")
         if not is_finite(value):
             raise InsightError(f"{_flag(name)} {value}: must be a finite number")
         choices = by_name[name].choices

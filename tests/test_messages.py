@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from insight.cli import build_parser, command_names
+from insight.cli._scripts import SCRIPTS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = set(command_names())
@@ -44,12 +45,14 @@ FOREIGN_OPTIONS = {
     "--query-gpu": "nvidia-smi",
     "--strict": "mkdocs",
 }
-# Options of InsightFace's scripts that ours do not have, named in documents.
+# Flags of InsightFace's scripts that ours translate, named in documents and in their table.
 INSIGHTFACE_OPTIONS = {
-    *("--ce-loss", "--noise-sgd", "--scale", "--use-deformable", "--version-multiplier"),
-    *("--exts", "--gpu", "--job", "--mode", "--model-epoch", "--model-prefix"),
-    *("--list", "--pack-label", "--shuffle"),
+    name.partition("_")[0]  # what OPTION finds of it
+    for script in SCRIPTS.values()
+    for flag in script.flags
+    for name in flag.spellings
 }
+TABLE = "insight/cli/_scripts.py"
 # Names that look like our commands.
 FOREIGN_COMMANDS = {
     "align-dlib": "OpenFace's script",
@@ -187,7 +190,8 @@ def known_options(text: Text):
     if text.what != "document" and ROOT / "recipes" not in text.path.parents:
         own = options_of_scripts().get(text.path)
         commands = printers().get(module_of(text.path), COMMANDS) if ROOT / "insight" in text.path.parents else COMMANDS
-        return set().union(own or (), *(options_of(command) for command in commands))
+        more = INSIGHTFACE_OPTIONS if text.path == ROOT / TABLE else ()
+        return set().union(own or (), more, *(options_of(command) for command in commands))
     more = INSIGHTFACE_OPTIONS if text.what == "document" else set()
     return set().union(more, *options_of_scripts().values(), *(options_of(command) for command in COMMANDS))
 

@@ -23,9 +23,12 @@ from ..errors import InsightError
 from ..plugins import Plugin, of_group
 from ..progress import warn
 from ._failures import fail
+from ._scriptflags import translated
+from ._scripts import SCRIPTS
 from ._sigint import never_lose
 
 GROUP = "insight.commands"
+ALIASES = {"face2rec2": "face2rec"}  # names of InsightFace's scripts, of files in tools/
 WIDEST = 80  # characters of a line of an example
 
 
@@ -73,7 +76,23 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 
 class _Parser(argparse.ArgumentParser):
-    """Its usage line has what a command needs, and not its options, of which some have a hundred."""
+    """Its usage line has what a command needs, and not its options, of which some have a hundred.
+
+    It also takes the flags of the scripts that the command replaces, and prints a note on those without an effect.
+    """
+
+    def __init__(self, command: str, **about):
+        super().__init__(**about)
+        self._script = SCRIPTS.get(command)
+
+    def parse_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else list(args)
+        line, notes = translated(words, self._option_string_actions, self._script)
+        parsed = super().parse_args(line, namespace)
+        printed = getattr(parsed, "print_config", False)  # then stdout is a file
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr if printed else sys.stdout, flush=True)
+        return parsed
 
     def error(self, message: str):
         raise InsightError(f"{message}; see {self.prog} --help")
@@ -95,6 +114,7 @@ def build_parser(name: str, prog: Optional[str] = None) -> argparse.ArgumentPars
     """The parser of one command."""
     module = load(name)
     parser = _Parser(
+        name.replace("_", "-"),
         prog=prog or f"insight {name}",
         description=module.HELP + ("\n\n" + module.__doc__.strip() if module.__doc__ else ""),
         epilog="\n".join(["examples:", *map(example_lines, module.EXAMPLES)]) if has_examples(module) else None,
@@ -217,4 +237,4 @@ def _finish_output() -> Optional[OSError]:
 def script(path: str) -> None:
     """Run the command that a thin file in tools/ or deploy/ is named after."""
     name = os.path.splitext(os.path.basename(path))[0]
-    sys.exit(run_command(name, sys.argv[1:], prog=os.path.basename(path)))
+    sys.exit(run_command(ALIASES.get(name, name), sys.argv[1:], prog=os.path.basename(path)))

@@ -45,12 +45,12 @@ def check_counts(args, counts=COUNTS):
 
 
 def find_sets(args):
-    """All targets that exist; missing ones are printed.
+    """All usable targets; those that are missing or have pairs of one kind only are printed.
 
     Raises
     ------
     InsightError
-        No target is named or exists, a folder is missing, or ``--image-root`` comes without ``--pairs``.
+        No target is named, exists or is usable, a folder is missing, or ``--image-root`` comes without ``--pairs``.
     """
     from os.path import dirname, isdir
 
@@ -69,11 +69,13 @@ def find_sets(args):
             raise InsightError(f"--target {args.target!r}: names no set; want comma-separated names of .bin files")
         if not isdir(args.data_dir):
             raise InsightError(f"--data-dir {args.data_dir}: no such folder; want the one that holds the .bin files")
-        sets, missing = verification.find_sets(args.data_dir, names)
-        if not sets:
+        sets, missing, unusable = verification.find_sets(args.data_dir, names, more=bool(args.pairs))
+        if not sets and not unusable:
             raise InsightError(f"--data-dir {args.data_dir}: contains none of {', '.join(n + '.bin' for n in names)}")
         for name in missing:
             print(f"skipped: {name} (no {name}.bin in {args.data_dir})")
+        for error in unusable:
+            print(f"skipped: {error.note}")
     if args.pairs:
         from ..sets.pairfile import read_pairs
 

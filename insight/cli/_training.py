@@ -88,15 +88,17 @@ def add_estimate(parser):
     )
 
 
-def start(options, estimated: bool) -> None:
-    """Train, or estimate how long that would take."""
+def start(options, estimated: bool, **ways) -> None:
+    """Train, or estimate how long that would take; ``ways`` are those of :class:`~insight.train.resume.Ways`."""
+    from ..train.resume import Ways
+
     if estimated:
         from ..train.estimate import estimate
 
-        estimate(options)
+        estimate(options, Ways(**ways))
         return
     from ..train.loop import train
 
-    result = train(options)
+    result = train(options, Ways(**ways))
     if result.rank == 0:
         print(f"{result.steps} steps done")

@@ -60,7 +60,6 @@ def add_arguments(parser):
     output = parser.add_argument_group("output")
     output.add_argument("--output", metavar="DIR", help="folder of the merged set: train.rec, train.idx, property")
     output.add_argument("--dry-run", action="store_true", help="decide and count, write no set")
-    output.add_argument("--test", type=int, default=0, metavar="N", help="InsightFace's name: above 0 is --dry-run")
     output.add_argument("--report", metavar="CSV", help="every decision; else merge.csv in the output folder")
     output.add_argument("--histogram", metavar="F.png", help="picture of the nearest cosines, .png or .svg")
     add_shards(output)
@@ -82,7 +81,7 @@ def run(args):
         exclude=args.exclude,
         embed=embedder(args.model, args.batch_size, args.image_size, cluster) if args.model else None,
         rules=Rules(args.param1, args.param2, args.on_overlap, args.within),
-        dry_run=args.dry_run or args.test > 0,
+        dry_run=args.dry_run,
         report=args.report,
         histogram=args.histogram,
         overwrite=args.overwrite,

@@ -3,7 +3,11 @@
 Nothing is moved or deleted. Files with a usual image suffix are listed without opening them, others if their first
 bytes are those of an image; skipped files are counted by reason. InsightFace's script skips people with a single
 image: use --min-images 2 for that.
+
+Without LST the list is printed, as InsightFace's script does, and all else goes to stderr.
 """
+
+import sys
 
 HELP = "list the images of identity folders in a .lst"
 EXAMPLES = (
@@ -12,6 +16,7 @@ EXAMPLES = (
         "nine tenths of the people, and the others in work/val.lst",
         "insight dir2lst faces work/train.lst --val-ratio 0.1 --seed 0",
     ),
+    ("as InsightFace's script is used", "insight dir2lst faces --min-images 2 > train.lst"),
 )
 
 
@@ -22,7 +27,7 @@ def add_arguments(parser):
     people.add_argument("--val-ratio", type=float, default=0.0, metavar="R", help="share of the people to hold out")
     people.add_argument("--seed", type=int, default=0, help="which people are held out")
     output = parser.add_argument_group("output")
-    output.add_argument("output", metavar="LST", help="the .lst to write")
+    output.add_argument("output", metavar="LST", nargs="?", help="the .lst to write; standard output by default")
     output.add_argument(
         "--val-output",
         metavar="LST",
@@ -45,4 +50,4 @@ def run(args):
         label_map=args.label_map,
         overwrite=args.overwrite,
     )
-    print("\n".join(report.lines()))
+    print("\n".join(report.lines()), file=sys.stdout if args.output else sys.stderr)

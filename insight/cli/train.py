@@ -78,8 +78,6 @@ def add_arguments(parser):
         metavar="X",
         help="train_parall.py's: above 0, float16, which scales its loss by itself",
     )
-    typed.add_argument("--kvstore", metavar="X", help="InsightFace's, accepted with a note: there is one process")
-    typed.add_argument("--worker-id", type=int, metavar="X", help="likewise")
     add_flags(_IfTyped(parser), without=OWN_WAY)
 
 
@@ -102,6 +100,6 @@ def run(args):
         return
     options.resume = options.resume and state_path(options.prefix).exists()
     try:
-        start(options, args.estimate)
+        start(options, args.estimate, again="the same command", afresh="give --no-resume")
     except InsightError as error:
         raise result.placed(error) from error

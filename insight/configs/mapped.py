@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Mapping
 from .. import nets, objectives
 from ..errors import InsightError
 from ..formats.property import NAME, read_property
-from ..train.train_options import DECLARED, TrainOptions, flag
+from ..train.train_options import DECLARED, TrainOptions
 from . import choices
 from .typedvalues import as_whole
 from .userfile import Joined
@@ -196,9 +196,6 @@ def _of_train_py(found: Mapped, typed: Mapping[str, Any]) -> None:
         found.values["dtype"] = "float16"
         found.origins.pop("dtype", None)
         found.notes.append(f"--fp16-scale {typed['fp16_scale']:g}: float16, whose loss is scaled automatically here")
-    idle = [name for name in ("kvstore", "worker_id") if name in typed]
-    if idle:
-        found.notes.append(f"{', '.join(map(flag, idle))}: without effect, one process drives all devices")
 
 
 def _without_effect(reader: choices.KeyReader) -> List[str]:

@@ -14,6 +14,7 @@ Source: InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c, MXNet 1.9.1 ``t
 
 from __future__ import annotations
 
+import sys
 from typing import Iterable, Iterator, Tuple
 
 from ..errors import InsightError
@@ -32,7 +33,10 @@ from .lstline import (
     quick_insightface,
 )
 
-__all__ = ["IM2REC", "INSIGHTFACE", "Entry", "Lines", "format_entry", "iter_lst", "read_lst", "write_lst"]
+__all__ = [
+    *("IM2REC", "INSIGHTFACE", "Entry", "Lines"),
+    *("format_entry", "iter_lst", "print_lst", "read_lst", "write_lst"),
+]
 _WANT = "want a .lst, as dir2lst writes it"
 
 
@@ -117,6 +121,15 @@ def format_entry(entry: Entry) -> str:
     if entry.landmarks is not None:
         fields += [repr(float(v)) for v in entry.landmarks]
     return "\t".join(fields)
+
+
+def print_lst(entries: Iterable[Entry]) -> int:
+    """Write a list to standard output; returns the number of lines."""
+    count = 0
+    for entry in entries:
+        sys.stdout.buffer.write(f"{format_entry(entry)}\n".encode("utf-8", "surrogateescape"))
+        count += 1
+    return count
 
 
 def write_lst(path: str, entries: Iterable[Entry]) -> int:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 from ..errors import InsightError
 from ..files.commit import refuse_existing
 from ..files.text import BLANK, excerpt, is_whole, numbered_lines, whole
-from ..formats.lst import Entry, format_entry, write_lst
+from ..formats.lst import Entry, print_lst, write_lst
 from ..formats.lstline import POINTS, landmarks_of, path_of
 
 _NO_BOX = (0, 0, 0, 0)
@@ -80,9 +79,4 @@ def write_glint_list(
         if not overwrite:
             refuse_existing(os.path.dirname(output), [os.path.basename(output)])
         return write_lst(output, entries)
-    count = 0
-    for entry in entries:
-        line = format_entry(entry) + "\n"
-        sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape"))
-        count += 1
-    return count
+    return print_lst(entries)

@@ -11,8 +11,9 @@ from ..errors import InsightError
 from ..faces.folders import IdentityFolder, Skipped, read_identities
 from ..files.commit import refuse_existing
 from ..formats.labelmap import label_map_path, write_label_map
-from ..formats.lst import Entry, write_lst
+from ..formats.lst import Entry, print_lst, write_lst
 
+STDOUT = "standard output"
 MIN_IDENTITIES = 2  # on each side of a split: one class cannot be trained, one person gives no impostor pair
 
 
@@ -26,6 +27,7 @@ class Scan:
     notes: List[str] = field(default_factory=list)
     dropped_identities: int = 0  # below min_images
     dropped_images: int = 0
+    single: int = 0  # identities of one image, which are not dropped
 
     @property
     def images(self) -> int:
@@ -53,6 +55,7 @@ def scan_identities(folder: str, min_images: int = 1) -> Scan:
     for identity in read.identities:
         if len(identity.files) >= min_images:
             scan.identities.append(identity)
+            scan.single += len(identity.files) == 1
         else:
             scan.dropped_identities += 1
             scan.dropped_images += len(identity.files)
@@ -110,7 +113,7 @@ def entries_of(identities: Sequence[IdentityFolder]) -> Iterator[Entry]:
 
 @dataclass
 class ListReport:
-    """The output of ``dir2lst``: (path, images, identities) per list."""
+    """The output of ``dir2lst``: (path, images, identities) per list; the path is ``STDOUT`` for that."""
 
     scan: Scan
     written: List[Tuple[str, int, int]] = field(default_factory=list)
@@ -125,6 +128,9 @@ class ListReport:
                 f"with {self.scan.dropped_images} images"
             )
         lines += self.scan.skipped.lines() + self.scan.notes
+        if self.scan.single:
+            of = f"{self.scan.single} of {len(self.scan.identities)} identities"
+            lines.append(f"note: one image in {of}; --min-images 2 leaves them out, as InsightFace's script does")
         if not self.maps and sum(people for _, _, people in self.written) == 1:
             lines.append("note: one identity can be merged or embedded; training needs two or more")
         return lines
@@ -132,7 +138,7 @@ class ListReport:
 
 def folder_to_lists(
     folder: str,
-    output: str,
+    output: Optional[str],
     min_images: int = 1,
     val_ratio: float = 0.0,
     val_output: Optional[str] = None,
@@ -144,8 +150,10 @@ def folder_to_lists(
 
     Parameters
     ----------
-    folder, output : str
-        Identity folders; the .lst to write.
+    folder : str
+        Identity folders.
+    output : str, optional
+        The .lst to write; by default standard output.
     min_images : int
     val_ratio : float
         Share of the identities to hold out; 0 for none.
@@ -164,24 +172,37 @@ def folder_to_lists(
     """
     if val_output is not None and not val_ratio:
         raise InsightError("--val-output: nothing is held out; give --val-ratio too")
+    if output is None:
+        _check_without_list(val_ratio, val_output, label_map)
     scan = scan_identities(folder, min_images)
-    parts = [(output, scan.identities)]
+    listed = output or STDOUT
+    parts = [(listed, scan.identities)]
     if val_ratio:
         try:
             training, held_out = split_identities(scan.identities, val_ratio, seed)
         except InsightError as error:
             raise InsightError(f"{folder}: {error}") from None
-        parts = [(output, training), (val_output or default_val_output(output), held_out)]
+        parts = [(listed, training), (val_output or default_val_output(listed), held_out)]
     report = ListReport(scan)
-    for path, _ in parts if not overwrite else ():
-        for output in [path, label_map_path(path)] if label_map else [path]:
-            refuse_existing(os.path.dirname(output), [os.path.basename(output)])
+    for path in [path for path, _ in parts if path != STDOUT] if not overwrite else ():
+        for written in [path, label_map_path(path)] if label_map else [path]:
+            refuse_existing(os.path.dirname(written), [os.path.basename(written)])
     for path, identities in parts:
         if label_map:
             report.maps.append(label_map_path(path))
             write_label_map(label_map_path(path), [identity.name for identity in identities])
-        report.written.append((path, write_lst(path, entries_of(identities)), len(identities)))
+        entries = entries_of(identities)
+        count = print_lst(entries) if path == STDOUT else write_lst(path, entries)
+        report.written.append((path, count, len(identities)))
     return report
+
+
+def _check_without_list(val_ratio: float, val_output: Optional[str], label_map: bool) -> None:
+    """Refuse what is named after the list, if that goes to standard output."""
+    if val_ratio and val_output is None:
+        raise InsightError(f"--val-ratio {val_ratio:g}: needs a name for the held-out list; give LST, or --val-output")
+    if label_map:
+        raise InsightError("--label-map: is written beside the list, which goes to standard output; give LST")
 
 
 def default_val_output(output: str) -> str:

@@ -16,6 +16,7 @@ from ..ranks.connection import joined_ranks
 from ..runs import core_share
 from ..runs.insightface_lines import format_values
 from .learner import Learner
+from .resume import BY_FLAG, Ways
 from .start import Setup, prepare
 from .train_options import TrainOptions
 
@@ -63,7 +64,7 @@ class Estimate(NamedTuple):
         return f"estimate: {self.images_per_second:.1f} images/s; {what}; {clock(self.seconds)}, {self.seconds:.0f} s"
 
 
-def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estimate:
+def estimate(options: TrainOptions, ways: Ways = BY_FLAG, say: Callable[[str], None] = print) -> Estimate:
     """Take a few steps of a run, without keeping what they learn, and say how long it would take. Writes nothing.
 
     Several ranks take them together, and rank 0 says it.
@@ -73,6 +74,7 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
     Parameters
     ----------
     options : TrainOptions
+    ways : Ways
     say : callable str -> None
         Gets a line at a time: what is trained, what was measured, the estimate.
 
@@ -82,7 +84,7 @@ def estimate(options: TrainOptions, say: Callable[[str], None] = print) -> Estim
         As :func:`insight.train.loop.train`.
     """
     with joined_ranks() as ranks:
-        return _estimate(prepare(options, ranks), say if ranks.rank == 0 else lambda line: None)
+        return _estimate(prepare(options, ranks, ways), say if ranks.rank == 0 else lambda line: None)
 
 
 def _estimate(setup: Setup, say: Callable[[str], None]) -> Estimate:

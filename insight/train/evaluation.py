@@ -70,6 +70,8 @@ class Evaluation:
     ranks : Ranks
         The processes of the run: all verify, each a share of the images, and come to the same decisions; all save
         together.
+    again : str
+        What goes on with a run that was stopped, in messages.
 
     Attributes
     ----------
@@ -92,6 +94,7 @@ class Evaluation:
         check: Callable[[], None] = lambda: None,
         counts_start: bool = False,
         ranks: Ranks = ALONE,
+        again: str = "--resume",
     ):
         self.options = options
         self.prefix = options.prefix + self.SUFFIX
@@ -101,6 +104,7 @@ class Evaluation:
         self.journal = journal
         self.check = check
         self.ranks = ranks
+        self.again = again
         self.accuracies: dict = {}
         self.last_verified = -1
         self.last_saved = 0
@@ -143,7 +147,7 @@ class Evaluation:
                 f"step {step}: the network has collapsed: {_listed(self.accuracies)}, no better than chance for the "
                 "third verification in a row. Train with --loss-type 0 (softmax) first and start this loss from its "
                 "checkpoint by --pretrained, or lower --lr; if softmax collapses too, check the labels and the "
-                "alignment (insight dataset-check). The run's state is kept: --resume goes on with it"
+                f"alignment (insight dataset-check). The run's state is kept: {self.again} goes on with it"
             )
 
     def _measure(self, step: int) -> list:
@@ -192,8 +196,8 @@ class Evaluation:
             best = f"the best is {_named(self._best.number)}, step {self._best.step}" if self._best else ""
             raise InsightError(
                 f"step {step}: {what}, more than --max-fall {most:g}; {best or 'nothing was saved'}; start again from "
-                "--pretrained with a lower --lr or with --classification-weight; --resume with a larger --max-fall "
-                "goes on"
+                "--pretrained with a lower --lr or with --classification-weight; "
+                f"{self.again} with a larger --max-fall goes on"
             )
         if fall > most / NOTED_FALL:
             self.journal.say(f"note: step {step}: {what}; --max-fall {most:g} stops the run")

@@ -58,7 +58,7 @@ class Learner:
         options, faces, devices = setup.options, setup.faces, setup.devices
         sparse = guards.sparse_labels(faces) if setup.objective.labelled else ""
         setup.objective.check(options.per_batch_size, remedy=sparse)
-        self.sets, self.missing = verification.find_sets(options.data_dir, options.targets)
+        self.sets, self.missing, unusable = verification.find_sets(options.data_dir, options.targets)
         guards.check_targets(self.sets, faces)
         guards.check_averages(options, self.sets)
         network = build_network(options, devices, faces.image_size)
@@ -81,7 +81,8 @@ class Learner:
             averaged=bool(options.ema),
         )
         scarce = memory.refuse_unaffordable(self.memory, devices, remedy=sparse, ranks=setup.ranks.local_size)
-        self.notes = [*setup.notes, *([scarce] if scarce else []), *_try_precision(setup)]
+        skipped = [f"verification set skipped: {error.note}" for error in unusable]
+        self.notes = [*setup.notes, *skipped, *([scarce] if scarce else []), *_try_precision(setup)]
         self.model = Model(options, network, setup.objective, devices, setup.ranks)
         self._trainer = make_trainer(
             self.model.params, options.mom, options.wd, options.fc7_wd_mult, setup.objective.multipliers()

@@ -36,20 +36,26 @@ class TrainResult(NamedTuple):
     rank: int = 0  # of this process among those of the run
 
 
-def train(options: TrainOptions) -> TrainResult:
+def train(options: TrainOptions, ways: resume.Ways = resume.BY_FLAG) -> TrainResult:
     """Run one training stage, or what is left of it; as one of several ranks where horovodrun started this process.
+
+    Parameters
+    ----------
+    options : TrainOptions
+    ways : resume.Ways
+        How the command resumes, in messages.
 
     Raises
     ------
     InsightError
         Bad options or data, before anything is written; or a guard stopped the run.
     Stopped
-        Ctrl-C or SIGTERM; the state was saved, and ``--resume`` goes on from it.
+        Ctrl-C or SIGTERM; the state was saved, and the run can go on from it.
     RankFailed
         Another rank has ended.
     """
     with joined_ranks() as ranks:
-        setup = prepare(options, ranks)
+        setup = prepare(options, ranks, ways)
         if setup.done:
             step, evaluation = setup.state.step, setup.state.meta["evaluation"]
             if ranks.rank == 0:
@@ -57,7 +63,7 @@ def train(options: TrainOptions) -> TrainResult:
             return TrainResult(step, evaluation["last_saved"], evaluation["accuracies"], ranks.rank)
         learner = Learner(setup)
         _make_embeddings(setup.teacher, ranks)
-        return Run(learner).train()
+        return Run(learner, ways).train()
 
 
 def _make_embeddings(teacher: Optional[Teacher], ranks: Ranks) -> None:
@@ -77,6 +83,7 @@ class Run:
     Parameters
     ----------
     learner : Learner
+    ways : resume.Ways
 
     Raises
     ------
@@ -84,8 +91,9 @@ class Run:
         The state to resume from is damaged; no file has been changed then.
     """
 
-    def __init__(self, learner: Learner):
+    def __init__(self, learner: Learner, ways: resume.Ways = resume.BY_FLAG):
         setup = self.setup = learner.setup
+        self.again = ways.again
         options, state = setup.options, setup.state
         self.options, self.learner, self.loader, self.model = options, learner, setup.loader, learner.model
         self.step, self.total = setup.first_step, setup.total_steps
@@ -106,7 +114,7 @@ class Run:
         )
         refines = setup.objective.refines and bool(options.pretrained)
         check = self._check if self.ranks.size == 1 else _no_check  # several ranks stop together, between two steps
-        shared = {"journal": self.journal, "check": check, "ranks": self.ranks}
+        shared = {"journal": self.journal, "check": check, "ranks": self.ranks, "again": self.again}
         self.evaluation = Evaluation(options, learner.sets, self.model, counts_start=refines, **shared)
         self.evaluations = [self.evaluation]
         if learner.averages:
@@ -185,7 +193,7 @@ class Run:
         if signal:
             self._wait_for_files()
             path = resume.state_path(self.options.prefix)
-            raise stopped_by(signal, f"stopped at step {self.step} of {self.total}; --resume goes on from {path}")
+            raise stopped_by(signal, f"stopped at step {self.step} of {self.total}; {self.again} goes on from {path}")
 
     def _non_finite(self, batch, loss: np.ndarray) -> InsightError:
         if self.options.ckpt and self.model.is_finite():

@@ -16,7 +16,7 @@ import math
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Dict, Iterator, List, Optional
+from typing import IO, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -31,6 +31,24 @@ from .state_file import META, SUFFIX
 from .train_options import TrainOptions
 
 BLOCK = 1 << 20  # elements that are copied at once
+
+
+class Ways(NamedTuple):
+    """How the command that trains resumes, in messages.
+
+    Attributes
+    ----------
+    again : str
+        What goes on with a run that was stopped.
+    afresh : str
+        What starts another run behind one that has ended.
+    """
+
+    again: str = "--resume"
+    afresh: str = "leave --resume out"
+
+
+BY_FLAG = Ways()
 
 
 class State:
@@ -120,7 +138,7 @@ def load(prefix: str) -> Optional[State]:
         return State(path, json.loads(_take(entry, math.prod(shape) * dtype.itemsize)))
 
 
-def find(options: TrainOptions, fingerprint: str, devices: int = 1) -> Optional[State]:
+def find(options: TrainOptions, fingerprint: str, devices: int = 1, ways: Ways = BY_FLAG) -> Optional[State]:
     """The state that this run is to go on from, or None for a run from its start.
 
     It may go on with another number of devices or ranks, if a step still takes as many images.
@@ -132,6 +150,7 @@ def find(options: TrainOptions, fingerprint: str, devices: int = 1) -> Optional[
         Of the set.
     devices : int
         Of all ranks.
+    ways : Ways
 
     Raises
     ------
@@ -156,25 +175,27 @@ def find(options: TrainOptions, fingerprint: str, devices: int = 1) -> Optional[
             "resume with that one, or name another --prefix"
         )
     differing = options.differences(state.meta["options"])
+    otherwise = "name another --prefix" + (f", or {ways.afresh}: it has ended" if state.finished else "")
     if state.devices:
-        _check_batch(options, state, devices)
+        _check_batch(options, state, devices, otherwise)
         differing = [text for text in differing if text.split()[0] not in ("--per-batch-size", "--devices")]
     if differing:
         raise InsightError(
-            f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options, or name "
-            "another --prefix"
+            f"{', '.join(differing)}: the run of {path} was started otherwise; resume it with its options, or "
+            f"{otherwise}"
         )
     return state
 
 
-def _check_batch(options: TrainOptions, state: State, devices: int) -> None:
+def _check_batch(options: TrainOptions, state: State, devices: int, otherwise: str) -> None:
     """Refuse a step of other images than that of the run that is resumed."""
     images = options.per_batch_size * devices
     on = f"{devices} device{'s' * (devices > 1)}"
     now = f"--per-batch-size {options.per_batch_size}: on {on} a step takes {images} images"
     if images != state.images:
-        fits = f"; give --per-batch-size {state.images // devices}" if state.images % devices == 0 else ""
-        raise InsightError(f"{now}, in the run of {state.path} it took {state.images} on {state.devices}{fits}")
+        fits = f"give --per-batch-size {state.images // devices}, or " if state.images % devices == 0 else ""
+        took = f"in the run of {state.path} it took {state.images} on {state.devices}"
+        raise InsightError(f"{now}, {took}; {fits}{otherwise}")
     if devices != state.devices and samplers.samplers.get(options.sampler).MULTIPLE > 1:
         raise InsightError(
             f"{now}, and --sampler {options.sampler} has laid them out for {state.devices}; resume on that many"

@@ -93,7 +93,7 @@ class Setup:
         return state is not None and (state.step > total or (state.step == total and state.finished))
 
 
-def prepare(options: TrainOptions, ranks: Ranks = ALONE) -> Setup:
+def prepare(options: TrainOptions, ranks: Ranks = ALONE, ways: resume.Ways = resume.BY_FLAG) -> Setup:
     """Read and check what a run needs, and write nothing.
 
     Raises
@@ -108,7 +108,7 @@ def prepare(options: TrainOptions, ranks: Ranks = ALONE) -> Setup:
     notes = [*guards.check_set(faces, options, objectives.kind(options.loss_type).labelled), *rounded]
     fingerprint = faces.fingerprint()
     number = ranks.size * len(devices)
-    state = resume.find(options, fingerprint, number)
+    state = resume.find(options, fingerprint, number, ways)
     loader = Loader(
         faces,
         options.per_batch_size * number,

@@ -7,7 +7,7 @@ import shlex
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -50,13 +50,22 @@ class Verification(NamedTuple):
     identities: Optional[np.ndarray] = None  # (P, 2) int64: identities of the pairs' images; None if unknown
 
 
+class OneKind(InsightError):
+    """All pairs of a set are of one person, or all are of two."""
+
+    def __init__(self, path, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.note = f"{printable(Path(path).stem)} ({reason})"
+
+
 def load_set(path) -> EvalSet:
     """Read a .bin and find the images that several pairs share.
 
     Raises
     ------
+    OneKind
     InsightError
-        The .bin has no pairs, an odd number of images, or one kind of pairs only.
+        The .bin has no pairs, or an odd number of images.
     """
     path = Path(path)
     images, issame = evalbin.read_bin(path)
@@ -120,14 +129,43 @@ def _spelled(root, name: str) -> str:
 def _both_kinds(path, issame: np.ndarray) -> None:
     if issame.all() or not issame.any():
         kind = "same" if issame.all() else "different"
-        raise InsightError(f"{path}: all {len(issame)} pairs are {kind}; accuracy needs pairs of both kinds")
+        raise OneKind(path, f"all {len(issame)} pairs are {kind}; accuracy needs pairs of both kinds")
 
 
-def find_sets(folder, names: list) -> tuple:
-    """(existing sets, names of missing ones) for target names, with or without ``.bin``, in a folder."""
+def find_sets(folder, names: list, more: bool = False) -> Tuple[List[EvalSet], List[str], List[OneKind]]:
+    """The sets of a folder, by target names with or without ``.bin``.
+
+    Parameters
+    ----------
+    folder : path
+    names : list of str
+    more : bool
+        Whether there are sets elsewhere.
+
+    Returns
+    -------
+    sets : list of EvalSet
+    missing : list of str
+        Names of missing ones.
+    unusable : list of OneKind
+        Why others cannot be used.
+
+    Raises
+    ------
+    OneKind
+        The only sets are unusable.
+    """
     paths = {name: Path(folder) / f"{name.removesuffix('.bin')}.bin" for name in names}
     missing = [name for name, path in paths.items() if not path.is_file()]
-    return [load_set(path) for name, path in paths.items() if name not in missing], missing
+    sets, unusable = [], []
+    for path in (path for name, path in paths.items() if name not in missing):
+        try:
+            sets.append(load_set(path))
+        except OneKind as error:
+            unusable.append(error)
+    if unusable and not sets and not more:
+        raise unusable[0]
+    return sets, missing, unusable
 
 
 def verify(

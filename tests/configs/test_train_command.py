@@ -1,6 +1,7 @@
 """`insight train`: the run of train-softmax, stopped and resumed, printing, errors of one line."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from sample_configs import OF_2021
 
 from insight import checkpoint
 from insight.cli import build_parser, run_command
+from insight.train.loop import Run
 from insight.train.train_options import TrainOptions
 
 SMALL = """\
@@ -126,9 +128,24 @@ def test_is_train_softmax_and_resumes_by_itself(config, set_dir, tmp_path, capsy
 def test_another_run_of_the_same_name(config, tmp_path, capsys):
     assert run_command("train", ["--config", config, "--max-steps", "1", "--verbose", "1"]) == 0
     assert run_command("train", ["--config", config, "--max-steps", "1", "--lr", "0.5"]) == 2
-    assert "--lr 0.5 (was 0.02): the run of" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    ways = "or name another --prefix, or give --no-resume: it has ended\n"
+    assert "--lr 0.5 (was 0.02): the run of" in err and err.endswith(ways)
+    assert run_command("train", ["--config", config, "--max-steps", "1", "--per-batch-size", "3"]) == 2
+    err = capsys.readouterr().err
+    assert "a step takes 3 images, in the run of" in err and err.endswith(f"give --per-batch-size 4, {ways}")
     assert run_command("train", ["--config", config, "--max-steps", "1", "--lr", "0.5", "--no-resume"]) == 0
     assert checkpoint.epochs(str(tmp_path / "models/y1-arcface-faces/model")) == [1, 2]
+
+
+def test_one_that_is_stopped_says_how_it_goes_on(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Run, "_signal", lambda self: signal.SIGTERM if self.step else 0)
+    assert run_command("train", ["--config", config]) == 128 + signal.SIGTERM
+    state = tmp_path / "models/y1-arcface-faces/model-resume.npz"
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"error: stopped at step 1 of 4; the same command goes on from {state}"
+    assert run_command("train", ["--config", config, "--lr", "0.5"]) == 2
+    assert capsys.readouterr().err.endswith("resume it with its options, or name another --prefix\n")
 
 
 class TestPrintConfig:

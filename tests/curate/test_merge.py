@@ -426,7 +426,7 @@ def test_command(two, tmp_path, insight):
     for arguments, message in (
         (("--output", "new"), "error: --model: missing, needed to compare identities"),
         (("--output", "out", "--param1", "0"), "error: out/train.rec: already exists"),
-        (("--output", "new", "--mode", "1"), "error: unrecognized arguments: --mode 1"),
+        (("--output", "new", "--modes", "1"), "error: unrecognized arguments: --modes 1"),
     ):
         status, out, err = insight("dataset-merge", "--include", "a,b", *arguments)
         assert (status, out, err[: len(message)]) == (2, "", message)

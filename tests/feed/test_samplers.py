@@ -88,7 +88,8 @@ def test_all_images_come_up_and_fill_evenly():
         ({"labels": np.arange(64) % 4, "positions": np.arange(64), "batch": 21}, r"takes all 4 identities, and none"),
         (
             {"triplet_bag_size": 3},
-            r"--triplet-bag-size 3: does nothing with --mining batch \(--sampler balanced\), which",
+            r"--triplet-bag-size 3: does nothing with --mining batch \(--sampler balanced\), which .*; leave it out, "
+            "or add --mining bag$",
         ),
     ],
 )

@@ -26,6 +26,7 @@ def test_labels_follow_sorted_names(people, tmp_path):
     assert report.lines() == [
         f"{tmp_path}/out/all.lst: 8 images of 5 identities",
         f"{tmp_path}/out/all.labels.csv: label map",
+        "note: one image in 3 of 5 identities; --min-images 2 leaves them out, as InsightFace's script does",
     ]
 
 
@@ -152,6 +153,36 @@ def test_outputs_that_are_folders_or_below_files(people, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InsightError, match="file: a file, want a folder"):
         folder_to_lists(folder, str(tmp_path / "file/a.lst"))
+
+
+def test_people_with_one_image_are_noted(people, tmp_path):
+    folder = str(people({"a": 1, "b": 2, "c": 1}))
+    note = "note: one image in 2 of 3 identities; --min-images 2 leaves them out, as InsightFace's script does"
+    assert note in folder_to_lists(folder, str(tmp_path / "a.lst")).lines()
+    lines = folder_to_lists(folder, str(tmp_path / "b.lst"), min_images=2).lines()
+    assert not any("one image" in line for line in lines)
+
+
+def test_without_a_list_it_is_printed(people, insight, tmp_path):
+    people({"\u00e9": 1, "p0": 2, "p1": 2})
+    assert insight("dir2lst", "faces", "all.lst")[0] == 0
+    status, out, err = insight("dir2lst", "faces")
+    assert (status, out) == (0, (tmp_path / "all.lst").read_text(encoding="utf-8"))
+    assert err.splitlines() == [
+        "standard output: 5 images of 3 identities",
+        "note: one image in 1 of 3 identities; --min-images 2 leaves them out, as InsightFace's script does",
+    ]
+    status, out, err = insight("dir2lst", "faces", "--val-ratio", "0.4", "--val-output", "val.lst", "--min-images", "2")
+    assert (status, out) == (2, "")  # a side of one
+    people({f"q{i}": 2 for i in range(6)})
+    status, out, err = insight("dir2lst", "faces", "--val-ratio", "0.5", "--val-output", "val.lst", "--min-images", "2")
+    held_out = (tmp_path / "val.lst").read_text(encoding="utf-8")
+    assert status == 0 and len(held_out.splitlines()) == len(out.splitlines()) == 8
+    for more, message in (
+        (["--val-ratio", "0.5"], "--val-ratio 0.5: needs a name for the held-out list; give LST, or --val-output"),
+        (["--label-map"], "--label-map: is written beside the list, which goes to standard output; give LST"),
+    ):
+        assert insight("dir2lst", "faces", *more) == (2, "", f"error: {message}\n")
 
 
 def test_command(people, insight, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from insight import checkpoint
 from insight._mxnet import mx
 from insight.cli import run_command
 from insight.errors import InsightError
+from insight.formats import evalbin
 from insight.machine.available import Available, resident
 from insight.train import memory, resume
 from insight.train.loop import train
@@ -150,6 +152,19 @@ def test_fc7_multipliers_and_frozen_backbone(set_dir, tmp_path):
     train(options(set_dir, tmp_path / "d", max_steps=3, freeze_backbone_steps=2, **more))
     thawed = checkpoint.load(str(tmp_path / "d"), 1).arg_params["conv_1_conv2d_weight"]
     assert not np.array_equal(before["conv_1_conv2d_weight"].asnumpy(), thawed.asnumpy())
+
+
+def test_a_target_of_one_kind_is_skipped_beside_others(set_dir, tmp_path, capfd):
+    folder = tmp_path / "set"
+    shutil.copytree(set_dir, folder)
+    images, issame = evalbin.read_bin(folder / "val.bin")
+    evalbin.write_bin(folder / "same.bin", images, np.ones(len(issame), bool))
+    assert set(train(options(folder, tmp_path / "a", max_steps=1, target="same,val")).accuracies) == {"val"}
+    reason = f"all {len(issame)} pairs are same; accuracy needs pairs of both kinds"
+    assert f"note: verification set skipped: same ({reason})\n" in capfd.readouterr().out
+    with pytest.raises(InsightError, match=re.escape(f"{folder}/same.bin: {reason}")):
+        train(options(folder, tmp_path / "b", max_steps=1, target="same,none"))
+    assert not (tmp_path / "b-log.jsonl").exists()
 
 
 def test_another_number_of_classes_is_no_error(set_dir, tmp_path, capfd):

@@ -55,8 +55,8 @@ def test_shared_images_are_embedded_once_and_flips_are_summed(bin_path):
 
 
 def test_targets_are_named_with_or_without_suffix(bin_path):
-    sets, missing = verification.find_sets(bin_path.parent, ["val.bin", "other", "other.bin"])
-    assert ([each.name for each in sets], missing) == (["val"], ["other", "other.bin"])
+    sets, missing, unusable = verification.find_sets(bin_path.parent, ["val.bin", "other", "other.bin"])
+    assert ([each.name for each in sets], missing, unusable) == (["val"], ["other", "other.bin"], [])
     assert len(verification.find_sets(bin_path.parent, ["val"])[0]) == 1
 
 

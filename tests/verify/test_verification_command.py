@@ -92,6 +92,26 @@ def test_a_list_of_pairs_beside_a_bin(prefix, sets, capsys):
     assert "[pairs]Intervals: 95 %, 20 bootstrap resamples over identities, seed 0" in out
 
 
+def test_a_set_of_one_kind_is_skipped_beside_others(prefix, sets, capsys):
+    reason = "skipped: one_kind (all 12 pairs are same; accuracy needs pairs of both kinds)"
+    for arguments in (
+        ["--target", "one_kind,good"],
+        ["--target", "one_kind", "--pairs", sets / "pairs.txt", "--image-root", sets / "faces"],
+    ):
+        assert verification("--data-dir", sets, "--model", f"{prefix},1", *arguments) == 0
+        out = capsys.readouterr().out
+        assert reason in out
+        assert out.count("]Accuracy-Flip: ") == 1 and "[one_kind]" not in out
+
+
+def test_flags_of_the_script_are_one_note(prefix, sets, capsys):
+    arguments = ["--data-dir", sets, "--target", "good", "--gpu", "0", "--mode", "0", "--batch_size", "8"]
+    assert verification("--model", f"{prefix},1", *arguments) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith("note: without effect here: --gpu (models are evaluated on the CPU)\nloading ")
+    assert out.count("note: without effect") == 1 and "[good]Accuracy-Flip: " in out
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -6,7 +6,7 @@ beside them are FaceNet's (arXiv:1503.03832, section 3.2).
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import ClassVar, Optional, Tuple
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class Balanced(Sampler):
             rule="must be 0 or more",
         ),
     )
+    ELSEWHERE: ClassVar = {"triplet_bag_size": "--mining bag"}
     _order: Optional[Tuple[int, np.ndarray]] = None  # of the epoch that is under way
 
     def __init__(self, *arguments, **values):

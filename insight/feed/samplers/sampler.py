@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from types import SimpleNamespace
-from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -65,6 +65,8 @@ class Sampler(abc.ABC):
     selected_by : str
         How messages name it; empty: ``--sampler NAME``.
     OPTIONS : tuple of Option
+    ELSEWHERE : dict of str to str
+        Option of another sampler, to what selects that one; a message that refuses the option offers it.
     MULTIPLE : int
         The images of a device's part of a batch are a multiple of it.
     options : SimpleNamespace
@@ -84,6 +86,7 @@ class Sampler(abc.ABC):
     name: ClassVar[str] = ""
     selected_by: ClassVar[str] = ""
     OPTIONS: ClassVar[Tuple[Option, ...]] = ()
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
     MULTIPLE: ClassVar[int] = 1
 
     def __init__(
@@ -95,7 +98,8 @@ class Sampler(abc.ABC):
         self.seed = seed
         self.devices = devices
         self.notes: List[str] = []
-        self.options = SimpleNamespace(**settle(self.OPTIONS, values, self.selected_by or f"--sampler {self.name}"))
+        user = self.selected_by or f"--sampler {self.name}"
+        self.options = SimpleNamespace(**settle(self.OPTIONS, values, user, elsewhere=self.ELSEWHERE))
         self.batches_per_epoch = len(positions) // batch_size
 
     @abc.abstractmethod
