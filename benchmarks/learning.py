@@ -68,7 +68,7 @@ def unpack(data: str, target: str, folder: Path) -> EvalSet:
         images = np.stack([decode_rgb(faces.payload(i), "image").transpose(2, 0, 1) for i in range(len(faces))])
         np.save(folder / "labels.npy", faces.labels.astype(np.int64))
     np.save(folder / "images.npy", images)
-    (pairs,), _ = find_sets(data, [target])
+    (pairs,), *_ = find_sets(data, [target])
     held_out = np.stack([pairs.source.pixels(i, images.shape[2:]) for i in range(len(pairs.source))])
     np.save(folder / "held_out.npy", np.concatenate([held_out, held_out[:, :, :, ::-1]]))
     return pairs
