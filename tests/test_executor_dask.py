@@ -1,8 +1,10 @@
 """The executor on a Dask cluster: order, bounds, errors, workers that die, and what is refused in one line."""
 
+import re
 import sys
 import threading
 import time
+from importlib import metadata
 
 import pytest
 
@@ -13,6 +15,9 @@ from dask_cluster import dask_cluster
 
 from insight.errors import InsightError
 from insight.executor import Cluster, Workers, dask, dask_client, dask_worker, in_order
+
+
+_version = metadata.version
 
 
 @pytest.fixture
@@ -253,15 +258,22 @@ class TestPackages:
         assert difference.startswith(line) if line else not difference
 
     def test_one_line_and_not_the_table_of_dask(self, cluster, monkeypatch, capfd):
-        from distributed import versions
+        from distributed import __version__, versions
 
         ours = versions.get_package_info
         monkeypatch.setattr(versions, "get_package_info", lambda packages: {**ours(packages), "distributed": "0.1"})
         dask_client.check_cluster(cluster)
         assert capfd.readouterr().err.splitlines() == [
-            f"warning: {cluster}: the scheduler has distributed {versions.version('distributed')}, and this machine "
-            "distributed 0.1; results may differ: install the same versions"
+            f"warning: {cluster}: the scheduler has distributed {__version__}, and this machine distributed 0.1; "
+            "results may differ: install the same versions"
         ]
+
+    def test_libraries_by_the_names_under_which_they_are_installed(self, cluster, monkeypatch, capfd):
+        has = metadata.version("opencv-python")
+        monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "opencv-python" else _version(name))
+        dask_client.check_cluster(cluster)
+        (line,) = capfd.readouterr().err.splitlines()
+        assert re.search(rf"worker tcp://\S+ has opencv-python {has}, and this machine opencv-python 0.1; results", line)
 
 
 class EndingClient:

@@ -59,11 +59,16 @@ def check_cluster(cluster: Cluster) -> None:
     """
     client = connect(cluster)
     try:
-        versions = client.get_versions(packages=list(LIBRARIES))
+        versions = client.get_versions()
+        libraries = client.run(dask_worker.installed, LIBRARIES, on_error="return")
     except Exception as error:
         raise lost(cluster, error) from None
     finally:
         client.close()
+    versions["client"]["packages"].update(dask_worker.installed(LIBRARIES))
+    for worker, found in libraries.items():
+        if isinstance(found, dict) and worker in versions["workers"]:  # others have ended since, or have just joined
+            versions["workers"][worker]["packages"].update(found)
     difference = _difference(versions)
     if difference:
         warn(f"{cluster}: {difference}; results may differ: install the same versions")
@@ -136,7 +141,7 @@ def _difference(versions: Dict[str, Any]) -> str:
     Parameters
     ----------
     versions : dict
-        From ``distributed.Client.get_versions``.
+        From ``distributed.Client.get_versions``, with the libraries of this process and of the workers.
     """
     here = versions["client"]["packages"]
     others = {"the scheduler": (versions["scheduler"], PROTOCOL)}
