@@ -17,9 +17,6 @@ from insight.errors import InsightError
 from insight.executor import Cluster, Workers, dask, dask_client, dask_worker, in_order
 
 
-_version = metadata.version
-
-
 @pytest.fixture
 def cluster(two_workers):
     return Cluster(scheduler_file=str(two_workers.file))
@@ -269,11 +266,12 @@ class TestPackages:
         ]
 
     def test_libraries_by_the_names_under_which_they_are_installed(self, cluster, monkeypatch, capfd):
-        has = metadata.version("opencv-python")
-        monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "opencv-python" else _version(name))
+        ours = metadata.version
+        monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "opencv-python" else ours(name))
         dask_client.check_cluster(cluster)
         (line,) = capfd.readouterr().err.splitlines()
-        assert re.search(rf"worker tcp://\S+ has opencv-python {has}, and this machine opencv-python 0.1; results", line)
+        has = ours("opencv-python")
+        assert re.search(rf"worker tcp://\S+ has opencv-python {has}, and this machine opencv-python 0.1; res", line)
 
 
 class EndingClient:

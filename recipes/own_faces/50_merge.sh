@@ -16,7 +16,9 @@ step merge dataset-merge --include "$clean${PUBLIC:+,$PUBLIC}" --exclude "$exclu
     ${MERGE_OPTIONS:-} --overwrite
 step check dataset-check "$here/set" --exclude "$excluded" --json "$here/check.json" --html "$here/check.html"
 for file in "$packed/own.bin" "${tests[@]}"; do
-    [[ -n $dry_run ]] || { cp "$file" "$here/test.partial" && mv "$here/test.partial" "$here/set/$(basename "$file")"; }
+    [[ -z $dry_run ]] || break
+    cp "$file" "$here/test.partial" || fail "$file: could not be copied into $here"
+    mv -T "$here/test.partial" "$here/set/$(basename "$file")"
 done
 end_stage "$(lines merge 's/^.*: \([0-9]* images + [0-9]* identity records\).*/\1/p')" \
     "$(lines merge 's/^\(.*: [0-9]* identities, [0-9]* images: .*\(dropped\|excluded\).*\)$/\1/p')" \
