@@ -72,3 +72,8 @@ check_files() {
 parameters_of() { # CHECKPOINT: its file of arrays
     printf '%s-%04d.params\n' "${1%,*}" "$((10#${1##*,}))"
 }
+
+state_of() { # PATH…: one word for the sizes and times of sets and .bin files, in folders or by themselves; some may not be there
+    { find -L "$@" -maxdepth 1 -type f \( -name '*.rec' -o -name '*.bin' \) -printf '%p %s %T@\n' 2>/dev/null || true; } |
+        LC_ALL=C sort | cksum | tr ' ' -
+}

@@ -138,7 +138,8 @@ _stale() { # REASON: with --overwrite, the stage is made again from its first st
         ${RECIPE_ENV:+--env "$RECIPE_ENV"} --overwrite
 }
 
-# step NAME COMMAND…: see above. `launcher` are the words in front of `insight`.
+# step NAME COMMAND…: see above. `launcher` are the words in front of `insight`; `made_from`, if a stage sets it, stands for
+# the files that its commands read beside the results of the stages before.
 step() {
     local name=$1 log=$here/log/$1.txt line status=0 output reader
     shift
@@ -147,10 +148,10 @@ step() {
         return
     fi
     line="$name$(printf ' %q' "$@")"
-    line=${line// --overwrite/} # it does not change the result
+    line=${line// --overwrite/}${made_from:+ from $made_from} # --overwrite does not change the result
     if grep -qxF "done $line" "$steps"; then return 0; fi
     if grep -q "^begun $name " "$steps" && ! grep -qxF "begun $line" "$steps"; then
-        _stale "its step $name was started with other settings"
+        _stale "its step $name was started with other settings${made_from:+ or files}"
     fi
     grep -qxF "begun $line" "$steps" || echo "begun $line" >>"$steps"
     ran=yes

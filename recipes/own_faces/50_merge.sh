@@ -9,11 +9,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
 
 begin_stage "$@"
 : "${SAME_COSINE:=0.55}" "${TEST_COSINE:=0.5}"
+[[ -n $dry_run || -z ${PUBLIC:-}${tests[*]} ]] || made_from=$(state_of ${PUBLIC:+"$PUBLIC" "$PUBLIC"*.rec} "${tests[@]}")
 excluded=$(join "$packed/own.bin" "${tests[@]}")
 # shellcheck disable=SC2086  # its words
 step merge dataset-merge --include "$clean${PUBLIC:+,$PUBLIC}" --exclude "$excluded" --model "$base" \
     --param1 "$SAME_COSINE" --param2 "$TEST_COSINE" --output "$here/set" --histogram "$here/cosines.png" \
     ${MERGE_OPTIONS:-} --overwrite
+set_size 50_merge merge
+[[ -n $dry_run ]] || ((people >= 2)) ||
+    fail "$here/set: has $people person, too few to train on; see merge.csv there, then raise TEST_COSINE ($TEST_COSINE), with --overwrite"
 step check dataset-check "$here/set" --exclude "$excluded" --json "$here/check.json" --html "$here/check.html"
 for file in "$packed/own.bin" "${tests[@]}"; do
     [[ -z $dry_run ]] || break

@@ -204,7 +204,7 @@ case $1 in
     verification) echo "[own]Accuracy-Flip: 0.90000+-0.1" ;;
     face2rec | dataset-clean | dataset-merge)
         made "$output/train.rec" "$*"
-        echo "$output/train.rec: 40 images + 10 identity records + 1" ;;
+        echo "$output/train.rec: 40 images + ${PEOPLE:-10} identity records + 1" ;;
     train-*)
         made "$prefix-0002.params" "$2"
         made "$prefix-log.jsonl" '{"target": "own", "step": 300, "accuracy": 0.95, "std": 0.1}' ;;
@@ -344,6 +344,22 @@ class TestResuming:
         assert "20_pack: it was made from other results of the stages before it" in refused.stderr
         assert stood_in(project, "--overwrite")[0].returncode == 0
 
+    def test_a_public_set_or_a_test_set_that_was_replaced_is_noticed(self, project):
+        (project / "emore").mkdir()
+        for file in ("train.rec", "lfw.bin", "cfp.bin"):
+            (project / "emore" / file).write_text(file)
+        for public in ("emore", "emore/train", "emore/train.rec"):
+            settings = {"PUBLIC": public, "TESTS": "emore/lfw.bin"}
+            assert stood_in(project, "--overwrite", **settings)[0].returncode == 0
+            assert len(stood_in(project, **settings)[1]) == 1
+            for file in ("train.rec", "lfw.bin"):
+                (project / "emore" / file).write_text(f"another {file} of {public}")
+                refused, calls = stood_in(project, **settings)
+                assert (refused.returncode, len(calls)) == (2, 1)
+                assert "50_merge: its step merge was started with other settings or files; --over" in refused.stderr
+                again, calls = stood_in(project, "--overwrite", **settings)
+                assert again.returncode == 0 and calls[1].startswith("dataset-merge")
+
     def test_a_preset_beside_the_photos(self, project):
         """Its paths stay those of the folder where the run was started, also in a stage that is made again."""
         other = project / "other"
@@ -366,6 +382,14 @@ class TestResuming:
         failed, calls = stood_in(project)
         assert failed.returncode == 2 and "own.bin: could not be copied into runs/own_faces/50_merge" in failed.stderr
         assert calls[-1].startswith("dataset-check")
+
+    def test_one_person_who_is_left_ends_the_merge(self, project):
+        """Not the training, whose message cannot say which setting leaves people out."""
+        failed, calls = stood_in(project, PEOPLE=1, TEST_COSINE=0.4)
+        assert failed.returncode == 2 and calls[-1].startswith("dataset-merge")
+        assert "50_merge/set: has 1 person, too few to train on; see merge.csv there, then raise TEST_COSINE (0.4)" in (
+            failed.stderr
+        )
 
     def test_aligned_faces(self, project):
         """They take the place of the first stage; a face that was added is noticed."""
