@@ -1,5 +1,6 @@
 """The executor on a Dask cluster: order, bounds, errors, workers that die, and what is refused in one line."""
 
+import logging
 import os
 import re
 import signal
@@ -170,6 +171,7 @@ class TestDeath:
             own.scheduler.kill()
             with pytest.raises(InsightError, match="the connection to the scheduler was lost"):
                 list(results)
+            assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)  # of tracebacks
 
     def test_a_client_that_has_given_up(self, cluster):
         """The scheduler was away while the reader was busy."""

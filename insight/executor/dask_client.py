@@ -100,8 +100,10 @@ def _client(cluster: Cluster) -> Any:
         raise InsightError(f"{cluster}: needs Dask, which is not installed ({error}); {REMEDY}") from None
     if cluster.scheduler_file:
         _check_file(cluster)
-    # What it logs becomes an error or a warning of this package; its warning of versions is a table.
-    for name in ("distributed", "tornado.application"):
+    # What it logs becomes an error or a warning of this package; its warning of versions is a table. Dask's settings
+    # give some loggers below the first one levels of their own.
+    below = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]
+    for name in ("distributed", *below, "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore", VersionMismatchWarning)
     where = {"scheduler_file": cluster.scheduler_file} if cluster.scheduler_file else {"address": cluster.address}
