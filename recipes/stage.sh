@@ -317,7 +317,8 @@ record_last() { # sets `last`, the number of the last checkpoint of PREFIX, and 
     last=${last##*-} && last=$((10#${last%.params}))
     # of triplets the best one, which CKPT=3 saves as number 1: later ones may be worse than the one it started from
     if _optional "$script" && ((CKPT == 3)); then last=1; fi
-    echo "$last" >"$PREFIX-finished.txt.partial" && mv "$PREFIX-finished.txt.partial" "$PREFIX-finished.txt"
+    { echo "$last" >"$PREFIX-finished.txt.partial" && mv "$PREFIX-finished.txt.partial" "$PREFIX-finished.txt"; } ||
+        fail "$PREFIX-finished.txt: could not be written"
 }
 
 _print_next() {

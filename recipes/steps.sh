@@ -12,6 +12,8 @@
 
 # shellcheck source=recipes/stage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stage.sh"
+# shellcheck source=recipes/inputs.sh
+source "$(dirname "${BASH_SOURCE[0]}")/inputs.sh"
 
 FIRST=10_align
 overwrite=''
@@ -62,7 +64,7 @@ END
 
 # begin_stage "$@": reads options and settings; sets `work`, `here`, `base`, and the paths of earlier stages' results.
 begin_stage() {
-    local rest=() given='' name
+    local rest=() given='' started_in=$PWD
     while (($#)); do
         case $1 in
             --aligned) [[ -n ${2:-} ]] || fail "--aligned takes a folder of aligned faces" && export ALIGNED=$2 && shift ;;
@@ -79,15 +81,15 @@ begin_stage() {
     begin "${rest[@]}"
     work=$MODELS here=$MODELS/$(basename "$script" .sh) steps=$MODELS/$(basename "$script" .sh)/steps.txt ran=''
     [[ -z $smoke ]] || _smoke_settings
-    for name in PHOTOS ALIGNED PUBLIC PRETRAINED; do
-        [[ -z ${!name:-} ]] || printf -v "$name" %s "$(_from_root "${!name}")"
-    done
-    _check_settings
+    paths_from_root "$started_in"
+    : "${TRIPLET:=yes}"
+    check_settings
+    find_tests
+    [[ -n $dry_run || -n $smoke ]] || check_files
     base=$PRETRAINED
     # shellcheck disable=SC2034  # the stages read them
     aligned=${ALIGNED:-$work/10_align/faces} packed=$work/20_pack clean=$work/40_clean/set merged=$work/50_merge/set
-    : "${MIN_IMAGES:=3}" "${HELD_OUT:=0.2}" "${NETWORK:=y1}" "${EMB_SIZE:=128}" "${TRIPLET:=yes}"
-    _find_tests
+    : "${MIN_IMAGES:=3}" "${HELD_OUT:=0.2}" "${NETWORK:=y1}" "${EMB_SIZE:=128}"
     arguments=(${PHOTOS:+"$PHOTOS"} ${ALIGNED:+--aligned "$ALIGNED"} --pretrained "$base" --output "$work")
     [[ -z $smoke ]] || arguments=()
     printf '\n[%s]\n' "$(basename "$here")"
@@ -97,31 +99,6 @@ begin_stage() {
     _lock
     [[ -z $smoke ]] || _smoke_inputs
     _check_inputs
-}
-
-_check_settings() {
-    [[ -n ${PRETRAINED:-} ]] || fail "--pretrained: name the checkpoint to start from, prefix,epoch"
-    [[ $PRETRAINED =~ ,[0-9]+$ ]] || fail "--pretrained $PRETRAINED: want prefix,epoch of a checkpoint"
-    [[ -z ${PHOTOS:-} || -z ${ALIGNED:-} ]] || fail "$PHOTOS, --aligned $ALIGNED: give photos or aligned faces, not both"
-    [[ -n ${PHOTOS:-}${ALIGNED:-} ]] || fail "PHOTOS: name a folder that holds a folder of photos per person"
-    [[ -n $dry_run || -n $smoke || -d ${PHOTOS:-$ALIGNED} ]] ||
-        fail "${PHOTOS:-$ALIGNED}: no such folder; give one that holds a folder per person"
-}
-
-_find_tests() { # sets `tests`, an array of .bin files
-    local file
-    tests=()
-    if [[ -n ${TESTS+set} ]]; then
-        for file in ${TESTS//,/ }; do tests+=("$(_from_root "$file")"); done
-    elif [[ -d ${PUBLIC:-} ]]; then
-        for file in "$PUBLIC"/*.bin; do [[ ! -f $file ]] || tests+=("$file"); done
-    fi
-    for file in "${tests[@]}"; do
-        [[ $(basename "$file") == *.bin && $(basename "$file") != own.bin ]] ||
-            fail "TESTS: $file: want files with other names than own.bin, which end in .bin"
-        [[ -n $dry_run || -n $smoke || -f $file ]] || fail "TESTS: $file: no such file"
-    done
-    [[ -z ${TESTS+set} ]] || TESTS=$(join "${tests[@]}") # a printed command starts in the project's root
 }
 
 _lock() { # no two runs in one folder: commands that outlive a killed script hold the lock too
@@ -161,7 +138,8 @@ _stale() { # REASON: with --overwrite, the stage is made again from its first st
         ${RECIPE_ENV:+--env "$RECIPE_ENV"} --overwrite
 }
 
-# step NAME COMMAND…: see above. `launcher` are the words in front of `insight`.
+# step NAME COMMAND…: see above. `launcher` are the words in front of `insight`; `made_from`, if a stage sets it, stands for
+# the files that its commands read beside the results of the stages before.
 step() {
     local name=$1 log=$here/log/$1.txt line status=0 output reader
     shift
@@ -170,10 +148,10 @@ step() {
         return
     fi
     line="$name$(printf ' %q' "$@")"
-    line=${line// --overwrite/} # it does not change the result
+    line=${line// --overwrite/}${made_from:+ from $made_from} # --overwrite does not change the result
     if grep -qxF "done $line" "$steps"; then return 0; fi
     if grep -q "^begun $name " "$steps" && ! grep -qxF "begun $line" "$steps"; then
-        _stale "its step $name was started with other settings"
+        _stale "its step $name was started with other settings${made_from:+ or files}"
     fi
     grep -qxF "begun $line" "$steps" || echo "begun $line" >>"$steps"
     ran=yes

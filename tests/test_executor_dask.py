@@ -1,8 +1,14 @@
 """The executor on a Dask cluster: order, bounds, errors, workers that die, and what is refused in one line."""
 
+import logging
+import os
+import re
+import signal
+import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 
 import pytest
 
@@ -142,6 +148,22 @@ class TestDeath:
         with pytest.raises(InsightError, match="one task has ended several workers, the last at tcp://"):
             list(in_order(tasks.EndsItsWorker(str(tmp_path), 0, always=True), range(10), doomed_cluster))
 
+    def test_a_worker_that_answers_no_more(self, tmp_path, monkeypatch, capfd):
+        """Its machine has stopped, and its connections are open: it is named, and given up after a time of Dask's."""
+        monkeypatch.setattr(dask_client, "LATE_SECONDS", 3)
+        monkeypatch.setattr(dask, "FORGET_SECONDS", 1)
+        with dask_cluster(tmp_path, workers=2, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="2s") as own:
+            cluster = Cluster(scheduler_file=str(own.file))
+            (stopped,) = set(in_order(tasks.process_of, range(1), cluster))
+            os.kill(stopped, signal.SIGSTOP)
+            assert list(in_order(tasks.square, range(9), cluster)) == [i * i for i in range(9)]
+            line = r"warning: --scheduler-file \S+: worker tcp://[\d.:]+ has not answered for 3 s; waiting, until Dask"
+            assert re.match(line, capfd.readouterr().err)
+            (frozen,) = set(in_order(tasks.process_of, range(1), cluster))
+            with Workers(tasks.square, cluster) as workers:
+                assert list(workers.in_order(range(3))) == [0, 1, 4]
+                os.kill(frozen, signal.SIGSTOP)  # when the work is done: it is not waited for
+
     def test_a_scheduler_that_dies(self, tmp_path):
         with dask_cluster(tmp_path, workers=1) as own:
             results = in_order(tasks.square, range(3000), Cluster(scheduler_file=str(own.file)))
@@ -149,6 +171,7 @@ class TestDeath:
             own.scheduler.kill()
             with pytest.raises(InsightError, match="the connection to the scheduler was lost"):
                 list(results)
+            assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)  # of tracebacks
 
     def test_a_client_that_has_given_up(self, cluster):
         """The scheduler was away while the reader was busy."""
@@ -172,6 +195,23 @@ class TestRefused:
     def test_no_file(self, tmp_path):
         with pytest.raises(InsightError, match=r"^--scheduler-file .*none.json: no such file; want the one that"):
             dask_client.connect(Cluster(scheduler_file=str(tmp_path / "none.json")))
+
+    @pytest.mark.parametrize(
+        "text, message",
+        [("", "cannot be read"), ("[]", "has no address of a scheduler"), ('{"address": 1}', "has no address")],
+    )
+    def test_a_file_of_something_else(self, tmp_path, text, message):
+        (tmp_path / "file").write_text(text)
+        with pytest.raises(InsightError, match=f"^--scheduler-file .*file: {message}.*; want the one that `dask sched"):
+            dask_client.connect(Cluster(scheduler_file=str(tmp_path / "file")))
+
+    def test_a_client_that_could_not_start_is_not_waited_for(self):
+        """Its end took a minute, and printed a traceback."""
+        code = "from insight.cli import main; main('face2rec all.lst --output set --cluster nonsense'.split())"
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=tasks.environment(), capture_output=True, text=True, timeout=50
+        )
+        assert re.fullmatch("error: --cluster nonsense: no Dask scheduler answers there .*\n", run.stderr)
 
     def test_no_worker(self, doomed, doomed_cluster, monkeypatch):
         monkeypatch.setattr(dask_client, "FIRST_WORKER_SECONDS", 0.2)
@@ -253,15 +293,23 @@ class TestPackages:
         assert difference.startswith(line) if line else not difference
 
     def test_one_line_and_not_the_table_of_dask(self, cluster, monkeypatch, capfd):
-        from distributed import versions
+        from distributed import __version__, versions
 
         ours = versions.get_package_info
         monkeypatch.setattr(versions, "get_package_info", lambda packages: {**ours(packages), "distributed": "0.1"})
         dask_client.check_cluster(cluster)
         assert capfd.readouterr().err.splitlines() == [
-            f"warning: {cluster}: the scheduler has distributed {versions.version('distributed')}, and this machine "
-            "distributed 0.1; results may differ: install the same versions"
+            f"warning: {cluster}: the scheduler has distributed {__version__}, and this machine distributed 0.1; "
+            "results may differ: install the same versions"
         ]
+
+    def test_libraries_by_the_names_under_which_they_are_installed(self, cluster, monkeypatch, capfd):
+        ours = metadata.version
+        monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "opencv-python" else ours(name))
+        dask_client.check_cluster(cluster)
+        (line,) = capfd.readouterr().err.splitlines()
+        has = ours("opencv-python")
+        assert re.search(rf"worker tcp://\S+ has opencv-python {has}, and this machine opencv-python 0.1; res", line)
 
 
 class EndingClient:

@@ -18,13 +18,16 @@ def cluster_of(args, refusal=""):
 
     ``refusal`` says why the cluster would have nothing to do; then the options are refused.
     """
-    if not args.cluster and not args.scheduler_file:
+    if args.cluster is None and args.scheduler_file is None:
         return None
     from ..errors import InsightError
     from ..executor import Cluster
     from ..executor.dask_client import check_cluster
     from ._images import is_default
 
+    if not args.cluster and not args.scheduler_file:  # a shell variable that is not set: not a run without a cluster
+        option = "--scheduler-file" if args.cluster is None else "--cluster"
+        raise InsightError(f"{option}: is empty; name the scheduler, or leave the option out")
     if not is_default(getattr(args, "num_workers", None)):
         raise InsightError("--num-workers: is for the workers of this machine; leave it out with a cluster")
     cluster = Cluster(args.cluster or "", args.scheduler_file or "")

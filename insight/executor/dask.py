@@ -28,6 +28,7 @@ from .dask_client import PATH_SECONDS, connect, lost, one_line
 from .pool import Cluster, Pool, Ticket, Workforce
 
 POLL_SECONDS = 10.0  # between two looks for workers, while a result is waited for
+FORGET_SECONDS = 10.0  # for workers to let go of a run that has ended: one may answer no more
 FETCH_SECONDS = 60.0  # for results that are there, until workers are looked for
 MIN_COUNT = 16  # tasks at once that a cluster gets work for, at least: it may grow with its work
 FETCHED = 16  # results at a time
@@ -113,7 +114,8 @@ class DaskWorkers(Pool):
             if futures:
                 client.cancel(futures)
             if not at_once:
-                client.run(dask_worker.forget, self._token, on_error="ignore")
+                forget = partial(client.run, dask_worker.forget, self._token, on_error="ignore")
+                client.sync(forget, callback_timeout=FORGET_SECONDS)
         except Exception:  # the cluster has gone
             pass
         finally:

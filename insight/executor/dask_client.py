@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import threading
 import warnings
-from typing import Any, Dict, List, Sequence
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Sequence
 
 from .. import __version__
 from ..errors import InsightError
@@ -15,6 +18,7 @@ from .pool import Cluster
 
 CONNECT_SECONDS = 30
 FIRST_WORKER_SECONDS = 30  # until the first worker must have joined
+LATE_SECONDS = 20.0  # until a worker that does not answer is named
 PATH_SECONDS = 5.0  # until a worker must see a path: network file systems show new files with a delay
 REMEDY = "run: pip install -e '.[cluster]'"
 PROTOCOL = ("dask", "distributed")  # packages whose versions must fit one another
@@ -41,8 +45,9 @@ def connect(cluster: Cluster, states: Sequence[dask_worker.PathState] = ()) -> A
     """
     client = _client(cluster)
     try:
-        _check_workers(client, cluster)
-        _check_paths(client, states)
+        with _naming_the_late(client, cluster):
+            _check_workers(client, cluster)
+            _check_paths(client, states)
     except BaseException:
         client.close()
         raise
@@ -59,11 +64,17 @@ def check_cluster(cluster: Cluster) -> None:
     """
     client = connect(cluster)
     try:
-        versions = client.get_versions(packages=list(LIBRARIES))
+        with _naming_the_late(client, cluster):
+            versions = client.get_versions()
+            libraries = client.run(dask_worker.installed, LIBRARIES, on_error="return")
     except Exception as error:
         raise lost(cluster, error) from None
     finally:
         client.close()
+    versions["client"]["packages"].update(dask_worker.installed(LIBRARIES))
+    for worker, found in libraries.items():
+        if isinstance(found, dict) and worker in versions["workers"]:  # others have ended since, or have just joined
+            versions["workers"][worker]["packages"].update(found)
     difference = _difference(versions)
     if difference:
         warn(f"{cluster}: {difference}; results may differ: install the same versions")
@@ -87,19 +98,68 @@ def _client(cluster: Cluster) -> Any:
         from distributed.versions import VersionMismatchWarning
     except ImportError as error:
         raise InsightError(f"{cluster}: needs Dask, which is not installed ({error}); {REMEDY}") from None
-    if cluster.scheduler_file and not os.path.isfile(cluster.scheduler_file):
-        raise InsightError(f"{cluster}: no such file; want the one that `dask scheduler --scheduler-file` has written")
-    # What it logs becomes an error or a warning of this package; its warning of versions is a table.
-    for name in ("distributed", "tornado.application"):
+    if cluster.scheduler_file:
+        _check_file(cluster)
+    # What it logs becomes an error or a warning of this package; its warning of versions is a table. Dask's settings
+    # give some loggers below the first one levels of their own.
+    below = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]
+    for name in ("distributed", *below, "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore", VersionMismatchWarning)
     where = {"scheduler_file": cluster.scheduler_file} if cluster.scheduler_file else {"address": cluster.address}
+    client = Client.__new__(Client)
     try:
-        return Client(timeout=CONNECT_SECONDS, set_as_default=False, name="insight", **where)
+        client.__init__(timeout=CONNECT_SECONDS, set_as_default=False, name="insight", **where)
+        return client
     except Exception as error:  # of a wrong address, several kinds
+        client.status = "closed"  # or, once it is collected, it waits a minute for a start that has failed
         raise InsightError(
             f"{cluster}: no Dask scheduler answers there ({one_line(error)}); start it, or correct the option"
         ) from None
+
+
+def _check_file(cluster: Cluster) -> None:
+    """Check that a scheduler has written the file: Dask says so by an AssertionError, or waits."""
+    wanted = "want the one that `dask scheduler --scheduler-file` has written"
+    if not os.path.isfile(cluster.scheduler_file):
+        raise InsightError(f"{cluster}: no such file; {wanted}")
+    try:
+        with open(cluster.scheduler_file, encoding="utf-8") as file:
+            about = json.load(file)
+    except (OSError, ValueError) as error:
+        raise InsightError(f"{cluster}: cannot be read ({one_line(error)}); {wanted}") from None
+    if not isinstance(about, dict) or not isinstance(about.get("address"), str):
+        raise InsightError(f"{cluster}: has no address of a scheduler; {wanted}")
+
+
+@contextmanager
+def _naming_the_late(client: Any, cluster: Cluster) -> Iterator[None]:
+    """Warn where the block, which waits for all workers, takes long.
+
+    A machine that has stopped without closing its connections is removed by the scheduler in the end, and a worker may
+    need long for its first imports, so neither is an error.
+    """
+
+    def late() -> None:
+        try:
+            seen = {address: worker["last_seen"] for address, worker in client.scheduler_info()["workers"].items()}
+        except Exception:  # the scheduler has gone
+            return
+        if not seen:  # none has joined yet
+            return
+        name = f"worker {min(seen, key=seen.__getitem__)}"
+        warn(
+            f"{cluster}: {name} has not answered for {LATE_SECONDS:g} s; waiting, until Dask gives it up "
+            "(distributed.scheduler.worker-ttl: 5 minutes, if nobody has changed it)"
+        )
+
+    timer = threading.Timer(LATE_SECONDS, late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _check_workers(client: Any, cluster: Cluster) -> None:
@@ -136,7 +196,7 @@ def _difference(versions: Dict[str, Any]) -> str:
     Parameters
     ----------
     versions : dict
-        From ``distributed.Client.get_versions``.
+        From ``distributed.Client.get_versions``, with the libraries of this process and of the workers.
     """
     here = versions["client"]["packages"]
     others = {"the scheduler": (versions["scheduler"], PROTOCOL)}

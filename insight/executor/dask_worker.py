@@ -6,6 +6,7 @@ A task comes with every item, as bytes, and is unpickled and prepared with the f
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import itertools
 import os
 import pickle
@@ -14,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from functools import partial
-from typing import Any, Callable, Dict, NamedTuple, Sequence
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 from .. import __version__
 from ..errors import InsightError
@@ -169,6 +170,21 @@ def _wanted() -> Callable[[], bool]:
 def version() -> str:
     """The version of insight that this process has."""
     return __version__
+
+
+def installed(packages: Sequence[str]) -> Dict[str, Optional[str]]:
+    """The versions of packages by the names under which they are installed; None where they are not.
+
+    Dask's own ``get_versions`` imports what it is asked for in its older releases, and there is no module
+    ``opencv-python``.
+    """
+    versions: Dict[str, Optional[str]] = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
 
 
 def other_version(worker: str, has: str, of_run: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Sequence
+from collections import deque
+from typing import Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._mxnet import mx
 from ..errors import InsightError
-from .nodes import Graph, GraphModel, Ref
+from .nodes import Graph, GraphModel, Node, Ref, Use
 from .shapes import Size, infer
 
 ADDITIONS = ("elemwise_add", "broadcast_add")
@@ -51,7 +52,8 @@ def same_in(symbol: mx.sym.Symbol, graph: Graph, ref: Ref) -> mx.sym.Symbol:
     """The output of another form of a graph that is what an edge of the graph is.
 
     The forms differ within layers, which may be made of sums too, and name these by counting; layers with weights have
-    the same names.
+    the same names. So the nearest of these behind the edge is looked up in the other form, and from there the same
+    operators are followed back: where a sum is only read by an activation, that one.
 
     Parameters
     ----------
@@ -63,14 +65,36 @@ def same_in(symbol: mx.sym.Symbol, graph: Graph, ref: Ref) -> mx.sym.Symbol:
     Raises
     ------
     InsightError
-        No layer with weights reads that edge in both.
+        No layer with weights is behind that edge in both.
     """
-    other = Graph.from_symbol(symbol)
-    for use in graph.consumers()[ref.node]:
-        reader = other.find(use.node.name)
-        if reader is not None and any(source.node.is_variable for source in reader.inputs):
-            return symbol.get_internals()[f"{reader.inputs[use.slot].node.name}_output"]
+    other, uses = Graph.from_symbol(symbol), graph.consumers()
+    ways: Deque[Tuple[Node, Tuple[Use, ...]]] = deque([(ref.node, ())])  # a node, and how it reads the edge
+    seen = {ref.node}
+    while ways:
+        node, way = ways.popleft()
+        for use in uses[node]:
+            if _has_weights(use.node):
+                reader = other.find(use.node.name)
+                found = reader and _back(reader.inputs[use.slot].node, way)
+                if found:
+                    return symbol.get_internals()[f"{found.name}_output"]
+            elif use.node not in seen:
+                seen.add(use.node)
+                ways.append((use.node, (*way, use)))
     raise InsightError(f"no layer with weights reads {ref.node.name!r} in both forms of the network")
+
+
+def _has_weights(node: Node) -> bool:
+    return any(source.node.is_variable for source in node.inputs)
+
+
+def _back(node: Node, way: Sequence[Use]) -> Optional[Node]:
+    """What a node reads over the same operators; None where they are others."""
+    for use in reversed(way):
+        if node.op != use.node.op:
+            return None
+        node = node.inputs[use.slot].node
+    return node
 
 
 class Stages:

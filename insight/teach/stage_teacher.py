@@ -5,7 +5,7 @@ Source: FitNets, arXiv:1412.6550, there of one layer in the middle.
 
 from __future__ import annotations
 
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..formats.faceset import FaceSet
 from ..graph import opening, sums
 from ..graph.shapes import Size
 from .live import LiveTeacher
+from .teacher_model import for_set
 
 
 class FeatureNetwork(MXNetEngine):
@@ -26,9 +27,10 @@ class FeatureNetwork(MXNetEngine):
     ----------
     spec : str
         ``prefix,epoch``.
-    image_size : (int, int)
-        Height and width of the images.
-    device : mxnet.Context
+    image_size : (int, int) or None
+        Height and width of the images; None: what the checkpoint states.
+    device : mxnet.Context or None
+        None: the CPU.
 
     Attributes
     ----------
@@ -43,16 +45,16 @@ class FeatureNetwork(MXNetEngine):
         The checkpoint cannot be used, takes images of another size, or has no residual stages.
     """
 
-    def __init__(self, spec: str, image_size: Size, device):
+    def __init__(self, spec: str, image_size: Optional[Size], device):
         try:
             opened = opening.open_network(checkpoint.load(*checkpoint.parse_spec(spec, "--teacher")), image_size)
         except InsightError as error:
             raise InsightError(f"--teacher {spec}: {error}") from None
-        stages = sums.last_sums(opened.model, image_size)
+        stages = sums.last_sums(opened.model, opened.size)
         if not stages:
             raise InsightError(f"--teacher {spec}: has no sums of two branches, at which its stages would end")
         inner = [stage.ref.node.name for stage in stages.values()]
-        super().__init__(opened, spec, device=device, image_size=image_size, inner=inner)
+        super().__init__(opened, spec, device=device, inner=inner)
         self.channels = {size: stage.channels for size, stage in stages.items()}
         self.features: Dict[Size, mx.nd.NDArray] = {}
         self._parts: list = []
@@ -87,7 +89,7 @@ class StageTeacher(LiveTeacher):
 
     @staticmethod
     def _open(spec: str, faces: FaceSet, device) -> FeatureNetwork:
-        return FeatureNetwork(spec, faces.image_size, device)
+        return for_set(spec, faces, lambda size: FeatureNetwork(spec, size, device))
 
     def features(self, batch, sizes: List[Size]) -> list:
         """Features of a batch's images.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Callable, Optional, TypeVar
 
 from .. import engines
 from ..errors import InsightError
 from ..formats.faceset import FaceSet
+from ..graph.shapes import Size
+
+Opened = TypeVar("Opened", bound=engines.Engine)
 
 
 def open_teacher(spec: str, faces: FaceSet, device=None) -> engines.Engine:
@@ -28,11 +31,29 @@ def open_teacher(spec: str, faces: FaceSet, device=None) -> engines.Engine:
     # The fastest engine is one for CPUs; a checkpoint is computed where the training is.
     where = {"device": device} if device is not None and engines.is_checkpoint(spec) else {}
     common = {"engine": engines.AUTO, "option": "--teacher", **where}
+    return for_set(spec, faces, lambda size: engines.load(spec, image_size=size, **common))
+
+
+def for_set(spec: str, faces: FaceSet, load: Callable[[Optional[Size]], Opened]) -> Opened:
+    """What ``load`` opens for images of the set's size.
+
+    Parameters
+    ----------
+    spec : str
+    faces : FaceSet
+    load : callable
+        From a size of images, or None for the one that the model states, to the engine.
+
+    Raises
+    ------
+    InsightError
+        As ``load``; where the size is the reason, the message has both sizes.
+    """
     has = faces.image_size
     try:
-        return engines.load(spec, image_size=has, **common)
+        return load(has)
     except InsightError as error:
-        takes = engines.load(spec, **common).image_size  # raises the same where the size is not the reason
+        takes = load(None).image_size  # raises the same where the size is not the reason
         if tuple(takes) == tuple(has):
             raise error
         raise InsightError(
@@ -41,5 +62,5 @@ def open_teacher(spec: str, faces: FaceSet, device=None) -> engines.Engine:
         ) from None
 
 
-def _by(size: Tuple[int, int]) -> str:
+def _by(size: Size) -> str:
     return f"{size[0]}x{size[1]}"

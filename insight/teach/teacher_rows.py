@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arrays.npz import UNREADABLE, StoredRows, reason
 from ..errors import InsightError
-from ..faces.unit import without_direction
+from ..faces.unit import scale_to_unit, without_direction
 from ..formats.faceset import FaceSet
 
 TRIED = 256  # rows that are looked at before the training starts
@@ -136,8 +136,7 @@ class TeacherRows:
                 f"{self.path}: the embedding of record {key} is zero or not finite, so it has no direction; the "
                 "teacher or the file is damaged"
             )
-        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-        return (rows / lengths[:, None]).astype(np.float32)
+        return scale_to_unit(rows)
 
 
 def _about(path: str) -> Dict[str, Any]:

@@ -8,6 +8,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
 
 begin_stage "$@"
+# a checkpoint may be trained again under its name: all that was made by the earlier one is to be made again
+[[ -n $dry_run ]] || result "$base $(cksum <"$(parameters_of "$base")")"
 if [[ -n ${ALIGNED:-} ]]; then
     [[ -n $dry_run ]] || people=$(find -L "$ALIGNED" -mindepth 1 -maxdepth 1 -type d | wc -l)
     [[ -n $dry_run ]] || result "$(find -L "$ALIGNED" -type f -printf '%P %s %T@\n' | LC_ALL=C sort | cksum)"

@@ -9,14 +9,20 @@ source "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
 
 begin_stage "$@"
 : "${SAME_COSINE:=0.55}" "${TEST_COSINE:=0.5}"
+[[ -n $dry_run || -z ${PUBLIC:-}${tests[*]} ]] || made_from=$(state_of ${PUBLIC:+"$PUBLIC" "$PUBLIC"*.rec} "${tests[@]}")
 excluded=$(join "$packed/own.bin" "${tests[@]}")
 # shellcheck disable=SC2086  # its words
 step merge dataset-merge --include "$clean${PUBLIC:+,$PUBLIC}" --exclude "$excluded" --model "$base" \
     --param1 "$SAME_COSINE" --param2 "$TEST_COSINE" --output "$here/set" --histogram "$here/cosines.png" \
     ${MERGE_OPTIONS:-} --overwrite
+set_size 50_merge merge
+[[ -n $dry_run ]] || ((people >= 2)) ||
+    fail "$here/set: has $people person, too few to train on; see merge.csv there, then raise TEST_COSINE ($TEST_COSINE), with --overwrite"
 step check dataset-check "$here/set" --exclude "$excluded" --json "$here/check.json" --html "$here/check.html"
 for file in "$packed/own.bin" "${tests[@]}"; do
-    [[ -n $dry_run ]] || { cp "$file" "$here/test.partial" && mv "$here/test.partial" "$here/set/$(basename "$file")"; }
+    [[ -z $dry_run ]] || break
+    cp "$file" "$here/test.partial" || fail "$file: could not be copied into $here"
+    mv -T "$here/test.partial" "$here/set/$(basename "$file")"
 done
 end_stage "$(lines merge 's/^.*: \([0-9]* images + [0-9]* identity records\).*/\1/p')" \
     "$(lines merge 's/^\(.*: [0-9]* identities, [0-9]* images: .*\(dropped\|excluded\).*\)$/\1/p')" \

@@ -265,6 +265,13 @@ class TestRefused:
         _, _, err = run(*ALIGN.split(), "--cluster", "tcp://a:1", "--num-workers", "2")
         assert err == "error: --num-workers: is for the workers of this machine; leave it out with a cluster\n"
 
+    @pytest.mark.parametrize("option", ["--cluster", "--scheduler-file"])
+    def test_an_empty_option(self, run, work, option):
+        """Of a shell variable that is not set."""
+        status, _, err = run(*words("face2rec", "refused"), option, "")
+        assert (status, err) == (2, f"error: {option}: is empty; name the scheduler, or leave the option out\n")
+        assert not list(work.glob("refused*"))
+
     def test_both_options(self, run):
         status, _, err = run(*ALIGN.split(), "--cluster", "tcp://a:1", "--scheduler-file", "f")
         assert status == 2 and "not allowed with argument" in err and err.count("\n") == 1

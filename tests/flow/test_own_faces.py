@@ -28,9 +28,9 @@ def environment(settings):
     return {**clean, "GPUS": "", **{name: str(value) for name, value in settings.items()}}
 
 
-def run(*arguments, script="all", root=ROOT, **settings):
-    command = [str(root / f"recipes/own_faces/{script}.sh"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(settings), cwd=root, timeout=400)
+def run(*arguments, script="all", root=ROOT, folder=None, **settings):
+    command, folder = [str(root / f"recipes/own_faces/{script}.sh"), *map(str, arguments)], folder or root
+    return subprocess.run(command, capture_output=True, text=True, env=environment(settings), cwd=folder, timeout=400)
 
 
 def commands(output):
@@ -129,6 +129,30 @@ class TestCommands:
             (["docs", "--pretrained", "y1,1"], {"TESTS": "no.bin"}, "TESTS: no.bin: no such file"),
             (["docs", "--pretrained", "y1,1"], {"TESTS": "x/own.bin"}, "TESTS: x/own.bin: want files with other names"),
             (["docs", "--pretrained", "y1,1", "--env", "no.env"], {}, "--env no.env: no such file"),
+            (
+                ["docs", "--pretrained", "y1,1"],
+                {},
+                "--pretrained y1,1: y1-symbol.json: no such file; want prefix,epoch",
+            ),
+            (["docs", "--pretrained", "y1,1"], {"PUBLIC": "no/set"}, "PUBLIC=no/set: no such folder or .rec"),
+            (["docs", "--pretrained", "y1,1"], {"PUBLIC": "a,b"}, "PUBLIC=a,b: has a comma; one set only"),
+            (
+                ["docs", "--pretrained", "y1,1"],
+                {"TESTS": "x/a.bin, y/a.bin"},
+                "TESTS: y/a.bin: another one is named a.bin",
+            ),
+            (
+                ["docs", "--pretrained", "y1,1", "--output", "a,b"],
+                {},
+                "--output a,b: has a comma, which separates sets",
+            ),
+            (["docs", "--pretrained", "y1,1"], {"EPOCHS": "0.5"}, "EPOCHS=0.5: must be a whole number, 1 or more"),
+            (
+                ["docs", "--pretrained", "y1,1"],
+                {"MAX_STEPS": "ten"},
+                "MAX_STEPS=ten: must be a whole number, 1 or more",
+            ),
+            (["docs", "--pretrained", "y1,1"], {"TRIPLET": 0}, "TRIPLET=0: must be yes or no"),
         ],
     )
     def test_bad_settings_take_one_line(self, arguments, settings, message):
@@ -136,6 +160,22 @@ class TestCommands:
         assert failed.returncode == 2
         assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1 and message in failed.stderr
         assert "insight " not in failed.stdout
+
+    def test_paths_are_those_of_the_folder_where_it_is_started(self, tmp_path):
+        """Also with blanks and quotes, and in a preset, which a stage that starts over reads in the root."""
+        (tmp_path / "a set").mkdir()
+        preset = tmp_path / "own.env"
+        preset.write_text('PUBLIC="a set" TESTS="a set/lfw.bin, cfp.bin" TEACHER=r100,1\n')
+        photos = """my 'photos' of "x" """
+        dry = run(photos, "--pretrained", "y1,40", "--env", "own.env", "--dry-run", folder=tmp_path)
+        assert dry.returncode == 0, dry.stderr
+        shown = commands(dry.stdout)
+        (align,), (merge, _), (tuned,) = shown["10_align"], shown["50_merge"], shown["60_finetune"]
+        assert align[1] == f"{tmp_path}/{photos}" and align[-1] == f"{tmp_path}/y1,40"
+        assert merge[merge.index("--include") + 1] == f"runs/own_faces/40_clean/set,{tmp_path}/a set"
+        excluded = f"runs/own_faces/20_pack/own.bin,{tmp_path}/a set/lfw.bin,{tmp_path}/cfp.bin"
+        assert merge[merge.index("--exclude") + 1] == excluded
+        assert tuned[tuned.index("--teacher") + 1] == f"{tmp_path}/r100,1"
 
     def test_help(self):
         shown = run("--help").stdout
@@ -164,7 +204,7 @@ case $1 in
     verification) echo "[own]Accuracy-Flip: 0.90000+-0.1" ;;
     face2rec | dataset-clean | dataset-merge)
         made "$output/train.rec" "$*"
-        echo "$output/train.rec: 40 images + 10 identity records + 1" ;;
+        echo "$output/train.rec: 40 images + ${PEOPLE:-10} identity records + 1" ;;
     train-*)
         made "$prefix-0002.params" "$2"
         made "$prefix-log.jsonl" '{"target": "own", "step": 300, "accuracy": 0.95, "std": 0.1}' ;;
@@ -182,6 +222,8 @@ def project(tmp_path):
     (tmp_path / "bin/insight").write_text(STAND_IN)
     (tmp_path / "bin/insight").chmod(0o755)
     (tmp_path / "photos/ann").mkdir(parents=True)
+    for name in ("y1-symbol.json", "y1-0040.params"):
+        (tmp_path / name).write_text(name)
     return tmp_path
 
 
@@ -292,6 +334,62 @@ class TestResuming:
         reason = "it was made from other results of the stages before it"
         assert refused.stderr.splitlines()[-1].startswith(f"error: runs/own_faces/20_pack: {reason}; --overwrite makes")
         assert stood_in(project, "--overwrite")[0].returncode == 0
+
+    def test_a_checkpoint_that_was_trained_again_is_noticed(self, project):
+        """CKPT=3 keeps its number."""
+        stood_in(project)
+        (project / "y1-0040.params").write_text("trained again")
+        refused, calls = stood_in(project)
+        assert refused.returncode == 2 and len(calls) == 1
+        assert "20_pack: it was made from other results of the stages before it" in refused.stderr
+        assert stood_in(project, "--overwrite")[0].returncode == 0
+
+    def test_a_public_set_or_a_test_set_that_was_replaced_is_noticed(self, project):
+        (project / "emore").mkdir()
+        for file in ("train.rec", "lfw.bin", "cfp.bin"):
+            (project / "emore" / file).write_text(file)
+        for public in ("emore", "emore/train", "emore/train.rec"):
+            settings = {"PUBLIC": public, "TESTS": "emore/lfw.bin"}
+            assert stood_in(project, "--overwrite", **settings)[0].returncode == 0
+            assert len(stood_in(project, **settings)[1]) == 1
+            for file in ("train.rec", "lfw.bin"):
+                (project / "emore" / file).write_text(f"another {file} of {public}")
+                refused, calls = stood_in(project, **settings)
+                assert (refused.returncode, len(calls)) == (2, 1)
+                assert "50_merge: its step merge was started with other settings or files; --over" in refused.stderr
+                again, calls = stood_in(project, "--overwrite", **settings)
+                assert again.returncode == 0 and calls[1].startswith("dataset-merge")
+
+    def test_a_preset_beside_the_photos(self, project):
+        """Its paths stay those of the folder where the run was started, also in a stage that is made again."""
+        other = project / "other"
+        shutil.copytree(project / "photos", other / "photos")
+        (other / "lfw.bin").write_text("bin")
+        (other / "own.env").write_text("TESTS=lfw.bin\nPUBLIC=.\n")
+        for more in ([], ["--overwrite"]):
+            path = project / "calls"
+            path.unlink(missing_ok=True)
+            words = ["photos", "--pretrained", "../y1,40", "--env", "own.env", *more]
+            done = run(*words, root=project, folder=other, CALLS=path)
+            assert done.returncode == 0, done.stderr
+            merges = [line for line in path.read_text().splitlines() if line.startswith("dataset-merge")]
+            assert [f"{'other/lfw.bin'} " in line and ",other/. " in line for line in merges] == [True]
+            (other / "own.env").write_text("TESTS=lfw.bin\nPUBLIC=.\nSAME_COSINE=0.4\n")
+
+    def test_a_test_set_that_cannot_be_copied_ends_the_stage(self, project):
+        (project / "bin/cp").write_text("#!/bin/sh\nexit 1\n")
+        (project / "bin/cp").chmod(0o755)
+        failed, calls = stood_in(project)
+        assert failed.returncode == 2 and "own.bin: could not be copied into runs/own_faces/50_merge" in failed.stderr
+        assert calls[-1].startswith("dataset-check")
+
+    def test_one_person_who_is_left_ends_the_merge(self, project):
+        """Not the training, whose message cannot say which setting leaves people out."""
+        failed, calls = stood_in(project, PEOPLE=1, TEST_COSINE=0.4)
+        assert failed.returncode == 2 and calls[-1].startswith("dataset-merge")
+        assert "50_merge/set: has 1 person, too few to train on; see merge.csv there, then raise TEST_COSINE (0.4)" in (
+            failed.stderr
+        )
 
     def test_aligned_faces(self, project):
         """They take the place of the first stage; a face that was added is noticed."""

@@ -7,7 +7,7 @@ from small_networks import S, filled, mobile, pixels, residual
 from insight import nets
 from insight._mxnet import mx
 from insight.errors import InsightError
-from insight.graph.nodes import Graph, GraphModel
+from insight.graph.nodes import Graph, GraphModel, Ref
 from insight.graph.sums import Stages, last_sums, same_in
 
 
@@ -69,6 +69,33 @@ def test_stages_of_networks(name, prelu):
     outputs = S.Group(stages.outputs(symbol, list(stages.channels)))
     _, shapes, _ = outputs.infer_shape(data=(1, 3, 112, 112))
     assert [shape[1:] for shape in shapes] == [(channels, *size) for size, channels in stages.channels.items()]
+
+
+@pytest.mark.parametrize("name", ["resnet18_v1", "resnet18_v2", "mobilenetv2_0.25"])
+def test_stages_of_gluoncvs_networks(name):
+    """The sums of some are read by activations only."""
+    pytest.importorskip("gluoncv")
+    network = nets.create(f"gluoncv:{name}", 8, prelu="relus")
+    stages = Stages(nets.symbol(network), network.image_size)
+    assert stages.channels
+    outputs = S.Group(stages.outputs(network(S.Variable("data")), list(stages.channels)))
+    _, shapes, _ = outputs.infer_shape(data=(1, 3, *network.image_size))
+    assert [shape[1:] for shape in shapes] == [(channels, *size) for size, channels in stages.channels.items()]
+
+
+def test_an_edge_behind_an_activation():
+    """The same sum is found, not the one beside it; over another operator, none is."""
+
+    def form(activation):
+        x = S.Convolution(S.Variable("data"), num_filter=3, kernel=(1, 1), name="first")
+        total = x + S.Convolution(x, num_filter=3, kernel=(1, 1), name="second")
+        return total, S.Convolution(activation(total), num_filter=2, kernel=(1, 1), name="last")
+
+    (plain, whole), (other, other_whole) = form(S.relu), form(S.relu)
+    graph = Graph.from_symbol(whole)
+    assert same_in(other_whole, graph, Ref(graph.find(plain.name))).name == other.name != plain.name
+    with pytest.raises(InsightError, match="no layer with weights reads"):
+        same_in(form(S.sigmoid)[1], graph, Ref(graph.find(plain.name)))
 
 
 def test_an_edge_that_only_one_form_has():

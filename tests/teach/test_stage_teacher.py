@@ -68,7 +68,7 @@ def test_the_log_and_the_identity(work, faces):
     "name, message",
     [
         ("none", "none,0: has no sums of two branches, at which its stages would end"),
-        ("small", "small,0: --image-size 112x112: the network states 16x16"),
+        ("small", r"small,0: takes images of 16x16 \(height x width\), those of .*train.rec are 112x112; a teacher"),
         ("absent", "absent-0000.params: no such checkpoint"),
     ],
 )
