@@ -54,10 +54,13 @@ class Logits:
         -1 where another rank has the own class.
     across : Ranks
         Those that have the other classes of these samples.
+    stand_in : bool
+        There is no class here, and one column of zeros: it is never the largest, has no share in the sums, and gets no
+        gradient.
     """
 
-    def __init__(self, buffer_BC, column_B: np.ndarray, across: Ranks):
-        self.buffer_BC, self.across = buffer_BC, across
+    def __init__(self, buffer_BC, column_B: np.ndarray, across: Ranks, stand_in: bool = False):
+        self.buffer_BC, self.across, self._stand_in = buffer_BC, across, stand_in
         self._column_B, device = column_B, buffer_BC.context
         here = np.flatnonzero(column_B >= 0)
         self._all_here = len(here) == len(column_B)
@@ -78,8 +81,18 @@ class Logits:
         buffer_BC, index_2R = self.buffer_BC, self._index_2R
         nd._internal._scatter_set_nd(buffer_BC, values_R, index_2R, shape=buffer_BC.shape, out=buffer_BC)
 
+    def hide(self, value: float) -> None:
+        """Replace the own classes' values, or that of the stand-in, by one number."""
+        if self._stand_in:
+            self.buffer_BC[:] = value
+        else:
+            self.put(nd.full(self.column_B.shape, value, ctx=self.buffer_BC.context))
+
     def leave_out_own(self, block_BK, begin: int) -> None:
         """Set the own classes' values to one that is never the largest, in a copy of the columns from ``begin`` on."""
+        if self._stand_in:
+            block_BK[:] = FAR_BELOW
+            return
         column = self._column_B - begin
         rows = np.flatnonzero((self._column_B >= 0) & (column >= 0) & (column < block_BK.shape[1]))
         if len(rows):
@@ -100,7 +113,7 @@ class Logits:
 
     def rival(self) -> tuple:
         """(best of the other classes here, its logit), each (B,); the own classes' values are lost."""
-        self.put(nd.full(self.column_B.shape, FAR_BELOW, ctx=self.buffer_BC.context))
+        self.hide(FAR_BELOW)
         rival_B = nd.argmax(self.buffer_BC, axis=1)
         return rival_B, nd.pick(self.buffer_BC, rival_B)
 
@@ -176,7 +189,7 @@ def _modulated(logits: Logits, targets: Targets, scale, margin: Margin, new_B, m
     """
     across = logits.across
     rival_free_B = across.max("fc7/free_rivals", logits.rival()[1])
-    logits.put(nd.zeros_like(margined_B))
+    logits.hide(0.0)
     rivals, shares = [], []  # of each block: its best logit, and what part of the block's sum that is
     for begin, end in blocks(logits.buffer_BC.shape[1]):
         cos_BK = nd.slice_axis(logits.buffer_BC, axis=1, begin=begin, end=end)
