@@ -64,7 +64,8 @@ make_environment() {
     fi
     extras=$({ sed -n 4p "$stamp" 2>/dev/null && echo; echo "$1"; } | tr ',' '\n' | sed '/^$/d' | sort -u | paste -sd, -)
     now=$(printf '%s\n' "$project_root" "$(cksum <"$project_root/setup.py")" "$build" "$extras")
-    if [ "$now" != "$(cat "$stamp" 2>/dev/null)" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+    if [ "$now" != "$(cat "$stamp" 2>/dev/null)" ] || ! "$venv/bin/python" -c '' 2>/dev/null ||
+        { [[ ,$extras, == *,distributed,* ]] && ! [ -x "$venv/bin/horovodrun" ]; }; then # uninstalled, to build another
         echo "installing into .venv: $build,$extras (once; takes minutes)" >&2
         _prepare_venv "$venv" "$stamp" || return
         if [ -n "$had_build" ] && [ "$had_build" != "$build" ]; then # both builds own the folder mxnet/

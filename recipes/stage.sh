@@ -35,6 +35,7 @@ Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
   GPUS         their numbers, like 0,1; empty: the CPU (CUDA_VISIBLE_DEVICES; else all GPUs)
   RANKS        train as so many processes of this machine, by Horovod; they share the GPUs, or the cores
   HOSTS        train on several machines: HOSTS=host1:2,host2:2 starts 2 processes on each (docs/distributed.md)
+  HOROVODRUN   further options of horovodrun, space-separated: --network-interfaces eth0, --ssh-port 2222
   BATCH_SIZE   images a step over all devices of all machines (512; triplets 150); lengths are in images, for any batch
   NETWORK, EMB_SIZE, TARGET, SEED, VERBOSE, CKPT, LR, LR_SCHEDULE, WARMUP, MAX_STEPS, END_EPOCH
                as the options of train-softmax
@@ -51,7 +52,7 @@ END
 }
 
 # Settings that a printed command repeats: those of all stages, and those of one.
-setting_names="DATA_DIR MODELS GPUS RANKS HOSTS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA TEACHER TEACHER_WEIGHT"
+setting_names="DATA_DIR MODELS GPUS RANKS HOSTS HOROVODRUN BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT EXTRA TEACHER TEACHER_WEIGHT"
 own_setting_names="PREFIX PRETRAINED LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH"
 
 # begin "$@": reads options and settings. The user's environment overrides --smoke, which overrides the preset.
@@ -175,7 +176,11 @@ _choose_ranks() {
     done
     if [[ $devices == cpu ]]; then device_count=$ranks; else device_count=$((machines * device_count)); fi
     # One process needs no Horovod.
-    ((ranks == 1 && machines == 1)) && [[ -z ${HOSTS:-} ]] || launcher=(horovodrun -np "$ranks" -H "$hosts")
+    ((ranks > 1 || machines > 1)) || [[ -n ${HOSTS:-} ]] || return 0
+    # shellcheck disable=SC2206  # the options' words
+    launcher=(horovodrun -np "$ranks" -H "$hosts" ${HOROVODRUN:-})
+    # horovodrun gives other machines the whole environment but for this
+    [[ $devices == cpu || -z ${HOSTS:-} ]] || launcher+=(env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
 }
 
 # The checkpoint to start from: PRETRAINED, or the last one of the previous stage, which must have finished.

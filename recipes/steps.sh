@@ -19,7 +19,7 @@ FIRST=10_align
 overwrite=''
 # shellcheck disable=SC2034  # stage.sh reads them
 setting_names="MIN_IMAGES HELD_OUT PAIRS PUBLIC TESTS SAME_COSINE TEST_COSINE EPOCHS TRIPLET TEACHER TEACHER_WEIGHT
-    NETWORK EMB_SIZE GPUS RANKS HOSTS BATCH_SIZE SEED VERBOSE EXTRA LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS
+    NETWORK EMB_SIZE GPUS RANKS HOSTS HOROVODRUN BATCH_SIZE SEED VERBOSE EXTRA LR LR_SCHEDULE LR_STEPS LR_UNIT WARMUP MAX_STEPS
     ALIGN_OPTIONS PACK_OPTIONS CLEAN_OPTIONS MERGE_OPTIONS FINETUNE_OPTIONS TRIPLET_OPTIONS REPORT_OPTIONS INT8_OPTIONS
     BENCHMARK_OPTIONS"
 # shellcheck disable=SC2034
@@ -51,8 +51,9 @@ Settings, by environment or by --env FILE (RECIPE_ENV=FILE is the same)
   SEED            of everything that is random (0)
   NETWORK, EMB_SIZE
                   those of the checkpoint (y1, 128)
-  BATCH_SIZE, GPUS, RANKS, HOSTS, LR, LR_SCHEDULE, LR_STEPS, LR_UNIT, WARMUP, MAX_STEPS, VERBOSE, TEACHER, TEACHER_WEIGHT,
-  EXTRA           of both trainings, as in the recipes that train only (./recipes/mobilefacenet/all.sh --help)
+  BATCH_SIZE, GPUS, RANKS, HOSTS, HOROVODRUN, LR, LR_SCHEDULE, LR_STEPS, LR_UNIT, WARMUP, MAX_STEPS, VERBOSE, TEACHER,
+  TEACHER_WEIGHT, EXTRA
+                  of both trainings, as in the recipes that train only (./recipes/mobilefacenet/all.sh --help)
   ALIGN_OPTIONS, PACK_OPTIONS, CLEAN_OPTIONS, MERGE_OPTIONS, FINETUNE_OPTIONS, TRIPLET_OPTIONS, REPORT_OPTIONS,
   INT8_OPTIONS, BENCHMARK_OPTIONS
                   further options of align-faces, face2rec and make-bin, dataset-clean, dataset-merge, train-softmax,

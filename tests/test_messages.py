@@ -35,6 +35,7 @@ FOREIGN_OPTIONS = {
     "--format": "nvidia-smi",
     "--gpus": "docker run",
     "--logdir": "tensorboard",
+    **dict.fromkeys(("--network-interfaces", "--ssh-port", "--start-timeout"), "horovodrun"),
     "--no-build-isolation": "pip",
     "--no-dashboard": "dask",
     "--no-cache-dir": "pip",

@@ -13,7 +13,7 @@ from ..ranks.group import Ranks
 nd = mx.nd
 
 
-def learn(weight: float, weight_CE, inverse_C, column_B: np.ndarray, across: Ranks) -> tuple:
+def learn(weight: float, weight_CE, inverse_C, column_B: np.ndarray, across: Ranks, own: int) -> tuple:
     """Loss (B,), and its gradient as two more rows of logits (2, C) and of what they are products of (2, E).
 
     sum_b w^_y . mean(w^) has the derivative count_k mean(w^) + sum_b w^_y / C by centre k.
@@ -28,9 +28,11 @@ def learn(weight: float, weight_CE, inverse_C, column_B: np.ndarray, across: Ran
         The own classes, -1 where another rank has it.
     across : Ranks
         Those that have the other classes.
+    own : int
+        Classes here: rows of ``weight_CE``, or 0 where its only row is zeros and stands for none.
     """
     here, device = column_B >= 0, weight_CE.context
-    classes = int(across.sum("fc7/classes", np.array([weight_CE.shape[0]]))[0])
+    classes = int(across.sum("fc7/classes", np.array([own]))[0])
     mean_1E = across.sum("fc7/centres", nd.dot(inverse_C.reshape((1, -1)), weight_CE)) / classes
     place_B = nd.array(np.maximum(column_B, 0), ctx=device)
     own_BE = nd.take(weight_CE, place_B) * nd.take(inverse_C, place_B).reshape((-1, 1))

@@ -40,7 +40,8 @@ class StepRows(NamedTuple):
     weight_grad_RE, bias_grad_D : NDArray or None
         Where their gradients go; None: they take none.
     drawn_D : numpy.ndarray of int64 or None
-        Which of the rank's classes these are; None: all.
+        Which of the rank's classes these are; None: all. Where the step draws none of them it is empty, and the other
+        arrays have one class of zeros in their place (:attr:`stand_in`), since MXNet's arrays cannot be empty.
     """
 
     column_B: np.ndarray
@@ -49,6 +50,11 @@ class StepRows(NamedTuple):
     weight_grad_RE: Any
     bias_grad_D: Any
     drawn_D: Optional[np.ndarray]
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the only class is none, and must not count."""
+        return self.drawn_D is not None and not len(self.drawn_D)
 
 
 class ClassRows:
@@ -185,10 +191,7 @@ class ClassRows:
             return StepRows(column_B, self.weight.data(device), bias, *gradients, None)
         positives, span = np.unique(label_B), (self.begin, self.end)
         drawn_D = drawn_classes.draw(self.seed, step, self.num_classes, self.rate, positives, *span) - self.begin
-        if not len(drawn_D):
-            raise InsightError(f"--sample-rate {self.rate:g}: step {step + 1} draws no identity of a rank; raise it")
-        place_B = np.minimum(np.searchsorted(drawn_D, label_B - self.begin), len(drawn_D) - 1)
-        column_B = np.where(drawn_D[place_B] == label_B - self.begin, place_B, -1)
+        column_B = _places(drawn_D, label_B - self.begin)
         weight_RE, weight_grad_RE = self._copied(self.weight, device, drawn_D)
         if bias is None:
             return StepRows(column_B, weight_RE, None, weight_grad_RE, None, drawn_D)
@@ -198,9 +201,12 @@ class ClassRows:
     def _copied(self, parameter, device, drawn_D: np.ndarray) -> tuple:
         """(the drawn classes' rows of a parameter, room for their gradient)."""
         by_class = parameter.data(device).reshape((self.classes, -1))
-        name, shape, of_row = parameter.name, (len(drawn_D), by_class.shape[1]), parameter.shape[1:]
+        name, shape, of_row = parameter.name, (max(1, len(drawn_D)), by_class.shape[1]), parameter.shape[1:]
         drawn = self._kept.get(device, name, shape)
-        nd.take(by_class, nd.array(drawn_D, ctx=device, dtype="int64"), out=drawn)
+        if len(drawn_D):
+            nd.take(by_class, nd.array(drawn_D, ctx=device, dtype="int64"), out=drawn)
+        else:
+            drawn[:] = 0
         gradient = self._kept.get(device, f"{name}/gradient", shape)
         return drawn.reshape((-1, *of_row)), gradient.reshape((-1, *of_row))
 
@@ -215,8 +221,12 @@ class ClassRows:
             (self.bias, rows.bias_grad_D, rows.drawn_D),
         ):
             target = _gradient(parameter, device)
-            if target is not None:
-                self._drawn_gradients.append(gradient)
+            if target is None:
+                continue
+            self._drawn_gradients.append(gradient)
+            if rows.stand_in:
+                mx.nd.sparse.zeros("row_sparse", target.shape, ctx=device).copyto(target)
+            else:
                 _fill(target, gradient, nd.array(numbers, ctx=device, dtype="int64"))
 
     def gradients(self) -> list:
@@ -240,6 +250,14 @@ def _check(num_classes: int, ranks: Ranks, divided: bool, rate: float) -> None:
     if drawn < LEAST_DRAWN * ranks.size:
         least = f"{LEAST_DRAWN} or more" + (f" for each of {ranks.size} ranks" if ranks.size > 1 else "")
         raise InsightError(f"{option}: draws {drawn} of {num_classes} identities, and must draw {least}; raise it")
+
+
+def _places(drawn_D: np.ndarray, class_B: np.ndarray) -> np.ndarray:
+    """Where each class is among the drawn ones, which ascend; -1 where it is not."""
+    if not len(drawn_D):
+        return np.full_like(class_B, -1)
+    place_B = np.minimum(np.searchsorted(drawn_D, class_B), len(drawn_D) - 1)
+    return np.where(drawn_D[place_B] == class_B, place_B, -1)
 
 
 def _gradient(parameter: Optional[Any], device):

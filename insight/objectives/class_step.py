@@ -115,7 +115,8 @@ class ClassStep:
             self._several.forward(entry.x_BE, rows.weight_RE, inverse_R, out=logits_BD)
         else:
             projection.forward(entry.x_BE, rows.weight_RE, rows.bias_D, inverse_R, out=logits_BD)
-        return _Share(device, own, entry, rows, cross_entropy.Logits(logits_BD, rows.column_B, across), inverse_R)
+        logits = cross_entropy.Logits(logits_BD, rows.column_B, across, rows.stand_in)
+        return _Share(device, own, entry, rows, logits, inverse_R)
 
     def _update(self, parts: list, step: int) -> None:
         """Let the margin's state see the targets of all devices and ranks, on the first device.
@@ -162,7 +163,8 @@ class ClassStep:
             return loss, self._several.backward(gradient_BD, x_BE, weight_RE, weight_grad_RE, inverse_R)
         count, weight, rows_2D = x_BE.shape[0], self.margin.centre_spread, None
         if weight:
-            spread = centre_spread.learn(weight, weight_RE, inverse_R, rows.column_B, self.rows.across)
+            classes = 0 if rows.stand_in else weight_RE.shape[0]
+            spread = centre_spread.learn(weight, weight_RE, inverse_R, rows.column_B, self.rows.across, classes)
             spread_B, rows_2D, x_2E = spread
             loss, x_BE = loss._replace(loss_B=loss.loss_B + spread_B), nd.concat(x_BE, x_2E, dim=0)
         gradient_BE = projection.backward(

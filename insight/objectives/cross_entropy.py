@@ -54,12 +54,15 @@ class Logits:
         -1 where another rank has the own class.
     across : Ranks
         Those that have the other classes of these samples.
+    stand_in : bool
+        There is no class here, and one column of zeros: it is never the largest, has no share in the sums, and gets no
+        gradient.
     target_B : NDArray, optional
         The own classes' logits, on every rank; missing: they are asked for.
     """
 
-    def __init__(self, buffer_BC, column_B: np.ndarray, across: Ranks, target_B=None):
-        self.buffer_BC, self.across = buffer_BC, across
+    def __init__(self, buffer_BC, column_B: np.ndarray, across: Ranks, stand_in: bool = False, target_B=None):
+        self.buffer_BC, self.across, self._stand_in = buffer_BC, across, stand_in
         self._column_B, device = column_B, buffer_BC.context
         here = np.flatnonzero(column_B >= 0)
         self._all_here = len(here) == len(column_B)
@@ -74,7 +77,7 @@ class Logits:
     def rows(self, begin: int, end: int) -> Logits:
         """Those of some samples, in the same buffer."""
         columns, targets = self._column_B[begin:end], self.target_B[begin:end]
-        return Logits(self.buffer_BC[begin:end], columns, self.across, targets)
+        return Logits(self.buffer_BC[begin:end], columns, self.across, self._stand_in, targets)
 
     def _where_here(self, values_B):
         return values_B if self._all_here else nd.where(self.is_here_B, values_B, nd.zeros_like(values_B))
@@ -86,6 +89,13 @@ class Logits:
         values_R = values_B if self._all_here else nd.take(values_B, self._here_R)
         buffer_BC, index_2R = self.buffer_BC, self._index_2R
         nd._internal._scatter_set_nd(buffer_BC, values_R, index_2R, shape=buffer_BC.shape, out=buffer_BC)
+
+    def hide(self, value: float) -> None:
+        """Replace the own classes' values, or that of the stand-in, by one number."""
+        if self._stand_in:
+            self.buffer_BC[:] = value
+        else:
+            self.put(nd.full(self.column_B.shape, value, ctx=self.buffer_BC.context))
 
     def leave_out(self, above: float) -> None:
         """Let other classes with a logit above a value have no probability and no gradient; a row at a time, in place.
@@ -99,7 +109,7 @@ class Logits:
 
     def rival(self) -> tuple:
         """(best of the other classes here, its logit), each (B,); the own classes' values are lost."""
-        self.put(nd.full(self.column_B.shape, FAR_BELOW, ctx=self.buffer_BC.context))
+        self.hide(FAR_BELOW)
         rival_B = nd.argmax(self.buffer_BC, axis=1)
         return rival_B, nd.pick(self.buffer_BC, rival_B)
 
@@ -142,7 +152,7 @@ def _plain(logits: Logits, margined_B) -> _Softmax:
 def _modulated(logits: Logits, targets: Targets, margin: Margin, scale, new_B, margined_B) -> _Softmax:
     """As :func:`_plain` with a margin that changes the other logits too, some rows at a time."""
     rival_free_B = logits.rival()[1]
-    logits.put(nd.zeros_like(margined_B))
+    logits.hide(0.0)
     parts = []
     batch, classes = logits.buffer_BC.shape
     count = rows_at_once(batch, classes)

@@ -44,7 +44,7 @@ NUMBERS = {
 }
 SETTINGS = """DATA_DIR MODELS PREFIX PRETRAINED GPUS BATCH_SIZE NETWORK EMB_SIZE TARGET SEED VERBOSE CKPT LR LR_SCHEDULE
     LR_STEPS LR_UNIT WARMUP MAX_STEPS END_EPOCH EXTRA TRIPLET TEACHER TEACHER_WEIGHT RECIPE_ENV SMOKE_DIR
-    CUDA_VISIBLE_DEVICES RANKS HOSTS""".split()
+    CUDA_VISIBLE_DEVICES RANKS HOSTS HOROVODRUN""".split()
 
 
 def name_of(script):
@@ -113,8 +113,10 @@ def test_numbers_of_triplets(script):
         ({"RANKS": 2}, "horovodrun -np 2 -H localhost:2 ", "cpu", 32),
         ({"RANKS": 2, "GPUS": "0,1,2,3"}, "horovodrun -np 2 -H localhost:2 ", "0,1,2,3", 16),
         ({"HOSTS": "a:2,b:2"}, "horovodrun -np 4 -H a:2,b:2 ", "cpu", 16),
-        ({"HOSTS": "a:2,b:2", "GPUS": "0,1"}, "horovodrun -np 4 -H a:2,b:2 ", "0,1", 16),
-        ({"HOSTS": "a:1", "GPUS": "0,1"}, "horovodrun -np 1 -H a:1 ", "0,1", 32),
+        # horovodrun does not pass CUDA_VISIBLE_DEVICES on to other machines
+        ({"HOSTS": "a:2,b:2", "GPUS": "2,3"}, "horovodrun -np 4 -H a:2,b:2 env CUDA_VISIBLE_DEVICES=2,3 ", "0,1", 16),
+        ({"HOSTS": "a:1", "GPUS": "0,1"}, "horovodrun -np 1 -H a:1 env CUDA_VISIBLE_DEVICES=0,1 ", "0,1", 32),
+        ({"HOSTS": "a:2", "HOROVODRUN": "--ssh-port 9"}, "horovodrun -np 2 -H a:2 --ssh-port 9 ", "cpu", 32),
         ({"RANKS": 1}, "", "cpu", 64),
     ],
 )

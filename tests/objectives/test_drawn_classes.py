@@ -163,6 +163,42 @@ def test_a_rank_has_another_number_of_classes_in_each_step(name, centres, monkey
         assert not momentum[of_never].any()
 
 
+CROWDED = [
+    *((name, {}, 1) for name in ("arcface", "softmax", "curricularface", "li_arcface")),
+    ("arcface_inter", {"margin_b": 0.5}, 1),
+    ("arcface", {"margin_s": 8.0}, 3),
+]
+
+
+def crowded(name, options, centres, ranks):
+    """A case whose second batch has no class of the last rank, its third none of the first, and each as many classes as
+    are drawn, so that these ranks draw none; and the classes that each step draws.
+    """
+    rate = 32 * ranks / C
+    head, embedding, label = case(name, options, centres, classes=C, each=33, ranks=ranks, sample_rate=rate)
+    ends = [span(C, rank, ranks)[1] for rank in range(ranks)]
+    for step, low, high in ((1, 0, ends[-2]), (2, ends[0], C)):
+        label[step] = low + np.random.default_rng(step).permutation(high - low)[: label.shape[1]]
+    drawn = [draw(0, step, C, rate, np.unique(label[step])) for step in range(len(label))]
+    assert drawn[0].min() < ends[0] and drawn[0].max() >= ends[-2]
+    assert drawn[1].max() < ends[-2] and drawn[2].min() >= ends[0]
+    return head, embedding, label, drawn
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("name, options, centres", CROWDED, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_rank_may_draw_no_class(name, options, centres, ranks):
+    """It has no maxima, sums of 0, and no gradient: all numbers are those of one process, and rows that were never
+    drawn are as they were, to the bit.
+    """
+    head, embedding, label, drawn = crowded(name, options, centres, ranks)
+    weights, momenta = compare(head, embedding, label, ranks)
+    never = np.setdiff1d(np.arange(C), np.concatenate(drawn))
+    rows = rows_of(never, centres)
+    np.testing.assert_array_equal(weights[0][rows], head().weight.data().asnumpy()[rows])
+    assert len(never) and not momenta[0][rows].any()
+
+
 def test_all_classes_drawn_are_as_without_a_draw(monkeypatch):
     """The path of draws itself: all rows taken, gradients row-sparse, SGD by rows."""
     results = []

@@ -48,7 +48,7 @@ def steps(head, embedding, label, begin=0, end=None):
         batch = Batch(None, mx.nd.array(label[step, begin:end]), None, None)
         result = head.learn([mx.nd.array(embedding[step, begin:end])], batch, step)
         figures = {name: figure[0].asnumpy() for name, figure in result.figures.items()}
-        gradients = [g.asnumpy() for g in head.gradients()]
+        gradients = [p.grad().asnumpy() for p in head.params.values()]
         trainer.step(label.shape[1])
         results.append((result.gradients[0].asnumpy(), figures, gradients))
     weights = [p.data().asnumpy() for p in head.params.values()]
@@ -61,15 +61,18 @@ def near(got, wanted):
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
-def compare(head, embedding, label, ranks):
-    """Check every number of every step; returns (weights, momenta) of all ranks, as lists by parameter."""
+def compare(head, embedding, label, ranks, run=run_ranks):
+    """Check every number of every step; returns (weights, momenta) of all ranks, as lists by parameter.
+
+    ``run(ranks, work)`` calls ``work(group)`` on each rank and returns the results.
+    """
     alone, weights, momenta, state = steps(head(shard_classes=True), embedding, label)
     count = label.shape[1]
 
     def rank(group):
         return steps(head(group, shard_classes=True), embedding, label, *span(count, group.rank, group.size))
 
-    parts = run_ranks(ranks, rank)
+    parts = run(ranks, rank)
     for step, (gradient, figures, gradients) in enumerate(alone):
         of_step = [results[step] for results, *_ in parts]
         near(np.concatenate([mine for mine, _, _ in of_step]), gradient)

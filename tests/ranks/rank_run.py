@@ -10,6 +10,9 @@ stop     SIGTERM comes
 sleep    for VALUE seconds
 full     files cannot grow beyond VALUE bytes
 pairs    in this and all later steps, the gradients of devices 0 and 1 are summed first, those of 2 and 3, and so on
+nudge    every weight becomes one of its neighbours in float32, the upper or the lower one at random, of seed VALUE
+nan      in this and all later steps, the gradient of the network's first array is not finite
+record   in this and all later steps, gradients, summed over devices and ranks, go to PREFIX-gradients-RANK-STEP.npz
 """
 
 import dataclasses
@@ -24,7 +27,9 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
 import killed_run  # noqa: F401  registers the network "tiny"
+import numpy as np
 
+from insight._mxnet import mx
 from insight.cli._failures import fail
 from insight.ranks import connection, watch
 from insight.train import learner, resume
@@ -49,8 +54,8 @@ HAPPENS = {
 class Events:
     """What happens in the steps of a run."""
 
-    def __init__(self, events):
-        self.events = events
+    def __init__(self, events, gradients):
+        self.events, self.gradients = events, gradients
         self.step = 0
 
     def learn(self, learn):
@@ -59,6 +64,10 @@ class Events:
             for at, what, value in self.events:
                 if at == step and what in HAPPENS:
                     HAPPENS[what](value)
+                elif at == step and what == "nudge":
+                    nudge(itself.model.params, value)
+                elif at == step and what == "nan":
+                    itself.model.backward = poisoned(itself.model)
             return learn(itself, batch, step, frozen)
 
         return watched
@@ -71,9 +80,36 @@ class Events:
                     for even, odd in zip(first, first):
                         even += odd.as_in_context(even.context)
                         odd[:] = 0
-            return update(trainer, *options)
+            norm = update(trainer, *options)
+            if any(what == "record" and at <= self.step for at, what, _ in self.events):
+                arrays = {p.name: p.list_grad()[0].asnumpy() for p in trainer._params}
+                np.savez(f"{self.gradients}-{self.step}.npz", **arrays)
+            return norm
 
         return watched
+
+
+def poisoned(model):
+    """The model's backward pass, which leaves a gradient that is not finite."""
+    backward = model.backward
+
+    def poisonous(*arguments):
+        figures = backward(*arguments)
+        learned = [p for p in model.network.kept().values() if p.grad_req != "null"]
+        learned[0].list_grad()[0][:] = np.nan
+        return figures
+
+    return poisonous
+
+
+def nudge(params, seed):
+    """Move every learned number to the next one in float32, above or below it."""
+    draw = np.random.default_rng(int(seed))
+    for name in sorted(params):
+        if params[name].grad_req != "null":
+            value = params[name].list_data()[0].asnumpy()
+            towards = np.where(draw.random(value.shape) < 0.5, -np.inf, np.inf).astype(np.float32)
+            params[name].set_data(mx.nd.array(np.nextafter(value, towards)))
 
 
 def save_again(options, prefix):
@@ -89,7 +125,7 @@ def save_again(options, prefix):
 
 def run(plan, rank):
     options = {**plan["options"], **plan.get("of_rank", {}).get(rank, {})}
-    events = Events(plan.get("events", {}).get(rank, []))
+    events = Events(plan.get("events", {}).get(rank, []), f"{options['prefix']}-gradients-{rank}")
     watch.STALLED = plan.get("stalled", watch.STALLED)
     if plan.get("again"):
         save_again(options, plan["again"])

@@ -35,6 +35,16 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(train_ranks, options, t
     assert "rank 1 (localhost) has not come to it; it is at work between two operations" in note
 
 
+def test_a_gradient_of_one_rank_that_is_not_finite_stops_all_before_the_update(train_ranks, options, tmp_path):
+    done = train_ranks(2, tmp_path / "run", options, events={"1": [(4, "nan", 0)]}, timeout=LIMIT)
+    assert done.returncode != 0
+    for rank in (0, 1):
+        (line,) = lines(done.stdout, rank)
+        assert line.startswith("step 5: the gradient is not finite any more, and the step was not taken")
+    assert len((tmp_path / "run/model-nonfinite-5.tsv").read_text().splitlines()) == 1 + 2 * 4
+    assert resume.load(str(tmp_path / "run/model")).step == 4
+
+
 def test_a_full_disk_on_the_rank_that_saves(train_ranks, options, tmp_path):
     full = {"0": [(3, "full", 1000)]}  # the log is larger, and so is the state, of which that of step 2 stays
     done = train_ranks(2, tmp_path / "full", options, events=full, timeout=LIMIT)

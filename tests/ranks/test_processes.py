@@ -12,9 +12,12 @@ __all__ = ["BASE", "alone", "assert_close", "log", "state"]
 # Runs of 4 to 12 images a step. y1 is a real network; a softmax, a margin, one with a state, and mined triplets.
 OF_TWO = {
     "y1": {"network": "y1", "loss_type": "4", "per_batch_size": 2, "target": "", "max_steps": 2},
-    "softmax": {"loss_type": "0", "per_batch_size": 4, "ema": 0.9},
-    "arcface": {"loss_type": "4", "per_batch_size": 4, "target": ""},
-    "curricular": {"loss_type": "curricularface", "per_batch_size": 4},
+    "softmax": {"loss_type": "0", "per_batch_size": 4, "ema": 0.9, "freeze_backbone_steps": 2},
+    "arcface": {
+        **{"loss_type": "4", "per_batch_size": 4, "target": ""},
+        **{"sampler": "blocks", "block_images": 2, "buffer_images": 12},  # two buffers an epoch, three batches
+    },
+    "curricular": {"loss_type": "curricularface", "per_batch_size": 4, "clip_norm": 0.5},
     "triplet": {
         **{"loss_type": "triplet", "per_batch_size": 6, "max_fall": 0.0},
         **{"images_per_identity": 3, "people_per_batch": 2, "negatives": "violating"},
@@ -36,6 +39,13 @@ def test_every_operation(horovodrun):
     done = horovodrun(4, Path(__file__).with_name("exchange_rank.py"))
     assert done.returncode == 0, done.stdout
     assert "4 ranks agree" in done.stdout
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_heads_of_which_a_rank_draws_no_class(horovodrun, size):
+    done = horovodrun(size, Path(__file__).with_name("head_rank.py"))
+    assert done.returncode == 0, done.stdout
+    assert f"6 heads on {size} ranks agree" in done.stdout
 
 
 @pytest.fixture(scope="module")

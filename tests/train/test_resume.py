@@ -78,8 +78,9 @@ BASE = {
         {"loss_type": "1", "beta": 20.0},
         {"loss_type": "2", "clip_norm": 0.5, "ema": 0.9, "ckpt": 1},
         {"loss_type": "4", "centres": 3, "devices": "cpu,cpu", "per_batch_size": 3, "freeze_backbone_steps": 4},
+        {"loss_type": "4", "sampler": "blocks", "block_images": 2, "buffer_images": 8},
     ],
-    ids=["sphereface", "cosface-averages", "three-centres-two-devices"],
+    ids=["sphereface", "cosface-averages", "three-centres-two-devices", "blocks"],
 )
 def test_killed_and_resumed_is_never_stopped(set_dir, tmp_path, more):
     options = {**BASE, **more, "data_dir": str(set_dir)}
