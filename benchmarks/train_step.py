@@ -41,9 +41,11 @@ from insight.objectives.adadistill import AdaDistill
 from insight.objectives.classification import Classification
 from insight.objectives.distilled import WEIGHT, Distilled
 from insight.objectives.none import NoLoss
+from insight.ranks.single import ALONE
 from insight.teach.teacher_rows import TeacherRows
 from insight.train.ema import Averages
 from insight.train.optimizer import make_trainer, update
+from insight.train.statistics import Statistics
 
 nd, nn = mx.nd, mx.gluon.nn
 S, M = 64.0, 0.5
@@ -203,7 +205,8 @@ def step_with(
     trainer = make_trainer({**network.kept(), **dict(objective.params.items())}, 0.9, 5e-4, 1.0)
     trainer.set_learning_rate(0.01)
     draw = np.random.default_rng(0)
-    averages = Averages(SimpleNamespace(network=network), ema) if ema else None
+    statistics = Statistics(network, [mx.cpu()], ALONE)
+    averages = Averages(SimpleNamespace(network=network, statistics=statistics), ema) if ema else None
 
     def step(data, label):
         positions, mirrored = draw.integers(0, TAUGHT, len(label)), draw.random(len(label)) < 0.5
@@ -211,7 +214,7 @@ def step_with(
             embedding = network(data)
         batch = Batch(None, label, positions, None, mirrored)
         embedding.backward(objective.learn([embedding], batch, 0).gradients[0])
-        update(trainer, len(label), clip_norm=clip_norm, clipped=network.kept())
+        update(trainer, len(label), clip_norm=clip_norm, network=network.kept())
         if averages:
             averages.update()
         mx.nd.waitall()

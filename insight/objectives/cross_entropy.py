@@ -159,8 +159,8 @@ def _modulated(logits: Logits, targets: Targets, margin: Margin, scale, new_B, m
     for begin in range(0, batch, count):
         end = min(begin + count, batch)
         rows = logits.rows(begin, end)
-        cos_RC = rows.buffer_BC * (1 / scale)
-        other_RC, slope_RC = margin.others(cos_RC, targets.rows(begin, end), new_B[begin:end])
+        rows.buffer_BC *= 1 / scale
+        other_RC, slope_RC = margin.others(rows.buffer_BC, targets.rows(begin, end), new_B[begin:end])
         nd._internal._mul_scalar(other_RC, scalar=scale, out=rows.buffer_BC)
         place_R, rival_R = rows.rival()
         rows.put(margined_B[begin:end])
