@@ -1,4 +1,4 @@
-"""--image-size of every command that opens a model: for files that do not state the size, and only for them."""
+"""--image-size of every command that opens a model, for files that do not state it, and only for them; --device."""
 
 import importlib.util
 import json
@@ -367,3 +367,22 @@ class TestNcnn:
         assert engines.load(spec, image_size=(96, 80)).image_size == engines.load(spec).image_size == (96, 80)
         with pytest.raises(InsightError, match="m.param: --image-size 80x96: the file states 96x80; leave the option"):
             engines.load(spec, image_size=(80, 96))
+
+
+@pytest.mark.parametrize("command", ["verification", "embed", "identification", "report", "megaface"])
+def test_device(command, work, tmp_path, capfd):
+    """Another device of MXNet's, and one that does not exist: the engine's own message shows that it was asked for."""
+    for name in "23":
+        (tmp_path / name).mkdir()
+    assert run(command, work, tmp_path, "ours/m,1", "--device", "cpu:1", "--engine", "mxnet") == 0
+    capfd.readouterr()
+    assert run(command, work, tmp_path / "2", "ours/m,1", "--device", "gpu:7", "--engine", "mxnet") == 2
+    assert re.match(r"error: --device gpu:7: MXNet sees \d GPUs; run: insight doctor\n$", capfd.readouterr().err)
+    assert run(command, work, tmp_path / "3", "ours/m,1", "--device", "tpu") == 2
+    assert capfd.readouterr().err == "error: --device tpu: want cpu, gpu or gpu:NUMBER\n"
+
+
+def test_every_command_with_a_choice_of_engines_has_device():
+    options = {name: cli.build_parser(name)._option_string_actions for name in cli.command_names()}
+    with_engine = {name for name, actions in options.items() if "--engine" in actions}
+    assert {name for name, actions in options.items() if "--device" in actions} == with_engine - {"benchmark"}

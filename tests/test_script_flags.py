@@ -15,7 +15,8 @@ from insight.cli._scripts import SCRIPTS
 from insight.errors import InsightError
 
 ROOT = Path(__file__).resolve().parent.parent
-ON_CPU = "--gpu (models are evaluated on the CPU)"
+MEASURED = "--gpu (models are measured on the CPU)"
+ON_CPU = "--gpu (models are evaluated on the CPU; --device gpu:N takes a GPU)"
 FOR_LISTS = "(it is for making lists, which dir2lst does)"
 
 
@@ -75,7 +76,12 @@ def translate(command, line):
         ("train", "--kvstore device --worker-id 0 --lr 0.1", "--lr 0.1", ["--kvstore, --worker-id (one process"]),
         ("train-softmax", "--ce-loss --version-multiplier 1.0 --lr 0.1", "--lr 0.1", ["--ce-loss (the loss is"]),
         ("train-triplet", "--noise-sgd 0 --lr 0.1", "--lr 0.1", []),
-        ("benchmark", "--gpu 0 --det 2 --flip 0 --model a", "--model a", [f"{ON_CPU}, --det, --flip (the network"]),
+        (
+            "benchmark",
+            "--gpu 0 --det 2 --flip 0 --model a",
+            "--model a",
+            [f"{MEASURED}, --det, --flip (the network"],
+        ),
     ],
 )
 def test_what_flags_become(command, line, ours, idle):

@@ -13,10 +13,21 @@ def add_image_size(parser):
     )
 
 
+def add_device(parser):
+    """``--device``."""
+    parser.add_argument(
+        "--device",
+        metavar="D",
+        help="cpu (default), gpu or gpu:1, which evaluates the model; on a GPU MXNet does a checkpoint, and ONNX "
+        "Runtime's build for GPUs an .onnx file",
+    )
+
+
 def add_engine(parser):
-    """``--batch-size``, ``--engine``, ``--dtype`` and ``--image-size``, as ``embed`` has them."""
+    """``--batch-size``, ``--engine``, ``--device``, ``--dtype`` and ``--image-size``, as ``embed`` has them."""
     parser.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
     parser.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
+    add_device(parser)
     parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
     add_image_size(parser)
 

@@ -12,7 +12,7 @@ from typing import Dict, List, Mapping
 from ..errors import InsightError
 from ._scriptflags import ANY_OTHER, SAID_NOTHING, Flag, Script, refuse_both, value_in
 
-ON_CPU = "models are evaluated on the CPU"
+ON_CPU = "models are evaluated on the CPU; --device gpu:N takes a GPU"
 ONE_PROCESS = "one process drives all devices of a machine"
 LISTS = "it is for making lists, which dir2lst does"
 NEVER_READ = "the script does not read it either"
@@ -59,7 +59,7 @@ SCRIPTS: Dict[str, Script] = {
     "benchmark": Script(
         "deploy/benchmark.py",
         (
-            GPU,
+            Flag("--gpu", "models are measured on the CPU"),
             *(Flag(name, "the network alone is measured") for name in ("--det", "--flip", "--threshold")),
         ),
     ),

@@ -1,6 +1,6 @@
 """Shared by the commands that verify: the options that name verification sets, and the function that opens them."""
 
-from ._model import add_image_size
+from ._model import add_device, add_image_size
 
 COUNTS = (("nfolds", 1), ("batch_size", 1), ("bootstrap", 0), ("seed", 0))
 
@@ -24,6 +24,7 @@ def add_runtime(parser):
     """Options of the model that is evaluated."""
     parser.add_argument("--batch-size", type=int, default=32, help="images at a time")
     parser.add_argument("--engine", default="auto", help="mxnet, onnxruntime, openvino, ncnn or auto, as in `embed`")
+    add_device(parser)
     parser.add_argument("--dtype", default="float32", help="float32; or bfloat16, as in `embed`")
     add_image_size(parser)
 

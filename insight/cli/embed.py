@@ -11,7 +11,7 @@ parts are in F.npz.parts/; with another model, input or option it does not resum
 """
 
 from ._cluster import add_cluster, cluster_of
-from ._model import add_image_size, print_notes
+from ._model import add_device, add_image_size, print_notes
 
 HELP = "raw embeddings of a folder, a .rec or a .bin, as .npz"
 EXAMPLES = (
@@ -61,6 +61,7 @@ def add_arguments(parser):
         help="mxnet, onnxruntime, openvino, ncnn, or auto: the fastest installed one that reads the model; "
         "a checkpoint is converted to ONNX in memory",
     )
+    add_device(runtime)
     runtime.add_argument(
         "--dtype",
         default="float32",
@@ -90,7 +91,7 @@ def run(args):
     if args.compare and not os.path.isfile(args.compare):
         raise InsightError(f"--compare {args.compare}: no such file; want an .npz that embed wrote")
     cluster = cluster_of(args)
-    options = {"batch_size": args.batch_size, "engine": args.engine, "dtype": args.dtype}
+    options = {"batch_size": args.batch_size, "engine": args.engine, "device": args.device, "dtype": args.dtype}
     engine = engines.load(args.model, image_size=args.image_size, **options)
     print_notes(args.model, engine.notes)
     source, files = open_faces(args.input), engines.model_files(args.model)

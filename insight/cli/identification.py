@@ -7,7 +7,7 @@ Gallery and probes are two folder trees with a folder per identity, two .rec set
 in blocks: it needs about 200 MB in addition to the embeddings, whatever the size of the gallery.
 """
 
-from ._model import add_image_size, print_notes
+from ._model import add_device, add_image_size, print_notes
 
 HELP = "1:N search: rank-1/5, and TPIR at FPIR"
 EXAMPLES = (
@@ -34,6 +34,7 @@ def add_arguments(parser):
         help="sum: add the embedding of the mirror image; else as recorded in the other input, if an .npz, or sum",
     )
     model.add_argument("--engine", default="auto", help="runtime of the model, as in `embed`")
+    add_device(model)
     model.add_argument("--batch-size", type=int, help="images at a time; else as in `embed`")
     add_image_size(model)
     figures = parser.add_argument_group("figures")
@@ -99,7 +100,8 @@ def _embeddings(args):
 
         if not args.model:
             raise InsightError(f"--model: missing; the images of {next(iter(images))} must be embedded")
-        engine = load(args.model, batch_size=args.batch_size, engine=args.engine, image_size=args.image_size)
+        options = {"batch_size": args.batch_size, "engine": args.engine, "device": args.device}
+        engine = load(args.model, image_size=args.image_size, **options)
         print_notes(args.model, engine.notes)
     embeddings = {path: embed.load(path) for path in paths if path not in images}
     flip = args.flip or _flip_of(embeddings.values())

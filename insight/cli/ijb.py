@@ -98,7 +98,7 @@ def _embed(args, ijb_set, path):
     files = model_files(args.model)
     atomic.check_output(path, "--embeddings", files)
     source = PhotoSource(args.images, ijb_set.names, ijb_set.points)
-    options = {"batch_size": args.batch_size, "engine": args.engine, "dtype": args.dtype}
+    options = {"batch_size": args.batch_size, "engine": args.engine, "device": args.device, "dtype": args.dtype}
     engine = load(args.model, image_size=args.image_size, **options)
     template(engine.image_size)
     print_notes(args.model, engine.notes)

@@ -167,7 +167,7 @@ def _embedded(args, names):
     sources = {part: ListedSource(roots[part], names[part]) for part in names}
     rows, models = {part: [] for part in names}, []
     for spec in args.model.split("|"):
-        options = {"batch_size": args.batch_size, "engine": args.engine, "dtype": args.dtype}
+        options = {"batch_size": args.batch_size, "engine": args.engine, "device": args.device, "dtype": args.dtype}
         engine = load(spec, image_size=args.image_size, **options)
         print_notes(spec, engine.notes)
         for part, source in sources.items():

@@ -86,6 +86,6 @@ def _open(spec, args):
     """The engine of a model, after the notes on it are printed."""
     from ..engines import load
 
-    engine = load(spec, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
+    engine = load(spec, engine=args.engine, device=args.device, dtype=args.dtype, image_size=args.image_size)
     print_notes(spec, engine.notes)
     return engine

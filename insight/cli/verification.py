@@ -54,7 +54,7 @@ def run(args):
         atomic.check_output(args.json, "--json", [eval_set.path for eval_set in sets])
     records, printed_notes = [], set()
     for spec in specs:
-        engine = load(spec, engine=args.engine, dtype=args.dtype, image_size=args.image_size)
+        engine = load(spec, engine=args.engine, device=args.device, dtype=args.dtype, image_size=args.image_size)
         print("loading", *spec.rsplit(",", 1))
         print(engine.describe())
         print_notes(spec, [note for note in engine.notes if note not in printed_notes])

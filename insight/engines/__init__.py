@@ -161,5 +161,5 @@ def parse_device(device) -> Tuple[str, int]:
     """Parse ``None``, ``gpu``, ``gpu:1``, ``gpu(1)`` or an mxnet.Context to (``cpu`` or ``gpu``, number)."""
     match = re.fullmatch(r"(cpu|gpu)[:(]?(\d*)\)?", str(device or "cpu"))
     if match is None:
-        raise InsightError(f"device {device}: want cpu, gpu or gpu:NUMBER")
+        raise InsightError(f"--device {device}: want cpu, gpu or gpu:NUMBER")
     return match.group(1), int(match.group(2) or 0)

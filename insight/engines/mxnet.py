@@ -152,5 +152,5 @@ def _set_threads(threads: Optional[int]) -> None:
 def _context(mx, device):
     kind, number = parse_device(device)
     if kind == "gpu" and mx.context.num_gpus() <= number:
-        raise InsightError(f"device gpu({number}): MXNet sees {mx.context.num_gpus()} GPUs; run: insight doctor")
+        raise InsightError(f"--device gpu:{number}: MXNet sees {mx.context.num_gpus()} GPUs; run: insight doctor")
     return mx.Context(kind, number)

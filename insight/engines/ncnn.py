@@ -69,7 +69,7 @@ class NcnnEngine(Engine):
         self._runtime = _import()
         kind, number = parse_device(device)
         if kind != "cpu":
-            raise InsightError(f"device {kind}({number}): ncnn evaluates on the CPU here; give another engine")
+            raise InsightError(f"--device {kind}:{number}: ncnn evaluates on the CPU here; give another engine")
         layers = _one_in_one_out(spec, ncnnparam.read(spec))
         weights = ncnnparam.weights_path(spec)
         if not weights.is_file():

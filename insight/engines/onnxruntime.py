@@ -118,7 +118,7 @@ def _session(runtime, spec: str, network: Union[str, bytes], threads: Optional[i
     kind, number = parse_device(device)
     wanted = "CUDAExecutionProvider" if kind == "gpu" else "CPUExecutionProvider"
     if wanted not in runtime.get_available_providers():
-        raise InsightError(f"device {kind}({number}): this ONNX Runtime is built for the CPU; install onnxruntime-gpu")
+        raise InsightError(f"--device {kind}:{number}: this ONNX Runtime is built for the CPU; install onnxruntime-gpu")
     provider = (wanted, {"device_id": number}) if kind == "gpu" else wanted
     try:
         return runtime.InferenceSession(network, options, providers=[provider])

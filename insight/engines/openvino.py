@@ -172,7 +172,7 @@ def _check_kind(path: str, is_ir: bool) -> None:
 def _check_device(runtime, core, device, dtype: str) -> None:
     kind, number = parse_device(device)
     if kind != "cpu":
-        raise InsightError(f"device {kind}({number}): OpenVINO evaluates on the CPU; give another engine")
+        raise InsightError(f"--device {kind}:{number}: OpenVINO evaluates on the CPU; give another engine")
     if dtype == "bfloat16" and not _has_bfloat16(runtime, core):
         raise InsightError("--dtype bfloat16: this CPU does not compute in it (AVX-512 BF16 or AMX); use float32")
 

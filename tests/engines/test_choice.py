@@ -73,9 +73,9 @@ def test_auto_is_the_fastest_installed_runtime(spec, monkeypatch):
 
 
 def test_auto_on_a_gpu_is_mxnet(spec):
-    with pytest.raises(InsightError, match=r"device gpu\(7\): MXNet sees"):
+    with pytest.raises(InsightError, match=r"--device gpu:7: MXNet sees"):
         engines.load(spec, device="gpu:7", engine="auto")
-    with pytest.raises(InsightError, match=r"device gpu\(0\): OpenVINO evaluates on the CPU"):
+    with pytest.raises(InsightError, match=r"--device gpu:0: OpenVINO evaluates on the CPU"):
         engines.load(spec, device="gpu", engine="openvino")
 
 

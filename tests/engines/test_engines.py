@@ -180,7 +180,7 @@ def test_devices_are_read(device, parsed):
 def test_a_missing_device(spec, tmp_path):
     with pytest.raises(InsightError, match="want cpu, gpu"):
         engines.load(spec, device="tpu")
-    with pytest.raises(InsightError, match=r"device gpu\(7\): MXNet sees \d+ GPUs"):
+    with pytest.raises(InsightError, match=r"--device gpu:7: MXNet sees \d+ GPUs"):
         engines.load(spec, device="gpu:7")
 
 

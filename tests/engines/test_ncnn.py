@@ -129,7 +129,7 @@ def test_auto_and_others(path):
     assert engines.load(spec, engine="auto").name == engines.load(spec, engine="ncnn").name == "ncnn"
     with pytest.raises(InsightError, match="--engine openvino: does not take --model .*m.param; these do: ncnn"):
         engines.load(spec, engine="openvino")
-    with pytest.raises(InsightError, match=r"device gpu\(0\): ncnn evaluates on the CPU"):
+    with pytest.raises(InsightError, match=r"--device gpu:0: ncnn evaluates on the CPU"):
         engines.load(spec, device="gpu")
 
 

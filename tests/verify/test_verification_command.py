@@ -108,7 +108,9 @@ def test_flags_of_the_script_are_one_note(prefix, sets, capsys):
     arguments = ["--data-dir", sets, "--target", "good", "--gpu", "0", "--mode", "0", "--batch_size", "8"]
     assert verification("--model", f"{prefix},1", *arguments) == 0
     out, _ = capsys.readouterr()
-    assert out.startswith("note: without effect here: --gpu (models are evaluated on the CPU)\nloading ")
+    assert out.startswith(
+        "note: without effect here: --gpu (models are evaluated on the CPU; --device gpu:N takes a GPU)\nloading "
+    )
     assert out.count("note: without effect") == 1 and "[good]Accuracy-Flip: " in out
 
 
