@@ -72,11 +72,22 @@ class Recipe:
             if since is None and self.begun(stage):
                 since = time.monotonic()
             if since is not None and time.monotonic() >= since + after:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_session(process.pid)
                 process.wait()
                 return True
             time.sleep(0.05)
         return False
+
+
+def kill_session(session: int) -> None:
+    """SIGKILL of all its processes: the recipe's commands have process groups of their own."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            about = stat.read_text().rpartition(")")[2].split()  # state, parent, process group, session
+            if int(about[3]) == session:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+        except (OSError, ProcessLookupError):  # it has ended
+            pass
 
 
 def contents(folder: Path) -> Dict[str, bytes]:
