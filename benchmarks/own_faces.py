@@ -31,7 +31,8 @@ RECIPE = ROOT / "recipes/own_faces"
 STAGES = [script.stem for script in sorted(RECIPE.glob("[0-9]*.sh"))]
 # Files with times, speeds and paths in them. What was made is in the others.
 TIMED = ("-log.jsonl", "-log.txt", "benchmark.csv", "lock", "steps.txt", "summary.txt", "report.html", "card.md")
-TIMED += (".json",)
+TIMED += (".json", "model-resume.npz")
+LOGS = ("/log/", "-tensorboard/", ".align-faces/")
 
 
 class Recipe:
@@ -95,7 +96,7 @@ def contents(folder: Path) -> Dict[str, bytes]:
     files = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and not name.endswith(TIMED) and "/log/" not in name and ".align-faces" not in name:
+        if path.is_file() and not name.endswith(TIMED) and not any(part in name for part in LOGS):
             files[name] = path.read_bytes().replace(str(folder).encode(), b"OUTPUT")
     return files
 
