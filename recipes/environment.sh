@@ -52,8 +52,21 @@ mxnet_build() {
     esac
 }
 
-# make_environment EXTRAS: see above.
+# make_environment EXTRAS: see above. One call at a time: while one installs, there is no stamp, and another would take the
+# environment for an unfinished one and remove it.
 make_environment() {
+    local lock='' status=0
+    if command -v flock >/dev/null; then
+        exec {lock}<"$project_root/recipes/environment.sh" && flock "$lock"
+    fi
+    _make_environment "$1" || status=$?
+    [ -z "$lock" ] || exec {lock}<&-
+    [ "$status" = 0 ] || return "$status"
+    export PATH="$project_root/.venv/bin:$PATH"
+    hash -r
+}
+
+_make_environment() { # EXTRAS
     local venv=$project_root/.venv
     local stamp=$venv/insight-installed # lines: project root, checksum of setup.py, MXNet's build, extras
     local had_build build extras now
@@ -80,8 +93,6 @@ make_environment() {
         _install_project "$venv" "$build,$(tr ',' '\n' <<<"$extras" | sed '/^ncnn$/d' | paste -sd, -)" || return
         printf '%s\n' "$now" >"$stamp.partial" && mv "$stamp.partial" "$stamp" || return
     fi
-    export PATH="$venv/bin:$PATH"
-    hash -r
 }
 
 _install_project() { # the checkout with these extras

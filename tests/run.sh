@@ -12,9 +12,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . recipes/environment.sh
 if [ -n "${INSIGHT_TEST_RANKS:-}" ]; then
-    make_environment deploy,test,distributed || echo "nothing of several processes is tested" >&2
+    make_environment deploy,detect,plots,test,distributed || echo "nothing of several processes is tested" >&2
 fi
-make_environment deploy,ncnn,test
+make_environment deploy,detect,ncnn,plots,test # all that recipes ask for: tests run them, and nothing is installed meanwhile
 
 shopt -s globstar nullglob
 shellcheck -x .ci/run ./**/*.sh
