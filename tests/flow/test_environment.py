@@ -6,7 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TWO_CALLS = """
 source "$1/recipes/environment.sh"
-_make_environment() { echo "begin" >>"$2" && sleep 0.5 && echo "end" >>"$2"; }
+calls=$2
+_make_environment() { echo "begin" >>"$calls" && sleep 0.5 && echo "end" >>"$calls"; }
 make_environment deploy &
 make_environment test &
 wait
