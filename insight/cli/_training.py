@@ -95,7 +95,7 @@ def start(options, estimated: bool, **ways) -> None:
     if estimated:
         from ..train.estimate import estimate
 
-        estimate(options, Ways(**ways))
+        estimate(options, ways=Ways(**ways))
         return
     from ..train.loop import train
 

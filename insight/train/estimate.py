@@ -64,7 +64,7 @@ class Estimate(NamedTuple):
         return f"estimate: {self.images_per_second:.1f} images/s; {what}; {clock(self.seconds)}, {self.seconds:.0f} s"
 
 
-def estimate(options: TrainOptions, ways: Ways = BY_FLAG, say: Callable[[str], None] = print) -> Estimate:
+def estimate(options: TrainOptions, say: Callable[[str], None] = print, ways: Ways = BY_FLAG) -> Estimate:
     """Take a few steps of a run, without keeping what they learn, and say how long it would take. Writes nothing.
 
     Several ranks take them together, and rank 0 says it.
@@ -74,9 +74,9 @@ def estimate(options: TrainOptions, ways: Ways = BY_FLAG, say: Callable[[str], N
     Parameters
     ----------
     options : TrainOptions
-    ways : Ways
     say : callable str -> None
         Gets a line at a time: what is trained, what was measured, the estimate.
+    ways : Ways
 
     Raises
     ------
