@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List
 
 import alignment_photos as photos
 import onnx
@@ -30,8 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "recipes/own_faces"
 STAGES = [script.stem for script in sorted(RECIPE.glob("[0-9]*.sh"))]
 # Files with times, speeds and paths in them. What was made is in the others.
-TIMED = ("-log.jsonl", "-log.txt", "benchmark.csv", "lock", "steps.txt", "summary.txt", "report.html", "card.md")
-TIMED += (".json", "model-resume.npz")
+TIMED = (
+    *("-log.jsonl", "-log.txt", "benchmark.csv", "lock", "steps.txt", "summary.txt", "report.html", "card.md"),
+    *("before.json", "check.json", "-lineage.json", "model-resume.npz"),
+)
 LOGS = ("/log/", "-tensorboard/", ".align-faces/")
 
 
@@ -54,7 +56,7 @@ class Recipe:
 
     def watched(self) -> Dict[str, float]:
         """Run to the end; returns the seconds of each stage."""
-        process, began, last = self.start(), {}, time.monotonic()
+        process, began = self.start(), {}
         while process.poll() is None:
             for stage in STAGES:
                 if stage not in began and self.begun(stage):
@@ -120,12 +122,11 @@ def differing(first: Dict[str, bytes], second: Dict[str, bytes]) -> List[str]:
     return [name for name in sorted({*first, *second}) if not same(name)]
 
 
-def resumed(recipe: Recipe, seconds: Dict[str, float]) -> Tuple[int, Optional[Dict[str, float]]]:
-    """Kill a run once in each stage, then let it end; returns how many kills hit."""
-    hits = 0
-    for stage in STAGES:
-        hits += recipe.killed(stage, seconds[stage] / 2)
-    return hits, recipe.watched()
+def resumed(recipe: Recipe, seconds: Dict[str, float]) -> List[str]:
+    """Kill a run once in each stage, then let it end; returns the stages in which the kill hit."""
+    hit = [stage for stage in STAGES if recipe.killed(stage, seconds[stage] / 2)]
+    recipe.watched()
+    return hit
 
 
 def main() -> None:
@@ -155,12 +156,12 @@ def main() -> None:
     print("\n".join(re.findall(r"^.*: before, with .*$", (work / "whole/80_verify/log/report.txt").read_text(), re.M)))
     if args.kill:
         recipe = Recipe(work / "photos", checkpoint, work / "killed")
-        hits, _ = resumed(recipe, seconds)
+        hit = resumed(recipe, seconds)
         first, second = contents(work / "whole"), contents(work / "killed")
         differ = differing(first, second)
-        print(f"killed in {hits} of {len(STAGES)} stages: {len(first) - len(differ)} of {len(first)} files equal")
+        print(f"killed in {', '.join(hit)}: {len(first) - len(differ)} of {len(first)} files equal")
         print("\n".join(f"  differs: {name}" for name in differ))
-        sys.exit(1 if differ or hits < len(STAGES) else 0)
+        sys.exit(1 if differ or hit != STAGES else 0)
 
 
 if __name__ == "__main__":
