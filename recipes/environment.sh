@@ -57,7 +57,7 @@ mxnet_build() {
 make_environment() {
     local lock='' status=0
     if command -v flock >/dev/null; then
-        exec {lock}<"$project_root/recipes/environment.sh" && flock "$lock"
+        exec {lock}<"$project_root/recipes/environment.sh" && flock "$lock" || true # a file system may have no locks
     fi
     _make_environment "$1" || status=$?
     [ -z "$lock" ] || exec {lock}<&-
