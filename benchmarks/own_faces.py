@@ -83,14 +83,25 @@ class Recipe:
 
 
 def kill_session(session: int) -> None:
-    """SIGKILL of all its processes: the recipe's commands have process groups of their own."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            about = stat.read_text().rpartition(")")[2].split()  # state, parent, process group, session
-            if int(about[3]) == session:
-                os.kill(int(stat.parent.name), signal.SIGKILL)
-        except (OSError, ProcessLookupError):  # it has ended
-            pass
+    """SIGKILL of all its processes, and wait for their end: the recipe's commands have process groups of their own."""
+    while True:
+        living = [stat.parent.name for stat in Path("/proc").glob("[0-9]*/stat") if _lives_in(stat, session)]
+        if not living:
+            return
+        for process in living:
+            try:
+                os.kill(int(process), signal.SIGKILL)
+            except ProcessLookupError:  # it has just ended
+                pass
+        time.sleep(0.05)
+
+
+def _lives_in(stat: Path, session: int) -> bool:
+    try:
+        about = stat.read_text().rpartition(")")[2].split()  # state, parent, process group, session
+    except OSError:  # it has just ended
+        return False
+    return about[0] not in "ZX" and int(about[3]) == session
 
 
 def contents(folder: Path) -> Dict[str, bytes]:

@@ -118,7 +118,9 @@ def symbol(embedding, margin: Margin, shape: Tuple[int, int], use_bias: bool, ce
     rows = mx.sym.Variable("fc7_weight", shape=shape, attr=stated)  # binders can't infer it through its norm
     hidden = embedding
     if margin.unit_embedding:
-        hidden = mx.sym.L2Normalization(embedding, name="fc1n") * margin.scale
+        hidden = mx.sym.L2Normalization(embedding, name="fc1n")
+        # `*` would name it by counting: otherwise in a run that was resumed, which saves less often
+        hidden = mx.sym._internal._mul_scalar(hidden, scalar=margin.scale, name="fc1_scaled")
     if margin.cosine:
         rows = mx.sym.L2Normalization(rows, name="fc7_weight_n")
     inputs = (hidden, rows, mx.sym.Variable("fc7_bias")) if use_bias else (hidden, rows)

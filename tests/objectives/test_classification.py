@@ -285,3 +285,11 @@ def test_the_remedy_is_named_with_the_limit():
     for batch, classes, size in ((128, 5_000_000, 512), (2048, 1_100_000, 128)):
         with pytest.raises(InsightError, match=r"use --\S+ \d+ or less; number the labels anew$"):
             Classification(margins.get("arcface")(), classes, size).check(batch, remedy="number the labels anew")
+
+
+@pytest.mark.parametrize("name", ["softmax", "cosface", "arcface"])
+def test_the_symbol_does_not_depend_on_what_was_built_before(name):
+    """A resumed run has saved fewer times in its process, and writes the same file."""
+    classifier = Classification(margins.get(name)(**margins.get(name).example), 7, 4)
+    first, second = (classifier.symbol(mx.sym.Variable("fc1")).tojson() for _ in range(2))
+    assert first == second
