@@ -23,7 +23,14 @@ from insight.cli import command_names
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = "docs/README.md"
-OTHERS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "datasets/README.md", "datasets/cards/*.md")
+OTHERS = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "datasets/README.md",
+    "datasets/cards/*.md",
+)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 HEADING = re.compile(r"^## (.+)$", re.M)
 
