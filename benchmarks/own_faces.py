@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import alignment_photos as photos
 import onnx
@@ -85,7 +85,7 @@ class Recipe:
 def kill_session(session: int) -> None:
     """SIGKILL of all its processes, and wait for their end: the recipe's commands have process groups of their own."""
     while True:
-        living = [stat.parent.name for stat in Path("/proc").glob("[0-9]*/stat") if _lives_in(stat, session)]
+        living = [folder.name for folder in Path("/proc").glob("[0-9]*") if _lives_in(folder, session)]
         if not living:
             return
         for process in living:
@@ -96,12 +96,19 @@ def kill_session(session: int) -> None:
         time.sleep(0.05)
 
 
-def _lives_in(stat: Path, session: int) -> bool:
+def _lives_in(process: Path, session: int) -> bool:
+    """Any of its threads: the first one is a zombie while the others still give memory and locks back."""
+    threads = [_state(stat) for stat in process.glob("task/*/stat")]
+    return any(state not in "ZX" and of == session for state, of in threads)
+
+
+def _state(stat: Path) -> Tuple[str, int]:
+    """(state, session); ("X", 0) of what has just ended."""
     try:
         about = stat.read_text().rpartition(")")[2].split()  # state, parent, process group, session
-    except OSError:  # it has just ended
-        return False
-    return about[0] not in "ZX" and int(about[3]) == session
+    except OSError:
+        return "X", 0
+    return about[0], int(about[3])
 
 
 def contents(folder: Path) -> Dict[str, bytes]:
@@ -135,8 +142,7 @@ def differing(first: Dict[str, bytes], second: Dict[str, bytes]) -> List[str]:
 
 def resumed(recipe: Recipe, seconds: Dict[str, float]) -> List[str]:
     """Kill a run once in each stage, then let it end; returns the stages in which the kill hit."""
-    early = 0.25  # of its time in the first run: other work may have slowed that one
-    hit = [stage for stage in STAGES if recipe.killed(stage, early * seconds[stage])]
+    hit = [stage for stage in STAGES if recipe.killed(stage, seconds[stage] / 2)]
     recipe.watched()
     return hit
 

@@ -291,6 +291,13 @@ class TestResuming:
             kill_session(process.pid)
         assert stood_in(project)[0].returncode == 0
 
+    def test_a_killed_command_has_moments_to_end(self, project):
+        folder = project / "runs/own_faces"
+        folder.mkdir(parents=True)
+        with subprocess.Popen(["flock", str(folder / "lock"), "sh", "-c", "echo locked; sleep 1"], stdout=-1) as dying:
+            dying.stdout.readline()
+            assert stood_in(project)[0].returncode == 0 and dying.poll() == 0
+
     def test_ctrl_c(self, project):
         process, _ = hanging(project, "dataset-clean", stderr=subprocess.PIPE)
         process.send_signal(signal.SIGINT)
