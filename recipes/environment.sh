@@ -4,9 +4,9 @@
 #   make_environment deploy,test     # extras of setup.py; MXNet's build is added; `distributed` builds Horovod,
 #                                    # and `ncnn` leaves out PyTorch, gigabytes that its part in export-ncnn does not use
 #
-# It finds a suitable Python, installs once, and puts .venv/bin first in PATH. All callers share one .venv: a call with
-# more extras adds them. A stamp file in it records the installation, so that the next call returns at once, a changed
-# setup.py installs again, and a killed installation, which has no stamp, starts over.
+# It finds a suitable Python, installs once, and puts .venv/bin first in PATH. All callers share one .venv; a call with
+# more extras adds them. A stamp file records a finished installation, so that the next call returns at once. It is
+# installed again if setup.py changes, or if the installation was killed and has no stamp.
 #
 # INSIGHT_PYTHON=PATH chooses the Python of a new .venv; unset, the first of 3.11, 3.10, 3.12, 3.9 that works.
 # INSIGHT_MXNET=cpu or cu112 chooses MXNet's build; unset, cu112 if nvidia-smi lists a GPU that it has code for.

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Horovod for MXNet, built from source once and kept as a wheel. recipes/environment.sh sources this file where the
-# extra `distributed` is asked for.
+# Horovod for MXNet, built from source once and kept as a wheel. recipes/environment.sh sources this file if the extra
+# `distributed` is requested.
 #
-# The wheels are in INSIGHT_CACHE (~/.cache/insight): one for each Python, build of MXNet, and choice of HOROVOD_…
-# variables. By default Gloo connects the ranks and adds up on the CPU. Set before the first call, for example:
+# The wheels are in INSIGHT_CACHE (~/.cache/insight): one for each Python, build of MXNet, and set of HOROVOD_…
+# variables. By default Gloo connects the ranks and sums gradients on the CPU. Set before the first call, for example:
 #
-#   HOROVOD_GPU_OPERATIONS=NCCL   add up on GPUs; needs a CUDA 11 toolkit and NCCL's headers (HOROVOD_NCCL_HOME)
+#   HOROVOD_GPU_OPERATIONS=NCCL   sum on GPUs; needs a CUDA 11 toolkit and NCCL's headers (HOROVOD_NCCL_HOME)
 #   HOROVOD_WITH_MPI=1            MPI as another controller
 #
-# The compiler takes a minute or two on two cores, and needs g++, make and 1 GB of memory for each core.
+# Compiling takes a minute or two on two cores, and needs g++, make and 1 GB of memory for each core.
 
 PATCHES=2 # of _patch_horovod; counts up with each change of them
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the stages of recipes/own_faces start from: paths, test sets and numbers of the user. recipes/steps.sh sources this
-# file. All is checked before the first command: a wrong word that only a later stage reads would be found after hours.
+# Checks the user's inputs of recipes/own_faces: paths, test sets and numbers. recipes/steps.sh sources this file.
+# All are checked before the first command, because an error that only a later stage detects would be found after hours.
 
 # paths_from_root FOLDER: makes paths that were given in FOLDER relative to the project's root, where commands run. Those
 # of a preset are exported, since a printed command, or a stage that starts over, reads the preset again, in the root.

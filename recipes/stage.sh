@@ -3,7 +3,7 @@
 #
 #   begin "$@"                        options, preset and environment; then the stage sets its defaults
 #   length "120000 160000" 200000     where the rate falls and where the run ends, in steps of 512 images
-#   train --loss-type 4 …             the training, resumed if it was stopped; or begin_triplet, train_triplet
+#   train --loss-type 4 …             train, or resume a stopped training; or begin_triplet, train_triplet
 #
 # The stages of a folder run in the order of their numbers: 20_arcface.sh starts from the checkpoint of 10_softmax.sh.
 

@@ -2,13 +2,13 @@
 # Code shared by the stages of recipes/own_faces, which are commands of insight. A stage sources this file and calls, in
 # this order:
 #
-#   begin_stage "$@"        options and settings, which stage.sh reads; then the stage sets its defaults
-#   step NAME COMMAND…      a command of insight, unless it is done; its output is also in log/NAME.txt
+#   begin_stage "$@"        read options and settings (by stage.sh); then the stage sets its defaults
+#   step NAME COMMAND…      run a command of insight unless it is done; its output is also in log/NAME.txt
 #   end_stage FOUND LEFT_OUT LOOK_AT
 #
-# A stage writes into its own folder, `here`. In it, steps.txt lists the steps with their commands, so that a stage that was
-# stopped goes on, a finished one is skipped, and one that was made with other settings, or from other results of the stages
-# before it, is refused. Such a folder is replaced only with --overwrite.
+# A stage writes into its own folder, `here`. In it, steps.txt lists the steps with their commands, so that a
+# stopped stage resumes, a finished one is skipped, and one that was run with other settings, or on other results of
+# earlier stages, is an error. Such a folder is replaced only with --overwrite.
 
 # shellcheck source=recipes/stage.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stage.sh"

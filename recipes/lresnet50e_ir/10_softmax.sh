@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# LResNet50E-IR, stage 1 of 2: softmax, 512 values an embedding.
-# 80,000 steps of 512 images from rate 0.1, which falls to a tenth at 40 and 60 thousand.
+# LResNet50E-IR, stage 1 of 2: softmax, embeddings of 512 values.
+# 80,000 steps of 512 images at rate 0.1, divided by ten at 40 and 60 thousand steps.
 #
 #   DATA_DIR=path/to/set ./recipes/lresnet50e_ir/10_softmax.sh [options]
 set -euo pipefail

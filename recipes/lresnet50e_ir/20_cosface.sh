@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # LResNet50E-IR, stage 2 of 2: CosFace, s = 64, m = 0.35, from the softmax stage's last checkpoint.
-# 200,000 steps of 512 images from rate 0.1, which falls to a tenth at 100, 140 and 160 thousand.
+# 200,000 steps of 512 images at rate 0.1, divided by ten at 100, 140 and 160 thousand steps.
 #
 #   DATA_DIR=path/to/set ./recipes/lresnet50e_ir/20_cosface.sh [options]
 set -euo pipefail

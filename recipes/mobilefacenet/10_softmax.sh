@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# MobileFaceNet, stage 1 of 3: softmax, so that class centres are near their faces before a margin is added.
-# 120,000 steps of 512 images at rate 0.1; fc7 without a bias, its weight decay tenfold.
+# MobileFaceNet, stage 1 of 3: softmax, which moves class centres near their faces before a margin is added.
+# 120,000 steps of 512 images at rate 0.1; fc7 without bias, with ten times the weight decay.
 #
 #   DATA_DIR=path/to/set ./recipes/mobilefacenet/10_softmax.sh [options]
 set -euo pipefail

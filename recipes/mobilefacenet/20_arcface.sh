@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # MobileFaceNet, stage 2 of 3: ArcFace, s = 64, m = 0.5, from the softmax stage's last checkpoint.
-# 200,000 steps of 512 images from rate 0.1, which falls to a tenth at 120, 160 and 180 thousand.
+# 200,000 steps of 512 images at rate 0.1, divided by ten at 120, 160 and 180 thousand steps.
 #
 #   DATA_DIR=path/to/set ./recipes/mobilefacenet/20_arcface.sh [options]
 set -euo pipefail

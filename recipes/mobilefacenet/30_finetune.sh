@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# MobileFaceNet, stage 3 of 3: ArcFace with s = 128, m = 0.5, at a low rate; gains on pairs far apart in age.
-# 40,000 steps of 512 images from rate 0.001, which falls to a tenth at 20 and 30 thousand.
+# MobileFaceNet, stage 3 of 3: ArcFace with s = 128, m = 0.5, at a low rate; improves pairs far apart in age.
+# 40,000 steps of 512 images at rate 0.001, divided by ten at 20 and 30 thousand steps.
 #
 #   DATA_DIR=path/to/set ./recipes/mobilefacenet/30_finetune.sh [options]
 set -euo pipefail

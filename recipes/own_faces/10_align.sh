@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Own faces, stage 1 of 9: the faces of raw photos are found and aligned; of several in a photo, that of the person on whom
-# the folder agrees, by the checkpoint. Given again, it takes in photos that were added.
+# Own faces, stage 1 of 9: find and align the faces of raw photos. If a photo has several, take that of the person who is
+# in most photos of the folder, by the checkpoint's embeddings. Run it again to add new photos.
 #
 #   ./recipes/own_faces/10_align.sh PHOTOS --pretrained M [options]
 set -euo pipefail

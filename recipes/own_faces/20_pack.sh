@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Own faces, stage 2 of 9: people with too few faces are left out, some people are held out, the others become a training
-# set. Pairs of held-out people become own.bin, and the checkpoint is verified on them, before anything is trained.
+# Own faces, stage 2 of 9: skip people with too few faces, hold out some people, and pack the others as a training set.
+# Pairs of held-out people become own.bin, on which the checkpoint is verified before anything is trained.
 #
 #   ./recipes/own_faces/20_pack.sh PHOTOS --pretrained M [options]
 set -euo pipefail

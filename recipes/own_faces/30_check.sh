@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Own faces, stage 3 of 9: every image of the training set is decoded and compared with the others. Errors end the recipe
-# here; warnings, such as one image under two people, are for you to judge.
+# Own faces, stage 3 of 9: decode every image of the training set and compare it with the others. Errors stop the recipe;
+# warnings, such as one image under two people, are for you to judge.
 #
 #   ./recipes/own_faces/30_check.sh PHOTOS --pretrained M [options]
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Own faces, stage 4 of 9: copies, second people under one name, and strangers are dropped, by the checkpoint's embeddings.
+# Own faces, stage 4 of 9: drop copies, second people under one name, and strangers, by the checkpoint's embeddings.
 #
 #   ./recipes/own_faces/40_clean.sh PHOTOS --pretrained M [options]
 set -euo pipefail

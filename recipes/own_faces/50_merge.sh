@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Own faces, stage 5 of 9: PUBLIC joins your people, without the people in both; people who are in the test sets, or among
-# those that are held out, are left out. The verification sets are put beside the set, as training wants them.
+# Own faces, stage 5 of 9: merge PUBLIC with your people, without its people who are also among yours, and without people
+# in the test sets or among the held-out ones. Copy the verification sets into the set's folder, for training.
 #
 #   PUBLIC=path/to/faces_emore ./recipes/own_faces/50_merge.sh PHOTOS --pretrained M [options]
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Own faces, stage 6 of 9: ArcFace from the checkpoint, with class weights of its own. For the first fifth only these
-# learn, so that the network is not pulled towards random numbers; then all of it, at a low rate.
+# Own faces, stage 6 of 9: ArcFace from the checkpoint, with new class weights. The first fifth of the steps trains only
+# these, so that their random values do not disturb the network; the others train all of it, at a low rate.
 #
 #   ./recipes/own_faces/60_finetune.sh PHOTOS --pretrained M [options]
 set -euo pipefail

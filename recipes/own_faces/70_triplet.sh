@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Own faces, stage 7 of 9: triplets, from the checkpoint of fine-tuning; TRIPLET=no leaves the stage out.
+# Own faces, stage 7 of 9: triplets, from the checkpoint of fine-tuning; TRIPLET=no skips the stage.
 #
 #   ./recipes/own_faces/70_triplet.sh PHOTOS --pretrained M [options]
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Own faces, stage 8 of 9: the checkpoint before and after, on the held-out people and on the test sets: a page, with the
-# intervals of the differences, and a model card.
+# Own faces, stage 8 of 9: compare the checkpoint before and after, on the held-out people and on the test sets: a page
+# with the intervals of the differences, and a model card.
 #
 #   ./recipes/own_faces/80_verify.sh PHOTOS --pretrained M [options]
 set -euo pipefail

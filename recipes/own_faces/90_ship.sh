@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Own faces, stage 9 of 9: the network without its classifier, as ONNX, as ONNX in 8 bits, and for ncnn, each checked on
-# held-out people against MXNet before it is kept; and how fast each is on this machine.
+# Own faces, stage 9 of 9: export the network without its classifier as ONNX, as ONNX in 8 bits, and for ncnn, each
+# checked on held-out people against MXNet before it is kept; then measure the speed of each on this machine.
 #
 #   ./recipes/own_faces/90_ship.sh PHOTOS --pretrained M [options]
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From photos of your own people and a checkpoint to one that is fine-tuned on them, a page that shows what that has
-# changed, and files to ship.
+# From photos of your own people: fine-tunes a checkpoint on them, writes a page that compares it before and after, and
+# exports files to ship.
 #
 #   ./recipes/own_faces/all.sh PHOTOS --pretrained prefix,epoch [options]
 #   PUBLIC=path/to/faces_emore ./recipes/own_faces/all.sh PHOTOS --pretrained prefix,epoch
