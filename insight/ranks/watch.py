@@ -167,7 +167,7 @@ def start_watch(ranks, host: str) -> Watch:
     Raises
     ------
     InsightError
-        Rank 0 cannot be reached.
+        A rank cannot connect to rank 0.
     """
     watch = Watch(ranks.rank, [host] * ranks.size)
     ranks._watch = watch  # the operations below need a watch already

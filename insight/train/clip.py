@@ -12,7 +12,7 @@ import math
 from .._mxnet import mx
 
 AT_ONCE = 100  # arrays per call of multi_sum_sq
-PART = 1 << 14  # squares that are summed in float32
+PART = 1 << 14  # elements whose squares are summed in float32
 
 
 def clip(gradients: list, batch_size: int, bound: float) -> float:

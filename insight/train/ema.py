@@ -96,7 +96,7 @@ class Averages:
 
 
 class AveragedEvaluation(Evaluation):
-    """Verifies and saves the averages, with a best of their own. Step 0 is not verified: it equals the network's."""
+    """Verifies and saves the averages, with a best of their own; not at step 0, where they equal the network."""
 
     SUFFIX, TITLE, ROW = AVERAGES, "averages ", AveragesSavedRow
 

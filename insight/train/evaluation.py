@@ -27,9 +27,9 @@ RULE_WITHOUT_TARGETS = {
     WHEN_BEST_OVER_ONE: "--ckpt 3 saves the last state only (2: one each --verbose steps)",
 }
 
-COLLAPSED_VERIFICATIONS = 3  # consecutive ones at chance level that stop the run
-COLLAPSED_MARGIN = 0.05  # largest margin of the chance level above guessing
-SETTLED_STEPS = 100  # before, the running statistics of batch norm still lag behind the weights
+COLLAPSED_VERIFICATIONS = 3  # consecutive verifications at chance level that stop the run
+COLLAPSED_MARGIN = 0.05  # upper limit of the margin in chance_bound
+SETTLED_STEPS = 100  # steps; before, the running statistics of batch norm still lag behind the weights
 NOTED_FALL = 10  # a fall of more than a tenth of --max-fall is logged
 TELLING_PAIRS = 200  # with fewer pairs, a network that learns may be at chance level by accident
 
