@@ -1,7 +1,7 @@
 """Detection of failed and stalled ranks: a thread on each rank reports to rank 0 what the rank is doing.
 
 Horovod itself only sees that a connection was closed, not whose, and waits forever for a missing rank. Here rank 0
-knows the current operation of each rank and its number. It tells all ranks which rank has ended and why, and prints a
+knows the current operation of each rank and its number. It tells the others which rank has ended and why, and prints a
 line if a rank keeps the others waiting.
 """
 

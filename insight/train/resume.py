@@ -1,9 +1,10 @@
 """Exact resume: all that the next step depends on is in one file, ``PREFIX-resume.npz``.
 
-The file holds the parameters, each device's running statistics and the momentum as float32 arrays. Its entry ``meta``
-is a JSON object: step, options, the set's fingerprint, and the state of the journal and the evaluation. Order,
-augmentation, dropout, learning rate and annealing need no entry, as they are functions of the seed and the step. The
-file is written under a temporary name and renamed, so a killed run leaves the previous state.
+The file holds arrays: the parameters, each device's running statistics, the momentum, arrays of the objective, and the
+averages of ``--ema``. Its entry ``meta`` is a JSON object: step, options, the set's fingerprint, and states of model,
+sampler, journal and evaluations. Order, augmentation, dropout, learning rate and annealing need no entry, as they are
+functions of the seed and the step. The file is written under a temporary name and renamed, so a killed run leaves the
+previous state.
 
 Arrays that are divided among ranks are stored whole, so that any number of ranks can resume. They are written
 (:mod:`insight.train.state_file`) and read in blocks.
