@@ -1,1 +1,1 @@
-"""The processes of a run: one, or several that Horovod connects."""
+"""Processes of a run: a single one, or several connected by Horovod."""

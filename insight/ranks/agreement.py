@@ -1,4 +1,4 @@
-"""What all ranks of a run must have in common, compared before anything is written."""
+"""Comparison of the options, data and versions of all ranks, before anything is written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from .group import Ranks
 
 
 def agree(ranks: Ranks, abouts: Dict[str, Dict[str, Any]]) -> None:
-    """Refuse ranks that were not started for the same run.
+    """Raise an error if the ranks were not started for the same run.
 
     Parameters
     ----------
     ranks : Ranks
     abouts : dict of str to dict
-        What to do about a difference, to names and this rank's values, which JSON can hold.
+        Maps a remedy (what to do about a difference) to the values that it applies to: names and this rank's values,
+        JSON-serialisable.
 
     Raises
     ------
     InsightError
-        On every rank, with the first difference: its name, what two of the ranks have, and what to do.
+        Two ranks differ. Raised on every rank, with the first difference: its name, both values, and the remedy.
     """
     everyones = ranks.objects("start", abouts)
     for remedy, values in everyones[0].items():

@@ -1,4 +1,4 @@
-"""The group that this process belongs to, by how it was started."""
+"""Connection of this process to the other ranks, as its environment describes them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Iterator
 from .group import Ranks
 from .single import Single
 
-# How many processes were started together: by horovodrun with Gloo, by Open MPI, by MPICH and Slurm.
+# Environment variables with the number of processes: of horovodrun with Gloo, of Open MPI, of MPICH and Slurm.
 SIZES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
 def connect_ranks() -> Ranks:
-    """The group of the processes that were started together; of one process, without importing Horovod.
+    """Group of the processes that were started together. For a single process, Horovod is not imported.
 
     Raises
     ------
     InsightError
-        It is one of several, and Horovod is not there or does not find the others.
+        This process is one of several, and Horovod is not installed or does not find the others.
     """
     size = started_together()
     if size == 1:
@@ -30,14 +30,14 @@ def connect_ranks() -> Ranks:
 
 
 def started_together() -> int:
-    """W, as ``horovodrun`` or ``mpirun`` says in the environment; 1 without them."""
+    """Number of processes W, from the environment that ``horovodrun`` or ``mpirun`` sets; 1 without them."""
     sizes = [os.environ[name] for name in SIZES if os.environ.get(name, "").isdecimal()]
     return max(map(int, sizes), default=1)
 
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
-    """The group, as :func:`connect_ranks`, for as long as the work takes; the others learn of an error that ends it."""
+    """Context manager for :func:`connect_ranks`: closes the group at the end; tells the other ranks of an error."""
     ranks = connect_ranks()
     try:
         yield ranks

@@ -1,4 +1,4 @@
-"""Many arrays summed over the ranks in few operations."""
+"""Sums of many arrays over the ranks in few operations."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Any, Iterator, List, Sequence
 from .._mxnet import mx
 from .group import Ranks
 
-MOST = 1 << 24  # elements of an operation: of float32, 64 MB and as much again for the result
+MOST = 1 << 24  # elements per operation: 64 MB of float32, and as much again for the result
 
 
 def sum_in_place(ranks: Ranks, name: str, arrays: Sequence[Any]) -> None:
     """Replace each array by its sum over the ranks.
 
-    Small arrays are joined, large ones cut, in the order in which they are given: how the numbers are added up, and so
-    every bit of the result, depends only on the shapes and the number of ranks.
+    Small arrays are concatenated and large ones are split, in the given order. The order of additions, and so every
+    bit of the result, depends only on the shapes and the number of ranks.
 
     Parameters
     ----------
     ranks : Ranks
     name : str
+        First part of the operations' names.
     arrays : sequence of NDArray
-        Of one type and device, and in the same order on each rank.
+        All of one dtype and on one device, in the same order on each rank.
     """
     if ranks.size == 1:
         return
@@ -34,7 +35,7 @@ def sum_in_place(ranks: Ranks, name: str, arrays: Sequence[Any]) -> None:
 
 
 def _groups(arrays: Sequence[Any]) -> Iterator[List[Any]]:
-    """Flat views of all elements, in lists of at most ``MOST`` elements."""
+    """Yield flat views of the arrays, in lists of at most ``MOST`` elements."""
     group: List[Any] = []
     size = 0
     for array in arrays:

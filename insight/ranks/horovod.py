@@ -1,4 +1,4 @@
-"""Several processes, connected by Horovod over Gloo, MPI or NCCL. The only module that imports horovod.
+"""Group of several processes, connected by Horovod over Gloo, MPI or NCCL. Only this module imports horovod.
 
 Source: the operations of horovod/mxnet/mpi_ops.py, horovod/horovod@1d217b59 (0.28.1).
 """
@@ -21,27 +21,27 @@ INSTALL = (
     "in insight's checkout run: . recipes/environment.sh && make_environment distributed; `insight doctor` tells more"
 )
 DEFAULTS = {
-    "HOROVOD_STALL_CHECK_DISABLE": "1",  # insight.ranks.watch says it in one line
-    # Of 30 s by default: importing MXNet may take longer on a busy machine. The watch notices ranks that are lost.
+    "HOROVOD_STALL_CHECK_DISABLE": "1",  # insight.ranks.watch reports stalls, in one line
+    # The default is 30 s, and importing MXNet may take longer on a busy machine. The watch detects lost ranks.
     "HOROVOD_GLOO_TIMEOUT_SECONDS": "300",
 }
 
 
 class Horovod(Ranks):
-    """This process as a rank. Making it waits for all others.
+    """This process as one of several ranks. The constructor waits until all ranks are connected.
 
-    Each operation waits for its result, so that nothing is pending when the next one begins: Horovod then never joins
-    several arrays into one, which would add them up in an order that depends on the time.
+    Each operation waits for its result, so nothing is pending when the next one begins. Horovod therefore never fuses
+    several arrays into one; with fusion, the order of additions would depend on timing.
 
     Parameters
     ----------
     size : int
-        W, as the environment says.
+        Number of processes W, from the environment.
 
     Raises
     ------
     InsightError
-        Horovod is not installed, does not load, or does not find the other processes.
+        Horovod is not installed, cannot be loaded, or does not find the other processes.
     """
 
     def __init__(self, size: int) -> None:
@@ -50,11 +50,11 @@ class Horovod(Ranks):
         self._hvd = _import()
         try:
             self._hvd.init()
-        except Exception as error:  # its own classes, by controller
+        except Exception as error:  # its class depends on the controller
             reason = (str(error).strip().splitlines() or [""])[-1]
             raise InsightError(f"Horovod: the ranks do not find each other ({reason})") from None
         self.rank, self.size = self._hvd.rank(), self._hvd.size()
-        if self.size != size:  # without MPI, the ranks of mpirun would each train alone, and write the same files
+        if self.size != size:  # without MPI, each rank of mpirun would train alone and write the same files
             raise InsightError(
                 f"{size} processes were started together, and Horovod sees {self.size} of them; start them by "
                 "horovodrun, or build Horovod with MPI (HOROVOD_WITH_MPI=1)"
@@ -65,7 +65,7 @@ class Horovod(Ranks):
         self._watch: Watch = start_watch(self, host)
 
     def sum(self, name: str, array: Array) -> Array:
-        # An allreduce on the CPU adds up each part of the array in another order of the ranks.
+        # On the CPU, an allreduce adds each part of the array in a different rank order.
         if self.size > 2 and not self._on_gpus and np.dtype(array.dtype).kind == "f":
             return self._run(name, array, lambda nd: self._sum_in_order(name, nd))
         return self._run(name, array, lambda nd: self._hvd.allreduce(nd, name=name, op=self._hvd.Sum))
@@ -97,9 +97,9 @@ class Horovod(Ranks):
         self._watch.leave(reason)
 
     def _sum_in_order(self, name: str, array: Any) -> Any:
-        """The sum, added up in the ranks' order, as MXNet adds up devices; it sends as many bytes as an allreduce.
+        """Sum in rank order, as MXNet sums over devices; it sends as many bytes as an allreduce.
 
-        Each rank gets its part of the array from all, adds up, and sends the sum to all.
+        Each rank receives its part of the array from all ranks, adds them up, and sends the sum to all ranks.
         """
         flat = array.reshape((-1,))
         size = flat.shape[0]
@@ -113,10 +113,10 @@ class Horovod(Ranks):
         return self._hvd.allgather(total, name=f"{name}/total")[:size].reshape(array.shape)
 
     def _run(self, name: str, array: Array, operation: Callable[[Any], Any]) -> Array:
-        """An operation on an array of either kind, waited for."""
+        """Run an operation on a NumPy or MXNet array and wait for the result."""
         with self._watch.operation(name):
             try:
-                with mx.util.np_shape(True):  # MXNet's classic arrays cannot have no rows
+                with mx.util.np_shape(True):  # otherwise an MXNet array cannot have 0 rows
                     if isinstance(array, np.ndarray):
                         return operation(mx.nd.array(array, dtype=array.dtype)).asnumpy()
                     result = operation(array if self._on_gpus else array.as_in_context(mx.cpu()))
@@ -127,7 +127,7 @@ class Horovod(Ranks):
 
 
 def describe_build() -> Dict[str, Any]:
-    """``controllers``: names of those that were built, the default first; ``nccl``: whether GPUs add up themselves."""
+    """``controllers``: names of the controllers built in, the default first; ``nccl``: whether GPUs sum by NCCL."""
     hvd = _import()
     built = {"MPI": hvd.mpi_built(), "Gloo": hvd.gloo_built()}
     return {"controllers": [name for name, there in built.items() if there], "nccl": bool(hvd.nccl_built())}

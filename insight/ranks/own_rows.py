@@ -1,4 +1,4 @@
-"""Arrays that the ranks have together, each some of the rows."""
+"""Arrays that are divided among the ranks by rows."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import IO, Any, Callable, Dict, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
-BLOCK = 1 << 20  # elements that are copied at once
+BLOCK = 1 << 20  # elements copied at once
 
 
 class Shard(NamedTuple):
-    """The rows that a rank has of such an array.
+    """Position of a rank's rows in a divided array.
 
     Attributes
     ----------
     begin : int
-        The first.
+        Index of the rank's first row.
     total : int
-        Rows of all ranks.
+        Number of rows of all ranks.
     """
 
     begin: int
@@ -27,7 +27,7 @@ class Shard(NamedTuple):
 
 
 class OwnRows(NamedTuple):
-    """A rank's rows, as they are to be written to a file with those of the others.
+    """A rank's rows of a divided array, which the ranks write to one file.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class OwnRows(NamedTuple):
 
     @property
     def shape(self) -> tuple:
-        """Of the array of all ranks."""
+        """Shape of the whole array."""
         return (self.shard.total, *self.array.shape[1:])
 
     @property
@@ -49,12 +49,12 @@ class OwnRows(NamedTuple):
 
     @property
     def begin(self) -> int:
-        """Bytes of the rows before."""
+        """Offset of these rows in the data of the whole array, in bytes."""
         return self.shard.begin * self.dtype.itemsize * math.prod(self.array.shape[1:])
 
 
 def as_own_rows(arrays: Mapping[str, Any], shards: Mapping[str, Shard]) -> Dict[str, Any]:
-    """Arrays by name, those of which this rank has some of the rows as a :class:`OwnRows`."""
+    """Copy of ``arrays`` in which each array with only some of the rows is an :class:`OwnRows`."""
     parts = dict(arrays)
     for name, shard in shards.items():
         if name in arrays and arrays[name].shape[0] < shard.total:
@@ -63,7 +63,7 @@ def as_own_rows(arrays: Mapping[str, Any], shards: Mapping[str, Shard]) -> Dict[
 
 
 def write_at(out: IO[bytes], offset: int, array: Any) -> int:
-    """Write an array's elements, a block at a time; returns the CRC-32 of their bytes."""
+    """Write an array's elements at an offset in bytes, block by block; return the CRC-32 of their bytes."""
     out.seek(offset)
     crc = 0
     for block in blocks_of(array):
@@ -73,7 +73,7 @@ def write_at(out: IO[bytes], offset: int, array: Any) -> int:
 
 
 def blocks_of(array: Any) -> Iterator[np.ndarray]:
-    """The elements in order, in blocks on the host."""
+    """Yield the elements in order, in flat blocks on the host."""
     flat = array.reshape((-1,))
     for begin in range(0, flat.shape[0], BLOCK):
         block = flat[begin : begin + BLOCK]
@@ -81,7 +81,7 @@ def blocks_of(array: Any) -> Iterator[np.ndarray]:
 
 
 def fill(array: Any, read: Callable[[int, int], np.ndarray]) -> None:
-    """Fill an array from a file, a block of rows at a time; ``read(begin, end)`` gives some of its rows."""
+    """Fill an array in place, block by block; ``read(begin, end)`` returns the values of these rows."""
     step = max(1, BLOCK // max(1, math.prod(array.shape[1:])))
     for begin in range(0, array.shape[0], step):
         end = min(begin + step, array.shape[0])

@@ -1,6 +1,6 @@
-"""One file that all ranks write, each its parts of it in place. It gets its name when all are done.
+"""A file that all ranks write together, each its own parts in place. It gets its name when all are done.
 
-The ranks see one file system. What goes wrong on one of them is raised on all.
+All ranks must see the same file system. An error on one rank is raised on all of them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from .group import Ranks
 
 @contextmanager
 def written_together(path: atomic.PathLike, size: int, ranks: Ranks) -> Iterator[IO[bytes]]:
-    """The file, open on every rank for writing anywhere; all ranks call it together.
+    """Open a file on every rank for writing at any offset. All ranks call it together.
+
+    After an error, a file that already exists at ``path`` is unchanged.
 
     Parameters
     ----------
     path : path
-        What rank 0 says counts.
+        Only that of rank 0 is used.
     size : int
-        Bytes; what nobody writes is zero.
+        Size of the file in bytes; bytes that no rank writes are zero.
     ranks : Ranks
 
     Raises
     ------
     InsightError
-        It went wrong on another rank, or this one does not see the file.
+        Writing failed on another rank, or this rank does not see the file.
     OSError
-        It went wrong here. The file of that name is what it was.
+        Writing failed on this rank.
     """
     with raised_on_all(ranks, "file/renamed"), ExitStack() as stack:
         partial = ""
@@ -51,15 +53,15 @@ def written_together(path: atomic.PathLike, size: int, ranks: Ranks) -> Iterator
 
 @contextmanager
 def raised_on_all(ranks: Ranks, name: str, path: atomic.PathLike = "") -> Iterator[None]:
-    """A block that all ranks run; where an :class:`InsightError` or OSError ends it on one, none goes on.
+    """Context manager that all ranks enter; an :class:`InsightError` or OSError on one rank is raised on all.
 
     Parameters
     ----------
     ranks : Ranks
     name : str
-        Of the operation, as in :class:`insight.ranks.group.Ranks`.
+        Name of the operation, as in :class:`insight.ranks.group.Ranks`.
     path : path
-        That is written in the block, for an error of writing: it does not know its file.
+        File that the block writes; it is added to an OSError that names no file.
     """
     error: Optional[Exception] = None
     try:

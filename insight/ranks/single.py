@@ -1,4 +1,4 @@
-"""The group of a run of one process."""
+"""Group of a run of one process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .group import Array, Ranks
 
 
 class Single(Ranks):
-    """One rank: every operation returns its argument, not a copy of it."""
+    """A single rank. Every operation returns its argument itself, not a copy."""
 
     rank, size = 0, 1
 

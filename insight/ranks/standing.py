@@ -1,4 +1,4 @@
-"""Where each rank stands, and which of them the others wait for."""
+"""Current operation of each rank, and detection of the ranks that the others wait for."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Standing(NamedTuple):
     Attributes
     ----------
     name : str
-        Of the operation that it waits in; empty: it is between two.
+        Operation that the rank waits in; empty: it is between two operations.
     number : int
-        How many it has begun, this one included.
+        Number of operations that it has begun, this one included.
     since : float
-        When it began or left the operation, as :func:`time.monotonic` counts.
+        When it began the operation, or ended the previous one, by :func:`time.monotonic`.
     """
 
     name: str = ""
@@ -25,24 +25,25 @@ class Standing(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """For how long."""
+        """Seconds since then; 0 before the first operation."""
         return time.monotonic() - self.since if self.since else 0.0
 
 
 class Stall(NamedTuple):
-    """Ranks that wait for another one.
+    """An operation that some ranks wait in and others have not reached.
 
     Attributes
     ----------
     line : str
-        For people.
+        Message for the user.
     rank : int
-        That is waited for, the first of them.
+        The lowest rank that has not reached the operation.
     operation : str
+        Name of the operation.
     number : int
-        Of the operation.
+        Number of the operation.
     seconds : float
-        That the lowest rank in it has waited.
+        How long the lowest of the waiting ranks has waited.
     """
 
     line: str
@@ -53,9 +54,10 @@ class Stall(NamedTuple):
 
 
 def stall(standings: Dict[int, Standing], hosts: List[str], least: float) -> Optional[Stall]:
-    """The operation that a rank has waited in for ``least`` seconds and that others have not come to; None: none.
+    """Find an operation that a rank has waited in for ``least`` seconds and that others have not reached.
 
-    Ranks that are in one operation of the same number but of different names never meet; the line says so.
+    Ranks that are in operations of the same number but of different names never meet: this is a stall too. Returns
+    None if there is no stall.
     """
     waiting = {rank: one for rank, one in standings.items() if one.name and one.seconds >= least}
     if not waiting:
@@ -63,7 +65,7 @@ def stall(standings: Dict[int, Standing], hosts: List[str], least: float) -> Opt
     first = max(waiting.items(), key=lambda item: (item[1].number, -item[0]))[1]
     late = sorted(rank for rank, one in standings.items() if (one.number, one.name) != (first.number, first.name))
     if not late:
-        return None  # all are in it: it takes long
+        return None  # all ranks are in it: the operation itself is slow
     rank = late[0]
     elsewhere = standings[rank]
     doing = f"is in {elsewhere.name}" if elsewhere.name else "is at work between two operations"

@@ -1,4 +1,4 @@
-"""A step's figures, of the whole batch."""
+"""Figures of a step over the whole batch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .group import Ranks
 
 
 def joined(ranks: Ranks, figures: Dict[str, Any]) -> Dict[str, Any]:
-    """Figures of the samples of all ranks, in the order of the batch; scalars are averaged.
+    """Join the figures of all ranks: concatenate those of samples in batch order, average scalars.
 
     Parameters
     ----------
     ranks : Ranks
     figures : dict
-        Name to (N,) or () floats, or to what is the same on all ranks and stays as it is. The names are the same. N is
-        the number of samples for most, and that of devices for others.
+        Maps a name to floats of shape (N,) or (), or to any other value, which is returned as it is and must be the
+        same on all ranks. All ranks have the same names. N is the number of samples or, for some figures, of devices.
     """
     if ranks.size == 1:
         return figures

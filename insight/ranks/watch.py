@@ -1,8 +1,8 @@
-"""Who waits for whom: a thread of each rank that says, over a connection to rank 0, what its rank is doing.
+"""Detection of failed and stalled ranks: a thread on each rank reports to rank 0 what the rank is doing.
 
-Horovod itself only learns that a connection was closed, not whose, and waits without end for a rank that does not come.
-Here rank 0 sees each rank's operation and its number, tells all others the name of a rank that has ended and why, and
-prints a line where one is waited for.
+Horovod itself only sees that a connection was closed, not whose, and waits forever for a missing rank. Here rank 0
+knows the current operation of each rank and its number. It tells the others which rank has ended and why, and prints a
+line if a rank keeps the others waiting.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from .standing import Standing, stall
 from .wire import Connection, Listener, connect, reachable_names
 
 BEAT = 0.5  # seconds between two messages of a rank
-LOST = 45.0  # seconds without one: its machine or the network is down, or it was stopped
-STALLED = 60.0  # seconds in one operation, until a line names the rank that is waited for
-LEAVE = 10.0  # seconds that a rank has to end by itself after another has failed, if it waits in an operation
-AT_WORK = 40.0  # seconds more where it does not: it may be writing a file
-EXPLAINED = 5.0  # seconds to wait for the reason of an operation that failed
+LOST = 45.0  # seconds without a message: the machine or the network is down, or the process is suspended
+STALLED = 60.0  # seconds in one operation until a line names the rank that is waited for
+LEAVE = 10.0  # seconds for a rank to end by itself after another has failed, if it waits in an operation
+AT_WORK = 40.0  # additional seconds outside operations: it may be writing a file
+EXPLAINED = 5.0  # seconds to wait for the reason why an operation failed
 KILLED = "ended without a message (killed from outside, or for lack of memory)"
-STALL_LIMIT = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"  # Horovod's variable; 0: none
+STALL_LIMIT = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"  # Horovod's variable; 0: no limit
 
 
 class Watch:
-    """A rank's view of the others.
+    """A rank's view of the other ranks.
 
     Parameters
     ----------
     rank : int
     hosts : list of str
-        The ranks' machines.
+        Host name of each rank.
     say : callable
-        Gets the lines about stalls.
+        Called with each message about a stall.
     end : callable
-        Ends the process with a line, where the main thread does not come back from an operation.
+        Called with a message; ends the process when the main thread does not return from an operation.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Watch:
         self._failure: Optional[str] = None
         self._failed = threading.Event()
         self._left = False
-        self._connections: Dict[int, Connection] = {}  # of rank 0: all others; of others: rank 0
+        self._connections: Dict[int, Connection] = {}  # of rank 0: to all others; of others: to rank 0
         self._others: Dict[int, Standing] = {}  # on rank 0
-        self._told = -1  # number of the operation whose stall was named
+        self._told = -1  # number of the operation whose stall was reported
         self._lock = threading.Lock()
 
     def start(self, connections: Dict[int, Connection]) -> None:
-        """Begin to listen and to speak."""
+        """Start the threads that send and receive messages."""
         self._connections = connections
         for rank, connection in connections.items():
             self._others[rank] = Standing()
@@ -71,12 +71,12 @@ class Watch:
 
     @contextmanager
     def operation(self, name: str) -> Iterator[None]:
-        """Around an operation that all ranks take part in.
+        """Context manager around an operation that all ranks take part in.
 
         Raises
         ------
         RankFailed
-            Another rank has ended before.
+            Another rank has already ended.
         """
         if self._failure:
             raise RankFailed(self._failure)
@@ -85,13 +85,13 @@ class Watch:
         self._standing = self._standing._replace(name="", since=time.monotonic())
 
     def failure_behind(self, name: str, error: Exception) -> str:
-        """Why an operation failed: the rank that ended, if that becomes known, else the error's last line."""
+        """Reason why an operation failed: the rank that ended, if it becomes known, else the error's last line."""
         self._failed.wait(EXPLAINED)
         last = (str(error).split("Stack trace")[0].strip().splitlines() or ["no reason"])[-1]
         return self._failure or f"rank {self.rank} ({self.hosts[self.rank]}): {name} failed: {last}"
 
     def leave(self, reason: str = "") -> None:
-        """Tell the others that this rank ends, because its work is done or for a reason."""
+        """Tell the other ranks that this one ends: its work is done, or it failed for ``reason``."""
         self._left = True
         if reason:
             threading.Thread(target=self._end_late, args=("",), name="ranks", daemon=True).start()
@@ -99,7 +99,7 @@ class Watch:
             connection.send({"failed": self.rank, "reason": f"failed: {reason}"} if reason else {"done": True})
 
     def _listen(self, rank: int, connection: Connection) -> None:
-        """Take the messages of one rank until its connection ends."""
+        """Receive the messages of one rank until its connection ends."""
         for message in connection.messages(LOST):
             if message is None:
                 self._fail(rank, f"has not answered for {LOST:.0f} s")
@@ -113,7 +113,7 @@ class Watch:
         self._fail(rank, KILLED)
 
     def _fail(self, rank: int, reason: str) -> None:
-        """Note a rank's end, once, tell the others, and see to it that this rank ends too."""
+        """Record the first failure of a rank, tell the other ranks, and make sure that this rank ends too."""
         with self._lock:
             if self._left or self._failure:
                 return
@@ -126,7 +126,7 @@ class Watch:
         self._end_late(self._failure)
 
     def _end_late(self, line: str) -> None:
-        """End the process if it does not by itself: Horovod may wait without end, in an operation or at exit."""
+        """End the process if it does not end by itself: Horovod may wait forever, in an operation or at exit."""
         time.sleep(LEAVE)
         latest = time.monotonic() + AT_WORK
         while not (self._left or self._standing.name) and time.monotonic() < latest:
@@ -155,22 +155,22 @@ class Watch:
 
 
 def start_watch(ranks, host: str) -> Watch:
-    """Connect all ranks to rank 0.
+    """Connect all ranks to rank 0 and start the watch of this rank.
 
     Parameters
     ----------
     ranks : insight.ranks.group.Ranks
-        Whose operations tell the others where rank 0 listens.
+        Group whose operations tell the other ranks where rank 0 listens.
     host : str
         Name of this machine.
 
     Raises
     ------
     InsightError
-        Rank 0 cannot be reached.
+        A rank cannot connect to rank 0.
     """
     watch = Watch(ranks.rank, [host] * ranks.size)
-    ranks._watch = watch  # the operations below are the first ones
+    ranks._watch = watch  # the operations below need a watch already
     token = secrets.token_hex(16) if ranks.rank == 0 else ""
     listener = Listener() if ranks.rank == 0 else None
     port = listener.port if listener else 0
@@ -187,7 +187,7 @@ def start_watch(ranks, host: str) -> Watch:
 
 
 def _end(line: str) -> None:
-    """End the process at once."""
+    """Print an error, if there is one, and end the process at once with status 2."""
     if line:
         print(f"error: {line}", file=sys.stderr, flush=True)
     os._exit(2)

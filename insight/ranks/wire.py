@@ -1,4 +1,4 @@
-"""Lines of JSON between ranks: rank 0 listens, the others connect and say the secret that Horovod brought them."""
+"""JSON lines between ranks over TCP: rank 0 listens, the others connect with a token that they got by Horovod."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WITHIN = 30.0  # seconds for all ranks to connect
 
 
 class Connection:
-    """One end of a connection. Sending never raises: the other end's death is seen by who listens."""
+    """One end of a connection. Sending never raises; the receiving thread detects that the other end is gone."""
 
     def __init__(self, end: socket.socket):
         self._end = end
@@ -30,7 +30,7 @@ class Connection:
             self._end.sendall(json.dumps(message).encode() + b"\n")
 
     def messages(self, patience: float) -> Iterator[Optional[Dict[str, Any]]]:
-        """The other end's messages until it closes; None where none came for ``patience`` seconds."""
+        """Yield the messages of the other end until it closes, and None after ``patience`` seconds without one."""
         self._end.settimeout(patience)
         rest = b""
         while True:
@@ -48,7 +48,7 @@ class Connection:
 
 
 class Listener:
-    """Rank 0's door, on a free port."""
+    """Listening socket of rank 0, on a free port."""
 
     def __init__(self) -> None:
         self._door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -57,12 +57,12 @@ class Listener:
         self.port: int = self._door.getsockname()[1]
 
     def accept(self, count: int, token: str) -> Dict[int, Connection]:
-        """The connections of ``count`` other ranks, by rank.
+        """Accept the connections of ``count`` other ranks, and close the socket; returns rank to connection.
 
         Raises
         ------
         InsightError
-            They have not all come within 30 seconds.
+            Not all ranks have connected within 30 seconds.
         """
         connections: Dict[int, Connection] = {}
         end = time.monotonic() + WITHIN
@@ -73,7 +73,7 @@ class Listener:
                 other.settimeout(5.0)
                 rank = _rank_of(other, token)
                 if rank is None:
-                    other.close()  # not one of ours
+                    other.close()  # not a rank of this run
                 else:
                     connections[rank] = Connection(other)
         except socket.timeout:
@@ -87,12 +87,12 @@ class Listener:
 
 
 def connect(names: List[str], port: int, token: str, rank: int) -> Connection:
-    """A connection to rank 0, by the first of its names or addresses that works.
+    """Connect to rank 0 by the first of its names or addresses that works.
 
     Raises
     ------
     InsightError
-        None of them does.
+        None of them works.
     """
     for name in names:
         with contextlib.suppress(OSError):
@@ -106,7 +106,7 @@ def connect(names: List[str], port: int, token: str, rank: int) -> Connection:
 
 
 def reachable_names(host: str) -> List[str]:
-    """The names and addresses under which others may reach this machine."""
+    """Names and IPv4 addresses under which other machines may reach this one."""
     names = [host, socket.gethostname()]
     with contextlib.suppress(OSError):
         names += [entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
@@ -114,7 +114,7 @@ def reachable_names(host: str) -> List[str]:
 
 
 def _rank_of(other: socket.socket, token: str) -> Optional[int]:
-    """Who connected, by its first line; None for one who does not know the secret."""
+    """Rank of the process that connected, from its first line; None if it does not send the token."""
     line = b""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         while not line.endswith(b"\n") and len(line) < 1000:

@@ -1,1 +1,1 @@
-"""LOSS -> STEPS: the trainer. ``loop.train`` is the whole of it on one page."""
+"""GRADIENT -> STEPS: training of a network. Start reading at :func:`insight.train.loop.train`."""

@@ -1,4 +1,4 @@
-"""``--devices``: where a run computes. More than one: each takes its share of every batch; what all of them hold."""
+"""``--devices``: the devices of a run, their shares of a batch, and checks of arrays on all of them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from .._mxnet import mx
 from ..errors import InsightError
 from ..runs.stepfigures import Histogram
 
-AT_ONCE = 200  # arrays that one multi_all_finite takes
+AT_ONCE = 200  # arrays per call of multi_all_finite
 
 
 def parse(text: str, local_rank: int = 0, local_size: int = 1) -> list:
-    """Contexts that ``--devices`` names.
+    """Parse ``--devices`` into a list of contexts.
 
-    ``0,1`` are GPUs; ``cpu`` is the CPU, and ``cpu,cpu`` two devices on it; nothing means all GPUs that MXNet
-    sees (CUDA_VISIBLE_DEVICES chooses among them), or the CPU where it sees none. Several ranks of a machine
-    share the GPUs out equally.
+    ``0,1`` are GPUs; ``cpu`` is the CPU, and ``cpu,cpu`` two devices on it. An empty text means all GPUs that MXNet
+    sees (CUDA_VISIBLE_DEVICES selects them), or the CPU if there is none. Ranks of a machine divide its GPUs equally.
 
     Parameters
     ----------
     text : str
     local_rank, local_size : int
-        This process among those of its machine.
+        Number of this process among those of its machine, and how many there are.
 
     Raises
     ------
     InsightError
-        A word that is neither, a GPU that is not there, or a mixture; or GPUs that the ranks cannot share equally.
+        A word is neither a number nor ``cpu``, both kinds are mixed, a GPU does not exist or is named twice, or the
+        ranks cannot divide the GPUs equally.
     """
     gpus = mx.context.num_gpus()
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
@@ -60,7 +60,7 @@ def _of_rank(gpus: list, local_rank: int, local_size: int) -> list:
 
 
 def shares(batch, devices: list) -> list:
-    """A batch array cut into contiguous equal parts, each on its device."""
+    """Split a batch along axis 0 into contiguous equal parts, each on its device."""
     if len(devices) == 1:
         return [batch.as_in_context(devices[0])]
     size = batch.shape[0] // len(devices)
@@ -68,7 +68,7 @@ def shares(batch, devices: list) -> list:
 
 
 def all_finite(arrays: list) -> bool:
-    """Whether NaN and infinity are nowhere in them; waits."""
+    """Whether the arrays hold neither NaN nor infinity; waits for the result."""
     checks = [
         mx.nd.multi_all_finite(*group, num_arrays=len(group), init_output=True) for group in _groups_by_device(arrays)
     ]
@@ -82,7 +82,7 @@ def _groups_by_device(arrays: list):
 
 
 def on_host(figure: Any) -> Union[np.ndarray, Histogram]:
-    """A figure of :class:`insight.objectives.objective.StepResult`, waited for."""
+    """Copy a figure of :class:`insight.objectives.objective.StepResult` to the host; waits for it."""
     if isinstance(figure, Histogram):
         return figure
     if isinstance(figure, list):

@@ -1,10 +1,10 @@
-"""``--ema``: averages of the network's weights over the steps, verified and saved beside the weights.
+"""``--ema``: exponential moving averages of the network's weights, verified and saved beside the weights.
 
-    average = d average + (1 - d) weight,    d = min(decay, (1 + n) / (10 + n)) in the n-th update, from 0
+    average = d average + (1 - d) weight,    d = min(decay, (1 + n) / (10 + n)) in update n = 0, 1, ...
 
-Polyak and Juditsky, 1992, with the warm-up of TensorFlow's ``ExponentialMovingAverage(num_updates)``. The running
-statistics of batch norm are averaged too, over the devices first. The objective's weights, such as fc7's, are not:
-they are not shipped, and there may be more of them than of the network's.
+Source: Polyak and Juditsky, 1992, with the warm-up of TensorFlow's ``ExponentialMovingAverage(num_updates)``. The
+running statistics of batch norm are averaged too, first over the devices. The objective's weights, such as fc7's, are
+not averaged: they are not shipped, and they may be larger than the network.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..runs.jsonl import AVERAGES, AveragesSavedRow
 from .evaluation import Evaluation
 from .model import Model, inference
 
-AT_ONCE = 50  # arrays that one multi_sgd_update takes
-WARM_UP = 10  # steps until the decay is about a half
+AT_ONCE = 50  # arrays per call of multi_sgd_update
+WARM_UP = 10  # updates until the decay is about a half
 
 
 def decay_at(most: float, updates: int) -> float:
-    """The share of the average that an update keeps, with so many updates before it."""
+    """Decay of an update after ``updates`` earlier ones: the share of the average that it keeps."""
     return min(most, (1 + updates) / (WARM_UP + updates))
 
 
 class Averages:
-    """The averages of a model's network, on its first device; at first the network's own values.
+    """Averages of a model's network, on its first device. They start as the network's own values.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Averages:
     Attributes
     ----------
     updates : int
-        Done so far; with :meth:`arrays`, all that the next one depends on.
+        Updates done so far. Together with :meth:`arrays`, it is the whole state.
     """
 
     def __init__(self, model: Model, decay: float):
@@ -56,13 +56,13 @@ class Averages:
         return self.model.image_size
 
     def update(self) -> None:
-        """Take in the model's values after a step."""
+        """Update the averages with the model's values after a step."""
         keep = decay_at(self.decay, self.updates)
         current = self._current()
         names = list(current)
         for first in range(0, len(names), AT_ONCE):
             group = names[first : first + AT_ONCE]
-            # SGD of the gradient -weight with decay 1, a - (1 - d)(a - w): one operator, without temporary arrays
+            # SGD with gradient -w and weight decay 1 gives a - (1 - d)(a - w), in one operator without temporaries
             pairs = [array for name in group for array in (self._averages[name], current[name])]
             rates = {"lrs": (1 - keep,) * len(group), "wds": (1.0,) * len(group), "rescale_grad": -1.0}
             out = [self._averages[name] for name in group]
@@ -71,18 +71,18 @@ class Averages:
         self.updates += 1
 
     def _current(self) -> dict:
-        """The network's arrays on the first device; running statistics are the mean over all devices."""
+        """The network's arrays on the first device, running statistics as the mean over all devices."""
         mx.nd.waitall()
         statistics = self.model.statistics.mean()
         kept = self.model.network.kept()
         return {name: statistics[name] if name in statistics else p.list_data()[0] for name, p in kept.items()}
 
     def checkpoint(self) -> checkpoint.Checkpoint:
-        """As :meth:`insight.train.model.Model.checkpoint`, with the averages; the objective's weights as they are."""
+        """As :meth:`insight.train.model.Model.checkpoint`, with the averages as the network's arrays."""
         return self._averaged(self.model.checkpoint())
 
     def embedder(self, name: str, check: Callable[[], None] = lambda: None) -> Callable[[np.ndarray], np.ndarray]:
-        """As :meth:`insight.train.model.Model.embedder`, of the averages."""
+        """As :meth:`insight.train.model.Model.embedder`, with the averages as the network's arrays."""
         return inference(self._averaged(self.model.network_checkpoint()), name, self.model.devices[0], check)
 
     def _averaged(self, of: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
@@ -91,12 +91,12 @@ class Averages:
         return checkpoint.Checkpoint(of.symbol, args, aux)
 
     def arrays(self) -> dict:
-        """Name to the average's array, alone in a list, to be read, or written to, between two steps."""
+        """Name to a list of the one array of its average, which may be read and written between two steps."""
         return {name: [array] for name, array in self._averages.items()}
 
 
 class AveragedEvaluation(Evaluation):
-    """Verifies and saves the averages, with a best of their own; before the first step they are the network itself."""
+    """Verifies and saves the averages, with a best of their own; not at step 0, where they equal the network."""
 
     SUFFIX, TITLE, ROW = AVERAGES, "averages ", AveragesSavedRow
 

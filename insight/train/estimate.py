@@ -1,4 +1,4 @@
-"""``--estimate`` of the commands that train: how long a run would take here, by a few of its own steps."""
+"""``--estimate`` of the training commands: the duration of a run on this machine, measured on a few of its steps."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .resume import BY_FLAG, Ways
 from .start import Setup, prepare
 from .train_options import TrainOptions
 
-WARM_UP = 2  # steps that do not count: they allocate and choose kernels
-STEPS = 12  # at most, the warm-up included,
-SECONDS = 10.0  # or as many as fit in here; two at least, and the last one always counts
+WARM_UP = 2  # steps that do not count: they allocate memory and select kernels
+STEPS = 12  # at most, the warm-up included
+SECONDS = 10.0  # stop when the steps have taken this long; there are at least two, and the last one always counts
 
 
 class Estimate(NamedTuple):
-    """What was measured, and what follows from it.
+    """Estimated duration of a run.
 
     Attributes
     ----------
     images_per_second : float
-        Of training, over all devices; 0 where no step is left.
+        Training speed over all devices; 0 if no step is left.
     steps : int
-        Left to train.
+        Steps left.
     verifications : int
-        Left to do, that of step 0 included.
+        Verifications left, including that of step 0.
     training, verifying : float
-        Seconds that all these steps and all these verifications take.
+        Seconds for all of these steps and for all of these verifications.
     teaching : float
-        Seconds until the teacher's embeddings are computed, where that is left to do.
+        Seconds for computing the teacher's embeddings; 0 if they exist already.
     """
 
     images_per_second: float
@@ -51,11 +51,11 @@ class Estimate(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The run's length; saving is left out."""
+        """Total duration in seconds, without the time for saving."""
         return self.training + self.verifying + self.teaching
 
     def describe(self) -> str:
-        """One line; its last word but one is the number of seconds."""
+        """One line for the log; its last but one word is the total number of seconds."""
         what = f"{self.steps} steps"
         if self.verifying:
             what += f" in {clock(self.training)}, {self.verifications} verifications in {clock(self.verifying)}"
@@ -65,18 +65,18 @@ class Estimate(NamedTuple):
 
 
 def estimate(options: TrainOptions, say: Callable[[str], None] = print, ways: Ways = BY_FLAG) -> Estimate:
-    """Take a few steps of a run, without keeping what they learn, and say how long it would take. Writes nothing.
+    """Time a few steps of a run and estimate its duration. Writes no file.
 
-    Several ranks take them together, and rank 0 says it.
-
-    With ``--resume``, of what is left. Steps with ``--freeze-backbone-steps`` are faster than those that are timed.
+    With ``--resume``, the estimate is for the rest of the run. Steps with ``--freeze-backbone-steps`` are faster than
+    the timed ones. If there are several ranks, all take the steps together, and only rank 0 reports.
 
     Parameters
     ----------
     options : TrainOptions
     say : callable str -> None
-        Gets a line at a time: what is trained, what was measured, the estimate.
+        Called with each line: what is trained, what was measured, the estimate.
     ways : Ways
+        How the command resumes, in messages.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _estimate(setup: Setup, say: Callable[[str], None]) -> Estimate:
 
 
 def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
-    """The median seconds of a step, and a step's share of the bags that triplets are mined in."""
+    """Median seconds of a step, plus the mean seconds per step of mining bags for triplets."""
     seconds: list = []
     setup, loader = learner.setup, learner.setup.loader
     with closing(learner.batches(setup.first_step)) as batches:
@@ -135,14 +135,14 @@ def _time_steps(learner: Learner, say: Callable[[str], None]) -> float:
 
 
 def _longest(setup: Setup, seconds: list) -> float:
-    """What the steps took so far, on the slowest rank."""
+    """Seconds of the steps so far on the slowest rank."""
     return float(setup.ranks.max("estimate/seconds", np.array([sum(seconds)]))[0])
 
 
 def verifications(setup: Setup) -> int:
-    """How many are left: each ``--verbose`` steps, at the end, and of step 0 in a run from its start.
+    """Number of verifications left: every ``--verbose`` steps, at the end, and at step 0 unless the run is resumed.
 
-    Averages are verified too, but not at step 0.
+    With ``--ema``, the averages are verified at the same steps, except step 0.
     """
     every, total, first = setup.options.verbose, setup.total_steps, setup.first_step
     due = {*range(every, total, every), total}
@@ -151,7 +151,7 @@ def verifications(setup: Setup) -> int:
 
 
 def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[str, float]:
-    """Seconds that a verification of each set takes, by two batches of the network that verifies."""
+    """Seconds per verification of each set, from the speed of the inference network on a batch."""
     setup = learner.setup
     engine = MXNetEngine(learner.model.network_checkpoint(), setup.options.prefix, device=setup.devices[0])
     rate = _rate(engine)
@@ -162,7 +162,7 @@ def _time_verifications(learner: Learner, say: Callable[[str], None]) -> Dict[st
 
 
 def _time_teacher(setup: Setup, say: Callable[[str], None]) -> float:
-    """Seconds that the embeddings of the teacher take, where they are not there yet."""
+    """Seconds for computing the teacher's embeddings; 0 if they exist already."""
     teacher = setup.teacher
     if teacher is None or teacher.engine is None:
         return 0.0
@@ -172,9 +172,9 @@ def _time_teacher(setup: Setup, say: Callable[[str], None]) -> float:
 
 
 def _rate(engine) -> float:
-    """Images a second."""
+    """Images per second of an engine on a full batch."""
     images = np.zeros((engine.batch_size, 3, *engine.image_size), np.uint8)
-    for _ in range(2):  # the first one plans
+    for _ in range(2):  # the first call allocates and selects kernels
         start = time.perf_counter()
         engine(images)
     return engine.batch_size / (time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Verification during training, and which verification is saved under which number."""
+"""Verification during training, and which checkpoints are saved, under which numbers."""
 
 from __future__ import annotations
 
@@ -27,35 +27,36 @@ RULE_WITHOUT_TARGETS = {
     WHEN_BEST_OVER_ONE: "--ckpt 3 saves the last state only (2: one each --verbose steps)",
 }
 
-COLLAPSED_VERIFICATIONS = 3  # in a row, until the run is stopped
-COLLAPSED_MARGIN = 0.05  # above chance, at most
-SETTLED_STEPS = 100  # before, batch norm's running statistics still trail behind the weights
-NOTED_FALL = 10  # a fall of a tenth of --max-fall is noted
-TELLING_PAIRS = 200  # with fewer, a network that learns may be at chance level by accident
+COLLAPSED_VERIFICATIONS = 3  # consecutive verifications at chance level that stop the run
+COLLAPSED_MARGIN = 0.05  # upper limit of the margin in chance_bound
+SETTLED_STEPS = 100  # steps; before, the running statistics of batch norm still lag behind the weights
+NOTED_FALL = 10  # a fall of more than a tenth of --max-fall is logged
+TELLING_PAIRS = 200  # with fewer pairs, a network that learns may be at chance level by accident
 
 
 class Best(NamedTuple):
     """The best verification so far."""
 
     step: int
-    number: int  # of its checkpoint; 0: none
-    accuracies: dict  # target to accuracy, in the targets' order
+    number: int  # of its checkpoint; 0: not saved
+    accuracies: dict  # target name to accuracy, in the order of --target
 
     @property
     def score(self) -> tuple:
-        """The last target decides, the sum breaks ties."""
+        """Sort key: the accuracy on the last target, ties broken by the sum over all targets."""
         values = list(self.accuracies.values())
         return values[-1], sum(values)
 
 
 class Evaluation:
-    """Keeps the best accuracy, numbers the checkpoints, writes InsightFace's lines, stops a run that collapsed.
+    """Verifies the model, tracks the best accuracy, saves numbered checkpoints, and stops a run that has collapsed.
 
-    A subclass verifies another model of the run: ``SUFFIX`` is then that of its checkpoints' prefix and of its targets'
-    names, ``TITLE`` its name in messages, ``ROW`` the log's row of its checkpoints. It stops no run.
+    It logs InsightFace's lines. A subclass may verify another model of the run: ``SUFFIX`` is appended to the prefix of
+    its checkpoints and to its targets' names, ``TITLE`` is its name in messages, and ``ROW`` the log's row class for
+    its checkpoints. A class with a ``SUFFIX`` never stops the run.
 
-    Numbers continue behind those that the prefix already holds: nothing is overwritten
-    (but number 1 with ``--ckpt 3``, whose meaning that is).
+    Checkpoint numbers continue after those that exist under the prefix, so none is overwritten, except number 1 with
+    ``--ckpt 3``.
 
     Parameters
     ----------
@@ -64,21 +65,22 @@ class Evaluation:
     model : insight.train.model.Model
     journal : insight.runs.journal.Journal
     check : callable
-        Called before each batch of a verification; raises to stop it.
+        Called before each batch of a verification; may raise to stop it.
     counts_start : bool
-        Step 0 is a checkpoint like any other: the best may be that, and it is saved.
+        Whether step 0 counts as a checkpoint: it may be the best one, and is saved then.
     ranks : Ranks
-        The processes of the run: all verify, each a share of the images, and come to the same decisions; all save
-        together.
+        The processes of the run. Each verifies a share of the images; all come to the same decisions and save together.
     again : str
-        What goes on with a run that was stopped, in messages.
+        How to resume a stopped run, in messages.
 
     Attributes
     ----------
     accuracies : dict
-        Target to the last verification's accuracy.
-    last_verified, last_saved : int
-        Step of the last finished verification, -1 at first; number of the newest checkpoint, 0 at first.
+        Target name to the accuracy of the last verification.
+    last_verified : int
+        Step of the last finished verification; -1 before the first one.
+    last_saved : int
+        Number of the newest checkpoint of this run; 0 before the first one.
     """
 
     SUFFIX: ClassVar[str] = ""
@@ -110,17 +112,18 @@ class Evaluation:
         self.last_saved = 0
         self._saved_step = -1
         self._best: Optional[Best] = None
-        self._start: dict = {}  # target to accuracy before the first step
+        self._start: dict = {}  # target name to accuracy before the first step
         self._next = max(checkpoint.epochs(self.prefix), default=0) + 1
         self._collapsed = 0
 
     def verify(self, step: int) -> None:
-        """Evaluate the current network on every target.
+        """Verify the current network on every target.
 
         Raises
         ------
         InsightError
-            For the third time in a row, no target is better than chance; or one has fallen by ``--max-fall``.
+            No target is better than chance for the third time in a row, or one has fallen by more than ``--max-fall``.
+            Only targets with ``TELLING_PAIRS`` pairs or more count.
         """
         if self.sets:
             with self.journal.pause():
@@ -173,18 +176,18 @@ class Evaluation:
             self.journal.say(insightface_lines.highest_line(step, self._best.score[0]))
 
     def _telling(self) -> list:
-        """The sets that are large enough to judge a network by."""
+        """Verification sets that are large enough to judge a network by."""
         return [s for s in self.sets if len(s.issame) >= TELLING_PAIRS]
 
     def _at_chance(self, step: int) -> bool:
-        """Whether the accuracy on every set that is large enough is at chance level."""
+        """Whether the accuracy is at chance level on every set that is large enough."""
         telling = self._telling()
         if step < SETTLED_STEPS or not telling:
             return False
         return all(self.accuracies[s.name] <= chance_bound(s.issame) for s in telling)
 
     def _check_fall(self, step: int) -> None:
-        """Compare with the accuracies before the first step."""
+        """Stop or log if an accuracy has fallen too far below that before the first step."""
         most, start = self.options.max_fall, self._start
         fallen = {s.name: 100 * (start[s.name] - self.accuracies[s.name]) for s in self._telling() if s.name in start}
         if not most or not fallen:
@@ -203,9 +206,9 @@ class Evaluation:
             self.journal.say(f"note: step {step}: {what}; --max-fall {most:g} stops the run")
 
     def save(self, step: int, last: bool) -> None:
-        """Write a checkpoint if ``--ckpt`` wants this one; the run's last is always written, unless it is 0.
+        """Save a checkpoint if ``--ckpt`` asks for it. Unless that is 0, the last one of a run is always saved.
 
-        A step that has been saved is not saved again; step 0 is saved only where it counts.
+        A step is saved only once, and step 0 only if it is the best so far.
         """
         mode = self.options.ckpt
         is_best = self._best is not None and self._best.step == step
@@ -223,7 +226,7 @@ class Evaluation:
                 self._best = self._best._replace(number=number)
 
     def conclude(self) -> None:
-        """At the end of the run, say which checkpoint is the best and which the last."""
+        """Log the best and the last checkpoint at the end of the run."""
         last = f"last: {_named(self.last_saved)}, step {self.last_verified}"
         if self._best is None:
             self.journal.say(f"{self.TITLE}{last}, not verified")
@@ -232,16 +235,16 @@ class Evaluation:
             self.journal.say(f"{self.TITLE}{best}; {last}, {_listed(self.accuracies)}")
 
     def where_saved(self) -> str:
-        """For messages: the newest checkpoint of this run."""
+        """Describe the newest checkpoint of this run, for messages."""
         if not self.last_saved:
             return "no checkpoint was due yet (see --verbose and --ckpt)"
         return f"the last checkpoint is {checkpoint.params_path(self.prefix, self.last_saved)}"
 
     def state(self) -> dict:
-        """What :meth:`restore` needs, for JSON.
+        """JSON-serialisable state for :meth:`restore`.
 
-        The count of collapsed verifications is left out: a run that collapsed and is resumed
-        has as many verifications again to recover in.
+        The count of collapsed verifications is left out, so that a collapsed run that is resumed gets as many
+        verifications again to recover.
         """
         return {
             "best": list(self._best) if self._best else None,
@@ -254,7 +257,7 @@ class Evaluation:
         }
 
     def restore(self, state: dict) -> None:
-        """Go on as :meth:`state` left off; numbers too, so that files of the time since are written again."""
+        """Restore :meth:`state`, with the checkpoint numbers: later files of the run are written again."""
         self._best = Best(*state["best"]) if state["best"] else None
         self._start = dict(state.get("start", {}))
         self.accuracies = dict(state["accuracies"])
@@ -265,15 +268,15 @@ class Evaluation:
 
 
 def chance_bound(issame: np.ndarray) -> float:
-    """The accuracy up to which a network may be guessing.
+    """Accuracy up to which a network counts as guessing.
 
-    The larger kind's share of the pairs, which the best threshold reaches without looking, and three standard
-    deviations of as many coin tosses, at most 0.05.
+    It is the share of the more frequent kind of pair, which a constant answer reaches, plus three standard deviations
+    of the accuracy over P pairs, at most 0.05.
 
     Parameters
     ----------
     issame : numpy.ndarray
-        (P,) bool.
+        (P,) bool: whether the two images of a pair show one identity.
     """
     share = max(np.mean(issame), 1 - np.mean(issame))
     return float(share + min(COLLAPSED_MARGIN, 3 * math.sqrt(share * (1 - share) / len(issame))))

@@ -1,4 +1,4 @@
-"""Checks that stop a run before it does harm, and their messages."""
+"""Checks of the data and options of a run, and their error messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .train_options import TrainOptions
 
 
 def check_set(faces, options: TrainOptions, labelled: bool = True) -> list:
-    """Refuse a set that cannot be trained on; returns notes about what is unusual in it.
+    """Refuse a set that cannot be trained on; return notes about what is unusual in it.
 
-    MXNet does not check labels: it writes outside the logits for one without a class. Nothing checks them again later.
+    Labels are checked only here. MXNet does not check them: a label out of range makes it write outside the logits.
 
     Parameters
     ----------
     faces : FaceSet
     options : TrainOptions
     labelled : bool
-        Whether the loss needs labels; without, they may be anything.
+        Whether the loss needs labels; if not, they are not checked.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _check_labels(faces) -> None:
 
 
 def sparse_labels(faces) -> str:
-    """For messages about memory: how to have fewer classes, where most have no image; else empty."""
+    """How to have fewer classes, for messages about memory; empty unless at least half of them have no image."""
     identities = len(faces.distinct_labels())
     if 2 * identities > faces.num_classes:
         return ""
@@ -83,12 +83,12 @@ def sparse_labels(faces) -> str:
 
 
 def check_targets(sets: list, faces) -> None:
-    """Refuse verification sets of other images than the training set's: the network takes one size.
+    """Refuse verification sets whose images differ in size from the training set's: a network takes one size.
 
     Raises
     ------
     InsightError
-        Naming both sizes and the commands that scale the verification set.
+        A size differs; the message names both sizes and how to scale the verification set.
     """
     for eval_set in sets:
         size = image_size(bytes(eval_set.source.read(0)))
@@ -116,13 +116,13 @@ def check_averages(options: TrainOptions, sets: list) -> None:
 
 
 def check_prefix(prefix: str, network) -> None:
-    """Refuse a prefix whose checkpoints this run's symbol would no longer describe: they share one file.
+    """Refuse a prefix with checkpoints of another network: they need the symbol file that this run would overwrite.
 
     Parameters
     ----------
     prefix : str
     network : insight.nets.network.Network
-        That is to be trained.
+        The network to train.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def check_prefix(prefix: str, network) -> None:
 
 
 def _arrays(symbol, size: tuple) -> dict:
-    """Name to shape of every array in front of the embedding; empty where there is none, or no such size fits."""
+    """Shapes by name of the arrays up to ``fc1_output``; empty if there is no such output or the size does not fit."""
     if "fc1_output" not in symbol.get_internals().list_outputs():
         return {}
     embedding = symbol.get_internals()["fc1_output"]
@@ -163,18 +163,20 @@ def _by(size: tuple) -> str:
 
 
 def non_finite(prefix: str, step: int, rows: tuple, saved: str, writes: bool = True) -> InsightError:
-    """Write the keys of the batch that gave a loss or gradient which is no number; returns what to raise.
+    """Write a table of the batch whose loss or gradient is not finite; return the error to raise.
 
-    The parameters are still those from before the step.
+    The parameters still have their values from before the step.
 
     Parameters
     ----------
+    prefix : str
+        The table is ``PREFIX-nonfinite-STEP.tsv``.
     step : int
-        The step that was not done, 1-based.
+        The step that was not taken, 1-based.
     rows : (numpy.ndarray, numpy.ndarray, numpy.ndarray)
         (B,) keys, labels and losses of the whole batch.
     saved : str
-        Where the state from before it is.
+        Names the newest checkpoint, for the message.
     writes : bool
         Whether this rank writes the file.
     """

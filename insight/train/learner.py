@@ -1,4 +1,4 @@
-"""What a run trains, allocated: model, optimizer, and the sets that verify it."""
+"""Model and optimizer of a run, allocated, with its verification sets."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PARAMETER, MOMENTUM, OBJECTIVE, AVERAGE = (
     "momentum/",
     "objective/",
     "average/",
-)  # of the names in a state's file
+)  # prefixes of the array names in a state file
 
 
 class Learner:
-    """A run's model and optimizer. Allocates both, and writes nothing.
+    """Model and optimizer of a run. The constructor allocates both and writes no file.
 
     Parameters
     ----------
@@ -38,19 +38,19 @@ class Learner:
     ----------
     sets : list of verification.EvalSet
     missing : list of str
-        Targets without a set.
+        Targets for which no verification set exists.
     memory : memory.Prediction
     model : Model
     averages : Averages or None
-        Of ``--ema``.
+        Averages of the weights with ``--ema``.
     notes : list of str
-        What is unusual about the set or the options.
+        Unusual properties of the set or the options, for the log.
 
     Raises
     ------
     InsightError
-        The run does not fit into the memory, the prefix holds checkpoints of another network, a verification set has
-        images of another size, or half precision does not work here.
+        The run does not fit into memory, the prefix holds checkpoints of another network, a verification set has
+        images of another size, averages would be neither verified nor saved, or half precision does not work here.
     """
 
     def __init__(self, setup: Setup):
@@ -90,9 +90,10 @@ class Learner:
         self.averages: Optional[Averages] = Averages(self.model, options.ema) if options.ema else None
 
     def batches(self, step: int, check: Callable[[], None] = lambda: None) -> Iterator:
-        """Batches from a step on; ``check`` is called while the network embeds for the sampler, and may raise.
+        """Iterate over the batches from ``step`` on.
 
-        Several ranks do not embed the same number of batches: they call it together, and before.
+        ``check`` is called before each batch that the network embeds for the sampler, and may raise. Ranks may embed
+        different numbers of batches, so several ranks call it only once, together, before they embed.
         """
 
         def embedder() -> Callable:
@@ -104,7 +105,7 @@ class Learner:
         return self.setup.loader.batches(step, embedder)
 
     def learn(self, batch, step: int, frozen: bool) -> tuple:
-        """Forward, backward and, where all gradients are finite, the update; returns (figures, whether they were)."""
+        """Forward and backward pass, and the update if all gradients are finite; returns (figures, finite)."""
         self._trainer.set_learning_rate(self.setup.schedule(step))
         figures = joined(self.setup.ranks, self.model.backward(batch, step, frozen))
         usable = self.model.usable(frozen)
@@ -120,13 +121,13 @@ class Learner:
         return figures, usable
 
     def arrays(self) -> dict:
-        """Name in a state's file to the arrays, one or equal ones, that are saved under it. Ranks call it together."""
+        """Name in a state file to a list of one array, or of equal ones of all devices. All ranks call it together."""
         everyones = self.model.statistics.everyones() if self.setup.ranks.size > 1 else {}
         statistics = {PARAMETER + name: arrays for name, arrays in everyones.items()}
         return {**self._named(momenta(self._trainer)), **statistics}
 
     def read(self, state) -> None:
-        """Take back the arrays of a :class:`~insight.train.resume.State`."""
+        """Restore the arrays of a :class:`~insight.train.resume.State`."""
         names = state.names()
         moving = {name[len(MOMENTUM) :] for name in names if name.startswith(MOMENTUM)}
         arrays = self._named(allocate_momenta(self._trainer, moving))
@@ -155,7 +156,7 @@ class Learner:
         return {**named, **{key: [part] for key, part in divided.items()}}
 
     def describe(self) -> List[str]:
-        """Lines for people: what is trained on what, how long, in how much memory."""
+        """Lines for the log: set, network, objective, devices, schedule and predicted memory."""
         setup, options = self.setup, self.setup.options
         where = ",".join(map(str, setup.devices))
         if setup.ranks.size > 1:
@@ -177,7 +178,7 @@ class Learner:
 
 
 def _read_at_start(setup: Setup) -> int:
-    """Bytes of the checkpoint that the run starts from; where classes are divided, each rank reads its own."""
+    """Bytes of the ``--pretrained`` checkpoint that this rank reads; about 1 / W of it if classes are divided."""
     if not setup.options.pretrained:
         return 0
     size = checkpoint.size(*checkpoint.parse_spec(setup.options.pretrained))
@@ -185,17 +186,17 @@ def _read_at_start(setup: Setup) -> int:
 
 
 def _embedded(sets: list, looked_at: int) -> List[Tuple[int, int]]:
-    """(images, pairs) of all that the network embeds between steps: verification sets, a bag of images."""
+    """(images, pairs) of everything that the network embeds between steps: verification sets and bags of images."""
     return [(len(s.source), len(s.pairs)) for s in sets] + ([(looked_at, 0)] if looked_at else [])
 
 
 def _try_precision(setup: Setup) -> List[str]:
-    """Notes, where half precision works on the CPU but does not pay.
+    """Try out bfloat16 on the CPU; return a note if it works but is slower than float32.
 
     Raises
     ------
     InsightError
-        It does not work.
+        The processor cannot train in bfloat16.
     """
     options, devices = setup.options, setup.devices
     if options.dtype != "bfloat16" or devices[0].device_type != "cpu":

@@ -1,4 +1,4 @@
-"""The training loop: step, verify, save. Read :func:`train`, then :meth:`Run.train`, top to bottom."""
+"""The training loop: step, verify, save. Start reading at :func:`train`, then :meth:`Run.train`."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from .train_options import TrainOptions
 
 
 class TrainResult(NamedTuple):
-    """What a run left behind."""
+    """Result of a run."""
 
     steps: int
-    last_checkpoint: int  # number under the prefix; 0 where none was saved
-    accuracies: dict  # target name to the last verification's accuracy
-    rank: int = 0  # of this process among those of the run
+    last_checkpoint: int  # number under the prefix; 0: none was saved
+    accuracies: dict  # target name to the accuracy of the last verification
+    rank: int = 0  # of this process
 
 
 def train(options: TrainOptions, ways: resume.Ways = resume.BY_FLAG) -> TrainResult:
-    """Run one training stage, or what is left of it; as one of several ranks where horovodrun started this process.
+    """Run one training stage, or the rest of a resumed one; as one of several ranks if horovodrun started the process.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def train(options: TrainOptions, ways: resume.Ways = resume.BY_FLAG) -> TrainRes
     Raises
     ------
     InsightError
-        Bad options or data, before anything is written; or a guard stopped the run.
+        Options or data are invalid (raised before anything is written), or a check stopped the run.
     Stopped
-        Ctrl-C or SIGTERM; the state was saved, and the run can go on from it.
+        Ctrl-C or SIGTERM. The state is saved, and the run can be resumed from it.
     RankFailed
         Another rank has ended.
     """
@@ -67,7 +67,7 @@ def train(options: TrainOptions, ways: resume.Ways = resume.BY_FLAG) -> TrainRes
 
 
 def _make_embeddings(teacher: Optional[Teacher], ranks: Ranks) -> None:
-    """Let rank 0 compute the teacher's embeddings: hours of a large set, so behind all checks."""
+    """Let rank 0 compute the teacher's embeddings. This takes hours for a large set, so it comes after all checks."""
     if teacher is None or teacher.is_made:
         return
     if ranks.rank == 0:
@@ -78,7 +78,7 @@ def _make_embeddings(teacher: Optional[Teacher], ranks: Ranks) -> None:
 
 
 class Run:
-    """A run with its logs open, at the step that it starts or resumes from.
+    """A run with open logs, at the step that it starts or resumes from.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Run:
     Raises
     ------
     InsightError
-        The state to resume from is damaged; no file has been changed then.
+        The state to resume from is damaged; no file has been changed.
     """
 
     def __init__(self, learner: Learner, ways: resume.Ways = resume.BY_FLAG):
@@ -99,7 +99,7 @@ class Run:
         self.step, self.total = setup.first_step, setup.total_steps
         self.ranks = setup.ranks
         self.stop = StopRequest()
-        if state:  # before any file is changed: it may be damaged
+        if state:  # before any file is changed: the state may be damaged
             learner.read(state)
         self.journal = (Journal if self.ranks.rank == 0 else QuietJournal)(
             options.prefix,
@@ -113,7 +113,7 @@ class Run:
             setup.objective.line_names,
         )
         refines = setup.objective.refines and bool(options.pretrained)
-        check = self._check if self.ranks.size == 1 else _no_check  # several ranks stop together, between two steps
+        check = self._check if self.ranks.size == 1 else _no_check  # several ranks stop together, only between steps
         shared = {"journal": self.journal, "check": check, "ranks": self.ranks, "again": self.again}
         self.evaluation = Evaluation(options, learner.sets, self.model, counts_start=refines, **shared)
         self.evaluations = [self.evaluation]
@@ -128,7 +128,15 @@ class Run:
         self._announce()
 
     def train(self) -> TrainResult:
-        """The loop."""
+        """Train to the last step, with verifications and checkpoints.
+
+        Raises
+        ------
+        InsightError
+            A loss or gradient is not finite, or a verification stops the run.
+        Stopped
+            A signal asked for it.
+        """
         with self.stop, closing(self.journal), closing(self.learner.batches(self.step, self._leave)) as batches:
             if self.step == 0:
                 self._save_state()
@@ -175,18 +183,18 @@ class Run:
         self._save_state(finished=self.step == self.total)
 
     def _signal(self) -> int:
-        """The signal that any rank was asked to stop with, the same on all; 0: none was."""
+        """Number of the signal that asked any rank to stop, the same on all ranks; 0: none."""
         return int(self.ranks.max("step/signal", np.array([self.stop.signal], np.int32))[0])
 
     def _leave(self) -> None:
-        """Save and stop if asked to, between two steps that no save lies between."""
+        """Save the state and stop if asked to; for use between steps where the state is not saved otherwise."""
         signal = self._signal()
         if signal:
             self._save_state()
         self._stop(signal)
 
     def _check(self) -> None:
-        """Stop if asked to; a state has been saved since the last step."""
+        """Stop if asked to; for use where the state has been saved since the last step."""
         self._stop(self.stop.signal)
 
     def _stop(self, signal: int) -> None:
@@ -207,11 +215,11 @@ class Run:
         return error
 
     def _wait_for_files(self) -> None:
-        """Wait until rank 0 has written: horovodrun ends all ranks when the first has ended."""
+        """Wait until rank 0 has written its files: horovodrun kills all ranks when the first one ends."""
         self.ranks.barrier("written")
 
     def _save_state(self, finished: bool = False) -> None:
-        """Write a state; all ranks call it together."""
+        """Save the state for ``--resume``; all ranks call it together."""
         with self.journal.pause():
             self._share_damage()
             saved = {name: equal[0] for name, equal in self.learner.arrays().items()}
@@ -219,7 +227,7 @@ class Run:
             resume.save(self.options.prefix, meta, saved, self.ranks)
 
     def _meta(self, finished: bool) -> dict:
-        """What the next step depends on beside the arrays."""
+        """JSON-serialisable part of the state: all that the next step depends on apart from the arrays."""
         return {
             "step": self.step,
             "total_steps": self.total,
@@ -238,7 +246,7 @@ class Run:
         }
 
     def _share_damage(self) -> None:
-        """Let rank 0 log and save the damaged records that the other ranks have read."""
+        """Send the damaged records that a rank has read to all ranks, so that rank 0 logs and saves them."""
         if self.ranks.size > 1:
             for damage in self.ranks.objects("damage", self.loader.damage.items()):
                 for position, warning in damage:
@@ -251,7 +259,7 @@ class Run:
             evaluation.restore(saved)
         if self.learner.averages:
             self.learner.averages.updates = state.meta["updates"]
-        for position in state.meta.get("damaged", ()):  # named before
+        for position in state.meta.get("damaged", ()):  # already logged
             self.loader.damage.add(position, "")
         threads = os.environ.get("OMP_NUM_THREADS")
         if threads != state.meta["threads"]:

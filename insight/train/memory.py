@@ -1,11 +1,11 @@
-"""How much memory a run will take, predicted before anything large is allocated; refusals of what cannot fit.
+"""Prediction of a run's memory, before anything large is allocated, and refusal of runs that cannot fit.
 
-Counted exactly: parameters, gradients, momentum, the objective's arrays, the loader's ring. Planned as MXNet plans it:
-the network's inner arrays, in training (:mod:`insight.train.planned`) and in verification. Fitted: operators' scratch
-memory, as one array as large as the graph's largest, and ``RUNTIME``.
+Parameters, gradients, momentum, the objective's arrays and the loader's ring are counted exactly. The network's
+activations in training and verification are planned as MXNet plans them (:mod:`insight.train.planned`). Two parts are
+fitted: the operators' scratch memory, as one array of the size of the graph's largest, and ``RUNTIME``.
 
-``benchmarks/memory.py`` compares the prediction with the peak of whole runs. On the CPU it lies within 0.95 and 1.15 of
-it, saves and verification included. It has not been checked on GPUs.
+``benchmarks/memory.py`` compares the prediction with the peak of whole runs. On the CPU it is 0.95 to 1.15 times the
+peak, saves and verification included. It has not been checked on GPUs.
 """
 
 from __future__ import annotations
@@ -23,45 +23,46 @@ from ..objectives.objective import Need
 from . import planned
 
 FLOAT = 4  # bytes
-LEARNING = 3  # arrays per learned one: itself, its gradient, its momentum
-RUNTIME = 40_000_000  # bytes a device: threads, and kernels that are compiled when they are first used
-LEAST = 0.8  # of the estimated parts is sure to be needed
+LEARNING = 3  # arrays per parameter: itself, its gradient, its momentum
+RUNTIME = 40_000_000  # bytes per device: threads, and kernels that are compiled at their first use
+LEAST = 0.8  # share of the estimated parts that is certainly needed
 PARTS = ("network", "objective", "step", "activations", "exchange", "images", "averages", "verification", "process")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Bytes; the first five are of each device.
+    """Predicted memory in bytes. ``network`` to ``exchange`` are needed on each device.
 
     Attributes
     ----------
     network : int
-        Parameters with their gradients and momentum, and running statistics.
+        The network's parameters with gradients and momentum, and its running statistics.
     objective : int
-        The objective's parameters, such as fc7's weights, with their gradient and momentum.
+        The objective's parameters, such as fc7's weights, with gradients and momentum.
     step : int
-        What a step of the objective takes beside them, such as the (B, C) logits.
+        Other arrays of a step of the objective, such as the (B, C) logits.
     activations : int
-        The network's inner arrays and their gradients, an estimate.
+        Activations of the network and their gradients, an estimate.
     exchange : int
-        Where the gradients of several devices are summed.
+        Buffers for summing the gradients of several devices.
     images : int
-        The loader's ring, in the machine's memory.
+        The loader's ring, in host memory.
     verification : int
-        The network for inference and the embeddings of a verification set, an estimate, in the machine's memory.
+        The network for inference and the embeddings of a verification set, an estimate, in host memory.
     process : int
-        What it has now, before any of this, and what MXNet takes at run time, in the machine's memory.
+        Memory of the process before any of this, and of MXNet at run time, in host memory.
     pretrained : int
-        The checkpoint that the run starts from, which is read whole before gradients have their momentum.
+        The checkpoint that the run starts from. It is read as a whole, before momentum is allocated.
     devices : int
+        Number of devices.
     batch : int
-        Images on each.
+        Images on each device.
     names : (str, str) or ()
-        What ``objective`` and ``step`` are called in messages; empty: they are not listed.
+        Names of ``objective`` and ``step`` in messages; empty: they are not listed.
     momentum : int
         The part of ``network`` and ``objective`` that the first step allocates.
     averages : int
-        Of the network's parameters and running statistics, on the first device.
+        Averages of the network's parameters and running statistics, on the first device.
     """
 
     network: int
@@ -81,11 +82,11 @@ class Prediction:
 
     @property
     def total(self) -> int:
-        """The peak of the process, with devices that share the machine's memory."""
+        """Peak of the process in bytes, if the devices share the host memory."""
         return round(self.needed(self.batch))
 
     def needed(self, batch: int, estimates: float = 1.0) -> float:
-        """The peak with so many images on each device, if the estimated parts are wrong by a factor."""
+        """Peak in bytes with ``batch`` images on each device, with the estimated parts scaled by ``estimates``."""
         share = batch / self.batch
         each = self.network + self.objective + self.exchange + share * (self.step + estimates * self.activations)
         training = self.devices * each + share * self.images + estimates * self.verification
@@ -93,16 +94,16 @@ class Prediction:
         return max(training, self._reading())
 
     def _reading(self) -> float:
-        """The peak of the start: the checkpoint, parameters and gradients."""
+        """Peak in bytes while ``--pretrained`` is read: checkpoint, parameters and gradients."""
         started = self.devices * (self.network + self.objective - self.momentum)
         return self.pretrained + started + self.process if self.pretrained else 0
 
     def counted(self, batch: int) -> float:
-        """What a device needs at the very least, by the counted parts alone."""
+        """Bytes that a device needs at least: the exactly counted parts."""
         return self.network + self.objective + self.exchange + self.averages + batch / self.batch * self.step
 
     def shares(self, digits: int = 2) -> str:
-        """The parts in GB (10^9 bytes), without those that this run does not have."""
+        """List the parts in GB (10^9 bytes), without those that this run does not have."""
         left_out = (
             ("exchange", "averages", "verification")
             if self.names
@@ -133,7 +134,7 @@ def predict(
     pretrained: int = 0,
     averaged: bool = False,
 ) -> Prediction:
-    """Predict the memory of training from shapes.
+    """Predict the memory of a training run from the shapes of its arrays.
 
     Parameters
     ----------
@@ -142,28 +143,28 @@ def predict(
     image_size : (int, int)
         (height, width) in pixels.
     batch_per_device : int
-        B.
+        Batch size B on each device.
     embedding_size : int
-        E.
+        Embedding length E.
     need : Need
-        Of the objective, with that batch.
+        Memory of the objective with this batch size.
     slots : int
         Batches that the loader's ring holds.
     devices : int
-        Each with its copy of everything.
+        Number of devices; each holds a copy of all parameters.
     verified : sequence of (int, int)
         Distinct images and pairs of each verification set.
     lowered : mxnet.sym.Symbol, optional
-        The network as it trains in half precision.
+        The network with the casts of half precision.
     pretrained : int
         Bytes of the checkpoint that the run starts from.
     averaged : bool
-        Averages of the network's arrays are kept.
+        Whether averages of the network's arrays are kept (``--ema``).
 
     Raises
     ------
     InsightError
-        The network does not take such images, or one of its arrays would be larger than MXNet can index.
+        The network does not take images of this size, or one of its arrays is larger than MXNet can index.
     """
     shape = (batch_per_device, 3, *image_size)
     gradients = need.parameters if need.gradients is None else need.gradients
@@ -189,7 +190,7 @@ def predict(
 
 
 def _elements(symbol, shape: Tuple[int, ...]) -> Tuple[int, int]:
-    """How many numbers learned arrays hold, and running statistics."""
+    """Number of elements of the learned arrays and of the running statistics."""
     internals = symbol.get_internals()
     try:
         arguments, outputs, auxiliary = internals.infer_shape(data=shape)
@@ -211,10 +212,10 @@ def _elements(symbol, shape: Tuple[int, ...]) -> Tuple[int, int]:
 
 
 def _verification(symbol, image_size: Tuple[int, int], parameters: int, embedding_size: int, sets: Sequence) -> int:
-    """Bytes of the network for inference, beside a copy that it is made from, and of the largest set's embeddings."""
+    """Bytes of the inference network, of the copy that it is made from, and of the embeddings of the largest set."""
     if not sets:
         return 0
-    most = BATCH["cpu"]  # images at once; the rest of a set in powers of two, each of which has its buffers
+    most = BATCH["cpu"]  # batch size; the rest of a set is split into powers of two, each with its own buffers
     powers = [1 << i for i in range(most.bit_length() - 1) if any(images >> i & 1 for images, _ in sets)]
     buffers = sum(planned.inference(symbol, (batch, 3, *image_size)) for batch in (most, *powers))
     embeddings = 3 * max(images + pairs for images, pairs in sets) * embedding_size * 2 * FLOAT  # float64
@@ -224,31 +225,31 @@ def _verification(symbol, image_size: Tuple[int, int], parameters: int, embeddin
 def refuse_unaffordable(
     prediction: Prediction, devices: list, batch_option: str = "--per-batch-size", remedy: str = "", ranks: int = 1
 ) -> str:
-    """Refuse a run that the devices' memory cannot hold.
+    """Refuse a run that does not fit into the devices' memory.
 
     Parameters
     ----------
     prediction : Prediction
     devices : list of mxnet.Context
-        Those on the CPU share what the process may have of the machine's memory. Of a GPU, what is free counts, and
-        only the counted parts of the prediction.
+        Devices on the CPU share the memory that is available to the process. For GPUs, the smallest free memory is
+        compared with only the exactly counted parts of the prediction.
     batch_option : str
-        Where the batch comes from.
+        Option that sets the batch size, for messages.
     remedy : str
-        How the set could have fewer classes.
+        How the set could have fewer classes, for messages.
     ranks : int
-        Of this machine, which share its memory.
+        Ranks on this machine, which share its memory.
 
     Returns
     -------
     str
-        A note where the run may or may not fit: by the whole prediction it does not, with estimates at ``LEAST`` of
-        it it does. Else empty.
+        A note if it is uncertain whether the run fits: the whole prediction does not, but it does with the estimated
+        parts scaled by ``LEAST``. Empty if the run fits.
 
     Raises
     ------
     InsightError
-        Naming what is needed, what is there, and what would fit.
+        The run does not fit; the message names the memory needed, the memory available, and a batch size that fits.
     """
     if devices[0].device_type == "cpu":
         (free, limit), needed = available(), prediction.needed
@@ -276,6 +277,6 @@ def refuse_unaffordable(
 def _what_fits(needed: Callable[[int], float], free: int, batch_option: str) -> str:
     if needed(1) > free:
         return "no batch would fit: take a smaller --emb-size or fewer identities"
-    many = 1 << 20  # from some batch on, what is needed is a straight line
+    many = 1 << 20  # for large batches the need is linear in the batch size
     slope = (needed(2 * many) - needed(many)) / many
     return f"{batch_option} {int(many - (needed(many) - free) / slope)} would fit"

@@ -1,4 +1,4 @@
-"""Network and objective, joined: one step's gradients, on one device or on several."""
+"""Network and objective together: the gradients of a step, on one or several devices."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .precision import LossScale, lowered
 from .statistics import Statistics
 from .train_options import TrainOptions
 
-LISTED = 4  # arrays of another shape in a note
+LISTED = 4  # arrays of another shape that a note lists
 
 
 class Model:
-    """The network in its training form, and the objective, with one name space of parameters.
+    """The network in its training form and the objective, with their parameters in one namespace.
 
     Parameters
     ----------
@@ -37,15 +37,15 @@ class Model:
     devices : list of mxnet.Context
         Each holds a copy of all parameters.
     ranks : Ranks
-        The processes of the run. All have the same parameters, and running statistics of their own.
+        The processes of the run. All have equal parameters; each has running statistics of its own.
 
     Attributes
     ----------
     statistics : Statistics
     fresh : list of str
-        Parameters that ``--pretrained`` does not have.
+        Parameters that were not loaded from ``--pretrained``, and keep their initial values.
     notes : list of str
-        Differences of that checkpoint: shapes of arrays, the size of its images.
+        Differences between that checkpoint and this run: shapes of arrays, image size.
     """
 
     def __init__(self, options: TrainOptions, network, objective: Objective, devices: list, ranks: Ranks = ALONE):
@@ -63,7 +63,7 @@ class Model:
         self._forward.hybridize(static_alloc=True, static_shape=True)
 
     def _stage_outputs(self) -> Optional[Callable]:
-        """From the network's symbol to the features that the objective learns from beside the embedding."""
+        """Function from the network's symbol to the features that the objective needs; None if it needs none."""
         if self.objective.stages is None:
             return None
         stages, sizes = network_stages(self.network), self.objective.stages.sizes
@@ -76,7 +76,7 @@ class Model:
 
     @property
     def params(self) -> dict:
-        """Name to Gluon parameter: all that a checkpoint holds, and what the objective has for training only."""
+        """Name to Gluon parameter: those that a checkpoint holds, and the objective's that are for training only."""
         return {**self.network.kept(), **dict(self.objective.params.items())}
 
     def _initialise(self, options: TrainOptions) -> None:
@@ -87,10 +87,10 @@ class Model:
         if options.pretrained:
             self._take(options.pretrained)
         _settle()
-        release_freed_memory()  # of the initialisers' arrays, one as large as fc7, and of a checkpoint's
+        release_freed_memory()  # temporary arrays of the initialisers, as large as fc7, and of the checkpoint
 
     def _take(self, spec: str) -> None:
-        """Parameters of a checkpoint, where it has them."""
+        """Load parameters from a checkpoint, by name and shape."""
         prefix, epoch = checkpoint.parse_spec(spec, "--pretrained")
         arg_params, aux_params = checkpoint.load_params(prefix, epoch, by_rows=self.objective.shards())
         try:
@@ -102,7 +102,7 @@ class Model:
         self.notes = [*(f"{spec}: {note}" for note in notes), *self._differences(spec, graph, arrays)]
 
     def _differences(self, spec: str, graph, arrays: dict) -> list:
-        """Notes on what differs between the checkpoint that training starts from and this run."""
+        """Notes on differences between the ``--pretrained`` checkpoint and this run."""
         other = checkpoint.of_another_shape(self.params, arrays)
         shapes_there = [f"{name} {shape} there, {self.params[name].shape} here" for name, shape in other.items()]
         more = f"; and {len(shapes_there) - LISTED} more" if len(shapes_there) > LISTED else ""
@@ -115,20 +115,20 @@ class Model:
         return notes
 
     def backward(self, batch, step: int, frozen: bool = False) -> Dict[str, Union[np.ndarray, Histogram]]:
-        """Forward and backward pass over a batch; gradients of the *sum* of its losses. Waits for the figures.
+        """Forward and backward pass over a batch; computes gradients of the *sum* of its losses. Waits for the figures.
 
         Parameters
         ----------
         batch : insight.feed.loader.Batch
         step : int
-            0-based; dropout and annealing are functions of it.
+            0-based; dropout and annealing depend on it.
         frozen : bool
-            The network learns nothing: no gradients for it.
+            Whether to leave the network out of the backward pass.
 
         Returns
         -------
         dict of str to numpy.ndarray or Histogram
-            The objective's figures, ``loss`` among them: (B,) float32 each in the batch's order, or of no dimension.
+            The objective's figures, ``loss`` among them: float32 of shape (B,) in batch order, or of shape ().
         """
         data = device_lists.shares(batch.data, self.devices)
         with mx.autograd.record() if not frozen else mx.autograd.train_mode():
@@ -144,7 +144,7 @@ class Model:
         return {name: device_lists.on_host(figure) for name, figure in figures.items()}
 
     def _through_network(self, outputs: list, gradients: list) -> None:
-        """Backward pass from the gradients of each device's outputs."""
+        """Backward pass through the network, from the gradients of each device's outputs."""
         scale = self._loss_scale.value if self._loss_scale else 1.0
         for own, theirs in zip(outputs, gradients):
             scaled = [gradient * scale if self._loss_scale else gradient for gradient in theirs]
@@ -155,17 +155,17 @@ class Model:
                 gradient /= scale
 
     def _embed(self, part, step: int, index: int) -> list:
-        """One device's forward pass, to embedding and features; its dropout is a function of seed, step and number."""
+        """Forward pass of one device, to embedding and features; dropout depends on seed, step and device only."""
         number = self.ranks.rank * len(self.devices) + index
         mx.random.seed(_dropout_seed(self.seed, step, number), ctx=part.context)
         outputs = self._forward(part.astype(np.float32, copy=False))
         outputs = outputs if isinstance(outputs, list) else [outputs]
         if len(self.devices) > 1 and part.context.device_type == "cpu":
-            outputs[0].wait_to_read()  # devices on the CPU share one generator: none may draw before its turn
+            outputs[0].wait_to_read()  # devices on the CPU share one generator: they must draw in turn
         return outputs
 
     def usable(self, frozen: bool = False) -> bool:
-        """Whether every gradient of every rank is finite; in float16, one that is not also lowers the loss scale."""
+        """Whether all gradients of all ranks are finite. In float16, this also updates the loss scale."""
         learning = [] if frozen else _gradients(self.network.kept())
         finite = self._on_every_rank("step/finite", device_lists.all_finite(learning + self.objective.gradients()))
         if self._loss_scale:
@@ -174,11 +174,11 @@ class Model:
 
     @property
     def may_skip(self) -> bool:
-        """Whether a gradient that overflowed is only a loss scale too large: float16, and room to lower it."""
+        """Whether an overflow may be due to the loss scale: float16, with a scale that can still be lowered."""
         return self._loss_scale is not None and self._loss_scale.can_fall
 
     def is_finite(self) -> bool:
-        """Whether every parameter and running statistic is."""
+        """Whether all parameters and running statistics of all ranks are finite."""
         _settle()
         finite = device_lists.all_finite([array for p in self.params.values() for array in p.list_data()])
         return self._on_every_rank("parameters/finite", finite)
@@ -187,10 +187,10 @@ class Model:
         return not self.ranks.max(name, np.array([not holds], np.int32))[0]
 
     def checkpoint(self) -> checkpoint.Checkpoint:
-        """The current state as a checkpoint: plain graph with what the objective adds, arrays on the CPU.
+        """The current state as a checkpoint: the plain graph with the objective's layers, arrays on the CPU.
 
-        Running statistics are the mean over all devices, as the original saves them, of all ranks, which must call it
-        together. On the CPU the learned arrays are the parameters' own, not copies: use it before the next step.
+        Running statistics are the mean over all devices, as in InsightFace, and over all ranks, which must call it
+        together. On the CPU, the learned arrays are the parameters themselves, not copies: use it before the next step.
         """
         return self._gathered(self.objective.symbol(nets.symbol(self.network)), self.params)
 
@@ -199,19 +199,19 @@ class Model:
         return self._gathered(nets.symbol(self.network), self.network.kept())
 
     def embedder(self, name: str, check: Callable[[], None] = lambda: None) -> Callable[[np.ndarray], np.ndarray]:
-        """The network as it is now, for inference on the first device.
+        """The current network, for inference on the first device.
 
         Parameters
         ----------
         name : str
-            Of the network, in messages.
+            Name of the network in messages.
         check : callable
             Called before each call of the network; may raise.
 
         Returns
         -------
         callable
-            (N, 3, H, W) RGB pixels, 0..255, to (N, E) float32 embeddings, not normalised.
+            Maps (N, 3, H, W) RGB pixels in 0..255 to (N, E) float32 embeddings, not normalised.
         """
         return inference(self.network_checkpoint(), name, self.devices[0], check)
 
@@ -220,7 +220,7 @@ class Model:
         auxiliary, arguments = set(symbol.list_auxiliary_states()), set(symbol.list_arguments())
         means = self.statistics.mean()
         aux = {name: array.copyto(mx.cpu()) for name, array in means.items() if name in auxiliary}
-        args = {  # the objective also has some for training only
+        args = {  # without the objective's parameters that are for training only
             name: parameter.list_data()[0].as_in_context(mx.cpu())
             for name, parameter in params.items()
             if name in arguments
@@ -228,14 +228,15 @@ class Model:
         return checkpoint.Checkpoint(symbol, as_own_rows(args, self.objective.shards()), aux)
 
     def state(self) -> dict:
-        """What the next step depends on beside :meth:`arrays`, for JSON."""
+        """JSON-serialisable state that the next step depends on, apart from :meth:`arrays`."""
         scale = self._loss_scale.state() if self._loss_scale else None
         return {"loss_scale": scale, "objective": self.objective.state()}
 
     def arrays(self) -> dict:
-        """``NAME@0`` to all devices' arrays of a parameter, which are equal; ``NAME@i`` to the running statistics of
-        device i, counted over the ranks. This rank's arrays themselves, to be read, or written to, between two steps.
-        The objective's other state is not among them.
+        """This rank's arrays by name, not copies, which may be read and written between two steps.
+
+        ``NAME@0`` maps to the equal arrays of a parameter on all devices, ``NAME@i`` to running statistics of device i,
+        counted over all ranks. Other state of the objective is not included.
         """
         statistics = self.statistics.numbered()
         single = {name.rpartition("@")[0] for name in statistics}
@@ -243,16 +244,16 @@ class Model:
         return {**learned, **statistics}
 
     def restore(self, state: dict) -> None:
-        """Take back what :meth:`state` gave."""
+        """Restore what :meth:`state` returned."""
         if self._loss_scale:
             self._loss_scale.restore(state["loss_scale"])
         self.objective.restore(state.get("objective", {}))
 
 
 def build_network(options: TrainOptions, devices: list, image_size: tuple = (112, 112)):
-    """The network in the form in which it trains, not yet allocated.
+    """The network in its training form, not yet allocated.
 
-    A rewritten PReLU is the fast one on MXNet's CPU; a GPU has a kernel for the plain one.
+    On the CPU, a PReLU rewritten into other operators is faster in MXNet; a GPU has a fast kernel for the plain one.
     """
     family = nets.family(options.network)
     on_cpu = family.fastest_prelu_bfloat16 if options.dtype == "bfloat16" else family.fastest_prelu
@@ -262,22 +263,22 @@ def build_network(options: TrainOptions, devices: list, image_size: tuple = (112
 
 
 def network_stages(network) -> sums.Stages:
-    """The stages of a network in any of its forms."""
+    """Stages of a network, whatever form it is built in."""
     return sums.Stages(nets.symbol(network), network.image_size)
 
 
 def _stated_size(graph) -> Optional[tuple]:
-    """(height, width) of the images that a checkpoint's graph states; None where nothing can be read."""
+    """(height, width) of the images that a checkpoint's graph states; None if it is unknown."""
     try:
         return None if graph is None else shapes.stated_size(nodes.Graph.from_symbol(graph))
-    except InsightError:  # control flow: only the arrays are needed
+    except InsightError:  # a graph with control flow: only the arrays are needed
         return None
 
 
 def inference(network: checkpoint.Checkpoint, name: str, device, check: Callable[[], None]) -> Callable:
-    """A network without objective for inference on a device; see :meth:`Model.embedder`."""
+    """A network without its objective, for inference on a device; see :meth:`Model.embedder`."""
     engine = MXNetEngine(network, name, device=device)
-    release_freed_memory()  # of rewriting the network
+    release_freed_memory()  # temporary arrays of the network's rewriting
 
     def embed(images: np.ndarray) -> np.ndarray:
         check()
@@ -287,7 +288,7 @@ def inference(network: checkpoint.Checkpoint, name: str, device, check: Callable
 
 
 def _settle() -> None:
-    """Wait for everything: a static CachedOp writes running statistics without telling the engine, so reads do not."""
+    """Wait for all operations: a static CachedOp writes running statistics without the engine knowing of it."""
     mx.nd.waitall()
 
 

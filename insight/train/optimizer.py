@@ -1,8 +1,8 @@
-"""SGD with momentum: which arrays decay, at which rate, and the momentum as arrays for exact resume.
+"""SGD with momentum: multipliers of learning rate and weight decay, and the momentum as arrays for exact resume.
 
-The original set ``lr_mult`` and ``wd_mult`` on its variables and built its optimizer without the symbol
-(train_softmax.py:370 at deepinsight/insightface@4bc81321), so ``--fc7-wd-mult``, ``--fc7-lr-mult`` and the
-rule below never took effect there. Here they do, as paper and recipe intend.
+InsightFace sets ``lr_mult`` and ``wd_mult`` on its variables but builds the optimizer without the symbol
+(train_softmax.py:370 at deepinsight/insightface@4bc81321), so ``--fc7-wd-mult``, ``--fc7-lr-mult`` and the rule of
+:func:`make_trainer` have no effect there. Here they take effect, as the paper and the recipe intend.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ from ..ranks.group import Ranks
 from ..ranks.single import ALONE
 from . import clip
 
-# "the last layers after the global operator": MobileFaceNet, arXiv:1804.07573, section 4.1; fc7 is the objective's
+# "the last layers after the global operator": MobileFaceNet, arXiv:1804.07573, section 4.1; fc7 is in the objective
 LAST_LAYERS = ("fc1_weight", "pre_fc1_weight")
 
 
 def make_trainer(
     params: dict, momentum: float, wd: float, fc7_wd_mult: float, multipliers: Mapping[str, Multipliers] = {}
 ):
-    """A Gluon trainer over the parameters; its rate is set before each step.
+    """Create a Gluon trainer with SGD over the parameters; the caller sets its learning rate before each step.
 
-    m = momentum m - lr (g / B + wd w), w += m. Weights and gammas (PReLU slopes among
-    them) decay; biases and betas do not, by MXNet's own rule for Module. Gradients of
-    several devices are summed first.
+    The update is m = momentum m - lr (g / B + wd w), w += m, with the gradient g summed over the devices. Weight decay
+    applies to weights and gammas, which include PReLU slopes, and not to biases and betas, as in MXNet's Module.
 
     Parameters
     ----------
     params : dict
-        Name to Gluon parameter, the objective's included.
+        Name to Gluon parameter, including the objective's.
     momentum, wd : float
     fc7_wd_mult : float
-        Multiplies the decay of the embedding's FC.
+        Multiplier of the weight decay of the embedding's FC.
     multipliers : mapping of str to Multipliers
-        The objective's own (:meth:`insight.objectives.objective.Objective.multipliers`).
+        Those of the objective (:meth:`insight.objectives.objective.Objective.multipliers`), which take precedence.
     """
     for name, parameter in params.items():
         decays = name.endswith(("_weight", "_gamma"))
@@ -46,7 +45,7 @@ def make_trainer(
     sgd = mx.optimizer.SGD(momentum=momentum, wd=wd)
     several = len(next(iter(params.values())).list_ctx()) > 1
     kvstore = {"kvstore": "device", "update_on_kvstore": False} if several else {"kvstore": None}
-    # Without the running statistics: a trainer of several devices gives all of them the first one's when it starts.
+    # Without the running statistics: a trainer of several devices copies the first device's to all at its start.
     learned = {name: params[name] for name in sorted(params) if params[name].grad_req != "null"}
     return mx.gluon.Trainer(learned, sgd, **kvstore)
 
@@ -60,27 +59,27 @@ def update(
     ranks: Ranks = ALONE,
     divided: Collection[str] = (),
 ) -> Optional[float]:
-    """One step of the trainer: gradients are summed over devices and ranks, the network's is clipped, all are applied.
+    """One step of the trainer: sum the gradients over devices and ranks, clip the network's, update the parameters.
 
     Parameters
     ----------
     trainer : mxnet.gluon.Trainer
     batch_size : int
-        Over all devices of all ranks.
+        Images over all devices of all ranks.
     frozen : bool
-        Parameters without a new gradient, those of the network, stay as they are, and nothing is clipped.
+        Whether the network is frozen: its parameters have no new gradient and are not updated, and nothing is clipped.
     clip_norm : float
-        0: nothing is clipped.
+        Bound of the norm of the network's gradient, of the mean loss; 0: nothing is clipped.
     network : collection of str
-        Names of the parameters whose gradient is clipped, as one vector.
+        Names of the network's parameters. Their gradients are clipped as one vector.
     ranks : Ranks
     divided : collection of str
-        Names of the parameters of which each rank has rows of its own: their gradients are not summed.
+        Names of the parameters that are divided among the ranks by rows: their gradients are not summed over ranks.
 
     Returns
     -------
     float or None
-        The norm of that gradient, of the mean loss, before clipping; None without.
+        Norm of the network's gradient, of the mean loss, before clipping; None if nothing is clipped.
     """
     trainer.allreduce_grads()
     left_out = {*divided, *(network if frozen else ())}
@@ -93,7 +92,7 @@ def update(
 
 
 def _sum_over_ranks(gradients: list, ranks: Ranks) -> None:
-    """Sum the equal arrays of a parameter's devices over the ranks; each device gets the same."""
+    """Sum gradients, which are equal on all devices of a rank, over the ranks; copy the sums to all devices."""
     sum_in_place(ranks, "gradients", [copies[0] for copies in gradients])
     for first, *others in gradients if ranks.size > 1 else ():
         for other in others:
@@ -101,8 +100,8 @@ def _sum_over_ranks(gradients: list, ranks: Ranks) -> None:
 
 
 def momenta(trainer) -> dict:
-    """Parameter name to each device's momentum array, of those that have been updated. All devices hold the same."""
-    states = [updater.states for updater in trainer._updaters]  # no public way but a pickle of everything
+    """Parameter name to the equal momentum arrays of all devices, for parameters that have been updated."""
+    states = [updater.states for updater in trainer._updaters]  # the only public access is a pickle of all states
     return {
         parameter.name: [state[i] for state in states]
         for i, parameter in enumerate(trainer._params)
@@ -111,7 +110,7 @@ def momenta(trainer) -> dict:
 
 
 def allocate_momenta(trainer, names) -> dict:
-    """Give the parameters of these names their momentum now, zero, and not in their first update; see momenta."""
+    """Allocate zero momentum for the named parameters before their first update; returns :func:`momenta`."""
     for index, parameter in enumerate(trainer._params):
         if parameter.name in names:
             for updater, weight in zip(trainer._updaters, parameter.list_data()):

@@ -1,15 +1,15 @@
-"""Bytes that the arrays of a training step take, by planning them as MXNet does.
+"""Memory of the arrays of a training step, planned in the same way as by MXNet.
 
 A hybridised block with static memory keeps its arrays from one step to the next. MXNet 1.9.1 plans them from the graph
 (src/imperative/cached_op.cc, src/nnvm/plan_memory.cc) in two parts:
 
-- forward: arrays that the backward pass reads have a block each; the others take a block that is free again;
-- backward: gradients share blocks among themselves, and take none of the forward pass's.
+- forward: each array that the backward pass reads has a block of its own; the others reuse blocks that are free;
+- backward: gradients share blocks with each other, but not with arrays of the forward pass.
 
-On the CPU, oneDNN's operators write feature maps in blocks of channels. An operator of MXNet's own that reads such a
-map has a copy in plain order, which it keeps.
+On the CPU, oneDNN's operators write feature maps in a blocked layout (blocks of channels). An operator of MXNet itself
+that reads such a map makes a copy in plain layout and keeps it.
 
-Not counted: parameters, their gradients, and operators' scratch memory.
+Parameters, their gradients and the operators' scratch memory are not counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Dict, List, NamedTuple, Set, Tuple
 import numpy as np
 
 INPUTS, OUTPUT, MASK, NOTHING = "inputs", "output", "mask", "nothing"
-# What the backward pass of an operator reads beside gradients; of operators that are not listed, inputs and output.
+# What the backward pass of an operator reads besides gradients; for operators not listed, inputs and output.
 READS = {
     **dict.fromkeys(("Convolution", "FullyConnected", "BatchNorm", "LeakyReLU", "clip"), INPUTS),
     **dict.fromkeys(("elemwise_mul", "broadcast_mul", "broadcast_div", "dot", "_contrib_BatchNormWithReLU"), INPUTS),
@@ -37,44 +37,44 @@ READS = {
     **dict.fromkeys(("_copy", "negative", "Cast", "amp_cast", "mean", "SliceChannel"), NOTHING),
 }
 NO_GRADIENT = ("BlockGrad", "ones_like", "zeros_like", "broadcast_greater", "broadcast_lesser")
-# Operators that write into the block of an input, if nothing reads that any more and the sizes are the same.
+# Operators that write into the block of an input if no other operator reads it later and the sizes are equal.
 IN_PLACE = {
     *("elemwise_add", "elemwise_sub", "elemwise_mul", "Activation", "BlockGrad", "_copy", "negative"),
     *("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"),
     *("Reshape", "reshape_like", "Flatten", "expand_dims", "squeeze"),
 }
 WORKSPACE = (
-    "_contrib_BatchNormWithReLU"  # has a hidden output as large as the visible one, and uses a bit of each number
+    "_contrib_BatchNormWithReLU"  # has a hidden output as large as the visible one, and uses one bit per element of it
 )
-# oneDNN's: its convolutions write in blocks of channels, and others in the order in which they read.
+# oneDNN's operators that write in the layout of their input; its convolutions always write the blocked layout.
 FOLLOWING = ("BatchNorm", WORKSPACE, "Activation", "Pooling", "elemwise_add", "Concat")
-LARGER = 16  # a block is taken for arrays down to a sixteenth of its size
+LARGER = 16  # a block is reused for an array if their sizes differ at most by this factor
 
-Edge = Tuple[int, int]  # a node's number, and which of its outputs
+Edge = Tuple[int, int]  # index of a node, index of its output
 
 
 class Plan(NamedTuple):
-    """Bytes of a step's arrays."""
+    """Bytes of the arrays of a training step."""
 
     forward: int
     backward: int
-    workspaces: int  # the part of them that is written to
-    copies: int  # in plain order
-    largest: int  # array of the graph
+    workspaces: int  # the part of the hidden outputs that is written to
+    copies: int  # of feature maps, in plain layout
+    largest: int  # the largest array of the graph
 
     @property
     def total(self) -> int:
-        """All that is held from step to step."""
+        """Bytes that are held from step to step."""
         return self.forward + self.backward + self.workspaces + self.copies
 
 
 def plan(symbol, data_shape: Tuple[int, ...]) -> Plan:
-    """Plan a training step.
+    """Plan the memory of a training step.
 
     Parameters
     ----------
     symbol : mxnet.sym.Symbol
-        From ``data`` to embeddings. Its casts count, so it may compute in half precision.
+        From ``data`` to embeddings. It may contain casts to half precision, which are taken into account.
     data_shape : tuple
         (B, 3, H, W).
     """
@@ -84,22 +84,25 @@ def plan(symbol, data_shape: Tuple[int, ...]) -> Plan:
 
 
 def inference(symbol, data_shape: Tuple[int, ...]) -> int:
-    """Bytes of the arrays of a forward pass alone; parameters as in :func:`plan`."""
+    """Bytes of the arrays of a forward pass without a backward pass; for the parameters, see :func:`plan`."""
     return _forward(_Graph(symbol, data_shape), set())
 
 
 class _Graph:
-    """Nodes of a symbol in the order that MXNet runs them.
+    """Nodes of a symbol in the order in which MXNet runs them.
 
     Attributes
     ----------
     operators, inputs : list
-        Of each node the operator's name (``null`` for variables) and its input edges.
+        For each node, the operator's name (``null`` for variables) and the input edges.
+    outputs : list of Edge
+        Outputs of the graph.
     sizes : dict of Edge to int
-        Bytes of what operators write.
+        Bytes of each output of an operator.
     written : dict of int to list of Edge
-        The same edges, of each operator.
+        For each operator, its outputs.
     readers : Counter of Edge
+        How many inputs read an edge.
     learns : set of int
         Operators whose backward pass is run, and parameters that get a gradient.
     """
@@ -121,7 +124,7 @@ class _Graph:
         )
 
     def _learning(self, parameters: Set[int]) -> Set[int]:
-        """Nodes above a parameter that a gradient reaches from the outputs."""
+        """Nodes on a path from a parameter to an output of the graph along which gradients flow."""
         above = set(parameters)
         for i in self.nodes():
             if self.operators[i] not in NO_GRADIENT and any(source in above for source, _ in self.inputs[i]):
@@ -133,11 +136,11 @@ class _Graph:
         return above & reached
 
     def nodes(self) -> List[int]:
-        """Numbers of those that compute."""
+        """Indices of the operators, without variables."""
         return [i for i, operator in enumerate(self.operators) if operator != "null"]
 
     def read_by_backward(self) -> Tuple[Set[Edge], int]:
-        """(edges that are kept for the backward pass, bytes that operators keep aside for theirs)."""
+        """(edges that are kept for the backward pass, bytes of masks and hidden outputs kept for it)."""
         kept, aside = set(self.outputs), 0
         for i in self.nodes():
             if i not in self.learns:
@@ -154,9 +157,9 @@ class _Graph:
         return kept, aside
 
     def copied(self) -> int:
-        """Bytes of feature maps in plain order beside those in blocks of channels."""
+        """Bytes of the copies in plain layout of feature maps in blocked layout, and of their gradients."""
         blocked: Set[int] = set()  # nodes
-        forwards: Set[Edge] = set()  # maps that have a copy, however many operators read it
+        forwards: Set[Edge] = set()  # maps with a copy; operators that read the same map share it
         backwards: Set[Edge] = set()
         copies = 0
         for i in self.nodes():
@@ -173,11 +176,11 @@ class _Graph:
         return copies + sum(self.sizes[edge] for edge in (*forwards, *backwards))
 
     def _plain(self, i: int) -> bool:
-        """Whether the operator is MXNet's own, for feature maps."""
+        """Whether it is an operator on feature maps that MXNet itself computes, without oneDNN."""
         return self.operators[i] not in ("null", "Convolution", "FullyConnected", "Flatten", "Reshape", *FOLLOWING)
 
     def below(self, i: int) -> List[Edge]:
-        """Inputs of a node whose gradients go on to other operators."""
+        """Inputs of a node whose gradients are passed on to other operators."""
         return [edge for edge in self.inputs[i] if edge in self.sizes and edge[0] in self.learns]
 
 
@@ -199,7 +202,7 @@ def _sizes(symbol, names: List[str], operators: List[str], data_shape: Tuple[int
 
 
 def _visible(name: str, known: dict) -> List[str]:
-    """Names of an operator's outputs: NAME_output, or NAME_output0, NAME_output1, …"""
+    """Names of an operator's visible outputs: NAME_output, or NAME_output0, NAME_output1, …"""
     if f"{name}_output" in known:
         return [f"{name}_output"]
     numbered = (f"{name}_output{k}" for k in itertools.count())
@@ -207,7 +210,7 @@ def _visible(name: str, known: dict) -> List[str]:
 
 
 class _Blocks:
-    """Blocks of memory that arrays take in turn."""
+    """Blocks of memory that arrays reuse one after the other."""
 
     def __init__(self) -> None:
         self._sizes: List[int] = []
@@ -215,11 +218,11 @@ class _Blocks:
 
     @property
     def total(self) -> int:
-        """Bytes of all."""
+        """Bytes of all blocks."""
         return sum(self._sizes)
 
     def take(self, size: int) -> int:
-        """A free block's number: the smallest that is large enough, else the largest, enlarged; else a new one's."""
+        """Index of a block: the smallest free one that is large enough, else the largest, enlarged, else a new one."""
         near = [b for b in self._free if size <= self._sizes[b] * LARGER and self._sizes[b] <= size * LARGER]
         enough = [b for b in near if self._sizes[b] >= size]
         if enough:
@@ -234,12 +237,12 @@ class _Blocks:
         return block
 
     def give_back(self, block: int) -> None:
-        """What is in it is not needed any more."""
+        """Free a block."""
         self._free.add(block)
 
 
 def _forward(graph: _Graph, kept: Set[Edge]) -> int:
-    """Bytes of the blocks of a forward pass."""
+    """Bytes of the blocks of a forward pass, in which the ``kept`` edges are never freed."""
     blocks, held, unread = _Blocks(), {}, Counter(graph.readers)
     for i in graph.nodes():
         last = [edge for edge in graph.inputs[i] if edge in held and edge not in kept and unread[edge] == 1]
@@ -257,12 +260,12 @@ def _forward(graph: _Graph, kept: Set[Edge]) -> int:
 def _backward(graph: _Graph) -> int:
     """Bytes of the blocks of the gradients between operators."""
     blocks: _Blocks = _Blocks()
-    gradients: Dict[Edge, List[int]] = defaultdict(list)  # parts of a gradient, to be added up
+    gradients: Dict[Edge, List[int]] = defaultdict(list)  # blocks of the terms of each gradient
     for i in reversed(graph.nodes()):
         if i not in graph.learns:
             continue
         arrived = gradients.pop((i, 0), [])
-        for block in arrived[1:]:  # they are added to the first
+        for block in arrived[1:]:  # their terms are added to the first one
             blocks.give_back(block)
         arrived = arrived[:1]
         for edge in graph.below(i):

@@ -1,7 +1,7 @@
-"""``--dtype``: the network in half precision, parameters and head in float32.
+"""``--dtype``: training of the network in half precision, with parameters and head in float32.
 
-The training graph is converted by MXNet's own AMP pass on the symbol, so that nothing of the process is patched: casts
-stand around the operators that gain by it, weights stay float32 and are cast as they are read.
+MXNet's AMP pass converts the symbol, so that no MXNet function is patched at run time. It inserts casts around the
+operators that benefit from half precision; weights stay float32 and are cast when they are read.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ..errors import InsightError
 from ..machine import stderr
 
 TRIAL_IMAGES = 4
-TRIAL_STEPS = 3  # timed ones of each type, in turn; the quickest counts
+TRIAL_STEPS = 3  # timed steps of each dtype, alternating; the fastest counts
 
 
 def lowered(network, dtype: str, devices: list, inner: Optional[Callable[[Any], list]] = None):
-    """The network as a block that computes in ``dtype`` on the same parameters.
+    """Return the network as a block that computes in ``dtype`` with the same parameters.
 
     Parameters
     ----------
     network : insight.nets.network.Network
         Initialised, in its training form.
     dtype : str
-        float32 (without ``inner`` the network itself comes back), float16 or bfloat16.
+        float32, float16 or bfloat16. For float32 without ``inner``, the network itself is returned.
     devices : list of mxnet.Context
     inner : callable, optional
-        From the network's symbol to a list of inner outputs, which the block gives too, behind the embedding.
+        From the network's symbol to a list of inner outputs, which the block returns after the embedding.
 
     Raises
     ------
@@ -49,12 +49,12 @@ def lowered(network, dtype: str, devices: list, inner: Optional[Callable[[Any], 
     symbol = network(mx.sym.Variable("data"))
     graph = lowered_symbol(mx.sym.Group([symbol, *inner(symbol)]) if inner else symbol, dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it cannot tell the type of data, which is float32
+        warnings.simplefilter("ignore")  # SymbolBlock cannot infer the dtype of data, which is float32
         return mx.gluon.SymbolBlock(graph, mx.sym.Variable("data"), params=network.collect_params())
 
 
 def lowered_symbol(symbol, dtype: str):
-    """A network's symbol with its casts to and from ``dtype``; float32: the symbol itself."""
+    """Return a network's symbol with casts to and from ``dtype``; for float32, the symbol itself."""
     if dtype == "float32":
         return symbol
     low, full = _operators(dtype)
@@ -63,18 +63,18 @@ def lowered_symbol(symbol, dtype: str):
 
 
 class Unsupported(InsightError):
-    """This processor does not compute in that type."""
+    """This processor cannot train in the requested dtype."""
 
 
 class Trial(NamedTuple):
-    """What :func:`try_out` measured: seconds of a forward and backward pass over a few images."""
+    """Result of :func:`try_out`: seconds of a forward and backward pass over ``TRIAL_IMAGES`` images."""
 
     float32: float
     lowered: float
 
     @property
     def note(self) -> str:
-        """For the log, where half precision is the slower one; else empty."""
+        """Note for the log if half precision is slower by a tenth or more; else empty."""
         ratio = self.lowered / self.float32
         if ratio < 1.1:
             return ""
@@ -85,30 +85,32 @@ class Trial(NamedTuple):
 
 
 def try_out(build: Callable, dtype: str, devices: list) -> Trial:
-    """Train a throw-away copy of a network for a few steps in bfloat16 on the CPU and in float32.
+    """Run a few training steps of a temporary network in float32 and in ``dtype``, and time them.
 
-    Which of oneDNN's kernels exist depends on the processor and on the shapes, and only running them tells.
+    Which oneDNN kernels exist depends on the processor and the shapes, and can only be found out by running them.
 
     Parameters
     ----------
     build : callable
-        No arguments, to a network in its training form, not initialised: a new one at each call.
+        Without arguments; returns a new network in its training form, not initialised.
     dtype : str
+        bfloat16.
     devices : list of mxnet.Context
+        Only the first one is used.
 
     Raises
     ------
     Unsupported
-        This processor has no kernels for it.
+        This processor has no kernels for ``dtype``.
     """
     device = devices[0]
     try:
-        with stderr.discarded():  # an error of MXNet is raised as well as printed
+        with stderr.discarded():  # MXNet prints its errors as well as raising them
             steps = [_trial_step(build(), kind, device) for kind in ("float32", dtype)]
             seconds = [[step() for step in steps] for _ in range(1 + TRIAL_STEPS)]
     except mx.MXNetError as error:
         with contextlib.suppress(mx.MXNetError), stderr.discarded():
-            mx.nd.waitall()  # what failed is reported again where it is waited for, and then forgotten
+            mx.nd.waitall()  # MXNet raises the error again at the next wait, and only then clears it
         reason = str(error).strip().splitlines()[-1].replace("MXNetError: ", "")
         raise Unsupported(
             f"--dtype {dtype}: MXNet cannot train this network in it on this processor ({reason}); it needs AVX-512, "
@@ -118,7 +120,7 @@ def try_out(build: Callable, dtype: str, devices: list) -> Trial:
 
 
 def _trial_step(network, dtype: str, device) -> Callable[[], float]:
-    """A function that takes one step and returns its seconds."""
+    """Return a function that runs one step and returns its duration in seconds."""
     network.initialize(mx.init.Xavier(), ctx=device)
     forward = lowered(network, dtype, [device])
     forward.hybridize(static_alloc=True, static_shape=True)
@@ -136,17 +138,20 @@ def _trial_step(network, dtype: str, device) -> Callable[[], float]:
 
 
 def _operators(dtype: str) -> tuple:
-    """(operators in half precision, operators in float32), AMP's own lists with one change."""
+    """(operators in half precision, operators in float32): AMP's lists with one change."""
     if dtype == "float16":
         lists = importlib.import_module("mxnet.contrib.amp.lists.symbol_fp16")
         return list(lists.FP16_FUNCS), list(lists.FP32_FUNCS)
     lists = importlib.import_module("mxnet.contrib.amp.lists.symbol_bf16")
-    # The embedding's FC stays in float32: in bfloat16 its oneDNN kernel fails on LResNet's shapes.
+    # The embedding's FC stays in float32: its bfloat16 kernel in oneDNN fails on LResNet's shapes.
     return [name for name in lists.BF16_FUNCS if name != "FullyConnected"], [*lists.FP32_FUNCS, "FullyConnected"]
 
 
 class LossScale:
-    """float16's range begins at 6e-8: gradients are scaled up, and the scale halves when they overflow.
+    """Dynamic loss scale for float16, whose smallest positive number is 6e-8: smaller gradients would become 0.
+
+    The scale starts at ``HIGHEST``. Each overflow halves it, down to ``LOWEST``; ``GROWS_AFTER`` steps in a row without
+    one double it.
 
     Source: Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740, section 3.2.
     """
@@ -159,11 +164,11 @@ class LossScale:
 
     @property
     def can_fall(self) -> bool:
-        """Whether an overflow may still be the scale's fault."""
+        """Whether the scale can still be lowered after an overflow."""
         return self.value > self.LOWEST
 
     def saw(self, finite: bool) -> None:
-        """Take note of a step's gradients."""
+        """Update the scale after a step; ``finite``: whether all of its gradients were."""
         self._good = self._good + 1 if finite else 0
         if not finite:
             self.value = max(self.LOWEST, self.value / 2)
@@ -171,9 +176,9 @@ class LossScale:
             self.value, self._good = min(self.HIGHEST, self.value * 2), 0
 
     def state(self) -> list:
-        """For exact resume."""
+        """JSON-serialisable state for :meth:`restore`."""
         return [self.value, self._good]
 
     def restore(self, state: list) -> None:
-        """Take back what :meth:`state` gave."""
+        """Restore what :meth:`state` returned."""
         self.value, self._good = state

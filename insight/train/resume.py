@@ -1,12 +1,13 @@
-"""Exact resume: everything that the next step depends on, in one file, ``PREFIX-resume.npz``.
+"""Exact resume: all that the next step depends on is in one file, ``PREFIX-resume.npz``.
 
-The file holds the parameters, each device's running statistics and the momentum as float32
-arrays, and under ``meta`` a JSON object: step, options, the set's fingerprint, and what the journal and the
-evaluation remember. Order, augmentation, dropout, rate and annealing need no entry: they are functions
-of the seed and the step. It is written beside and renamed, so a kill leaves the state before.
+The file holds arrays: the parameters, each device's running statistics, the momentum, arrays of the objective, and the
+averages of ``--ema``. Its entry ``meta`` is a JSON object: step, options, the set's fingerprint, and states of model,
+sampler, journal and evaluations. Order, augmentation, dropout, learning rate and annealing need no entry, as they are
+functions of the seed and the step. The file is written under a temporary name and renamed, so a killed run leaves the
+previous state.
 
-Arrays that are divided among ranks are whole in the file, so that any number of ranks can go on from it. They go into
-the file (:mod:`insight.train.state_file`) and back in blocks.
+Arrays that are divided among ranks are stored whole, so that any number of ranks can resume. They are written
+(:mod:`insight.train.state_file`) and read in blocks.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ from . import state_file
 from .state_file import META, SUFFIX
 from .train_options import TrainOptions
 
-BLOCK = 1 << 20  # elements that are copied at once
+BLOCK = 1 << 20  # elements copied at once
 
 
 class Ways(NamedTuple):
-    """How the command that trains resumes, in messages.
+    """How the training command resumes, in messages.
 
     Attributes
     ----------
     again : str
-        What goes on with a run that was stopped.
+        How to resume a run that was stopped.
     afresh : str
-        What starts another run behind one that has ended.
+        How to start a new run after one that has ended.
     """
 
     again: str = "--resume"
@@ -52,12 +53,14 @@ BY_FLAG = Ways()
 
 
 class State:
-    """A run between two steps: its file, of which only ``meta`` has been read.
+    """State of a run between two steps. The constructor gets only ``meta``; arrays are read from the file on demand.
 
     Attributes
     ----------
     path : Path
+        The state file.
     meta : dict
+        The JSON object of its entry ``meta``.
     """
 
     def __init__(self, path: Path, meta: dict):
@@ -66,42 +69,42 @@ class State:
 
     @property
     def step(self) -> int:
-        """Steps that were done."""
+        """Number of steps done."""
         return self.meta["step"]
 
     @property
     def finished(self) -> bool:
-        """Whether the run had reached its end, the last verification and checkpoint included."""
+        """Whether the run reached its end, including the last verification and checkpoint."""
         return self.meta["finished"]
 
     @property
     def devices(self) -> int:
-        """Devices of all ranks; 0: an older version saved it."""
+        """Number of devices of all ranks; 0 if an older version saved the state."""
         return self.meta.get("devices", 0)
 
     @property
     def images(self) -> int:
-        """Images a step, over all devices; 0: an older version saved it."""
+        """Images per step over all devices; 0 if an older version saved the state."""
         return self.meta["options"]["per_batch_size"] * self.devices
 
     def names(self) -> List[str]:
-        """Names of the arrays, in the file's order."""
+        """Names of the arrays, in the order of the file."""
         with _opened(self.path) as file:
             entries = [name[: -len(SUFFIX)] for name in file.namelist()]
         return [name for name in entries if name != META]
 
     def read_into(self, arrays: Dict[str, list]) -> None:
-        """Fill arrays in place.
+        """Read arrays in place.
 
         Parameters
         ----------
         arrays : dict of str to list of NDArray, numpy.ndarray or OwnRows
-            Name of an array in the file, to all those that get its values, or to the only part that gets its rows.
+            Maps a name in the file to the arrays that get its values, or to a single OwnRows that gets its rows.
 
         Raises
         ------
         InsightError
-            The file lacks one of them, holds it in another shape or type, or is damaged.
+            The file lacks an array, has one of another shape or dtype, or is damaged.
         """
         with _opened(self.path) as file:
             for name, copies in arrays.items():
@@ -113,22 +116,22 @@ class State:
 
 
 def state_path(prefix: str) -> Path:
-    """Where the state of a prefix's run stands."""
+    """Path of the state file of a prefix."""
     return Path(f"{prefix}-resume.npz")
 
 
 def save(prefix: str, meta: dict, arrays: dict, ranks: Ranks = ALONE) -> None:
-    """Write a state in place of the one before; see :func:`insight.train.state_file.write`."""
+    """Save a state, replacing the previous one; see :func:`insight.train.state_file.write`."""
     state_file.write(state_path(prefix), meta, arrays, ranks)
 
 
 def load(prefix: str) -> Optional[State]:
-    """Open the state of a prefix's run; None where there is none.
+    """Open the state of a prefix's run; None if there is none.
 
     Raises
     ------
     InsightError
-        The file is not one of ours.
+        The file is not the state of a run, or is damaged.
     """
     path = state_path(prefix)
     if not path.exists():
@@ -139,24 +142,25 @@ def load(prefix: str) -> Optional[State]:
 
 
 def find(options: TrainOptions, fingerprint: str, devices: int = 1, ways: Ways = BY_FLAG) -> Optional[State]:
-    """The state that this run is to go on from, or None for a run from its start.
+    """Find the state that this run resumes from; None if it starts from the beginning.
 
-    It may go on with another number of devices or ranks, if a step still takes as many images.
+    A run may be resumed on another number of devices or ranks if the number of images per step stays the same.
 
     Parameters
     ----------
     options : TrainOptions
     fingerprint : str
-        Of the set.
+        Fingerprint of the training set.
     devices : int
-        Of all ranks.
+        Number of devices of all ranks.
     ways : Ways
+        How the command resumes, in messages.
 
     Raises
     ------
     InsightError
-        ``--resume`` with another data set or other options than the run was started with; or no
-        ``--resume`` although an unfinished run would be overwritten.
+        With ``--resume``: the data set or the options differ from those that the run was started with. Without: an
+        unfinished run would be overwritten.
     """
     path = state_path(options.prefix)
     state = load(options.prefix)
@@ -188,7 +192,7 @@ def find(options: TrainOptions, fingerprint: str, devices: int = 1, ways: Ways =
 
 
 def _check_batch(options: TrainOptions, state: State, devices: int, otherwise: str) -> None:
-    """Refuse a step of other images than that of the run that is resumed."""
+    """Refuse a batch that differs in size, or in layout over the devices, from that of the resumed run."""
     images = options.per_batch_size * devices
     on = f"{devices} device{'s' * (devices > 1)}"
     now = f"--per-batch-size {options.per_batch_size}: on {on} a step takes {images} images"
@@ -204,7 +208,7 @@ def _check_batch(options: TrainOptions, state: State, devices: int, otherwise: s
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The file as a zip; all that may be wrong with it becomes one error."""
+    """Open the file as a zip archive; turn any error of reading it into an InsightError."""
     try:
         with zipfile.ZipFile(path) as file:
             yield file
@@ -213,7 +217,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _read(entry: IO[bytes], name: str, copies: list) -> None:
-    """One array of the file into each of ``copies``."""
+    """Read one array of the file into each of ``copies``."""
     shape, dtype = _read_header(entry)
     for array in copies:
         if (shape, dtype) != (tuple(array.shape), np.dtype(array.dtype)):
@@ -228,7 +232,7 @@ def _read(entry: IO[bytes], name: str, copies: list) -> None:
 
 
 def _read_own_rows(path: Path, name: str, part: OwnRows) -> None:
-    """Some rows of an array of the file."""
+    """Read this rank's rows of an array of the file."""
     rows, array = StoredRows(path, name), part.array
     if (rows.shape, rows.dtype) != (part.shape, part.dtype):
         raise ValueError(f"{name} is {rows.dtype} {rows.shape}, and this run has {part.dtype} {part.shape}")
@@ -237,7 +241,7 @@ def _read_own_rows(path: Path, name: str, part: OwnRows) -> None:
 
 
 def _read_header(entry: IO[bytes]) -> tuple:
-    """(shape, dtype) of an array in NumPy's format, version 1.0, which holds any header of ours."""
+    """(shape, dtype) from an array's header in NumPy's format 1.0, the only version that is written here."""
     if np.lib.format.read_magic(entry) != (1, 0):
         raise ValueError(f"{entry.name} has another format")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(entry)

@@ -1,6 +1,6 @@
-"""The learning rate and the length of a run, as pure functions of the step.
+"""Learning rate schedules and the length of a run.
 
-Everything is counted in steps here; :func:`from_options` turns epochs and samples into them.
+Rates are pure functions of the step. All lengths are in steps; :func:`from_options` converts epochs and samples.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from ..objectives.objective import Objective
 from .train_options import TrainOptions
 
 FACTOR = 0.1
-REFERENCE_BATCH = 512  # the batch that the original's default steps were found with
+REFERENCE_BATCH = 512  # batch size for which InsightFace's default steps were chosen
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Rate of each step: a linear rise to ``lr``, then the fall that the subclass knows.
+    """Base class of the learning rate schedules: linear warm-up to ``lr``, then the decay of the subclass.
 
     Attributes
     ----------
     lr : float
-        The highest rate.
+        Highest learning rate.
     warmup : int
-        Steps of the rise: lr/warmup, 2 lr/warmup, …, lr.
+        Steps of warm-up, with rates lr/warmup, 2 lr/warmup, …, lr.
     total_steps : int
         Length of the run.
     batch_size : int
-        Images a step, over all devices.
+        Images per step, over all devices.
     batches_per_epoch : int
+        Steps per epoch.
     """
 
     lr: float
@@ -41,24 +42,24 @@ class Schedule:
     batches_per_epoch: int
 
     def __call__(self, step: int) -> float:
-        """Rate of a step, counted from 0."""
+        """Learning rate of a step, 0-based."""
         if step < self.warmup:
             return self.lr * ((step + 1) / self.warmup)
         return self.lr * self._left(step)
 
     def _left(self, step: int) -> float:
-        """What the fall has left of the rate, 1 to 0, at a step behind the warm-up."""
+        """Factor of ``lr`` after the warm-up, from 1 down to 0."""
         raise NotImplementedError
 
     def _progress(self, step: int) -> float:
-        """0 at the end of the warm-up, 1 at the end of the run."""
+        """Linear progress from 0 at the end of the warm-up to 1 at the end of the run."""
         return min(1.0, (step - self.warmup) / max(1, self.total_steps - self.warmup))
 
     def _words(self) -> str:
         raise NotImplementedError
 
     def describe(self) -> str:
-        """One line for people, everything in steps."""
+        """One line for the log, with lengths in steps."""
         epochs = self.total_steps / self.batches_per_epoch
         rise = f" after {self.warmup} steps of warm-up" if self.warmup else ""
         fall = f", {self._words()}" if self.warmup < self.total_steps else " (the run ends within it)"
@@ -67,7 +68,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class StepSchedule(Schedule):
-    """A tenth at each boundary: step ``b``, counted from 0, is the first with the lower rate."""
+    """Division by 10 at each boundary; step ``b``, 0-based, is the first with the lower rate."""
 
     boundaries: tuple
 
@@ -85,7 +86,7 @@ class StepSchedule(Schedule):
 
 @dataclass(frozen=True)
 class CosineSchedule(Schedule):
-    """Half a cosine, to 0 at the end of the run (SGDR without restarts, arXiv:1608.03983, equation 5)."""
+    """Cosine annealing to 0 at the end of the run (SGDR without restarts, arXiv:1608.03983, equation 5)."""
 
     def _left(self, step: int) -> float:
         return (1 + math.cos(math.pi * self._progress(step))) / 2
@@ -96,7 +97,7 @@ class CosineSchedule(Schedule):
 
 @dataclass(frozen=True)
 class PolySchedule(Schedule):
-    """(1 - t)^power, with t from 0 to 1 over the run."""
+    """Polynomial decay: lr (1 - t)^power, with t from 0 at the end of the warm-up to 1 at the end of the run."""
 
     power: float
 
@@ -108,26 +109,28 @@ class PolySchedule(Schedule):
 
 
 def from_options(options: TrainOptions, objective: Objective, batch_size: int, batches_per_epoch: int) -> Schedule:
-    """The schedule that ``--lr`` and its companions ask for.
+    """Create the schedule from ``--lr`` and the related options.
 
-    Without ``--lr-steps``: the objective's defaults, scaled by 512 / batch, as the original did. Explicit steps are
-    taken as they are. Both are moved back by the objective's ``lr_delay``, as the original moves SphereFace's by
-    ``--beta-freeze`` (train_softmax.py, deepinsight/insightface@4bc81321). The cosine and the poly schedule end
-    where a step schedule with the default steps would, unless ``--max-steps`` or ``--end-epoch`` says otherwise.
+    Without ``--lr-steps``, the objective's default steps are scaled by 512 / batch size, as in InsightFace. Explicit
+    steps are not scaled. Both are delayed by the objective's ``lr_delay``, as InsightFace delays SphereFace's by
+    ``--beta-freeze`` (train_softmax.py, deepinsight/insightface@4bc81321). The cosine and poly schedules are as long as
+    a step schedule with the default steps, unless ``--max-steps`` or ``--end-epoch`` gives another length.
 
     Parameters
     ----------
+    options : TrainOptions
     objective : Objective
-        Or anything with its ``lr_steps``, ``steps`` and ``lr_delay``.
+        Or any object with its ``lr_steps``, ``steps`` and ``lr_delay``.
     batch_size : int
-        Images a step, over all devices.
+        Images per step, over all devices.
     batches_per_epoch : int
-        Steps an epoch.
+        Steps per epoch.
 
     Raises
     ------
     InsightError
-        Steps that do not rise, a warm-up that reaches into them, or steps for a schedule that has none.
+        A value is invalid, the steps are not increasing, the warm-up does not end before the first one, or steps are
+        given for a schedule without any.
     """
     in_steps = {"steps": 1.0, "epochs": float(batches_per_epoch), "samples": 1 / batch_size}[options.lr_unit]
     warmup = _in_steps("--warmup", options.warmup, options.lr_unit, in_steps)
@@ -169,7 +172,7 @@ def _boundaries(options: TrainOptions, objective: Objective, batch_size: int, in
 
 
 def _in_steps(option: str, value: float, unit: str, in_steps: float) -> int:
-    """A length in ``unit`` as whole steps; epochs and samples are rounded."""
+    """Convert a length in ``unit`` to whole steps; epochs and samples are rounded."""
     if not math.isfinite(value) or value < 0 or (unit == "steps" and value != int(value)):
         kind = "whole number" if unit == "steps" else "number"
         raise InsightError(f"{option} {value:g}: must be a {kind}, 0 or more; --lr-unit is {unit}")

@@ -1,4 +1,4 @@
-"""What a run is before anything large is allocated: its set, length, objective, and the state that it resumes."""
+"""Preparation of a run before anything large is allocated: set, schedule, objective, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from . import schedule as schedules
 from .schedule import Schedule
 from .train_options import TrainOptions, flag
 
-# What the ranks' machines may have of their own. Sets, teachers and devices are compared by what they are.
+# Options that may differ between machines. Sets, teachers and devices are compared by content or kind instead.
 OF_A_MACHINE = ("data_dir", "num_workers", "devices", "teacher", "teacher_file")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A run that can start.
+    """Everything that a run needs to start.
 
     Attributes
     ----------
@@ -44,17 +44,17 @@ class Setup:
     devices : list of mxnet.Context
     faces : FaceSet
     fingerprint : str
-        Of the set.
+        Fingerprint of the set.
     objective : Objective
         Not yet allocated.
     loader : Loader
     schedule : Schedule
     state : resume.State or None
-        From which the run resumes; None: it starts from the beginning.
+        State from which the run resumes; None: it starts from the beginning.
     notes : list of str
-        What is unusual about the set.
+        Unusual properties of the set and the options, for the log.
     teacher : BatchTeacher or None
-        Whose embeddings the objective needs; :meth:`~insight.teach.teacher.Teacher.make` them first, unless it is made.
+        Teacher of the objective. Unless ``is_made``, call its :meth:`~insight.teach.teacher.Teacher.make` first.
     ranks : Ranks
         The processes of the run.
     """
@@ -73,33 +73,40 @@ class Setup:
 
     @property
     def batch_size(self) -> int:
-        """Images a step, over all devices of all ranks."""
+        """Images per step, over all devices of all ranks."""
         return self.loader.batch_size
 
     @property
     def first_step(self) -> int:
-        """Steps that were done before."""
+        """Steps done before: the 0-based number of the first step to take."""
         return self.state.step if self.state else 0
 
     @property
     def total_steps(self) -> int:
-        """Length of the run."""
+        """Length of the run in steps."""
         return self.schedule.total_steps
 
     @property
     def done(self) -> bool:
-        """Whether the state is that of a run which has reached this run's length."""
+        """Whether the resumed run has already reached the length of this one."""
         state, total = self.state, self.total_steps
         return state is not None and (state.step > total or (state.step == total and state.finished))
 
 
 def prepare(options: TrainOptions, ranks: Ranks = ALONE, ways: resume.Ways = resume.BY_FLAG) -> Setup:
-    """Read and check what a run needs, and write nothing.
+    """Read and check everything that a run needs. Writes no file.
+
+    Parameters
+    ----------
+    options : TrainOptions
+    ranks : Ranks
+    ways : resume.Ways
+        How the command resumes, in messages.
 
     Raises
     ------
     InsightError
-        As :func:`insight.train.loop.train`; or the ranks were not started for the same run.
+        Options or data are invalid, or the ranks were not started for the same run.
     """
     keep_freed_memory()
     devices = device_lists.parse(options.devices, ranks.local_rank, ranks.local_size)
@@ -138,7 +145,7 @@ def prepare(options: TrainOptions, ranks: Ranks = ALONE, ways: resume.Ways = res
 
 
 def versions() -> Dict[str, str]:
-    """What a run's numbers depend on beside its options and data."""
+    """Versions of the software that the results of a run depend on."""
     return {
         "insight": __version__,
         "mxnet": mx.__version__,
@@ -148,7 +155,7 @@ def versions() -> Dict[str, str]:
 
 
 def _agree(setup: Setup) -> None:
-    """Refuse ranks with other options, data or versions than rank 0 has."""
+    """Refuse ranks whose options, data or versions differ from those of rank 0."""
     options = dataclasses.asdict(setup.options)
     agree(
         setup.ranks,
@@ -170,12 +177,12 @@ def _agree(setup: Setup) -> None:
 def _teacher(
     options: TrainOptions, faces: FaceSet, fingerprint: str, device, state: Optional[resume.State]
 ) -> Optional[BatchTeacher]:
-    """The teacher that ``--teacher`` names; that of the run which is resumed.
+    """Create the teacher that ``--teacher`` names.
 
     Raises
     ------
     InsightError
-        It cannot be used, or the run was started with another one or none.
+        It cannot be used, or the run to resume was started with another one or none.
     """
     teacher: Optional[BatchTeacher] = None
     where = device if device.device_type == "gpu" else None
@@ -202,7 +209,7 @@ def _teacher(
 
 
 def _whole_parts(options: TrainOptions) -> Tuple[TrainOptions, List[str]]:
-    """The options with a batch of whole parts, as the sampler needs it, and a note if that is a smaller one."""
+    """Round the batch size down to a multiple that the sampler needs; returns (options, notes)."""
     multiple, size = samplers.samplers.get(options.sampler).MULTIPLE, options.per_batch_size
     if size < multiple:
         raise InsightError(f"--per-batch-size {size}: the sampler {options.sampler} needs at least {multiple}")

@@ -1,7 +1,7 @@
-"""Writing the state of a run: an .npz in NumPy's format, uncompressed, which all ranks write together.
+"""Writing of a run's state: an uncompressed .npz in NumPy's format, which all ranks write together.
 
-Arrays go into it in blocks: ``numpy.savez`` would need memory for a second copy of them. Of an array that is divided
-among the ranks, each writes its rows; the file is the same however many there are.
+Arrays are written in blocks, as ``numpy.savez`` would need memory for a second copy of them. Each rank writes its own
+rows of an array that is divided among the ranks. The layout of the file does not depend on the number of ranks.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ SUFFIX = ".npy"  # of an array's entry
 
 
 def write(path: Path, meta: dict, arrays: Mapping[str, Any], ranks: Ranks) -> None:
-    """Write a state in place of the one before. All ranks call it together.
+    """Write a state, replacing the previous one. All ranks call it together.
 
     Parameters
     ----------
     path : Path
     meta : dict
-        For JSON; that of rank 0 is written.
+        JSON-serialisable; that of rank 0 is written.
     arrays : mapping of str to NDArray, numpy.ndarray or OwnRows
-        Any name but ``meta``, to the array that is saved under it. Those of rank 0 are written, and the parts of all.
+        Array by name; any name except ``meta``. Rank 0 writes the whole arrays, and each rank its own rows.
     ranks : Ranks
+
+    Raises
+    ------
+    InsightError, OSError
+        Writing failed on a rank (:func:`insight.ranks.shared_file.written_together`); the previous state is unchanged.
     """
     arrays = {META: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
     entries = [ArchiveEntry(*entry) for entry in ranks.objects("state/entries", _entries(arrays, ranks))[0]]
@@ -53,7 +58,7 @@ def write(path: Path, meta: dict, arrays: Mapping[str, Any], ranks: Ranks) -> No
 
 
 def _entries(arrays: Mapping[str, Any], ranks: Ranks) -> List[ArchiveEntry]:
-    """Where each array stands; only rank 0 knows all of them."""
+    """Zip entries of the arrays on rank 0; empty on other ranks, which may lack some of the arrays."""
     entries: List[ArchiveEntry] = []
     for name, array in arrays.items() if ranks.rank == 0 else ():
         size = len(_npy_header(array)) + np.dtype(array.dtype).itemsize * math.prod(array.shape)
@@ -62,7 +67,7 @@ def _entries(arrays: Mapping[str, Any], ranks: Ranks) -> List[ArchiveEntry]:
 
 
 def _write(out: IO[bytes], entry: ArchiveEntry, arrays: Mapping[str, Any], ranks: Ranks) -> Tuple[int, int]:
-    """(CRC-32, number) of the bytes of an entry that this rank wrote."""
+    """Write this rank's part of an entry; returns (CRC-32, number) of the bytes written."""
     array = arrays.get(entry.name[: -len(SUFFIX)])
     if ranks.rank > 0 and not isinstance(array, OwnRows):
         return 0, 0
@@ -78,7 +83,7 @@ def _write(out: IO[bytes], entry: ArchiveEntry, arrays: Mapping[str, Any], ranks
 
 
 def _joined(parts: List[Tuple[int, int]]) -> int:
-    """The CRC of an entry, from those of the ranks' parts."""
+    """CRC-32 of an entry from (CRC-32, number of bytes) of each rank's part, in rank order."""
     crc = 0
     for other, count in parts:
         crc = joined_crc(crc, other, count)
@@ -86,7 +91,7 @@ def _joined(parts: List[Tuple[int, int]]) -> int:
 
 
 def _npy_header(array: Any) -> bytes:
-    """What stands before the elements."""
+    """Header of an array in NumPy's .npy format, version 1.0."""
     about: Dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(np.dtype(array.dtype)), "fortran_order": False}
     text = io.BytesIO()
     np.lib.format.write_array_header_1_0(text, {**about, "shape": tuple(array.shape)})

@@ -1,4 +1,4 @@
-"""The running statistics of a network on several devices of several ranks: each of its own batches, saved as a mean."""
+"""Running statistics of batch norm on several devices and ranks: each has its own; checkpoints save their mean."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Statistics:
     network : insight.nets.network.Network
         Initialised.
     devices : list of mxnet.Context
-        Of this rank; as many as any other rank has.
+        Devices of this rank. All ranks have the same number of devices.
     ranks : Ranks
 
     Attributes
     ----------
     count : int
-        Devices of all ranks.
+        Number of devices of all ranks.
     first : int
-        Number among them of this rank's first one.
+        Index among them of this rank's first device.
     """
 
     def __init__(self, network, devices: list, ranks: Ranks):
@@ -35,14 +35,14 @@ class Statistics:
         self.count, self.first = ranks.size * len(devices), ranks.rank * len(devices)
 
     def own(self) -> Dict[str, List[Any]]:
-        """Name to the array of each of this rank's devices."""
+        """Name to the arrays of this rank's devices, in order, not copies."""
         mx.nd.waitall()  # a static CachedOp writes them without telling the engine
         return {name: p.list_data() for name, p in self._network.kept().items() if p.grad_req == "null"}
 
     def mean(self) -> Dict[str, Any]:
-        """Name to the mean over all devices, on the first one; the arrays themselves where there is one device in all.
+        """Name to the mean over all devices of all ranks, on the first device. All ranks call it together.
 
-        All ranks call it together.
+        If there is only one device in all, these are its arrays, not copies.
         """
         if self.count == 1:
             return {name: arrays[0] for name, arrays in self.own().items()}
@@ -54,12 +54,12 @@ class Statistics:
         return {name: total / self.count for name, total in sums.items()}
 
     def numbered(self) -> Dict[str, List[Any]]:
-        """``NAME@i`` to a list of the array of device i, of this rank's; i counts the devices of all ranks."""
+        """``NAME@i`` to a list of the one array of device i, for this rank's devices; i counts those of all ranks."""
         arrays = self.own().items()
         return {f"{name}@{self.first + i}": [array] for name, copies in arrays for i, array in enumerate(copies)}
 
     def everyones(self) -> Dict[str, List[np.ndarray]]:
-        """As :meth:`numbered`, of all ranks, on the host. All ranks call it together."""
+        """As :meth:`numbered` for the devices of all ranks, copied to the host. All ranks call it together."""
         own = self.own()
         if not own:
             return {}
@@ -74,12 +74,12 @@ class Statistics:
         }
 
     def take_mean(self, saved: Dict[str, np.ndarray]) -> None:
-        """Set every device's to the mean of saved ones, of a run on another number of devices.
+        """Set the statistics of every device to the mean of those of a run on another number of devices.
 
         Parameters
         ----------
         saved : dict
-            ``NAME@i`` to an array.
+            ``NAME@i`` to the array of device i of that run.
         """
         for name, arrays in self.own().items():
             values = [array for key, array in saved.items() if key.rpartition("@")[0] == name]

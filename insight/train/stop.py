@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask; the loop answers at the end of a step, when parameters and momentum belong together."""
+"""Stopping by Ctrl-C and SIGTERM: the run ends between two steps, where parameters and momentum are consistent."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ ASKED = b"stopping when this step is done; once more to stop at once\n"
 
 
 class Stopped(InsightError):
-    """A run that was asked to stop; the message says how to go on."""
+    """The run was asked to stop; the message says how to resume it."""
 
     exit_status = 130
 
 
 class StopRequest:
-    """While it is entered, SIGINT and SIGTERM only set :attr:`signal`; a second one acts at once.
+    """Context manager in which SIGINT and SIGTERM only set :attr:`signal`; a second signal acts at once.
 
     Attributes
     ----------
     signal : int
-        What was asked with; 0: nothing was.
+        Number of the signal received; 0: none.
     """
 
     def __init__(self):
@@ -45,11 +45,11 @@ class StopRequest:
     def _ask(self, number: int, frame) -> None:
         self.signal = number
         self.__exit__()
-        os.write(2, ASKED)  # not print: the signal may have come within another print, which takes no second one
+        os.write(2, ASKED)  # not print, which is not reentrant: the signal may interrupt another print
 
 
 def stopped_by(number: int, message: str) -> Stopped:
-    """The error of a run that a signal stopped, with the exit status that shells give the signal."""
+    """Error for a run stopped by a signal, with the exit status that shells use for that signal."""
     error = Stopped(message)
     error.exit_status = 128 + number
     return error

@@ -1,9 +1,8 @@
-"""Every option of ``train-softmax`` and ``train-triplet``: one field, its default, its meaning and unit.
+"""Options of ``train-softmax`` and ``train-triplet``: one field each, with default, help, unit and checks.
 
-The command lines are made from these fields (``add_flags`` in ``insight/cli/_training.py``), so help, names and checks
-cannot drift apart. Options of samplers,
-networks, margins and objectives are declared in their own files (:mod:`insight.options`) and become fields here.
-Flags that InsightFace had keep their names, defaults and meaning
+The command-line flags are made from these fields (``add_flags`` in ``insight/cli/_training.py``), so help, names and
+checks stay consistent. Options of samplers, networks, margins and objectives are declared in their own files
+(:mod:`insight.options`) and become fields here. Flags that InsightFace has keep their names, defaults and meaning
 (train_softmax.py, deepinsight/insightface@4bc81321 and @9fc3cc9c; train_triplet.py, @9fc3cc9c).
 """
 
@@ -22,7 +21,7 @@ from ..margins import margins
 from ..options import Option, differences, given, is_finite, typed
 from ..registry import declared_options
 
-FIXED, FREE = "fixed", "free"  # whether a resumed run must have the same value
+FIXED, FREE = "fixed", "free"  # whether a resumed run must use the same value
 
 
 def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple = ()):
@@ -32,7 +31,13 @@ def _option(default, text: str, resume: str = FIXED, kind=None, choices: tuple =
 
 @dataclass
 class _Common:
-    """The options that every run has."""
+    """Options that every run has.
+
+    Raises
+    ------
+    InsightError
+        A value is outside its range, or an option has no effect with the others.
+    """
 
     # data
     data_dir: str = _option(
@@ -122,7 +127,7 @@ class _Common:
     )
     seed: int = _option(0, "seed of weights, order and augmentation")
     devices: str = _option("", "such as 0,1 (GPUs), cpu, or cpu,cpu; none: all GPUs that MXNet sees, else the CPU")
-    # checkpoints and words
+    # checkpoints, verification and log
     prefix: str = _option(
         "../model/model", "checkpoints are written as PREFIX-0001.params beside PREFIX-symbol.json", FREE
     )
@@ -179,7 +184,7 @@ class _Common:
             raise InsightError(f"{typed(flag(name), getattr(self, name))}: {rule}")
 
     def _check_teacher(self) -> None:
-        """Refuse options of a teacher that do nothing."""
+        """Refuse options of the teacher that have no effect."""
         weight = self.teacher_weight
         self._require("teacher_weight", weight is None or weight >= 0, "must be 0 or more")
         for name in (
@@ -213,21 +218,21 @@ class _Common:
 
     @property
     def targets(self) -> list:
-        """Names in --target, in order."""
+        """Names in ``--target``, in order."""
         return between_commas(self.target)
 
     @property
     def network_options(self) -> dict:
-        """The networks' own options that were given, by name."""
+        """Options of the networks that were given, by name."""
         return given(nets.options(COMMANDS_OWN), vars(self))
 
     def differences(self, earlier: dict) -> list:
-        """Flags whose value a resumed run may not change and that differ from the earlier run's."""
+        """Describe options that differ from the earlier run's although a resumed run must not change them."""
         fixed = [field.name for field in dataclasses.fields(_Common) if field.metadata["resume"] == FIXED]
         if self.lr_schedule != "step":
-            fixed += ["max_steps", "end_epoch"]  # the rate's shape hangs on the length
+            fixed += ["max_steps", "end_epoch"]  # the rate depends on the length
         common = [Option(field.name, field.default, "") for field in dataclasses.fields(_Common) if field.name in fixed]
-        own = objectives.own_defaults(self)  # what options stand for that have no common default
+        own = objectives.own_defaults(self)  # values that options without a common default stand for
         records = [
             {**record, **{name: default for name, default in own.items() if record.get(name) in (None, "")}}
             for record in (vars(self), earlier)
@@ -236,20 +241,20 @@ class _Common:
 
     @classmethod
     def from_args(cls, args: argparse.Namespace, **values: Any) -> _Common:
-        """The options that a parsed command line holds, and those that its command decides."""
+        """Create the options from a parsed command line; ``values`` are those that the command sets itself."""
         given_fields = (field.name for field in dataclasses.fields(cls) if field.name not in values)
         return cls(**{name: getattr(args, name) for name in given_fields}, **values)
 
 
 def flag(name: str) -> str:
-    """A field's name as it is typed."""
+    """Command-line flag of a field."""
     return "--" + name.replace("_", "-")
 
 
 def _declared() -> Dict[str, Tuple[Option, ...]]:
-    """The options of components, by the option that they follow in --help; one that several kinds share, once."""
+    """Options of components, by the option that they follow in --help; a shared option is listed once."""
     registries = (samplers.samplers, nets.networks, objectives.objectives, margins)
-    declared_options(*registries, taken=COMMANDS_OWN)  # refuses plugins whose options are others' of another type
+    declared_options(*registries, taken=COMMANDS_OWN)  # refuses plugins that redeclare an option with another type
     names: set = set()
     declared = {}
     for behind, of in (("sampler", samplers), ("emb_size", nets), ("loss_type", objectives)):
