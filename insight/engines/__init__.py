@@ -159,9 +159,9 @@ def _loaders(spec: str, engine: Optional[str], dtype: str, device: str, option: 
 
 
 def parse_device(device) -> Tuple[str, int]:
-    """Parse ``None``, ``gpu``, ``gpu:1``, ``gpu(1)`` or an mxnet.Context into (``cpu`` or ``gpu``, number).
+    """Parse ``None``, ``cpu``, ``gpu``, ``gpu:1``, ``gpu(1)`` or an mxnet.Context into (kind, number).
 
-    Raises InsightError for anything else.
+    The kind is ``cpu`` or ``gpu``. Raises InsightError for anything else.
     """
     match = re.fullmatch(r"(cpu|gpu)[:(]?(\d*)\)?", str(device or "cpu"))
     if match is None:
