@@ -1,8 +1,8 @@
-"""Model specification -> callable that turns images into embeddings; one runtime per file.
+"""Engines: a model specification is opened as a callable from images to embeddings. There is one file per runtime.
 
-Each file registers an engine class under the runtime's name. The class checks whether it reads a specification
-(``takes``), describes the ones it reads (``SPEC``), and opens one (``open``). A missing runtime is an error only if it
-is needed.
+Each file registers an engine class under the name of the runtime. The class tells whether it supports a specification
+(``takes``), describes the supported ones (``SPEC``), and opens one (``open``). A runtime that is not installed is an
+error only if it is needed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ ENGINES = Registry("engine", __name__, "insight.engines")
 GRAPHS = ("fast", "plain")
 DTYPES = ("float32", "bfloat16")
 AUTO = "auto"
-# On a CPU, measured by `insight benchmark`. The last one that takes a specification is its native runtime.
+# Order of speed on a CPU, as measured by `insight benchmark`. The last engine that takes a specification is its native
+# runtime.
 FASTEST_FIRST = ("openvino", "onnxruntime", "mxnet")
-# Images per batch: feature maps of more do not fit in a CPU's caches, and fewer do not use all of a GPU.
+# Images per batch. On a CPU, feature maps of larger batches do not fit in the caches; smaller ones underuse a GPU.
 BATCH = {"cpu": 8, "gpu": 64}
 
 
@@ -45,32 +46,32 @@ def load(
     spec : str
         ``prefix,epoch`` (MXNet checkpoint), ``model.onnx``, OpenVINO's ``model.xml`` or ncnn's ``model.param``.
     threads : int, optional
-        CPU threads; by default the runtime's own choice. MXNet reads the number once per process, when it is imported.
+        Number of CPU threads; by default chosen by the engine. MXNet reads it only once, when it is imported.
     device : str or mxnet.Context, optional
         ``cpu`` (default), ``gpu`` or ``gpu(1)``.
     graph : str
-        ``fast`` evaluates the folded and split graph, which computes the same; ``plain`` the unchanged graph.
-        An exported file (ONNX) is evaluated unchanged in either case, and OpenVINO always gets the plain graph,
-        because it folds by itself.
+        ``plain`` evaluates the unchanged graph of a checkpoint; ``fast`` the folded and split graph, which computes the
+        same function. OpenVINO always gets the plain graph, because it folds layers itself. An exported file (ONNX) is
+        always evaluated unchanged.
     batch_size : int, optional
         Maximum number of images per batch, which limits memory; by default 8 on a CPU and 64 on a GPU.
     option : str
-        Name of the specification in messages.
+        Name of the command-line option in error messages about ``spec``.
     engine : str, optional
-        The runtime. By default the native one: MXNet for a checkpoint, ONNX Runtime for ONNX. ``auto`` is the fastest
-        installed one that reads the model: on a CPU OpenVINO, ONNX Runtime, MXNet in this order; the first two get a
-        checkpoint as ONNX, converted in memory.
+        The runtime. By default the native one: MXNet for a checkpoint, ONNX Runtime for ONNX. With ``auto``, the first
+        of OpenVINO, ONNX Runtime and MXNet that is installed and can evaluate the model; the first two get a checkpoint
+        as ONNX, converted in memory. On a GPU, ``auto`` is the same as the default.
     dtype : str
-        Type of the computation: ``float32``; or ``bfloat16``, with ncnn, or with OpenVINO on a CPU that supports it.
+        Data type of the computation: ``float32``, or ``bfloat16`` with ncnn or with OpenVINO on a CPU that supports it.
     image_size : (int, int), optional
-        Height and width of the images, if the file does not state them. By default a checkpoint gets the size of
-        :func:`insight.graph.shapes.settle`.
+        Height and width of the images, if the file does not state them. By default the size of a checkpoint's images is
+        determined by :func:`insight.graph.shapes.settle`.
 
     Raises
     ------
     InsightError
-        The specification is of no known kind, a file is missing or damaged, the runtime is not installed, or the
-        image size is not known, does not fit the network or differs from the one that the file states.
+        An option is out of range, the specification is of no known kind, a file is missing or damaged, the runtime is
+        not installed, or the image size is unknown, does not fit the network or differs from the one in the file.
     """
     if engine is not None and engine not in choices():
         raise InsightError(f"--engine {engine!r} is not known; known: {', '.join(choices())}")
@@ -94,7 +95,7 @@ def _open_first(loaders: list, spec: str, settings: Settings) -> Engine:
     for loader in loaders[:-1]:
         try:
             return loader.open(spec, settings)
-        except Unable:  # the next one may work
+        except Unable:  # the next engine may be able to evaluate the network
             pass
     return loaders[-1].open(spec, settings)
 
@@ -107,7 +108,7 @@ def choices() -> List[str]:
 def engines_for(spec: str, engine: Optional[str] = None) -> Dict[str, Type[Engine]]:
     """The engines that take a specification, by name, in the order in which ``auto`` tries them.
 
-    An engine of an installed package is included if it is named by ``engine``, or if none of ours takes the
+    An engine of an installed plugin is included only if ``engine`` names it, or if no built-in engine takes the
     specification.
 
     Raises
@@ -138,7 +139,7 @@ def model_files(spec: str) -> List[Path]:
 
 
 def _loaders(spec: str, engine: Optional[str], dtype: str, device: str, option: str) -> list:
-    """Engine classes in the order in which to try them; all but the last may raise :class:`Unable`."""
+    """Engine classes in the order in which they are tried. If one raises :class:`Unable`, the next is tried."""
     compatible = engines_for(spec, engine)
     if not compatible:
         raise InsightError(f"{option} {spec}: unknown kind of model; known: {known_specs()}")
@@ -158,7 +159,10 @@ def _loaders(spec: str, engine: Optional[str], dtype: str, device: str, option: 
 
 
 def parse_device(device) -> Tuple[str, int]:
-    """Parse ``None``, ``gpu``, ``gpu:1``, ``gpu(1)`` or an mxnet.Context to (``cpu`` or ``gpu``, number)."""
+    """Parse ``None``, ``cpu``, ``gpu``, ``gpu:1``, ``gpu(1)`` or an mxnet.Context into (kind, number).
+
+    The kind is ``cpu`` or ``gpu``. Raises InsightError for anything else.
+    """
     match = re.fullmatch(r"(cpu|gpu)[:(]?(\d*)\)?", str(device or "cpu"))
     if match is None:
         raise InsightError(f"--device {device}: want cpu, gpu or gpu:NUMBER")

@@ -1,4 +1,4 @@
-"""Interface of an engine: images in, embeddings out."""
+"""Base class of engines, which map images to embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import InsightError
 
 
 class Unable(InsightError):
-    """This runtime cannot evaluate the network; another one may."""
+    """The runtime cannot evaluate the network, but another runtime may be able to."""
 
 
 class Settings(NamedTuple):
@@ -33,12 +33,12 @@ def is_checkpoint(spec: str) -> bool:
 def stated_or_given(
     spec: str, stated: Optional[Tuple[int, int]], given: Optional[Tuple[int, int]]
 ) -> Optional[Tuple[int, int]]:
-    """Image size (height, width) that the file states, or else the user's; None if neither is known.
+    """Image size (height, width) that the file states, else the one that the user gives; None if there is neither.
 
     Raises
     ------
     InsightError
-        The two differ.
+        The two sizes differ.
     """
     if stated is not None and given is not None and tuple(stated) != tuple(given):
         raise InsightError(
@@ -49,32 +49,32 @@ def stated_or_given(
 
 
 class Engine(abc.ABC):
-    """A network loaded in a runtime; call it with images.
+    """A network loaded in a runtime. It is called with images and returns embeddings.
 
     Attributes
     ----------
     name : str
-        The runtime: ``mxnet``, ``ncnn``, ``onnxruntime``, ``openvino``.
+        Name of the runtime: ``mxnet``, ``ncnn``, ``onnxruntime`` or ``openvino``.
     spec : str
-        The user's specification of the model.
+        Model specification as given by the user.
     image_size : (int, int)
         Height and width of the images.
     dimension : int
-        Length E of an embedding.
+        Embedding size E.
     batch_size : int
         Maximum number of images per batch.
     notes : list of str
-        What was assumed because the file does not state it, for a command to print.
+        Assumptions about properties that the file does not state, for commands to print.
     opened_by : callable or None
-        The call of :func:`insight.engines.load` that opened it, with absolute paths. An engine is pickled as that call,
-        for another process, which raises InsightError if its runtime differs.
+        The call of :func:`insight.engines.load` that opened the engine, with absolute paths. An engine is pickled as
+        this call. The process that unpickles it raises InsightError if its description (:meth:`describe`) differs.
     """
 
     opened_by: Optional[Callable[[], Engine]] = None
 
     name: ClassVar[str]
-    SPEC: ClassVar[str]  # description of the specifications that it takes
-    DTYPES: ClassVar[Tuple[str, ...]] = ("float32",)  # types that it computes in
+    SPEC: ClassVar[str]  # description of the specifications that the engine takes
+    DTYPES: ClassVar[Tuple[str, ...]] = ("float32",)  # supported data types of the computation
 
     def __init__(
         self, spec: str, image_size: Tuple[int, int], dimension: int, batch_size: int, notes: Sequence[str] = ()
@@ -101,12 +101,12 @@ class Engine(abc.ABC):
         Returns
         -------
         numpy.ndarray
-            (N, E) float32, as the network gives them: not normalised.
+            (N, E) float32 embeddings as computed by the network, not normalised.
 
         Raises
         ------
         InsightError
-            The array has another shape or type.
+            The array has another shape or dtype.
         """
         shape = (3, *self.image_size)
         if images.ndim != 4 or images.shape[1:] != shape or images.dtype not in (np.uint8, np.float32):
@@ -123,12 +123,12 @@ class Engine(abc.ABC):
         return embeddings
 
     def _next(self, left: int) -> int:
-        """Size of the next batch, with ``left`` images left."""
+        """Size of the next batch if ``left`` images remain."""
         return min(left, self.batch_size)
 
     @abc.abstractmethod
     def _run(self, images: np.ndarray) -> np.ndarray:
-        """Embed a batch of the size of :meth:`_next`; float32 in and out."""
+        """Embed a batch whose size was returned by :meth:`_next`: (B, 3, H, W) float32 to (B, E) float32."""
 
     @abc.abstractmethod
     def describe(self) -> str:
@@ -147,19 +147,19 @@ class Engine(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def open(cls, spec: str, settings: Settings) -> Engine:
-        """Load a model of a specification that it takes.
+        """Load the model of a specification that the engine takes.
 
         Raises
         ------
         InsightError
-            The runtime or a file is missing, or a file is damaged.
+            A file is missing or damaged, or an option is not supported.
         Unable
-            The runtime lacks something that the network needs.
+            The runtime is not installed, or does not support the network.
         """
 
 
 def _opened_again(opened_by: Callable[[], Engine], described: str) -> Engine:
-    """Open an engine that another process has pickled."""
+    """Open an engine that was pickled by another process."""
     engine = opened_by()
     if engine.describe() != described:
         raise InsightError(

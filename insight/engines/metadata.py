@@ -1,6 +1,6 @@
-"""Read the metadata of an exported file: facts about its network that are not in the graph.
+"""Read the metadata of exported files: properties of the network that are not in its graph.
 
-ONNX files store it as metadata properties, OpenVINO's .xml under ``rt_info``.
+ONNX files store them as metadata properties, OpenVINO's .xml files under ``rt_info``.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from xml.etree import ElementTree
 from ..errors import InsightError
 
 ORDERS = ("RGB", "BGR")
-QUANTISATION, WEIGHT_BITS = "quantisation", "weight_bits"  # of 8-bit files
-ASSUMED = "assumed"  # property of conversions in memory; exported files do not have it
+QUANTISATION, WEIGHT_BITS = "quantisation", "weight_bits"  # properties of int8 files
+ASSUMED = "assumed"  # property of checkpoints that are converted in memory; exported files do not have it
 
 
 class Facts(NamedTuple):
-    """Facts from metadata; None if not stated.
+    """Properties of a network, from metadata; None where the metadata does not state them.
 
     Attributes
     ----------
     normalises : bool or None
         Whether the network takes raw pixels, 0..255, and normalises them itself.
     image_size : (int, int) or None
-        Height and width.
+        Height and width of the images.
     color_order : str
-        ``RGB`` by default, or ``BGR``.
+        ``RGB`` (default) or ``BGR``.
     weight_bits : int or None
-        7 or 8, of the int8 weights of a file that ``export-onnx --int8`` wrote; None for other files.
+        Bits of the int8 weights of a file written by ``export-onnx --int8``, 7 or 8; None for other files.
     notes : tuple of str
-        What was assumed about a checkpoint that was converted in memory.
+        Assumptions about a checkpoint that was converted in memory.
     """
 
     normalises: Optional[bool] = None
@@ -57,7 +57,7 @@ def of_onnx(model) -> Dict[str, str]:
 
 
 def facts(spec: str, metadata: Mapping[str, str]) -> Facts:
-    """Facts that metadata states about the images of a network.
+    """Extract properties of a network from metadata.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def facts(spec: str, metadata: Mapping[str, str]) -> Facts:
 
 
 def _weight_bits(metadata: Mapping[str, str]) -> Optional[int]:
-    """Bits of the weights; 8 for quantised files without the entry, which older releases wrote."""
+    """Bits of the weights of a quantised file; 8 if the property is missing, as in files of older releases."""
     if QUANTISATION not in metadata:
         return None
     return {"7": 7, "8": 8}.get(metadata.get(WEIGHT_BITS, "8"))

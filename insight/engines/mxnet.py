@@ -1,4 +1,4 @@
-"""MXNet as an engine: checkpoints ``prefix,epoch``."""
+"""MXNet engine, for checkpoints ``prefix,epoch``."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from ..errors import InsightError
 from . import BATCH, ENGINES, parse_device
 from .engine import Engine, Settings, is_checkpoint
 
-# insight._mxnet and modules that need it are imported when a checkpoint is opened: other engines run without MXNet.
+# insight._mxnet and modules that need it are imported when a checkpoint is opened: other engines do not need MXNet.
 
 
 @ENGINES.register("mxnet")
 class MXNetEngine(Engine):
-    """A checkpoint, evaluated by MXNet; thread-safe, calls are serialised.
+    """A checkpoint evaluated by MXNet. Thread-safe; calls are serialised.
 
-    A batch is split into powers of two, and the graph is planned and its buffers are allocated once for each size: a
-    short last batch needs no new plan, and nothing is padded.
+    Batch sizes are powers of two. For each size the graph is planned and its buffers are allocated once, so that a
+    short last batch needs neither a new plan nor padding.
 
     Parameters
     ----------
     checkpoint : insight.checkpoint.Checkpoint or insight.graph.opening.OpenNetwork
-        As trained or slimmed; it is cut at the embedding. A network that is open already stays as it is.
+        A trained or slimmed checkpoint, which is cut at the embedding; or a network that is already open, which is not
+        modified.
     spec : str
-        Name in messages.
+        Name of the model in error messages.
     threads, device, graph, batch_size, image_size
         As in :func:`insight.engines.load`.
     inner : sequence of str
-        Nodes, other than PReLUs, whose outputs :meth:`_outputs` gives too.
+        Names of nodes, other than PReLUs, whose outputs :meth:`_outputs` returns too.
 
     Raises
     ------
     InsightError
-        The checkpoint has no embedding layer, arrays are missing or have the wrong shape, or the size of its images is
-        not known.
+        The checkpoint has no embedding layer, arrays are missing or have the wrong shape, the image size is unknown,
+        the device is missing, or MXNet has started with another number of threads.
     """
 
     name = "mxnet"
@@ -63,7 +64,7 @@ class MXNetEngine(Engine):
 
         try:
             if isinstance(checkpoint, opening.OpenNetwork):
-                network = checkpoint._replace(model=checkpoint.model.copy())  # arrays are taken out of it below
+                network = checkpoint._replace(model=checkpoint.model.copy())  # _moved removes arrays from it
             else:
                 network = opening.open_network(checkpoint, image_size)
             model, size, _, notes = network
@@ -84,7 +85,7 @@ class MXNetEngine(Engine):
         self._lock = threading.Lock()
 
     def _moved(self, params: dict, name: str):
-        """A parameter as MXNet's array, None for the images; removed from ``params``, so that one copy is kept."""
+        """A parameter as mxnet.nd.NDArray; None for the images. It is removed from ``params`` to keep only one copy."""
         array = params.pop(name, None)
         return None if array is None else self._mx.nd.array(array, ctx=self._context, dtype=array.dtype)
 
@@ -116,7 +117,7 @@ class MXNetEngine(Engine):
         return self._outputs(images)[0].asnumpy()
 
     def _outputs(self, images: np.ndarray) -> list:
-        """Embeddings of a batch, and what ``inner`` names, as MXNet's arrays."""
+        """Embeddings of a batch, then the outputs of the ``inner`` nodes: a list of mxnet.nd.NDArray."""
         mx = self._mx
         with self._lock, mx.autograd.pause(train_mode=False):
             run = self._planned.get(len(images)) or self._plan(len(images))
@@ -125,7 +126,7 @@ class MXNetEngine(Engine):
             return outputs if isinstance(outputs, list) else [outputs]
 
     def _plan(self, count: int):
-        """The graph for ``count`` images, which keeps its buffers between calls."""
+        """Plan the graph for ``count`` images. It keeps its buffers between calls."""
         data = [i for i, array in enumerate(self._inputs) if array is None]
         fixed = [i for i, array in enumerate(self._inputs) if array is not None]
         flags = {"static_alloc": True, "static_shape": True, "data_indices": data, "param_indices": fixed}
@@ -134,12 +135,12 @@ class MXNetEngine(Engine):
 
 
 def _set_threads(threads: Optional[int]) -> None:
-    """Set MXNet's number of threads, which it reads once, when it is imported.
+    """Set the number of MXNet's threads, which it reads only once, when it is imported.
 
     Raises
     ------
     InsightError
-        MXNet has been imported with another number.
+        MXNet has already been imported with another number.
     """
     if threads is None or os.environ.get("OMP_NUM_THREADS") == str(threads):
         return

@@ -1,4 +1,4 @@
-"""ncnn as an engine: ``model.param`` with its ``.bin`` beside it, on the CPU."""
+"""ncnn engine, for ``model.param`` with ``model.bin`` in the same folder, on the CPU."""
 
 from __future__ import annotations
 
@@ -15,40 +15,44 @@ from ..machine.cores import cpu_threads
 from . import BATCH, ENGINES, ncnn_trial, parse_device
 from .engine import Engine, Settings, Unable, stated_or_given
 
-CONVENTION = (112, 112)  # height and width of InsightFace's networks
-LARGEST = 1024  # largest side of an image, in pixels
+CONVENTION = (112, 112)  # height and width of the images of InsightFace's networks
+LARGEST = 1024  # maximum height and width of an image, in pixels
 REMEDY = "run: pip install -e '.[deploy]'"
+# Layers that add to their input: kind to the operations that do so (BinaryOp: add, subtract, reversed subtract), or
+# None for all.
 ADDING = {
     "BinaryOp": (0, 1, 7),
     "BatchNorm": None,
     "Scale": None,
     "Bias": None,
-}  # BinaryOp: add, subtract, subtract from
+}
 LINEAR = ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise", "InnerProduct", "Gemm")
 
 
 @ENGINES.register("ncnn")
 class NcnnEngine(Engine):
-    """A network in ncnn's text form; thread-safe.
+    """A network in ncnn's text format. Thread-safe.
 
-    ncnn takes one image at a time, and distributes its computation over threads. A network that normalises its input
-    (ours, and InsightFace's converted by mxnet2ncnn) gets raw pixels; any other (x - 127.5) / 127.5.
+    ncnn evaluates one image at a time, on several threads. A network that normalises its input (ours, and InsightFace's
+    converted by mxnet2ncnn) gets raw pixels. Any other network gets (x - 127.5) / 127.5.
 
     Parameters
     ----------
     spec : str
-        The .param file. Its Input layer may state the image size (0=WIDTH 1=HEIGHT); if it does not, and none is given,
-        112x112 is assumed.
+        The .param file. Its Input layer may state the image size (0=WIDTH 1=HEIGHT). If it does not, and ``image_size``
+        is not given, 112x112 is assumed.
     threads : int, optional
-        By default as many as MXNet would use: OMP_NUM_THREADS, or the physical cores.
+        By default as many as MXNet would use: OMP_NUM_THREADS, or the number of physical cores.
     device, batch_size, dtype, image_size
-        As in :func:`insight.engines.load`. With bfloat16, ncnn stores weights and feature maps in it; float32 is used
-        throughout, also on CPUs where ncnn's default is float16. Weights stored as float16 are widened.
+        As in :func:`insight.engines.load`. With ``bfloat16``, ncnn stores weights and feature maps in bfloat16. With
+        ``float32``, it uses float32 throughout, even on CPUs where its default is float16; weights stored as float16
+        are converted.
 
     Raises
     ------
     InsightError
-        A file is missing, damaged or of another kind of network, or the device is not the CPU.
+        A file is missing, damaged or of another kind of network, the image size differs from the one in the file, or
+        the device is not the CPU.
     Unable
         ncnn is not installed.
     """
@@ -113,8 +117,8 @@ class NcnnEngine(Engine):
 
     def _embed(self, image: np.ndarray) -> np.ndarray:
         extractor = self._net.create_extractor()
-        # A Mat shares the array's memory, which some releases of ncnn write into or crash on. Clone it while the array
-        # exists.
+        # A Mat shares the memory of the array, and some releases of ncnn write to it or crash. Therefore it is cloned
+        # while the array exists.
         extractor.input(self._input, self._runtime.Mat(image).clone())
         status, embedding = extractor.extract(self._output)
         if status:
@@ -123,7 +127,7 @@ class NcnnEngine(Engine):
 
 
 def _image_size(spec: str, images: NcnnLayer, given: Optional[Tuple[int, int]]) -> Tuple[Tuple[int, int], List[str]]:
-    """(height, width), and a note if it is assumed."""
+    """(height, width) of the images, and a note if the size is assumed."""
     sides = (images.number(1), images.number(0))
     if any(sides) and not all(0 < side <= LARGEST for side in sides):
         raise InsightError(f"{spec}: its Input layer states {sides[0]}x{sides[1]} images; is it damaged?")
@@ -135,7 +139,10 @@ def _image_size(spec: str, images: NcnnLayer, given: Optional[Tuple[int, int]]) 
 
 
 def normalises(layers: List[NcnnLayer]) -> bool:
-    """Whether anything is added or subtracted before the first weights; a scale may be folded into the weights."""
+    """Whether the network normalises its input: whether it adds or subtracts anything before the first linear layer.
+
+    A scale is no criterion, because it may be folded into the weights of that layer.
+    """
     for layer in layers:
         if layer.kind in LINEAR:
             return False

@@ -1,9 +1,9 @@
 """Check whether ncnn can evaluate a file, in a child process.
 
-ncnn checks little: with a missing parameter, weights of another network or images of another size it reads past the end
-of its buffers, and returns arbitrary numbers or crashes. So before a file is used, a child process loads it, counts how
-many bytes of the weights are read, embeds one image and compares the input of each layer with the shape of its weights.
-Needs ncnn, but not MXNet.
+ncnn hardly validates files. If a parameter is missing, or the weights or images do not fit the network, it reads past
+the end of its buffers and returns arbitrary numbers or crashes. Therefore, before a file is used, a child process loads
+it, counts how many bytes of the weights are read, embeds one image, and compares the input of each layer with the shape
+of its weights. This needs ncnn, but not MXNet.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from ..formats import ncnnparam
 from ..formats.ncnnparam import NcnnLayer
 from ..machine.child import run_child
 
-SECONDS = 300  # time limit for one image; a damaged file may need any amount of work
+SECONDS = 300  # time limit for one image; a damaged file may need an arbitrary amount of computation
 MEMORY = 4 << 30  # memory limit in bytes, in addition to a multiple of the weights
 LOGGED = "{logged}"  # placeholder for the last line of ncnn's log, which only the parent process sees
 CHILD = "import sys; from insight.engines.ncnn_trial import child; child(*sys.argv[1:])"
 
 
 def dimension(path: str, size: Tuple[int, int]) -> int:
-    """Length E of the embedding of an image (3, H, W).
+    """Evaluate a network on one image (3, H, W) in a child process, and return its embedding size E.
 
     Parameters
     ----------
     path : str
-        The .param file; its .bin is beside it.
+        The .param file; its .bin is in the same folder.
     size : (int, int)
-        Height and width.
+        Height and width of the images.
 
     Raises
     ------
     InsightError
-        ncnn does not load the file, the weights are not those of the network, or inputs or outputs differ from a
-        face-embedding network's.
+        ncnn does not load or evaluate the file, the weights are not those of the network, or inputs or outputs are not
+        those of a face-embedding network.
     """
     ended = run_child(CHILD, SECONDS, arguments=[path, *map(str, size)])
-    reason = ended.last_line[:200] or "no reason given"  # of ncnn's log, which quotes bytes of a damaged file
+    reason = ended.last_line[:200] or "no reason given"  # limited, because ncnn's log may quote bytes of a damaged file
     if ended.status is None:
         raise InsightError(f"{path}: ncnn needs more than {SECONDS} s for one image; is it damaged?")
     if ended.status < 0:
@@ -60,7 +60,7 @@ def dimension(path: str, size: Tuple[int, int]) -> int:
 
 
 def child(path: str, height: str, width: str) -> None:
-    """Entry point of the child process: prints one line of JSON, ``dimension`` or ``error``."""
+    """Entry point of the child process. Prints a JSON object with ``dimension`` or ``error`` on one line."""
     weights = ncnnparam.weights_path(path).read_bytes()
     limit = MEMORY + 8 * len(weights)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -73,7 +73,7 @@ def child(path: str, height: str, width: str) -> None:
 
 
 def _try(path: str, weights: bytes, size: Tuple[int, int]) -> int:
-    """The dimension; raises InsightError without the name of the file."""
+    """Return the embedding size, or raise InsightError; its message does not contain the name of the file."""
     import ncnn
 
     layers, beside = ncnnparam.read(path), ncnnparam.weights_path(path).name
@@ -89,7 +89,7 @@ def _try(path: str, weights: bytes, size: Tuple[int, int]) -> int:
             f"{beside} has {len(weights)} bytes, but the network reads {reader.at}; are both from the same export?"
         )
     extractor = net.create_extractor()
-    extractor.set_light_mode(False)  # keep the blobs between the layers
+    extractor.set_light_mode(False)  # keep the intermediate blobs
     image = np.zeros((3, *size), np.float32)
     extractor.input(ncnnparam.inputs(layers)[0].tops[0], ncnn.Mat(image).clone())
     for misfit in _misfits(layers, extractor):
@@ -104,7 +104,7 @@ def _try(path: str, weights: bytes, size: Tuple[int, int]) -> int:
 
 
 def _counting(ncnn, data: bytes):
-    """A reader of weights that counts the bytes read."""
+    """An ncnn.DataReader of the weights that counts the bytes read."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
@@ -123,7 +123,7 @@ def _counting(ncnn, data: bytes):
 
 
 def _misfits(layers: List[NcnnLayer], extractor) -> Iterator[str]:
-    """Messages for layers whose input has another number of channels or values than their weights need.
+    """Yield messages for layers whose input does not have the number of channels or values that their weights need.
 
     Each layer is checked before it is evaluated.
     """
@@ -136,12 +136,12 @@ def _misfits(layers: List[NcnnLayer], extractor) -> Iterator[str]:
             yield f"the input of layer {layer.name} cannot be computed (status {status})"
         fully = layer.kind == "InnerProduct"
         gets = blob.w * blob.h * blob.d * blob.c if fully else blob.c
-        if gets != takes and (fully or blob.dims == 3):  # with fewer dimensions, the channels are elsewhere
+        if gets != takes and (fully or blob.dims == 3):  # blob.c is the channels only with 3 dimensions
             yield f"layer {layer.name} takes {takes} {'values' if fully else 'channels'}, but gets {gets}"
 
 
 def _takes(layer: NcnnLayer) -> Optional[int]:
-    """Number of input channels, or values, that a layer's weights need; None without weights."""
+    """Number of input channels, or of values, that the weights of a layer need; None for a layer without weights."""
     outputs = layer.number(0)
     if layer.kind == "InnerProduct" and outputs > 0:
         return layer.number(2) // outputs

@@ -1,4 +1,4 @@
-"""Shared by the runtimes of ONNX networks: files and converted checkpoints, normalisation, fixed batch sizes."""
+"""Base class of the engines of ONNX networks: input normalisation, fixed batch sizes, conversion of checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .engine import Engine, Unable, is_checkpoint, stated_or_given
 
 
 class Value(NamedTuple):
-    """An input or output: its name and its shape; an open length is not an int."""
+    """Name and shape of an input or output. A dynamic dimension is not an int."""
 
     name: str
     shape: tuple
@@ -23,33 +23,35 @@ class Value(NamedTuple):
 class OnnxEngine(Engine):
     """A network with one image input (N, 3, H, W) and one embedding output (N, E).
 
-    A network that normalises its input gets raw pixels. One that does not (a PyTorch export of InsightFace's) gets
-    (x - 127.5) / 127.5, as in the pip package insightface.
+    A network that normalises its input gets raw pixels. Any other network (for example a PyTorch export of
+    InsightFace) gets (x - 127.5) / 127.5, as in the pip package insightface.
 
     Parameters
     ----------
     spec : str
+        The file or the checkpoint.
     inputs, outputs : sequence of Value
+        Inputs and outputs of the network.
     facts : metadata.Facts
-        Facts from the file; ``normalises`` must not be None.
+        Properties of the network; ``normalises`` must not be None.
     batch_size : int
-        Maximum number of images per batch, unless the network's batch size is fixed.
+        Maximum number of images per batch, unless the batch size of the network is fixed.
     image_size : (int, int), optional
-        Height and width of the images, if the file leaves them open.
+        Height and width of the images, if they are dynamic in the file.
     device : str or mxnet.Context, optional
-        Device that it runs on.
+        Device on which the network is evaluated.
 
     Attributes
     ----------
     weight_bits : int or None
         7 or 8 for a file of ``export-onnx --int8``, else None.
     overflows : bool
-        Whether its weights have 8 bits and their sums overflow on this processor, so that its embeddings are wrong.
+        Whether the weights have 8 bits and 8-bit sums overflow on this processor, so that the embeddings are wrong.
 
     Raises
     ------
     InsightError
-        The network has other inputs or outputs, or the size of its images is not known.
+        The network has other inputs or outputs, or the image size is unknown or does not fit the network.
     """
 
     def __init__(
@@ -83,12 +85,12 @@ class OnnxEngine(Engine):
         super().__init__(spec, size, self._tried(spec, size), self._fixed or batch_size, facts.notes)
 
     def _tried(self, spec: str, size: Tuple[int, int]) -> int:
-        """Length E of an embedding, from a trial with one black image."""
+        """Evaluate the network on a black image, or a fixed batch of them, and return the embedding size E."""
         try:
             return self._infer(np.zeros((self._fixed or 1, 3, *size), np.float32)).shape[1]
         except MemoryError:
             raise
-        except Exception as error:  # each runtime has its own classes
+        except Exception as error:  # each runtime has its own exception classes
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
             raise InsightError(f"{spec}: does not take {size[0]}x{size[1]} images: {reason}") from None
 
@@ -103,7 +105,7 @@ class OnnxEngine(Engine):
         return self._infer(images)[:count]
 
     def _details(self) -> str:
-        """Properties of the network, for :meth:`describe`."""
+        """Text about the network for :meth:`describe`."""
         where = "inside" if self.normalises else "(x - 127.5) / 127.5 outside"
         parts = [f"normalisation {where}{', BGR' if self._bgr else ''}"]
         if self.weight_bits:
@@ -114,7 +116,7 @@ class OnnxEngine(Engine):
 
     @abc.abstractmethod
     def _infer(self, images: np.ndarray) -> np.ndarray:
-        """Embeddings (N, E) of images (N, 3, H, W) float32, normalised as the network expects."""
+        """Embed images (N, 3, H, W) float32, which are normalised as the network expects: (N, E) float32."""
 
 
 def takes(spec: str) -> bool:
@@ -123,16 +125,17 @@ def takes(spec: str) -> bool:
 
 
 def checkpoint_to_onnx(spec: str, graph: str, image_size: Optional[Tuple[int, int]] = None) -> bytes:
-    """Convert a checkpoint to ONNX, its graph ``plain`` or ``fast``; ``image_size`` as in :func:`insight.engines.load`.
+    """Convert a checkpoint to a serialised ONNX model.
 
-    Assumptions are stored in the metadata, for the engine that opens it.
+    ``graph`` and ``image_size`` are as in :func:`insight.engines.load`. Assumptions are stored in the metadata, from
+    which the engine reads its notes.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, or the size of its images is not known.
+        A file is missing or damaged, or the image size is unknown.
     Unable
-        The checkpoint contains an operator that has no translation.
+        The checkpoint contains an operator that cannot be converted.
     """
     from .. import checkpoint
     from ..graph import opening
@@ -151,24 +154,27 @@ def checkpoint_to_onnx(spec: str, graph: str, image_size: Optional[Tuple[int, in
 
 
 def existing(path: str) -> str:
-    """The path of an existing file; raises InsightError if there is none."""
+    """Return the path of a file; raise InsightError if there is no such file."""
     if not Path(path).is_file():
         raise InsightError(f"{path}: no such file")
     return path
 
 
 def is_onnx(path: str) -> bool:
-    """Whether a file is a complete ONNX network."""
+    """Whether a file can be parsed as ONNX and has nodes."""
     import onnx
 
     try:
         return bool(onnx.load(path, load_external_data=False).graph.node)
-    except Exception:  # of protobuf, which is not a dependency of ours
+    except Exception:  # protobuf's error class, which is not a direct dependency
         return False
 
 
 def facts_of(spec: str, content: Union[str, bytes]) -> metadata.Facts:
-    """Facts about the images of an ONNX network: from its metadata, else from :mod:`insight.graph.onnx_input`."""
+    """Properties of an ONNX network in a file or in memory, from its metadata.
+
+    If the metadata does not state whether the network normalises, :mod:`insight.graph.onnx_input` examines the graph.
+    """
     import onnx
 
     from ..graph import onnx_input

@@ -1,4 +1,4 @@
-"""ONNX Runtime as an engine: ``model.onnx``, and checkpoints as ONNX."""
+"""ONNX Runtime engine, for ``model.onnx`` and for checkpoints converted to ONNX."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ REMEDY = "run: pip install -e '.[deploy]'"
 
 @ENGINES.register("onnxruntime")
 class OnnxRuntimeEngine(OnnxEngine):
-    """An ONNX network (:class:`OnnxEngine`); thread-safe.
+    """An ONNX network (:class:`OnnxEngine`) evaluated by ONNX Runtime. Thread-safe.
 
     Parameters
     ----------
     spec : str
-        The file, or the checkpoint that ``content`` was converted from.
+        The file, or the checkpoint from which ``content`` was converted.
     threads, device, batch_size, image_size
         As in :func:`insight.engines.load`.
     content : bytes, optional
-        The network, if it is not in a file.
+        The serialised network, if it is not in a file.
     graph : str
-        Kind of graph in ``content``, ``plain`` or ``fast``, for :meth:`describe`.
+        The graph of ``content``, ``plain`` or ``fast``, for :meth:`describe`.
 
     Raises
     ------
     InsightError
-        The file is missing or not a face-embedding network, or ONNX Runtime does not support the device.
+        The file is missing or is not a face-embedding network, or the installed ONNX Runtime does not support the
+        device.
     Unable
-        ONNX Runtime is not installed, or does not load the network.
+        ONNX Runtime is not installed, or cannot load the network.
     """
 
     name = "onnxruntime"
@@ -89,12 +90,17 @@ class OnnxRuntimeEngine(OnnxEngine):
 
 
 def observe(content: bytes, threads: Optional[int] = None) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
-    """Load an ONNX network with any outputs, as a function from images (N, 3, H, W) float32 to all outputs by name.
+    """Load an ONNX network with any outputs.
+
+    Returns
+    -------
+    callable
+        Maps images (N, 3, H, W) float32 to a dictionary of all outputs by name.
 
     Raises
     ------
     Unable
-        ONNX Runtime is not installed, or does not load the network.
+        ONNX Runtime is not installed, or cannot load the network.
     """
     session = _session(_import(), "the network", content, threads, None)
     images = session.get_inputs()[0].name
@@ -112,7 +118,7 @@ def _import():
 
 def _session(runtime, spec: str, network: Union[str, bytes], threads: Optional[int], device):
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # warnings concern its optimiser, and errors are raised as well
+    options.log_severity_level = 4  # warnings are about its optimiser, and errors are raised anyway
     if threads is not None:
         options.intra_op_num_threads = threads
     kind, number = parse_device(device)

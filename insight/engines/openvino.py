@@ -1,4 +1,4 @@
-"""OpenVINO as an engine: ``model.onnx``, its own ``model.xml``, and checkpoints as ONNX; on the CPU."""
+"""OpenVINO engine, for ``model.onnx``, OpenVINO's ``model.xml`` and checkpoints converted to ONNX, on the CPU."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ LINEAR = ("Convolution", "GroupConvolution", "MatMul")
 
 @ENGINES.register("openvino")
 class OpenVINOEngine(OnnxEngine):
-    """An ONNX or OpenVINO network; thread-safe, calls are serialised.
+    """An ONNX or OpenVINO network evaluated by OpenVINO. Thread-safe; calls are serialised.
 
-    A checkpoint is always converted to its plain graph: OpenVINO itself folds batch norm and fuses PReLU into the
-    preceding convolution, which our split would prevent.
+    The plain graph of a checkpoint is always used: OpenVINO itself folds batch norm and fuses PReLU into the preceding
+    convolution, which the split of PReLUs in the fast graph would prevent.
 
     Parameters
     ----------
     spec : str
-        The file, or the checkpoint that ``content`` was converted from.
+        The file, or the checkpoint from which ``content`` was converted.
     threads : int, optional
-        By default as many as MXNet would use: OMP_NUM_THREADS, or the physical cores.
+        By default as many as MXNet would use: OMP_NUM_THREADS, or the number of physical cores.
     device, batch_size, dtype, image_size
         As in :func:`insight.engines.load`.
     content : bytes, optional
-        The network as ONNX, if it is not in a file.
+        The serialised ONNX network, if it is not in a file.
 
     Raises
     ------
     InsightError
-        A file is missing or not a face-embedding network, the device is not the CPU, or the CPU does not compute in
-        that type.
+        A file is missing or is not a face-embedding network, the device is not the CPU, or the CPU does not support
+        ``dtype``.
     Unable
-        OpenVINO is not installed, or does not read or compile the network.
+        OpenVINO is not installed, or cannot read or compile the network.
     """
 
     name = "openvino"
@@ -117,18 +117,18 @@ class OpenVINOEngine(OnnxEngine):
 
 
 def save(onnx: bytes, path: Path) -> None:
-    """Write an ONNX network in OpenVINO's own format: ``path``, a .xml, and a .bin beside it.
+    """Write an ONNX network in OpenVINO's format: ``path`` with suffix .xml, and a .bin in the same folder.
 
-    Weights are not changed; the metadata is written too.
+    Weights are written unchanged, and the metadata is written too.
 
     Raises
     ------
     Unable
-        OpenVINO is not installed, or does not read the network.
+        OpenVINO is not installed, or cannot convert the network.
     """
     runtime = _import()
     with TemporaryDirectory(prefix="insight-openvino-") as folder:
-        source = Path(folder, "network.onnx")  # only files go through the rewrites that keep the .xml small
+        source = Path(folder, "network.onnx")  # the rewrites that keep the .xml small are applied only to files
         source.write_bytes(onnx)
         try:
             model = runtime.convert_model(str(source))
@@ -140,8 +140,8 @@ def save(onnx: bytes, path: Path) -> None:
 def _import():
     """Import OpenVINO without its telemetry.
 
-    Its import reports to a server from a thread that forks, which together with other imports sometimes ends in a
-    deadlock. OpenVINO works without the telemetry package, so that package is hidden during the import.
+    On import, OpenVINO reports to a server from a thread that forks. If other modules are imported at the same time,
+    this sometimes ends in a deadlock. OpenVINO works without its telemetry package, so the package is hidden meanwhile.
     """
     if "openvino" not in sys.modules:
         sys.modules.setdefault(TELEMETRY, None)
@@ -156,7 +156,10 @@ def _import():
 
 
 def _check_kind(path: str, is_ir: bool) -> None:
-    """Raise Unable for a file whose content does not match its suffix: OpenVINO would print its guesses to stderr."""
+    """Raise Unable if the content of a file does not match its suffix; InsightError if its weights are missing.
+
+    OpenVINO would try other formats and print their errors on stderr.
+    """
     if not is_ir:
         if not onnx_engine.is_onnx(path):
             raise Unable(f"{path}: OpenVINO does not load it: not an ONNX network, or cut short")
@@ -178,10 +181,10 @@ def _check_device(runtime, core, device, dtype: str) -> None:
 
 
 def _has_bfloat16(runtime, core) -> bool:
-    """Whether a convolution compiles in bfloat16.
+    """Whether OpenVINO compiles a convolution in bfloat16.
 
-    The list of capabilities is not sufficient: it describes the processor, but oneDNN may be limited to less
-    (ONEDNN_MAX_CPU_ISA), and then a whole network crashes the process.
+    Its list of capabilities is not sufficient. It describes the processor, but oneDNN may be limited to fewer
+    instructions (ONEDNN_MAX_CPU_ISA), and then a whole network crashes the process.
     """
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return False
@@ -210,7 +213,10 @@ def _value(port) -> Value:
 
 
 def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
-    """Fix the height and width that a file leaves open: OpenVINO would evaluate any size."""
+    """Fix the height and width of the images if they are dynamic, because OpenVINO would evaluate any size.
+
+    Raises InsightError if the network cannot be evaluated with images of this size.
+    """
     shape = model.inputs[0].get_partial_shape() if len(model.inputs) == 1 else None
     if size is None or shape is None or shape.rank.is_dynamic or len(shape) != 4:
         return
@@ -219,7 +225,8 @@ def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
         return  # OnnxEngine raises an error for a size that contradicts the file
     batch = shape[0].get_length() if shape[0].is_static else -1
     try:
-        for count in (1, batch):  # with an open batch wrong sizes pass, and with one thread they are even computed
+        # With a dynamic batch size, reshape accepts wrong sizes, and on one thread they are even evaluated.
+        for count in (1, batch):
             model.reshape({0: [count, 3, *size]})
             rows = model.outputs[0].get_partial_shape()[0]
             if count == 1 and rows.is_static and rows.get_length() != 1:
@@ -229,13 +236,13 @@ def _close_sides(spec: str, model, size: Optional[Tuple[int, int]]) -> None:
 
 
 def _facts(spec: str, model) -> metadata.Facts:
-    """Facts about the images of a file in OpenVINO's format: from its metadata, else from its graph."""
+    """Properties of a network in OpenVINO's format, from its metadata; ``normalises`` else from its graph."""
     facts = metadata.facts(spec, metadata.read(spec))
     return facts if facts.normalises is not None else facts._replace(normalises=_normalises_inside(model))
 
 
 def _normalises_inside(model) -> bool:
-    """Whether anything is added or subtracted before the first weights; a scale may be folded into the weights."""
+    """Whether the network adds or subtracts anything before its first linear layer, as :func:`.ncnn.normalises`."""
     for node in model.get_ordered_ops():
         if node.get_type_name() in LINEAR:
             return False
@@ -245,6 +252,6 @@ def _normalises_inside(model) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of OpenVINO's message, which has the reason; the first ones name its source files."""
+    """The last line of OpenVINO's message, which states the reason; earlier lines name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]

@@ -1,12 +1,12 @@
-"""Test whether the 8-bit sums of a runtime overflow on this processor.
+"""Test whether the sums of 8-bit products in a runtime overflow on this processor.
 
-x86 processors without VNNI multiply 8-bit numbers with ``vpmaddubsw``: a pair of products uint8 * int8 is added in
-16 bits, which saturate at 32,767. See "Nuances of int8 Computations" in oneDNN's developer guide. With weights of
-7 bits, at most 64 in magnitude, a pair is at most 2 * 255 * 64 = 32,640 and every processor is exact. With 127 it
-is 64,770.
+x86 processors without VNNI multiply 8-bit numbers with ``vpmaddubsw``, which adds pairs of products uint8 * int8 in
+16 bits with saturation at 32,767. See "Nuances of int8 Computations" in oneDNN's developer guide. With 7-bit weights of
+at most 64 in magnitude, the sum of a pair is at most 2 * 255 * 64 = 32,640, which is exact on every processor. With
+8-bit weights of up to 127, it is up to 64,770.
 
-The test runs a small network that would overflow. It does not read processor flags, because the runtime and its release
-decide which kernel runs.
+The test evaluates a small network whose sums would overflow. Processor flags are not sufficient, because the kernel
+depends on the runtime and its version.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SIDE = 3  # pixels of the test image, and of the kernel
 
 @cache
 def overflows(load: Callable, device: Tuple[str, int] = ("cpu", 0), weight: int = WEIGHT_MAX[8]) -> bool:
-    """Whether a convolution of uint8 by int8 gives less than the exact sum.
+    """Whether the result of a uint8 by int8 convolution is smaller than the exact sum.
 
     Parameters
     ----------
     load : callable
-        The class of an engine of ONNX networks: ``load(spec, threads=, device=, content=)``.
+        Class of an engine of ONNX networks, called as ``load(spec, threads=, device=, content=)``.
     device : (str, int)
         ``cpu`` or ``gpu``, and its number.
     weight : int
@@ -36,16 +36,16 @@ def overflows(load: Callable, device: Tuple[str, int] = ("cpu", 0), weight: int 
     Raises
     ------
     Unable
-        The runtime is not installed, or does not run 8-bit networks.
+        The runtime is not installed, or does not support int8 networks.
     """
     kind, number = device
     engine = load("the overflow test", threads=1, device=f"{kind}({number})", content=_network(weight))
     sums = engine(np.full((1, 3, SIDE, SIDE), 255, np.uint8))
-    return bool(sums.min() < 0.95)  # exact sums are 1; saturated pairs of 127 leave half
+    return bool(sums.min() < 0.95)  # exact sums are 1; saturated pairs with weights of 127 give about half
 
 
 def _network(weight: int) -> bytes:
-    """A convolution in the QDQ form whose exact result is 1 for white images; it takes (x - 127.5) / 127.5."""
+    """A serialised ONNX convolution in QDQ form, for input (x - 127.5) / 127.5; its result for white images is 1."""
     from onnx import TensorProto, helper, numpy_helper
 
     filters, count = 8, 3 * SIDE * SIDE

@@ -1,7 +1,8 @@
-"""Lists of face images by their paths under a root, and the folders that they name.
+"""Lists of face images: paths relative to a root folder, and optionally identities.
 
-A list is a text with a path per line, such as InsightFace's ``facescrub_lst`` and ``megaface_lst``, or JSON with
-``path``, and ``id`` for the identities, such as ``facescrub_features_list.json`` of MegaFace's development kit.
+A list is a text file with one path per line, such as InsightFace's ``facescrub_lst`` and ``megaface_lst``, or a JSON
+file with the lists ``path`` and optionally ``id`` (the identities), such as ``facescrub_features_list.json`` of
+MegaFace's development kit.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _UNUSABLE = ("", ".", "..")
 
 
 class FaceList(NamedTuple):
-    """N paths with ``/`` between their parts, and their identities if the list has them."""
+    """N paths, with ``/`` as separator, and N identities if the list contains them."""
 
     names: List[str]
     identities: Optional[List[str]] = None
@@ -31,7 +32,7 @@ def read_list(path) -> FaceList:
     Raises
     ------
     InsightError
-        The file is missing or empty, names an image twice or one outside the root, or has another structure.
+        The file is missing or empty, a path is not a path under the root, or the JSON has another structure.
     """
     with open_text(path, _WANT) as source:
         is_json = source.read(64).lstrip(BLANK).startswith("{")
@@ -67,18 +68,20 @@ def _is_text(value: Any) -> bool:
 
 
 def list_files(root, ending: str = "") -> FaceList:
-    """The files under a folder, at any depth, sorted by path; links to folders are not followed.
+    """List the files under a folder at any depth, sorted by path.
+
+    Hidden files and folders are skipped, and links to folders are not followed.
 
     Parameters
     ----------
     root : path
     ending : str
-        Of the names, which are returned without it; empty for images, which keep their suffixes.
+        List the files whose names end in it, and remove it from the names. If empty, list images, with their suffixes.
 
     Raises
     ------
     InsightError
-        The folder is missing, cannot be read or has no such file.
+        The folder is missing, cannot be read or contains no such file.
     """
     root = os.fspath(root)
     names = sorted(_walk(root, ending))
@@ -103,10 +106,10 @@ def _walk(root: str, ending: str) -> Iterator[str]:
 
 
 def end_of(name: str, parts: int) -> str:
-    """The last parts of a path: ``Adam_Sandler/Adam_Sandler_1.png``."""
+    """The last ``parts`` parts of a path, for example ``Adam_Sandler/Adam_Sandler_1.png``."""
     return "/".join(name.split("/")[-parts:])
 
 
 def folder_of(name: str) -> str:
-    """The name of the folder that an image is in, which is the identity in a folder tree; empty if it is in none."""
+    """Name of an image's folder, which is its identity in a folder tree; empty if the path has no folder."""
     return name.rpartition("/")[0].rpartition("/")[2]

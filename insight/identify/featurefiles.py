@@ -1,8 +1,9 @@
-"""Features in the folders of MegaFace's development kit: a matrix file per image.
+"""Feature files in the layout of MegaFace's development kit: one matrix file per image.
 
-``facescrub/Adam_Sandler/Adam_Sandler_1.png_insightface.bin`` and ``megaface/100/100@N0/1.jpg_insightface.bin``: the
-last two or three parts of the image's path, ``_``, the name of the algorithm, ``.bin``. The kit takes the two folders
-and ``_insightface.bin``. Source: InsightFace's ``gen_megaface.py`` and ``remove_noises.py`` @9fc3cc9c.
+Examples: ``facescrub/Adam_Sandler/Adam_Sandler_1.png_insightface.bin``, ``megaface/100/100@N0/1.jpg_insightface.bin``.
+A name consists of the last two or three parts of the image's path, ``_``, the name of the algorithm, and ``.bin``. The
+kit is given the two folders and the ending ``_insightface.bin``. Source: InsightFace's ``gen_megaface.py`` and
+``remove_noises.py`` @9fc3cc9c.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from ..progress import track
 from .facelist import end_of
 
 FACESCRUB, MEGAFACE = "facescrub", "megaface"
-PARTS = {FACESCRUB: 2, MEGAFACE: 3}  # of an image's path that its feature's path keeps
+PARTS = {FACESCRUB: 2, MEGAFACE: 3}  # number of parts of an image's path that the path of its feature file keeps
 
 
 def ending_of(algorithm: str) -> str:
-    """What follows the image's name in the name of its feature.
+    """The ending of the feature files of an algorithm: ``_ALGORITHM.bin``.
 
     Raises
     ------
     InsightError
-        The name of the algorithm cannot be a part of a file's name.
+        The name of the algorithm cannot be part of a file name.
     """
     if not algorithm or "/" in algorithm or "\0" in algorithm:
         raise InsightError(f"--algo {algorithm!r}: want a name that can be part of a file's name, like insightface")
@@ -36,23 +37,28 @@ def ending_of(algorithm: str) -> str:
 
 
 def read_features(root, part: str, names: Sequence[str], ending: str) -> np.ndarray:
-    """Read the features of images: (N, E) float32.
+    """Read the features of images.
 
     Parameters
     ----------
     root : path
-        The folder that holds ``facescrub`` and ``megaface``.
+        The folder that contains ``facescrub`` and ``megaface``.
     part : str
-        One of these two.
+        ``facescrub`` or ``megaface``.
     names : sequence of str
-        Paths of the images.
+        Paths of the N images.
     ending : str
-        From :func:`ending_of`.
+        Ending of the feature files, from :func:`ending_of`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, E) float32.
 
     Raises
     ------
     InsightError
-        A file is missing or damaged, is not a vector, or has another length than the first.
+        A file is missing or damaged, does not contain a vector, or its length differs from that of the first file.
     """
     features = np.empty((0, 0), np.float32)
     first = ""
@@ -73,12 +79,12 @@ def read_features(root, part: str, names: Sequence[str], ending: str) -> np.ndar
 
 
 def write_features(root: Path, part: str, names: Sequence[str], features: np.ndarray, ending: str) -> None:
-    """Write the features (N, E) float32 of images, in the folders that :func:`read_features` reads.
+    """Write the features (N, E) float32 of images in the layout that :func:`read_features` reads.
 
     Raises
     ------
     InsightError
-        Two images have the same feature file.
+        Two images would have the same feature file.
     """
     check_names(part, names)
     made = set()
@@ -91,7 +97,7 @@ def write_features(root: Path, part: str, names: Sequence[str], features: np.nda
 
 
 def check_names(part: str, names: Sequence[str]) -> None:
-    """Raise InsightError if two images have the same feature file."""
+    """Raise InsightError if two images would have the same feature file."""
     ends = [end_of(name, PARTS[part]) for name in names]
     if len(set(ends)) < len(ends):
         seen = set()

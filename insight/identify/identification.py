@@ -1,9 +1,9 @@
-"""Identification, 1:N: find the identity of a probe in a gallery, and decide whether it is in the gallery at all.
+"""Identification (1:N): search for the identity of a probe in a gallery, closed-set and open-set.
 
-Definitions are those of ISO/IEC 19795-1 and NIST's FRVT 1:N. A probe is mated if its identity is in the gallery. Its
-rank is one more than the number of other identities that score at least as high as its own: a tie counts against it, so
-for a network that maps all faces to one point no probe has rank 1. The score of an identity is the cosine of its most
-similar face.
+Definitions follow ISO/IEC 19795-1 and NIST's FRVT 1:N. A probe is mated if its identity is in the gallery. The score of
+an identity is the cosine of its most similar face. The rank of a mated probe is one plus the number of other identities
+whose score is at least that of its own identity. Ties therefore count against the probe: with a network that maps all
+faces to one point, no probe has rank 1.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ FPIRS = (0.1, 0.01, 0.001)
 
 
 class OpenSet(NamedTuple):
-    """Performance at one false positive identification rate.
+    """Open-set performance at one false positive identification rate (FPIR).
 
     Attributes
     ----------
     fpir : float
-        The requested rate: share of unmated probes whose best match exceeds the threshold.
+        The requested rate: fraction of unmated probes whose highest score exceeds the threshold.
     threshold : float or None
-        Cosine that a match must exceed; None if there are too few unmated probes to measure it.
+        Cosine that a score must exceed. None, as the next two, if there are too few unmated probes to measure it.
     false_positives : int or None
-        Number of unmated probes whose best match exceeds it.
+        Number of unmated probes whose highest score exceeds the threshold.
     tpir : float or None
-        Share of mated probes whose own identity is first and exceeds it.
+        Fraction of mated probes that have rank 1 and whose score exceeds the threshold.
     """
 
     fpir: float
@@ -47,14 +47,14 @@ class OpenSet(NamedTuple):
 
 
 class Identification(NamedTuple):
-    """Closed set: rank to share of the mated probes; open set: a row per rate."""
+    """Results of an identification."""
 
-    ranks: Dict[int, float]
-    open_set: Tuple[OpenSet, ...]
+    ranks: Dict[int, float]  # closed set: rank to the fraction of mated probes that have at most this rank
+    open_set: Tuple[OpenSet, ...]  # one for each FPIR
     faces: int  # in the gallery
-    identities: int  # in the gallery
-    mated: int
-    unmated: int
+    identities: int  # in the gallery; each distractor is one
+    mated: int  # number of mated probes
+    unmated: int  # number of unmated probes
 
 
 def identify(
@@ -66,21 +66,21 @@ def identify(
     fpirs: Sequence[float] = FPIRS,
     what: str = "",
 ) -> Identification:
-    """Search all probes in the gallery, exactly.
+    """Search for all probes in the gallery, exhaustively.
 
     Parameters
     ----------
     gallery, probes : numpy.ndarray
-        (G, E) and (P, E) embeddings; rows need not be normalised.
+        (G, E) and (P, E) embeddings, not necessarily normalised.
     gallery_ids, probe_ids : numpy.ndarray
-        (G,) and (P,) int64 identities. -1 in the gallery is a distractor, each a separate identity; -1 among the probes
-        is a person who is not in the gallery.
+        (G,) and (P,) int64 identities from 0. In the gallery, -1 marks a distractor, and each distractor is a separate
+        identity. Among the probes, -1 marks a person who is not in the gallery.
     ranks : sequence of int
-        From 1.
+        Ranks to measure, 1 or more.
     fpirs : sequence of float
-        Between 0 and 1.
+        FPIRs at which TPIR is measured, between 0 and 1.
     what : str
-        Title of the progress bar.
+        Title of the progress bar; empty shows none.
 
     Raises
     ------
@@ -124,14 +124,14 @@ def check_options(ranks: Sequence[int], fpirs: Sequence[float]) -> None:
 
 
 def threshold_at(impostors: np.ndarray, allowed: int) -> float:
-    """The lowest threshold that at most ``allowed`` of the scores exceed; -inf if all of them may."""
+    """The lowest threshold that at most ``allowed`` scores exceed; -inf if ``allowed`` is not below their number."""
     if allowed >= len(impostors):
         return -math.inf
     return float(np.partition(impostors, len(impostors) - 1 - allowed)[len(impostors) - 1 - allowed])
 
 
 def _open_set(fpir: float, mate_M: np.ndarray, rank_M: np.ndarray, top_U: np.ndarray) -> OpenSet:
-    allowed = int(fpir * len(top_U) * (1 + 1e-12))  # 0.1 of 30 is 3 in spite of binary rounding
+    allowed = int(fpir * len(top_U) * (1 + 1e-12))  # so that 0.1 of 30 is 3 despite binary rounding
     if allowed < 1:
         return OpenSet(fpir, None, None, None)
     threshold = threshold_at(top_U, allowed)
@@ -140,10 +140,15 @@ def _open_set(fpir: float, mate_M: np.ndarray, rank_M: np.ndarray, top_U: np.nda
 
 
 def match_identities(gallery: Embedded, probes: Embedded) -> Tuple[np.ndarray, np.ndarray]:
-    """(G,) and (P,) int64 identities of two sets that were embedded separately.
+    """Match the identities of two sets that were embedded separately.
 
-    If the keys are paths, the folder is the identity, for any Unicode form of its accents (macOS decomposes them);
-    otherwise the label is the identity, with -1 for unknown.
+    If all keys of both sets are paths with a folder, the folder is the identity, after Unicode normalisation (NFC,
+    because macOS decomposes accents). If neither is so, the label is the identity, and -1 is unknown.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        (G,) and (P,) int64 identities of gallery and probes.
 
     Raises
     ------
@@ -173,12 +178,12 @@ def match_identities(gallery: Embedded, probes: Embedded) -> Tuple[np.ndarray, n
 def differences(
     gallery: Tuple[str, Optional[Mapping[str, Any]]], probes: Tuple[str, Optional[Mapping[str, Any]]]
 ) -> List[str]:
-    """Notes on differences in the provenance of two sets of embeddings that make them incomparable.
+    """Messages about differences between the provenances of two sets of embeddings that make them incomparable.
 
     Parameters
     ----------
     gallery, probes : (str, mapping or None)
-        The path, and the provenance if known (:func:`insight.faces.parts.about`).
+        Path of the embeddings, and their provenance (:func:`insight.faces.parts.about`) or None if it is unknown.
     """
     (path, about), (other_path, other_about) = gallery, probes
     if not about or not other_about:
@@ -200,7 +205,7 @@ def differences(
 
 
 def report(result: Identification, json_path: str = "") -> str:
-    """The figures as lines of text; also written as JSON to ``json_path`` unless it is empty."""
+    """Format the results as lines of text, and write them as JSON to ``json_path`` unless it is empty."""
     lines = [
         f"gallery: {result.faces} faces of {result.identities} identities; "
         f"probes: {result.mated} of identities in it, {result.unmated} of others"

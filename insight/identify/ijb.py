@@ -1,10 +1,11 @@
-"""IJB-B and IJB-C: templates of several images and videos, and their comparison 1:1. :mod:`.ijb_search` has 1:N.
+"""IJB-B and IJB-C: templates of several images and videos, and 1:1 verification. 1:N is in :mod:`.ijb_search`.
 
-After InsightFace's ``recognition/_evaluation_/ijb/ijb_11.py`` @7fadd420, for any embedding size. In its names for
-settings, F1 is the sum with the mirror image, D1 weighting by the detector's score, N1 weighting by the length of the
-embedding (:func:`image_features` with ``unit=False``). In ``ijb_evals.py`` there N1 means the opposite.
+Follows InsightFace's ``recognition/_evaluation_/ijb/ijb_11.py`` @7fadd420, for any embedding size. In the names of its
+settings, F1 means that the embedding of the mirror image is added, D1 that images are weighted by the detector's score,
+and N1 that they are weighted by the length of the embedding (:func:`image_features` with ``unit=False``). In
+``ijb_evals.py`` of the same folder N1 means the opposite.
 
-Shapes: N images, T templates, E length of an embedding, P pairs.
+Shapes: N images, T templates, E embedding size, P pairs.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from ..faces.unit import unit_rows, without_direction
 from ..files.text import BLANK, excerpt, is_number, numbered_lines, open_text, ways, whole
 
 FPRS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-PAIRS = 100_000  # pairs that are compared at once
-IMAGES = 20_000  # images that are pooled at once
+PAIRS = 100_000  # pairs compared per block
+IMAGES = 20_000  # images pooled per block
 
 
 class Templates(NamedTuple):
-    """(T,) int64 template numbers, ascending, and (T, E) float64 features of length 1."""
+    """Templates: (T,) int64 numbers, ascending, and (T, E) float64 features of unit length."""
 
     numbers: np.ndarray
     features: np.ndarray
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
-        """Positions of template numbers.
+        """Positions of the templates with the given numbers.
 
         Raises
         ------
         InsightError
-            A template has no image.
+            There is no template with one of the numbers.
         """
         numbers = np.asarray(numbers, np.int64)
         positions = np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
@@ -49,13 +50,16 @@ class Templates(NamedTuple):
 
 
 def read_media(path) -> Tuple[np.ndarray, np.ndarray]:
-    """(N,) templates and (N,) media of ``ijbc_face_tid_mid.txt``: lines ``image template medium``."""
+    """Read ``ijbc_face_tid_mid.txt`` with lines ``image template medium``: (N,) templates and (N,) media, int64."""
     rows = _columns(path, (1, 2), "image template medium")
     return rows[:, 0], rows[:, 1]
 
 
 def read_pairs(path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(P,) templates, (P,) templates, (P,) bool same, of ``ijbc_template_pair_label.txt``: ``template template 1``."""
+    """Read ``ijbc_template_pair_label.txt`` with lines ``template template same``.
+
+    Returns (P,) int64 first templates, (P,) int64 second templates, and (P,) bool: whether they are of one subject.
+    """
     want = "template template same"
     rows = _columns(path, (0, 1, 2), want)
     invalid = np.flatnonzero((rows[:, 2] != 0) & (rows[:, 2] != 1))
@@ -67,16 +71,19 @@ def read_pairs(path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def read_subjects(path) -> Tuple[np.ndarray, np.ndarray]:
-    """(T,) templates and (T,) subjects of ``ijbc_1N_gallery_G1.csv``: a heading, then ``template,subject,…``."""
+    """Read ``ijbc_1N_gallery_G1.csv``, a heading and lines ``template,subject,…``: templates and subjects, int64.
+
+    The list may have several lines of one template, which are all returned.
+    """
     rows = _columns(path, (0, 1), "template,subject")
     return rows[:, 0], rows[:, 1]
 
 
 def _columns(path, columns: Tuple[int, ...], want: str) -> np.ndarray:
-    """(rows, columns) int64 of a table with blanks, tabs or commas between columns, with or without a heading.
+    """Read columns of a table separated by blanks, tabs or commas, with or without a heading: (rows, columns) int64.
 
-    NumPy reads millions of lines in the format of the benchmark's authors. If it fails, a slower reader accepts other
-    spellings of integers, and names the line that has none.
+    NumPy reads the millions of lines of the original files fast. If it fails, a slower reader accepts other spellings
+    of integers, and reports the first line that has none.
     """
     rule = f"want lines {want!r}"
     with open_text(path, rule) as source:
@@ -102,7 +109,7 @@ def _columns(path, columns: Tuple[int, ...], want: str) -> np.ndarray:
 
 
 def _ascii(lines: Iterable[str]) -> Iterator[str]:
-    """Lines up to the first that is not ASCII: a letter beyond Latin-1 in a number may crash NumPy 1.26."""
+    """Yield lines; raise ValueError at the first that is not ASCII, because NumPy 1.26 may crash on such a number."""
     for line in lines:
         if not line.isascii():
             raise ValueError("not ASCII")
@@ -110,14 +117,14 @@ def _ascii(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _integers(line: str, columns: Tuple[int, ...]) -> Iterator[Tuple[int, ...]]:
-    """The numbers in some columns of a line, for each separator that gives integers."""
+    """Yield the numbers in some columns of a line, for each separator that gives integers."""
     for fields in ways(line):
         with suppress(ValueError, IndexError):
             yield tuple(whole(fields[column]) for column in columns)
 
 
 def _is_heading(line: str, columns: Tuple[int, ...]) -> bool:
-    """Whether a first line has words in the columns of the numbers."""
+    """Whether the first line of a table is empty, or has no numbers in the columns."""
     for fields in ways(line):
         if len(fields) > max(columns) and not any(is_number(fields[column]) for column in columns):
             return True
@@ -130,16 +137,21 @@ def image_features(
     detector_scores: Optional[np.ndarray] = None,
     unit: bool = False,
 ) -> np.ndarray:
-    """(N, E) float64: features of images, from which templates are pooled.
+    """Compute the features of images, which are pooled to templates.
 
     Parameters
     ----------
     plain, mirrored : numpy.ndarray
-        (N, E) raw embeddings of the images and of their mirror images, which are summed.
+        (N, E) raw embeddings of the images and, optionally, of their mirror images, which are added.
     detector_scores : numpy.ndarray, optional
-        (N,): weights of the images.
+        (N,) weights of the images.
     unit : bool
-        Normalise each sum first, so that its length is not a weight.
+        Normalise each sum before weighting, so that its length is not a weight too.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, E) float64.
     """
     features = np.array(plain, np.float64)
     if mirrored is not None:
@@ -152,19 +164,19 @@ def image_features(
 
 
 def pool(features: np.ndarray, templates: np.ndarray, media: np.ndarray) -> Templates:
-    """Pool images to templates: the mean over each medium's images, the sum over the template's media, normalised.
+    """Pool images to templates: the mean over the images of each medium, then the normalised sum over the media.
 
     Parameters
     ----------
     features : numpy.ndarray
         (N, E).
     templates, media : numpy.ndarray
-        (N,) int64; frames of one video have the same medium.
+        (N,) int64 numbers. Frames of one video have the same medium.
 
     Raises
     ------
     InsightError
-        Lengths differ.
+        The inputs have different lengths.
     """
     templates, media = np.asarray(templates, np.int64), np.asarray(media, np.int64)
     if not len(features) == len(templates) == len(media):
@@ -190,12 +202,12 @@ def pool_images(
     media: np.ndarray,
     unit: bool = False,
 ) -> Templates:
-    """:func:`image_features` and :func:`pool` in blocks of whole templates, without a second copy of all embeddings.
+    """Apply :func:`image_features` and :func:`pool` to blocks of whole templates, without copying all embeddings.
 
     Raises
     ------
     InsightError
-        An embedding is zero or not finite, or lengths differ.
+        An embedding is zero or not finite, or the inputs have different lengths.
     """
     order = np.argsort(templates, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(np.asarray(templates)[order]) != 0])
@@ -217,7 +229,7 @@ def pool_images(
 
 
 def compare(templates: Templates, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(P,) float64: cosines of pairs of template numbers."""
+    """Cosines of pairs of templates, which are given by their numbers: (P,) float64."""
     left, right = templates.rows(first), templates.rows(second)
     cosines = np.empty(len(left))
     for start in range(0, len(left), PAIRS):
@@ -227,11 +239,16 @@ def compare(templates: Templates, first: np.ndarray, second: np.ndarray) -> np.n
 
 
 def tpr_at_fpr(cosines: np.ndarray, same: np.ndarray, fprs: Sequence[float] = FPRS) -> Dict[float, Tuple[float, float]]:
-    """FPR to (TPR, FPR of the point that was used), as in InsightFace's table.
+    """TPR at each FPR, as in InsightFace's table.
 
-    The point of the ROC with the nearest FPR is used, with the highest TPR of several. The ROC is scikit-learn's, which
-    drops points on a straight line between their neighbours: the FPR of the point may be larger than the requested
-    one, noticeably with few impostor pairs.
+    The point of the ROC whose FPR is nearest to the requested one is used; of several, the one with the highest TPR. As
+    in scikit-learn, the ROC has no points on a straight line between their neighbours. The FPR of the point may
+    therefore be larger than the requested one, noticeably so with few impostor pairs.
+
+    Returns
+    -------
+    dict
+        Requested FPR to (TPR, FPR of the point).
 
     Raises
     ------
@@ -245,13 +262,13 @@ def tpr_at_fpr(cosines: np.ndarray, same: np.ndarray, fprs: Sequence[float] = FP
 
 
 def auc(cosines: np.ndarray, same: np.ndarray) -> float:
-    """Area under the ROC, the ``AUC`` of InsightFace's table. Raises as :func:`tpr_at_fpr`."""
+    """Area under the ROC, as in InsightFace's table. Raises the errors of :func:`tpr_at_fpr`."""
     fpr, tpr = _roc(np.asarray(cosines), np.asarray(same, bool))
     return float(np.trapz(tpr, fpr))
 
 
 def _roc(scores: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """FPR and TPR, ascending from (0, 0), at each distinct score that is a corner of the ROC."""
+    """FPR and TPR of the corners of the ROC, ascending from (0, 0)."""
     if same.all() or not same.any():
         raise InsightError(f"all {len(same)} pairs are of one kind; a ROC needs pairs of both")
     order = np.argsort(-scores, kind="stable")

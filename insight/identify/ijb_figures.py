@@ -1,4 +1,4 @@
-"""All figures of IJB-B or IJB-C, 1:1 and 1:N, of the embeddings of its images."""
+"""Compute all metrics of IJB-B or IJB-C, 1:1 and 1:N, from the embeddings of the images."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from .protocol import ProtocolFigure, ProtocolResult, figures_of
 
 
 class Weights(NamedTuple):
-    """Switches of the published scripts, with the settings of their tables."""
+    """Settings of InsightFace's scripts; the defaults are those of its published tables."""
 
-    flip: bool = True  # the mirror image is added
-    detector_score: bool = True  # images are weighted by the detector's score
-    feature_norm: bool = True  # and by the length of their embedding
+    flip: bool = True  # add the embedding of the mirror image
+    detector_score: bool = True  # weight images by the detector's score
+    feature_norm: bool = True  # weight images by the length of their embedding
 
 
 def evaluate(ijb_set: IjbSet, embedded: Embedded, weights: Weights, source: str) -> ProtocolResult:
-    """All figures of a set.
+    """Compute all metrics of a set.
 
     Parameters
     ----------
     ijb_set : IjbSet
     embedded : Embedded
-        Raw embeddings (N, E) of the set's images, with those of the mirror images if ``weights.flip``.
+        Raw embeddings (N, E) of the images of the set, and those of the mirror images if ``weights.flip``.
     weights : Weights
     source : str
-        Path of the embeddings, for messages.
+        Path of the embeddings, for error messages.
 
     Raises
     ------
     InsightError
-        The embeddings are of other images, lack the mirror images, or are zero or not finite.
+        The embeddings are of other images, those of the mirror images are missing, or one is zero or not finite.
     """
     if len(embedded.keys) != len(ijb_set.names) or embedded.keys.tolist() != ijb_set.names:
         raise InsightError(

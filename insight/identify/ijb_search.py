@@ -1,11 +1,12 @@
-"""IJB 1:N: templates of probes are searched in galleries of one template per subject.
+"""IJB 1:N identification: search for the templates of probes in galleries that have one template per subject.
 
-InsightFace's scripts have two definitions (``recognition/_evaluation_/ijb`` @7fadd420). ``ijb_1n.py`` joins the two
-galleries of the protocol and counts false positives over all comparisons: :func:`identify`. ``ijb_evals.py`` searches
-in each gallery by itself, counts false positives over the probes whose subject is not in it, and averages:
-:func:`identify_each`. :mod:`.identification` is as the second, with the threshold of ISO/IEC 19795-1.
+InsightFace's scripts (``recognition/_evaluation_/ijb`` @7fadd420) use two definitions. :func:`identify` follows
+``ijb_1n.py``, which joins the two galleries of the protocol and counts false positives over all comparisons.
+:func:`identify_each` follows ``ijb_evals.py``, which searches each gallery separately, counts false positives over the
+probes whose subject is not in it, and averages the results. :mod:`.identification` is similar to the second, but takes
+its threshold from ISO/IEC 19795-1.
 
-Shapes: G templates of a gallery, P of probes, E length of an embedding.
+Shapes: G templates in a gallery, P probe templates, E embedding size.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ Gallery = Tuple[np.ndarray, np.ndarray]  # (G, E) features and (G,) subjects
 
 
 class Identified(NamedTuple):
-    """1:N: rank to share, and FPIR to TPIR, of the probes whose subject is in the gallery.
+    """Results of 1:N: rank to the fraction of probes with at most this rank, and FPIR to TPIR.
 
-    TPIR is None if there is no probe to measure the FPIR with.
+    Both refer to the probes whose subject is in the gallery. TPIR is None if there is no score to set the threshold.
     """
 
     ranks: Dict[int, float]
@@ -34,7 +35,7 @@ class Identified(NamedTuple):
 
 
 def check_subjects(subjects: np.ndarray, probe_subjects: np.ndarray, gallery: str = "gallery") -> None:
-    """Raise InsightError if a gallery has a subject twice, or none of the probes' subjects."""
+    """Raise InsightError if a subject has two templates in a gallery, or if no subject of the probes is in it."""
     numbers, counts = np.unique(subjects, return_counts=True)
     if (counts > 1).any():
         raise InsightError(f"{gallery}: subject {numbers[counts > 1][0]} has {counts.max()} templates; want one each")
@@ -50,22 +51,23 @@ def identify(
     ranks: Sequence[int] = RANKS,
     fpirs: Sequence[float] = FPIRS,
 ) -> Identified:
-    """Search the probes in one gallery, as ``ijb_1n.py`` in the two galleries joined.
+    """Search for the probes in one gallery, as ``ijb_1n.py`` does in the two galleries joined.
 
     Parameters
     ----------
     gallery, ids : numpy.ndarray
-        (G, E) and (G,) int64; one template per subject.
+        (G, E) features and (G,) int64 subjects, one template per subject.
     probes, subjects : numpy.ndarray
-        (P, E) and (P,) int64.
+        (P, E) features and (P,) int64 subjects.
     ranks, fpirs : sequences
-        With Q probes whose subject is in the gallery, the threshold of an FPIR is the ceil(FPIR * Q)-th highest of all
-        cosines of different subjects, so one probe may count several times.
+        If Q probes have their subject in the gallery, the threshold of an FPIR is the ceil(FPIR * Q)-th highest cosine
+        of all pairs of different subjects, so that one probe may count several times. TPIR is the fraction of these Q
+        probes whose cosine with their own subject exceeds the threshold, at any rank.
 
     Raises
     ------
     InsightError
-        The gallery has a subject twice, or none of the probes' subjects.
+        A subject has two templates in the gallery, or no subject of the probes is in it.
     """
     ids, subjects = np.asarray(ids), np.asarray(subjects)
     check_shapes(gallery, probes)
@@ -87,28 +89,30 @@ def identify_each(
     ranks: Sequence[int] = RANKS,
     fpirs: Sequence[float] = FPIRS,
 ) -> Tuple[List[Identified], Identified]:
-    """Search the probes in each gallery by itself, as ``ijb_evals.py``.
+    """Search for the probes in each gallery separately, as ``ijb_evals.py`` does.
 
     Parameters
     ----------
     galleries : sequence of (features, subjects)
-        (G, E) and (G,) int64; one template per subject.
+        (G, E) features and (G,) int64 subjects, one template per subject.
     probes, subjects : numpy.ndarray
-        (P, E) and (P,) int64.
+        (P, E) features and (P,) int64 subjects.
     ranks, fpirs : sequences
-        With U probes whose subject is not in the gallery, the threshold of an FPIR is the floor(FPIR * U)-th highest of
-        the probes' highest cosines, and the highest of them if that is the 0th. A probe is identified if its own
-        subject is first and exceeds the threshold.
+        If the subjects of U probes are not in the gallery, the threshold of an FPIR is the floor(FPIR * U)-th highest
+        value among the highest cosines of these probes, or the highest value if FPIR * U is below 1. TPIR is the
+        fraction of the other probes that have rank 1 and whose cosine exceeds the threshold.
 
     Returns
     -------
-    (list of Identified, Identified)
-        Of each gallery; and of all: ranks as shares of all P probes, the mean of the galleries' TPIR.
+    each : list of Identified
+        Results in each gallery.
+    both : Identified
+        Ranks as fractions of all P probes, and the mean of the TPIRs of the galleries, None if one of them is None.
 
     Raises
     ------
     InsightError
-        A gallery has a subject twice, or none of the probes' subjects.
+        A subject has two templates in a gallery, or no subject of the probes is in it.
     """
     subjects = np.asarray(subjects)
     figures, hits = [], np.zeros(len(ranks), np.int64)

@@ -1,9 +1,9 @@
-"""The files of IJB-B and IJB-C as InsightFace's evaluation has them, checked against one another.
+"""Read the metadata of IJB-B and IJB-C in the layout of InsightFace's evaluation, and check their consistency.
 
-``meta`` holds ``ijbc_face_tid_mid.txt`` (image, template, medium), ``ijbc_name_5pts_score.txt`` (image, five x y, score
-of the detector), ``ijbc_template_pair_label.txt``, and for 1:N ``ijbc_1N_gallery_G1.csv``, ``…_G2.csv`` and
-``ijbc_1N_probe_mixed.csv``; IJB-B's galleries are S1 and S2. Source: ``recognition/_evaluation_/ijb`` of InsightFace
-@7fadd420.
+The folder ``meta`` contains ``ijbc_face_tid_mid.txt`` (image, template, medium), ``ijbc_name_5pts_score.txt`` (image, x
+and y of five points, score of the detector), ``ijbc_template_pair_label.txt``, and for 1:N ``ijbc_1N_gallery_G1.csv``,
+``ijbc_1N_gallery_G2.csv`` and ``ijbc_1N_probe_mixed.csv``. The galleries of IJB-B are S1 and S2. Source:
+``recognition/_evaluation_/ijb`` of InsightFace @7fadd420.
 
 Shapes: N images, T templates, P pairs.
 """
@@ -25,33 +25,33 @@ from . import ijb, ijb_search
 GALLERIES = {"IJBB": ("S1", "S2"), "IJBC": ("G1", "G2")}
 ONE, MANY, BOTH = "1:1", "1:N", "both"
 PROTOCOLS = (ONE, MANY, BOTH)
-COLUMNS = 12  # of ijbc_name_5pts_score.txt
+COLUMNS = 12  # columns of ijbc_name_5pts_score.txt
 _POINTS = f"want lines of {COLUMNS} columns: image, x and y of five points, score of the detector"
 _FIRST = re.compile(r"[ \t,;]+")
 Subjects = Tuple[np.ndarray, np.ndarray]  # (T,) templates, ascending, and (T,) subjects
 
 
 class IjbSet(NamedTuple):
-    """A set in memory, without its images.
+    """The metadata of a set, without its images.
 
     Attributes
     ----------
     target : str
         ``IJBB`` or ``IJBC``.
     names : list of str
-        (N,) images, by their paths under the folder of images.
+        N paths of images, relative to the folder of images.
     points : numpy.ndarray
-        (N, 10) float32: five x, then five y, in pixels.
+        (N, 10) float32 landmarks in pixels: five x, then five y.
     scores : numpy.ndarray
-        (N,) float64 of the detector.
+        (N,) float64 scores of the detector.
     templates, media : numpy.ndarray
-        (N,) int64.
+        (N,) int64 numbers of the template and the medium of each image.
     pairs : tuple or None
-        (P,) templates, (P,) templates, (P,) bool same; None without 1:1.
+        (P,) int64 first templates, (P,) int64 second templates, (P,) bool same; None without 1:1.
     galleries : dict or None
-        Name to templates and subjects; None without 1:N.
+        Name of each gallery to its (T,) templates and (T,) subjects, int64; None without 1:N.
     probes : tuple or None
-        Templates and subjects.
+        (T,) templates and (T,) subjects, int64; None without 1:N.
     """
 
     target: str
@@ -66,7 +66,7 @@ class IjbSet(NamedTuple):
 
 
 def read_set(meta, target: str, protocol: str = BOTH) -> IjbSet:
-    """Read the files of a set, and check that they belong together.
+    """Read the metadata of a set and check that the files are consistent.
 
     Parameters
     ----------
@@ -75,13 +75,13 @@ def read_set(meta, target: str, protocol: str = BOTH) -> IjbSet:
     target : str
         ``IJBB`` or ``IJBC``.
     protocol : str
-        ``1:1``, ``1:N`` or ``both``: which lists are needed.
+        ``1:1``, ``1:N`` or ``both``; determines which lists are read.
 
     Raises
     ------
     InsightError
-        A list is missing or has other columns; lists name different images; a template has no image; or a subject is
-        twice in the galleries.
+        A list is missing or has other columns, lists name different images, a template has no image, all pairs are of
+        one kind, a subject has two templates in the galleries, or no subject of the probes is in a gallery.
     """
     if not os.path.isdir(meta):
         raise InsightError(f"--meta {meta}: no such folder; want the one with {target.lower()}_face_tid_mid.txt")
@@ -119,12 +119,21 @@ def read_set(meta, target: str, protocol: str = BOTH) -> IjbSet:
 
 
 def read_points(path) -> Tuple[List[str], np.ndarray, np.ndarray]:
-    """(N,) names, (N, 10) float32 five x, five y, and (N,) float64 scores, of ``ijbc_name_5pts_score.txt``.
+    """Read ``ijbc_name_5pts_score.txt``.
+
+    Returns
+    -------
+    names : list of str
+        N paths of images.
+    points : numpy.ndarray
+        (N, 10) float32 landmarks in pixels: five x, then five y.
+    scores : numpy.ndarray
+        (N,) float64 scores of the detector.
 
     Raises
     ------
     InsightError
-        The file is missing or empty, a line has other columns, or five points coincide.
+        The file is missing or empty, a line has other columns, or all five points of a line coincide.
     """
     names, rows = [], []
     for number, line in numbered_lines(path, _POINTS):
@@ -143,7 +152,7 @@ def read_points(path) -> Tuple[List[str], np.ndarray, np.ndarray]:
 
 
 def _fields(line: str) -> Iterator[Tuple[str, List[float]]]:
-    """Name and numbers of a line, for each separator that gives them."""
+    """Yield the name and the numbers of a line, for each separator that gives a valid line."""
     for fields in ways(line):
         if len(fields) == COLUMNS and fields[0]:
             try:
@@ -155,7 +164,7 @@ def _fields(line: str) -> Iterator[Tuple[str, List[float]]]:
 
 
 def _check_images(media_path: str, count: int, points_path: str, names: List[str]) -> None:
-    """Raise unless both lists have the same images in one order."""
+    """Raise InsightError unless both lists contain the same images in the same order."""
     if count != len(names):
         raise InsightError(
             f"{media_path}: {count} images, but {len(names)} in {points_path}; want the same in one order"
@@ -179,7 +188,7 @@ def _check_templates(path: str, numbers: np.ndarray, known: np.ndarray, media_pa
 
 
 def _subjects(path: str) -> Subjects:
-    """Templates and their subjects; the list may have a row for each image."""
+    """Read templates and their subjects. Rows of one template are merged: a list may have one row per image."""
     rows = np.unique(np.stack(ijb.read_subjects(path), axis=1), axis=0)
     twice = np.flatnonzero(rows[1:, 0] == rows[:-1, 0])
     if len(twice):
@@ -189,7 +198,7 @@ def _subjects(path: str) -> Subjects:
 
 
 def _with_remedy(read, path: str, other: str):
-    """Read a list; if it is missing, name the option that does without it."""
+    """Read a list; if it is missing, raise InsightError with the ``--protocol`` that does not need it."""
     if not os.path.exists(path):
         raise InsightError(f"{path}: no such file; give --protocol {other} if the set has no such list")
     return read()

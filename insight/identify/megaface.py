@@ -1,11 +1,11 @@
-"""MegaFace: probes of a few identities among a million distractors.
+"""MegaFace: identification and verification with up to a million distractors.
 
-Protocol (Kemelmacher-Shlizerman and others, "The MegaFace Benchmark", CVPR 2016): each image of an identity is
-searched in galleries of the distractors and one other image of the identity as the only mate.
-Features and noise lists are InsightFace's (``Evaluation/Megaface/gen_megaface.py`` and ``remove_noises.py``
+Protocol (Kemelmacher-Shlizerman and others, "The MegaFace Benchmark", CVPR 2016): for each ordered pair of images of
+one identity, the first is searched for in a gallery that consists of the second, its only mate, and all distractors.
+Features and noise lists follow InsightFace (``Evaluation/Megaface/gen_megaface.py`` and ``remove_noises.py``
 @9fc3cc9c), for any embedding size.
 
-Shapes: P probes, D distractors, E length of an embedding.
+Shapes: P probes, D distractors, E embedding size.
 """
 
 from __future__ import annotations
@@ -23,43 +23,49 @@ from .search import STRANGER, highest, score
 
 RANKS = (1, 10)
 FARS = (1e-6, 1e-5)
-NOISE = 1e-3  # largest random change of each number of a replaced probe
+NOISE = 1e-3  # largest magnitude of the noise added to each component of a replaced probe
 _NUMBERED = re.compile(r"^[0-9]+[ \t,;]+(?=\S)")
-FAR_AWAY = 100.0  # extra number of a noisy distractor; a face has 0
+FAR_AWAY = 100.0  # additional component of a noisy distractor; it is 0 for other images
 
 
 class MegaFace(NamedTuple):
-    """Identification: rank to share of the searches. Verification: FAR to TAR, None if there are too few pairs."""
+    """Results of MegaFace."""
 
-    ranks: Dict[int, float]
-    tar: Dict[float, Optional[float]]
-    searches: int
-    impostor_pairs: int
+    ranks: Dict[int, float]  # identification: rank to the fraction of searches whose mate has at most this rank
+    tar: Dict[float, Optional[float]]  # verification: FAR to TAR, None if there are too few impostor pairs
+    searches: int  # number of ordered pairs of images of one identity
+    impostor_pairs: int  # number of pairs of a probe and a distractor
 
 
 def fuse(passes: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Features of one or several models: (N, sum of E) float32 of length 1.
+    """Fuse the embeddings of one or several models.
 
     Parameters
     ----------
     passes : sequence of sequences of numpy.ndarray
         For each model the raw embeddings (N, E) of the images and of the mirror images (or of the images alone).
         They are summed and normalised per model, then concatenated.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, sum of E) float32 of unit length.
     """
     parts = [unit_rows(np.sum([np.asarray(rows, np.float64) for rows in model], axis=0)) for model in passes]
     return unit_rows(np.concatenate(parts, axis=1)).astype(np.float32)
 
 
 def read_noise_list(path) -> Set[str]:
-    """Names of noisy images, one per line, without the number that a line may start with; # starts a comment.
+    """Read the names of noisy images, one per line.
 
-    FaceScrub's list names files (``Adam_Sandler_2.png``), MegaFace's paths of three parts (``100/100@N0/1.jpg``).
-    Numbers and names are separated by tabs, commas or blanks. A name with backslashes is also added with slashes.
+    A line may start with a number, which is ignored, and a separator: blanks, tabs, commas or semicolons. Lines that
+    start with # are comments. The list of FaceScrub has file names (``Adam_Sandler_2.png``), the list of MegaFace has
+    paths of three parts (``100/100@N0/1.jpg``). A name with backslashes is also added with slashes.
 
     Raises
     ------
     InsightError
-        The file is missing or has no names.
+        The file is missing or contains no names.
     """
     want = "want a list of noisy images, one per line"
     lines = [line.strip(BLANK) for _, line in numbered_lines(path, want)]
@@ -70,16 +76,16 @@ def read_noise_list(path) -> Set[str]:
 
 
 def noisy(keys: Sequence[str], names: Set[str]) -> np.ndarray:
-    """(N,) bool: whether a list names each image, by the last part or the last three parts of its path."""
+    """(N,) bool: whether the last part, or the last three parts, of the path of each image are in ``names``."""
     parts = [str(key).split("/") for key in keys]
     return np.array([part[-1] in names or "/".join(part[-3:]) in names for part in parts], bool)
 
 
 def clean_probes(features: np.ndarray, identities: np.ndarray, noisy_P: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Replace noisy features by the direction of the identity's other images: (P, E) float32.
+    """Replace the features of noisy probes, as InsightFace does: (P, E) float32.
 
-    The replacement is the normalised sum of the identity's clean features, each number changed at random by up to
-    ±0.001, as in InsightFace. The random numbers of a row are a function of the seed and its position.
+    The replacement is the sum of the clean features of the identity, plus uniform noise of up to ±0.001 per component,
+    normalised. The noise of a row is a function of the seed and the position of the row.
 
     Raises
     ------
@@ -98,7 +104,10 @@ def clean_probes(features: np.ndarray, identities: np.ndarray, noisy_P: np.ndarr
 
 
 def devkit_features(features: np.ndarray, noisy_N: Optional[np.ndarray] = None) -> np.ndarray:
-    """(N, E + 1) float32 for MegaFace's own programs: 0 is appended, or 100 to noisy ones to move them far away."""
+    """Append a component for MegaFace's own programs: 0, or 100 for noisy features, to move them far away.
+
+    Returns (N, E + 1) float32.
+    """
     extra = np.zeros((len(features), 1), np.float32)
     if noisy_N is not None:
         extra[np.asarray(noisy_N, bool)] = FAR_AWAY
@@ -114,22 +123,23 @@ def evaluate(
     fars: Sequence[float] = FARS,
     what: str = "",
 ) -> MegaFace:
-    """Identification among the distractors and verification against them.
+    """Measure identification and verification of the probes against the distractors.
 
     Parameters
     ----------
     probes, distractors : numpy.ndarray
-        (P, E) and (D, E), not necessarily normalised; noisy probes replaced by :func:`clean_probes`.
+        (P, E) and (D, E) features, not necessarily normalised. Noisy probes must have been replaced by
+        :func:`clean_probes`.
     identities : numpy.ndarray
-        (P,) int64 from 0.
+        (P,) int64 identities of the probes, from 0.
     noisy_D : numpy.ndarray, optional
         (D,) bool: distractors to leave out.
     ranks : sequence of int
-        A distractor with the same score as the mate ranks before it.
+        Ranks to measure. A distractor with the same score as the mate ranks before it.
     fars : sequence of float
-        Rates over all pairs of a probe and a distractor; the true pairs are those of two images of one identity.
+        FARs over all pairs of a probe and a distractor. TAR is measured over all pairs of two images of one identity.
     what : str
-        Title of the progress bar.
+        Title of the progress bar; empty shows none.
 
     Raises
     ------
@@ -168,7 +178,7 @@ def _groups(identities: np.ndarray) -> list:
 
 
 def _tar(true_scores: np.ndarray, unit: np.ndarray, distractors: np.ndarray, fars: Sequence[float], what: str) -> dict:
-    """FAR to the share of true pairs above the threshold that at most FAR of all impostor pairs exceed."""
+    """FAR to TAR, at the lowest threshold that at most the fraction FAR of the impostor pairs exceeds."""
     pairs = len(unit) * len(distractors)
     allowed = [int(far * pairs * (1 + 1e-12)) for far in fars]
     top = highest(distractors, unit, min(max(allowed, default=0) + 1, pairs), what=what)

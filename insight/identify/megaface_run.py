@@ -1,4 +1,4 @@
-"""MegaFace from lists and features to figures: noise, galleries of 10 to 1M distractors, the features for its kit."""
+"""MegaFace runs: noise removal, galleries of 10 to 1M distractors, metrics, and feature files for the kit."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .protocol import ProtocolFigure, ProtocolResult, figures_of
 from .search import check_shapes
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
-LIST_OF_SIZE = "megaface_features_list.json_{}_{}"  # size and number of the set, in the kit's templatelists
-ROWS = 50_000  # features that are fused at once
+LIST_OF_SIZE = "megaface_features_list.json_{}_{}"  # size, number of the set; in the kit's templatelists
+ROWS = 50_000  # features processed per block
 
 
 class Probes(NamedTuple):
-    """Images of FaceScrub: names, (N, E) float32 features, (N,) int64 identities from 0, (N,) bool noisy."""
+    """FaceScrub's images: paths, (N, E) float32 features, (N,) int64 identities from 0, (N,) bool noisy."""
 
     names: List[str]
     features: np.ndarray
@@ -31,7 +31,7 @@ class Probes(NamedTuple):
 
 
 class Distractors(NamedTuple):
-    """Images of MegaFace: names, (N, E) float32 features, (N,) bool noisy."""
+    """MegaFace's images: paths, (N, E) float32 features, (N,) bool noisy."""
 
     names: List[str]
     features: np.ndarray
@@ -39,20 +39,22 @@ class Distractors(NamedTuple):
 
 
 class GalleryOptions(NamedTuple):
-    """How galleries are chosen, and what is measured in each.
+    """Options of the galleries and of what is measured in each.
 
     Attributes
     ----------
     sizes : sequence of int
-        Distractors. Sizes that are larger than the set are replaced by all of it.
+        Numbers of distractors. Without ``lists``, a larger size than the set is replaced by the size of the set.
     lists : str
-        Folder with ``megaface_features_list.json_SIZE_SET`` of the development kit; if empty, distractors are chosen at
-        random, a function of the seed, and smaller galleries are parts of larger ones.
+        Folder with ``megaface_features_list.json_SIZE_SET`` of the development kit. If empty, distractors are chosen at
+        random as a function of the seed, and smaller galleries are subsets of larger ones.
     number : int
-        SET.
+        Number SET of the lists.
     seed : int
     ranks : sequence of int
+        As in :func:`.megaface.evaluate`.
     fars : sequence of float
+        As in :func:`.megaface.evaluate`.
     """
 
     sizes: Sequence[int] = SIZES
@@ -74,12 +76,12 @@ def check_options(sizes: Sequence[int], ranks: Sequence[int], fars: Sequence[flo
 
 
 def identities_of(faces: FaceList, source: str) -> np.ndarray:
-    """(N,) int64 identities of FaceScrub's images: by the list, else by the folder of each image.
+    """(N,) int64 identities of FaceScrub's images: those of the list, or else the folders of the images.
 
     Raises
     ------
     InsightError
-        An image is in no folder, or no identity has two images.
+        A path has no folder, or no identity has two images.
     """
     people = faces.identities or [folder_of(name) for name in faces.names]
     if not all(people):
@@ -92,7 +94,7 @@ def identities_of(faces: FaceList, source: str) -> np.ndarray:
 
 
 def check_features(probes: Probes, distractors: Distractors) -> None:
-    """Raise InsightError if features differ in length, or one is zero or not finite."""
+    """Raise InsightError if the features have different lengths, or one is zero or not finite."""
     check_shapes(distractors.features, probes.features)
     for part, faces in ((FACESCRUB, probes), (MEGAFACE, distractors)):
         for start in range(0, len(faces.names), ROWS):
@@ -105,12 +107,15 @@ def check_features(probes: Probes, distractors: Distractors) -> None:
 
 
 def noise_of(names: Sequence[str], path: Optional[str]) -> np.ndarray:
-    """(N,) bool: which images a noise list names; none without a list. Raises as :func:`.megaface.read_noise_list`."""
+    """(N,) bool: whether each image is in a noise list; all False without a list.
+
+    Raises the errors of :func:`.megaface.read_noise_list`.
+    """
     return np.zeros(len(names), bool) if path is None else megaface.noisy(names, megaface.read_noise_list(path))
 
 
 def fused(models: Sequence[np.ndarray]) -> np.ndarray:
-    """Features (N, sum of E) float32 of length 1, of the raw embeddings (N, E) of each model, in blocks of rows."""
+    """Fuse the raw embeddings (N, E) of each model in blocks of rows: (N, sum of E) float32 of unit length."""
     features = np.empty((len(models[0]), sum(rows.shape[1] for rows in models)), np.float32)
     for start in range(0, len(features), ROWS):
         block = slice(start, start + ROWS)
@@ -119,15 +124,15 @@ def fused(models: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def marked_noise(features: np.ndarray) -> np.ndarray:
-    """(N,) bool: features whose last number is 100, by which ``remove_noises.py`` moves noisy distractors far away.
+    """(N,) bool: whether the last component is 100, with which ``remove_noises.py`` marks noisy distractors.
 
-    The kit ranks by distance, in which they come last; by the cosine they would not.
+    The kit ranks by distance, so that such distractors come last. By cosine they would not, so they must be left out.
     """
     return features[:, -1] == np.float32(megaface.FAR_AWAY)
 
 
 def clean(probes: Probes, seed: int = 0) -> Probes:
-    """Noisy probes are replaced by :func:`.megaface.clean_probes`, and none is noisy any more.
+    """Replace noisy probes by :func:`.megaface.clean_probes`; no probe of the result is marked as noisy.
 
     Raises
     ------
@@ -147,12 +152,12 @@ def clean(probes: Probes, seed: int = 0) -> Probes:
 
 
 def galleries(distractors: Distractors, options: GalleryOptions) -> Iterator[Tuple[str, np.ndarray]]:
-    """Yield the title of each gallery and the positions (S,) of its distractors, without the noisy ones.
+    """Yield the title of each gallery and the positions (S,) of its distractors. Noisy distractors are left out.
 
     Raises
     ------
     InsightError
-        A list is missing, or names an image without a feature.
+        A list is missing, or contains an image without a feature.
     """
     if options.lists:
         rows = {featurefiles.end_of(name, 3): row for row, name in enumerate(distractors.names)}
@@ -175,12 +180,12 @@ def _row(rows: dict, name: str, path: str) -> int:
 
 
 def evaluate(probes: Probes, distractors: Distractors, options: GalleryOptions) -> List[ProtocolFigure]:
-    """Ranks and TAR at FAR in each gallery; probes must be clean.
+    """Measure ranks and TAR at FAR in each gallery. Probes must be clean (:func:`clean`).
 
     Raises
     ------
     InsightError
-        As :func:`galleries` and :func:`.megaface.evaluate`.
+        As raised by :func:`galleries` and :func:`.megaface.evaluate`.
     """
     figures: List[ProtocolFigure] = []
     for title, rows in list(galleries(distractors, options)):
@@ -198,7 +203,10 @@ def evaluate(probes: Probes, distractors: Distractors, options: GalleryOptions) 
 def result(
     cleaned: Probes, distractors: Distractors, options: GalleryOptions, models: Sequence[Dict[str, Any]], noisy: int
 ) -> ProtocolResult:
-    """All figures, with the sizes of the set; ``noisy`` probes have been replaced. Raises as :func:`evaluate`."""
+    """Measure all metrics, and add the sizes of the set. ``noisy`` is the number of probes that were replaced.
+
+    Raises the errors of :func:`evaluate`.
+    """
     counts = {
         "probes": len(cleaned.names),
         "identities": int(cleaned.identities.max()) + 1,
@@ -212,12 +220,12 @@ def result(
 
 
 def write_raw(path, probes: Probes, distractors: Distractors, ending: str) -> None:
-    """Write all features as they are, in a new folder, as ``gen_megaface.py`` does.
+    """Write all features unchanged to a new folder, as ``gen_megaface.py`` does.
 
     Raises
     ------
     InsightError
-        The folder exists and is not empty, or two images have the same feature file.
+        The folder exists and is not empty, or two images would have the same feature file.
     """
     with folder_beside(path) as root:
         featurefiles.write_features(root, FACESCRUB, probes.names, probes.features, ending)
@@ -225,9 +233,10 @@ def write_raw(path, probes: Probes, distractors: Distractors, ending: str) -> No
 
 
 def write_clean(path, cleaned: Probes, distractors: Distractors, ending: str) -> None:
-    """Write features without noise, in a new folder, as ``remove_noises.py`` does: with one number more.
+    """Write cleaned features to a new folder, as ``remove_noises.py`` does.
 
-    It is 0, and 100 of noisy distractors.
+    They have an additional component, which is 100 for noisy distractors and 0 for all other images. Raises the errors
+    of :func:`write_raw`.
     """
     faces = distractors._replace(features=megaface.devkit_features(distractors.features, distractors.noisy))
     write_raw(path, cleaned._replace(features=megaface.devkit_features(cleaned.features)), faces, ending)

@@ -1,4 +1,4 @@
-"""The figures of a benchmark's protocol (IJB, MegaFace): as text, as JSON, and read back for a report."""
+"""Results of a benchmark protocol (IJB, MegaFace): formatted as text, written as JSON, and read for a report."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _WANT = "want the JSON that `insight ijb --json` or `insight megaface --json` wr
 
 
 class ProtocolFigure(NamedTuple):
-    """One number.
+    """One metric of a protocol.
 
     Attributes
     ----------
     part : str
-        The part of the protocol: ``1:1``, ``1:N, gallery G1``, ``1000 distractors``.
+        Part of the protocol, for example ``1:1``, ``1:N, gallery G1`` or ``1000 distractors``.
     name : str
-        ``TAR@FAR``, ``rank``.
+        Name of the metric, for example ``TAR@FAR`` or ``rank``.
     at : float or None
-        The rate or the rank that it is measured at.
+        Rate or rank at which it is measured; None for a metric without one, such as AUC.
     value : float or None
-        A share, 0 to 1; None if the set is too small to measure it.
+        The value, 0 to 1; None if the set is too small to measure it.
     note : str
-        ``at FAR 9.8e-05``.
+        Additional text, for example ``at FAR 9.8e-05``.
     """
 
     part: str
@@ -37,32 +37,32 @@ class ProtocolFigure(NamedTuple):
     note: str = ""
 
     def title(self) -> str:
-        """``TAR@FAR 1e-04``, ``rank-5``."""
+        """Name and rate or rank, for example ``TAR@FAR 1e-05`` or ``rank-5``."""
         if self.at is None:
             return self.name
         return f"rank-{self.at:g}" if self.name == "rank" else f"{self.name} {self.at:g}"
 
     def text(self) -> str:
-        """The value with five places."""
+        """The value with five decimals, or ``not measurable``."""
         return "not measurable" if self.value is None else f"{self.value:.5f}"
 
 
 class ProtocolResult(NamedTuple):
-    """All figures of one network on one set.
+    """All metrics of one network on one set.
 
     Attributes
     ----------
     protocol : str
         ``IJB-C``, ``MegaFace``.
     models : list of dict
-        Provenance of the embeddings, of each network whose embeddings are concatenated
-        (:func:`insight.faces.parts.about`); empty if it is not known.
+        Provenance of the embeddings (:func:`insight.faces.parts.about`), one for each network whose embeddings are
+        concatenated; empty if it is unknown.
     settings : dict
-        Options of the protocol, JSON values.
+        Options of the protocol; the values are JSON values.
     counts : dict of str to int
-        Sizes of the set: images, templates, pairs.
+        Sizes of the set, for example the numbers of images, templates and pairs.
     figures : list of ProtocolFigure
-        Those of one part follow one another.
+        Grouped by part.
     """
 
     protocol: str
@@ -72,13 +72,13 @@ class ProtocolResult(NamedTuple):
     figures: List[ProtocolFigure]
 
     def facts(self) -> List[str]:
-        """Two lines: sizes, settings."""
+        """One line with the sizes of the set, and one with the settings if there are any."""
         counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
         settings = ", ".join(f"{name} {_plain(value)}" for name, value in self.settings.items())
         return [f"{self.protocol}: {counts}", *([f"settings: {settings}"] if settings else [])]
 
     def lines(self) -> List[str]:
-        """The figures as text, a heading for each part."""
+        """The result as lines of text, with a heading for each part."""
         lines, part = self.facts(), ""
         for figure in self.figures:
             if figure.part != part:
@@ -93,18 +93,18 @@ def _plain(value: Any) -> str:
 
 
 def write_json(path: atomic.PathLike, result: ProtocolResult) -> None:
-    """Write a result; the figures are a list of objects with the fields of :class:`ProtocolFigure`."""
+    """Write a result as a JSON object; ``figures`` is a list of objects with the fields of :class:`ProtocolFigure`."""
     value = {**result._asdict(), "figures": [figure._asdict() for figure in result.figures]}
     atomic.write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_json(path: atomic.PathLike) -> ProtocolResult:
-    """Read what :func:`write_json` wrote.
+    """Read a result that :func:`write_json` wrote.
 
     Raises
     ------
     InsightError
-        The file is missing, or is not such a JSON.
+        The file is missing, or its content is not such a result.
     """
     with open_text(path, _WANT) as source:
         try:
@@ -129,6 +129,6 @@ def _is_valid(figure: ProtocolFigure) -> bool:
 
 
 def figures_of(part: str, name: str, values: Dict[float, Optional[float]], notes: Sequence[str] = ()) -> list:
-    """A :class:`ProtocolFigure` for each rate or rank of a dictionary, with a note each if there are any."""
+    """A list of :class:`ProtocolFigure`, one for each rate or rank of a dictionary, with optional notes."""
     every = list(notes) or [""] * len(values)
     return [ProtocolFigure(part, name, at, value, note) for (at, value), note in zip(values.items(), every)]

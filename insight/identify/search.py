@@ -1,9 +1,10 @@
-"""Cosines between many probes and a large gallery, exact, block by block.
+"""Exhaustive search of a large gallery for many probes, by cosine, in blocks.
 
-No array of the size of the gallery is allocated: in addition to the two inputs, memory is needed for one block of
-similarities and the scores kept for each probe. The gallery may be a memory map.
+In addition to the two inputs, memory is needed for a normalised copy of the probes, one block of the gallery, one block
+of similarities, and the scores kept for each probe. No float array of the size of the gallery is allocated, and the
+gallery may be a memory map.
 
-Shapes: P probes, G faces of a gallery, E length of an embedding, K scores that are kept.
+Shapes: P probes, G faces in the gallery, E embedding size, K scores kept per probe.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from ..errors import InsightError
 from ..faces.unit import directions
 from ..progress import track
 
-GALLERY_ROWS = 8192
-PROBE_ROWS = 1024  # a block of similarities is 32 MB
-STRANGER = -1  # identity of an unknown person, different from all others
+GALLERY_ROWS = 8192  # faces per block
+PROBE_ROWS = 1024  # probes per block; a block of similarities is 32 MB
+STRANGER = -1  # identity of an unknown person, who is different from all other persons
 
 
 class Scores(NamedTuple):
-    """For each probe, the score of its own identity and the highest scores of other identities.
+    """Scores of each probe: that of its own identity, and the highest of other identities.
 
     The score of an identity is the cosine of its most similar face.
 
     Attributes
     ----------
     mate : numpy.ndarray
-        (P,) float32; -inf if the probe's identity is not in the gallery.
+        (P,) float32 scores of the probes' own identities; -inf for an identity that is not in the gallery.
     others : numpy.ndarray
-        (P, K) float32, descending; padded with -inf if there are fewer others.
+        (P, K) float32 highest scores of other identities, descending; padded with -inf if there are fewer.
     """
 
     mate: np.ndarray
@@ -39,7 +40,7 @@ class Scores(NamedTuple):
 
 
 def check_shapes(gallery: np.ndarray, probes: np.ndarray) -> None:
-    """Raise InsightError unless both are non-empty and have embeddings of one length."""
+    """Raise InsightError unless both are non-empty matrices whose embeddings have the same length."""
     for name, rows in (("gallery", gallery), ("probes", probes)):
         if np.ndim(rows) != 2 or not len(rows):
             raise InsightError(f"{name}: want embeddings (N, E), at least one; found the shape {np.shape(rows)}")
@@ -53,21 +54,26 @@ def check_shapes(gallery: np.ndarray, probes: np.ndarray) -> None:
 def similarities(
     gallery: np.ndarray, probes: np.ndarray, spans: Sequence[np.ndarray], what: str = ""
 ) -> Iterator[Tuple[int, slice, np.ndarray]]:
-    """All cosines, block by block.
+    """Compute all cosines, block by block.
 
     Parameters
     ----------
     gallery, probes : numpy.ndarray
-        (G, E) and (P, E); rows need not be normalised.
+        (G, E) and (P, E) embeddings, not necessarily normalised.
     spans : sequence of slice or (S,) int64
-        Positions in the gallery that are compared together.
+        Positions in the gallery of each block.
     what : str
         Title of the progress bar; empty shows none.
 
     Yields
     ------
     (int, slice, numpy.ndarray)
-        Number of the span, slice of probes, and cosines (S, B) float32. The array is overwritten by the next block.
+        Number of the span, slice of B probes, and cosines (S, B) float32. The array is overwritten by the next block.
+
+    Raises
+    ------
+    InsightError
+        As raised by :func:`check_shapes`, or an embedding is zero or not finite.
     """
     check_shapes(gallery, probes)
     unit = directions(probes, "probes: embedding")
@@ -95,25 +101,25 @@ def score(
     keep: int,
     what: str = "",
 ) -> Scores:
-    """Score each probe against all identities of the gallery.
+    """Score each probe against all identities of the gallery. Raises the errors of :func:`similarities`.
 
     Parameters
     ----------
     gallery, probes : numpy.ndarray
-        (G, E) and (P, E); rows need not be normalised.
+        (G, E) and (P, E) embeddings, not necessarily normalised.
     gallery_ids, probe_ids : numpy.ndarray
-        (G,) and (P,) int64; each :data:`STRANGER` is a separate identity.
+        (G,) and (P,) int64 identities. Each :data:`STRANGER` is a separate identity.
     keep : int
-        K.
+        Number K of scores of other identities to keep for each probe.
     what : str
-        Title of the progress bar.
+        Title of the progress bar; empty shows none.
     """
     identities, order, edges, row_of = _by_identity(np.asarray(gallery_ids))
     own = _lookup(identities, row_of, np.asarray(probe_ids))
     spans, firsts = _spans(order, edges)
     mate = np.full(len(probes), -np.inf, np.float32)
     others = np.full((len(probes), keep), -np.inf, np.float32)
-    partial = np.full(len(probes), -np.inf, np.float32)  # scores of an identity with more faces than a block
+    partial = np.full(len(probes), -np.inf, np.float32)  # running score of an identity that spans several blocks
     for number, block, cosines in similarities(gallery, probes, spans, what):
         first, last, ends = firsts[number]
         if last - first == 1:
@@ -133,19 +139,23 @@ def score(
 
 
 def _by_identity(ids: np.ndarray) -> tuple:
-    """(known identities, positions of faces grouped by identity, edges of the groups, row of the first known one)."""
+    """Group the faces by identity.
+
+    Returns (known identities, positions of the faces ordered by group, edges of the groups, number of the group of the
+    first known identity).
+    """
     known, row_of_face = np.unique(ids, return_inverse=True)
     counts = np.bincount(row_of_face, minlength=len(known))
     order = np.argsort(row_of_face, kind="stable")
     edges = np.concatenate([[0], np.cumsum(counts)])
-    if len(known) and known[0] == STRANGER:  # sorts first; each stranger is a separate group
+    if len(known) and known[0] == STRANGER:  # sorted first; each stranger is a separate group
         edges = np.concatenate([np.arange(counts[0]), edges[1:]])
         return known[1:], order, edges, int(counts[0])
     return known, order, edges, 0
 
 
 def _lookup(identities: np.ndarray, first_row: int, ids: np.ndarray) -> np.ndarray:
-    """(P,) int64: the row of each probe's identity, -1 if it is not in the gallery."""
+    """(P,) int64: the group of each probe's identity, -1 if it is not in the gallery."""
     if not len(identities):
         return np.full(len(ids), -1, np.int64)
     positions = np.minimum(np.searchsorted(identities, ids), len(identities) - 1)
@@ -153,11 +163,12 @@ def _lookup(identities: np.ndarray, first_row: int, ids: np.ndarray) -> np.ndarr
 
 
 def _spans(order: np.ndarray, edges: np.ndarray) -> tuple:
-    """Blocks of whole identities: (positions of the faces, (first row, end row, whether the identity ends here)).
+    """Divide the gallery into blocks of whole groups; a group that is larger than a block is split.
 
-    An identity that is larger than a block is split into several.
+    Returns the positions of the faces of each block, and for each block (first group, end of the groups, whether the
+    last group ends here).
     """
-    in_order = bool((order == np.arange(len(order))).all())  # then blocks are views
+    in_order = bool((order == np.arange(len(order))).all())  # if so, blocks are slices, which need no copy
     spans, firsts = [], []
     first = 0
     while first < len(edges) - 1:
@@ -172,7 +183,7 @@ def _spans(order: np.ndarray, edges: np.ndarray) -> tuple:
 
 
 def _keep_highest(kept: np.ndarray, scores: np.ndarray) -> None:
-    """Update the K highest scores of each probe, (B, K), with new scores (S, B)."""
+    """Update the K highest scores of each probe (B, K) in place with new scores (S, B)."""
     keep = kept.shape[1]
     rows = np.flatnonzero(scores.max(0) > kept.min(1)) if keep else ()
     if len(rows):
@@ -188,9 +199,23 @@ def highest(
     probe_ids: Optional[np.ndarray] = None,
     what: str = "",
 ) -> np.ndarray:
-    """The ``count`` highest of all cosines between different identities, descending: (count,) float32, or fewer.
+    """The ``count`` highest cosines between different identities.
 
-    Without identities all pairs count.
+    Parameters
+    ----------
+    gallery, probes : numpy.ndarray
+        (G, E) and (P, E) embeddings, not necessarily normalised.
+    count : int
+        Maximum number of cosines.
+    gallery_ids, probe_ids : numpy.ndarray, optional
+        (G,) and (P,) int64 identities. If either is missing, all pairs are compared.
+    what : str
+        Title of the progress bar; empty shows none.
+
+    Returns
+    -------
+    numpy.ndarray
+        (count,) float32, descending; shorter if there are fewer pairs.
     """
     best = np.empty(0, np.float32)
     spans = [slice(start, min(start + GALLERY_ROWS, len(gallery))) for start in range(0, len(gallery), GALLERY_ROWS)]

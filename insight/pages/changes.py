@@ -1,4 +1,4 @@
-"""The section of a target that compares the model with an earlier one."""
+"""The part of a target's section that compares the model with an earlier one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ CHANGE_COLUMNS = ("before", "after", "difference", "95 % interval", "verdict")
 
 
 class Evaluated(NamedTuple):
-    """A model's result on a set, and its figures."""
+    """The result of a model on one set, and its metrics."""
 
     result: Verification
     figures: Figures
 
 
 class ChangeRow(NamedTuple):
-    """A figure, and its fields under :data:`CHANGE_COLUMNS`."""
+    """A metric, and its fields in the order of :data:`CHANGE_COLUMNS`."""
 
     figure: str
     cells: List[str]
 
 
 class ChangeSection(NamedTuple):
-    """The comparison on one target: in a sentence, as rows, and what they are based on."""
+    """The comparison on one target: a summary, the rows of the table, and a text about how they were measured."""
 
     summary: str
     rows: List[ChangeRow]
@@ -35,12 +35,12 @@ class ChangeSection(NamedTuple):
 
 
 def change_section(name: str, before: Evaluated, after: Evaluated, resamples: int, seed: int) -> ChangeSection:
-    """Compare with the earlier model, which is shown by ``name``.
+    """Compare a model with an earlier one, which is shown as ``name``.
 
     Raises
     ------
     InsightError
-        The two were evaluated on different pairs.
+        The models were evaluated on different pairs.
     """
     both = (before.result, after.result, before.figures, after.figures)
     rows = changes(*both, resamples, seed)

@@ -1,4 +1,4 @@
-"""The charts of a page, each with its heading and caption."""
+"""Charts of a report page, with headings and captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..verify import bootstrap, lines, roc
 from ..verify.figures import Figures
 from ..verify.verification import Verification
 
-MOST_POINTS = 160  # of a curve over FAR; up to about thirty false accepts, each has its own point
+MOST_POINTS = 160  # points of a curve over FAR; up to about 30 false accepts, each number has a point
 THRESHOLDS = 240  # points of a curve over the threshold
 
 
@@ -27,7 +27,10 @@ class Chart(NamedTuple):
 
 
 def of_target(name: str, result: Verification, figures: Figures) -> List[Chart]:
-    """ROC, DET, histogram of scores, rates over the threshold. ``name`` is the prefix of the ids in the SVGs."""
+    """Draw the ROC, the DET curve, the histogram of scores, and the rates over the threshold of one target.
+
+    ``name`` is the prefix of the ids in the SVGs.
+    """
     over = _rates(result, figures)
     pairs = f"{figures.same} same and {figures.different} different pairs of {result.name}"
     band = "; the band is the pointwise 95 % interval" if over.low_G is not None else ""
@@ -49,7 +52,7 @@ def of_target(name: str, result: Verification, figures: Figures) -> List[Chart]:
 
 
 def _rates(result: Verification, figures: Figures) -> rates.RatesOver:
-    """TAR at the FARs of 1, 2, 3 … false accepts, with fewer points where they are dense."""
+    """TAR at the FARs of 1, 2, 3 … false accepts, thinned out at large FARs."""
     count_G = np.unique(np.round(np.geomspace(1, figures.different, MOST_POINTS)).astype(np.int64))
     far_G = count_G / figures.different
     curve = roc.roc_curve(result.distances, result.issame)
@@ -70,7 +73,7 @@ def _over_threshold(result: Verification, figures: Figures):
 
 
 def of_training(runs: Sequence[TrainLog]) -> List[Chart]:
-    """A chart for each quantity in the logs."""
+    """Draw one chart for each quantity in the logs of training runs."""
     colours = curves.run_colours(len(runs))
     charts = []
     for number, panel in enumerate(curves.panels(runs)):
@@ -83,7 +86,7 @@ def of_training(runs: Sequence[TrainLog]) -> List[Chart]:
 
 
 def run_legend(runs: Sequence[TrainLog]) -> List[Tuple[str, str]]:
-    """CSS colour and name of each run."""
+    """CSS colour and label of each run."""
     from matplotlib.colors import to_hex
 
     return [(to_hex(colour), run.label) for colour, run in zip(curves.run_colours(len(runs)), runs)]

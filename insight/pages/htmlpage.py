@@ -1,4 +1,4 @@
-"""Shared by the HTML pages: palette, layout, pictures as data URIs. A page is one self-contained file."""
+"""Style sheet of the HTML pages, and images as data URIs, so that a page is one self-contained file."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 
 
 def data_uri(data: bytes) -> Optional[str]:
-    """An encoded image as the source of an ``img``; None if browsers do not support its format."""
+    """The data URI of an encoded image; None unless it is a JPEG, PNG, BMP or WebP, which browsers support."""
     mime = _MIME.get(suffix_of(data))
     return mime and f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"

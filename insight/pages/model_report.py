@@ -1,4 +1,4 @@
-"""Evaluate a model on sets and write the report: the page, and the card with the same facts."""
+"""Evaluate a model on verification sets, and write the report: an HTML page and a Markdown card."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from .changes import Evaluated, change_section
 from .protocols import ProtocolSection, protocol_sections
 from .sections import Fact, TargetSection, TrainingSection, target_section, training_section
 
-MOST_PAIRS = 100  # of each kind, because their images are embedded in the page
+MOST_PAIRS = 100  # per kind; limited because their images are embedded in the page
 
 
 class ReportSettings(NamedTuple):
-    """Options of the evaluation, and the number of hardest pairs of each kind to show."""
+    """Options of the evaluation of a report."""
 
     batch_size: int = 32
     folds: int = 10
     resamples: int = 1000
     seed: int = 0
-    hardest: int = 8
+    hardest: int = 8  # number of hardest pairs of each kind to show
 
 
 class ModelReport(NamedTuple):
-    """Content of the page and the card."""
+    """Content of the page and of the card."""
 
     title: str
-    evaluated: str  # date, release and engine
+    evaluated: str  # date, version and engine
     facts: List[Fact]
     targets: List[TargetSection]
     training: Optional[TrainingSection]
@@ -51,13 +51,13 @@ class ModelReport(NamedTuple):
 def check_outputs(
     output: str, card: str = "", overwrite: bool = False, hardest: int = 0, inputs: Sequence[atomic.PathLike] = ()
 ) -> None:
-    """Check before any work that the outputs can be written.
+    """Check that the outputs can be written, before anything is evaluated.
 
     Raises
     ------
     InsightError
-        A file already exists, cannot be written or is one of ``inputs``; both outputs are the same file, ``hardest`` is
-        too large, or matplotlib or Jinja is not installed.
+        An output already exists, cannot be written or is one of ``inputs``, both outputs are the same file,
+        ``hardest`` is too large, or matplotlib or Jinja is not installed.
     """
     if hardest > MOST_PAIRS:
         raise InsightError(f"--hardest {hardest}: must be at most {MOST_PAIRS}; all images are embedded in the page")
@@ -83,16 +83,18 @@ def write_report(
     protocols: Sequence[str] = (),
     before: Optional[Engine] = None,
 ) -> ModelReport:
-    """Evaluate, then write the page and the card, if one is named; neither is written if anything fails.
+    """Evaluate a model, and write the page and the card. If anything fails, neither is written.
 
     Parameters
     ----------
     engine : Engine
-        The network.
+        The model.
     sets : sequence of EvalSet
         Verification sets.
-    output, card : str
-        The HTML file and the Markdown file; no card if empty.
+    output : str
+        The HTML file.
+    card : str
+        The Markdown file; if empty, none is written.
     logs : sequence of path
         Logs of training runs, whose curves are drawn.
     title : str
@@ -101,15 +103,15 @@ def write_report(
         Replace existing files.
     settings : ReportSettings, optional
     protocols : sequence of path
-        JSON files of `insight ijb` and `insight megaface`.
+        JSON files written by `insight ijb` and `insight megaface`.
     before : Engine, optional
-        An earlier model to compare with, on the same sets.
+        An earlier model, which is evaluated on the same sets for comparison.
 
     Raises
     ------
     InsightError
         As raised by :func:`check_outputs`, :func:`insight.verify.verification.verify`,
-        :func:`insight.runs.logfiles.read_logs` and :func:`.protocols.protocol_sections`; or the model's lineage is
+        :func:`insight.runs.logfiles.read_logs` and :func:`.protocols.protocol_sections`, or the lineage of the model is
         damaged.
     """
     settings = settings or ReportSettings()
@@ -129,7 +131,7 @@ def write_report(
         measured,
     )
     texts = {output: render.page(report), **({card: render.card(report)} if card else {})}
-    with ExitStack() as outputs:  # both files are renamed when it ends
+    with ExitStack() as outputs:  # renames both files when it ends
         for path, text in texts.items():
             outputs.enter_context(atomic.write_beside(path, "w", encoding="utf-8", errors="backslashreplace")).write(
                 text
@@ -140,7 +142,7 @@ def write_report(
 def _section(
     number: int, eval_set: EvalSet, engine: Engine, before: Optional[Engine], settings: ReportSettings
 ) -> TargetSection:
-    """The section of the ``number``-th set."""
+    """Evaluate the ``number``-th set, and make its section."""
     after, compared = _evaluate(engine, eval_set, settings), None
     if before:
         earlier = _evaluate(before, eval_set, settings)
@@ -154,7 +156,7 @@ def _evaluate(engine: Engine, eval_set: EvalSet, settings: ReportSettings) -> Ev
 
 
 def _name(spec: str) -> str:
-    """The last two parts of the model's path, without the folders of this machine."""
+    """The last two parts of the model's path, so that the report does not show the other folders of this machine."""
     return "/".join(Path(spec).parts[-2:])
 
 

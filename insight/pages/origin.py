@@ -1,4 +1,4 @@
-"""Provenance of a model and of sets: files with their hashes, and the training stages of the model."""
+"""Provenance of a report: the files of models and sets with their hashes, and the training stages of the model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..faces.parts import digest
 from ..runs import lineage
 from ..verify.verification import EvalSet
 
-# Options that distinguish stages at a glance; a second table has all options.
+# Main options of a stage, shown in a table of their own; a second table shows all options.
 LOSS = ("loss_type", "margin_m", "margin_s", "teacher", "teacher_weight")
 CHIEF = ("network", "emb_size", *LOSS, "lr", "end_epoch", "per_batch_size", "pretrained")
 
 
 class File(NamedTuple):
-    """A file that the figures depend on."""
+    """A file on which the metrics depend."""
 
     name: str
     what: str
@@ -28,25 +28,23 @@ class File(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Files of the model, of an earlier one that it is compared with, and of the sets; the training stages, the latest
-    last, with their facts.
-    """
+    """Provenance of a model, and of what it is evaluated on and compared with."""
 
-    files: List[File]
-    earlier: List[File]
+    files: List[File]  # of the model
+    earlier: List[File]  # of the earlier model, empty without one
     sets: List[File]
-    stages: List[str]
-    chief: Dict[str, List[str]]  # name of a fact to its value in each stage
-    options: Dict[str, List[str]]  # all options likewise, "" if a stage has none
+    stages: List[str]  # names of the training stages, the latest last
+    chief: Dict[str, List[str]]  # main facts and options: name to the value in each stage
+    options: Dict[str, List[str]]  # all options: name to the value in each stage, "" if a stage has none
 
 
 def find(spec: str, sets: Sequence[EvalSet], before: str = "") -> Origin:
-    """Collect the provenance of a model, of the sets that it is evaluated on, and of an earlier model, if one is named.
+    """Collect the provenance of a model, its verification sets, and an earlier model unless ``before`` is empty.
 
     Raises
     ------
     InsightError
-        The model's lineage is damaged.
+        The lineage of the model is damaged.
     """
     stages = _stages(spec)
     return Origin(
@@ -60,9 +58,9 @@ def find(spec: str, sets: Sequence[EvalSet], before: str = "") -> Origin:
 
 
 def _stages(spec: str) -> List[lineage.Stage]:
-    """The training stages of a model of any kind; paths in their options are reduced to the last part."""
+    """The training stages of a model of any kind. Paths in their options are reduced to the last part."""
     if is_checkpoint(spec):
-        from .. import checkpoint  # MXNet is not needed for other kinds
+        from .. import checkpoint  # imported here because other kinds of model do not need MXNet
 
         stages = lineage.stages(*checkpoint.parse_spec(spec))
     else:

@@ -1,4 +1,4 @@
-"""The sections of protocols (IJB, MegaFace), of the JSON files that their commands wrote."""
+"""Report sections of benchmark protocols, from the JSON files of `insight ijb` and `insight megaface`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Iterator, List, NamedTuple, Optional, Sequence
 from ..errors import InsightError
 from ..identify.protocol import ProtocolFigure, ProtocolResult, read_json
 
-VERDICT = (("TAR@FAR", 1e-4), ("TAR@FAR", 1e-6), ("rank", 1))  # figures of a part that the head of the page shows
+VERDICT = (("TAR@FAR", 1e-4), ("TAR@FAR", 1e-6), ("rank", 1))  # metrics at the head of the page
 
 
 class ProtocolRow(NamedTuple):
-    """A figure: its part, only in the first row of it, its name, value and note."""
+    """A metric as text. ``part`` is empty if it is the same as in the previous row."""
 
     part: str
     name: str
@@ -20,7 +20,7 @@ class ProtocolRow(NamedTuple):
 
 
 class ProtocolSection(NamedTuple):
-    """All figures of one file."""
+    """All metrics of one file."""
 
     id: str
     name: str
@@ -30,18 +30,19 @@ class ProtocolSection(NamedTuple):
 
 
 def protocol_sections(paths: Sequence[str], model_sha256: str) -> List[ProtocolSection]:
-    """Read the files, and check that they are of the model.
+    """Read files of results, and check that they belong to the model.
 
     Parameters
     ----------
     paths : sequence of str
     model_sha256 : str
-        Of the model's files (:func:`insight.faces.parts.digest`).
+        Hash of the files of the model (:func:`insight.faces.parts.digest`).
 
     Raises
     ------
     InsightError
-        A file is missing or invalid, or its figures are of another model, of several, or of one that is not known.
+        A file is missing or invalid, or its results are those of another model, of several models, or of an unknown
+        one.
     """
     return [_section(number, path, read_json(path), model_sha256) for number, path in enumerate(paths, 1)]
 
@@ -64,7 +65,7 @@ def _rows(figures: Sequence[ProtocolFigure]) -> Iterator[ProtocolRow]:
 
 
 def _verdict(figures: Sequence[ProtocolFigure]) -> str:
-    """The figures of :data:`VERDICT` in the last part that has each: the largest gallery of MegaFace's."""
+    """The metrics of :data:`VERDICT`, each from the last part that has it: in MegaFace, the last gallery."""
     last = {(figure.name, figure.at): figure for figure in figures if figure.value is not None}
     chosen = [last[key] for key in VERDICT if key in last]
     return "; ".join(f"{one.title()} {one.text()} ({one.part})" for one in chosen) or "no figure at usual rates"

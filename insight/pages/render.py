@@ -1,4 +1,4 @@
-"""Render a report with the templates in ``templates/``. Needs Jinja and matplotlib (the extra ``plots``)."""
+"""Render reports from the templates in ``templates/``. Requires Jinja and matplotlib (the extra ``plots``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _load(package: str, module: str) -> None:
 
 
 def render(template: str, **values: object) -> str:
-    """An HTML page by a template; ``style`` is :data:`STYLE`, and all values are escaped.
+    """Render an HTML page. The template gets :data:`STYLE` as ``style``, and all values are escaped.
 
     Raises
     ------
@@ -40,12 +40,12 @@ def render(template: str, **values: object) -> str:
 
 
 def page(report) -> str:
-    """The HTML page of a :class:`~insight.pages.model_report.ModelReport`."""
+    """Render the HTML page of a :class:`~insight.pages.model_report.ModelReport`."""
     return render("page.html", report=report, columns=COLUMNS, change_columns=CHANGE_COLUMNS)
 
 
 def card(report) -> str:
-    """The model card of a report, Markdown."""
+    """Render the model card of a report, in Markdown."""
     template = _environment(False).get_template("card.md")
     text = template.render(report=report, columns=COLUMNS, change_columns=CHANGE_COLUMNS)
     return re.sub(r"\n{3,}", "\n\n", text)
@@ -69,17 +69,17 @@ def _environment(html: bool):
 
 
 def _code(text: str) -> str:
-    """Text as HTML, with what stands between backticks as code."""
+    """Text as HTML, with text between backticks as ``code`` elements."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def _breakable(name: str) -> str:
-    """A name as HTML that may break after a slash or an underscore."""
+    """A name as HTML, in which lines may break after a slash or an underscore."""
     return re.sub("([/_])", r"\1<wbr>", escape(name))
 
 
 def _escaped(value: object) -> object:
-    """Text escaped for Markdown, on one line, also in table cells."""
-    if not isinstance(value, str) or hasattr(value, "__html__"):  # a number, or marked as safe
+    """Text on one line, escaped for Markdown and its table cells; other values unchanged."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):  # numbers, and text that is marked as safe
         return value
     return _MARKDOWN.sub(r"\\\1", " ".join(value.split()))

@@ -1,4 +1,4 @@
-"""The sections of one target and of training: text, rows, charts and pictures for the templates."""
+"""Sections of a report for targets and for training: text, rows, charts and pictures for the templates."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .changes import ChangeSection
 from .charts import Chart
 from .htmlpage import data_uri
 
-LARGEST_PICTURE = 24 << 10  # bytes; larger ones are encoded again
+LARGEST_PICTURE = 24 << 10  # bytes; larger images are encoded again as JPEG
 JPEG_QUALITY = 90
 
 
 class Fact(NamedTuple):
-    """A name and its value."""
+    """A name and a value, as text."""
 
     name: str
     value: str
 
 
 class TableRow(NamedTuple):
-    """A row under :data:`insight.verify.lines.COLUMNS`: fields, or the reason why there are none."""
+    """A row of a table with :data:`insight.verify.lines.COLUMNS`: its fields, or the reason why it has none."""
 
     what: str
     cells: List[str]
@@ -37,14 +37,14 @@ class TableRow(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An image as a data URI, and its name in the set."""
+    """An image as a data URI, and its name in the verification set."""
 
     uri: str
     name: str
 
 
 class Tile(NamedTuple):
-    """A pair: its cosine, its two pictures, and whether the decision at the threshold is wrong."""
+    """A pair: its cosine, its two images, and whether the decision at the threshold is wrong."""
 
     cosine: str
     pictures: List[Picture]
@@ -52,7 +52,7 @@ class Tile(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """Pairs of one kind, the hardest first; ``error`` is the name of a wrong decision."""
+    """Pairs of one kind, the hardest first. ``error`` names a wrong decision: false accept or false reject."""
 
     heading: str
     error: str
@@ -61,7 +61,7 @@ class Tiles(NamedTuple):
 
 
 class TargetSection(NamedTuple):
-    """All results of the model on one set."""
+    """All results of the model on one verification set."""
 
     id: str
     name: str
@@ -76,9 +76,9 @@ class TargetSection(NamedTuple):
 
 
 class TrainingSection(NamedTuple):
-    """Curves of the runs whose logs are given, and the best checkpoint of each as text."""
+    """Curves of training runs, and a summary of the best checkpoint of each."""
 
-    runs: List[Tuple[str, str]]  # colour and name
+    runs: List[Tuple[str, str]]  # CSS colour and label
     summary: str
     charts: List[Chart]
 
@@ -92,7 +92,7 @@ def target_section(
     hardest: int,
     changes: Optional[ChangeSection] = None,
 ) -> TargetSection:
-    """The section of the ``number``-th set, with up to ``hardest`` pairs of each kind."""
+    """Make the section of the ``number``-th set, with up to ``hardest`` pairs of each kind."""
     name = f"target-{number}"
     table = [
         TableRow(row.what, [], lines.not_measurable(row, figures.different))
@@ -105,7 +105,7 @@ def target_section(
         result.name,
         _verdict(result, figures),
         _target_facts(result, figures),
-        lines.about(result, figures)[1:],  # the pairs are among the facts
+        lines.about(result, figures)[1:],  # without the line about pairs, which are in the facts
         table,
         charts.of_target(name, result, figures),
         _hardest(eval_set, result, figures, image_size, hardest) if hardest else [],
@@ -115,7 +115,7 @@ def target_section(
 
 
 def training_section(runs: Sequence[TrainLog]) -> TrainingSection:
-    """Curves of all runs, one chart per quantity."""
+    """Make the section of training runs, with one chart per quantity."""
     from ..plots.trainreport import summary
 
     return TrainingSection(charts.run_legend(runs), summary(runs), charts.of_training(runs))

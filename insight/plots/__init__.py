@@ -1,1 +1,1 @@
-"""Plots of measurements. matplotlib (the extra ``plots``) is imported when one is drawn."""
+"""Plots. matplotlib (the extra ``plots``) is imported only when a plot is drawn."""

@@ -1,4 +1,4 @@
-"""Curves of training runs in one picture, one panel per quantity."""
+"""Plot the curves of training runs, with one panel per quantity."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..runs.stepfigures import CLASSIFICATION
 from ..runs.trainlog import Curve, TrainLog, figure_names
 from .picture import save
 
-MOST_POINTS = 200  # of a curve; a longer one is drawn as means and ranges of 200 parts, which keeps an SVG small
-_LABELLED_RUNS = 8  # with more, the legend of a panel would be larger than its curves
+MOST_POINTS = 200  # points of a curve; a longer one is drawn as the means and ranges of 200 parts, to keep SVGs small
+_LABELLED_RUNS = 8  # with more runs, the legend of a panel would be larger than its curves
 _ACCURACY = ("acc", "acc_free")
 _RATE = ("lr",)
 
 
 class Panel(NamedTuple):
-    """One quantity over the steps: its title, and the names of its curves (the second is dashed) or its target."""
+    """A panel: a title, and either the names of its curves (the second is dashed) or a verification target."""
 
     title: str
     names: Tuple[str, ...] = ()
     target: str = ""
 
     def curves(self, run: TrainLog) -> List[Curve]:
-        """The curves of a run, empty ones if it has none of that name."""
+        """The curves of a run. A curve that the run does not have is empty."""
         if self.target:
             return [run.targets[self.target].accuracy] if self.target in run.targets else []
         return [run.curves.get(name, Curve()) for name in self.names]
@@ -34,7 +34,8 @@ class Panel(NamedTuple):
 def panels(runs: Sequence[TrainLog]) -> List[Panel]:
     """The panels for which the runs have data.
 
-    Loss, training accuracy, other figures of the objective, learning rate, then a panel for each target.
+    Their order is training loss, training accuracy, other figures of the objective, learning rate, and one panel for
+    the verification accuracy on each target.
     """
     others = [name for name in figure_names(runs) if name not in CLASSIFICATION]
     targets = dict.fromkeys(target for run in runs for target in run.targets)
@@ -49,12 +50,12 @@ def panels(runs: Sequence[TrainLog]) -> List[Panel]:
 
 
 def draw(runs: Sequence[TrainLog], path) -> None:
-    """Draw all runs into one picture; the suffix, .png or .svg, determines the format.
+    """Plot all runs in one file, as PNG or SVG depending on the suffix of ``path``.
 
     Raises
     ------
     InsightError
-        The logs have nothing to draw.
+        The logs contain nothing to draw.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -79,7 +80,7 @@ def draw(runs: Sequence[TrainLog], path) -> None:
 
 
 def run_colours(count: int) -> list:
-    """A colour for each run, the same in all panels."""
+    """One matplotlib colour (RGBA) per run."""
     from matplotlib import colormaps
 
     if count <= 10:
@@ -95,13 +96,13 @@ def _name_runs(figure, runs: Sequence[TrainLog], colours: list) -> None:
     columns = max(1, min(len(runs), 110 // (widest + 6)))
     numbers = [str(number) for number in range(len(runs))]
     legend = figure.legend(handles, numbers, loc="outside upper center", ncols=columns, frameon=False)
-    for text, run in zip(legend.get_texts(), runs):  # set afterwards, because a legend skips names like _a.log
+    for text, run in zip(legend.get_texts(), runs):  # set later, because a legend skips labels that start with _
         text.set_parse_math(False)
         text.set_text(run.label)
 
 
 def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> None:
-    """Draw all runs' curves of one panel on matplotlib axes."""
+    """Draw one panel with the curves of all runs on matplotlib axes."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     axes.set_title(panel.title, loc="left", parse_math=False)
@@ -127,9 +128,9 @@ def draw_panel(axes, panel: Panel, runs: Sequence[TrainLog], colours: list) -> N
 
 
 def _draw_curve(axes, curve: Curve, colour, line: str, marked: bool) -> None:
-    """Draw a line; a long one as the means of equal parts, with a band from their lowest to their highest value."""
+    """Draw a curve. A long one is drawn as the means of equal parts, with a band from their lowest to highest value."""
     steps, values = curve.arrays()
-    values[~np.isfinite(values)] = np.nan  # a gap
+    values[~np.isfinite(values)] = np.nan  # drawn as a gap
     if len(steps) > MOST_POINTS:
         parts = [part for part in np.array_split(np.arange(len(steps)), MOST_POINTS) if np.isfinite(values[part]).any()]
         low, high = ([edge(values[part]) for part in parts] for edge in (np.nanmin, np.nanmax))
@@ -146,7 +147,7 @@ def _mark_best(axes, run: TrainLog, target: str, colour) -> None:
 
 
 def _name_best(axes, runs: Sequence[TrainLog], target: str) -> None:
-    """A legend with the values of the circles, in the order and the colours of the runs."""
+    """Add a legend with the best accuracy of each run, whose points are marked by circles."""
     bests = [run.best_of(target) for run in runs if target in run.targets]
     if len(bests) > _LABELLED_RUNS:
         return
@@ -163,7 +164,7 @@ def _name_margins(axes) -> None:
 
 
 def _scale_rate(axes, runs: Sequence[TrainLog]) -> None:
-    """Use a logarithmic axis if the rate falls by factors of ten; it cannot show a rate that ends at zero."""
+    """Use a logarithmic axis if the learning rate is always positive and varies by a factor of 20 to 1e5."""
     values = np.concatenate([run.curves["lr"].arrays()[1] for run in runs if "lr" in run.curves])
     if np.isfinite(values).all() and values.min() > 0 and 20 < values.max() / values.min() <= 1e5:
         axes.set_yscale("log")

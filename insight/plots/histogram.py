@@ -1,4 +1,4 @@
-"""Histograms of cosines, with the threshold that was applied. Needs matplotlib."""
+"""Histograms of cosines with a threshold. Requires matplotlib."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from .picture import save
 
-BIN = 0.02
+BIN = 0.02  # width of a bin
 
 
 class Spread(NamedTuple):
-    """One panel: title, cosines (N,), and threshold."""
+    """One panel: title, cosines (N,) and threshold."""
 
     title: str
     cosines: np.ndarray
@@ -20,7 +20,7 @@ class Spread(NamedTuple):
 
 
 def draw(path: str, spreads: Sequence[Spread]) -> None:
-    """Draw histograms, one below the other, counts on a logarithmic axis; the suffix determines the format."""
+    """Draw one histogram per panel, with counts on a logarithmic axis, as PNG or SVG depending on the suffix."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2 * len(spreads)), layout="constrained")

@@ -1,4 +1,4 @@
-"""A figure as SVG for an HTML page: with real text, and ids that are unique in the page."""
+"""Convert figures to inline SVG for HTML pages, with text that is not converted to paths, and with unique ids."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _ATTRIBUTE = re.compile(r'\s(?:width|height|version|xmlns(?::xlink)?)="[^"]*"')
 
 
 def svg(figure, name: str, title: str) -> str:
-    """Draw a matplotlib Figure.
+    """Convert a matplotlib Figure to an ``svg`` element.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     name : str
-        Prefix of all ids in the SVG: letters, digits, dashes; unique in the page.
+        Prefix of all ids in the SVG, unique in the page; letters, digits and dashes.
     title : str
         Description for screen readers.
 
     Returns
     -------
     str
-        An ``svg`` element with the width of its container. The same figure gives the same text.
+        The element, without width and height, so that it fits its container. The output is deterministic.
     """
     from matplotlib import rc_context
 
@@ -35,7 +35,7 @@ def svg(figure, name: str, title: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "insight"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     document = out.getvalue()
-    element = document[document.index("<svg") + len("<svg") :]  # without the header of a separate file
+    element = document[document.index("<svg") + len("<svg") :]  # without the XML header of a file
     attributes, _, content = _ID.sub(rf"\g<1>{name}-", _NOT_NEEDED.sub("", element)).partition(">")
     attributes = _ATTRIBUTE.sub("", attributes)
     return (

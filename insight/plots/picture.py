@@ -1,4 +1,4 @@
-"""A figure as a file, .png or .svg by its suffix; the same figure gives the same bytes. Needs matplotlib."""
+"""Save figures as .png or .svg files, deterministically. Requires matplotlib."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SUFFIXES = (".png", ".svg")
 
 
 def require(path, option: str = "--output") -> None:
-    """Check before any work that a picture can be drawn.
+    """Check that a picture can be written, before anything else is done.
 
     Raises
     ------
@@ -27,11 +27,11 @@ def require(path, option: str = "--output") -> None:
 
 
 def save(figure, path, dpi: int) -> None:
-    """Write a matplotlib Figure, whole or not at all; ``dpi`` applies to .png."""
+    """Write a matplotlib Figure atomically. ``dpi`` applies to .png only."""
     from matplotlib import rc_context
 
     kind = _suffix(path)[1:]
-    stamp = "Date" if kind == "svg" else "Software"  # metadata that differs between runs
+    stamp = "Date" if kind == "svg" else "Software"  # metadata with date or version, left out
     with temporary_beside(path) as partial, rc_context({"svg.hashsalt": "insight"}):
         figure.savefig(partial, format=kind, dpi=dpi, metadata={stamp: None})
 

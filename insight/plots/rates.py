@@ -1,4 +1,4 @@
-"""Error rates of a verification: ROC (TAR over FAR), DET (FRR = 1 - TAR over FAR), and both over the threshold."""
+"""Plots of verification error rates: ROC (TAR over FAR), DET (FRR = 1 - TAR over FAR), and rates over the threshold."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from .style import FAINT, MAIN, OTHER, log_axis, name_above, plain_axes
 
 
 class RatesOver(NamedTuple):
-    """TAR at G ascending FARs, the first 1 / D, and the ends of the confidence band, if there is one, each (G,).
+    """TAR at G FARs, with an optional confidence band."""
 
-    ``same`` and ``different`` are the numbers of pairs of either kind; ``different`` is D.
-    """
-
-    far_G: np.ndarray
-    tar_G: np.ndarray
-    low_G: Optional[np.ndarray]
-    high_G: Optional[np.ndarray]
-    same: int
-    different: int
+    far_G: np.ndarray  # (G,) float, ascending; the first is 1 / different
+    tar_G: np.ndarray  # (G,) float
+    low_G: Optional[np.ndarray]  # (G,) float, lower end of the band
+    high_G: Optional[np.ndarray]  # (G,) float, upper end of the band
+    same: int  # number of same pairs
+    different: int  # number of different pairs
 
 
 def roc(rates: RatesOver):
-    """TAR over FAR as a matplotlib Figure; FAR starts at one false accept."""
+    """Plot TAR over FAR, from the FAR of one false accept. Returns a matplotlib Figure."""
     figure, axes = plain_axes()
-    lowest = min(float(rates.tar_G.min()), 1 - 1 / rates.same)  # show at least one false reject
+    lowest = min(float(rates.tar_G.min()), 1 - 1 / rates.same)  # so that one false reject is visible
     if rates.low_G is not None:
         _band(axes, rates.far_G, rates.low_G, rates.high_G)
         lowest = min(lowest, float(rates.low_G.min()))
@@ -40,9 +37,9 @@ def roc(rates: RatesOver):
 
 
 def det(rates: RatesOver):
-    """FRR over FAR as a matplotlib Figure, both logarithmic; an FRR of 0 is drawn on the bottom line."""
+    """Plot FRR over FAR on logarithmic axes. An FRR of 0 is drawn on the bottom line. Returns a matplotlib Figure."""
     figure, axes = plain_axes()
-    floor = 0.5 / rates.same  # half a false reject, below any rate that the set can have
+    floor = 0.5 / rates.same  # half a false reject, which is below any FRR that can be measured on the set except 0
     frr_G = np.maximum(1 - rates.tar_G, floor)
     top = float(frr_G.max())
     if rates.low_G is not None:
@@ -52,14 +49,23 @@ def det(rates: RatesOver):
     axes.plot(rates.far_G, frr_G, drawstyle="steps-post", color=MAIN, linewidth=1.6, label="FRR")
     axes.plot([1e-9, 1], [1e-9, 1], linestyle=":", color=FAINT, linewidth=1.4, label="FRR = FAR")
     _far_axis(axes, rates)
-    log_axis(axes.yaxis, floor, max(10 * floor, min(1.0, 1.3 * top)))  # includes a power of ten
+    log_axis(axes.yaxis, floor, max(10 * floor, min(1.0, 1.3 * top)))  # at least one power of ten
     axes.set_ylabel("FRR")
     name_above(figure, 2)
     return figure
 
 
 def over_threshold(cosine_T: np.ndarray, far_T: np.ndarray, frr_T: np.ndarray, floor: float):
-    """FAR and FRR over the threshold, a cosine, as a matplotlib Figure; rates of 0 are drawn at ``floor``."""
+    """Plot FAR and FRR over the threshold. Returns a matplotlib Figure.
+
+    Parameters
+    ----------
+    cosine_T : (T,) float
+        Thresholds, ascending.
+    far_T, frr_T : (T,) float
+    floor : float
+        Bottom of the logarithmic axis; smaller rates, such as 0, are drawn there.
+    """
     figure, axes = plain_axes()
     for rate_T, colour, name in ((far_T, OTHER, "FAR"), (frr_T, MAIN, "FRR")):
         axes.plot(cosine_T, np.maximum(rate_T, floor), color=colour, linewidth=1.6, label=name)
@@ -72,7 +78,7 @@ def over_threshold(cosine_T: np.ndarray, far_T: np.ndarray, frr_T: np.ndarray, f
 
 
 def _far_axis(axes, rates: RatesOver) -> None:
-    log_axis(axes.xaxis, min(float(rates.far_G[0]), 0.5), 1.0)  # a single different pair would give an empty range
+    log_axis(axes.xaxis, min(float(rates.far_G[0]), 0.5), 1.0)  # 0.5, because the axis would be empty with one pair
     axes.set_xlabel("FAR")
 
 

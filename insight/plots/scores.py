@@ -1,4 +1,4 @@
-"""Distribution of the cosines of same and different pairs, with thresholds."""
+"""Plot the distributions of the cosines of same and different pairs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 from .style import INK, MAIN, OTHER, log_axis, name_above, plain_axes
 
-BIN = 0.02
+BIN = 0.02  # width of a bin
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
 
 
 def spread(same_S: np.ndarray, different_D: np.ndarray, thresholds: Sequence[Tuple[str, float]]):
-    """Histograms of both kinds of pairs, counts on a logarithmic axis, as a matplotlib Figure.
+    """Draw histograms of same and different pairs, with counts on a logarithmic axis. Returns a matplotlib Figure.
 
     Parameters
     ----------
     same_S, different_D : (S,), (D,) float
         Cosines of the pairs.
     thresholds : sequence of (str, float)
-        Name and cosine of each vertical line; at most seven.
+        Names and cosines, drawn as vertical lines. Only the first seven are drawn.
     """
     figure, axes = plain_axes()
     low = np.floor(min(same_S.min(), different_D.min(), 0.0) / BIN) * BIN

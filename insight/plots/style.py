@@ -1,15 +1,15 @@
-"""Colours and axes of the figures in a page."""
+"""Colours and axes of figures in pages."""
 
 from __future__ import annotations
 
 MAIN, OTHER = "#2f6db0", "#c4622d"  # distinguishable with red-green colour blindness
 INK, FAINT = "#1d2129", "#9aa1ab"
-SIZE = (4.7, 3.3)  # inches: scaled to some 340 pixels on a phone, text of FONT_SIZE is still legible
+SIZE = (4.7, 3.3)  # inches; text of FONT_SIZE is still legible if a phone scales the figure to about 340 pixels
 FONT_SIZE = 9  # points
 
 
 def plain_axes():
-    """(Figure, Axes) of one panel."""
+    """Create a matplotlib Figure with one panel. Returns (Figure, Axes)."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -22,7 +22,7 @@ def plain_axes():
 
 
 def log_axis(axis, low: float, high: float) -> None:
-    """Set a logarithmic axis from ``low`` to ``high``, powers of ten labelled as in the tables: 1e-3."""
+    """Make an axis logarithmic from ``low`` to ``high``, with powers of ten labelled as in the tables: 1e-3."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes = axis.axes

@@ -1,4 +1,4 @@
-"""Report of plot-log on training runs: the best checkpoint of each, a CSV of all points, a picture."""
+"""Report of `insight plot-log` on training runs: plots, a CSV of all points, and a summary of the best checkpoints."""
 
 from __future__ import annotations
 
@@ -17,13 +17,28 @@ from .triplets import draw as draw_triplets
 
 
 def plot_logs(paths: Iterable[str], picture: str, table: str = "", triplets: str = "") -> List[TrainLog]:
-    """Read logs, draw them into one picture, and write the CSV if ``table`` is given, and a run's ``triplets``.
+    """Read the logs of training runs, plot them, and optionally write a CSV.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        The logs.
+    picture : str
+        The plot of all runs, .png or .svg.
+    table : str
+        The CSV (:func:`write_csv`); if empty, none is written.
+    triplets : str
+        The plot of the mined triplets of a single run, .png or .svg; if empty, none is drawn.
+
+    Returns
+    -------
+    list of TrainLog
 
     Raises
     ------
     InsightError
-        A file is not a log, the picture's suffix is unknown, matplotlib is missing, or an output cannot be written or
-        would replace a log or another output; or ``triplets`` with several logs, or one without triplets.
+        A file is not a log, a suffix is neither .png nor .svg, matplotlib is not installed, an output cannot be written
+        or would replace a log or another output, or ``triplets`` is given with several logs or a log without triplets.
     """
     paths = list(paths)
     require(picture)
@@ -45,9 +60,10 @@ def plot_logs(paths: Iterable[str], picture: str, table: str = "", triplets: str
 
 
 def write_csv(runs: Sequence[TrainLog], path) -> None:
-    """Write a row for each run and step: ``run,step``, one column per curve, ``saved`` (number of the checkpoint).
+    """Write a CSV with one row per run and step.
 
-    A field is empty if the log has no entry for that step, and ``nan`` if the entry is not a number.
+    The columns are ``run``, ``step``, one per curve, and ``saved`` (number of the checkpoint). A field is empty if the
+    log has no entry for that step, and ``nan`` if the entry is not a number.
     """
     names = [*figure_names(runs), *(name for name in COLUMNS if any(name in run.curves for run in runs))]
     targets = list(dict.fromkeys(target for run in runs for target in run.targets))
@@ -72,7 +88,7 @@ def _text(curve, step: int) -> str:
 
 
 def summary(runs: Sequence[TrainLog]) -> str:
-    """Lines of text: for each run, the best accuracy on each target, and the best checkpoint."""
+    """Lines of text with the best accuracy on each target and the best checkpoint of each run."""
     lines = []
     for run in runs:
         lines.append(f"{run.label}: {run.last_step()} steps")

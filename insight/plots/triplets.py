@@ -1,4 +1,4 @@
-"""What a miner picked: distances of positives and negatives, and the band of semi-hard negatives. Needs matplotlib."""
+"""Plot the distances of mined triplets, and the band of semi-hard negatives. Requires matplotlib."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..runs.trainlog import TrainLog
 from .picture import save
 from .style import FAINT, FONT_SIZE, INK, MAIN, OTHER
 
-NAMES = ("positives", "negatives", "gaps")  # histograms of a run of train-triplet
-_ROOM = 0.04  # around the values, of the axis
+NAMES = ("positives", "negatives", "gaps")  # histograms in the log of train-triplet
+_ROOM = 0.04  # margin on either side of the values, relative to their range
 
 
 def draw(run: TrainLog, path) -> None:
-    """Draw the triplets of a run's first and last part, side by side; the suffix determines the format.
+    """Plot the triplets of the first and the last logged interval of a run, as PNG or SVG depending on the suffix.
 
-    Above are the squared distances of positives and negatives from their anchors (unit embeddings, 0 to 4); below is
-    their difference, with the band 0 to alpha of semi-hard negatives. Left of the band a negative is nearer than the
-    positive; right of it a triplet has no loss.
+    The upper row shows the squared distances of positives and negatives from their anchors (unit embeddings, 0 to 4).
+    The lower row shows their differences, with the band from 0 to alpha of semi-hard negatives. To the left of the
+    band, the negative is nearer than the positive; to the right, the triplet has no loss.
 
     Raises
     ------
     InsightError
-        The log has no triplets.
+        The log contains no triplets.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def draw(run: TrainLog, path) -> None:
 
 
 def _parts(run: TrainLog) -> List[Tuple[str, Tuple[Histogram, ...]]]:
-    """(title, histograms) of the first and the last part of the run that have triplets; one, if they are the same."""
+    """(title, histograms) of the first and the last logged interval with triplets; only one if they are the same."""
     entries = [run.histograms.get(name, []) for name in NAMES]
     steps = [step for step, histogram in entries[0] if sum(histogram.counts)]
     if not steps or any(len(entry) != len(entries[0]) for entry in entries):
@@ -65,7 +65,7 @@ def _parts(run: TrainLog) -> List[Tuple[str, Tuple[Histogram, ...]]]:
 
 
 def _alpha(run: TrainLog) -> float:
-    """The margin in squared distance; 0 if the log does not tell it, or has it as an angle."""
+    """The margin in squared distance; 0 if it is not in the log, or if the distance is an angle."""
     if run.options.get("triplet_distance", "euclid") != "euclid":
         return 0.0
     return float(run.options.get("triplet_alpha") or 0.0)
@@ -107,7 +107,7 @@ def _edges(histogram: Histogram) -> np.ndarray:
 
 
 def _limits(histograms: List[Histogram]) -> Tuple[float, float]:
-    """The range of the bins that are not empty."""
+    """The range of the non-empty bins, with a margin."""
     filled = [(_edges(histogram), np.flatnonzero(histogram.counts)) for histogram in histograms]
     low = min(edges[bins[0]] for edges, bins in filled if len(bins))
     high = max(edges[bins[-1] + 1] for edges, bins in filled if len(bins))

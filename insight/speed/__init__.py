@@ -1,1 +1,1 @@
-"""Speed of a model in each runtime, and agreement of its embeddings with plain MXNet's."""
+"""Benchmark of models: speed in each runtime, and agreement of the embeddings with those of plain MXNet."""

@@ -1,8 +1,9 @@
-"""Benchmark of models in all runtimes that read them.
+"""Benchmark models in all runtimes that support them.
 
-Each row is measured in a separate process: runtimes read the number of threads when they start, and idle threads of one
-runtime spin while another works. Rounds are interleaved (A B C A B C), so that a slow minute of the machine affects all
-rows equally. A checkpoint is converted once, before its first measurement, also in a separate process.
+Each row is measured in a separate process, because runtimes read the number of threads only when they start, and idle
+threads of one runtime keep spinning while another one runs. Rounds are interleaved (A B C A B C), so that a temporary
+slowdown of the machine affects all rows equally. A checkpoint is converted once, before its first measurement, also in
+a separate process.
 """
 
 from __future__ import annotations
@@ -38,38 +39,40 @@ def benchmark(
     seconds: float = 0.5,
     image_size: Optional[Tuple[int, int]] = None,
 ) -> BenchmarkReport:
-    """Measure latency, throughput and agreement, on the CPU.
+    """Measure latency, throughput and agreement of embeddings on the CPU.
 
     Parameters
     ----------
     models : sequence of str
-        ``prefix,epoch``, or files that engines take.
+        Checkpoints ``prefix,epoch``, or files that engines support.
     threads : sequence of int, optional
-        Threads of a runtime; by default 1 and the physical cores.
+        Numbers of threads of a runtime; by default 1 and the number of physical cores.
     batches : sequence of int
-        Images per call. Plain MXNet computes them as one batch, an engine in batches of its own size.
+        Numbers of images per call. Plain MXNet evaluates them as one batch, an engine in batches of its own size.
     faces : str, optional
-        Identity folders, a .rec or a .bin; by default made-up faces.
+        Images: identity folders, a .rec or a .bin; by default generated faces.
     runtimes : sequence of str, optional
         Engines to measure; by default all.
     rounds : int
-        How often each row is measured.
+        Number of measurements of each row.
     seconds : float
-        Duration of the timed calls per row, threads, batch and round; at least three calls are timed.
+        Duration of the timed calls, in seconds per row, number of threads, batch and round. At least three calls are
+        timed.
     image_size : (int, int), optional
-        Height and width of the images, if the models' files do not state them.
+        Height and width of the images, if the files of the models do not state them.
 
     Returns
     -------
     BenchmarkReport
-        Ratios and cosines refer to the first plain MXNet row that was measured, or the first row at all.
+        Ratios and cosines refer to the first measured row of plain MXNet, or else to the first measured row.
 
     Raises
     ------
     InsightError
-        An option is out of range, or no runtime runs a model; the message is then that of the first runtime.
+        An option is out of range, or no runtime can evaluate a model; the message is that of its first row.
     KeyboardInterrupt
-        Interrupted before anything was measured. A later interrupt ends the rounds and is noted in the report.
+        The benchmark was interrupted before anything was measured. After that, an interrupt ends the rounds, and the
+        report states it.
     """
     threads = list(threads or dict.fromkeys((1, physical_cores())))
     for option, values in (("--threads", threads), ("--batch", batches), ("--rounds", [rounds])):
@@ -90,7 +93,7 @@ def benchmark(
 
 
 class _Benchmark:
-    """The state of a benchmark: measurements, and the reasons of missing ones."""
+    """The state of a benchmark: measurements, and the reasons of failures."""
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class _Benchmark:
             os.mkdir(path)
 
     def rounds(self, count: int) -> None:
-        """Measure all rows in each round; a row that fails is not tried again."""
+        """Measure all rows ``count`` times. A row that fails with some number of threads is not tried again with it."""
         jobs = [(number, threads, row) for number in range(count) for threads in self.threads for row in self.rows]
         with closing(track(jobs, "measuring", unit="runs")) as remaining:
             for _, threads, row in remaining:
@@ -127,7 +130,7 @@ class _Benchmark:
                         self._refuse_broken(row.model, threads)
 
     def _refuse_broken(self, model: str, threads: int) -> None:
-        """Raise InsightError if all rows of a model have failed."""
+        """Raise InsightError if all rows of a model have failed with this number of threads, and none was measured."""
         notes = [self._notes.get((row, threads)) for row in self.rows if row.model == model]
         if all(notes) and not any(row.model == model for row, _, _ in self.times):
             raise InsightError(notes[0])
@@ -136,7 +139,7 @@ class _Benchmark:
         return file_of(row, self._folders[row.model])
 
     def _convert(self, row: Row) -> str:
-        """Convert the row's model once; returns the reason of a failure, or an empty string."""
+        """Convert the model of a row once. Returns the reason of a failure, or an empty string."""
         path = self._path(row)
         if path != row.model and path not in self._converted:
             job = {"task": "convert", "row": list(row), "path": path, "image_size": self.image_size}
@@ -146,7 +149,7 @@ class _Benchmark:
         return self._converted.get(path, "")
 
     def _measure(self, row: Row, threads: int) -> str:
-        """Run a row once with this number of threads; returns the reason of a failure, or an empty string."""
+        """Measure a row once with this number of threads. Returns the reason of a failure, or an empty string."""
         path = self._path(row)
         job = {"task": "measure", "row": list(row), "path": path, "threads": threads, "batches": self.batches}
         keep = "" if row in self._sizes else self._embeddings(row)
@@ -161,7 +164,7 @@ class _Benchmark:
         return reason.replace(path, row.model)
 
     def _note(self, row: Row, facts: List[dict]) -> None:
-        """Store a worker's notes on a model, which are the same for all its rows, once."""
+        """Store the notes of a worker on a model. Rows of one model have the same notes, which are stored once."""
         notes = [f"{row.model}: {note}" for fact in facts for note in fact.get("notes", ())]
         self.notes += [note for note in notes if note not in self.notes]
 
@@ -204,7 +207,7 @@ class _Benchmark:
         )
 
     def _cosine(self, reference: Row, row: Row) -> Optional[parity.Parity]:
-        """Agreement of a row with the reference; None if their embeddings or images differ in size."""
+        """Agreement of the embeddings of a row and the reference; None if their shapes or image sizes differ."""
         expected, embeddings = (np.load(self._embeddings(compared)) for compared in (reference, row))
         if expected.shape != embeddings.shape or self._sizes[reference] != self._sizes[row]:
             return None
@@ -216,7 +219,7 @@ def _median(by_round: List[List[float]]) -> float:
 
 
 def _child(job: dict, threads: int) -> Tuple[List[dict], str]:
-    """The facts that a worker reported, and the reason of a failure, or an empty string."""
+    """Run a worker. Returns the facts that it reported, and the reason of a failure, or an empty string."""
     code = f"from insight.speed.worker import main; main({job!r})"
     child = run_child(code, environment={"OMP_NUM_THREADS": str(threads)})
     errors = [fact["error"] for fact in child.facts if "error" in fact]
@@ -224,7 +227,7 @@ def _child(job: dict, threads: int) -> Tuple[List[dict], str]:
 
 
 def machine() -> str:
-    """One line: processor, physical cores, versions of the installed runtimes."""
+    """One line with the processor, its cores, and the versions of the installed runtimes."""
     names = [*installed_builds(), *RUNTIMES]
     versions = ", ".join(f"{name} {version}" for name in names if (version := installed_version(name)))
     return f"{processor()}; {versions}"

@@ -1,6 +1,6 @@
-"""Plain MXNet, the reference of the benchmark: a checkpoint's symbol, bound and run as in InsightFace.
+"""Plain MXNet, the reference of the benchmark: the symbol of a checkpoint is bound and evaluated as in InsightFace.
 
-The graph up to ``fc1_output`` is executed unchanged: without folding, static planning or smaller batches.
+The graph up to ``fc1_output`` is evaluated unchanged, without folding, static planning or smaller batches.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..graph import cut, opening
 
 
 class PlainMXNet:
-    """Images to embeddings, called like an :class:`insight.engines.engine.Engine`. Not thread-safe.
+    """A checkpoint that is called like an :class:`insight.engines.engine.Engine`. Not thread-safe.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class PlainMXNet:
     Raises
     ------
     InsightError
-        A file is missing or damaged, the graph has no ``fc1_output``, or the size of its images is not known.
+        A file is missing or damaged, the graph has no ``fc1_output``, or the image size is unknown.
     """
 
     def __init__(self, spec: str, batch_size: int, image_size: Optional[Tuple[int, int]] = None):
@@ -48,7 +48,7 @@ class PlainMXNet:
         return f"MXNet {mx.__version__} on cpu(0), unchanged symbol"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Embeddings (N, E) float32 of images (N, 3, H, W) uint8 or float32, RGB, 0..255."""
+        """Embed images (N, 3, H, W) uint8 or float32, RGB, 0..255. Returns (N, E) float32, not normalised."""
         starts = range(0, len(images), self._batch_size)
         return np.concatenate([self._forward(images[start : start + self._batch_size]) for start in starts])
 

@@ -1,4 +1,4 @@
-"""The rows of a model: runtimes that run it, with their graphs and data types."""
+"""The rows of a benchmark: the runtimes that support a model, with their graphs and data types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..engines import ENGINES, FASTEST_FIRST, choices, engines_for, known_specs,
 from ..engines.engine import is_checkpoint
 from ..errors import InsightError
 
-PLAIN = ("mxnet", "plain")  # run by .plain; all others by their engine
+PLAIN = ("mxnet", "plain")  # evaluated by .plain; all other rows are evaluated by their engine
 
 # Rows of a checkpoint: (runtime, graph), in the order of the table.
 CHECKPOINT = (
@@ -23,15 +23,15 @@ CHECKPOINT = (
 
 
 class Row(NamedTuple):
-    """A model in a runtime."""
+    """A model in one runtime, with one graph and one data type."""
 
-    model: str  # the user's specification
+    model: str  # specification as given by the user
     runtime: str
-    graph: str  # plain or fast; empty for a file, which is run unchanged
+    graph: str  # plain or fast; empty for a file, which is evaluated unchanged
     dtype: str
 
     def __str__(self) -> str:
-        """``onnxruntime fast``, ``openvino bfloat16``."""
+        """Title of the row, for example ``onnxruntime fast`` or ``openvino bfloat16``."""
         graph = self.graph if (self.runtime, "fast") in CHECKPOINT else ""
         return " ".join(filter(None, (self.runtime, graph, "" if self.dtype == "float32" else self.dtype)))
 
@@ -42,14 +42,14 @@ def rows(models: Sequence[str], runtimes: Optional[Sequence[str]] = None) -> Lis
     Parameters
     ----------
     models : sequence of str
-        ``prefix,epoch``, or a file that an engine takes.
+        Checkpoints ``prefix,epoch``, or files that engines support.
     runtimes : sequence of str, optional
         Engines to measure; by default all.
 
     Raises
     ------
     InsightError
-        A runtime is not known, or no engine takes a model, or none of ``runtimes`` does.
+        A runtime is unknown, or a model is not supported by any engine, or not by any of ``runtimes``.
     """
     for name in runtimes or ():
         if name not in ENGINES:
@@ -67,7 +67,7 @@ def rows(models: Sequence[str], runtimes: Optional[Sequence[str]] = None) -> Lis
 
 
 def _ways(model: str, runtimes: Sequence[str]) -> list:
-    """(runtime, graph) of each row; an engine of an installed package is included only if it is named."""
+    """(runtime, graph) of each row of a model. The engine of a plugin is included if ``runtimes`` contains it."""
     plugins = [(name, "") for name in runtimes if ENGINES.is_plugin(name) and ENGINES.get(name).takes(model)]
     if is_checkpoint(model):
         return [*CHECKPOINT, *plugins]
@@ -77,7 +77,7 @@ def _ways(model: str, runtimes: Sequence[str]) -> list:
 
 
 def file_of(row: Row, folder: str) -> str:
-    """The file that the row's runtime opens: the model itself, or the path of its conversion by :func:`convert`."""
+    """The file that the runtime of a row opens: the model itself, or the path for its conversion by :func:`convert`."""
     suffix = SUFFIX.get(row.runtime)
     if suffix is None or not is_checkpoint(row.model):
         return row.model
@@ -85,24 +85,26 @@ def file_of(row: Row, folder: str) -> str:
 
 
 def convert(row: Row, path: str, image_size: Optional[Tuple[int, int]] = None) -> List[str]:
-    """Convert a checkpoint to the file that the row's runtime opens.
+    """Convert a checkpoint to the file that the runtime of a row opens.
 
     Parameters
     ----------
     row : Row
     path : str
+        From :func:`file_of`.
     image_size : (int, int), optional
         As in :func:`insight.engines.load`.
 
     Returns
     -------
     list of str
-        Notes on what was assumed; see :class:`insight.engines.engine.Engine`.
+        Assumptions that were made; see ``notes`` of :class:`insight.engines.engine.Engine`. Empty for ONNX, whose
+        engine reports them.
 
     Raises
     ------
     InsightError
-        The checkpoint is missing or damaged, an operator has no translation, or ncnn's converter is not installed.
+        The checkpoint is missing or damaged, an operator cannot be converted, or ncnn's converter is not installed.
     """
     return CONVERT[SUFFIX[row.runtime]](row.model, row.graph, path, image_size)
 
@@ -111,7 +113,7 @@ def _onnx(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]
     content = onnx_engine.checkpoint_to_onnx(spec, graph, image_size)
     with open(path, "wb") as out:
         out.write(content)
-    return []  # the file contains the notes, and the engine that opens it reports them
+    return []  # the notes are in the file, and the engine that opens it reports them
 
 
 def _ncnn(spec: str, graph: str, path: str, image_size: Optional[Tuple[int, int]]) -> List[str]:

@@ -11,45 +11,47 @@ from .rows import Row
 
 
 class Line(NamedTuple):
-    """One model in one runtime, for a number of threads and of images per call; None for what was not measured."""
+    """Measurements of one row with one number of threads and of images per call; None for what was not measured."""
 
     model: str
     runtime: str
-    graph: str  # plain or fast; empty for a file, which is run unchanged
+    graph: str  # plain or fast; empty for a file, which is evaluated unchanged
     dtype: str
     threads: int
-    batch: int
+    batch: int  # images per call
     rounds: int = 0
     calls: int = 0  # timed calls in all rounds
-    median_ms: Optional[float] = None  # time of a call: the median over rounds of each round's median
-    p99_ms: Optional[float] = None  # time of a call: 99th percentile over all rounds
-    images_per_second: Optional[float] = None  # the median over rounds
+    median_ms: Optional[float] = None  # latency of a call in ms: median over rounds of the medians of the rounds
+    p99_ms: Optional[float] = None  # latency of a call in ms: 99th percentile over all rounds
+    images_per_second: Optional[float] = None  # median over rounds
     ratio: Optional[float] = None  # speed relative to the reference, by median_ms
-    cosine_mean: Optional[float] = None  # to the reference's embeddings
-    cosine_lowest: Optional[float] = None
-    note: str = ""  # reason why nothing was measured
+    cosine_mean: Optional[float] = None  # of the embeddings and those of the reference
+    cosine_lowest: Optional[float] = None  # likewise
+    note: str = ""  # reason if nothing was measured
 
     @property
     def title(self) -> str:
-        """``onnxruntime fast``, ``openvino bfloat16``."""
+        """Title of the row, for example ``onnxruntime fast`` or ``openvino bfloat16``."""
         return str(Row(self.model, self.runtime, self.graph, self.dtype))
 
 
 class BenchmarkReport(NamedTuple):
-    """All lines, grouped by threads and batch.
+    """Results of a benchmark.
 
     Attributes
     ----------
     machine : str
-        Processor, cores, versions.
+        Processor, cores and versions of the runtimes.
+    lines : list of Line
+        Grouped by number of threads, then by batch.
     reference : str
-        The row that ratios and cosines refer to.
+        Title of the row that ratios and cosines refer to.
     faces : str
         Description of the images.
     interrupted : bool
-        Whether Ctrl-C ended the benchmark, so that some rounds are missing.
+        Whether Ctrl-C ended the benchmark, so that measurements are missing.
     notes : list of str
-        What was assumed because the models' files do not state it.
+        Assumptions about properties that the files of the models do not state.
     """
 
     machine: str
@@ -61,7 +63,7 @@ class BenchmarkReport(NamedTuple):
 
 
 def write_csv(path, report: BenchmarkReport) -> None:
-    """Write the lines with a header, whole or not at all; cells without a measurement are empty."""
+    """Write the lines as CSV with a header, atomically. Cells without a measurement are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Line._fields)

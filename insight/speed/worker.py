@@ -1,6 +1,6 @@
-"""The process of one measurement: open one model in one runtime, embed the faces, time calls.
+"""Worker process of a benchmark: it opens one model in one runtime, embeds the faces and times calls.
 
-Its stdout is one line of JSON per fact, flushed immediately, so that measurements before a crash are kept.
+It prints each fact as one line of JSON and flushes it immediately, so that measurements before a crash are kept.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from ..errors import InsightError
 from .rows import PLAIN, Row, convert
 
 LEAST_CALLS = 3  # minimum number of timed calls
-WARM_UP = 0.25  # share of the timed seconds; at least one call, which plans, allocates and reads pages
+WARM_UP = 0.25  # fraction of the timed seconds; at least one call, which plans, allocates and faults pages in
 
 
 def main(job: dict) -> None:
-    """Run one job: ``{"task": "convert", ...}`` or ``{"task": "measure", ...}``, by the functions of that name."""
+    """Run one job: ``{"task": "convert", ...}`` or ``{"task": "measure", ...}``.
+
+    The other items are the arguments of the function of that name.
+    """
     tasks = {"convert": _convert, "measure": _measure}
     try:
         tasks[job.pop("task")](**job)
@@ -42,19 +45,22 @@ def _measure(
     keep: str,
     image_size: Optional[Tuple[int, int]] = None,
 ) -> None:
-    """Time calls with each number of images; ``keep`` is the .npy file for the embeddings, or empty."""
+    """Time calls for each number of images per call.
+
+    ``keep`` is the .npy file to which the embeddings of the faces are written, or empty.
+    """
     network = _open(Row(*row), path, threads, max(batches), image_size)
     images = _faces(faces, count, network.image_size)
     if keep:
         np.save(keep, network(images))
-    _print(image_size=network.image_size, notes=network.notes)  # also signals that the embeddings are saved
+    _print(image_size=network.image_size, notes=network.notes)  # also tells that the embeddings are saved
     for batch in batches:
-        inputs = np.resize(images, (batch, *images.shape[1:]))  # repeats images if there are too few
+        inputs = np.resize(images, (batch, *images.shape[1:]))  # repeats the images if there are too few
         _print(batch=batch, seconds=timed(lambda inputs=inputs: network(inputs), seconds))
 
 
 def _open(row: Row, path: str, threads: int, most: int, image_size: Optional[Tuple[int, int]] = None):
-    """Open a row's network: plain MXNet with batches of up to ``most`` images, or an engine with its own batches."""
+    """Open the network of a row: plain MXNet with batches of up to ``most`` images, or an engine."""
     if (row.runtime, row.graph) == PLAIN:
         from .plain import PlainMXNet
 
@@ -68,7 +74,7 @@ def _open(row: Row, path: str, threads: int, most: int, image_size: Optional[Tup
 
 
 def _faces(path: Optional[str], count: int, size) -> np.ndarray:
-    """Images (N, 3, H, W) uint8, RGB."""
+    """Images (N, 3, H, W) uint8, RGB, from a path or generated."""
     from ..export.parity import random_faces
     from ..faces.sources import image_source
 
@@ -76,7 +82,7 @@ def _faces(path: Optional[str], count: int, size) -> np.ndarray:
 
 
 def timed(call: Callable[[], Any], seconds: float, clock: Callable[[], float] = time.perf_counter) -> List[float]:
-    """Seconds of each call after a warm-up: calls until ``seconds`` have passed, at least LEAST_CALLS."""
+    """Durations of calls in seconds. After a warm-up, calls are timed for ``seconds``, at least LEAST_CALLS calls."""
     start = clock()
     call()
     while clock() - start < WARM_UP * seconds:

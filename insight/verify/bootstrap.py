@@ -1,10 +1,10 @@
-"""Confidence intervals for the figures of a verification, by the percentile bootstrap.
+"""Confidence intervals of verification metrics by the percentile bootstrap.
 
-If the identities are known, they are drawn with replacement: a person drawn m times counts m times in the same
-pairs, and two persons drawn m and n times count m n times in their different pairs (the vertex bootstrap of Snijders
-and Borgatti, "Non-parametric standard errors and tests for network statistics", 1999). Pairs that share a person are
-not independent, so these intervals are wider, and more realistic, than those from drawing pairs. If the identities are
-unknown, as in a .bin, pairs are drawn, separately for same and different ones.
+If the identities are known, identities are resampled with replacement. A same pair of an identity drawn m times has
+weight m; a different pair of identities drawn m and n times has weight m * n (the vertex bootstrap of Snijders and
+Borgatti, "Non-parametric standard errors and tests for network statistics", 1999). Pairs that share an identity are
+not independent, so these intervals are wider and more realistic than those from resampled pairs. If the identities are
+unknown, as in a .bin, same pairs and different pairs are resampled separately.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """Ends of a 95 % interval."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float
 
 
 class Band(NamedTuple):
-    """Ends of a 95 % interval at each of G points, NaN where no resample had pairs of both kinds."""
+    """Pointwise 95 % intervals at G points, (G,) float64 each; NaN if no resample has pairs of both kinds."""
 
     low_G: np.ndarray
     high_G: np.ndarray
 
 
 class Intervals(NamedTuple):
-    """An interval for each figure; ``None`` where no resample had pairs of both kinds."""
+    """Confidence intervals of all metrics; ``None`` if no resample has pairs of both kinds."""
 
-    over: str  # the units that are drawn: identities or pairs
+    over: str  # what is resampled: "identities" or "pairs"
     resamples: int
     seed: int
-    accuracy: Optional[Interval]  # K-fold, with the pairs' own folds
+    accuracy: Optional[Interval]  # K-fold; each pair stays in its fold
     eer: Optional[Interval]
     auc: Optional[Interval]
     tar: Dict[float, Optional[Interval]]  # by FAR
@@ -54,7 +54,7 @@ def intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Intervals:
-    """Bootstrap the figures; the same seed gives the same intervals.
+    """Compute bootstrap intervals of all metrics. The result is deterministic for a given seed.
 
     Parameters
     ----------
@@ -63,13 +63,15 @@ def intervals(
     issame_P : (P,) bool
         Must contain both values.
     folds : int
-        Folds of the accuracy; its threshold is chosen again in each resample.
+        Number of folds of the accuracy. The thresholds are chosen again in each resample.
     identity_P2 : (P, 2) int, optional
-        Identities of the two images of each pair, 0 and up.
+        Identities of the two images of each pair, numbered from 0. By default pairs are resampled.
     fars : sequence of float
         FARs at which TAR is measured.
-    resamples, seed : int
-        Resample r draws from (seed, r).
+    resamples : int
+        Number of resamples.
+    seed : int
+        Resample r uses a generator seeded with (seed, r).
     """
     drawn = drawn_figures(distance_P, issame_P, folds, identity_P2, fars, resamples, seed)
     ends = interval_of_each(drawn)
@@ -86,8 +88,9 @@ def drawn_figures(
     resamples: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:
-    """The figures of each resample. What resample r draws does not depend on the distances, so the rows of two models
-    on the same pairs belong together.
+    """Compute the metrics of each resample.
+
+    Resample r does not depend on the distances, so the rows of two models on the same pairs are paired samples.
 
     Parameters
     ----------
@@ -97,7 +100,8 @@ def drawn_figures(
     Returns
     -------
     numpy.ndarray
-        (R, 3 + F) float64: accuracy, EER, AUC, and TAR at each FAR; NaN for a resample without pairs of both kinds.
+        (R, 3 + F) float64: accuracy, EER, AUC, and TAR at each FAR. The row of a resample that lacks pairs of one kind
+        is NaN.
     """
     cell_P = cells(distance_P, folds)
     curve = curves.roc_curve(distance_P, issame_P)
@@ -114,7 +118,7 @@ def drawn_figures(
 
 
 def interval_of_each(drawn_RF: np.ndarray) -> List[Optional[Interval]]:
-    """The interval of each column of (R, F) figures, without rows of NaN; None where no row is left."""
+    """The interval of each column of (R, F) metrics. NaN is ignored; None for a column that has only NaN."""
     return [_interval(column) for column in drawn_RF.T]
 
 
@@ -125,13 +129,13 @@ def tar_band(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Band:
-    """Pointwise intervals of TAR along a curve, from the resamples that :func:`intervals` draws.
+    """Pointwise intervals of TAR along a ROC curve, from the same resamples as those of :func:`intervals`.
 
     Parameters
     ----------
     curve : Roc
     far_G : (G,) float
-        FARs at which TAR is measured, each at the largest threshold whose FAR does not exceed it.
+        FARs at which TAR is measured. For each, the largest threshold whose FAR does not exceed it is used.
     identity_P2, resamples, seed
         As in :func:`intervals`.
 
@@ -152,7 +156,7 @@ def tar_band(
 def _resampled(
     curve: curves.Roc, identity_P2: Optional[np.ndarray], resamples: int, seed: int
 ) -> Iterator[Tuple[int, np.ndarray, curves.Roc]]:
-    """(number, weight of each pair (P,), curve) of each resample that has pairs of both kinds."""
+    """Yield (number, weights of the pairs (P,), weighted ROC) of each resample that has pairs of both kinds."""
     for r in range(resamples):
         weight_P = _draw(np.random.default_rng((seed, r)), curve.issame_P, identity_P2)
         weighted = curves.reweighted(curve, weight_P)
@@ -161,7 +165,7 @@ def _resampled(
 
 
 def _draw(rng: np.random.Generator, issame_P: np.ndarray, identity_P2: Optional[np.ndarray]) -> np.ndarray:
-    """(P,) float64: weight of each pair in a resample."""
+    """Draw one resample: (P,) float64 weights of the pairs."""
     if identity_P2 is not None:
         times = _with_replacement(rng, int(identity_P2.max()) + 1)
         first_P, second_P = times[identity_P2[:, 0]], times[identity_P2[:, 1]]

@@ -1,8 +1,8 @@
-"""What a training has changed: the figures of two models on the same pairs, and the intervals of their differences.
+"""Comparison of two models on the same pairs: their metrics, and confidence intervals of the differences.
 
-Both models are evaluated on each resample of the bootstrap (:mod:`.bootstrap`), and the interval is that of the
-difference (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 8). A resample that is hard for one
-model is mostly hard for the other, so the difference is known better than the intervals of the two models suggest.
+Both models are evaluated on each bootstrap resample (:mod:`.bootstrap`), which gives an interval of the difference
+(Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 8). A resample that is hard for one model is
+mostly hard for the other, so this interval is narrower than the intervals of the two models suggest.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ACCURACY, EER, AUC = "accuracy", "EER", "AUC"
 
 
 class FigureChange(NamedTuple):
-    """A figure of both models, and the difference."""
+    """One metric of both models, and its difference."""
 
-    figure: str  # ACCURACY, EER, AUC
-    far: Optional[float]  # of a TAR, whose ``figure`` is "TAR"; None for the others
+    figure: str  # ACCURACY, EER, AUC or "TAR"
+    far: Optional[float]  # the FAR at which a TAR is measured; None for other metrics
     before: float
     after: float
-    interval: Optional[Interval]  # of ``after - before``; None without resamples of both kinds of pairs
+    interval: Optional[Interval]  # of ``after - before``; None if no resample has pairs of both kinds
 
     @property
     def difference(self) -> float:
@@ -35,14 +35,17 @@ class FigureChange(NamedTuple):
 
     @property
     def certain(self) -> bool:
-        """Whether the interval excludes 0, on the side of the difference: with few people it may be far from it."""
+        """Whether difference and interval lie on the same side of 0.
+
+        The difference has to be tested too: with few identities the interval may not contain it.
+        """
         if self.interval is None:
             return False
         return min(self.interval.low, self.difference) > 0 or max(self.interval.high, self.difference) < 0
 
     @property
     def improved(self) -> bool:
-        """Whether the later value is the better one."""
+        """Whether ``after`` is better than ``before``: lower for EER, higher for all others."""
         return self.difference < 0 if self.figure == EER else self.difference > 0
 
 
@@ -54,25 +57,27 @@ def changes(
     resamples: int = 1000,
     seed: int = 0,
 ) -> List[FigureChange]:
-    """Compare two models on one set.
+    """Compare two models on one verification set.
 
     Parameters
     ----------
     before, after : Verification
-        Of the same pairs, in the same folds.
+        Results on the same pairs, with the same folds.
     before_figures, after_figures : Figures
+        Metrics of the two results.
     resamples, seed : int
-        As in :func:`insight.verify.bootstrap.intervals`; no intervals with 0 resamples.
+        As in :func:`insight.verify.bootstrap.intervals`; with 0 resamples there are no intervals.
 
     Returns
     -------
     list of FigureChange
-        Accuracy over folds, AUC, EER, and TAR at each FAR that the set can measure, each model at its own threshold.
+        Accuracy over folds, EER, AUC, and TAR at each FAR that is measurable on the set. Each model has its own
+        thresholds.
 
     Raises
     ------
     InsightError
-        The pairs are not the same.
+        The pairs or the number of folds differ.
     """
     folds = len(after.folds.per_fold)
     if not np.array_equal(before.issame, after.issame) or len(before.folds.per_fold) != folds:

@@ -1,4 +1,4 @@
-"""All figures of one model on one set."""
+"""Metrics of one model on one verification set."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .verification import Verification
 
 
 class Figures(NamedTuple):
-    """Figures computed from the distances of a set, in addition to the fold accuracy."""
+    """Metrics computed from the distances of all pairs, in addition to the accuracy over folds."""
 
-    same: int  # pairs of one person
-    different: int  # impostor pairs
+    same: int  # number of same pairs
+    different: int  # number of different (impostor) pairs
     auc: float
     eer: float
     at_eer: OperatingPoint
     at_best_accuracy: OperatingPoint
-    at_far: Dict[float, Optional[OperatingPoint]]  # None: fewer than 1 / FAR impostor pairs, not measurable
+    at_far: Dict[float, Optional[OperatingPoint]]  # None if there are fewer than 1 / FAR impostor pairs
     intervals: Optional[bootstrap.Intervals]
 
 
 def figures(result: Verification, resamples: int = 1000, seed: int = 0) -> Figures:
-    """Rates, thresholds and, with ``resamples`` above 0, their bootstrap intervals."""
+    """Compute rates, thresholds and, if ``resamples`` is above 0, bootstrap intervals."""
     same = int(result.issame.sum())
     different = result.pairs - same
     curve = roc.roc_curve(result.distances, result.issame)

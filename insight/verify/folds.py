@@ -12,16 +12,16 @@ THRESHOLDS = np.arange(0, 4, 0.01)  # of the squared L2 distance between unit ve
 
 
 class FoldAccuracy(NamedTuple):
-    """Accuracy over the folds."""
+    """K-fold accuracy. Folds without weight are left out of all fields."""
 
     accuracy: float  # mean over folds
     std: float  # population standard deviation over folds
     per_fold: np.ndarray  # (K,)
-    thresholds: np.ndarray  # (K,) squared L2, the best on each fold's training part
+    thresholds: np.ndarray  # (K,) squared L2; the best on the training part of each fold
 
 
 def fold_slices(count: int, folds: int) -> list:
-    """Contiguous folds without shuffling; the first ``count % folds`` have one pair more."""
+    """Slices of contiguous folds, without shuffling; the first ``count % folds`` have one pair more."""
     sizes = np.full(folds, count // folds)
     sizes[: count % folds] += 1
     ends = np.cumsum(sizes)
@@ -29,20 +29,21 @@ def fold_slices(count: int, folds: int) -> list:
 
 
 def kfold_accuracy(distance_P: np.ndarray, issame_P: np.ndarray, folds: int = 10) -> FoldAccuracy:
-    """Accuracy of ``distance < threshold``, the threshold chosen on the other folds.
+    """Accuracy of ``distance < threshold``; the threshold of each fold is chosen on the other folds.
 
     Parameters
     ----------
     distance_P : (P,) float
         Squared L2 distances of the pairs.
     issame_P : (P,) bool
+        Whether the images of a pair show one person.
     folds : int
-        K; with 1, training and test part are the same.
+        K. With 1, the threshold is chosen on the test part itself.
 
     Raises
     ------
     InsightError
-        Fewer pairs than folds.
+        There are fewer pairs than folds.
     """
     if len(issame_P) < folds:
         raise InsightError(f"{len(issame_P)} pairs are too few for {folds} folds; use --nfolds {max(1, len(issame_P))}")
@@ -50,18 +51,18 @@ def kfold_accuracy(distance_P: np.ndarray, issame_P: np.ndarray, folds: int = 10
 
 
 def cells(distance_P: np.ndarray, folds: int) -> np.ndarray:
-    """(P,) int64: fold of each pair and position of its distance among the thresholds, as one number."""
+    """(P,) int64: the fold of each pair and the position of its distance among the thresholds, in one number."""
     fold_P = np.repeat(np.arange(folds), [part.stop - part.start for part in fold_slices(len(distance_P), folds)])
-    # Thresholds up to and including the distance do not accept a pair: the comparison is strict.
+    # side="right" because the comparison is strict: a threshold equal to the distance does not accept the pair.
     return fold_P * (len(THRESHOLDS) + 1) + np.searchsorted(THRESHOLDS, distance_P, side="right")
 
 
 def accuracy_of_cells(
     cell_P: np.ndarray, issame_P: np.ndarray, folds: int, weight_P: Optional[np.ndarray] = None
 ) -> FoldAccuracy:
-    """:func:`kfold_accuracy` from the result of :func:`cells`; each pair counts ``weight_P`` (P,) times, or once.
+    """Compute :func:`kfold_accuracy` from the result of :func:`cells`, with optional weights (P,) of the pairs.
 
-    A fold without weight is skipped.
+    A fold whose pairs have no weight is skipped.
     """
     shape = (folds, len(THRESHOLDS) + 1)
 
@@ -71,11 +72,11 @@ def accuracy_of_cells(
 
     same_KT, different_KT = count(issame_P), count(~issame_P)
     size_K = same_KT.sum(axis=1) + different_KT.sum(axis=1)
-    # Correct at a threshold: same pairs that it accepts, and different pairs that it rejects.
+    # Correct decisions: same pairs that are accepted, and different pairs that are rejected.
     hits_KT = same_KT.cumsum(axis=1) + different_KT.sum(axis=1, keepdims=True) - different_KT.cumsum(axis=1)
     hits_KT = hits_KT[:, : len(THRESHOLDS)]
     train_KT = hits_KT.sum(axis=0) - hits_KT if folds > 1 else hits_KT
-    best_K = train_KT.argmax(axis=1)  # the first of equals
+    best_K = train_KT.argmax(axis=1)  # the lowest of equally good thresholds
     filled_K = size_K > 0
     per_fold = hits_KT[np.arange(folds), best_K][filled_K] / size_K[filled_K]
     return FoldAccuracy(float(per_fold.mean()), float(per_fold.std()), per_fold, THRESHOLDS[best_K[filled_K]])

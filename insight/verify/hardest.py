@@ -1,4 +1,4 @@
-"""The hardest pairs for a network: different people that look alike to it, and images of one person that do not."""
+"""The hardest pairs of a verification set: the most similar different pairs and the least similar same pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .verification import Verification
 
 
 class HardPair(NamedTuple):
-    """One pair: its position in the set, its cosine, and whether a threshold accepts it."""
+    """A pair: its position in the set, its cosine, and whether the threshold accepts it."""
 
     pair: int
     cosine: float
@@ -18,15 +18,20 @@ class HardPair(NamedTuple):
 
 
 def hardest_pairs(result: Verification, squared_l2: float, count: int) -> Tuple[List[HardPair], List[HardPair]]:
-    """The most similar pairs of different people, then the least similar pairs of one person.
+    """Find the most similar pairs of different people and the least similar pairs of one person.
 
     Parameters
     ----------
     result : Verification
     squared_l2 : float
-        The threshold: pairs with a smaller distance are accepted.
+        The threshold: pairs with a smaller squared L2 distance are accepted.
     count : int
-        Maximum number of pairs of each kind, sorted from the hardest, ties by position.
+        Maximum number of pairs of each kind.
+
+    Returns
+    -------
+    different, same : list of HardPair
+        Sorted from the hardest pair, ties by position.
     """
 
     def hardest(chosen_P: np.ndarray, sign: int) -> List[HardPair]:

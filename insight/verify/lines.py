@@ -1,4 +1,4 @@
-"""Figures as text and as JSON."""
+"""Format verification metrics as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _ROW = "{:<16} {:>8} {:>17} {:>9} {:>13} {:>9} {:>9} {:>15}"
 
 
 class FigureRow(NamedTuple):
-    """One line of the table: a figure, its interval, and the threshold that gives it."""
+    """A row of the table: a metric, its interval, and the threshold at which it is measured."""
 
     what: str
     value: float = np.nan
     interval: Optional[Interval] = None
     point: Optional[OperatingPoint] = None
-    needed: int = 0  # different pairs that the figure needs, if the set has too few; 0 if it is measurable
+    needed: int = 0  # number of different pairs needed, if the set has too few; 0 if the metric is measurable
 
 
 def text(result: Verification, figures: Figures) -> List[str]:
-    """InsightFace's lines, then a table whose lines start with ``[name]``."""
+    """Lines as InsightFace prints them, then a table whose lines start with ``[name]``."""
     head = [
         f"({2 * result.pairs}, {result.embedding_size})",
         f"infer time {result.seconds:f}",
@@ -41,7 +41,7 @@ def text(result: Verification, figures: Figures) -> List[str]:
 
 
 def about(result: Verification, figures: Figures) -> List[str]:
-    """Basis of the figures: pairs, folds, resamples."""
+    """Lines that describe what the metrics are based on: pairs, folds, resamples."""
     folds = len(result.folds.per_fold)
     lines = [
         f"Pairs: {result.pairs} ({figures.same} same, {figures.different} different), {result.images} distinct images",
@@ -59,7 +59,7 @@ def about(result: Verification, figures: Figures) -> List[str]:
 
 
 def rows(result: Verification, figures: Figures) -> List[FigureRow]:
-    """The table: accuracies, AUC, EER, and TAR at each FAR."""
+    """The rows of the table: accuracies, AUC, EER, and TAR at each FAR."""
     between = figures.intervals
     best, eer = figures.at_best_accuracy, figures.at_eer
     fixed = [
@@ -77,7 +77,7 @@ def rows(result: Verification, figures: Figures) -> List[FigureRow]:
 
 
 def cells(row: FigureRow, different: int) -> List[str]:
-    """The seven fields of a measurable row under :data:`COLUMNS`; empty if the row has no such value."""
+    """The seven fields of a measurable row, in the order of :data:`COLUMNS`; empty where the row has no value."""
     interval = f"{row.interval.low:.5f}-{row.interval.high:.5f}" if row.interval else ""
     point, fields = row.point, [""] * 5
     if point:
@@ -87,7 +87,7 @@ def cells(row: FigureRow, different: int) -> List[str]:
 
 
 def not_measurable(row: FigureRow, different: int) -> str:
-    """Text that replaces the fields of a row whose FAR needs more pairs."""
+    """Text that replaces the fields of a row that is not measurable."""
     return f"not measurable: {different} different pairs, {row.needed} are needed"
 
 
@@ -98,17 +98,17 @@ def _line(row: FigureRow, different: int) -> str:
 
 
 def decimal(value: float) -> str:
-    """All digits of a threshold, so that the text gives the same number."""
+    """A threshold with at least four decimals and all its digits, so that parsing the text gives the same number."""
     return np.format_float_positional(value, min_digits=4)
 
 
 def power(far: float) -> str:
-    """``1e-3``."""
+    """A FAR as a power of ten: ``1e-3``."""
     return f"1e-{round(-np.log10(far))}"
 
 
 def record(result: Verification, figures: Figures, model: str, evaluated_by: str) -> dict:
-    """All figures for JSON: rates, thresholds, intervals, folds; and the model and the runtime that evaluated it."""
+    """One result as a JSON value: rates, thresholds, intervals, folds, the model, and the runtime that evaluated it."""
     drawn = figures.intervals
     record = {
         "target": result.name,
@@ -146,5 +146,5 @@ def record(result: Verification, figures: Figures, model: str, evaluated_by: str
 
 
 def write_json(path, model: str, records: List[dict]) -> None:
-    """Write ``{"model": ..., "results": [...]}``, one result for each model and target."""
+    """Write ``{"model": ..., "results": [...]}``, with one result for each model and target."""
     atomic.write_text(path, json.dumps({"model": model, "results": records}, indent=1) + "\n")

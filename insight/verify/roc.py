@@ -1,9 +1,9 @@
 """Rates of a verification set as functions of the threshold: FAR, TAR, EER, AUC.
 
 A pair is accepted if its squared L2 distance is strictly below the threshold. A threshold always lies between two
-distances that occur, never on one, and is rounded only as far as it keeps a margin to both. So it gives the same rates
-whether it is compared with ``<`` or ``<=``, as squared L2 or as cosine (d2 = 2 - 2 cos), and when it is copied from
-printed output. Distances that differ by less than 1e-9 count as equal: float32 embeddings do not distinguish them.
+neighbouring distances of the set, never on one, and its rounding keeps it away from both. It therefore gives the same
+rates with ``<`` and ``<=``, as squared L2 and as cosine (d2 = 2 - 2 cos), and when it is copied from printed output.
+Neighbouring distances that differ by at most 1e-9 count as equal, because float32 embeddings do not distinguish them.
 """
 
 from __future__ import annotations
@@ -14,49 +14,46 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-TIE = 1e-9  # squared L2 distances that differ by no more are equal
+TIE = 1e-9  # neighbouring squared L2 distances that differ by at most this are equal
 _DECIMALS = 4  # minimum number of decimals of a threshold
-_BEYOND = 0.02  # a threshold that accepts nothing, or everything, lies half of this outside all distances
+_BEYOND = 0.02  # thresholds that accept no pair, or all pairs, lie half of this outside the range of the distances
 _ROUNDING = 1e-9  # tolerance for FAR times pairs, which should be a whole number
 
 
 class Roc(NamedTuple):
-    """Pairs accepted at each of C cuts; cut 0 accepts none, cut C - 1 all.
-
-    Counts are numbers of pairs, or sums of their weights.
-    """
+    """Numbers of accepted pairs, or sums of their weights, at C cuts: cut 0 accepts no pair, cut C - 1 accepts all."""
 
     level_P: np.ndarray  # (P,) rank of a pair's distance among the distinct distances; cut c accepts levels < c
     issame_P: np.ndarray  # (P,) bool
-    low_C: np.ndarray  # (C,) the largest squared L2 distance that a cut accepts
-    high_C: np.ndarray  # (C,) the smallest that it rejects
+    low_C: np.ndarray  # (C,) the largest squared L2 distance that is accepted
+    high_C: np.ndarray  # (C,) the smallest squared L2 distance that is rejected
     true_accepts_C: np.ndarray  # (C,) accepted same pairs
     false_accepts_C: np.ndarray  # (C,) accepted different pairs
 
     @property
     def far_C(self) -> np.ndarray:
-        """(C,) share of the different pairs that is accepted, ascending."""
+        """(C,) fraction of the different pairs that are accepted, ascending."""
         return self.false_accepts_C / self.false_accepts_C[-1]
 
     @property
     def tar_C(self) -> np.ndarray:
-        """(C,) share of the same pairs that is accepted, ascending."""
+        """(C,) fraction of the same pairs that are accepted, ascending."""
         return self.true_accepts_C / self.true_accepts_C[-1]
 
 
 class OperatingPoint(NamedTuple):
     """A threshold and its rates."""
 
-    squared_l2: float  # accept below
-    cosine: float  # accept above; equivalent
+    squared_l2: float  # distances below it are accepted
+    cosine: float  # the same threshold: cosines above it are accepted
     far: float
     tar: float
-    accuracy: float  # over all pairs, no folds
+    accuracy: float  # over all pairs, without folds
     false_accepts: int
 
 
 def roc_curve(distance_P: np.ndarray, issame_P: np.ndarray) -> Roc:
-    """Rates at all thresholds that give distinct sets of accepted pairs.
+    """Compute the ROC at all thresholds that give distinct sets of accepted pairs.
 
     Parameters
     ----------
@@ -77,7 +74,7 @@ def roc_curve(distance_P: np.ndarray, issame_P: np.ndarray) -> Roc:
 
 
 def reweighted(roc: Roc, weight_P: np.ndarray) -> Roc:
-    """The same cuts with each pair counted ``weight_P`` times (P,)."""
+    """The ROC at the same cuts, with weights (P,) of the pairs."""
     accepted = _accepted(roc.level_P, roc.issame_P, len(roc.low_C) - 1, weight_P)
     return roc._replace(true_accepts_C=accepted[0], false_accepts_C=accepted[1])
 
@@ -91,13 +88,13 @@ def _accepted(level_P, issame_P, levels: int, weight_P: Optional[np.ndarray] = N
 
 
 def auc(roc: Roc) -> float:
-    """Area under the ROC: probability that a same pair is nearer than a different one; ties count half."""
+    """Area under the ROC: the probability that a same pair is nearer than a different pair; ties count half."""
     nearer = (roc.true_accepts_C[1:] + roc.true_accepts_C[:-1]) / 2
     return float((nearer * np.diff(roc.false_accepts_C)).sum() / (roc.true_accepts_C[-1] * roc.false_accepts_C[-1]))
 
 
 def measurable(different: int, far: float) -> bool:
-    """Whether a FAR is measurable with that many different pairs: one false accept must not exceed it."""
+    """Whether ``different`` pairs suffice to measure a FAR: the rate of a single false accept must not exceed it."""
     return different * far >= 1 - _ROUNDING
 
 
@@ -114,12 +111,12 @@ def tar_at(roc: Roc, far_G: np.ndarray) -> np.ndarray:
 
 
 def cut_at_eer(roc: Roc) -> int:
-    """The first cut at which FAR and FRR = 1 - TAR differ least."""
+    """The first cut at which the difference between FAR and FRR = 1 - TAR is smallest."""
     return int(np.abs(roc.far_C - (1 - roc.tar_C)).argmin())
 
 
 def equal_error_rate(roc: Roc) -> float:
-    """Mean of FAR and FRR at the cut where they differ least."""
+    """Mean of FAR and FRR at the cut of :func:`cut_at_eer`."""
     cut = cut_at_eer(roc)
     return float((roc.far_C[cut] + 1 - roc.tar_C[cut]) / 2)
 
@@ -130,7 +127,7 @@ def cut_at_best_accuracy(roc: Roc) -> int:
 
 
 def operating_point(roc: Roc, cut: int) -> OperatingPoint:
-    """A threshold for a cut, with its rates."""
+    """The threshold of a cut, and its rates."""
     low, high = float(roc.low_C[cut]), float(roc.high_C[cut])
     true, false = roc.true_accepts_C[cut], roc.false_accepts_C[cut]
     right = true + roc.false_accepts_C[-1] - false
@@ -145,6 +142,6 @@ def operating_point(roc: Roc, cut: int) -> OperatingPoint:
 
 
 def _decimal_between(low: float, high: float) -> float:
-    """The middle, rounded to the fewest digits that keep a quarter of the gap free on either side."""
+    """The midpoint, rounded to the fewest decimals (at least four) that keep a quarter of the gap on either side."""
     digits = max(_DECIMALS, math.ceil(-math.log10((high - low) / 2)))
     return round((low + high) / 2, digits)

@@ -1,4 +1,4 @@
-"""Evaluate a network on a verification set: decode, embed image and mirror image, compare pairs."""
+"""Evaluate a network on a verification set: decode the images, embed them and their mirror images, compare pairs."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from .folds import FoldAccuracy, kfold_accuracy
 
 
 class EvalSet(NamedTuple):
-    """Pairs over distinct images: each image is embedded once, however many pairs it is in."""
+    """A verification set: pairs of distinct images, so that each image is embedded only once."""
 
     name: str
-    source: ImageSource  # U distinct images; for a .bin, keyed by the position of their first use
-    pairs: np.ndarray  # (P, 2) int64 into the source
+    source: ImageSource  # U distinct images; the key of an image in a .bin is the position of its first use
+    pairs: np.ndarray  # (P, 2) int64, positions in the source
     issame: np.ndarray  # (P,) bool
-    path: str = ""  # the .bin, or the list of pairs
+    path: str = ""  # the .bin or the list of pairs
 
 
 class Verification(NamedTuple):
-    """Result of one network on one set."""
+    """Result of one network on one verification set."""
 
     name: str
     folds: FoldAccuracy
-    xnorm: float  # mean length of the raw embeddings, both passes
+    xnorm: float  # mean L2 norm of the raw embeddings of images and mirror images
     pairs: int
     embedding_size: int
-    seconds: float  # decoding and network
+    seconds: float  # time of decoding and of the network
     images: int = 0  # distinct images
     distances: np.ndarray = np.empty(0)  # (P,) float64, squared L2 between unit embeddings
     issame: np.ndarray = np.empty(0, bool)  # (P,)
@@ -51,7 +51,7 @@ class Verification(NamedTuple):
 
 
 class OneKind(InsightError):
-    """All pairs of a set are of one person, or all are of two."""
+    """Error: all pairs of a set are same pairs, or all are different pairs."""
 
     def __init__(self, path, reason: str):
         super().__init__(f"{path}: {reason}")
@@ -59,13 +59,14 @@ class OneKind(InsightError):
 
 
 def load_set(path) -> EvalSet:
-    """Read a .bin and find the images that several pairs share.
+    """Read a .bin and merge identical images.
 
     Raises
     ------
     OneKind
+        All pairs are of one kind.
     InsightError
-        The .bin has no pairs, or an odd number of images.
+        The .bin is missing or damaged, has no pairs, or does not have two images per pair.
     """
     path = Path(path)
     images, issame = evalbin.read_bin(path)
@@ -80,22 +81,25 @@ def load_set(path) -> EvalSet:
 
 
 def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
-    """Pairs of image files from a list of pairs; images are read when they are needed.
+    """Make a set from a list of pairs of image files. Images are read only when they are needed.
 
-    The folder of an image is its identity, unless that contradicts a pair.
+    The folder of an image is its identity. If that contradicts a pair, the identities of all images are unknown.
 
     Parameters
     ----------
     rows : sequence of (str, str, bool)
-        Paths under ``root`` of both images, and whether they show one person.
+        Paths of both images, relative to ``root``, and whether they show one person.
     root : path
+        Folder of the images.
     path : path
-        The list of pairs; its stem is the name of the set, and messages name it.
+        The list of pairs. Its stem is the name of the set, and error messages contain it.
 
     Raises
     ------
+    OneKind
+        All pairs are of one kind.
     InsightError
-        An image is missing, or all pairs are of one kind.
+        An image is missing.
     """
     issame = np.array([same for _, _, same in rows], bool)
     _both_kinds(path, issame)
@@ -121,7 +125,7 @@ def pair_set(rows: Sequence[Tuple[str, str, bool]], root, path) -> EvalSet:
 
 
 def _spelled(root, name: str) -> str:
-    """A path under the root, in the spelling of the existing file; unchanged if there is none."""
+    """A path under the root, in the spelling of the existing file; only normalised if there is no such file."""
     spelling = next((spelling for spelling in spellings(name) if os.path.isfile(os.path.join(root, spelling))), name)
     return os.path.normpath(spelling)
 
@@ -133,27 +137,30 @@ def _both_kinds(path, issame: np.ndarray) -> None:
 
 
 def find_sets(folder, names: list, more: bool = False) -> Tuple[List[EvalSet], List[str], List[OneKind]]:
-    """The sets of a folder, by target names with or without ``.bin``.
+    """Load the verification sets of a folder.
 
     Parameters
     ----------
     folder : path
     names : list of str
+        Target names, with or without ``.bin``.
     more : bool
-        Whether there are sets elsewhere.
+        Whether the caller has sets from elsewhere. If so, unusable sets never raise an error.
 
     Returns
     -------
     sets : list of EvalSet
     missing : list of str
-        Names of missing ones.
+        Names of targets without a file.
     unusable : list of OneKind
-        Why others cannot be used.
+        Errors of the sets that cannot be used.
 
     Raises
     ------
     OneKind
-        The only sets are unusable.
+        All sets that exist are unusable, and ``more`` is false.
+    InsightError
+        A .bin is damaged.
     """
     paths = {name: Path(folder) / f"{name.removesuffix('.bin')}.bin" for name in names}
     missing = [name for name, path in paths.items() if not path.is_file()]
@@ -177,23 +184,23 @@ def verify(
     show_progress: bool = False,
     ranks: Ranks = ALONE,
 ) -> Verification:
-    """K-fold accuracy, with summed embeddings of image and mirror image.
+    """Evaluate a network on a set. The embeddings of an image and of its mirror image are summed.
 
     Parameters
     ----------
     network : callable
-        Images (N, 3, H, W) uint8, RGB, 0..255, to raw embeddings (N, E).
+        Maps images (N, 3, H, W) uint8, RGB, 0..255, to raw embeddings (N, E).
     eval_set : EvalSet
     image_size : (int, int)
-        Height and width that the network takes.
+        Height and width of the network's images.
     batch_size : int
-        Images at a time; limits the memory.
+        Number of images per batch; limits memory.
     folds : int
-        Maximum number of folds; fewer if there are fewer pairs.
+        Maximum number of folds. There are never more folds than pairs.
     show_progress : bool
         Show progress on stderr.
     ranks : Ranks
-        Processes that have the same network and set; each embeds its share of the images, and all get the result.
+        Processes with the same network and set. Each embeds its share of the images, and all return the same result.
 
     Raises
     ------
@@ -202,9 +209,9 @@ def verify(
     """
     start = time.perf_counter()
     source = eval_set.source
-    shares = ranks.span(-(-len(source) // batch_size))  # whole batches: others would round in another way
+    shares = ranks.span(-(-len(source) // batch_size))  # whole batches, because rounding depends on the batch size
     begin, end = (min(share * batch_size, len(source)) for share in shares)
-    first = min(begin, len(source) - 1)  # a rank without a share embeds one image, for the length of an embedding
+    first = min(begin, len(source) - 1)  # a rank without a share embeds one image, to know the embedding size
     steps = batches(source, image_size, batch_size, first, max(end, first + 1))
     if show_progress:
         steps = track(steps, f"verifying {eval_set.name}", -(-(end - begin) // batch_size), "batches")
@@ -227,7 +234,7 @@ def verify(
     distance = np.square(unit[eval_set.pairs[:, 0]] - unit[eval_set.pairs[:, 1]]).sum(axis=1)
     count = len(eval_set.issame)
     accuracy = kfold_accuracy(distance, eval_set.issame, min(folds, count))
-    # XNorm counts an image once for each pair that contains it, as the original does.
+    # As in InsightFace, XNorm counts an image once for each pair that contains it.
     xnorm = float(lengths[eval_set.pairs].mean() / 2)
     labels = source.labels
     return Verification(
