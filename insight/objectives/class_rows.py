@@ -122,7 +122,7 @@ class ClassRows:
 
     @property
     def classes(self) -> int:
-        """C."""
+        """Number of classes of this rank, C."""
         return self.end - self.begin
 
     @property

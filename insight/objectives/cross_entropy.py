@@ -99,7 +99,7 @@ class Logits:
             self.put(nd.full(self.column_B.shape, value, ctx=self.buffer_BC.context))
 
     def leave_out(self, above: float) -> None:
-        """Give other classes with a logit above a value no probability and no gradient, in place.
+        """Exclude other classes with a logit above a value from the softmax and the gradient, in place.
 
         The values of the own classes may be overwritten too; :meth:`put` must restore them. Rows are processed one at a
         time to avoid arrays of size (B, C).

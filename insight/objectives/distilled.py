@@ -29,7 +29,7 @@ from .stage_features import StageFeatures
 nd = mx.nd
 WEIGHT = 14.0  # default of w, except with --adadistill
 FLOAT = 4  # bytes
-ARRAYS = 8  # at most so many (B, T) arrays exist at a time in a step
+ARRAYS = 8  # most (B, T) arrays that exist at a time in a step
 
 
 def around(kind: Type[Objective], run_options: Any, num_classes: int, teacher) -> Distilled:

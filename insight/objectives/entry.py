@@ -51,7 +51,7 @@ class UnitLength:
 
     def backward(self, gradient_BE, along_B):
         gradient_BE = gradient_BE * (self.scale * self.inverse_B).reshape((-1, 1))
-        projection.take_across(gradient_BE, self.embedding_BE, self.inverse_B, self.x_BE)  # x is needed no more
+        projection.take_across(gradient_BE, self.embedding_BE, self.inverse_B, self.x_BE)  # x is no longer needed
         if along_B is None:
             return gradient_BE
         return gradient_BE + (along_B * self.inverse_B).reshape((-1, 1)) * self.embedding_BE

@@ -17,7 +17,7 @@ from .objective import Need
 
 MAX_CLASSES = 1 << 24  # MXNet's operators take class indices as float32
 FLOAT = 4  # bytes
-GATHERED = 6  # at most so many (B, E) arrays over all ranks: embeddings, normalised ones, gradients, their sums
+GATHERED = 6  # most (B, E) arrays over all ranks at a time: embeddings, normalised ones, gradients, their sums
 CENTRES = "__centres__"  # attribute of fc7_weight in a saved symbol: K, if above 1
 
 

@@ -16,7 +16,7 @@ from typing import Any, Dict, Tuple
 from .._mxnet import mx
 
 nd = mx.nd
-BLOCK = 8192  # classes
+BLOCK = 8192  # classes per block
 EPSILON = 1e-10  # as MXNet's L2Normalization, under the root: keeps the gradient of a row of zeros finite
 
 

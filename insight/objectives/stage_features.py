@@ -22,7 +22,7 @@ from ..options import shown
 
 nd = mx.nd
 FLOAT = 4  # bytes
-ARRAYS = 6  # at most so many arrays of the size of the stages' features exist at a time in a step
+ARRAYS = 6  # most arrays of the size of the stages' features that exist at a time in a step
 
 
 class FeatureResult(NamedTuple):
