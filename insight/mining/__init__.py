@@ -1,1 +1,1 @@
-"""Triplets of embeddings: which are picked, their loss and its gradient. NumPy only."""
+"""Triplets of embeddings: mining, loss and gradient. Uses NumPy only."""

@@ -1,4 +1,4 @@
-"""Distances of unit vectors as functions of their cosine, which losses and miners share."""
+"""Distances of unit vectors as functions of their cosine, for losses and miners."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
-LEAST_SINE = 1e-6  # an angle's slope is infinite at 0, where its direction is not defined
+LEAST_SINE = 1e-6  # bounds the slope of the angle, which is infinite at cosines of -1 and 1
 
 
 class Distance(NamedTuple):
-    """A distance of unit vectors.
+    """Distance of unit vectors, as a function of their cosine.
 
     Attributes
     ----------
     of : callable
-        Cosines, any shape, to distances.
+        Function from an array of cosines, of any shape, to distances.
     slope : callable
-        Cosines to d distance / d cosine, finite everywhere.
+        Function from cosines to d distance / d cosine, finite everywhere.
     """
 
     of: Callable[[np.ndarray], np.ndarray]
@@ -42,17 +42,18 @@ DISTANCES = {"euclid": SQUARED, "angle": ANGLE}
 
 
 def to_unit(rows: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Embeddings as unit vectors, in float64.
+    """Normalise embeddings to unit length, in float64.
 
     Parameters
     ----------
     rows : np.ndarray
-        (N, E) of any float type.
+        (N, E) of any float dtype.
 
     Returns
     -------
     tuple of np.ndarray
-        (N, E) rows of length 1, a row of zeros as it is; and (N,) lengths, 1 for such a row.
+        float64 (N, E), rows of length 1, where rows of zeros are left unchanged; and float64 (N,), the lengths before,
+        with 1 for rows of zeros.
     """
     rows = rows.astype(np.float64)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))

@@ -1,9 +1,9 @@
-"""The triplet loss of a batch and its gradient in each embedding, in float64.
+"""Triplet loss of a batch and its gradient with respect to the embeddings, in float64.
 
-Each image has one row, whatever the number of triplets that it is part of. The loss depends on the embeddings through
-the cosines of their pairs alone, so the gradients of all triplets add up to a (B, B) matrix of d loss / d cosine, and
-one product with the unit vectors gives those of the embeddings (the scheme of training/OpenFaceOptim.lua,
-cmusatyalab/openface@05147522, without a copy of a row for each triplet).
+Each image has one row, however many triplets it is part of. The loss depends on the embeddings only through the cosines
+of pairs, so the gradients of all triplets are summed in a (B, B) matrix d loss / d cosine. One product with the unit
+vectors then gives the gradients of the embeddings (the scheme of training/OpenFaceOptim.lua,
+cmusatyalab/openface@05147522, without its copies of rows for each triplet).
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ import numpy as np
 from .distances import SQUARED, Distance, to_unit
 from .picking import Triplets
 
-BIN = 0.05  # of the histograms, in squared distance
+BIN = 0.05  # bin width of the histograms, in squared distance
 SPANS = {"positives": (0.0, 4.0), "negatives": (0.0, 4.0), "gaps": (-4.0, 4.0)}
 
 
 class TripletLoss(NamedTuple):
-    """What a batch's triplets give.
+    """Loss, gradient and statistics of a batch's triplets.
 
     Attributes
     ----------
     loss : float
-        The mean over the triplets; 0 without any.
+        Mean loss of the triplets; 0 if there are none.
     gradient : np.ndarray
         (B, E) float64, d loss / d embedding.
-    triplets, active : int
-        Number of triplets, and of those whose negative is not further than the positive by alpha.
+    triplets : int
+        Number of triplets.
+    active : int
+        Number of triplets with d(a, n) - d(a, p) < alpha.
     d2_ap, d2_an : float
         Mean squared Euclidean distance of positives and of negatives from their anchors; NaN without triplets.
     counts : dict of str to np.ndarray
-        For each of :data:`SPANS` (N,) int64, how many triplets have a squared distance, or a difference of the two
-        (negative's less positive's), in each :data:`BIN`.
+        Histograms by the names in :data:`SPANS`, int64 counts in bins of width :data:`BIN`: of the squared distances
+        of positives and of negatives, and of the differences (negative minus positive).
     """
 
     loss: float
@@ -69,14 +71,16 @@ def triplet_loss(
     rows : np.ndarray
         (B, E) embeddings, not normalised.
     blocks : callable
-        (B, E) float64 unit vectors to the batch's triplets, some at a time, as :func:`.picking.pick` gives them.
+        Function from the (B, E) float64 unit vectors to an iterator over blocks of triplets, such as
+        :func:`.picking.pick`.
     alpha : float
-        Margin, in ``distance``; of a soft loss it only says which triplets are active.
+        Margin, in units of ``distance``. With ``soft`` it only determines which triplets count as active.
     soft : bool
-        The second formula, whose triplets all learn.
+        Use the second formula, in which all triplets have a gradient.
     over_active : bool
-        The mean is over the triplets with a loss, not over all.
+        Take the mean over the triplets with a nonzero gradient instead of all triplets.
     distance : Distance
+        d.
     """
     unit, lengths = to_unit(rows)
     batch = len(unit)
@@ -102,6 +106,6 @@ def triplet_loss(
     share = 1 / max(1, learning if over_active else triplets)
     slopes = weights.reshape(batch, batch) * distance.slope(cosines) * share
     gradient = (slopes + slopes.T) @ unit
-    gradient -= unit * np.einsum("ij,ij->i", gradient, unit)[:, None]  # the length of an embedding does not matter
+    gradient -= unit * np.einsum("ij,ij->i", gradient, unit)[:, None]  # the loss is independent of the lengths
     d2_ap, d2_an = (s / triplets if triplets else np.nan for s in (d2_ap, d2_an))
     return TripletLoss(total * share, gradient / lengths[:, None], triplets, active, d2_ap, d2_an, counts)

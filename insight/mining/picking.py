@@ -1,11 +1,12 @@
-"""Picking triplets: pairs of one identity, and for each pair negatives by a rule.
+"""Mining of triplets: all positive pairs, and for each pair one or all negatives that satisfy a rule.
 
-Labels decide who is who, wherever an identity's images stand. Distances are computed in float64 and compared as
-float32: equal embeddings have equal distances, however a matrix product is divided into blocks.
+Identities are determined by the labels; the images of an identity need not be next to each other. Distances are
+computed in float64 and compared in float32, so that equal embeddings have equal distances, however the matrix product
+is divided into blocks.
 
-Sources: pairs, order and the semi-hard rule are those of ``pick_triplets`` in src/triplet_image_iter.py
-(deepinsight/insightface@9fc3cc9c), after FaceNet (arXiv:1503.03832, section 3.2); the violating rule is that of
-training/train.lua (cmusatyalab/openface@05147522); hardest and all are batch hard and batch all of arXiv:1703.07737.
+Sources: pairs, their order and the semi-hard rule are those of ``pick_triplets`` in src/triplet_image_iter.py
+(deepinsight/insightface@9fc3cc9c), after FaceNet (arXiv:1503.03832, section 3.2). The violating rule is that of
+training/train.lua (cmusatyalab/openface@05147522). Hardest and all are batch hard and batch all of arXiv:1703.07737.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from ..options import Option
 from .distances import SQUARED, Distance
 
-BLOCK = 1 << 22  # distances that are looked at together
+BLOCK = 1 << 22  # distances per block
 ALPHA = Option(
     "triplet_alpha",
     0.3,
@@ -35,7 +36,7 @@ MAX_AP = Option(
 
 
 class Triplets(NamedTuple):
-    """Rows of a matrix of embeddings.
+    """Triplets, as row numbers of a matrix of embeddings.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Triplets(NamedTuple):
 
 
 def positive_pairs(labels: np.ndarray) -> np.ndarray:
-    """All pairs of images of one identity, each once.
+    """All unordered pairs of images of the same identity.
 
     Parameters
     ----------
@@ -62,7 +63,8 @@ def positive_pairs(labels: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (P, 2) int64 rows, anchor < positive; identities in order of appearance, then anchors, then positives.
+        (P, 2) int64 row numbers (anchor, positive), anchor < positive, sorted by first appearance of the identity, then
+        by anchor, then by positive.
     """
     _, first, group = np.unique(labels, return_index=True, return_inverse=True)
     order = np.argsort(first[group.reshape(-1)], kind="stable")
@@ -103,27 +105,32 @@ def pick(
     negatives: str = "semi-hard",
     distance: Distance = SQUARED,
 ) -> Iterator[Triplets]:
-    """Triplets of each block of pairs, in the pairs' order.
+    """Yield the triplets of one block of pairs after the other, in the order of the pairs.
 
     Parameters
     ----------
     unit : np.ndarray
-        (N, E) float64 rows of length 1.
+        (N, E) float64, rows of length 1.
     labels : np.ndarray
         (N,) integers.
     pairs : np.ndarray
-        (P, 2) from :func:`positive_pairs`.
+        (P, 2) pairs from :func:`positive_pairs`.
     uniforms : np.ndarray
-        (P,) random numbers in [0, 1), one a pair: which of its candidates is taken.
+        (P,) random numbers in [0, 1) that choose one of each pair's candidates.
     alpha : float
-        Margin, in ``distance``.
+        Margin, in units of ``distance``.
     max_ap : float
-        Pairs that are further apart have no triplet; 0: any distance will do.
-    negatives : str
-        ``semi-hard``: one at random that is further than the positive, by less than alpha. ``violating``: one at
-        random that is not further by alpha. ``hardest``: the nearest, of equal ones the first. ``all``: every one. A
-        pair without such a negative has no triplet.
+        Largest distance of a pair, in units of ``distance``; pairs that are further apart are skipped. 0: no limit.
+    negatives : {"semi-hard", "violating", "hardest", "all"}
+        Rule for the negatives of a pair. ``semi-hard``: a random one with d(a, p) < d(a, n) < d(a, p) + alpha.
+        ``violating``: a random one with d(a, n) < d(a, p) + alpha. ``hardest``: the nearest one, the first in case of
+        ties. ``all``: all images of other identities. Pairs without such a negative are skipped.
     distance : Distance
+        d.
+
+    Yields
+    ------
+    Triplets
     """
     many = max(1, BLOCK // max(1, len(labels)))
     for begin in range(0, len(pairs), many):
@@ -146,7 +153,7 @@ def pick(
 
 
 def _one_each(candidates_PN: np.ndarray, uniforms_P: np.ndarray) -> tuple:
-    """(rows that have a candidate, the column of the one that is taken)."""
+    """(rows with at least one candidate, column of the chosen candidate in each)."""
     row, column = np.nonzero(candidates_PN)
     counts = np.bincount(row, minlength=len(candidates_PN))
     begins = np.cumsum(counts) - counts
@@ -156,14 +163,14 @@ def _one_each(candidates_PN: np.ndarray, uniforms_P: np.ndarray) -> tuple:
 
 
 def joined(blocks: Iterator[Triplets]) -> Triplets:
-    """The triplets of all blocks."""
+    """Concatenate the triplets of all blocks."""
     empty = Triplets(*(np.zeros(0, np.int64) for _ in Triplets._fields))
     return Triplets(*(np.concatenate(columns) for columns in zip(empty, *blocks)))
 
 
 def generator(seed: int, number: int) -> np.random.Generator:
-    """The random numbers of a step's or a bag's picking, a function of the seed and its number."""
+    """Random generator for the mining of a step or bag: a function of the seed and its number."""
     return np.random.default_rng([seed, number, PICKING])
 
 
-PICKING = 4  # the stream of random numbers; insight.feed.draws has the others
+PICKING = 4  # last word of the generators' seeds; insight.feed.draws lists those of others

@@ -1,4 +1,4 @@
-"""EMBEDDING -> GRADIENT: the objectives, what a step learns from; one a file."""
+"""EMBEDDING -> GRADIENT: training objectives, one per file."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
 
 
 def kind(loss_type: str) -> Type[Objective]:
-    """The class of objective that ``--loss-type`` selects.
+    """Objective class that ``--loss-type`` selects.
 
     Parameters
     ----------
     loss_type : str
-        An objective's name; or a margin's name or number, which selects the classification with that margin.
+        Name of an objective, or name or number of a margin. A margin selects the classification objective.
 
     Raises
     ------
     InsightError
-        Neither has that name.
+        No objective and no margin has that name.
     """
     if loss_type in objectives:
         return objectives.get(loss_type)
@@ -50,20 +50,21 @@ def kind(loss_type: str) -> Type[Objective]:
 
 
 def create(run_options: Any, num_classes: int, teacher: Any = None) -> Objective:
-    """The objective of a run, not yet allocated.
+    """Create the objective of a run, without allocating its parameters.
 
     Parameters
     ----------
     run_options : insight.train.train_options.TrainOptions
     num_classes : int
-        Identities of the training set.
+        Number of identities in the training set.
     teacher : insight.teach.batch_teacher.BatchTeacher, optional
-        Whose embeddings of the set the network is to learn too.
+        Teacher for distillation. If given, the objective is wrapped in
+        :class:`insight.objectives.distilled.Distilled`.
 
     Raises
     ------
     InsightError
-        ``--loss-type`` names nothing, or an option does nothing with it or has a value that it does not take.
+        ``--loss-type`` is unknown, or an option has no effect with it or has an invalid value.
     """
     chosen = kind(run_options.loss_type)
     if teacher is None:
@@ -74,9 +75,10 @@ def create(run_options: Any, num_classes: int, teacher: Any = None) -> Objective
 
 
 def own_defaults(run_options: Any) -> Dict[str, Any]:
-    """Defaults of the options of what a run's ``--loss-type`` selects, its margin's included, by name.
+    """Option defaults of the objective and margin that ``--loss-type`` selects, by option name.
 
-    They are what an option stands for whose default depends on the component, and which was not set.
+    Some options have a different default in each component. These are the values in effect where such an option is
+    not set.
     """
     selected = [kind(run_options.loss_type)]
     for name in (run_options.loss_type, getattr(run_options, "classification_loss", "")):
@@ -89,5 +91,5 @@ def own_defaults(run_options: Any) -> Dict[str, Any]:
 
 
 def values(run_options: Any) -> Dict[str, Any]:
-    """What a run's options set of the options of objectives and margins; what they leave at the default is missing."""
+    """Options of objectives and margins that a run sets, by name. Options left at their default are omitted."""
     return given(options(), vars(run_options))

@@ -1,18 +1,19 @@
-"""AdaDistill: a margin whose class centres are not trained, but adapted from a teacher's embeddings as they go by.
+"""AdaDistill: a margin whose class centres are moving averages of a teacher's embeddings instead of trained weights.
 
-For each sample of class y, in the order of the batch, with the student's and the teacher's embedding f_s and f_t:
+For each sample of class y, in the order of the batch, with f_s the student's and f_t the teacher's embedding:
 
     alpha = clip(cos(f_s, f_t) clip(cos(W_y, f_t), 1e-6, 1), 1e-6, 1)
     W_y <- alpha W_y + (1 - alpha) f_t^
 
-Then the margin of f_s against W, whose gradient goes to the student only. W is kept unnormalised and used normalised.
-It starts near zero, N(0, 0.01), so the first sample of a class sets it to about f_t^. A sample that the student already
-embeds as the teacher does, and that is near its centre, changes the centre little.
+where f_t^ = f_t / |f_t|. Then the margin loss of f_s with the centres W is computed; its gradient goes to the student
+only. W is stored unnormalised, and normalised in the loss. It is initialised near zero, N(0, 0.01), so that the first
+sample of a class sets its centre to about f_t^. A sample changes its centre little if it is near the centre and the
+student's embedding is near the teacher's.
 
-Source: arXiv:2407.01332 (with ArcFace, m = 0.45, s = 64). A centre sees the samples of all devices,
-those of one class one after another. fc7 has no gradient and no momentum.
+Source: arXiv:2407.01332 (with ArcFace, m = 0.45, s = 64). Here the centres are updated with the samples of all devices,
+and with those of one class one after another. fc7 has no gradient and no momentum.
 
-B: batch, E: embedding size, U: classes of a batch.
+B: batch size, E: embedding size, U: number of classes in a batch.
 """
 
 from __future__ import annotations
@@ -29,20 +30,22 @@ from .classification import SHARD_CLASSES, Classification
 from .objective import Need, StepResult
 
 nd = mx.nd
-LEAST = 1e-6  # of alpha, and of the cosine between a centre and the teacher's embedding
+LEAST = 1e-6  # lower bound of alpha, and of the cosine between a centre and the teacher's embedding
 
 
 class AdaDistill(Classification):
-    """A classification whose centres a teacher adapts. Its parameters are those of Classification, without a bias.
+    """Classification whose class centres are adapted to a teacher's embeddings.
+
+    The parameters are those of :class:`Classification`, without ``use_bias``. :meth:`taught_by` sets the teacher.
 
     Raises
     ------
     InsightError
-        The margin has no cosine, or the teacher's embeddings are of another length.
+        The margin is not cosine-based.
     """
 
     selected_by = "--adadistill"
-    OPTIONS = (SHARD_CLASSES,)  # those of class weights that are trained do nothing here
+    OPTIONS = (SHARD_CLASSES,)  # the others of Classification are for trained class weights
 
     def __init__(self, margin: Margin, num_classes: int, embedding_size: int, **more):
         if not margin.cosine:
@@ -54,7 +57,13 @@ class AdaDistill(Classification):
 
     @classmethod
     def taught_by(cls, teacher, run_options: Any, num_classes: int) -> AdaDistill:
-        """With the margin that ``--loss-type`` names, and a teacher as in :mod:`insight.objectives.distilled`."""
+        """Create it with the margin that ``--loss-type`` names, and a teacher as for :class:`Distilled`.
+
+        Raises
+        ------
+        InsightError
+            The teacher's embeddings do not have the length ``--emb-size``.
+        """
         if teacher.dimension != run_options.emb_size:
             raise InsightError(
                 f"--adadistill: the teacher's embeddings are the centres' directions, so both have one length; the "
@@ -72,13 +81,13 @@ class AdaDistill(Classification):
         return need._replace(parameters=0, kept=need.parameters)
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
-        """As :meth:`Classification.learn`, after the centres have seen the batch."""
+        """As :meth:`Classification.learn`, after an update of the centres with the batch."""
         with mx.autograd.pause():
             self._adapt(embeddings, batch)
         return super().learn(embeddings, batch, step)
 
     def _adapt(self, embeddings: list, batch) -> None:
-        """Let the centres see the samples of all devices of all ranks; each rank adapts its copy, or its classes."""
+        """Update the centres with the samples of all devices and ranks. Each rank updates its copy, or its classes."""
         teacher_BE = self.teacher.rows(batch).astype(np.float64)
         cos_B = np.concatenate([cosine_B.asnumpy() for cosine_B in _cosines(embeddings, teacher_BE)]).astype(np.float64)
         cos_B = self.ranks.gather("adadistill/cosines", cos_B)
@@ -100,7 +109,7 @@ class AdaDistill(Classification):
 
 
 def _cosines(embeddings: list, teacher_BE: np.ndarray) -> Iterator[Any]:
-    """Of each device's embeddings to the teacher's, not waited for."""
+    """Cosines (b,) of each device's embeddings to the teacher's; all are queued before the first is returned."""
     begin, parts = 0, []
     for embedding_BE in embeddings:
         end = begin + embedding_BE.shape[0]
@@ -112,9 +121,10 @@ def _cosines(embeddings: list, teacher_BE: np.ndarray) -> Iterator[Any]:
 
 
 def _turns(place_B: np.ndarray, used_B: np.ndarray) -> Iterator[np.ndarray]:
-    """Samples in groups without two of one class, each class's in their order.
+    """Divide the samples into groups with at most one sample per class; keep the order of each class's samples.
 
-    ``used_B`` leaves samples out: the embeddings of a step that overflowed are not finite, and such a step is skipped.
+    Samples are omitted where ``used_B`` is False: embeddings are not finite in a float16 step that overflows, which is
+    skipped.
     """
     samples = np.flatnonzero(used_B)
     order = samples[np.argsort(place_B[samples], kind="stable")]
@@ -126,7 +136,7 @@ def _turns(place_B: np.ndarray, used_B: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _adapt_centres(centres_UE: np.ndarray, place_B: np.ndarray, cos_B: np.ndarray, teacher_BE: np.ndarray) -> None:
-    """One sample of each of some classes, in place."""
+    """Update centres in place, each with at most one sample."""
     own_BE = centres_UE[place_B]
     length_B = np.maximum(np.linalg.norm(own_BE, axis=1), np.finfo(np.float32).tiny)
     near_B = np.clip(np.einsum("ij,ij->i", own_BE, teacher_BE) / length_B, LEAST, 1.0)

@@ -1,6 +1,6 @@
-"""The loss of a margin that spreads the centres: the mean cosine between a sample's own centre and all centres.
+"""Centre spread loss: the mean cosine between a sample's own centre and all centres.
 
-B: batch, C: classes, E: embedding size.
+B: batch size, C: classes, E: embedding size.
 """
 
 from __future__ import annotations
@@ -14,22 +14,29 @@ nd = mx.nd
 
 
 def learn(weight: float, weight_CE, inverse_C, column_B: np.ndarray, across: Ranks, own: int) -> tuple:
-    """Loss (B,), and its gradient as two more rows of logits (2, C) and of what they are products of (2, E).
+    """Loss, and its gradient as rows to append to the gradient of the logits and to the transformed embeddings.
 
-    sum_b w^_y . mean(w^) has the derivative count_k mean(w^) + sum_b w^_y / C by centre k.
+    With w^ = w / |w|, the derivative of sum_b w^_y . mean(w^) with respect to w^_k is
+    count_k mean(w^) + sum_b w^_y / C, where count_k is the number of samples of class k. It is the product of the
+    appended rows.
 
     Parameters
     ----------
     weight : float
-        Of the loss, :attr:`insight.margins.margin.Margin.centre_spread`.
+        Weight of the loss, :attr:`insight.margins.margin.Margin.centre_spread`.
     weight_CE, inverse_C : NDArray
-        The class weights, and 1 / |w|.
+        Class weights, and 1 / |w|.
     column_B : numpy.ndarray of int64
-        The own classes, -1 where another rank has it.
+        Row of each sample's own class in ``weight_CE``; -1 if another rank has it.
     across : Ranks
-        Those that have the other classes.
+        Ranks that have the other classes.
     own : int
-        Classes here: rows of ``weight_CE``, or 0 where its only row is zeros and stands for none.
+        Number of classes of this rank: rows of ``weight_CE``, or 0 if its only row is a placeholder of zeros.
+
+    Returns
+    -------
+    tuple of NDArray
+        Loss (B,), gradient rows (2, C), and embedding rows (2, E).
     """
     here, device = column_B >= 0, weight_CE.context
     classes = int(across.sum("fc7/classes", np.array([own]))[0])

@@ -1,11 +1,11 @@
-"""fc7's weights and bias on one rank: the rows of all classes or of its range, and what a step takes of them.
+"""Weights and bias of fc7 on one rank, and the rows of them that a step uses.
 
-With ``--shard-classes`` the classes are divided into contiguous ranges, a rank each. With ``--sample-rate`` a step
-computes with some of a rank's classes: their rows are copied together, and their gradient is a row-sparse array, which
-MXNet's SGD applies to these rows alone: others see neither decay nor momentum.
+With ``--shard-classes`` each rank has a contiguous range of the classes. With ``--sample-rate`` a step uses only some
+of a rank's classes. Their rows are copied into one dense array, and the gradient is a row-sparse array. MXNet's SGD
+updates only the rows of that gradient; weight decay and momentum are not applied to the other rows.
 
-B: batch that the classes see, C: classes of the rank, E: embedding size, K: centres of a class, N = C K: rows;
-D: classes of a step, R = D K: their rows.
+B: samples that have logits on this rank, C: classes of the rank, E: embedding size, K: centres per class,
+N = C K: rows; D: classes of a step, R = D K: their rows.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from .initial_rows import RowsOfWhole
 from .projection import Kept
 
 nd = mx.nd
-LEAST_DRAWN = 32  # classes for each rank, or one might have none by accident
+LEAST_DRAWN = 32  # drawn classes per rank, on average, so that a rank without any is unlikely
 
 
 class StepRows(NamedTuple):
-    """What a step computes with on a device.
+    """Class weights that a step uses on a device.
 
     Attributes
     ----------
     column_B : numpy.ndarray of int64
-        The place of each sample's class among those of the step, -1 where this rank does not have it.
+        Column of each sample's class in the logits of the step; -1 if this rank does not have the class.
     weight_RE, bias_D : NDArray
-        ``bias_D`` may be None.
+        float32 weights and bias; ``bias_D`` may be None.
     weight_grad_RE, bias_grad_D : NDArray or None
-        Where their gradients go; None: they take none.
+        Arrays to write the gradients to; None: no gradient is needed.
     drawn_D : numpy.ndarray of int64 or None
-        Which of the rank's classes these are; None: all. Where the step draws none of them it is empty, and the other
-        arrays have one class of zeros in their place (:attr:`stand_in`), since MXNet's arrays cannot be empty.
+        Drawn classes, counted from the rank's first one; None: all classes. If the step draws no class of this rank,
+        ``drawn_D`` is empty and the other arrays have one placeholder class of zeros (:attr:`stand_in`), because
+        MXNet arrays cannot be empty.
     """
 
     column_B: np.ndarray
@@ -53,33 +54,37 @@ class StepRows(NamedTuple):
 
     @property
     def stand_in(self) -> bool:
-        """Whether the only class is none, and must not count."""
+        """Whether the only class is a placeholder, which must not contribute to the loss."""
         return self.drawn_D is not None and not len(self.drawn_D)
 
 
 class ClassRows:
-    """The parameters of a classification, and the rows of each step.
+    """Parameters of a classification on one rank, and the rows of them that a step uses.
 
     Parameters
     ----------
     params : mxnet.gluon.ParameterDict
-        Gets ``fc7_weight`` and, with ``use_bias``, ``fc7_bias``.
-    num_classes, centres, embedding_size : int
-        Of the whole set.
+        Receives ``fc7_weight`` and, with ``use_bias``, ``fc7_bias``.
+    num_classes : int
+        Number of classes over all ranks.
+    centres : int
+        K.
+    embedding_size : int
+        E.
     use_bias : bool
     divided : bool
-        Each rank has a range of the classes.
+        Whether each rank has only a range of the classes.
     rate : float
-        The share of the classes that a step draws; 1: all.
+        Fraction of the classes that a step draws; 1: all classes.
     seed : int
-        Of the run.
+        Seed of the run.
 
     Attributes
     ----------
     begin, end : int
-        The rank's classes.
+        Range of the rank's classes.
     across : Ranks
-        Those that the classes are divided among; one, where each has all.
+        Ranks among which the classes are divided; a group of one rank if they are not.
     """
 
     def __init__(
@@ -96,7 +101,7 @@ class ClassRows:
         self.num_classes, self.centres, self.embedding_size = num_classes, centres, embedding_size
         self.divided, self.rate, self.seed = divided, rate, seed
         kind = "row_sparse" if rate < 1 else "default"
-        unknown = 0  # of rows: until the rank is known
+        unknown = 0  # rows; set when the rank is known
         self.weight = params.get("fc7_weight", shape=(unknown, embedding_size), grad_stype=kind)
         self.bias = params.get("fc7_bias", shape=(unknown,), init="zeros", grad_stype=kind) if use_bias else None
         self._kept = Kept()
@@ -104,12 +109,12 @@ class ClassRows:
         self.join(ALONE)
 
     def join(self, ranks: Ranks) -> None:
-        """Take the range of a rank.
+        """Set the ranks of the run, and this rank's range of classes.
 
         Raises
         ------
         InsightError
-            A rank would have no class, or the draw would be too small.
+            There are fewer classes than ranks, or a step would draw too few classes.
         """
         _check(self.num_classes, ranks, self.divided, self.rate)
         self.across = ranks if self.divided else ALONE
@@ -117,12 +122,12 @@ class ClassRows:
 
     @property
     def classes(self) -> int:
-        """C."""
+        """Number of classes of this rank, C."""
         return self.end - self.begin
 
     @property
     def most_drawn(self) -> int:
-        """The largest D, unless a batch has more classes of a cell than are drawn of it."""
+        """The largest D, unless a batch has more classes of one cell than its share of the draw."""
         if self.rate == 1:
             return self.classes
         cells = -(-self.classes // drawn_classes.CELL) + 1  # each may have one more than its share
@@ -130,12 +135,12 @@ class ClassRows:
 
     @property
     def shapes(self) -> Dict[str, tuple]:
-        """Of the parameters on this rank, by name."""
+        """Shapes of the parameters on this rank, by name."""
         shapes = {self.weight.name: (self.classes * self.centres, self.embedding_size)}
         return shapes if self.bias is None else {**shapes, self.bias.name: (self.classes,)}
 
     def initialize(self, initializer, devices: list) -> None:
-        """Allocate; with ``divided``, whatever the number of ranks, they have the same array together."""
+        """Allocate the parameters. With ``divided``, the initial weights do not depend on the number of ranks."""
         if len(devices) > 1 and (self.divided or self.rate < 1):
             option = "--shard-classes" if self.divided else f"--sample-rate {self.rate:g}"
             raise InsightError(f"{option}: a rank has one device; start a rank for each of the {len(devices)} devices")
@@ -150,7 +155,7 @@ class ClassRows:
                 parameter.initialize(ctx=devices, default_init=initializer)
 
     def shards(self) -> Dict[str, Shard]:
-        """Of the parameters that are parts of an array, by name."""
+        """This rank's shards of the parameters that are divided among the ranks, by name."""
         if not self.divided:
             return {}
         k = self.centres
@@ -158,8 +163,9 @@ class ClassRows:
         return shards if self.bias is None else {**shards, "fc7_bias": Shard(self.begin, self.num_classes)}
 
     def own(self, arrays: Dict[str, Any]) -> Tuple[Dict[str, Any], List[str]]:
-        """A checkpoint's arrays, with this rank's rows of those that are divided, and notes on those of other classes,
-        which are left out.
+        """Cut the divided arrays of a checkpoint to this rank's rows.
+
+        Returns the arrays, and notes on those that are left out because they have another number of classes.
         """
         parts, notes = dict(arrays), []
         for name in self.shards():
@@ -174,15 +180,19 @@ class ClassRows:
         return parts, notes
 
     def of_step(self, device, label_B: np.ndarray, step: int) -> StepRows:
-        """The rows that a step computes with.
+        """Rows that a step uses.
 
         Parameters
         ----------
         device : mxnet.Context
         label_B : numpy.ndarray of int64
-            Classes of all samples that see these rows.
+            Classes of all samples that have logits on this device.
         step : int
             0-based.
+
+        Returns
+        -------
+        StepRows
         """
         bias = None if self.bias is None else self.bias.data(device)
         if self.rate == 1:
@@ -199,7 +209,7 @@ class ClassRows:
         return StepRows(column_B, weight_RE, bias_D, weight_grad_RE, bias_grad_D, drawn_D)
 
     def _copied(self, parameter, device, drawn_D: np.ndarray) -> tuple:
-        """(the drawn classes' rows of a parameter, room for their gradient)."""
+        """(copy of the drawn classes' rows of a parameter, uninitialised array for their gradient)."""
         by_class = parameter.data(device).reshape((self.classes, -1))
         name, shape, of_row = parameter.name, (max(1, len(drawn_D)), by_class.shape[1]), parameter.shape[1:]
         drawn = self._kept.get(device, name, shape)
@@ -211,7 +221,7 @@ class ClassRows:
         return drawn.reshape((-1, *of_row)), gradient.reshape((-1, *of_row))
 
     def learned(self, rows: StepRows, device) -> None:
-        """Give the parameters the gradients that were written to ``rows``."""
+        """Set the gradients of the parameters from the gradient arrays of ``rows``."""
         if rows.drawn_D is None:
             return
         k, self._drawn_gradients = self.centres, []
@@ -230,7 +240,7 @@ class ClassRows:
                 _fill(target, gradient, nd.array(numbers, ctx=device, dtype="int64"))
 
     def gradients(self) -> list:
-        """Dense arrays with all numbers of the last step's gradients."""
+        """Dense arrays that together hold the gradients of the last step."""
         if self.rate < 1:
             return self._drawn_gradients
         learned = [p for p in (self.weight, self.bias) if p is not None and p.grad_req != "null"]
@@ -238,7 +248,7 @@ class ClassRows:
 
 
 def _check(num_classes: int, ranks: Ranks, divided: bool, rate: float) -> None:
-    """Refuse a division or a draw that leaves a rank without classes."""
+    """Raise an error if a rank has no classes, or may have none in a step."""
     if divided and num_classes < ranks.size:
         raise InsightError(f"--shard-classes: {num_classes} identities cannot be divided among {ranks.size} ranks")
     if rate == 1:
@@ -253,7 +263,7 @@ def _check(num_classes: int, ranks: Ranks, divided: bool, rate: float) -> None:
 
 
 def _places(drawn_D: np.ndarray, class_B: np.ndarray) -> np.ndarray:
-    """Where each class is among the drawn ones, which ascend; -1 where it is not."""
+    """Index of each class in ``drawn_D``, which is ascending; -1 for classes that are not in it."""
     if not len(drawn_D):
         return np.full_like(class_B, -1)
     place_B = np.minimum(np.searchsorted(drawn_D, class_B), len(drawn_D) - 1)
@@ -261,22 +271,25 @@ def _places(drawn_D: np.ndarray, class_B: np.ndarray) -> np.ndarray:
 
 
 def _gradient(parameter: Optional[Any], device):
-    """Where to write the gradient of a parameter on a device; None where it takes none."""
+    """Gradient array of a parameter on a device; None if there is no parameter or it needs no gradient."""
     if parameter is None or parameter.grad_req == "null":
         return None
     if parameter.grad_req != "write":
         raise ValueError(f"{parameter.name}: grad_req {parameter.grad_req!r}; the classifier writes gradients")
-    parameter.data(device)._fresh_grad = True  # or a Gluon trainer takes it for one of an earlier step
+    parameter.data(device)._fresh_grad = True  # otherwise Gluon's trainer takes the gradient for a stale one
     return parameter.grad(device)
 
 
 def _fill(target, rows, numbers) -> None:
-    """Let a row-sparse array have these rows and no others."""
+    """Set a row-sparse array to ``rows``, whose row numbers are ``numbers``."""
     mx.nd.sparse.row_sparse_array((rows, numbers), shape=target.shape, ctx=target.context).copyto(target)
 
 
 def _hush_lazy_update() -> None:
-    """Let MXNet log now, unheard, what it logs once: that SGD moves only the rows of a row-sparse gradient."""
+    """Suppress the message that MXNet logs once about lazy updates with row-sparse gradients.
+
+    MXNet is made to log it here, with stderr discarded.
+    """
     weight, momentum, number = nd.zeros((1, 1)), nd.zeros((1, 1)), nd.zeros((1,), dtype="int64")
     gradient = nd.sparse.row_sparse_array((nd.zeros((1, 1)), number), shape=(1, 1))
     with discarded():

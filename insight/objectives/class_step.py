@@ -1,11 +1,11 @@
-"""One step of a classification: product with the class weights, margin, softmax, and the gradients of all of it.
+"""One step of a classification: product with the class weights, margin, softmax, and their gradients.
 
-Where classes are divided among ranks, each rank gathers the samples of all ranks, has their logits for its own classes,
-and gets back the gradient of its own samples, summed over the ranks. The target logits of all samples, which are all
-that a margin sees, are the same numbers on every rank; so are its state and its draws.
+Where the classes are sharded, each rank gathers the samples of all ranks and computes their logits for its own classes.
+The gradients of the embeddings are summed over the ranks, and each rank gets those of its own samples. A margin depends
+on the target logits only. These are identical on all ranks, and so are the margin's state and its random numbers.
 
-B: batch of a device, or of all ranks where classes are divided; E: embedding size; D: classes of a step on this rank,
-R: their rows of the class weights.
+B: batch size per device, or over all ranks where classes are sharded; E: embedding size; D: classes of a step on this
+rank; R: rows of the class weights that belong to these classes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ nd = mx.nd
 
 
 class _Share(NamedTuple):
-    """Samples on a device after the product with the class weights."""
+    """Samples of a device and their logits."""
 
     device: Any
-    own: Any  # the entry of the device's own samples
-    entry: Any  # of those that the logits are of
+    own: Any  # insight.objectives.entry object of the device's own samples
+    entry: Any  # the same of all samples that have logits here
     rows: StepRows
     logits: cross_entropy.Logits
-    inverse_R: Any  # 1 / |w|; None without cosines
+    inverse_R: Any  # 1 / |w|; None if the margin is not cosine-based
 
     @property
     def cos_B(self):
@@ -44,21 +44,21 @@ class _Share(NamedTuple):
 
 
 class ClassStep:
-    """Loss and gradients of batches.
+    """Loss and gradients of a classification step.
 
     Parameters
     ----------
     margin : Margin
     rows : ClassRows
     seed : int
-        Of the run, for margins that draw random numbers.
+        Seed of the run, for margins that draw random numbers.
     interclass_filter : float
         As in :class:`insight.objectives.classification.Classification`.
 
     Attributes
     ----------
     state : dict of str to NDArray
-        Of the margin, on the first device.
+        State of the margin, on the first device.
     """
 
     def __init__(self, margin: Margin, rows: ClassRows, seed: int, interclass_filter: float):
@@ -69,7 +69,7 @@ class ClassStep:
         self.state: Dict[str, Any] = {}
 
     def join(self, ranks: Ranks) -> None:
-        """Learn as one of several ranks, which ``rows`` have joined."""
+        """Set the ranks of the run; ``rows`` must have joined them already."""
         self.ranks = ranks
 
     @property
@@ -77,12 +77,12 @@ class ClassStep:
         return self.rows.across.size > 1
 
     def initialize(self, device) -> None:
-        """Give the state its first values."""
+        """Allocate the margin's state on ``device`` with its initial values."""
         initial = self.margin.initial_state()
         self.state = {name: nd.array(array, ctx=device, dtype="float32") for name, array in initial.items()}
 
     def learn(self, embeddings: list, label, step: int) -> StepResult:
-        """As :meth:`insight.objectives.classification.Classification.learn`, from the labels of all devices."""
+        """As :meth:`insight.objectives.classification.Classification.learn`; ``label`` has those of all devices."""
         label_B = label.asnumpy().astype(np.int64)
         ends = np.cumsum([embedding.shape[0] for embedding in embeddings])
         labels = np.split(label_B, ends[:-1])
@@ -119,9 +119,10 @@ class ClassStep:
         return _Share(device, own, entry, rows, logits, inverse_R)
 
     def _update(self, parts: list, step: int) -> None:
-        """Let the margin's state see the targets of all devices and ranks, on the first device.
+        """Update the margin's state with the targets of all devices and ranks, on the first device.
 
-        Where one is not finite it stays as it is: float16 skips such a step, and the state must not be lost in it.
+        The state is left unchanged if a cosine is not finite: in float16 training such a step is skipped, and must not
+        destroy the state.
         """
         if not self.state:
             return
@@ -138,7 +139,7 @@ class ClassStep:
             array[:] = nd.where(usable, state[name], array)
 
     def _backward(self, part: _Share, parts: list, step: int, first: int) -> Tuple[cross_entropy.Loss, Any]:
-        """Loss, and the gradient of the device's embeddings; those of the parameters are written."""
+        """Return the loss and the gradient of the device's embeddings; write the gradients of the parameters."""
         device, entry, logits = part.device, part.entry, part.logits
         state = {name: array.as_in_context(device) for name, array in self.state.items()}
 
@@ -156,7 +157,10 @@ class ClassStep:
         return loss, part.own.backward(gradient_BE, loss.along_B)
 
     def _through_product(self, part: _Share, loss: cross_entropy.Loss) -> Tuple[cross_entropy.Loss, Any]:
-        """The loss with that of the centres, and d loss / d x by this rank's classes; the parameters' are written."""
+        """Return the loss, with the centre spread loss added, and this rank's part of d loss / d x.
+
+        The gradients of the parameters are written to their arrays.
+        """
         x_BE, rows, gradient_BD, inverse_R = part.entry.x_BE, part.rows, part.logits.buffer_BC, part.inverse_R
         weight_RE, weight_grad_RE = rows.weight_RE, rows.weight_grad_RE
         if self._several:
@@ -173,16 +177,16 @@ class ClassStep:
         return loss, gradient_BE[:count]
 
     def _everyone(self, name: str, arrays: list, device):
-        """Values of the samples of all devices and ranks, in order, on one device.
+        """Concatenate per-sample values of all devices and ranks, in order, on one device.
 
-        Where classes are divided, every rank has those of all samples already.
+        Where classes are sharded, every rank has the values of all samples already.
         """
         joined = nd.concat(*[array.as_in_context(device) for array in arrays], dim=0)
         return joined if self._divided else self.ranks.gather(name, joined)
 
 
 def _own(loss: cross_entropy.Loss, begin: int, end: int) -> cross_entropy.Loss:
-    """That of some of the samples. Figures that are not of samples, but of the margin's state, stay."""
+    """Loss of samples ``begin`` to ``end``. Figures of the margin's state are not per sample, and are kept."""
     count = loss.loss_B.shape[0]
 
     def cut(array):

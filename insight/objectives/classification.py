@@ -1,10 +1,11 @@
-"""Classification: fc7 over all identities, a margin, and the softmax's cross entropy.
+"""Classification: fully connected layer fc7 over all identities, margin, and softmax cross entropy.
 
-The (B, C) logits are the largest array of a step. They are made once by one matrix product; margin, softmax and
-gradient then overwrite them. Nothing else of that size exists: no one-hot, no copy. A class has one centre, a row of
-``fc7_weight``, or K of them, of which each logit takes the nearest (:mod:`insight.objectives.sub_centres`).
+The (B, C) logits are the largest array of a step. One matrix product computes them; the margin, the softmax and the
+gradient are then computed in the same buffer. No other array of that size is allocated, neither a one-hot nor a copy.
+A class has one centre, which is a row of ``fc7_weight``, or K centres, of which each logit uses the nearest one
+(:mod:`insight.objectives.sub_centres`).
 
-B: batch of a device, C: classes, E: embedding size, K: centres of a class, N = C K: rows of ``fc7_weight``.
+B: batch size per device, C: classes, E: embedding size, K: centres per class, N = C K: rows of ``fc7_weight``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SHARD_CLASSES = Option(
 
 @objectives.register("classification")
 class Classification(Objective):
-    """Embeddings and labels to loss and gradients, by class weights.
+    """Softmax cross entropy over the identities, with a margin on the target logit.
 
     Parameters
     ----------
@@ -41,27 +42,27 @@ class Classification(Objective):
     embedding_size : int
         E.
     use_bias : bool
-        Add ``fc7_bias``; only where the margin is not cosine-based.
+        Add ``fc7_bias``. Only for margins that are not cosine-based.
     seed : int
-        Of the run, for margins that draw random numbers.
+        Seed of the run, for margins and class samples that draw random numbers.
     weight, bias : Multipliers
-        Of the rate and decay of ``fc7_weight`` and ``fc7_bias``.
+        Learning rate and weight decay multipliers of ``fc7_weight`` and ``fc7_bias``.
     centres : int
-        K; the rows c K .. c K + K - 1 of ``fc7_weight`` are class c's.
+        K. Rows c K to c K + K - 1 of ``fc7_weight`` are the centres of class c.
     interclass_filter : float
-        Other classes whose cosine is above this do not count in the softmax and get no gradient: they are likely to be
-        the same person under another label. As recognition/arcface_torch of deepinsight/insightface, where they count
-        as a logit of 0. 1: none.
+        Leave out other classes whose cosine is above this value: they are likely to be the same person under another
+        label. They do not count in the softmax and get no gradient. recognition/arcface_torch of
+        deepinsight/insightface has the same filter, but sets their logits to 0. 1: leave out none.
     shard_classes : bool
-        Each rank has a contiguous range of the classes, and sees the samples of all ranks.
+        Give each rank a contiguous range of the classes, which processes the samples of all ranks.
     sample_rate : float
-        The share of the classes that a step computes with: those of the batch, and others at random, a function of
-        the seed and the step (:mod:`insight.objectives.drawn_classes`). 1: all.
+        Fraction of the classes that a step uses: the classes of the batch, and others drawn at random as a function of
+        the seed and the step (:mod:`insight.objectives.drawn_classes`). 1: all classes.
 
     Raises
     ------
     InsightError
-        Several centres with a margin that takes one, or a filter or a draw that cannot work.
+        The margin does not support several centres or the filter, or the filter or sample rate is invalid.
     """
 
     name = "classification"
@@ -124,20 +125,21 @@ class Classification(Objective):
 
     @classmethod
     def from_options(cls, run_options: Any, num_classes: int) -> Classification:
-        """With the margin that ``--loss-type`` names."""
+        """Create the classification with the margin that ``--loss-type`` names."""
         if run_options.loss_type not in margins:
             raise InsightError(f"--loss-type {run_options.loss_type}: name its margin instead: {', '.join(margins)}")
         return cls.with_margin(run_options.loss_type, values(run_options), run_options, num_classes)
 
     @classmethod
     def with_margin(cls, margin: str, given: Mapping[str, Any], run_options: Any, num_classes: int) -> Classification:
-        """With a margin by its name.
+        """Create the classification with a margin selected by name.
 
         Parameters
         ----------
         margin : str
+            Registered name of the margin.
         given : mapping
-            What was set of the options of the margin and of :attr:`OPTIONS`, by name.
+            Options of the margin and of :attr:`OPTIONS` that were set, by name.
         run_options : insight.train.train_options.TrainOptions
         num_classes : int
         """
@@ -189,25 +191,28 @@ class Classification(Objective):
         batch_option: str = "--per-batch-size",
         size_option: str = "--emb-size",
     ) -> None:
-        """Refuse sizes that MXNet cannot index; ``batch_option`` and ``size_option`` say where B and E come from."""
+        """Check that MXNet can index the arrays; ``batch_option`` and ``size_option`` name the options of B and E."""
         fc7.check_sizes(self._rows, batch_per_device, remedy, batch_option, size_option)
 
     def memory(self, batch_per_device: int) -> Need:
         return fc7.memory(self.margin, self._rows, batch_per_device)
 
     def initialize(self, initializer, devices: list) -> None:
-        """As the base has it.
+        """Allocate parameters and state.
 
         Raises
         ------
         InsightError
-            Several devices, where classes are divided or drawn.
+            There are several devices, and the classes are sharded or sampled.
         """
         self._rows.initialize(initializer, devices)
         self._step.initialize(devices[0])
 
     def adopt(self, arrays: Dict[str, Any], graph: Optional[Any]) -> Tuple[Dict[str, Any], List[str]]:
-        """As the base has it. From one centre an identity to several: it is the first of them."""
+        """Adapt the arrays of a checkpoint; see :meth:`Objective.adopt`.
+
+        If the checkpoint has one centre per identity and this objective several, it becomes the first of them.
+        """
         own, notes = self._rows.own(arrays)
         own, more = fc7.adopted(own, graph, self.weight, self.centres)
         return own, notes + more
@@ -220,11 +225,13 @@ class Classification(Objective):
         return fc7.symbol(embedding, self.margin, (rows, self.embedding_size), self.bias is not None, self.centres)
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
-        """Figures: ``loss``, cross entropy after the margin plus the margin's own loss, nats; ``acc``, 1 where the
-        top class is the own one, after the margin (InsightFace's acc); ``acc_free``, the same without the margin; and
-        those of the margin.
+        """Compute the loss and the gradients of one batch; see :meth:`Objective.learn`.
 
-        Labels are 0 <= label < C, of any number type; :func:`insight.train.guards.check_set` refuses a set with others.
+        Labels are numbers 0 <= label < C of any dtype. :func:`insight.train.guards.check_set` rejects other labels.
+
+        The figures are ``loss``, the cross entropy with the margin plus the margin's own loss, in nats; ``acc``, 1 if
+        the top class is the own one, with the margin (InsightFace's acc); ``acc_free``, the same without the margin;
+        and the figures of the margin.
         """
         with mx.autograd.pause():
             return self._step.learn(embeddings, batch.label, step)

@@ -1,10 +1,10 @@
-"""Margin and softmax inside the logits' own buffer, which holds the gradient of the logits afterwards.
+"""Margin, softmax and cross entropy, computed in place: the buffer of the logits receives their gradient.
 
-Where classes are divided among ranks, each has the logits of its own for all samples. The margin sees the target logits
-as their sum over the ranks, since all but one rank have a 0; the softmax is joined by the largest logit of each sample
-and by the sum of the exponentials.
+Where the classes are sharded, each rank has the logits of its own classes for all samples. The target logits are summed
+over the ranks, since all ranks but one have a 0. The softmax is combined from each sample's largest logit and sum of
+exponentials on each rank.
 
-B: batch, C: classes, R: some rows of the batch.
+B: batch size, C: classes, R: some rows of the batch.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from . import projection
 
 nd = mx.nd
 FAR_BELOW = -1e30  # a logit that is never the largest
-FEWEST_ROWS = 8  # that a margin which changes the other logits takes at once: MXNet gives each row a thread
-ARRAYS_OF_ROWS = 8  # that are allocated meanwhile
+FEWEST_ROWS = 8  # fewest rows per call of Margin.others: MXNet computes rows in parallel threads
+ARRAYS_OF_ROWS = 8  # arrays of these rows that such a call allocates
 
 
 class Loss(NamedTuple):
-    """(B,) each; the gradient of the logits is in their buffer."""
+    """Per-sample results, (B,) each. The gradient of the logits is in their buffer."""
 
-    loss_B: Any  # cross entropy after the margin, plus the margin's second loss if it has one; nats
-    hit_B: Any  # 1 where the top class is the own one, after the margin (InsightFace's acc)
-    hit_free_B: Any  # the same on the logits without margin
-    along_B: Any  # d loss / d |e| beside the path through the logits; None: 0
-    figures: Dict[str, Any]  # of the margin, by name
+    loss_B: Any  # cross entropy with the margin, plus the margin's own loss if it has one; nats
+    hit_B: Any  # 1 if the top class is the own one, with the margin (InsightFace's acc), else 0
+    hit_free_B: Any  # the same without the margin
+    along_B: Any  # part of d loss / d |e| that does not pass through the logits; None: 0
+    figures: Dict[str, Any]  # the margin's figures, by name
 
 
 class _Softmax(NamedTuple):
-    """Loss and probability of the own class; the buffer holds what the other classes' gradients are."""
+    """Softmax results, (B,) each. The buffer of the logits holds the gradients of the other classes."""
 
     loss_B: Any
     probability_B: Any
@@ -45,20 +45,21 @@ class _Softmax(NamedTuple):
 
 
 class Logits:
-    """A device's (B, C) logits, and the place of the own class in each row.
+    """Logits (B, C) of a device, and the column of the own class in each row.
 
     Parameters
     ----------
     buffer_BC : NDArray
+        float32 logits; overwritten by the methods.
     column_B : numpy.ndarray of int64
-        -1 where another rank has the own class.
+        Column of each sample's own class; -1 if another rank has it.
     across : Ranks
-        Those that have the other classes of these samples.
+        Ranks that have the other classes of these samples.
     stand_in : bool
-        There is no class here, and one column of zeros: it is never the largest, has no share in the sums, and gets no
-        gradient.
+        Whether this rank has no classes, and the buffer one placeholder column of zeros. The placeholder is never the
+        largest logit, does not contribute to the sums, and gets no gradient.
     target_B : NDArray, optional
-        The own classes' logits, on every rank; missing: they are asked for.
+        (B,) logits of the own classes, also where another rank has them; by default they are summed over the ranks.
     """
 
     def __init__(self, buffer_BC, column_B: np.ndarray, across: Ranks, stand_in: bool = False, target_B=None):
@@ -75,7 +76,7 @@ class Logits:
         self.target_B = target_B
 
     def rows(self, begin: int, end: int) -> Logits:
-        """Those of some samples, in the same buffer."""
+        """Logits of samples ``begin`` to ``end``, as a view of the buffer."""
         columns, targets = self._column_B[begin:end], self.target_B[begin:end]
         return Logits(self.buffer_BC[begin:end], columns, self.across, self._stand_in, targets)
 
@@ -83,7 +84,7 @@ class Logits:
         return values_B if self._all_here else nd.where(self.is_here_B, values_B, nd.zeros_like(values_B))
 
     def put(self, values_B) -> None:
-        """Replace the own classes' values."""
+        """Replace the values of the own classes that this rank has."""
         if self._index_2R is None:
             return
         values_R = values_B if self._all_here else nd.take(values_B, self._here_R)
@@ -91,16 +92,17 @@ class Logits:
         nd._internal._scatter_set_nd(buffer_BC, values_R, index_2R, shape=buffer_BC.shape, out=buffer_BC)
 
     def hide(self, value: float) -> None:
-        """Replace the own classes' values, or that of the stand-in, by one number."""
+        """Set the values of the own classes, or of the placeholder, to one number."""
         if self._stand_in:
             self.buffer_BC[:] = value
         else:
             self.put(nd.full(self.column_B.shape, value, ctx=self.buffer_BC.context))
 
     def leave_out(self, above: float) -> None:
-        """Let other classes with a logit above a value have no probability and no gradient; a row at a time, in place.
+        """Exclude other classes with a logit above a value from the softmax and the gradient, in place.
 
-        The own classes' values may be lost too, until :meth:`put`.
+        The values of the own classes may be overwritten too; :meth:`put` must restore them. Rows are processed one at a
+        time to avoid arrays of size (B, C).
         """
         far_C = nd.full((self.buffer_BC.shape[1],), FAR_BELOW, ctx=self.buffer_BC.context)
         for row in range(self.buffer_BC.shape[0]):
@@ -108,23 +110,31 @@ class Logits:
             nd.where(row_C > above, far_C, row_C, out=row_C)
 
     def rival(self) -> tuple:
-        """(best of the other classes here, its logit), each (B,); the own classes' values are lost."""
+        """(column of the largest other logit on this rank, the logit), each (B,).
+
+        The values of the own classes are overwritten.
+        """
         self.hide(FAR_BELOW)
         rival_B = nd.argmax(self.buffer_BC, axis=1)
         return rival_B, nd.pick(self.buffer_BC, rival_B)
 
 
 def learn(logits: Logits, targets: Targets, entry, margin: Margin) -> Loss:
-    """Apply margin and softmax; the logits become their own gradient.
+    """Apply margin and softmax, and overwrite the logits with their gradient.
 
     Parameters
     ----------
     logits : Logits
+        Logits without margin.
     targets : Targets
-        With the cosines of ``logits.target_B``.
-    entry : object
-        Of :mod:`insight.objectives.entry`, through which the embeddings came.
+        Target cosines of the same samples, as in ``logits.target_B``.
+    entry : AsItIs, UnitLength or OwnLength
+        Transformed embeddings, from :mod:`insight.objectives.entry`.
     margin : Margin
+
+    Returns
+    -------
+    Loss
     """
     bent, own = margin.target_logit(targets), margin.own_loss(targets)
     margined_B = bent.new_B * entry.scale
@@ -150,7 +160,7 @@ def _plain(logits: Logits, margined_B) -> _Softmax:
 
 
 def _modulated(logits: Logits, targets: Targets, margin: Margin, scale, new_B, margined_B) -> _Softmax:
-    """As :func:`_plain` with a margin that changes the other logits too, some rows at a time."""
+    """As :func:`_plain`, for a margin that changes the other logits too. Processes some rows at a time."""
     rival_free_B = logits.rival()[1]
     logits.hide(0.0)
     parts = []
@@ -167,35 +177,37 @@ def _modulated(logits: Logits, targets: Targets, margin: Margin, scale, new_B, m
         nd.softmax(rows.buffer_BC, out=rows.buffer_BC)
         parts.append((rival_R, nd.pick(rows.buffer_BC, place_R), nd.pick(rows.buffer_BC, rows.column_B)))
         nd.elemwise_mul(rows.buffer_BC, slope_RC, out=rows.buffer_BC)
-        parts[-1][0].wait_to_read()  # Python runs ahead of MXNet: arrays of all rows would add up to (B, C)
+        parts[-1][0].wait_to_read()  # MXNet is asynchronous: without it, temporaries of all rows could coexist
     rival_B, rival_share_B, own_share_B = (nd.concat(*part, dim=0) for part in zip(*parts))
     return _joined(logits, margined_B, rival_free_B, rival_B, rival_share_B, own_share_B)
 
 
 def _joined(logits: Logits, margined_B, rival_free_B, rival_B, rival_share_B, own_share_B) -> _Softmax:
-    """Loss, probability and hits from a softmax over the classes here, which becomes its part of that over all ranks.
+    """Compute loss, probability and hits from the softmax over the classes of this rank.
+
+    With several ranks, the softmax in the buffer is rescaled to the softmax over the classes of all ranks.
 
     Parameters
     ----------
     margined_B : NDArray
-        The own classes' logits, on every rank.
+        Logits of the own classes with the margin, also where another rank has the class.
     rival_free_B, rival_B : NDArray
-        The largest logits of other classes here, without and with the margin.
+        Largest logits of other classes on this rank, without and with the margin.
     rival_share_B, own_share_B : NDArray
-        What the softmax gives the latter and the own classes; where another rank has the own class, anything.
+        Softmax values of the class of ``rival_B`` and of the own class; the latter is ignored if another rank has it.
     """
     across = logits.across
     best_B = across.max("fc7/rivals", rival_B)
     free_B = best_B if rival_free_B is rival_B else across.max("fc7/free_rivals", rival_free_B)
     hit_B, hit_free_B = margined_B >= best_B, logits.target_B >= free_B
     if across.size == 1:
-        # By way of the largest logit, whose probability never underflows: exact where the own class's does.
+        # The own class's probability may underflow; that of the largest logit does not, so use it where they differ.
         loss_B = nd.where(hit_B, -nd.log(own_share_B), rival_B - margined_B - nd.log(rival_share_B))
         return _Softmax(loss_B, own_share_B, hit_B, hit_free_B)
-    own_B = logits.is_here_B * (margined_B >= rival_B)  # the largest on this rank is the own class
+    own_B = logits.is_here_B * (margined_B >= rival_B)  # 1 if the own class has the largest logit on this rank
     highest_B = nd.broadcast_maximum(best_B, margined_B)
     largest_B, share_B = nd.where(own_B, margined_B, rival_B), nd.where(own_B, own_share_B, rival_share_B)
-    sum_B = nd.exp(largest_B - highest_B) / share_B  # of this rank's exp(logit - highest)
+    sum_B = nd.exp(largest_B - highest_B) / share_B  # sum of exp(logit - highest) on this rank
     total_B = across.sum("fc7/sums", sum_B)
     logits.buffer_BC *= (sum_B / total_B).reshape((-1, 1))
     loss_B, probability_B = highest_B - margined_B + nd.log(total_B), nd.exp(margined_B - highest_B) / total_B
@@ -203,15 +215,15 @@ def _joined(logits: Logits, margined_B, rival_free_B, rival_B, rival_share_B, ow
 
 
 def rows_at_once(batch: int, classes: int) -> int:
-    """Rows of the logits that a margin which changes the other classes' takes at once."""
+    """Number of rows of the logits per call of :meth:`Margin.others`."""
     return min(max(FEWEST_ROWS, projection.BLOCK * batch // classes), batch)
 
 
 def _along(error_B, targets: Targets, bent: TargetLogit, own: Optional[OwnLoss], entry):
-    """d loss / d |e| beside the path through the logits; None where there is none.
+    """Part of d loss / d |e| that does not pass through the logits; None if there is none.
 
-    With logits |e| cos, the margin bends the target logit in the length too:
-    d (|e| f(cos)) / d e = f' w^ + (f - f' cos) e^, of which the logits carry the first.
+    With logits |e| cos, the target logit with margin is |e| f(cos), and its gradient has two terms:
+    d (|e| f(cos)) / d e = f' w^ + (f - f' cos) e^. The first passes through the logits, the second is computed here.
     """
     parts = []
     if entry.follows_length:

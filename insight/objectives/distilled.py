@@ -1,13 +1,13 @@
-"""Distillation: an objective, and beside it the cosine to a teacher's embedding of the same image.
+"""Distillation: another objective plus a loss on the cosine to a teacher's embedding of the same image.
 
     L + w (1 - cos(M f_s, f_t))
 
-f_s is the student's embedding, f_t the teacher's, M a linear map that is learned where the two have different lengths,
-and nothing otherwise. As |f_s^ - f_t^|^2 = 2 (1 - cos) on unit length, w is twice the weight of that squared distance.
+f_s is the student's embedding and f_t the teacher's. M is a learned linear map if their lengths differ, and the
+identity otherwise. The squared distance of the normalised embeddings is 2 (1 - cos), so w is twice its weight.
 
-Sources: arXiv:1910.05985 (VarGFaceNet: weight 7 of the squared distance, so w = 14, beside ArcFace).
+Source: arXiv:1910.05985 (VarGFaceNet: weight 7 of the squared distance in addition to ArcFace, that is w = 14).
 
-B: batch of a device, E: length of an embedding of the student, T: of the teacher.
+B: batch size per device, E: length of the student's embeddings, T: length of the teacher's embeddings.
 """
 
 from __future__ import annotations
@@ -27,26 +27,27 @@ from .objective import Multipliers, Need, Objective, StepResult
 from .stage_features import StageFeatures
 
 nd = mx.nd
-WEIGHT = 14.0  # by default, beside a loss whose centres are learned
+WEIGHT = 14.0  # default of w, except with --adadistill
 FLOAT = 4  # bytes
-ARRAYS = 8  # (B, T) ones that a step has at a time, at most
+ARRAYS = 8  # most (B, T) arrays that exist at a time in a step
 
 
 def around(kind: Type[Objective], run_options: Any, num_classes: int, teacher) -> Distilled:
-    """The objective of a run with a teacher.
+    """Create the objective of a run with a teacher.
 
     Parameters
     ----------
     kind : type of Objective
-        That ``--loss-type`` selects.
+        Objective that ``--loss-type`` selects.
     run_options : insight.train.train_options.TrainOptions
     num_classes : int
+        Number of identities in the training set.
     teacher : insight.teach.batch_teacher.BatchTeacher
 
     Raises
     ------
     InsightError
-        As :func:`insight.objectives.create`; or the teacher's embeddings are not of the length that is needed.
+        As :func:`insight.objectives.create`, or the teacher's embeddings have an unsuitable length.
     """
     weight = run_options.teacher_weight
     if not run_options.adadistill:
@@ -62,26 +63,29 @@ def around(kind: Type[Objective], run_options: Any, num_classes: int, teacher) -
 
 
 class Distilled(Objective):
-    """Another objective and a teacher. Everything that this class does not say is the other's.
+    """Another objective with an additional loss on the cosine to a teacher's embeddings.
+
+    Methods without a docstring delegate to the other objective, and add the teacher's part where there is one.
 
     Parameters
     ----------
     inner : Objective
+        The other objective.
     teacher : insight.teach.batch_teacher.BatchTeacher
-        Or anything with ``dimension``, ``identity``, ``describe()``, and ``rows(batch)``, which are (B, T) float32 of
-        length 1.
+        Or any object with ``dimension``, ``identity``, ``describe()``, and ``rows(batch)``, which returns (B, T)
+        float32 rows of length 1.
     weight : float
-        w. 0: the other objective learns as it would without a teacher, and the cosine is only a figure.
+        w. With 0, the teacher has no effect on the training, and the cosine is only logged.
     embedding_size : int
         E.
     feature_weight : float
-        Of the loss on the features of the stages, which the teacher then needs to have
-        (:class:`insight.objectives.stage_features.StageFeatures`); 0: there is none.
+        Weight of the loss on stage features (:class:`insight.objectives.stage_features.StageFeatures`), which requires
+        a teacher with stage features; 0: no such loss.
 
     Raises
     ------
     InsightError
-        With weight 0 nothing would be learned, or nothing be measured.
+        ``weight`` is 0, and there is no other loss or E and T differ.
     """
 
     def __init__(self, inner: Objective, teacher, weight: float, embedding_size: int, feature_weight: float = 0.0):
@@ -159,8 +163,10 @@ class Distilled(Objective):
         self.inner.restore({name: value for name, value in state.items() if name != "teacher"})
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
-        """Figures: the other objective's, and ``cos_teacher``, the cosine of student and teacher. With an objective
-        that has no loss, ``loss`` is w (1 - cos).
+        """Compute the loss and the gradients of one batch; see :meth:`Objective.learn`.
+
+        The figures are those of the other objective, and ``cos_teacher``, the cosine of student and teacher. If the
+        other objective has no loss, ``loss`` is w (1 - cos).
         """
         result = self.inner.learn(embeddings, batch, step)
         gradients, cosines, begin = [], [], 0
@@ -177,7 +183,10 @@ class Distilled(Objective):
         return StepResult(gradients, {**loss, **result.figures, "cos_teacher": cosines})
 
     def _towards(self, embedding_BE, teacher_BT) -> tuple:
-        """(cosines (B,), the gradient of w (1 - cos)); that of the map is written to this device's copy."""
+        """(cosines (B,), gradient of w (1 - cos) with respect to the embeddings; None if w is 0).
+
+        The gradient of the map is written to its array on this device.
+        """
         device = embedding_BE.context
         student_BT = embedding_BE
         if self.map:
@@ -191,6 +200,6 @@ class Distilled(Objective):
         gradient_BT = (cos_B1 * unit_BT - teacher_BT) * (self.weight * inverse_B1)
         if self.map is None:
             return cos_B1.reshape((-1,)), gradient_BT
-        weight_TE._fresh_grad = True  # or a Gluon trainer takes the gradient for one of an earlier step
+        weight_TE._fresh_grad = True  # otherwise Gluon's trainer takes the gradient for a stale one
         nd.dot(gradient_BT, embedding_BE, transpose_a=True, out=self.map.grad(device))
         return cos_B1.reshape((-1,)), nd.dot(gradient_BT, weight_TE)

@@ -1,50 +1,50 @@
-"""Which classes a step computes with (``--sample-rate``): those of the batch, and others at random.
+"""Random sample of the classes that a step uses (``--sample-rate``): the classes of the batch, and others.
 
-A draw is a function of the seed, the step and the batch's classes, over all classes: how many ranks there are, and
-which of them has a class, does not matter. It is made in cells of classes, of each the same share up to one class, so
-that a rank draws what it has and no more.
+The sample is a function of the seed, the step and the classes of the batch. It does not depend on the number of ranks.
+Classes are drawn in cells of consecutive classes, the same fraction of each cell up to one class. Therefore a rank
+needs to draw only in the cells that overlap its own range.
 
-Source: partial FC, arXiv:2010.05222, which draws a fixed number of classes on each rank, those of the batch first
-(recognition/partial_fc of deepinsight/insightface).
+Source: partial FC, arXiv:2010.05222, which draws a fixed number of classes on each rank, starting with those of the
+batch (recognition/partial_fc of deepinsight/insightface).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-CELL = 1 << 16  # classes
+CELL = 1 << 16  # classes per cell
 OFFSET, KEYS = 0xD0, 0xD1  # last words of the generators' seeds; insight.feed.draws lists those of others
 
 
 def count(classes: int, rate: float) -> int:
-    """How many of so many classes a step draws, if the batch has no more of one cell than are drawn of it."""
+    """Number of classes that a step draws, unless the batch has more classes of one cell than that cell's share."""
     return max(1, round(classes * rate))
 
 
 def draw(
     seed: int, step: int, classes: int, rate: float, positives: np.ndarray, begin: int = 0, end: int = 0
 ) -> np.ndarray:
-    """The classes that a step draws of a range.
+    """Classes that a step draws from a range.
 
     Parameters
     ----------
     seed : int
-        Of the run.
+        Seed of the run.
     step : int
         0-based, counted over the whole run.
     classes : int
-        Of the whole set.
+        Number of classes over all ranks.
     rate : float
-        The share that is drawn, above 0 and at most 1.
+        Fraction of the classes to draw, 0 < rate <= 1.
     positives : numpy.ndarray of int64
-        Classes of the whole batch, ascending, each once. All of them are drawn, and count as drawn.
+        Classes of the whole batch, ascending and unique. All of them are drawn, and count towards the fraction.
     begin, end : int
-        The range; an ``end`` of 0 is that of all classes.
+        Range of classes to return; an ``end`` of 0 stands for ``classes``.
 
     Returns
     -------
     numpy.ndarray of int64
-        Ascending, each once.
+        Classes, ascending and unique.
     """
     end = end or classes
     wanted = count(classes, rate)
@@ -60,7 +60,7 @@ def draw(
 
 
 def _of_cell(seed: list, size: int, wanted: int, own: np.ndarray) -> np.ndarray:
-    """``wanted`` of the numbers below ``size``, ascending; ``own`` are among them."""
+    """Draw ``wanted`` numbers below ``size``, which include all of ``own``; ascending."""
     if wanted == size:
         return np.arange(size)
     if wanted == len(own):
@@ -68,7 +68,7 @@ def _of_cell(seed: list, size: int, wanted: int, own: np.ndarray) -> np.ndarray:
     keys = np.random.default_rng(seed).random(size)
     keys[own] = -1.0
     largest = np.partition(keys, wanted - 1)[wanted - 1]
-    drawn = np.flatnonzero(keys <= largest)  # a sixth of the time of argpartition and a sort
+    drawn = np.flatnonzero(keys <= largest)  # six times as fast as argpartition and a sort
     if len(drawn) == wanted:
         return drawn
-    return np.sort(np.argsort(keys, kind="stable")[:wanted])  # equal keys
+    return np.sort(np.argsort(keys, kind="stable")[:wanted])  # ties with the largest key

@@ -1,8 +1,13 @@
-"""How an embedding enters the product with the class weights, and how its gradient comes back.
+"""Transformation of embeddings before the product with the class weights, and its backward pass.
 
-Each way has ``x_BE``, what is multiplied with the weights; ``scale``, the logit over the cosine; ``follows_length``,
-whether that scale is the embedding's length; ``lengths()``; and ``backward``, d loss / d embedding from d loss / d x
-and from ``along_B``, what the loss falls along e / |e| beside the path through x (None: nothing).
+Each class has these members, where e is an embedding and x the transformed one:
+
+- ``x_BE``: the left factor of the product with the weights;
+- ``scale``: ratio of logit to cosine, a number or (B,);
+- ``follows_length``: whether ``scale`` is the embedding's length;
+- ``lengths()``: (B,) lengths |e|;
+- ``backward(gradient_BE, along_B)``: d loss / d e, from d loss / d x and from the part of d loss / d |e| that does not
+  pass through x (None: zero).
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from . import projection
 
 
 class AsItIs:
-    """Softmax: inner products; no cosine, so no scale."""
+    """Softmax without cosines: x = e, logits are inner products."""
 
     scale = 1.0
     follows_length = False
@@ -31,7 +36,7 @@ class AsItIs:
 
 
 class UnitLength:
-    """The margins on the sphere: x = s e / |e|, logits s cos."""
+    """Margins on the unit sphere: x = s e / |e|, logits are s cos."""
 
     follows_length = False
 
@@ -46,14 +51,14 @@ class UnitLength:
 
     def backward(self, gradient_BE, along_B):
         gradient_BE = gradient_BE * (self.scale * self.inverse_B).reshape((-1, 1))
-        projection.take_across(gradient_BE, self.embedding_BE, self.inverse_B, self.x_BE)  # x has done its work
+        projection.take_across(gradient_BE, self.embedding_BE, self.inverse_B, self.x_BE)  # x is no longer needed
         if along_B is None:
             return gradient_BE
         return gradient_BE + (along_B * self.inverse_B).reshape((-1, 1)) * self.embedding_BE
 
 
 class OwnLength:
-    """SphereFace: x = e, logits |e| cos."""
+    """SphereFace: x = e, logits are |e| cos."""
 
     follows_length = True
 
@@ -71,7 +76,7 @@ class OwnLength:
 
 
 def enter(embedding_BE, margin: Margin):
-    """The way that a margin wants."""
+    """Transform embeddings as a margin requires."""
     if margin.unit_embedding:
         return UnitLength(embedding_BE, margin.scale)
     return OwnLength(embedding_BE) if margin.cosine else AsItIs(embedding_BE)

@@ -1,6 +1,6 @@
-"""The layer fc7 apart from its training step: its sizes, and the graph that a checkpoint saves.
+"""Layer fc7 outside the training step: its sizes, and the symbol that a checkpoint saves.
 
-B: batch of a device, C: classes, E: embedding size, K: centres of a class.
+B: batch size per device, C: classes, E: embedding size, K: centres per class.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .objective import Need
 
 MAX_CLASSES = 1 << 24  # MXNet's operators take class indices as float32
 FLOAT = 4  # bytes
-GATHERED = 6  # (B, E) arrays of the samples of all ranks, at most: embeddings, unit length, gradients, and their sums
-CENTRES = "__centres__"  # the attribute of fc7_weight in a saved graph that says K, where there are several
+GATHERED = 6  # most (B, E) arrays over all ranks at a time: embeddings, normalised ones, gradients, their sums
+CENTRES = "__centres__"  # attribute of fc7_weight in a saved symbol: K, if above 1
 
 
 def check_centres(margin: Margin, centres: int) -> None:
-    """Refuse several centres of a class with a margin that takes one."""
+    """Raise an error if the margin does not support this number of centres per class."""
     if centres == 1:
         return
     if not margin.cosine:
@@ -32,7 +32,7 @@ def check_centres(margin: Margin, centres: int) -> None:
 
 
 def check_filter(margin: Margin, above: float) -> None:
-    """Refuse a bound of other classes' cosines that is none, or where it would not act."""
+    """Raise an error if ``--interclass-filter`` is out of range, or the margin does not support it."""
     option = f"--interclass-filter {above:g}"
     if not 0 < above <= 1:
         raise InsightError(f"{option}: must be a cosine above 0, or 1 to leave out no class")
@@ -42,18 +42,23 @@ def check_filter(margin: Margin, above: float) -> None:
 
 
 def check_sizes(rows: ClassRows, batch_per_device: int, remedy: str, batch_option: str, size_option: str) -> None:
-    """Refuse class weights or logits that MXNet 1.9.1 cannot index: its builds count elements in 32 bits.
+    """Check that MXNet 1.9.1, which counts elements in 32 bits, can index the class weights and the logits.
 
     Parameters
     ----------
     rows : ClassRows
-        Of this rank.
+        Classes of this rank.
     batch_per_device : int
-        B; where classes are divided, the logits are of the samples of all ranks.
+        B. Where classes are sharded, the logits are those of the samples of all ranks.
     remedy : str
-        How the set could have fewer classes, for messages; may be empty.
+        For error messages: how to reduce the number of classes of the set; may be empty.
     batch_option, size_option : str
-        Where B and E come from.
+        Options that set B and E, for error messages.
+
+    Raises
+    ------
+    InsightError
+        An array would have too many elements, or there are too many classes for float32 indices.
     """
     if rows.classes > MAX_CLASSES:
         raise InsightError(
@@ -78,7 +83,7 @@ def check_sizes(rows: ClassRows, batch_per_device: int, remedy: str, batch_optio
 
 
 def memory(margin: Margin, rows: ClassRows, batch_per_device: int) -> Need:
-    """What a classification allocates on each device of this rank."""
+    """Memory that a classification needs on each device of this rank."""
     classes, centres, size = rows.most_drawn, rows.centres, rows.embedding_size
     batch = batch_per_device * rows.across.size
     widest = min(projection.BLOCK, classes)
@@ -90,7 +95,7 @@ def memory(margin: Margin, rows: ClassRows, batch_per_device: int) -> Need:
     if rows.across.size > 1:
         scratch += GATHERED * batch * size
     elements, gradients = sum(math.prod(shape) for shape in rows.shapes.values()), None
-    if rows.rate < 1:  # copies of the rows, their gradients, and these once more while they become row-sparse
+    if rows.rate < 1:  # copies of the rows, their gradients, and copies of these on conversion to row-sparse
         gradients = round(elements * classes / rows.classes)
         scratch += 3 * gradients
     logits = batch * classes
@@ -99,27 +104,29 @@ def memory(margin: Margin, rows: ClassRows, batch_per_device: int) -> Need:
 
 
 def symbol(embedding, margin: Margin, shape: Tuple[int, int], use_bias: bool, centres: int = 1):
-    """[BlockGrad(embedding), softmax over the logits without margin].
+    """Symbol that a checkpoint saves: [BlockGrad(embedding), softmax over the logits without margin].
 
-    Outputs, inputs (``data``, ``softmax_label``) and the internals ``fc1_output`` and ``fc7_output``, (B, C), are
-    named as InsightFace's; a margin exists only while training. With several centres ``fc7`` is the largest of their
-    products, and ``fc7_weight`` says K (:func:`stated_centres`).
+    The outputs, the inputs ``data`` and ``softmax_label``, and the internal outputs ``fc1_output`` (B, E) and
+    ``fc7_output`` (B, C) have InsightFace's names. The margin is applied in training only. With several centres, a
+    logit of ``fc7`` is the largest over the class's centres, and ``fc7_weight`` has K as an attribute
+    (:func:`stated_centres`).
 
     Parameters
     ----------
     embedding : Symbol
     margin : Margin
     shape : (int, int)
-        Of ``fc7_weight``, with the classes of all ranks.
+        Shape (C K, E) of ``fc7_weight``, with the classes of all ranks.
     use_bias : bool
     centres : int
+        K.
     """
     stated = {CENTRES: str(centres)} if centres > 1 else None
-    rows = mx.sym.Variable("fc7_weight", shape=shape, attr=stated)  # binders can't infer it through its norm
+    rows = mx.sym.Variable("fc7_weight", shape=shape, attr=stated)  # its shape is not inferred through L2Normalization
     hidden = embedding
     if margin.unit_embedding:
         hidden = mx.sym.L2Normalization(embedding, name="fc1n")
-        # `*` would name it by counting: otherwise in a run that was resumed, which saves less often
+        # `*` would give it an automatic, counted name, which differs in a resumed run
         hidden = mx.sym._internal._mul_scalar(hidden, scalar=margin.scale, name="fc1_scaled")
     if margin.cosine:
         rows = mx.sym.L2Normalization(rows, name="fc7_weight_n")
@@ -135,15 +142,15 @@ def symbol(embedding, margin: Margin, shape: Tuple[int, int], use_bias: bool, ce
 
 
 def stated_centres(graph) -> int:
-    """K of a graph that :func:`symbol` made; 1 for every other, as InsightFace's."""
+    """K of a symbol from :func:`symbol`; 1 for all others, such as InsightFace's."""
     return int(graph.attr_dict().get("fc7_weight", {}).get(CENTRES, 1))
 
 
 def adopted(arrays: Dict[str, Any], graph: Optional[Any], weight, centres: int) -> Tuple[Dict[str, Any], List[str]]:
-    """As :meth:`insight.objectives.objective.Objective.adopt`, for ``weight``, a parameter of K ``centres`` a class.
+    """As :meth:`insight.objectives.objective.Objective.adopt`, for parameter ``weight`` with ``centres`` per class.
 
-    One centre of a class becomes the first of several, and the others stay as they were initialised. Which of several
-    is to be the only one is no matter of the weights alone: it is where most of the images are.
+    A single centre of a class becomes the first of several; the others keep their initial values. Several centres are
+    not reduced to one: the right one has most of the class's images, which the weights alone do not tell.
     """
     theirs, there = arrays.get("fc7_weight"), 1 if graph is None else stated_centres(graph)
     if theirs is None or there == centres:

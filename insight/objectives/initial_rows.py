@@ -1,6 +1,6 @@
-"""Initial weights of the classes of one rank: rows of an array that no rank has as a whole.
+"""Initial class weights of one rank, where the classes are sharded.
 
-Each row is a function of the seed and the class, so that the ranks together have the same array however many they are.
+Each row is a function of the seed and the class, so that the weights do not depend on the number of ranks.
 """
 
 from __future__ import annotations
@@ -12,25 +12,27 @@ import numpy as np
 
 from .._mxnet import mx
 
-CELL = 1024  # classes that are drawn at once
+CELL = 1024  # classes per random generator
 STREAM = 0xD2  # last word of the generators' seeds; insight.feed.draws lists those of others
 
 
 class RowsOfWhole(mx.init.Initializer):
-    """The numbers of an array of all classes, of which a parameter has the rows of some.
+    """Initialise a parameter with a range of the rows of a larger array, which is never allocated.
 
-    MXNet's own generator gives numbers that depend on the size of the array, and Xavier takes the scale from it.
+    MXNet's initializers cannot do this: their random numbers, and the scale of Xavier, depend on the array's shape.
 
     Parameters
     ----------
     like : mxnet.init.Xavier or mxnet.init.Normal
         Distribution and scale.
-    classes, begin : int
-        Of the whole array; the parameter's first class.
+    classes : int
+        Number of classes of the larger array.
+    begin : int
+        First class of the parameter.
     centres : int
-        Rows of a class.
+        Rows per class.
     seed : int
-        Of the run.
+        Seed of the run.
     """
 
     def __init__(self, like: mx.init.Initializer, classes: int, begin: int, centres: int, seed: int):
@@ -50,7 +52,7 @@ class RowsOfWhole(mx.init.Initializer):
 
 
 def _spread(like: mx.init.Initializer, shape: Tuple[int, int]) -> Tuple[bool, float]:
-    """(whether it is uniform, its bound or its deviation) of an initializer, for an array of a shape."""
+    """(whether uniform, bound or standard deviation) of an initializer for an array of ``shape``."""
     if isinstance(like, mx.init.Normal):
         return False, like.sigma
     fan_out, fan_in = shape

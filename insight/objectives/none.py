@@ -1,4 +1,4 @@
-"""No loss of its own: what a step learns comes from a teacher alone (``--teacher``), and labels mean nothing."""
+"""Objective without a loss of its own, for training with a teacher alone (``--teacher``). Labels are not used."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from .objective import Objective, StepResult
 
 @objectives.register("none")
 class NoLoss(Objective):
-    """Gradients of zero, no figures, no fc7; :class:`insight.objectives.distilled.Distilled` adds the teacher's."""
+    """Objective with zero gradients, no figures and no parameters.
+
+    :class:`insight.objectives.distilled.Distilled` adds the loss of the teacher.
+    """
 
     name = "none"
     labelled = False
 
     @classmethod
     def from_options(cls, run_options: Any, num_classes: int) -> NoLoss:
-        """Refused without a teacher: nothing would be learned."""
+        """Create the objective; raises InsightError if the run has no teacher."""
         if not run_options.teacher:
             raise InsightError("--loss-type none: nothing is learned without a --teacher; give one, or a margin")
         return super().from_options(run_options, num_classes)
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
-        """No figures."""
+        """Return zero gradients and no figures."""
         return StepResult([mx.nd.zeros(e.shape, ctx=e.context, dtype="float32") for e in embeddings], {})

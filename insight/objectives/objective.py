@@ -1,7 +1,7 @@
-"""What an objective is: all that the trainer asks of what a step learns from.
+"""Base class of training objectives: the interface between the trainer and a loss.
 
-The trainer hands over the embeddings of all devices with their batch, and gets the gradient of each embedding and
-figures by name, which log, TensorBoard and curves show under these names.
+In each step the trainer passes the embeddings of all devices and the batch to the objective. The objective returns the
+gradient of the loss with respect to each embedding, and named figures for the log, TensorBoard and the curves.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from .stage_features import StageFeatures
 
 
 class StepResult(NamedTuple):
-    """What one batch gave; on its devices, not yet waited for.
+    """Result of one batch. The arrays are on their devices, and may still be computed asynchronously.
 
     Attributes
     ----------
     gradients : list of NDArray
-        For each device float32 (b, E), d (sum of losses) / d embedding.
-    figures : dict of str to float, NDArray, or list of NDArray
-        In the order in which they are logged: a scalar, or for each device (b,) figures of its samples, whose mean
-        is logged, or a :class:`insight.runs.stepfigures.Histogram`. ``loss`` is one of them.
+        One float32 array (b, E) per device: d (sum of the samples' losses) / d embedding.
+    figures : dict of str to float, NDArray, list of NDArray, or Histogram
+        Figures by name, in logging order. Each is a scalar, a list with one (b,) array of per-sample values per device
+        (their mean is logged), or a :class:`insight.runs.stepfigures.Histogram`. ``loss`` is required, except of an
+        objective that :class:`insight.objectives.distilled.Distilled` wraps.
     """
 
     gradients: List[Any]
@@ -35,27 +36,27 @@ class StepResult(NamedTuple):
 
 
 class Multipliers(NamedTuple):
-    """By what a parameter's learning rate and weight decay are multiplied."""
+    """Multipliers of a parameter's learning rate and weight decay."""
 
     rate: float = 1.0
     decay: float = 1.0
 
 
 class Need(NamedTuple):
-    """Memory on each device, for the prediction before anything large is allocated.
+    """Memory that an objective needs on each device, used to predict the memory of a run before allocating it.
 
     Attributes
     ----------
     parameters : int
-        Elements of the objective's learned arrays.
+        Number of elements of the learned arrays.
     step : int
-        Bytes of what a step allocates beside them.
+        Bytes that a step allocates in addition.
     names : (str, str) or ()
-        What the two are called in the log; empty: they are not listed.
+        Names of these two amounts in the log; empty: they are not listed.
     kept : int
-        Elements of arrays that it keeps and that are not learned: without gradient and momentum.
+        Number of elements of arrays that are kept but not learned, and so have no gradient and no momentum.
     gradients : int, optional
-        Elements of the learned arrays' gradients; missing: as many as of the arrays.
+        Number of elements of the gradients; None: equal to ``parameters``.
     """
 
     parameters: int = 0
@@ -66,47 +67,49 @@ class Need(NamedTuple):
 
 
 class Objective(abc.ABC):
-    """Base of the objectives. Subclasses define :meth:`learn`, and the rest where they differ.
+    """Base class of all objectives. Subclasses must define :meth:`learn` and may override the other methods.
 
-    An objective with parameters keeps them in :attr:`params`, writes their gradients itself (of the sum over its
-    device's samples), and gives what it keeps between steps by :meth:`arrays` and :meth:`state`.
+    An objective with parameters keeps them in :attr:`params` and writes their gradients itself, on each device the
+    gradient of the sum over the device's samples. It exposes its other state by :meth:`arrays` and :meth:`state`.
 
     Parameters
     ----------
     **values
-        Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
+        Values of the options in :attr:`OPTIONS`, by name. Options that are not given take their defaults.
 
     Attributes
     ----------
     name : str
         The registered name.
     selected_by : str
-        How messages name it; empty: ``--loss-type NAME``.
+        How error messages name the objective; empty: ``--loss-type NAME``.
     OPTIONS : tuple of Option
-        All that act.
+        The options that have an effect.
     options : SimpleNamespace
-        Each option's value.
+        The value of each option.
     params : mxnet.gluon.ParameterDict
-        Its learned arrays, with the names that a checkpoint gives them. Those that are not in :meth:`symbol` are for
-        training only, and are not saved with it.
+        The learned arrays, under their names in a checkpoint. Arrays that are not arguments of :meth:`symbol` are used
+        in training only, and are not saved with it.
     sampler : str
-        The name of the sampler that it takes by default.
+        Name of the default sampler.
     refines : bool
-        Whether runs from a trained network are to end with one that is no worse: the network that a run starts from
-        counts as a checkpoint of step 0, and is saved as one.
+        Whether a run with ``--pretrained`` must not end with a worse network than it starts from: the initial network
+        then counts as the checkpoint of step 0, and is saved as one.
     labelled : bool
-        Whether it needs labels: two identities or more, numbered from 0.
+        Whether labels are required: at least two identities, numbered from 0.
     line_names : mapping of str to str
-        Of figures in the log's lines for people, where they differ: ``{"loss": "lossvalue"}``.
+        Names of figures in the printed log lines where they differ: ``{"loss": "lossvalue"}``.
     lr_steps : tuple of int
-        Steps at which the rate falls by default, at a batch of 512; empty: it does not, and a run has ``steps`` steps.
+        Default steps at which the learning rate falls, for a batch size of 512; empty: the rate is constant and the
+        default length of a run is ``steps``.
     steps : int
+        Default length of a run without ``lr_steps``.
     lr_delay : int
-        Steps by which all falls of the rate are moved back.
+        Number of steps by which every fall of the learning rate is delayed.
     ranks : Ranks
-        The processes of the run, of which each learns from its share of every batch.
+        The processes of the run. Each learns from its share of every batch.
     stages : StageFeatures or None
-        A loss on the features that the network's stages end with, beside that of the embeddings.
+        Additional loss on the features at the ends of the network's stages.
     """
 
     name: str = ""
@@ -128,65 +131,67 @@ class Objective(abc.ABC):
 
     @classmethod
     def from_options(cls, run_options: Any, num_classes: int) -> Objective:
-        """Create it, without allocating anything large.
+        """Create the objective from a run's options, without allocating large arrays.
 
         Parameters
         ----------
         run_options : insight.train.train_options.TrainOptions
         num_classes : int
-            Identities of the training set.
+            Number of identities in the training set.
 
         Raises
         ------
         InsightError
-            A value that it does not take, or an option that does nothing with it.
+            An option has an invalid value, or has no effect with this objective.
         """
         from . import values
 
         return cls(**values(run_options))
 
     def describe(self) -> str:
-        """For the log, such as ``arcface s=64 m=0.5``: name and options."""
+        """Name and options for the log, such as ``arcface s=64 m=0.5``."""
         values = vars(self.options).items()
         return " ".join([self.name, *(f"{name}={shown(value)}" for name, value in values)])
 
     def check(self, batch_per_device: int, remedy: str = "") -> None:  # noqa: B027 (most take any size)
-        """Refuse sizes that it cannot work with, before anything large is allocated.
+        """Check that the objective supports the sizes of a run, before allocating large arrays.
 
         Parameters
         ----------
         batch_per_device : int
+            Number of images per device and step.
         remedy : str
-            How the set could have fewer classes, for messages.
+            For error messages: how to reduce the number of classes of the set.
 
         Raises
         ------
         InsightError
-            Naming the option and the rule.
+            A size is not supported. The message names the option and the limit.
         """
 
     def join(self, ranks: Ranks) -> None:
-        """Learn as one of several processes, before anything is allocated.
+        """Prepare for training in several processes. Called before any allocation.
 
-        Each gives the embeddings of its contiguous share of every batch to :meth:`learn`, those of rank 0 first, and
-        gets the gradients of these; what depends on the batch as a whole asks the others by :attr:`ranks`. The
-        trainer sums the gradients of :attr:`params` over the ranks, but for those in :meth:`shards`.
+        Each rank passes the embeddings of its contiguous share of every batch to :meth:`learn` and gets their
+        gradients. The shares are in rank order. Whatever depends on the whole batch is exchanged through :attr:`ranks`.
+        The trainer sums the gradients of :attr:`params` over the ranks, except for the parameters in :meth:`shards`.
         """
         self.ranks = ranks
 
     def shards(self) -> Dict[str, Shard]:
-        """Parameters of which each rank has rows of its own, by name: their gradients are whole as they are, and files
-        have the rows of all ranks.
+        """Parameters whose rows are divided among the ranks, by name.
+
+        Each rank computes the complete gradient of its own rows. Files contain the rows of all ranks.
         """
         return {}
 
     def gradients(self) -> list:
-        """Dense arrays with all numbers of the gradients of :attr:`params`, which the trainer checks."""
+        """Dense arrays that together hold the gradients of :attr:`params`; the trainer checks that they are finite."""
         learned = [parameter for parameter in self.params.values() if parameter.grad_req != "null"]
         return [gradient for parameter in learned for gradient in parameter.list_grad()]
 
     def memory(self, batch_per_device: int) -> Need:
-        """What it allocates on each device."""
+        """Memory that the objective needs on each device."""
         return Need()
 
     def initialize(self, initializer, devices: list) -> None:
@@ -195,61 +200,72 @@ class Objective(abc.ABC):
         Parameters
         ----------
         initializer : mxnet.init.Initializer
+            Initializer of the parameters that do not define their own.
         devices : list of mxnet.Context
         """
         self.params.initialize(initializer, ctx=devices)
 
     def adopt(self, arrays: Dict[str, Any], graph: Optional[Any]) -> Tuple[Dict[str, Any], List[str]]:
-        """Fit a checkpoint's arrays to the parameters, which are initialised.
+        """Adapt the arrays of a checkpoint to the parameters, which must be initialised.
 
         Parameters
         ----------
         arrays : dict of str to NDArray
-            Of the checkpoint that a run starts from.
+            Arrays of the checkpoint that the run starts from.
         graph : mxnet.sym.Symbol or None
-            The checkpoint's; None: it has none that can be read.
+            Symbol of the checkpoint; None: it is missing or cannot be read.
 
         Returns
         -------
         (dict, list of str)
-            What may be copied into parameters of the same name and shape; notes on the rest.
+            Arrays to copy into parameters of the same name and shape, and notes on the other arrays for the log.
         """
         return arrays, []
 
     def multipliers(self) -> Dict[str, Multipliers]:
-        """Of its parameters' rate and decay, by name; what is missing decays if it is a weight or a gamma."""
+        """Learning rate and weight decay multipliers, by parameter name.
+
+        Parameters that are not listed have the multiplier 1, and decay only if they are a weight or a gamma.
+        """
         return {}
 
     @abc.abstractmethod
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
-        """Loss and gradients of one batch.
+        """Compute the loss and the gradients of one batch.
 
         Parameters
         ----------
         embeddings : list of NDArray
-            For each device of this process (b, E) in any float type, its contiguous share of the batch, in order.
-            Not differentiated through here.
+            One array (b, E) of any float dtype per device of this process: the embeddings of the device's contiguous
+            share of the batch, in order. The method does not backpropagate through the network.
         batch : insight.feed.loader.Batch
             Images, labels, positions and keys of all devices of this process.
         step : int
-            0-based, counted over the whole run. Whatever is random is a function of the run's seed, this, and a
+            0-based, counted over the whole run. Random numbers are functions of the run's seed, the step and the
             sample's number in the batch.
+
+        Returns
+        -------
+        StepResult
         """
 
     def symbol(self, embedding):
-        """The graph that a checkpoint saves, from that of the embedding.
+        """Symbol that a checkpoint saves, built on the symbol of the embedding.
 
-        Its arguments are the network's, ``params`` that are saved, and inputs that the trainer does not save.
+        Its arguments are those of the network, the saved ones of :attr:`params`, and inputs, which are not saved.
         """
         return embedding
 
     def arrays(self) -> Dict[str, list]:
-        """State beside ``params``: name to the arrays, one or equal ones of all devices, to be restored in place."""
+        """State arrays besides :attr:`params`, by name. They are restored in place.
+
+        Each value is a list with one array, or with one array per device, all equal.
+        """
         return {}
 
     def state(self) -> dict:
-        """State beside ``params`` and :meth:`arrays`, for JSON."""
+        """JSON-serialisable state besides :attr:`params` and :meth:`arrays`."""
         return {}
 
     def restore(self, state: dict) -> None:  # noqa: B027 (most objectives keep nothing)
-        """Take back what :meth:`state` gave; empty if the run was saved before the objective had a state."""
+        """Restore the result of :meth:`state`; empty if the run was saved before the objective had a state."""

@@ -1,10 +1,10 @@
-"""The product of embeddings and class weights, forwards and backwards, a block of classes at a time.
+"""Product of embeddings and class weights: forward and backward pass, in blocks of classes.
 
-Weights are never copied in normalised form: 1/|w| is folded into the columns of the logits, and of their
-gradient. The gradient of the weights is made, projected and stored block by block, so that what this needs
-beside it is as small as a block. Besides weights, gradient and logits nothing of their size exists.
+No normalised copy of the weights is made: the columns of the logits and of their gradient are multiplied by 1 / |w|
+instead. The gradient of the weights is computed and projected block by block, so that its temporary arrays have the
+size of a block. No arrays of the size of the weights or logits are allocated besides these and the weights' gradient.
 
-B: batch, C: classes, E: embedding size, K: classes of a block.
+B: batch size, C: classes, E: embedding size, K: classes of a block.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Dict, Tuple
 from .._mxnet import mx
 
 nd = mx.nd
-BLOCK = 8192  # classes
-EPSILON = 1e-10  # L2Normalization's, inside the root: a row of zeros stays one, with a finite gradient
+BLOCK = 8192  # classes per block
+EPSILON = 1e-10  # as MXNet's L2Normalization, under the root: keeps the gradient of a row of zeros finite
 
 
 def inverse_norms(rows_NE):
@@ -30,7 +30,10 @@ def inverse_norms(rows_NE):
 
 
 def forward(x_BE, weight_CE, bias_C, inverse_C, out) -> None:
-    """``out`` (B, C) := x W^T + bias; with ``inverse_C``, each column times it. Either may be None."""
+    """Write x W^T + bias to ``out`` (B, C), each column multiplied by ``inverse_C``.
+
+    ``bias_C`` and ``inverse_C`` may be None.
+    """
     arrays = (x_BE, weight_CE) if bias_C is None else (x_BE, weight_CE, bias_C)
     nd.FullyConnected(*arrays, no_bias=bias_C is None, num_hidden=weight_CE.shape[0], out=out)
     if inverse_C is not None:
@@ -38,22 +41,27 @@ def forward(x_BE, weight_CE, bias_C, inverse_C, out) -> None:
 
 
 def backward(gradient_BC, x_BE, weight_CE, weight_grad_CE, bias_grad_C=None, inverse_C=None, rows_RC=None):
-    """Gradients of :func:`forward`: the weights' and the bias's are written, that of x is returned.
+    """Backward pass of :func:`forward`: write the gradients of weights and bias, and return that of x.
 
     Parameters
     ----------
     gradient_BC : NDArray
         d loss / d logits.
     x_BE : NDArray
-        What the forward pass took; R rows more than the batch where ``rows_RC`` is given.
+        Input of the forward pass, followed by R more rows if ``rows_RC`` is given.
+    weight_CE : NDArray
+        Weights of the forward pass.
     weight_grad_CE, bias_grad_C : NDArray or None
-        Where to write; None: not wanted.
+        Arrays to write the gradients to; None: the gradient is not computed.
+    inverse_C : NDArray or None
+        1 / |w| of each class, as in the forward pass.
     rows_RC : NDArray or None
-        Rows to stand below ``gradient_BC``.
+        Rows to append to ``gradient_BC``.
 
     Returns
     -------
     NDArray (B + R, E)
+        d loss / d x.
     """
     (count, size), classes = x_BE.shape, weight_CE.shape[0]
     widest = min(BLOCK, classes)
@@ -67,7 +75,7 @@ def backward(gradient_BC, x_BE, weight_CE, weight_grad_CE, bias_grad_C=None, inv
         if inverse_C is not None:
             nd.broadcast_mul(gradient_BK, inverse_C[begin:end].reshape((1, -1)), out=gradient_BK)
         weight_KE = weight_CE[begin:end]
-        if weight_grad_CE is None and bias_grad_C is None:  # half of the work
+        if weight_grad_CE is None and bias_grad_C is None:  # one of two products is enough
             nd.dot(gradient_BK, weight_KE, out=part_BE)
             total_BE += part_BE
             continue
@@ -84,33 +92,36 @@ def backward(gradient_BC, x_BE, weight_CE, weight_grad_CE, bias_grad_C=None, inv
 
 
 def take_across(gradient_NE, rows_NE, inverse_N, scratch_NE) -> None:
-    """g := g - w^ (w^ . g), what is left of each gradient when its part along w^ = w / |w| is taken off.
+    """Remove from each gradient its component along the row: g := g - w^ (w^ . g), where w^ = w / |w|.
 
-    With g already divided by |w|, that is the gradient of w through w^.
+    If g is d loss / d w^ divided by |w|, the result is d loss / d w.
     """
     along_N1 = _sums(nd.elemwise_mul(gradient_NE, rows_NE, out=scratch_NE)) * nd.square(inverse_N).reshape((-1, 1))
     nd.elemwise_sub(gradient_NE, nd.broadcast_mul(rows_NE, along_N1, out=scratch_NE), out=gradient_NE)
 
 
 class Scratch:
-    """One buffer for all blocks: MXNet frees later than Python runs on, and a new one each would add up to C."""
+    """Buffer that is reused for all blocks.
+
+    MXNet runs asynchronously: with a new buffer per block, those of all blocks could be allocated at the same time.
+    """
 
     def __init__(self, like, elements: int):
         self._flat = nd.empty((elements,), ctx=like.context)
 
     def shaped(self, shape):
-        """Its first elements, as an array of that shape."""
+        """View of its first elements with a 2-D ``shape``."""
         return self._flat[: shape[0] * shape[1]].reshape(shape)
 
 
 class Kept:
-    """Arrays by device and name, kept between steps: freed, their place goes to others and the next lie beside it."""
+    """Arrays by device and name, reused in all steps to avoid fragmentation of the memory."""
 
     def __init__(self):
         self._flat: Dict[tuple, Any] = {}
 
     def get(self, device, name: str, shape: Tuple[int, int], dtype: str = "float32"):
-        """An array of that shape; what it holds is left from before."""
+        """Array of that shape, with undefined contents."""
         elements, flat = shape[0] * shape[1], self._flat.get((device, name))
         if flat is None or flat.size < elements:
             flat = self._flat[device, name] = nd.empty((elements,), ctx=device, dtype=dtype)
@@ -118,12 +129,12 @@ class Kept:
 
 
 def backward_of_product(gradient_MN, left_ME, right_NE, outputs: list) -> None:
-    """FullyConnected's own backward operator, that of left right^T.
+    """Run the backward operator of FullyConnected: the gradients of left right^T + bias.
 
-    ``outputs``: gradients of the left, of the right and, if any, of the bias (N,).
+    ``outputs`` are the arrays to write: the gradients of left (M, E), right (N, E) and optionally of the bias (N,).
 
-    Autograd would want the forward product of each block once more, and nd.dot, which is another library's
-    product, takes twice as long on a CPU. MXNet's generated functions leave out a backward operator's inputs.
+    Autograd would repeat the forward product of each block, and nd.dot, which uses another library, takes twice as
+    long on a CPU. The functions that MXNet generates for backward operators do not accept their inputs.
     """
     attributes = {"num_hidden": right_NE.shape[0], "no_bias": len(outputs) == 2}
     arrays, keys, values = (gradient_MN, left_ME, right_NE), list(attributes), list(attributes.values())
@@ -132,18 +143,18 @@ def backward_of_product(gradient_MN, left_ME, right_NE, outputs: list) -> None:
 
 @functools.cache
 def operator(name: str) -> int:
-    """Handle of an operator of MXNet's that has no function in Python for these arrays."""
+    """Handle of an MXNet operator, for operators without a suitable Python function."""
     handle = ctypes.c_void_p()
     mx.base.check_call(mx.base._LIB.NNGetOpHandle(ctypes.c_char_p(name.encode()), ctypes.byref(handle)))
     return handle.value
 
 
 def _sums(rows_NE):
-    """(N, 1) sums of the rows, by a product with ones: MXNet's own sums along an axis take several times as long."""
+    """(N, 1) sums of the rows, as a product with ones, which is several times faster than MXNet's ``sum``."""
     ones_1E = nd.ones((1, rows_NE.shape[1]), ctx=rows_NE.context)
     return nd.FullyConnected(rows_NE, ones_1E, no_bias=True, num_hidden=1)
 
 
 def blocks(count: int):
-    """(begin, end) of the blocks of so many classes."""
+    """(begin, end) of each block of ``count`` classes."""
     return ((begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))

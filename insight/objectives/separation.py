@@ -1,23 +1,23 @@
-"""Guards of triplet training: steps without a triplet, and a network that has collapsed."""
+"""Guard of triplet training against steps without triplets and a collapsed network."""
 
 from __future__ import annotations
 
 from ..errors import InsightError
 
-EMPTY_STEPS = 100  # in a row, until the run is stopped
-COLLAPSED_STEPS = 100  # likewise
-NEAR = 0.01  # of the margin: how far the loss of a network that gives all images one embedding is from it
+EMPTY_STEPS = 100  # consecutive steps without triplets after which the run is stopped
+COLLAPSED_STEPS = 100  # consecutive steps with the loss of a collapsed network after which the run is stopped
+NEAR = 0.01  # relative tolerance of the comparison of the loss with that of a collapsed network
 
 
 class SeparationGuard:
-    """Counts steps in a row whose batches have no triplet, or a loss that is the margin's.
+    """Count consecutive steps without triplets, and those with the loss of a collapsed network.
 
     Parameters
     ----------
     margin : float
-        The loss if all distances are equal: alpha, or ln 2 of a soft loss.
+        Loss if all distances are equal: alpha, or ln 2 with a soft margin.
     remedy : str
-        What finds more triplets, for messages.
+        For error messages: how to find more triplets.
     """
 
     def __init__(self, margin: float, remedy: str):
@@ -26,12 +26,20 @@ class SeparationGuard:
         self._empty = self._at_margin = 0
 
     def saw(self, step: int, triplets: int, loss: float) -> None:
-        """Take note of a step.
+        """Count a step.
+
+        Parameters
+        ----------
+        step : int
+            0-based.
+        triplets : int
+            Number of triplets of the batch.
+        loss : float
 
         Raises
         ------
         InsightError
-            It is the last of too many.
+            The number of consecutive steps has reached :data:`EMPTY_STEPS` or :data:`COLLAPSED_STEPS`.
         """
         self._empty = 0 if triplets else self._empty + 1
         at_margin = triplets > 0 and self.margin > 0 and abs(loss - self.margin) < NEAR * self.margin
@@ -50,9 +58,9 @@ class SeparationGuard:
             )
 
     def state(self) -> list:
-        """For exact resume."""
+        """JSON-serialisable counts, for an exact resume."""
         return [self._empty, self._at_margin]
 
     def restore(self, state: list) -> None:
-        """Take back what :meth:`state` gave."""
+        """Restore the result of :meth:`state`."""
         self._empty, self._at_margin = state

@@ -1,14 +1,14 @@
-"""A loss on the features that the stages of a network end with: the teacher's are the targets.
+"""Feature distillation: a loss on the features at the ends of a network's stages, with a teacher's as targets.
 
     w / S  sum over stages s of  |M_s f_s - t_s|^2 / |t_s|^2
 
-f_s are the student's features of an image, t_s the teacher's of the same height and width, |.| is over channels and
-places. M_s maps each place's channels linearly where the two have another number of them, and is nothing otherwise.
+f_s are the student's features of an image, and t_s the teacher's features of the same height and width. The norms are
+over channels and positions. M_s is a learned 1x1 convolution if the numbers of channels differ, and the identity
+otherwise. Dividing by |t_s|^2 makes the loss independent of the teacher's scale: it is w for features of zero.
 
-Source: FitNets, arXiv:1412.6550, equation 3, there of one stage, with a regressor of its own and without the division,
-by which the loss is 1 for features of zero, whatever the teacher's scale.
+Source: FitNets, arXiv:1412.6550, equation 3, which has one stage, a convolutional regressor, and no division.
 
-B: batch of a device, S: stages, C and T: channels of student and teacher, H, W: height and width of features.
+B: batch size per device, S: number of stages, C and T: channels of student and teacher, H, W: height and width.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ..options import shown
 
 nd = mx.nd
 FLOAT = 4  # bytes
-ARRAYS = 6  # of the size of a stage's features that a step has at a time, at most
+ARRAYS = 6  # most arrays of the size of the stages' features that exist at a time in a step
 
 
 class FeatureResult(NamedTuple):
-    """What a batch gave.
+    """Result of one batch.
 
     Attributes
     ----------
     gradients : list of list of NDArray
-        For each device and stage (b, C, H, W) float32.
+        For each device and stage float32 (b, C, H, W), d (sum of the samples' losses) / d features.
     error : list of NDArray
-        For each device (b,): the mean over the stages of |M f - t|^2 / |t|^2.
+        For each device float32 (b,), the mean over the stages of |M f - t|^2 / |t|^2.
     """
 
     gradients: List[List[Any]]
@@ -41,21 +41,21 @@ class FeatureResult(NamedTuple):
 
 
 class StageFeatures:
-    """The loss, and the maps that it learns.
+    """Loss on stage features, with its learned maps.
 
     Parameters
     ----------
     teacher : insight.teach.stage_teacher.StageTeacher
-        Or anything with ``spec``, ``channels`` and ``features(batch, sizes)``.
+        Or any object with ``spec``, ``channels`` and ``features(batch, sizes)``.
     weight : float
         w.
     params : mxnet.gluon.ParameterDict
-        Gets the weights of the maps, ``teacher_stageHxW_weight``.
+        Receives the weights of the maps, ``teacher_stageHxW_weight``.
 
     Attributes
     ----------
     sizes : list of (int, int)
-        Heights and widths of the stages that are learned from.
+        Heights and widths of the features that the loss is computed on.
     """
 
     def __init__(self, teacher, weight: float, params):
@@ -65,17 +65,17 @@ class StageFeatures:
         self._elements = 0
 
     def choose(self, channels: Mapping[Tuple[int, int], int]) -> None:
-        """Choose the stages that both networks have, before anything is allocated.
+        """Select the stages whose height and width occur in both networks. Called before any allocation.
 
         Parameters
         ----------
         channels : mapping of (int, int) to int
-            C of the stages of the network that is trained, by height and width.
+            Number of channels C of the student's stages, by height and width.
 
         Raises
         ------
         InsightError
-            There are none.
+            The networks have no stages of the same height and width.
         """
         theirs = self.teacher.channels
         self.sizes = [size for size in channels if size in theirs]
@@ -94,16 +94,16 @@ class StageFeatures:
                 )
 
     def describe(self) -> str:
-        """For the log: ``features of 28x28, 14x14 weight=60``."""
+        """Description for the log: ``features of 28x28, 14x14 weight=60``."""
         return f"features of {_list(self.sizes)} weight={shown(self.weight)}"
 
     @property
     def map_elements(self) -> int:
-        """Numbers in the maps."""
+        """Number of elements of the maps."""
         return sum(math.prod(weight.shape) for weight in self._maps.values())
 
     def memory(self, batch_per_device: int) -> int:
-        """Bytes of what a step allocates on a device."""
+        """Bytes that a step allocates on a device."""
         return FLOAT * ARRAYS * batch_per_device * self._elements // 2
 
     def initialize(self, devices: list) -> None:
@@ -112,13 +112,18 @@ class StageFeatures:
             weight.initialize(ctx=devices)
 
     def learn(self, features: List[list], batch) -> FeatureResult:
-        """Loss and gradients of one batch; those of the maps are written.
+        """Compute the loss and the gradients of one batch; write the gradients of the maps.
 
         Parameters
         ----------
         features : list of list of NDArray
-            For each device and stage (b, C, H, W) in any float type, of its contiguous share of the batch.
+            For each device and stage in :attr:`sizes` (b, C, H, W) of any float dtype, for the device's contiguous
+            share of the batch.
         batch : insight.feed.loader.Batch
+
+        Returns
+        -------
+        FeatureResult
         """
         targets, begin = self.teacher.features(batch, self.sizes), 0
         gradients, errors = [], []

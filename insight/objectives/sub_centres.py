@@ -1,15 +1,15 @@
-"""Several centres a class: the largest of its cosines, forwards and backwards, a block of classes at a time.
+"""Several centres per class: forward and backward pass of the largest cosine, in blocks of classes.
 
-Sub-centre ArcFace (ECCV 2020; insightface ``recognition/subcenter_arcface`` @60fc1226): cos_c = max_k cos(e, W_ck), of
-the own class and of the others; the gradient goes to the centre that gave the maximum, the first of equal ones.
+Sub-centre ArcFace (ECCV 2020; insightface ``recognition/subcenter_arcface`` @60fc1226): cos_c = max_k cos(e, W_ck), for
+the own class and all others. The gradient goes to the centre with the largest cosine, the first one in case of ties.
 
-Of the (B, C K) product there is never more than a block. What is kept for the backward pass is, of each centre but the
-first, whether it was nearer than all before it, a byte for each logit: the last such centre gave it. The product is
-made with the classes as rows, (classes, K B): the products with one centre of each class are then B numbers in a row,
-which copy fast.
+Only one block of the (B, C K) product exists at a time. For the backward pass, the forward pass stores for each logit
+and each centre but the first whether that centre was nearer than all before it, as one byte. The last such centre has
+the largest cosine. The product is computed with the classes as rows, (M, K B), so that the values of one centre are B
+contiguous numbers per class, which are copied fast.
 
-B: batch, C: classes, K: centres of a class, E: embedding size, N = C K: rows of the weights, those of a class
-together; M: classes of a block, R = M K: its rows.
+B: batch size, C: classes, K: centres per class, E: embedding size, N = C K: rows of the weights, with the K rows of a
+class next to each other; M: classes of a block, R = M K: rows of a block.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from . import projection
 from .projection import Kept, backward_of_product, blocks, operator, take_across
 
 nd = mx.nd
-MOST = 255  # centres of a class
-ARRAYS = ("best", "other", "nearer")  # (M, B) arrays of a block
+MOST = 255  # largest K
+ARRAYS = ("best", "other", "nearer")  # names of the (M, B) arrays of a block
 
 
 def block_elements(classes: int, centres: int, size: int, batch: int) -> int:
-    """Elements of what is kept for the blocks: (R, B), (R, E), and :data:`ARRAYS`."""
+    """Number of elements of the buffers for a block: (R, B), (R, E), and :data:`ARRAYS`."""
     return min(projection.BLOCK, classes) * (centres * (size + batch) + len(ARRAYS) * batch)
 
 
 class SubCentres:
-    """The products with K centres of each class, K two or more, and room for them.
+    """Product of embeddings and class weights with several centres per class, with its buffers.
 
     Parameters
     ----------
     centres : int
-        K.
+        K, 2 or more.
     """
 
     def __init__(self, centres: int):
@@ -42,7 +42,7 @@ class SubCentres:
         self._kept = Kept()
 
     def forward(self, x_BE, weight_NE, inverse_N, out) -> None:
-        """``out`` (B, C) := the largest of the products of x and each class's rows, times 1 / |row|."""
+        """Write the largest product of x with a class's rows, each times 1 / |row|, to ``out`` (B, C)."""
         count, device, centres = x_BE.shape[0], x_BE.context, self.centres
         nearer_CB = self._nearer(device, out.shape[1], count)
         for begin, end in blocks(out.shape[1]):
@@ -61,20 +61,21 @@ class SubCentres:
             nd._internal._slice_assign(out, best_BM, begin=(0, begin), end=(count, end), out=out)
 
     def backward(self, gradient_BC, x_BE, weight_NE, weight_grad_NE, inverse_N):
-        """Gradients of the last :meth:`forward` on x's device: that of the rows is written, that of x is returned.
+        """Backward pass of the last :meth:`forward` on x's device: write the weights' gradient, and return that of x.
 
         Parameters
         ----------
         gradient_BC : NDArray
             d loss / d logits.
-        x_BE : NDArray
-            What the forward pass took.
+        x_BE, weight_NE, inverse_N : NDArray
+            Inputs of the forward pass.
         weight_grad_NE : NDArray or None
-            Where to write; None: not wanted.
+            Array to write the gradient to; None: it is not needed.
 
         Returns
         -------
         NDArray (B, E)
+            d loss / d x.
         """
         (count, size), device, centres = x_BE.shape, x_BE.context, self.centres
         classes = gradient_BC.shape[1]
@@ -93,7 +94,7 @@ class SubCentres:
         return total_BE
 
     def _to_winners(self, gradient_BC, begin: int, end: int, out) -> None:
-        """``out`` (R, B) := the gradient of each logit of a block at the centre that gave it, 0 at the others."""
+        """Write the gradient of each logit of a block to the row of its nearest centre in ``out`` (R, B), else 0."""
         (count, classes), device = gradient_BC.shape, gradient_BC.context
         shape = end - begin, count
         left_MB, own_MB, mask_MB = (self._kept.get(device, name, shape) for name in ARRAYS)
@@ -109,7 +110,7 @@ class SubCentres:
             nd._internal._slice_assign(out_MKB, own_MB if k else left_MB, **place, out=out_MKB)
 
     def _nearer(self, device, classes: int, count: int) -> list:
-        """(C, B) of bool for each centre but the first: whether it was nearer than all before it."""
+        """One (C, B) bool array for each centre but the first: whether it was nearer than all before it."""
         return [self._kept.get(device, f"nearer {k}", (classes, count), "bool") for k in range(1, self.centres)]
 
     def _rows(self, device, name: str, classes: int, length: int):
@@ -117,5 +118,5 @@ class SubCentres:
 
 
 def _greater(left, right, out) -> None:
-    """``out`` (bool) := left > right. Of mx.nd's own comparisons the results are floats, which take twice as long."""
+    """Write left > right to ``out`` (bool). The comparisons of mx.nd return floats and take twice as long."""
     nd._internal._imperative_invoke(operator("_npi_greater"), (left, right), [], [], [out], True, False)

@@ -1,7 +1,7 @@
-"""Triplets that are mined in the batch itself: one forward pass, all pairs, a negative for each, one backward pass.
+"""Triplet loss with triplets mined in the batch: one forward pass, negatives for all positive pairs, one backward pass.
 
 Sources: training/train.lua of cmusatyalab/openface@05147522 (the scheme); FaceNet, arXiv:1503.03832 (the loss, all
-pairs, semi-hard negatives); arXiv:1703.07737 (hardest, all, the soft margin).
+pairs, semi-hard negatives); arXiv:1703.07737 (``hardest`` and ``all`` negatives, the soft margin).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .separation import SeparationGuard
 
 ACTIVE, ALL = "active", "all"
 HEAD = "4"  # ArcFace
-RUN_DEFAULTS = {"ckpt": 3, "max_fall": 2.0}  # of a run with triplets, where they are not those of other runs
+RUN_DEFAULTS = {"ckpt": 3, "max_fall": 2.0}  # defaults of a triplet run that differ from those of other runs
 COMMON = (
     picking.ALPHA,
     picking.MAX_AP,
@@ -55,23 +55,30 @@ COMMON = (
 
 
 def mean_over(default: str) -> Option:
-    """``--triplet-mean``, whose default depends on the miner."""
+    """Option ``--triplet-mean``; its default depends on the miner."""
     about = "the loss is the mean over the active triplets, those with a loss, or over all"
     return Option("triplet_mean", default, about, choices=(ACTIVE, ALL))
 
 
 @objectives.register("triplet")
 class Triplet(Objective):
-    """Mean triplet loss of a batch of several images of each of several people, over all devices and ranks.
+    """Mean triplet loss over the batch of all devices and ranks.
+
+    The batch should have several images of each of several identities, as the sampler ``balanced`` draws them.
 
     Parameters
     ----------
     head : Classification, optional
-        Learns in the same step, with the weight that the options say.
+        Classification to train in the same step, weighted by the option ``classification_weight``.
     seed : int
-        Of the run.
+        Seed of the run, for the random choice of negatives.
     **values
-        Of the options.
+        Values of the options in :attr:`OPTIONS`, by name.
+
+    Raises
+    ------
+    InsightError
+        ``classification_loss`` is set without ``classification_weight``, or an option has an invalid value.
     """
 
     name = "triplet"
@@ -106,7 +113,7 @@ class Triplet(Objective):
 
     @classmethod
     def from_options(cls, run_options: Any, num_classes: int) -> Triplet:
-        """With a classification where ``--classification-weight`` asks for one."""
+        """Create the objective, with a classification if ``--classification-weight`` is above 0."""
         given, names = values(run_options), {option.name for option in cls.OPTIONS}
         own = {name: value for name, value in given.items() if name in names}
         others = {name: value for name, value in given.items() if name not in names}
@@ -171,22 +178,24 @@ class Triplet(Objective):
             self._guard.restore(state["guard"])
 
     def learn(self, embeddings: list, batch, step: int) -> StepResult:
-        """Figures: ``loss``, of the triplets; ``pairs`` of one identity in the batch; ``triplets``; ``active``, the
-        share of them whose negative is not further than the positive by alpha; ``d2_ap`` and ``d2_an``, mean squared
-        distances of positives and negatives; ``xnorm``, the mean length of the embeddings; histograms ``positives``,
-        ``negatives`` and ``gaps`` of squared distances and of their difference. With a classification, its ``acc``,
-        ``acc_free`` and ``class_loss``.
+        """Compute the loss and the gradients of one batch; see :meth:`Objective.learn`.
+
+        The figures are ``loss``, the triplet loss; ``pairs`` and ``triplets``, the numbers of positive pairs and of
+        triplets; ``active``, the fraction of triplets with d_an - d_ap < alpha; ``d2_ap`` and ``d2_an``, the mean
+        squared distances of positives and negatives; ``xnorm``, the mean length of the embeddings; histograms
+        ``positives``, ``negatives`` and ``gaps`` of the squared distances and their differences; and with a
+        classification its figures, with the loss as ``class_loss``.
         """
         own = np.concatenate([embedding.asnumpy().astype(np.float64) for embedding in embeddings])
         rows = self.ranks.gather("triplet/embeddings", own)
         labels = self.ranks.gather("triplet/labels", batch.label.asnumpy().astype(np.int64))
-        if not np.isfinite(rows).all():  # no distance holds then: the run stops at this step
+        if not np.isfinite(rows).all():  # the trainer skips the step (float16) or stops the run
             nothing = [mx.nd.full(e.shape, np.nan, ctx=e.context) for e in embeddings]
             return StepResult(nothing, {"loss": math.nan})
         pairs, result = self._loss(rows, labels, self.ranks.size * len(embeddings), step)
         self._guard.saw(step, result.triplets, result.loss)
         begin = self.ranks.rank * len(own)
-        gradient = len(rows) * result.gradient[begin : begin + len(own)]  # of the sum of the batch's losses
+        gradient = len(rows) * result.gradient[begin : begin + len(own)]  # the trainer divides by the batch size
         gradients = self._on_devices(gradient, embeddings)
         figures = _figures(rows, pairs, result)
         if self.head:
@@ -199,7 +208,7 @@ class Triplet(Objective):
         return StepResult(gradients, figures)
 
     def _loss(self, rows: np.ndarray, labels: np.ndarray, devices: int, step: int) -> tuple:
-        """(number of pairs of one identity, TripletLoss) of a whole batch."""
+        """(number of positive pairs, TripletLoss) of the batch of all devices and ranks."""
         pairs = picking.positive_pairs(labels)
         uniforms = picking.generator(self.seed, step).random(len(pairs))
         options = self.options

@@ -1,4 +1,4 @@
-"""Triplets that the sampler ``bag`` has mined: a third each of anchors, positives and negatives.
+"""Triplet loss with triplets from the sampler ``bag``.
 
 Source: src/train_triplet.py, deepinsight/insightface@9fc3cc9c.
 """
@@ -16,9 +16,9 @@ from .triplet import ALL, COMMON, Triplet, mean_over
 
 @objectives.register("triplet_bag")
 class TripletBag(Triplet):
-    """Mean triplet loss of batches whose device parts are anchors, then positives, then negatives.
+    """Mean triplet loss of batches in which each device's part is a third each of anchors, positives and negatives.
 
-    ``triplet_max_ap`` is the sampler's, which has picked the triplets.
+    The option ``triplet_max_ap`` acts in the sampler, which picks the triplets.
     """
 
     name = "triplet_bag"
@@ -39,13 +39,18 @@ class TripletBag(Triplet):
 
 
 def thirds(rows: int, devices: int) -> Triplets:
-    """The triplets of a batch, in rows of the whole batch.
+    """Row numbers of the triplets of a batch.
 
     Parameters
     ----------
     rows : int
-        A multiple of 3 on each device.
+        Number of rows of the batch of all devices; a multiple of 3 on each device.
     devices : int
+        Number of devices over all ranks.
+
+    Returns
+    -------
+    Triplets
     """
     numbers = np.arange(rows).reshape(devices, 3, -1)
     return Triplets(*(numbers[:, part].ravel() for part in range(3)))

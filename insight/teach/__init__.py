@@ -1,1 +1,1 @@
-"""TRAINED NETWORK -> WHAT ANOTHER ONE LEARNS FROM: the embeddings that a teacher gives of a training set."""
+"""TRAINED NETWORK -> TARGETS FOR ANOTHER ONE: a teacher's embeddings of a training set, for distillation."""

@@ -1,4 +1,4 @@
-"""What an objective asks of a teacher: the embeddings of a batch's images."""
+"""Base class of teachers, which give an objective the embeddings of a batch's images."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from ..engines import Engine
 
 
 class TaughtBatch(NamedTuple):
-    """The rows of the batch that was asked for last."""
+    """Embeddings of the last batch, cached by the identity of its array of positions."""
 
     positions: Any
     rows: np.ndarray
 
 
 class BatchTeacher(abc.ABC):
-    """A network whose embeddings another one learns.
+    """Base class of teachers: networks whose embeddings are targets for another network.
 
     Attributes
     ----------
     spec : str
-        As the command line names it.
+        The teacher as given on the command line.
     dimension : int
         Length E of an embedding.
     notes : list of str
+        Notes for the log.
     is_made : bool
-        Whether nothing has to be computed before the first step.
+        False if embeddings must be computed before the first step.
     engine : Engine or None
-        What will compute that.
+        Engine that will compute them.
     """
 
     spec: str
@@ -43,18 +44,18 @@ class BatchTeacher(abc.ABC):
     @property
     @abc.abstractmethod
     def identity(self) -> Dict[str, Any]:
-        """What makes its embeddings what they are, for JSON: a resumed run must have the same."""
+        """JSON-serialisable properties that determine the embeddings. They must not change when a run is resumed."""
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """For the log."""
+        """Description for the log."""
 
     @abc.abstractmethod
     def _embed(self, batch) -> np.ndarray:
-        """The rows of :meth:`rows`, for a batch that was not asked for last."""
+        """Compute the result of :meth:`rows`, which caches it."""
 
     def rows(self, batch) -> np.ndarray:
-        """Embeddings of a batch's images as they lie in the batch.
+        """Embeddings of a batch's images, in the order of the batch.
 
         Parameters
         ----------
@@ -63,12 +64,12 @@ class BatchTeacher(abc.ABC):
         Returns
         -------
         numpy.ndarray
-            (B, E) float32, of length 1.
+            (B, E) float32, rows of length 1.
 
         Raises
         ------
         InsightError
-            One of them is zero or not finite; the message names the record.
+            An embedding is zero or not finite; the message names the record.
         """
         if self._last is None or self._last.positions is not batch.indices:
             self._last = TaughtBatch(batch.indices, self._embed(batch))

@@ -1,7 +1,7 @@
-"""A teacher that sees each image as the network does that it teaches, augmented, in every step.
+"""Teacher that embeds the augmented images of every step, so that teacher and student get the same input.
 
-Source: arXiv:2106.05237 (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent"), there
-called consistent teaching: the same view for both, where :mod:`insight.teach.teacher` is a fixed teacher.
+Source: arXiv:2106.05237 (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent"), which calls
+this consistent teaching. :mod:`insight.teach.teacher` corresponds to its fixed teacher.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from .teacher_model import open_teacher
 
 
 class LiveTeacher(BatchTeacher):
-    """The embeddings of batches, as they are augmented, by another network.
+    """Teacher that computes the embeddings of each batch's augmented images in the training step.
 
     Parameters
     ----------
     spec : str
-        ``prefix,epoch``, ``model.onnx`` or whatever else an engine takes.
+        ``prefix,epoch``, ``model.onnx`` or any other model that an engine supports.
     faces : FaceSet
-    device : optional
-        Where a checkpoint is computed, if not on the CPU.
+        Training set.
+    device : mxnet.Context, optional
+        Device of a checkpoint; by default the CPU. Other models always run on the CPU.
 
     Raises
     ------
     InsightError
-        The model cannot be used, or takes images of another size.
+        The model cannot be used, or its images have another size.
     """
 
     def __init__(self, spec: str, faces: FaceSet, device=None):
@@ -65,5 +66,5 @@ class LiveTeacher(BatchTeacher):
         return scale_to_unit(rows)
 
     def describe(self) -> str:
-        """For the log: ``taught by models/r100,1 (512 values of each image as augmented)``."""
+        """Description for the log: ``taught by models/r100,1 (512 values of each image as augmented)``."""
         return f"taught by {self.spec} ({self.dimension} values of each image as augmented)"

@@ -1,6 +1,6 @@
-"""A live teacher that also shows the features that its stages end with.
+"""Live teacher that also returns the features at the ends of its stages.
 
-Source: FitNets, arXiv:1412.6550, there of one layer in the middle.
+Source: FitNets, arXiv:1412.6550, which uses one layer in the middle of the network.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from .teacher_model import for_set
 
 
 class FeatureNetwork(MXNetEngine):
-    """A checkpoint that gives embeddings, and keeps the last features of each stage.
+    """Engine for a checkpoint that also keeps the last features of each stage.
 
     Parameters
     ----------
     spec : str
         ``prefix,epoch``.
     image_size : (int, int) or None
-        Height and width of the images; None: what the checkpoint states.
+        Height and width of the images; None: the size that the checkpoint states.
     device : mxnet.Context or None
         None: the CPU.
 
     Attributes
     ----------
     channels : dict of (int, int) to int
-        Of the features of each stage, by height and width.
+        Number of channels C of each stage's features, by height and width.
     features : dict of (int, int) to NDArray
-        Those of the images of the last call, (N, C, height, width) float32.
+        Features of the images of the last call, (N, C, height, width) float32, by height and width.
 
     Raises
     ------
     InsightError
-        The checkpoint cannot be used, takes images of another size, or has no residual stages.
+        The checkpoint cannot be used, its images have another size, or it has no residual stages.
     """
 
     def __init__(self, spec: str, image_size: Optional[Size], device):
@@ -75,12 +75,14 @@ class FeatureNetwork(MXNetEngine):
 
 
 class StageTeacher(LiveTeacher):
-    """As :class:`LiveTeacher`, with the features of its stages; of a checkpoint.
+    """Live teacher from a checkpoint that also returns the features of its stages.
+
+    The parameters and errors are those of :class:`LiveTeacher` and :class:`FeatureNetwork`.
 
     Attributes
     ----------
     channels : dict of (int, int) to int
-        Of the features of each stage, by height and width.
+        Number of channels C of each stage's features, by height and width.
     """
 
     def __init__(self, spec: str, faces: FaceSet, device=None):
@@ -92,13 +94,13 @@ class StageTeacher(LiveTeacher):
         return for_set(spec, faces, lambda size: FeatureNetwork(spec, size, device))
 
     def features(self, batch, sizes: List[Size]) -> list:
-        """Features of a batch's images.
+        """Stage features of a batch's images.
 
         Parameters
         ----------
         batch : insight.feed.loader.Batch
         sizes : list of (int, int)
-            Heights and widths, of those in :attr:`channels`.
+            Heights and widths of the stages; keys of :attr:`channels`.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""A teacher as the command line names it: a model, whose embeddings of the set are computed once, or a file of them."""
+"""Teacher with stored embeddings: a model whose embeddings of the set are computed once, or a file of embeddings."""
 
 from __future__ import annotations
 
@@ -17,42 +17,46 @@ from .batch_teacher import BatchTeacher
 from .teacher_model import open_teacher
 from .teacher_rows import TeacherRows
 
-SUFFIX = ".npz"  # of a file of embeddings; no engine takes it
-AUTO, BOTH, ONE = "auto", "both", "one"  # --teacher-flips
+SUFFIX = ".npz"  # of a file of embeddings; no engine uses it for models
+AUTO, BOTH, ONE = "auto", "both", "one"  # values of --teacher-flips
 
 
 class Teacher(BatchTeacher):
-    """The embeddings of a set's plain images by another network, in a file.
+    """Teacher whose embeddings of the set's images, without augmentation except mirroring, are stored in a file.
 
     Parameters
     ----------
     spec : str
-        ``prefix,epoch``, ``model.onnx`` or whatever else an engine takes; or an .npz of ``insight embed``.
+        ``prefix,epoch``, ``model.onnx`` or any other model that an engine supports; or an .npz file written by
+        ``insight embed``.
     path : str
-        Where the embeddings of a model are, or are to be written.
+        File of the embeddings if ``spec`` is a model; it is written by :meth:`make` if missing.
     faces : FaceSet
+        Training set.
     fingerprint : str
-        Of the set.
+        Fingerprint of the set.
     mirrored : bool
-        Whether the training mirrors images.
-    flips : str
-        ``both``: mirrored images have embeddings of their own; ``one``: they have those of the plain images; ``auto``:
-        both where the training mirrors images and, of an .npz, where it has them.
-    device : optional
-        Where a checkpoint is computed, if not on the CPU.
+        Whether images are mirrored in training.
+    flips : {"auto", "both", "one"}
+        ``both``: mirrored images have embeddings of their own. ``one``: they have the embeddings of the plain images.
+        ``auto``: ``both`` if images are mirrored in training, except for an .npz file without embeddings of mirror
+        images.
+    device : mxnet.Context, optional
+        Device of a checkpoint; by default the CPU. Other models always run on the CPU.
 
     Attributes
     ----------
     dimension : int
         Length E of an embedding.
     path : str
-        The file of the embeddings.
+        File of the embeddings.
     notes : list of str
+        Notes for the log.
 
     Raises
     ------
     InsightError
-        The model or the file cannot be used, or is of another set, or takes images of another size.
+        The model or the file cannot be used, belongs to another set, or is for images of another size.
     """
 
     def __init__(
@@ -105,23 +109,23 @@ class Teacher(BatchTeacher):
 
     @property
     def is_made(self) -> bool:
-        """Whether the file of the embeddings is there."""
+        """Whether the file of the embeddings exists and has been opened."""
         return self._rows is not None
 
     @property
     def engine(self) -> Optional[engines.Engine]:
-        """What will compute the embeddings; None where they are there."""
+        """Engine that will compute the embeddings; None if they exist."""
         return self._engine
 
     @property
     def passes(self) -> int:
-        """Images that the engine has to embed, mirror images included."""
+        """Number of images that the engine has to embed, including mirror images."""
         return 0 if self.is_made else len(self._faces) * (2 if self._both else 1)
 
     def make(self) -> None:
-        """Compute the embeddings, where that has not been done, or what is left of them after a kill.
+        """Compute the embeddings and open their file; does nothing if they exist. Resumes an interrupted computation.
 
-        If their file is there by now, as another rank has made it, it is opened.
+        If another rank has written the file in the meantime, the file is opened instead.
         """
         if self._engine is None:
             return
@@ -132,7 +136,7 @@ class Teacher(BatchTeacher):
         engine, source, flip = self._engine, image_source(self._faces.rec_path), "both" if self._both else "none"
         about = parts.about(engine, flip, self._files, source)
         parts.embed_to(self.path, engine, source, flip, self._files, about=about, dtype="float16")
-        self._engine = None  # its memory is for the training
+        self._engine = None  # frees its memory for the training
         self._open()
 
     @property
@@ -143,12 +147,12 @@ class Teacher(BatchTeacher):
         return {**{name: about.get(name) for name in kept}, "both": both, "dimension": self.dimension}
 
     def _embed(self, batch) -> np.ndarray:
-        """Of the images, mirrored or not, otherwise not augmented. Before :meth:`make`, the same one for all."""
-        if self._rows is None:  # to estimate how long a step takes
+        """Read the stored embeddings of the images, mirrored or plain."""
+        if self._rows is None:  # `--estimate` times steps before the embeddings exist: equal rows will do
             return np.full((len(batch.indices), self.dimension), self.dimension**-0.5, np.float32)
         return self._rows.rows(batch.indices, batch.mirrored)
 
     def describe(self) -> str:
-        """For the log: ``taught by models/r100,1 (512 values of image and mirror image)``."""
+        """Description for the log: ``taught by models/r100,1 (512 values of image and mirror image)``."""
         both = self._rows.flips if self._rows else self._both
         return f"taught by {self.spec} ({self.dimension} values{' of image and mirror image' if both else ''})"

@@ -1,4 +1,4 @@
-"""A teacher's model, as an engine for the images of a set."""
+"""Opening a teacher's model for the images of a set."""
 
 from __future__ import annotations
 
@@ -13,47 +13,50 @@ Opened = TypeVar("Opened", bound=engines.Engine)
 
 
 def open_teacher(spec: str, faces: FaceSet, device=None) -> engines.Engine:
-    """The fastest engine that is installed for a model, for images of the set's size.
+    """Open a model with the fastest installed engine, for images of the set's size.
 
     Parameters
     ----------
     spec : str
         As for :func:`insight.engines.load`.
     faces : FaceSet
-    device : optional
-        Where a checkpoint is computed, if not on the CPU.
+        Training set.
+    device : mxnet.Context, optional
+        Device of a checkpoint; by default the CPU. Other models always run on the CPU.
 
     Raises
     ------
     InsightError
-        The model cannot be used, or takes images of another size.
+        The model cannot be used, or its images have another size.
     """
-    # The fastest engine is one for CPUs; a checkpoint is computed where the training is.
+    # Checkpoints run on the training device, other models on the CPU, where the engines' order by speed is valid.
     where = {"device": device} if device is not None and engines.is_checkpoint(spec) else {}
     common = {"engine": engines.AUTO, "option": "--teacher", **where}
     return for_set(spec, faces, lambda size: engines.load(spec, image_size=size, **common))
 
 
 def for_set(spec: str, faces: FaceSet, load: Callable[[Optional[Size]], Opened]) -> Opened:
-    """What ``load`` opens for images of the set's size.
+    """Open a model with ``load`` for images of the set's size.
 
     Parameters
     ----------
     spec : str
+        The model, for error messages.
     faces : FaceSet
+        Training set.
     load : callable
-        From a size of images, or None for the one that the model states, to the engine.
+        Function from the (height, width) of the images, or None for the size that the model states, to an engine.
 
     Raises
     ------
     InsightError
-        As ``load``; where the size is the reason, the message has both sizes.
+        An error of ``load``. If the image size is the reason, the message has both sizes.
     """
     has = faces.image_size
     try:
         return load(has)
     except InsightError as error:
-        takes = load(None).image_size  # raises the same where the size is not the reason
+        takes = load(None).image_size  # raises the same error if the image size is not the reason
         if tuple(takes) == tuple(has):
             raise error
         raise InsightError(

@@ -1,6 +1,6 @@
-"""The embeddings of a training set by another network, in a file of ``insight embed``, as rows of a batch.
+"""Stored embeddings of a training set, from a file written by ``insight embed``.
 
-The file is not read when it is opened, which a set of millions may need: a step reads the rows of its batch.
+The file may be larger than the memory. It is not loaded when opened; each step reads only the rows of its batch.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from ..errors import InsightError
 from ..faces.unit import scale_to_unit, without_direction
 from ..formats.faceset import FaceSet
 
-TRIED = 256  # rows that are looked at before the training starts
+TRIED = 256  # rows that are checked when the file is opened
 WRITTEN_BY = "`insight embed --flip both --output-dtype float16` writes it"
 
 
 class TeacherRows:
-    """Embeddings by position in a set, of the images and, where the file has them, of their mirror images.
+    """Embeddings by position in a set, of the images and, if the file has them, of their mirror images.
 
     Parameters
     ----------
-    path : path
-        The .npz.
+    path : path-like
+        The .npz file.
     faces : FaceSet
-        The set, whose images the rows must be of, in its order.
+        Training set. The rows of the file must belong to its images, in the same order.
     fingerprint : str
-        Of the set.
+        Fingerprint of the set.
     flips : bool
-        Whether to use the embeddings of mirror images, if the file has them. Otherwise a mirrored image gets the row of
-        the plain one.
+        Whether to use the embeddings of mirror images if the file has them. Otherwise a mirrored image gets the
+        embedding of the plain image.
 
     Attributes
     ----------
@@ -44,12 +44,13 @@ class TeacherRows:
     flips : bool
         Whether mirrored images have rows of their own.
     about : dict
-        The teacher and the options, as ``insight embed`` recorded them.
+        Teacher and options as recorded by ``insight embed``.
 
     Raises
     ------
     InsightError
-        The file is missing, is not one of embed's, or is of another set or another order; or a row has no direction.
+        The file is missing, was not written by ``insight embed``, or belongs to another set or another order of the
+        images; or a checked row is zero or not finite.
     """
 
     def __init__(self, path, faces: FaceSet, fingerprint: str, flips: bool = True):
@@ -100,24 +101,24 @@ class TeacherRows:
             )
 
     def rows(self, positions: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-        """Embeddings of some images, of length 1.
+        """Read the embeddings of some images.
 
         Parameters
         ----------
         positions : numpy.ndarray
-            (B,) int64 positions in the set.
+            (B,) int64, positions of the images in the set.
         mirrored : numpy.ndarray
-            (B,) bool: of which images the mirror image is meant.
+            (B,) bool, True for the mirror image.
 
         Returns
         -------
         numpy.ndarray
-            (B, E) float32.
+            (B, E) float32, rows of length 1.
 
         Raises
         ------
         InsightError
-            A row is zero or not finite; the message names the record. Or the file cannot be read any more.
+            A row is zero or not finite (the message names the record), or the file has become unreadable.
         """
         turned = mirrored & self.flips
         rows = np.empty((len(positions), self.dimension), np.float32)
@@ -140,7 +141,7 @@ class TeacherRows:
 
 
 def _about(path: str) -> Dict[str, Any]:
-    """``about`` of an .npz; empty where it has none."""
+    """Contents of ``about`` in an .npz file; empty if it has none."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if "about.npy" not in names:
