@@ -19,8 +19,8 @@ OnWarning = Callable[[str], None]
 def decode_bgr(data, name: str, on_warning: Optional[OnWarning] = None, checked: bool = False) -> np.ndarray:
     """Decode the bytes of an image as uint8 (H, W, 3), BGR, 0..255.
 
-    Grey images and images with alpha are converted to three channels. The EXIF orientation is not applied, since
-    packing has applied it.
+    Grey images and images with alpha are converted to three channels. The EXIF orientation is not applied: images of
+    records are upright, since packing applies it.
 
     Parameters
     ----------
