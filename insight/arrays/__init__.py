@@ -1,4 +1,4 @@
-"""Files of numbers as they lie on disk: rows of an .npz, stored zip entries, MXNet's .params, matrices of OpenCV.
+"""Binary files of arrays: rows of an .npz, uncompressed zip archives, MXNet's .params, OpenCV's matrices.
 
 Only NumPy is needed.
 """

@@ -1,7 +1,7 @@
 """OpenCV matrices in files (.bin), as MegaFace's development kit reads and writes them: one file per feature.
 
-A header of four little-endian int32 (rows, columns, bytes of a row, type), then the numbers, row by row. The type is
-OpenCV's: 5 for float32, 6 for float64. A feature of E numbers is a column: E rows of one number.
+A header of four little-endian int32 (rows, columns, bytes per row, type) precedes the numbers, which are stored row by
+row. The type is OpenCV's: 5 for float32, 6 for float64. An embedding of E numbers is a column: E rows of one number.
 Source: ``matio.py`` of the kit; ``write_bin`` in InsightFace's ``gen_megaface.py`` @9fc3cc9c writes the same bytes.
 """
 
@@ -23,12 +23,12 @@ _WANT = "want an OpenCV matrix: int32 rows, columns, bytes of a row and type (5 
 
 
 def to_bytes(matrix: np.ndarray) -> bytes:
-    """The bytes of a file.
+    """Encode a matrix as the bytes of a file.
 
     Parameters
     ----------
     matrix : numpy.ndarray
-        (R, C) float32 or float64; (R,) is a column.
+        (R, C) float32 or float64; (R,) is written as a column.
     """
     rows, columns = (*matrix.shape, 1)[:2]
     header = _HEADER.pack(rows, columns, columns * matrix.itemsize, _TYPE_OF[matrix.dtype])
@@ -41,7 +41,7 @@ def read_matrix(path: Union[str, os.PathLike[str]]) -> np.ndarray:
     Raises
     ------
     InsightError
-        The file is missing, or its size or type is not that of its header.
+        The file is missing, its header is not valid, or its size differs from that in the header.
     """
     path = os.fspath(path)
     try:

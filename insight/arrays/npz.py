@@ -1,6 +1,6 @@
-"""Rows of an array in an uncompressed .npz, read from the file when they are asked for.
+"""Rows of an array in an uncompressed .npz, read on demand.
 
-A memory map would do the same, but the process's resident memory would grow with every row that was ever read.
+A memory map would also read on demand, but the resident memory of the process would grow with every row read.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import numpy as np
 from ..errors import printable
 
 LOCAL_HEADER = 30  # bytes of a zip entry's header before its name
-LENGTHS = 26  # where it has the lengths of the name and of the extra field
-# What zipfile and NumPy raise for an .npz that is damaged, or is none.
+LENGTHS = 26  # offset in that header of the lengths of the name and of the extra field
+# Errors of zipfile and NumPy for a damaged .npz, or for a file of another kind.
 UNREADABLE = (
     *(OSError, ValueError, KeyError, EOFError, RuntimeError, OverflowError, MemoryError, SyntaxError),
     *(struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile),
 )
-MOST = 120  # characters of a reason
+MOST = 120  # characters of a reason in a message
 
 
 def reason(error: BaseException) -> str:
-    """One of :data:`UNREADABLE` in one line; some of NumPy's messages have a whole header, some are empty."""
+    """The reason of one of :data:`UNREADABLE`, in one line; NumPy's may have a whole array header, or be empty."""
     return printable(str(error)[:MOST]) or type(error).__name__
 
 
 class StoredRows:
-    """One array of an .npz; opens without reading it.
+    """One array of an uncompressed .npz, whose rows are read on demand.
 
     Parameters
     ----------
     path : path
     name : str
-        As in ``numpy.load``, without ``.npy``.
+        Name of the array as in ``numpy.load``, without ``.npy``.
 
     Attributes
     ----------
@@ -50,11 +50,12 @@ class StoredRows:
     KeyError
         The file has no such array.
     ValueError
-        The array is compressed, is not one of rows, is cut short, or is not in NumPy's format.
+        The array is compressed, truncated, in Fortran order, of Python objects or without dimensions, or is not in
+        NumPy's format 1.0 or 2.0.
     OSError, zipfile.BadZipFile
-        The file cannot be read, or is no zip archive.
+        The file cannot be read, or is not a zip archive.
     UNREADABLE
-        One of these, where the file is damaged.
+        Any of these errors, if the file is damaged.
     """
 
     def __init__(self, path, name: str):
@@ -81,13 +82,14 @@ class StoredRows:
         return self.shape[0]
 
     def read(self, positions) -> np.ndarray:
-        """Rows by position, of 0 to ``len(self)`` - 1: (B, ...) in the array's type.
+        """Read rows by position, 0 to ``len(self)`` - 1: (B, ...) in the array's dtype.
 
         Raises
         ------
         ValueError
-            The file has been cut short since it was opened.
+            The file has been truncated since it was opened.
         OSError
+            The file cannot be read.
         """
         rows = np.empty((len(positions), *self.shape[1:]), self.dtype)
         for row, position in enumerate(positions):
@@ -96,7 +98,7 @@ class StoredRows:
         return rows
 
     def between(self, begin: int, end: int) -> np.ndarray:
-        """Rows ``begin`` to ``end`` - 1, in one read."""
+        """Read rows ``begin`` to ``end`` - 1 at once: (end - begin, ...), read-only. Raises as :meth:`read`."""
         count = (end - begin) * self._bytes
         data = os.pread(self._file.fileno(), count, self._begin + begin * self._bytes)
         return np.frombuffer(data, self.dtype).reshape((end - begin, *self.shape[1:]))

@@ -1,9 +1,9 @@
-"""Where what stands in an MXNet .params file: a list of named arrays, as ``mx.nd.save`` of MXNet 1.x writes it.
+"""Layout of an MXNet .params file: a list of named arrays, as ``mx.nd.save`` of MXNet 1.x writes it.
 
     uint64 0x112, uint64 0, uint64 count; the arrays; uint64 count; for each name uint64 length and its bytes
 
-An array is uint32 0xF993FAC9, int32 0 (dense), int32 dimensions, int64 each; int32 device type and number (1, 0: CPU),
-int32 element type, and the elements. All numbers are little-endian.
+An array is uint32 0xF993FAC9, int32 0 (dense), int32 number of dimensions, int64 for each dimension; int32 device type
+and number (1, 0: CPU), int32 element type, and the elements. All numbers are little-endian.
 
 Source: src/ndarray/ndarray.cc of apache/mxnet@1.9.1 (NDArray::Save, magic V2).
 """
@@ -22,16 +22,16 @@ TYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8
 
 
 class ParamsLayout(NamedTuple):
-    """A file without the arrays' elements.
+    """Layout of a file: all of its bytes but the elements of the arrays.
 
     Attributes
     ----------
     size : int
         Bytes of the file.
     texts : list of (int, bytes)
-        What stands beside the elements, with the offset.
+        Byte offset and content of each part between the elements: headers of arrays; at the end, the names.
     begins : dict of str to int
-        Offset of each array's elements.
+        Byte offset of each array's elements.
     """
 
     size: int
@@ -40,13 +40,13 @@ class ParamsLayout(NamedTuple):
 
 
 class StoredArray(NamedTuple):
-    """An array in a file.
+    """Position, shape and dtype of an array in a file.
 
     Attributes
     ----------
     path : Path
     begin : int
-        Offset of its elements.
+        Byte offset of its elements.
     shape : tuple of int
     dtype : numpy.dtype
     """
@@ -57,7 +57,7 @@ class StoredArray(NamedTuple):
     dtype: np.dtype
 
     def read(self, rows: slice = slice(None)) -> np.ndarray:
-        """Some rows, one after the other; all of them without ``rows``."""
+        """Read consecutive rows, all by default: (R, ...); the step of ``rows`` is ignored."""
         begin, end, _ = rows.indices(self.shape[0])
         length = math.prod(self.shape[1:])
         offset = self.begin + begin * length * self.dtype.itemsize
@@ -66,7 +66,10 @@ class StoredArray(NamedTuple):
 
 
 def stored_arrays(path: Path) -> Optional[Dict[str, StoredArray]]:
-    """The arrays of a file by name, unread; None where it has another layout, such as that of an older release."""
+    """The arrays of a file by name, without reading their elements.
+
+    None if the file is damaged or has another layout, such as that of an older release of MXNet.
+    """
     arrays = []
     with open(path, "rb") as file:
         try:
@@ -80,7 +83,7 @@ def stored_arrays(path: Path) -> Optional[Dict[str, StoredArray]]:
                 arrays.append(array)
                 file.seek(array.begin + array.dtype.itemsize * math.prod(array.shape))
             names = [file.read(*_numbers(file, "<Q")).decode() for _ in range(*_numbers(file, "<Q"))]
-        except (struct.error, ValueError, OverflowError, MemoryError):  # cut short, or damaged
+        except (struct.error, ValueError, OverflowError, MemoryError):  # truncated or damaged
             return None
     return dict(zip(names, arrays))
 
@@ -100,12 +103,12 @@ def _numbers(file: IO[bytes], pattern: str) -> tuple:
 
 
 def lay_out(arrays: Mapping[str, Tuple[tuple, np.dtype]]) -> ParamsLayout:
-    """The layout of a file.
+    """Compute the layout of a file.
 
     Parameters
     ----------
-    arrays : mapping of str to (shape, type)
-        In the file's order.
+    arrays : mapping of str to (shape, dtype)
+        By name, in the order of the file.
     """
     texts, begins = [], {}
     text, offset = struct.pack("<QQQ", LIST, 0, len(arrays)), 0

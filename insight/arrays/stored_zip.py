@@ -1,8 +1,9 @@
-"""What stands around the data of a zip archive whose entries are stored uncompressed, such as an .npz.
+"""Headers and directory of a zip archive with uncompressed entries, such as an .npz.
 
-Data can then be written at its place, by several processes in any order. Sizes have 64 bits throughout.
+Their sizes are known before the data is, so several processes can write data at its offset, in any order. All sizes
+and offsets have 64 bits (ZIP64).
 
-Source: APPNOTE.TXT 6.3.10 of PKWARE; the CRC of joined texts as zlib's ``crc32_combine`` has it.
+Source: APPNOTE.TXT 6.3.10 of PKWARE; zlib's ``crc32_combine`` for the CRC of concatenated data.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ END_64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR_64 = struct.Struct("<4sLQL")
 END = struct.Struct("<4s4H2LH")
 VERSION, STORED, MIDNIGHT, FIRST_DAY = 45, 0, 0, 1 << 5 | 1  # 64-bit sizes; 1980-01-01
-IN_EXTRA = 0xFFFFFFFF  # the number is in the extra field
-POLYNOMIAL = 0xEDB88320  # of the CRC, the highest power in the lowest bit
+IN_EXTRA = 0xFFFFFFFF  # the value is in the ZIP64 extra field
+POLYNOMIAL = 0xEDB88320  # of CRC-32; the lowest bit is the coefficient of the highest power
 
 
 class ArchiveEntry(NamedTuple):
-    """A file in an archive.
+    """A file in a zip archive.
 
     Attributes
     ----------
     name : str
         ASCII.
     size : int
-        Bytes.
+        Bytes of its data.
     offset : int
-        Of its header.
+        Byte offset of its header in the archive.
     crc : int
-        CRC-32 of its bytes.
+        CRC-32 of its data.
     """
 
     name: str
@@ -42,22 +43,22 @@ class ArchiveEntry(NamedTuple):
 
     @property
     def begin(self) -> int:
-        """Where its data begins."""
+        """Byte offset of its data."""
         return self.offset + header_size(self.name)
 
     @property
     def end(self) -> int:
-        """Behind its data."""
+        """Byte offset after its data."""
         return self.begin + self.size
 
 
 def header_size(name: str) -> int:
-    """Bytes of an entry's header."""
+    """Bytes of the local header of an entry."""
     return LOCAL.size + len(name) + 20
 
 
 def header(entry: ArchiveEntry) -> bytes:
-    """What stands before an entry's data."""
+    """The local header of an entry, which precedes its data."""
     about = VERSION, 0, STORED, MIDNIGHT, FIRST_DAY, entry.crc, IN_EXTRA, IN_EXTRA, len(entry.name), 20
     sizes = struct.pack("<HHQQ", 1, 16, entry.size, entry.size)
     return LOCAL.pack(b"PK\3\4", *about) + entry.name.encode("ascii") + sizes
@@ -69,7 +70,7 @@ def directory_size(entries: List[ArchiveEntry]) -> int:
 
 
 def directory(entries: List[ArchiveEntry]) -> bytes:
-    """What stands behind the data of the last entry."""
+    """The central directory and its end records, which follow the data of the last entry."""
     begin, rows = entries[-1].end, []
     for entry in entries:
         about = VERSION, VERSION, 0, STORED, MIDNIGHT, FIRST_DAY, entry.crc, IN_EXTRA, IN_EXTRA
@@ -83,14 +84,14 @@ def directory(entries: List[ArchiveEntry]) -> bytes:
 
 
 def joined_crc(first: int, second: int, length: int) -> int:
-    """The CRC-32 of a text and a second one behind it.
+    """The CRC-32 of two concatenated byte strings.
 
     Parameters
     ----------
     first, second : int
-        CRC-32 of each.
+        CRC-32 of each string.
     length : int
-        Bytes of the second.
+        Bytes of the second string.
     """
     power, square, exponent = 1 << 31, 1 << 30, 8 * length  # x^0 and x^1
     while exponent:
@@ -101,7 +102,7 @@ def joined_crc(first: int, second: int, length: int) -> int:
 
 
 def _product(left: int, right: int) -> int:
-    """Of two polynomials over GF(2), modulo that of the CRC; the highest bit is that of x^0."""
+    """Product of two polynomials over GF(2), modulo that of the CRC; the highest bit is the coefficient of x^0."""
     product = 0
     for bit in range(31, -1, -1):
         if left >> bit & 1:

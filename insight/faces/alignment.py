@@ -1,8 +1,8 @@
-"""The five-point alignment that all networks of this family expect.
+"""Alignment of faces by five landmarks, as networks of the InsightFace family expect it.
 
 Landmarks are five points of the image in pixels: left eye, right eye, nose, left mouth corner,
 right mouth corner, as seen by the viewer. The target points are the 112 x 96 template of
-SphereFace, moved 8 pixels to the right for 112 x 112.
+SphereFace, shifted 8 pixels to the right for 112 x 112.
 
 Source: InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c.
 """
@@ -20,11 +20,11 @@ TEMPLATE_112x96 = np.array(
     [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]], np.float32
 )
 SIZES = ((112, 112), (112, 96))
-LONGEST = 32766  # pixels; OpenCV warps no longer side
+LONGEST = 32766  # pixels of a side; the limit of cv2.warpAffine
 
 
 def template(size: Tuple[int, int]) -> np.ndarray:
-    """(5, 2) float32 x, y of the five points in an aligned image of (height, width).
+    """The target points in an aligned image of ``size`` (height, width): (5, 2) float32 x, y in pixels.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def template(size: Tuple[int, int]) -> np.ndarray:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(2, 3) float64: least-squares rotation, scale and shift from source points to target points.
+    """Least-squares similarity transform (rotation, scale, shift) from source to target points: (2, 3) float64.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Raises
     ------
     InsightError
-        The source points coincide.
+        The source points coincide or are not finite.
     """
     from skimage.transform import SimilarityTransform  # imported here: it takes half a second, and few sets need it
 
@@ -65,7 +65,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) -> np.ndarray:
-    """Warp the aligned face out of an image.
+    """Crop the aligned face from an image, by a similarity transform with bilinear interpolation.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) 
     landmarks : sequence of 10 floats
         Five x, then five y, in pixels, as in a .lst.
     size : (int, int)
-        (height, width) of the result.
+        (height, width) of the result: 112 x 112 or 112 x 96.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def warp(pixels: np.ndarray, landmarks: Sequence[float], size: Tuple[int, int]) 
     Raises
     ------
     InsightError
-        The points coincide, or the image is larger than OpenCV warps.
+        The points coincide, alignment is not defined for the size, or the image is too large for OpenCV.
     """
     if max(pixels.shape[:2]) > LONGEST:
         raise InsightError(f"a side of {max(pixels.shape[:2])} pixels, at most {LONGEST} can be warped; scale it down")

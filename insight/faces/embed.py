@@ -22,16 +22,16 @@ from .sources import ImageSource, KeyNames
 
 FLIPS = ("none", "sum", "both")
 AHEAD = 2  # batches that are decoded while the network computes one
-_LABELS = 1 << 18  # that are written at a time
+_LABELS = 1 << 18  # labels that are written at a time
 MOST_THREADS = AHEAD + 1  # one per batch; more do not help, as decoding is then faster than any network on a CPU
 
 
 class Embedded(NamedTuple):
-    """Raw embeddings (N, E) float32, with the key (N,) and the label (N,) int64 of each.
+    """Raw embeddings (N, E) float32 (or float16, as stored), with their keys (N,) and labels (N,) int64.
 
     ``about`` has the model and the options (:func:`insight.faces.parts.about`); None if the file does not record them.
-    ``mirrored`` has the embeddings (N, E) of the mirror images, with the flip ``both``; :func:`load` reads them if
-    it is asked to.
+    ``mirrored`` has the embeddings (N, E) of the mirror images, with flip ``both``; :func:`load` reads them only with
+    its option ``mirrored``.
     """
 
     embeddings: np.ndarray
@@ -58,15 +58,15 @@ def embed(
     image_size : (int, int)
         (height, width) of the network's input; images must have it.
     flip : str
-        ``none``; ``sum``: the sum of the embeddings of image and mirror image, as in InsightFace's verification; or
-        ``both``, each by itself.
+        ``none``: the embeddings of the images. ``sum``: the sum of the embeddings of image and mirror image, as in
+        InsightFace's verification. ``both``: these two, separately.
     batch_size : int
         Images at a time.
 
     Raises
     ------
     InsightError
-        An image cannot be decoded or is of another size.
+        An image cannot be decoded or has another size, or an option is invalid.
     """
     embeddings = np.empty((0, 0), np.float32)
     done = 0
@@ -90,10 +90,10 @@ def stream(
     start: int = 0,
     cluster: Optional[Cluster] = None,
 ) -> Iterator[np.ndarray]:
-    """As :func:`embed`, but yield batches (B, E) float32 in order, for sources whose embeddings do not fit into memory.
+    """Like :func:`embed`, but yield batches (B, E) float32 in order; for embeddings that do not fit into memory.
 
-    ``start`` is the position of the first image. With the flip ``both``, batches are (B, 2, E). With a cluster, its
-    workers decode and embed; ``network`` is an engine then, which they open, too.
+    ``start`` is the position of the first image. With flip ``both``, batches are (B, 2, E). With a cluster, its workers
+    decode and embed the images; ``network`` must then be an engine, which can be pickled.
     """
     if flip not in FLIPS:
         raise InsightError(f"--flip {flip}: want one of {', '.join(FLIPS)}")
@@ -112,7 +112,7 @@ def stream(
 
 
 def rows_of(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, flip: str) -> np.ndarray:
-    """The embeddings (B, E) of a batch of images; (B, 2, E) with the flip ``both``."""
+    """The embeddings (B, E) of a batch of images (B, 3, H, W) uint8; (B, 2, E) with flip ``both``."""
     if flip == "none":
         return network(images)
     passes = both_passes(network, images)
@@ -122,9 +122,9 @@ def rows_of(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, fli
 def batches(
     source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0, stop: Optional[int] = None
 ) -> Iterator[np.ndarray]:
-    """Yield decoded images (N, 3, H, W) uint8, RGB, 0..255, in order from ``start`` to before ``stop``, or the last.
+    """Yield decoded images (B, 3, H, W) uint8, RGB, 0..255, from ``start`` to ``stop`` - 1 (default: the last).
 
-    Threads decode a few batches ahead. At the end, damaged images are reported in a warning on stderr.
+    Threads decode a few batches ahead. At the end, a warning on stderr names damaged images.
     """
     yield from decoded(source, image_size, batch_size, start, stop)
     source.warn_of_damage()
@@ -133,7 +133,7 @@ def batches(
 def decoded(
     source: ImageSource, image_size: Tuple[int, int], batch_size: int, start: int = 0, stop: Optional[int] = None
 ) -> Iterator[np.ndarray]:
-    """As :func:`batches`, without the warning."""
+    """Like :func:`batches`, without the warning."""
     workers = min(MOST_THREADS, len(os.sched_getaffinity(0)))
     end = len(source) if stop is None else stop
 
@@ -148,9 +148,9 @@ def decoded(
 
 
 def save(path, embedded: Embedded) -> None:
-    """Write an .npz with ``embeddings``, ``keys`` and ``labels`` atomically, and ``mirrored`` where there is one.
+    """Write an .npz with ``embeddings``, ``keys`` and ``labels`` atomically.
 
-    If ``embedded.about`` is known, it is stored as ``about``: JSON, as an array () of one string.
+    ``mirrored`` and ``about`` are stored too, unless they are None; ``about`` as JSON, a scalar array of one string.
     """
     mirrored = None if embedded.mirrored is None else [embedded.mirrored]
     save_blocks(path, [embedded.embeddings], embedded.keys, embedded.labels, embedded.about, mirrored)
@@ -164,14 +164,14 @@ def save_blocks(
     about: Optional[Mapping[str, Any]] = None,
     mirrored: Optional[Iterable[np.ndarray]] = None,
 ) -> Tuple[int, int]:
-    """As :func:`save`, with the embeddings in blocks (B, E), one in memory at a time; they keep their type of floats.
+    """Like :func:`save`, for embeddings in blocks (B, E), which are consumed one at a time and keep their dtype.
 
-    Keys of records and labels are made in blocks, too.
+    Labels and the keys of records are written in blocks, too.
 
     Returns
     -------
     (int, int)
-        (N, E).
+        Shape (N, E) of the embeddings.
     """
     with atomic.write_beside(path) as out, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         shape = _write_rows(archive, "embeddings", len(keys), blocks)
@@ -187,7 +187,7 @@ def save_blocks(
 
 
 def _write_rows(archive: zipfile.ZipFile, name: str, count: int, blocks: Iterable[np.ndarray]) -> Tuple[int, ...]:
-    """Write one array of so many rows in blocks; returns its shape."""
+    """Write an array of ``count`` rows, given in blocks; returns its shape."""
     blocks = iter(blocks)
     first = next(blocks, np.empty((0, 0), np.float32))
     stored, shape = first.dtype.newbyteorder("<"), (count, *first.shape[1:])
@@ -200,18 +200,18 @@ def _write_rows(archive: zipfile.ZipFile, name: str, count: int, blocks: Iterabl
 
 
 def load(path, mirrored: bool = False) -> Embedded:
-    """Read what :func:`save` wrote.
+    """Read an .npz that :func:`save` wrote.
 
     Parameters
     ----------
     path : path
     mirrored : bool
-        Read the embeddings of the mirror images, too, if the file has them.
+        Whether to read the embeddings of the mirror images, too, if the file has them.
 
     Raises
     ------
     InsightError
-        The file is missing, or is not such an .npz.
+        The file is missing, or was not written by :func:`save`.
     """
     try:
         with open(path, "rb") as opened:

@@ -1,7 +1,7 @@
-"""Embedding on a cluster: a task is a run of batches, which a worker reads, decodes and embeds.
+"""Embedding on a cluster. A task is a run of consecutive batches, which a worker reads, decodes and embeds.
 
-Batches are cut as on one machine, and runs between them, so the embeddings are the same to the bit where the runtime
-and the number of its threads are.
+Batches hold the same images as on one machine, so the embeddings are bit-identical if the runtime and its number of
+threads are the same.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from ..executor import Cluster, Workers
 from .embed import decoded, rows_of
 from .sources import UNKNOWN, ImageSource, image_source, of_files
 
-BATCHES = 8  # of a run
+BATCHES = 8  # per run
 
 
 class ImageRun(NamedTuple):
-    """Consecutive images of a source: the position of the first, and the keys of all."""
+    """Consecutive images of a source: the position of the first image, and the keys of all images."""
 
     first: int
     keys: List[str]
 
 
 class EmbeddedRun(NamedTuple):
-    """Embeddings of a run, batch by batch, and the decoder's warnings by position."""
+    """Embeddings of a run, one array per batch, and the decoder's warnings by position in the source."""
 
     batches: List[np.ndarray]
     damage: List[Tuple[int, str]]
 
 
 class EmbedTask:
-    """What a worker does with a run; pickled with the network, which is an engine.
+    """Task of a worker: embed runs of a source. It is pickled with its network, which is an engine.
 
     Parameters
     ----------
     network : callable
         As for :func:`insight.faces.embed.embed`.
     path : str
-        Of the source.
+        Path of the source.
     image_size, flip, batch_size
         As for :func:`insight.faces.embed.embed`.
     """
@@ -63,7 +63,7 @@ class EmbedTask:
         Raises
         ------
         InsightError
-            An image cannot be used, or the source has other images here.
+            An image cannot be used, or the source has changed.
         """
         image_size, flip, batch_size = self._options
         images = self._images(run)
@@ -88,7 +88,7 @@ def embedded_by(
     batch_size: int,
     start: int,
 ) -> Iterator[np.ndarray]:
-    """Yield embeddings batch by batch, as :func:`insight.faces.embed.stream` does, from the workers of a cluster."""
+    """Embed with the workers of a cluster; yields batches as :func:`insight.faces.embed.stream` does."""
     task = EmbedTask(network, source.path, image_size, flip, batch_size)
     runs = (
         ImageRun(first, [source.keys[i] for i in range(first, min(first + BATCHES * batch_size, len(source)))])

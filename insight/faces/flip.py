@@ -1,4 +1,4 @@
-"""Embeddings of faces and of their mirror images, whose sum InsightFace's verification uses."""
+"""Embeddings of images and of their mirror images. InsightFace's verification uses their sum."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def both_passes(
     Parameters
     ----------
     network : callable
-        Images to embeddings.
+        Images (N, 3, H, W) to embeddings (N, E).
     images : numpy.ndarray
         (N, 3, H, W).
     together : bool
-        One call with 2N images, which is faster for few images; else two calls, which need half the memory.
+        Whether to make one call with 2N images, which is faster for few images, or two, which need half the memory.
     """
     mirrored = np.ascontiguousarray(images[..., ::-1])
     if not together:

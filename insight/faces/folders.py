@@ -1,8 +1,8 @@
-"""Identity folders: a folder per person, images directly in it. All commands use this reader.
+"""Reader of identity folders, used by all commands: a folder per person, with images directly in it.
 
 A file with a usual image suffix is listed without opening it; errors are reported when it is decoded. Any other file is
-an image if its first bytes are of a kind that OpenCV decodes. The rest is skipped and counted by reason: other files,
-broken links, pipes, unreadable files.
+an image if its first bytes are of a kind that OpenCV decodes. Everything else is skipped and counted by reason: other
+files, broken links, pipes, unreadable files.
 
 This reader never blocks: pipes, sockets and devices are recognised without opening them, and files are opened in
 non-blocking mode.
@@ -57,7 +57,7 @@ class IdentityFolder(NamedTuple):
 
 
 class Skipped(Counter):
-    """Counts of skipped files by reason, and in ``names`` the first few of each."""
+    """Counts of skipped files by reason; ``names`` has the first few names for each reason."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Skipped(Counter):
 
 @dataclass
 class IdentityFolders:
-    """Identities of a folder, sorted by name, and skipped files."""
+    """Identities in a folder, sorted by name, and the files that were skipped."""
 
     folder: str
     identities: List[IdentityFolder] = field(default_factory=list)
@@ -103,8 +103,8 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
     Returns
     -------
     IdentityFolders
-        Identities and their files in the order of code points, independent of the file system. A folder with several
-        names is one identity: under its own name, else under that of the first link.
+        Identities and their files, sorted by code points on every file system. A folder that is listed under several
+        names is one identity, named after the folder itself or, if only links to it are listed, after the first link.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def read_identities(folder: str, for_list: bool = False) -> IdentityFolders:
 
 
 def identity_entries(folder: str, skipped: Skipped) -> List[os.DirEntry]:
-    """The identity folders of a folder, sorted by name; other entries are counted as skipped.
+    """The identity folders in a folder, sorted by name; other entries are counted as skipped.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def identity_entries(folder: str, skipped: Skipped) -> List[os.DirEntry]:
 
 
 def root_entries(folder: str) -> List[os.DirEntry]:
-    """The entries of the folder that a command was given, sorted by name. Raises InsightError."""
+    """The entries of a command's input folder, sorted by name. Raises InsightError if it cannot be read."""
     try:
         return sorted_entries(folder)
     except FileNotFoundError:
@@ -147,7 +147,7 @@ def root_entries(folder: str) -> List[os.DirEntry]:
 
 
 def why_no_image(path: str) -> str:
-    """The reason why a file cannot be decoded, by its first bytes; empty if they are those of an image."""
+    """The reason why a file cannot be decoded, from its first bytes; empty if they are those of an image."""
     try:
         head = files.read_head(path, HEAD_BYTES)
     except OSError as error:
@@ -180,7 +180,7 @@ def _is_person(entry: os.DirEntry, skipped: Skipped) -> bool:
 
 
 def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skipped) -> List[os.DirEntry]:
-    """Remove links to the root and to folders that are also among the entries."""
+    """Remove links to the root, and links to folders that are listed under another name."""
     if not any(entry.is_symlink() for entry in entries):
         return entries
     root = place_of(os.stat(folder))
@@ -189,7 +189,7 @@ def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skip
         try:
             place = place_of(entry.stat())
         except OSError:
-            kept.add(entry.name)  # it vanished: reading it reports that
+            kept.add(entry.name)  # it vanished, which is reported when it is read
             continue
         if entry.is_symlink() and place in seen:
             skipped.note(TO_ROOT if place == root else SAME_FOLDER, entry.name)
@@ -200,7 +200,7 @@ def _second_names_removed(folder: str, entries: List[os.DirEntry], skipped: Skip
 
 
 def place_of(status: os.stat_result) -> Tuple[int, int]:
-    """Device and inode, by which a folder with several names is recognised."""
+    """Device and inode, which identify a folder that has several names."""
     return status.st_dev, status.st_ino
 
 
@@ -269,7 +269,7 @@ def _why_no_image(entry: os.DirEntry) -> Optional[str]:
 
 
 def reason_of(entry: os.DirEntry, error: OSError, otherwise: str) -> str:
-    """The reason why an entry is skipped that raised an error; ``otherwise`` for other errors than usual ones."""
+    """The reason for skipping an entry that raised an error; ``otherwise`` for less common errors."""
     files.raise_if_not_its_own(entry.path, error)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return BROKEN if entry.is_symlink() else VANISHED
@@ -285,7 +285,7 @@ def _why_empty(skipped: Skipped) -> str:
 
 
 def _alike(names: List[str]) -> List[str]:
-    """A note about names that differ only in case or in the encoding of accents."""
+    """A note, in a list, about names that differ only in case or in the encoding of accents; empty if none do."""
     groups: Dict[str, List[str]] = {}
     for name in names:
         groups.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)

@@ -1,4 +1,4 @@
-"""Embeddings that a command keeps in a file: computed once, resumed if it was killed, read by later runs."""
+"""Embeddings that a command keeps in a file: computed once, resumed after a kill, and reused by later runs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OTHER = {
 
 
 def kept_name(title: str, spec: str) -> str:
-    """The name of the file if the user gives none: ``IJBC-y1-model-0`` for ``models/y1/model,0``."""
+    """Default name of the file: ``IJBC-y1-model-0`` for title ``IJBC`` and model ``models/y1/model,0``."""
     name = re.sub(r"[^\w.-]+", "-", "-".join(Path(spec).parts[-2:]))
     return f"{title}-{name.strip('-.')}"
 
 
 def embed_once(path, engine, source: ImageSource, flip: str, model_files: Sequence[Path], option: str) -> bool:
-    """Embed a source into an .npz, or check that the file has its embeddings by this model already.
+    """Embed a source into an .npz, or check that an existing file has the embeddings of this source and model.
 
     Parameters
     ----------
     path : path
-        The .npz, with parts beside it until it is whole; see :func:`insight.faces.parts.embed_to`.
+        The .npz. Parts are kept beside it until it is complete; see :func:`insight.faces.parts.embed_to`.
     engine : insight.engines.engine.Engine
     source : ImageSource
     flip : str

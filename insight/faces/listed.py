@@ -1,4 +1,4 @@
-"""Faces that a list names: aligned images under a folder, or photos with five points each, aligned as they are read."""
+"""Sources of faces from a list: aligned images under a folder, or photos with landmarks, aligned when read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ListedSource(ImageSource):
     ----------
     root : path
     names : sequence of str
-        (N,) paths under it.
+        (N,) paths of the images, relative to ``root``.
 
     Raises
     ------
@@ -40,13 +40,13 @@ class ListedSource(ImageSource):
 
 
 class PhotoSource(ListedSource):
-    """Photos with five points each; :meth:`pixels` is the aligned face.
+    """Photos with five landmarks each; :meth:`pixels` returns the aligned face.
 
     Parameters
     ----------
     root : path
     names : sequence of str
-        (N,) paths under it.
+        (N,) paths of the photos, relative to ``root``.
     points : numpy.ndarray
         (N, 10) float32: five x, then five y, in pixels of the upright photo, as :func:`insight.faces.alignment.warp`
         takes them.
@@ -74,5 +74,5 @@ class PhotoSource(ListedSource):
             raise InsightError(f"{self.name(i)}: {error}") from None
 
     def digest(self) -> str:
-        """As of any source, and of the points."""
+        """Digest as of any source, with the points included."""
         return hashlib.sha256(super().digest().encode() + self.points.tobytes()).hexdigest()

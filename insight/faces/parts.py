@@ -1,8 +1,9 @@
-"""Embed a source into one .npz, with parts beside it, so that a killed run can be resumed.
+"""Embed a source into an .npz; parts beside it allow a killed run to be resumed.
 
 Every half minute, new embeddings are written to ``F.npz.parts/part-<position of the first image>.npy``, beside
 ``begun.json``, which records input, model and options. At the end the parts are joined and removed. Parts end at the
-end of batches, so the result of a resumed run is byte-identical. A short run writes no part.
+end of batches, so the file of a resumed run is byte-identical to that of an uninterrupted one. A short run writes no
+part.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from ..files import atomic
 from .embed import save_blocks, stream
 from .sources import ImageSource
 
-PART_SECONDS = 30.0  # work that a kill loses at most
+PART_SECONDS = 30.0  # of work at most are lost by a kill
 BEGUN = "begun.json"
-# Compared by a digest, which messages do not show.
+# Options that are compared by a digest, which messages do not show.
 BY_CONTENT = ("--model", "--input")
 
 
@@ -42,15 +43,15 @@ def embed_to(
     dtype: str = "float32",
     cluster: Optional[Cluster] = None,
 ) -> Tuple[int, int]:
-    """Embed every image of a source into an .npz, or resume that.
+    """Embed every image of a source into an .npz, or resume a killed run.
 
     Parameters
     ----------
     path : path
-        The .npz: ``embeddings``, ``keys``, ``labels``, and ``mirrored`` with the flip ``both``, as
+        The .npz: ``embeddings``, ``keys``, ``labels``, and ``mirrored`` with flip ``both``, as
         :func:`insight.faces.embed.save` writes them.
     engine : insight.engines.engine.Engine
-        Or any callable from images to embeddings with ``image_size``, ``batch_size`` and ``describe()``.
+        An engine, or any callable from images to embeddings with ``image_size``, ``batch_size`` and ``describe()``.
     source : ImageSource
     flip : str
         As in :func:`insight.faces.embed.embed`.
@@ -61,9 +62,9 @@ def embed_to(
     about : mapping, optional
         From :func:`about`; stored in the .npz.
     dtype : str
-        Of the embeddings in the file: ``float32`` or ``float16``.
+        Dtype of the embeddings in the file: ``float32`` or ``float16``.
     cluster : Cluster, optional
-        Whose workers decode and embed.
+        A cluster, whose workers then decode and embed the images.
 
     Returns
     -------
@@ -73,8 +74,8 @@ def embed_to(
     Raises
     ------
     InsightError
-        An image cannot be used; or an embedding is zero or not finite as float16; or parts of another model, input or
-        option exist, or another run is writing them.
+        An image cannot be used; an embedding is zero or not finite as float16; there are parts of another model, input
+        or option; or another run is writing parts.
     """
 
     def begun() -> Dict[str, object]:
@@ -107,7 +108,7 @@ def embed_to(
 
 
 def _as_float16(rows: np.ndarray, source: ImageSource, first: int) -> np.ndarray:
-    """Rows (B, E) or (B, 2, E) as float16, of the images from ``first`` on."""
+    """Convert rows (B, E) or (B, 2, E), of the images from position ``first`` on, to float16."""
     with np.errstate(over="ignore"):
         half = rows.astype(np.float16)
     sound = np.isfinite(half).all(axis=-1) & half.any(axis=-1)
@@ -121,9 +122,10 @@ def _as_float16(rows: np.ndarray, source: ImageSource, first: int) -> np.ndarray
 
 
 def about(engine, flip: str, model_files: Sequence[Path], source: Optional[ImageSource] = None) -> Dict[str, Any]:
-    """The model and the options of embeddings, for the .npz; files by name, without their folders.
+    """The model and the options of embeddings, as stored in the .npz; files by name, without their folders.
 
-    With a source that is a record set, its fingerprint too. Of the flip ``both``, ``embeddings`` are those of ``none``.
+    The fingerprint of ``source`` is added if it is a record set. Flip ``both`` is recorded as ``none``, since
+    ``embeddings`` are then those of the images alone.
     """
     fingerprint = source.fingerprint() if source else None
     return {
@@ -147,13 +149,13 @@ def digest(files: Sequence[Path]) -> str:
 
 
 class Parts:
-    """The folder of parts, created with the first one. While it is open, it is locked for other processes.
+    """The folder of parts, created with the first part. An existing folder is locked against other processes.
 
     Parameters
     ----------
     folder : Path
     begun : callable
-        Returns input, model and options; called if there are parts, or when the first is written.
+        Returns input, model and options. It is called if parts exist, or when the first part is written.
 
     Attributes
     ----------
@@ -180,7 +182,7 @@ class Parts:
                 raise
 
     def add(self, rows: np.ndarray) -> None:
-        """Write one more part."""
+        """Write the next part: rows (B, E) or (B, 2, E)."""
         if self._lock is None:
             if _holds_something(self.folder):
                 raise InsightError(f"{self.folder}: another run has created it meanwhile; give another output")
@@ -193,11 +195,11 @@ class Parts:
         self.done += len(rows)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The parts, in order."""
+        """Rows of each part, in order."""
         return (np.load(file, allow_pickle=False) for file in self._files)
 
     def remove(self) -> None:
-        """Remove the parts, the last first, so that the remaining ones can be resumed at any time."""
+        """Remove the parts, last first: if that is killed, the remaining parts can still be resumed."""
         if self._lock is None:
             return
         for file in reversed(self._files):
@@ -218,7 +220,7 @@ class Parts:
         self._take_lock()
         for option, value in self._begun().items():
             if stored.get(option) != value:
-                name = option.lstrip("-")  # train-softmax --teacher has other options for them
+                name = option.lstrip("-")  # without dashes: train-softmax --teacher has other options for them
                 other = f"another {name}" if option in BY_CONTENT else f"{name} {stored.get(option)}, not {value}"
                 raise InsightError(
                     f"{self.folder}: was begun with {other}; give the same again to resume, or remove the folder"
@@ -226,12 +228,12 @@ class Parts:
         while self._file().exists():
             self._files.append(self._file())
             self.done += len(np.load(self._files[-1], mmap_mode="r", allow_pickle=False))
-        atomic.sweep(self._file())  # a partial file of a killed run
+        atomic.sweep(self._file())  # the temporary file of a killed run
 
     def _read(self) -> Dict[str, object]:
         try:
             stored = dict(json.loads((self.folder / BEGUN).read_text(encoding="utf-8")))
-            return {"--output-dtype": "float32", **stored}  # earlier versions knew no other
+            return {"--output-dtype": "float32", **stored}  # earlier versions did not record it
         except (OSError, ValueError, TypeError):
             raise InsightError(
                 f"{self.folder}: is not a folder of embed's parts (no valid {BEGUN}); move it away or give "
@@ -249,7 +251,7 @@ class Parts:
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether the folder has more than the partial file of a run that was killed before its first part."""
+    """Whether the folder has more than the temporary files of runs that were killed before their first part."""
     if not folder.is_dir():
         return folder.exists()
     return any(not file.name.startswith(f".{BEGUN}.") for file in folder.iterdir())

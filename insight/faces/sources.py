@@ -1,7 +1,7 @@
 """Sources of face images: identity folders, a .rec, a verification .bin.
 
-The kind of a source is recognised by its content, not its suffix. All code that embeds faces reads
-them here.
+The kind of a source is recognised by its content, not its suffix. All commands that embed faces read
+their images through this module.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNKNOWN = -1  # the label of an image without a known identity
 
 
 class ImageItem(NamedTuple):
-    """One encoded image: its key and its label in the source, and its bytes."""
+    """An encoded image: its key and label in the source, and its bytes."""
 
     key: str
     label: int
@@ -34,7 +34,7 @@ class ImageItem(NamedTuple):
 
 
 class KeyNames(Sequence[str]):
-    """Keys of records as text, made when they are asked for: a set may have many."""
+    """Keys of records as strings, created on demand, since a set may have millions."""
 
     def __init__(self, keys: KeyRuns):
         self._keys = keys
@@ -49,8 +49,8 @@ class KeyNames(Sequence[str]):
         return map(str, self._keys)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All names in order, as arrays of strings of one length."""
-        digits = len(str(self._keys[-1])) if len(self) else 1  # keys ascend
+        """Yield all names in order, as arrays of strings of one dtype."""
+        digits = len(str(self._keys[-1])) if len(self) else 1  # keys ascend, so the last is the longest
         for keys in self._keys.blocks():
             yield keys.astype(f"U{digits}")
 
@@ -65,7 +65,7 @@ class ImageSource:
     ----------
     path : str
     files : sequence of str
-        That hold all images, if each is not a file of its own; the folder, if it is.
+        The files that hold all images; the folder, if each image is a file.
     keys : sequence of str
         (N,): path under the folder, key of the record, or position in the .bin.
     labels : numpy.ndarray
@@ -73,12 +73,12 @@ class ImageSource:
     notes : sequence of str
         Lines about skipped files of a folder; a command that opens a source prints them.
     damage : Damage
-        Images that decoded with a warning so far.
+        Images that have decoded with a warning so far.
     fingerprint : callable
-        () -> :meth:`insight.formats.faceset.FaceSet.fingerprint` of a record set, None of other sources.
+        Returns :meth:`insight.formats.faceset.FaceSet.fingerprint` of a record set, None for other sources.
     """
 
-    REMEDY = "remove it or replace it"  # for a file that is no image
+    REMEDY = "remove it or replace it"  # for a file that is not an image
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class ImageSource:
         return image.transpose(2, 0, 1)
 
     def to_scale(self, size: Tuple[int, int]) -> str:
-        """The commands that convert the source to that (height, width), as text; empty if there are none."""
+        """The commands that convert the source to ``size`` (height, width), as text; empty if there are none."""
         commands = [f"insight {command}" for command in self._scaling]
         return f"to scale them: {', then '.join(commands)} --image-size {size[0]},{size[1]}" if commands else ""
 
@@ -153,14 +153,14 @@ class ImageSource:
         return f"; {remedy}" if remedy else ""
 
     def _without_it(self, error: InsightError) -> InsightError:
-        """The error of an image; for a record set, with the command that removes the image."""
+        """The error of an image; in a record set, with the command that skips the image."""
         if self._what != "record":
             return error
         remedy = f"`{remedies.into_new(self.path)} --deep` skips images that cannot be decoded"
         return InsightError(f"{str(error).partition('; ')[0]}; {remedy}")
 
     def part(self, begin: int, end: int) -> ImageSource:
-        """The images ``begin`` to ``end`` as a source by themselves."""
+        """A source of the images ``begin`` to ``end`` - 1 only."""
         return ImageSource(
             self.path,
             [self.keys[i] for i in range(begin, end)],
@@ -177,7 +177,7 @@ class ImageSource:
             warn(self.damage.line(self.path, len(self), self.short_name))
 
     def digest(self) -> str:
-        """SHA-256, as hex, of keys, labels, and size and time of each file, to recognise the same source."""
+        """SHA-256 (hex) of keys, labels, and size and modification time of the files, to recognise a changed source."""
         state = hashlib.sha256()
         in_files = not self._what
         for key, label in zip(self.keys, map(int, self.labels)):
@@ -189,7 +189,7 @@ class ImageSource:
         return state.hexdigest()
 
     def check(self) -> None:
-        """Check the first bytes of every file of a folder, before hours of embedding.
+        """Check the first bytes of every image file, before hours of embedding.
 
         Raises
         ------
@@ -209,7 +209,7 @@ class ImageSource:
             raise InsightError(f"{unusable[0][0]}: {unusable[0][1]}; {self.REMEDY}{others}")
 
     def spread(self, count: int, size: Tuple[int, int]) -> np.ndarray:
-        """Up to ``count`` images, spread evenly over the source, decoded: uint8 (N, 3, H, W), RGB, 0..255."""
+        """Decode up to ``count`` images, spread evenly over the source: uint8 (N, 3, H, W), RGB, 0..255."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
         images = np.stack([self.pixels(i, size) for i in chosen.tolist()])
         self.warn_of_damage()
@@ -276,13 +276,13 @@ def _folder(path: str) -> ImageSource:
 
 
 def of_files(path: str, keys: Sequence[str], labels: np.ndarray, notes: Sequence[str] = ()) -> ImageSource:
-    """The source of image files under a folder, without listing it; ``keys`` are their paths under it."""
+    """A source of image files under a folder, which is not listed; ``keys`` are paths relative to it."""
     scaling = (f"dir2lst {shlex.quote(path)} F.lst", "face2rec F.lst")
     return ImageSource(path, keys, labels, file_reader(path, keys), "", scaling, notes)
 
 
 def file_reader(root, names: Sequence[str]) -> Callable[[int], bytes]:
-    """A function that reads the i-th of the files under a folder.
+    """Return a function that reads the i-th of some files under a folder.
 
     Raises
     ------

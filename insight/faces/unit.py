@@ -1,8 +1,8 @@
-"""Embeddings to unit length: rows (N, E) whose inner products are cosines.
+"""Scale embeddings (N, E) to unit length, so that their inner products are cosines.
 
-There are two functions, which differ in the last bits and must not be exchanged. :func:`unit_rows` computes as
-InsightFace's verification does, in the type of its rows, and accuracies depend on it. :func:`scale_to_unit` is for many
-float32 rows: lengths are summed in float64, in place.
+The results of the two functions differ in the last bits, so they are not interchangeable. :func:`unit_rows` computes in
+the dtype of its rows, as InsightFace's verification does, and accuracies depend on that. :func:`scale_to_unit` is for
+many float32 rows: it sums squares in float64 and scales in place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..errors import InsightError
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows (N, E) scaled to length 1, in their own type; rows of zeros are kept."""
+    """Rows (N, E) scaled to length 1, in their dtype; rows of zeros are kept."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1.0)
 
@@ -31,16 +31,16 @@ def without_direction(rows: np.ndarray) -> np.ndarray:
 
 
 def directions(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
-    """A copy of raw embeddings (N, E), float32 of length 1.
+    """Scale a copy of raw embeddings to length 1: (N, E) float32.
 
     Parameters
     ----------
     rows : numpy.ndarray
         (N, E).
     what : str
-        Name of the rows in the message: ``gallery: embedding``.
+        Name of a row in the message: ``gallery: embedding``.
     first : int
-        Number of the first row.
+        Number of the first row, for the message.
 
     Raises
     ------

@@ -19,7 +19,7 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 
 def partial_name(path: Path) -> Path:
-    """The hidden sibling that this process writes before it is renamed to ``path``."""
+    """Path of the hidden file that this process writes and then renames to ``path``."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
@@ -34,15 +34,16 @@ def _is_running(pid: int) -> bool:
 
 
 def left_behind(folder: PathLike, pattern: str, own: bool) -> List[Path]:
-    """Files and folders ``….<process id>.<suffix>`` whose writer was killed.
+    """Files and folders named ``….<process id>.<suffix>`` that a killed process left behind.
 
     Parameters
     ----------
     folder : path
     pattern : str
-        Of :meth:`pathlib.Path.glob`.
+        Glob pattern, as for :meth:`pathlib.Path.glob`.
     own : bool
-        Whether those of this process count too: of finished work, or of an earlier process with the same id.
+        Whether to include those with the id of this process. They belong to work that has ended, or to an earlier
+        process with the same id.
     """
     abandoned = []
     for path in Path(folder).glob(pattern):
@@ -91,12 +92,20 @@ def make_folder(folder: PathLike) -> Path:
 
 
 def check_output(path: PathLike, option: str, inputs: Iterable[PathLike] = ()) -> None:
-    """Check before any work that a file can be written and is not one of the inputs.
+    """Check, before any work, that an output file can be written and is not one of the inputs.
+
+    Parameters
+    ----------
+    path : path
+    option : str
+        The option that gives the path, for messages.
+    inputs : iterable of path
 
     Raises
     ------
     InsightError
-        The path is a folder or an input, a file exists where a folder is needed, or its folder is read-only.
+        The path is a folder, a device, a pipe or an input; a file exists where a folder is needed; or the folder is
+        not writable.
     """
     path = Path(path)
     if path.is_dir():
@@ -114,7 +123,7 @@ def check_output(path: PathLike, option: str, inputs: Iterable[PathLike] = ()) -
 
 @contextmanager
 def temporary_beside(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path for a library that writes by name; then rename it to ``path``.
+    """Yield a temporary path, for libraries that write a file by its name, and rename it to ``path`` at the end.
 
     The parent directory is created if missing. On any exception the temporary file is removed and
     ``path`` is not changed. Raises InsightError if ``path`` is a folder.
@@ -137,7 +146,7 @@ def temporary_beside(path: PathLike) -> Iterator[Path]:
 
 @contextmanager
 def write_beside(path: PathLike, mode: str = "wb", **kwargs: Any) -> Iterator[IO]:
-    """As ``open(path, mode)``, but the file gets its name only when it is complete."""
+    """Like ``open(path, mode)``, but write a temporary file and rename it to ``path`` when it is complete."""
     with temporary_beside(path) as partial:
         with open(partial, mode, **kwargs) as out:
             yield out
@@ -145,6 +154,6 @@ def write_beside(path: PathLike, mode: str = "wb", **kwargs: Any) -> Iterator[IO
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write a UTF-8 text file atomically; bytes of names that are not UTF-8 become escapes, as in JSON."""
+    """Write a UTF-8 text file atomically; surrogates, from names that are not UTF-8, are written as ``\\udcXX``."""
     with write_beside(path, "w", encoding="utf-8", errors="backslashreplace") as out:
         out.write(text)

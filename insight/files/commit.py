@@ -1,10 +1,10 @@
 """Atomic writes of several files together, such as the .rec, .idx and property of a set.
 
 All files are first written and fsynced under hidden names. Then a journal lists the files to be
-renamed or removed, they are renamed one after the other, the last name being the mark of a complete set, and
-the journal is removed. A kill before the journal leaves no file under a final name; a kill after it
-leaves the journal. Readers then refuse the folder, and the next writer knows that the existing files
-are an unfinished commit of the same command, which it may replace.
+renamed or removed, the files are renamed one after the other, and the journal is removed. The last name is the mark of
+a complete set. If the process is killed before the journal is written, no file has its final name. If it is killed
+later, the journal remains: readers refuse the folder, and the next writer may replace the files that it lists, since
+they belong to an unfinished commit.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Staging:
     def path(self, name: str) -> Path:
         """The hidden path that is renamed to ``name``.
 
-        A name that the commit was not opened with is added before the mark, which stays last.
+        A new name is added to those of the commit, before the mark, which stays last.
 
         Raises
         ------
         InsightError
-            A file of such a name already exists and may not be replaced.
+            The name is new, and a file of that name already exists and may not be replaced.
         """
         if name not in self.names:
             _make_room(self.folder, [name], self.overwrite)
@@ -60,22 +60,22 @@ def commit_together(folder: PathLike, names: Sequence[str], overwrite: bool = Fa
     folder : path
         Created if missing.
     names : sequence of str
-        Final names. The last is the mark: when an old set is replaced, it is removed first
+        Final names. The last is the mark: when an old set is replaced, the mark is removed first
         and renamed last.
     overwrite : bool
-        Whether files of these names may be replaced.
+        Whether existing files of these names may be replaced.
 
     Yields
     ------
     Staging
         All of its paths must have been written when the block ends. If the block raises,
-        no file gets its name and existing files are not changed.
+        no file is renamed and existing files are not changed.
 
     Raises
     ------
     InsightError
-        A file of one of these names already exists, and neither ``overwrite`` nor an unfinished
-        commit allows to replace it; or it is a folder, which is never replaced.
+        One of the names exists and may not be replaced: it is a folder, or ``overwrite`` is false and the
+        file is not part of an unfinished commit.
     """
     staging = Staging(folder, names, overwrite)
     new = not staging.folder.exists()
@@ -132,7 +132,7 @@ def refuse_existing(folder: PathLike, names: Iterable[str]) -> None:
 
 
 def _make_room(folder: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Raise for names that may not be written; remove temporary files of killed writers of the others."""
+    """Raise InsightError for names that may not be written; remove temporary files that killed writers left."""
     if not overwrite:
         refuse_existing(folder, names)
     _refuse_folders(folder, names)
@@ -147,7 +147,7 @@ def _refuse_folders(folder: Path, names: Iterable[str]) -> None:
 
 
 def unfinished(folder: PathLike) -> List[str]:
-    """Names that a killed commit was moving into the folder, or removing; empty if there was none."""
+    """Names in the folder that a killed commit was writing or removing; empty if there is no such commit."""
     pending: List[str] = []
     for journal in _journals(folder):
         try:
@@ -155,7 +155,7 @@ def unfinished(folder: PathLike) -> List[str]:
             if not (Path(folder) / names[-1]).exists():  # the mark is removed first and renamed last
                 pending += names
         except (OSError, ValueError, LookupError, TypeError):
-            continue  # removed meanwhile, or incomplete: then no rename had begun
+            continue  # the journal was removed meanwhile, or is incomplete: no file was renamed
     return pending
 
 
@@ -183,7 +183,7 @@ def _rename_all(staging: Staging) -> None:
 
 
 def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)  # it may be a link to a file that is read-only
+    descriptor = os.open(path, os.O_RDONLY)  # not O_RDWR: it may be a link to a read-only file
     try:
         os.fsync(descriptor)
     finally:

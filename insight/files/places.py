@@ -22,9 +22,9 @@ class Places:
     Parameters
     ----------
     folder : str
-        The folder of the list, the last place.
+        The folder of the list. It is searched last.
     root : str, optional
-        The folder of ``--image-root``, the first place. The working directory is the second.
+        The folder of ``--image-root``. It is searched first, the working directory second.
 
     Raises
     ------
@@ -43,13 +43,13 @@ class Places:
         self._beside = beside
 
     def absolute(self) -> Places:
-        """The same places for a process in another folder; messages name them as before."""
+        """The same places as absolute paths, for a process with another working directory; messages do not change."""
         other = copy.copy(self)
         other._folders = [os.path.abspath(folder) for folder in self._folders]
         return other
 
     def first(self, name: str) -> str:
-        """The first path to try, with the exact spelling; most files are there."""
+        """The first path to try: the exact spelling in the first place, where most files are."""
         return os.path.join(self._folders[0], name)
 
     def paths(self, name: str) -> Iterator[str]:

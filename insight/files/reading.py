@@ -1,4 +1,4 @@
-"""Reading of paths that may be a pipe, a device, a broken link, or missing. Reading never blocks."""
+"""Read files without blocking, even if a path is a pipe, a device, a broken link, or missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import InsightError
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _FIRST_BYTES, _MORE_BYTES = 1 << 16, 1 << 22
 MISSING, REFUSED = "no such file", "unreadable"
-# Errors that do not belong to one file: other files would fail too, and skipping them would give an incomplete list.
+# Errors of the machine or the network: other files would fail too, and skipping them would give an incomplete list.
 _ERRNO_NAMES = "EMFILE ENFILE ENOMEM ESTALE ETIMEDOUT ENOTCONN EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH"
 _EVERYWHERE = frozenset(getattr(errno, name) for name in _ERRNO_NAMES.split())
 
@@ -22,7 +22,7 @@ class Unreadable(InsightError):
 
 
 def read_head(path: str, count: int) -> bytes:
-    """Up to ``count`` of the first bytes of a file. Raises OSError; does not block on a pipe."""
+    """The first bytes of a file, ``count`` at most. Does not block on a pipe. Raises OSError."""
     descriptor = os.open(path, _FLAGS)
     try:
         return os.read(descriptor, count)
@@ -38,7 +38,7 @@ def read_file(path: str) -> bytes:
     Unreadable
         The file is missing, cannot be read or is empty.
     InsightError
-        The machine or the network fails, so that other files would fail too.
+        The machine or the network failed, so that other files would fail too.
     """
     room = bytearray(_FIRST_BYTES)
     size, rest = read_into(path, room)
@@ -46,7 +46,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_into(path: str, room) -> Tuple[int, bytes]:
-    """Read a file into a writable buffer; returns the number of bytes in it, and the bytes that exceed it.
+    """Read a file into a writable buffer; returns the number of bytes in it, and the bytes that did not fit into it.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def why_unreadable(path: str) -> str:
 
 
 def why(path: str, error: OSError) -> str:
-    """The reason why a file could not be opened or read, as text. Raises as :func:`raise_if_not_its_own`."""
+    """The reason for an error of opening or reading a file, as text. Raises as :func:`raise_if_not_its_own`."""
     raise_if_not_its_own(path, error)
     if error.errno == errno.ENXIO:  # a socket
         return "a pipe, socket or device"
@@ -98,6 +98,6 @@ def why(path: str, error: OSError) -> str:
 
 
 def raise_if_not_its_own(path: str, error: OSError) -> None:
-    """Raise InsightError if the machine or the network fails, not only this file."""
+    """Raise InsightError if the error is one of the machine or the network, not of this file only."""
     if error.errno in _EVERYWHERE:
         raise InsightError(f"{path}: cannot be read ({error.strerror}); fix that, then run again") from None

@@ -1,8 +1,8 @@
-"""Text files in any encoding, for all readers.
+"""Reading of text files in any encoding.
 
-The encoding is given by a byte-order mark (UTF-8, UTF-16 or UTF-32, as Windows programs write them), else UTF-8;
-UTF-16 is also recognised without a mark. Bytes that are not UTF-8 become surrogate escapes, so that file names of any
-encoding are preserved. Lines end in LF, CRLF or CR. Files are read line by line, not into memory.
+The byte-order mark determines the encoding: UTF-8, UTF-16 or UTF-32, as Windows programs write them. Without a mark it
+is UTF-8, or UTF-16 if the first bytes have its pattern of zeros. Bytes that are not UTF-8 become surrogate escapes, so
+that file names of any encoding are preserved. Lines end in LF, CRLF or CR. Files are read line by line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PathLike = Union[str, "os.PathLike[str]"]
 BLANK = " \t\r\n\f\v\x1a\ufeff"  # Ctrl-Z and marks occur between files that were concatenated
 SEPARATORS = ("\t", ",", ";")
 _START = 4  # bytes that determine an encoding
-_MARKS = (  # UTF-32's begins with UTF-16's
+_MARKS = (  # UTF-32 before UTF-16, whose little-endian mark is its prefix
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -38,7 +38,7 @@ _BLANK_NO_TAB = BLANK.replace("\t", "")
 
 
 def encoding_of(start: bytes) -> Tuple[str, int]:
-    """The encoding of a text by its first four bytes, and the length of the byte-order mark."""
+    """The encoding of a text, from its first four bytes, and the length of its byte-order mark in bytes."""
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding, len(mark)
@@ -128,7 +128,7 @@ def is_whole(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number, with or without a fraction, NaN or infinite."""
+    """Whether a text is a number; fractions, NaN and infinity are accepted."""
     try:
         float(text)
     except ValueError:
@@ -137,7 +137,7 @@ def is_number(text: str) -> bool:
 
 
 def between_commas(text: str) -> List[str]:
-    """Items of an option, without surrounding blanks; empty ones are skipped, as after a comma at the end."""
+    """Comma-separated items of an option, without surrounding blanks; empty items are skipped."""
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
@@ -148,7 +148,7 @@ def split(line: str, separator: Optional[str]) -> List[str]:
     ----------
     line : str
     separator : str, optional
-        A tab, comma or semicolon, which quoted fields may contain; None: any number of blanks and tabs.
+        A tab, comma or semicolon, which quoted fields may contain. None separates by any number of blanks and tabs.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def split(line: str, separator: Optional[str]) -> List[str]:
 
 
 def ways(line: str, blanks: bool = True) -> Iterator[List[str]]:
-    """Yield the fields of a line by each separator in it: tab, comma, semicolon; then by blanks, if enabled."""
+    """Yield the fields of a line for each separator in it: tab, comma, semicolon; then for blanks, if ``blanks``."""
     for separator in SEPARATORS:
         if separator in line:
             with suppress(ValueError):

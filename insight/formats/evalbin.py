@@ -1,8 +1,8 @@
 """Verification sets (.bin): a pickle ``(images, issame)``; pair i is images 2i and 2i+1.
 
-Entries are encoded images: byte strings in LFW's, uint8 arrays from ``cv2.imencode`` in AgeDB's
-and CFP's. Either part may be a list, a tuple or a NumPy array; issame holds zeros and ones, as booleans or numbers
-of any width. They are read by ``pickled``, which cannot execute code. Written files use the
+Images are encoded: as byte strings in the file of LFW, as uint8 arrays from ``cv2.imencode`` in those of AgeDB
+and CFP. Either part may be a list, a tuple or a NumPy array; ``issame`` holds zeros and ones, as booleans or numbers
+of any width. Files are read by ``pickled``, which cannot execute code. Written files use the
 instructions of Python 2's pickle protocol 2, as the official files do, so InsightFace reads them
 on Python 2 without options, and on Python 3 with ``encoding='bytes'``.
 """
@@ -22,13 +22,13 @@ from .pickled.picklenames import BadPickle, settled
 from .pickled.pickles import load_plain
 
 REC, BIN = "rec", "bin"
-_PICKLES = (b"\x80", b"(", b"]")  # how a pickle of a tuple or list begins, protocol 2 up and 0
+_PICKLES = (b"\x80", b"(", b"]")  # first bytes of a pickled tuple or list, in protocols 0 to 5
 _BATCH = 1000  # items per APPENDS, as pickle writes lists
-_NUMBERS, _STRINGS = "biuf", "S"  # kinds of NumPy's types
+_NUMBERS, _STRINGS = "biuf", "S"  # kinds of NumPy dtypes
 
 
 class EvalBin(NamedTuple):
-    """``images`` has 2P encoded images (bytes-like); ``issame`` is (P,) bool: same person or not."""
+    """A verification set: 2P encoded images (bytes-like), and ``issame`` (P,) bool, whether a pair is one identity."""
 
     images: List[Union[bytes, memoryview]]
     issame: np.ndarray
@@ -40,8 +40,8 @@ def read_bin(path: Union[str, os.PathLike[str]]) -> EvalBin:
     Raises
     ------
     InsightError
-        The file is missing, is not a pickle of plain data (the message has the global that it names), or
-        does not hold two images per pair; the message names the wrong part and its item.
+        The file is missing, is not a pickle of plain data, or does not hold two images per pair. The message names
+        the invalid item, or the global that the pickle refers to.
     """
     path = os.fspath(path)
     try:
@@ -70,7 +70,7 @@ def read_bin(path: Union[str, os.PathLike[str]]) -> EvalBin:
 
 
 def kind_by_content(path: Union[str, os.PathLike[str]]) -> Tuple[str, bytes]:
-    """What a file is by its first four bytes, which are given too: :data:`REC`, :data:`BIN`, or empty."""
+    """The kind of a file (:data:`REC`, :data:`BIN`, or "" for others) by its first four bytes, and these bytes."""
     with open(path, "rb") as opened:
         start = opened.read(len(MAGIC_BYTES))
     if start == MAGIC_BYTES:
@@ -79,9 +79,9 @@ def kind_by_content(path: Union[str, os.PathLike[str]]) -> Tuple[str, bytes]:
 
 
 def is_bin(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether a path is a file, and not a .rec by name or content, so that it can only be a verification set.
+    """Whether a path is a file that is not a .rec by name or content, and so can only be a verification set.
 
-    A damaged file is recognised by its name; reading it reports the damage.
+    A damaged file counts as a verification set, unless its name ends in .rec; reading it reports the damage.
     """
     if not os.path.isfile(path) or os.fspath(path).lower().endswith(".rec"):
         return False
@@ -89,7 +89,7 @@ def is_bin(path: Union[str, os.PathLike[str]]) -> bool:
 
 
 def _part(value: Any, what: str) -> Any:
-    """A list, tuple or array of a set, or an item of one; ``what`` is its name in messages."""
+    """A list, tuple or array of a set, or an item of it; ``what`` is its name in messages."""
     try:
         return settled(value)
     except BadPickle as error:
@@ -113,7 +113,7 @@ def _issame(value: Any) -> np.ndarray:
 
 
 def _flag(value: Any, i: int) -> Any:
-    """One item: a boolean, or a number that is 0 or 1."""
+    """An item of ``issame`` as bool. Raises BadPickle unless it is a boolean or a number that is 0 or 1."""
     if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in _NUMBERS:
         value = value.item()
     if not isinstance(value, (bool, int, float)) or value not in (0, 1):
@@ -131,7 +131,7 @@ def _images(value: Any) -> list:
 
 
 def _rows(images: np.ndarray) -> Sequence:
-    """The images of one array: a row each; or a byte string each, which NumPy pads with zeros to the longest."""
+    """The images of an array: each is a row, or a byte string, which NumPy pads with zeros to the longest one."""
     if images.dtype.kind == _STRINGS and images.size:
         rows = np.ascontiguousarray(images).view(np.uint8).reshape(images.size, -1)
         return [row.tobytes().rstrip(b"\0") for row in rows]

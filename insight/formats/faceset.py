@@ -1,4 +1,4 @@
-"""A record set as a data set of faces: the keys of its images, their labels, their size.
+"""A record set as a data set of face images with keys, labels and a size.
 
 Two layouts exist. **Indexed** (face2rec2, dataset_merge, RecBuilder): images are keys 1..N, an
 empty record per identity holds its range of keys, and key 0 holds the range of these identity
@@ -6,10 +6,10 @@ records. **Plain** (im2rec, SeqRecBuilder): every key is an image. Both are read
 
 A set may be cut into shards, several .rec files (see ``shards``), which are opened as one.
 
-Labels of an indexed set come from the identity records, which are contiguous, and one image of
-each identity, so a set of millions opens without reading its images. Ranges are float32 in the
-file and rounded above 16,777,216. There the first key of each is exact in sets of this package, as labels are (see
-``framing``); in those of other tools, they are recovered from the images' labels.
+Labels of an indexed set are read from its identity records, which are contiguous, and from the first and last image of
+each identity, so a set of millions opens without reading all images. Ranges are float32 in the file, rounded above
+16,777,216. Sets of this package also store the exact first key of each range, as they do for labels (see ``framing``);
+in sets of other tools, the exact ranges are recovered from the images' labels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .keyruns import KeyRuns
 from .recordio import RecordFile
 
 DEFAULT_NAME = "train.rec"
-_BLOCK_ROWS = 1 << 18  # of which columns are computed at a time
+_BLOCK_ROWS = 1 << 18  # rows that are processed at a time
 _KILLED = "the command that wrote it was killed before it had finished; run it again"
 Keys = Union[KeyRuns, np.ndarray]
 
@@ -40,15 +40,15 @@ class FaceSet:
     Attributes
     ----------
     rec_path : str
-        Of the first shard, if there are several.
+        Path of the .rec, or of the first shard if there are several.
     records : RecordFile
     images : KeyRuns
         (N,) int64: keys of the images, ascending.
     labels : np.ndarray
         (N,) int32: identity of each image (the first of a vector label).
     identities : np.ndarray
-        (K, 2) int64: ``images[a:b]`` are consecutive images of one identity. A label that
-        occurs in several runs has several rows.
+        (K, 2) int64 rows ``a, b``: ``images[a:b]`` are consecutive images of one identity. A label
+        that occurs in several runs has several rows.
     num_classes : int
         From ``property``, else the largest label + 1. Labels are not checked against it.
     image_size : (int, int)
@@ -56,7 +56,7 @@ class FaceSet:
     indexed : bool
         Whether the set has a header record and identity records.
     notes : list of str
-        Values that were derived, one message each, for a command to print.
+        Messages about values that were derived, for commands to print.
     """
 
     def __init__(self, records: RecordFile):
@@ -77,7 +77,7 @@ class FaceSet:
         if not len(self.images):
             raise InsightError(f"{self.rec_path}: holds no image; pack images with face2rec")
         self._read_property()
-        records.release_pages()  # of headers: predictions of memory begin with what the process has
+        records.release_pages()  # of headers: memory predictions start from the process's resident memory
 
     @classmethod
     def open(cls, path: str) -> FaceSet:
@@ -87,7 +87,7 @@ class FaceSet:
         ------
         InsightError
             There is no such set, a folder holds several and none is ``train.rec``, a writer was
-            killed while it wrote the set, or the files are damaged.
+            killed before it finished the set, or the files are damaged.
         """
         rec_path = find_rec(path)
         records = RecordFile(rec_path)
@@ -131,7 +131,7 @@ class FaceSet:
         ranges = identities.read_ranges(self.records, id_keys)
         if ranges is not None and begin > identities.EXACT_FLOAT32:
             contiguous = np.stack([ranges[:, 0], np.append(ranges[1:, 0], begin)], axis=1)
-            if self._label_ranges(contiguous):  # they begin at exact keys
+            if self._label_ranges(contiguous):  # their first keys are exact
                 return
             ranges = identities.exact_ranges(ranges, begin, self._labels_of)
         if ranges is None or not self._label_ranges(ranges):
@@ -143,7 +143,7 @@ class FaceSet:
             )
 
     def _exact_header(self, keys: KeyRuns, near: int) -> Tuple[int, int]:
-        """First identity key and last + 1 where float32 has rounded them: the first empty record near ``near``."""
+        """Exact first identity key and last + 1: the first is that of the first empty record near ``near``."""
         step = int(identities.float32_steps(near))
         window = np.asarray(keys.between(near - step, near + step + 1))
         headers = self.records.headers(window)
@@ -155,7 +155,7 @@ class FaceSet:
         return int(empty[0]), int(keys[-1]) + 1
 
     def _label_ranges(self, ranges: np.ndarray) -> bool:
-        """Label images by range, if ranges cover them and each begins and ends with the same label."""
+        """Set the labels by range; False if ranges do not cover the images, or the labels at the ends of one differ."""
         rows = self.images.position(ranges)
         rows = rows[rows[:, 0] < rows[:, 1]]
         if not len(rows) or rows[0, 0] or rows[-1, 1] < len(self.images) or (rows[1:, 0] != rows[:-1, 1]).any():
@@ -173,7 +173,7 @@ class FaceSet:
         self.notes.append(f"{self.rec_path}: no header record (an im2rec file); identities are taken from the labels")
 
     def _labels_of(self, keys: Keys) -> np.ndarray:
-        """(N,) int32 labels from the headers of the images."""
+        """(N,) int32 labels from the headers of the images. Raises InsightError if one is not an integer."""
         labels = np.empty(len(keys), np.int32)
         for begin in range(0, len(keys), _BLOCK_ROWS):
             some = np.asarray(keys[begin : begin + _BLOCK_ROWS])
@@ -189,7 +189,7 @@ class FaceSet:
         return labels
 
     def distinct_labels(self) -> np.ndarray:
-        """(C,) int32: the labels that occur, ascending."""
+        """(C,) int32 distinct labels, ascending."""
         return np.unique(self.labels[self.identities[:, 0]])
 
     def _read_property(self) -> None:
@@ -234,9 +234,9 @@ class FaceSet:
         return self.records.read(int(self.images[i])).payload
 
     def fingerprint(self) -> str:
-        """SHA-256 of property, .idx, labels and the .rec's size, as hex, to distinguish sets; images are not read.
+        """SHA-256 (hex) of property, .idx, labels and the .rec's size, to distinguish sets; images are not read.
 
-        Shards have that of the same set in one .rec.
+        A set in shards has the same fingerprint as in a single .rec.
         """
         digest = hashlib.sha256()
         digest.update(property.Property(self.num_classes, *self.image_size).text().encode())
@@ -248,7 +248,7 @@ class FaceSet:
         return digest.hexdigest()
 
     def read_ahead(self, positions: np.ndarray) -> Iterator[int]:
-        """Read images in the order of the .rec; see :meth:`RecordFile.read_ahead`."""
+        """Read images, by position, into the page cache; see :meth:`RecordFile.read_ahead`."""
         return self.records.read_ahead(self.images[positions])
 
     def close(self) -> None:
@@ -265,7 +265,7 @@ class FaceSet:
 
 
 def find_rec(path: str) -> str:
-    """The .rec of a folder, a .rec path or a prefix, of shards the first; raises as :meth:`FaceSet.open`."""
+    """The .rec (or first shard) for a folder, a .rec path or a prefix. Raises as :meth:`FaceSet.open`."""
     path = os.fspath(path)
     if not os.path.isdir(path):
         rec_path = path if os.path.isfile(path) else _of_prefix(path)

@@ -2,10 +2,10 @@
 
 A frame is ``magic, lrec, data, zeros up to a multiple of 4``; ``lrec`` holds a part flag in its
 upper 3 bits and the length of the data in the lower 29. Data that contains the magic at a
-multiple of 4 is split there into parts (flags 1, 2, .., 2, 3), and the reader inserts it again.
+multiple of 4 is split there into parts (flags 1, 2, .., 2, 3) without the magic, and the reader inserts it again.
 The data of an image record is ``flag u32, label f32, id u64, id2 u64``, then, if flag > 0,
-``flag`` float32 labels, then the payload; little-endian throughout. ``id2`` is 0, but where float32 may round
-the label, or the first of a vector of them: there it is that integer, see :func:`exact_first`.
+``flag`` float32 labels, then the payload; little-endian throughout. ``id2`` is 0, unless float32 may round
+the label (or the first of several): then ``id2`` is the exact integer, see :func:`exact_first`.
 
 Source: dmlc-core ``include/dmlc/recordio.h`` and ``mxnet/recordio.py`` of MXNet 1.9.1.
 """
@@ -34,10 +34,10 @@ Labels = Union[float, Sequence[float]]
 
 
 def record_data(payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> bytes:
-    """Header, labels and payload of one record, as ``mx.recordio.pack`` makes them.
+    """Header, labels and payload of one record as bytes, as ``mx.recordio.pack`` returns them.
 
-    A number is written into the header with flag 0; a sequence after the header, with its length
-    as the flag. The flag has no other meaning.
+    A single number is written into the header, with flag 0. A sequence is written after the header, and the flag is
+    its length. The flag has no other meaning.
     """
     if isinstance(label, (int, float)):
         return HEADER.pack(0, label, id, id2) + payload
@@ -45,24 +45,24 @@ def record_data(payload: bytes, label: Labels, id: int = 0, id2: int = 0) -> byt
 
 
 def id2_of(first: int) -> int:
-    """``id2`` of a record by its label, or the first of several: 0, as in files of other tools, or that integer."""
+    """``id2`` for a label, or the first of several: the label if it is above 2^24, else 0 as other tools write."""
     return first if first > EXACT_FLOAT32 else 0
 
 
 def exact_first(stored: float, id2: int) -> float:
-    """The label of a record, or the first of several: ``id2``, if float32 makes ``stored`` of it; else ``stored``."""
+    """The exact label of a record, or the first of several: ``id2`` if it rounds to ``stored``, else ``stored``."""
     if stored >= EXACT_FLOAT32 and FLOAT32.unpack(FLOAT32.pack(id2))[0] == stored:
         return id2
     return stored
 
 
 def frame(data: bytes) -> bytes:
-    """The data as one frame of a .rec file, in parts if it contains the magic.
+    """Frame the data of a record for a .rec file, in parts if it contains the magic.
 
     Raises
     ------
     ValueError
-        The data has 2^29 bytes or more, which RecordIO cannot hold.
+        The data has 2^29 bytes or more, which a frame cannot hold.
     """
     length = len(data)
     if length > LENGTH_MASK:

@@ -10,25 +10,25 @@ from .framing import EXACT_FLOAT32
 from .keyruns import KeyRuns
 from .recordio import RecordFile
 
-_BLOCK_EDGES = 1 << 16  # whose neighbours are read at a time
+_BLOCK_EDGES = 1 << 16  # edges whose neighbours are read at a time
 LARGEST_EDGE = 1 << 53  # of a range of keys: float64 is exact up to here
 
 
 def float32_steps(values: np.ndarray) -> np.ndarray:
-    """Spacing of float32 numbers at integer values, int64: 1 or less up to 2^24, then 2, 4, .."""
+    """Spacing of float32 numbers at integer values, int64: at most 1 below 2^24, then 2, 4, .."""
     return np.spacing(np.asarray(values, np.float32)).astype(np.int64)
 
 
 def is_header_range(begin: float, end: float) -> bool:
-    """Whether a header record's two numbers can be the keys ``[begin, end)`` of identity records."""
+    """Whether the two numbers of a header record can be the range ``[begin, end)`` of keys of identity records."""
     return 1 < begin <= end <= LARGEST_EDGE
 
 
 def read_ranges(records: RecordFile, id_keys: KeyRuns) -> Optional[np.ndarray]:
-    """(K, 2) int64 ``[first, last + 1)`` keys from identity records; None if one has no range.
+    """Ranges of keys ``[first, last + 1)`` from identity records, (K, 2) int64; None if a record has no valid range.
 
-    Above 2^24 float32 rounds both ends, but the first in sets of this package, so that one image may read as an empty
-    range.
+    Above 2^24, float32 rounds both ends of a range (only the last one in sets of this package), so that the range of
+    one image may be empty.
     """
     ranges = np.empty((len(id_keys), 2), np.int64)
     row = 0
@@ -50,10 +50,10 @@ def runs(labels: np.ndarray) -> np.ndarray:
 
 
 def exact_ranges(ranges: np.ndarray, end: int, labels_of) -> np.ndarray:
-    """Identity ranges whose edges float32 has rounded, corrected by the images' labels.
+    """Correct identity ranges whose edges float32 has rounded, by the images' labels.
 
-    Each identity's range begins where the previous one ends, and there the label changes, so
-    only the labels around each rounded edge are read.
+    Each identity's range begins where the previous one ends, and the label changes there, so
+    only the labels near each rounded edge are read.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def exact_ranges(ranges: np.ndarray, end: int, labels_of) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (K, 2) int64; one row per change of label, K in a sound set.
+        (C, 2) int64; one row per change of label. C is K in a set without errors.
     """
     edges = ranges[1:, 0]
     known = edges[edges < EXACT_FLOAT32]
@@ -79,7 +79,7 @@ def exact_ranges(ranges: np.ndarray, end: int, labels_of) -> np.ndarray:
 
 
 def _changes(rounded: np.ndarray, begin: int, end: int, labels_of) -> np.ndarray:
-    """Keys around rounded edges at which the label changes, between the first key and ``end``."""
+    """Keys near rounded edges, between ``begin`` and ``end``, at which the label changes."""
     reach = float32_steps(rounded)
     widest = int(reach.max(initial=1))
     near = rounded[:, None] + np.arange(-widest, widest + 1)

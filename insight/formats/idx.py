@@ -1,9 +1,9 @@
 """The .idx file: one ``key TAB offset`` line per record, as text.
 
 Ten million lines are common (MS1M has six million, Glint360K seventeen), so the text is parsed in
-blocks by NumPy. This applies to blocks of digits, tabs and line ends (those of Windows too) in the right
-order; other blocks go to a slow reader, which accepts blanks for tabs, blank lines and other spellings of
-an integer, and names the bad line.
+blocks by NumPy, if a block has only digits, tabs (or single blanks) and line ends in the right order. Other
+blocks go to a slow reader, which accepts any blanks, blank lines and other notations of an integer, and names
+the invalid line.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ BLOCK_BYTES = 1 << 20
 _FEW_RUNS = 1 << 12
 _SHORTEST_LINE = len(b"0\t0\n")
 _LONGEST_LINE = 1 << 16
-_MAX_DIGITS = 18  # of a number that always fits int64
+_MAX_DIGITS = 18  # any number of so many digits fits int64
 
 
 def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
-    """Keys and offsets of an .idx file, in the file's order, 16 bytes a line.
+    """Read the keys and offsets of an .idx file, in the file's order; 16 bytes of memory per line.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
         As :func:`idx_blocks`.
     """
     most, blocks = most_lines(path), idx_blocks(path)
-    keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages use memory once written
+    keys, offsets = np.empty(most, np.int64), np.empty(most, np.int64)  # pages that are not written use no memory
     end = 0
     for some_keys, some_offsets in blocks:
         begin, end = end, end + len(some_keys)
@@ -53,12 +53,12 @@ def read_idx(path: str) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def most_lines(path: str) -> int:
-    """A number of lines that an .idx file does not exceed; 0 if it cannot be read."""
+    """Upper bound of the number of lines of an .idx file; 0 if there is no such file."""
     return os.stat(path).st_size // _SHORTEST_LINE + 1 if os.path.isfile(path) else 0
 
 
 def idx_blocks(path: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """Keys and offsets of an .idx file, in the file's order, in blocks of about a mebibyte of text.
+    """Read the keys and offsets of an .idx file, in the file's order, in blocks of about 1 MiB of text.
 
     Yields
     ------
@@ -80,7 +80,7 @@ def idx_blocks(path: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The file in non-empty parts: UTF-16 and 32 as ASCII, line ends as LF."""
+    """Yield the file in non-empty blocks; UTF-16 and UTF-32 are converted to UTF-8, and line ends to LF."""
     encoding, mark = encoding_of(file.read(4))
     file.seek(mark)
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)("replace")
@@ -112,7 +112,7 @@ def _pairs(blocks: Iterator[bytes], path: str) -> Iterator[Tuple[np.ndarray, np.
             pairs = _parse(text.replace(b" ", b"\t"))
         if pairs is None:
             pairs = _parse_slowly(text, line, path)
-            line += text.count(b"\n") - len(pairs) // 2  # lines without a record
+            line += text.count(b"\n") - len(pairs) // 2  # blank lines
         line += len(pairs) // 2
         yield pairs[0::2], pairs[1::2]
 
@@ -147,7 +147,7 @@ def _parse_slowly(text: bytes, first_line: int, path: str) -> np.ndarray:
 
 
 def refuse_repeated(keys: KeyRuns, idx_path: str) -> None:
-    """Raise InsightError if a key occurs twice in an .idx."""
+    """Raise InsightError if a key of an .idx occurs twice."""
     key = keys.repeated()
     if key is not None:
         remedy = remedies.in_place(_rec_path_of(idx_path), overwrite=True)
@@ -158,7 +158,7 @@ def refuse_repeated(keys: KeyRuns, idx_path: str) -> None:
 
 
 class KeyTable:
-    """Map distinct keys to rows of an .idx, by runs of consecutive keys."""
+    """Map from distinct keys to their rows in an .idx, by runs of consecutive keys."""
 
     def __init__(self, keys: KeyRuns):
         order = np.argsort(keys.starts, kind="stable")
@@ -166,7 +166,7 @@ class KeyTable:
         self._search = self._starts.tolist() if len(order) <= _FEW_RUNS else self._starts
 
     def find(self, key: int) -> int:
-        """The row of a key, or -1."""
+        """The row of a key; -1 if it is missing."""
         run = bisect_right(self._search, key) - 1
         if run < 0:
             return -1
@@ -174,7 +174,7 @@ class KeyTable:
         return int(self._rows[run]) + inside if inside < self._lengths[run] else -1
 
     def find_all(self, keys: np.ndarray) -> np.ndarray:
-        """(N,) int64 rows of keys, or -1."""
+        """(N,) int64 rows of keys (N,); -1 for missing keys."""
         if not len(self._starts):
             return np.full(len(keys), -1)
         run = np.searchsorted(self._starts, keys, side="right") - 1

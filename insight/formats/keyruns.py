@@ -1,4 +1,4 @@
-"""Keys of records as runs of consecutive integers: a set in order has two or three, whatever its size."""
+"""Keys of records as runs of consecutive integers. A set in order has two or three runs, whatever its size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FEW_RUNS = 1 << 12
 
 
 class KeyRuns:
-    """Integers by row, read like a one-dimensional array; 16 bytes a run.
+    """Integers that are indexed like a one-dimensional array, stored as runs; 16 bytes per run.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class KeyRuns:
     ----------
     starts : np.ndarray
     begins : np.ndarray
-        (R + 1,) int64: row at which each run begins, and the number of rows.
+        (R + 1,) int64: row at which each run begins; the last is the number of rows.
     dtype : np.dtype
-        Of the arrays that indexing gives: int64.
+        Dtype of the elements: int64.
     """
 
     dtype = np.dtype(np.int64)
@@ -39,13 +39,13 @@ class KeyRuns:
 
     @classmethod
     def of(cls, keys: np.ndarray) -> KeyRuns:
-        """The runs of an array (N,) of integers, in its order."""
+        """Make runs from an array (N,) of integers; their order is kept."""
         rows = np.concatenate([[0], _breaks(keys)]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
         return cls(keys[rows], np.diff(rows, append=len(keys)))
 
     @classmethod
     def joined(cls, parts: Sequence[KeyRuns]) -> KeyRuns:
-        """Parts one after the other, with runs that continue across parts as one."""
+        """Concatenate parts; a run that continues from one part to the next becomes one run."""
         starts = np.concatenate([np.zeros(0, np.int64), *(part.starts for part in parts)])
         lengths = np.concatenate([np.zeros(0, np.int64), *(part.lengths for part in parts)])
         if not len(starts):
@@ -55,7 +55,7 @@ class KeyRuns:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(R,) int64."""
+        """Lengths of the runs, (R,) int64."""
         return np.diff(self.begins)
 
     def ascending(self) -> KeyRuns:
@@ -64,14 +64,14 @@ class KeyRuns:
         return KeyRuns.joined([KeyRuns(self.starts[order], self.lengths[order])])
 
     def between(self, low: int, high: int) -> KeyRuns:
-        """The integers from ``low`` to ``high - 1`` of ascending ones."""
+        """The integers from ``low`` to ``high - 1``; the integers must be ascending."""
         starts = np.maximum(self.starts, low)
         ends = np.minimum(self.starts + self.lengths, high)
         inside = starts < ends
         return KeyRuns(starts[inside], (ends - starts)[inside])
 
     def position(self, keys: np.ndarray) -> np.ndarray:
-        """How many of ascending integers are below each key, int64 of the same shape."""
+        """Number of integers below each key, int64 of the shape of ``keys``; the integers must be ascending."""
         run = np.searchsorted(self.starts, keys, side="right") - 1
         if not len(self.starts):
             return np.zeros(np.shape(keys), np.int64)
@@ -79,7 +79,7 @@ class KeyRuns:
         return np.where(run < 0, 0, self.begins[run] + inside)
 
     def repeated(self) -> Optional[int]:
-        """One of the integers that occur twice; None if all are distinct."""
+        """An integer that occurs more than once; None if all are distinct."""
         order = np.argsort(self.starts, kind="stable")
         starts, ends = self.starts[order], (self.starts + self.lengths)[order]
         rows = np.flatnonzero(starts[1:] < ends[:-1])
@@ -89,7 +89,7 @@ class KeyRuns:
         return bool(((self.starts <= key) & (key < self.starts + self.lengths)).any())
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All integers in order, as arrays that fit into a processor's cache."""
+        """Yield all integers in order, as arrays that fit into a processor's cache."""
         for begin in range(0, len(self), _BLOCK_ROWS):
             yield self[begin : begin + _BLOCK_ROWS]
 

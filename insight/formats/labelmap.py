@@ -1,4 +1,4 @@
-"""Label maps: a CSV with the columns ``label`` and ``name``, the name of each label's identity."""
+"""Label maps: CSV files with the columns ``label`` and ``name``, the name of the label's identity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WANT = "want a label map, a CSV with the columns label, name, as dir2lst --labe
 
 
 def label_map_path(lst_path: str) -> str:
-    """``train.labels.csv`` of ``train.lst``."""
+    """Default path of a list's label map: ``train.labels.csv`` for ``train.lst``."""
     return os.path.splitext(lst_path)[0] + ".labels.csv"
 
 
@@ -28,15 +28,15 @@ def write_label_map(path: Union[str, os.PathLike[str]], names: Iterable[str]) ->
 
 
 def read_label_map(path: Union[str, os.PathLike[str]]) -> Dict[int, str]:
-    """Names by label, without surrounding blanks.
+    """Read a label map; returns names by label, without surrounding blanks.
 
     Fields are separated by commas, semicolons or tabs. A heading, in upper or lower case, gives the order of the
-    columns; without one they are the first two.
+    columns; without a heading they are the first two.
 
     Raises
     ------
     InsightError
-        The file is missing or has no label, a label is not a whole number, or has two names.
+        The file is missing or has no label, or a label is not a whole number or has two names.
     """
     names: Dict[int, str] = {}
     layout: Optional[Tuple[str, int, int]] = None

@@ -1,4 +1,4 @@
-"""Image lists (.lst): a line per image, columns separated by tabs.
+"""Image lists (.lst): one line per image, columns separated by tabs.
 
 InsightFace's order is ``aligned, path, label``, then optionally a box (4 integers: left, top,
 right, bottom), then optionally five landmarks (10 numbers, ``x1..x5 y1..y5``: left eye, right
@@ -6,9 +6,9 @@ eye, nose, left mouth corner, right mouth corner), so a line has 3, 7 or 17 colu
 the 17th are ignored, as in face2rec2. im2rec's order, ``index, label, path``, is recognised by its
 content and read as aligned images.
 
-Paths may contain spaces and any letters. Files are opened by :mod:`insight.files.text`: byte-order marks and line ends
-of all kinds. Lines with other separators, quotes or more columns are read if they are unambiguous (:mod:`.lstline`); a
-heading and lines that begin with ``#`` are skipped.
+Paths may contain spaces and any letters. Files may have any byte-order mark and line ends (:mod:`insight.files.text`).
+Lines with other separators, quotes or more columns are read if they are unambiguous (:mod:`.lstline`). A heading and
+lines that begin with ``#`` are skipped.
 Source: InsightFace ``src/common/face_preprocess.py`` @9fc3cc9c, MXNet 1.9.1 ``tools/im2rec.py``.
 """
 
@@ -49,12 +49,12 @@ class Lines:
     number : int
         Number of the last entry's line, from 1.
     dialect : str
-        ``insightface`` or ``im2rec``: the order of the columns, by the first line. Set before the first entry.
+        ``insightface`` or ``im2rec``: the order of the columns, from the first line. Valid once an entry was read.
 
     Raises
     ------
     InsightError
-        During iteration: the file is missing, has no line, or a line breaks the rules; the message has file and line.
+        During iteration: the file is missing or has no entry, or a line is invalid; the message has file and line.
     """
 
     def __init__(self, path: str):
@@ -124,7 +124,7 @@ def format_entry(entry: Entry) -> str:
 
 
 def print_lst(entries: Iterable[Entry]) -> int:
-    """Write a list to standard output; returns the number of lines."""
+    """Write a list to stdout; returns the number of lines."""
     count = 0
     for entry in entries:
         sys.stdout.buffer.write(f"{format_entry(entry)}\n".encode("utf-8", "surrogateescape"))

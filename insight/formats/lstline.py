@@ -1,8 +1,8 @@
-"""Parser of one line of an image list, in the tools' own layout or another spelling, and its error message.
+"""Parser for one line of an image list, and the error message for an invalid line.
 
-Columns are separated by tabs, commas or semicolons, and fields may be quoted; or by blanks, also inside the path, since
-the columns beside it are numbers. Empty columns at the end are ignored. Text after the columns of a list is ignored; a
-number there is an error, since it may be part of a box or of landmarks.
+Columns are separated by tabs, commas or semicolons, and fields may be quoted. Columns may also be separated by blanks;
+the path may then contain blanks, since the other columns are numbers. Empty columns at the end are ignored. Text after
+the label or the box is ignored, but a number there must begin a complete box or complete landmarks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INSIGHTFACE, IM2REC = "insightface", "im2rec"
 FLAGS = {"0": False, "1": True}  # the first column of InsightFace's lists: whether the image is aligned
 BOX, POINTS = 4, 10
 COMMENT = "#"
-_LONG = 19  # digits of a number that may be too large
+_LONG = 19  # a number of so many digits may exceed int64
 _MOST = 1 << 63  # labels are below this, the range of int64
 _WORDS = re.compile(r"[^\t ]+")
 
@@ -25,8 +25,8 @@ _WORDS = re.compile(r"[^\t ]+")
 class Entry(NamedTuple):
     """One image of a list.
 
-    ``aligned`` means that the file is already a face crop. ``bbox`` is 4 ints, in pixels.
-    ``landmarks`` is 10 floats in pixels, five x, then five y.
+    ``aligned`` means that the file is an aligned face already. ``bbox`` is 4 ints in pixels: left, top, right,
+    bottom. ``landmarks`` is 10 floats in pixels: five x, then five y.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 def quick_insightface(line: str) -> Optional[Entry]:
-    """The entry of a line as dir2lst writes it; None for other lines. Fast, as lists have millions of lines."""
+    """Parse a line as dir2lst writes it; None for other lines. It is fast, since lists have millions of lines."""
     fields = line.split("\t")
     if len(fields) == 3:
         flag, path, label = fields
@@ -47,7 +47,7 @@ def quick_insightface(line: str) -> Optional[Entry]:
 
 
 def quick_im2rec(line: str) -> Optional[Entry]:
-    """The entry of a line as im2rec writes it; None for other lines."""
+    """Parse a line as im2rec writes it; None for other lines."""
     fields = line.split("\t")
     if len(fields) == 3:
         index, label, path = fields
@@ -59,12 +59,12 @@ def quick_im2rec(line: str) -> Optional[Entry]:
 
 
 def parse(line: str, dialect: str) -> Entry:
-    """The entry of a line, with the first separator that gives one.
+    """Parse a line with the first separator that yields an entry.
 
     Raises
     ------
     ValueError
-        No separator gives an entry.
+        No separator yields an entry.
     """
     read = _im2rec if dialect == IM2REC else _insightface
     for fields in chain([line.split("\t")], _ways(line, dialect)):
@@ -76,7 +76,7 @@ def parse(line: str, dialect: str) -> Entry:
 
 
 def dialect_of(line: str) -> str:
-    """The column order of one line; ``insightface`` if it fits neither."""
+    """The column order of a line; ``insightface`` if the line fits neither order."""
     for fields in ways(line):
         if len(fields) >= 3 and not (fields[0] in FLAGS and is_whole(fields[2])):
             if is_whole(fields[0]) and is_number(fields[1]) and not is_number(fields[-1]):
@@ -92,7 +92,7 @@ def is_heading(line: str) -> bool:
 
 
 def label_of(text: str) -> int:
-    """A label: -1 for unlabelled images, or a whole number from 0. Raises ValueError."""
+    """Parse a label: -1 for unlabelled images, or a whole number from 0. Raises ValueError."""
     label = whole(text)
     if not -1 <= label < _MOST:
         raise ValueError("label")
@@ -100,14 +100,14 @@ def label_of(text: str) -> int:
 
 
 def path_of(text: str) -> str:
-    """A path that a file can have. Raises ValueError."""
+    """Check that a path is not empty and has no NUL or tab; returns it. Raises ValueError."""
     if not text or "\0" in text or "\t" in text:
         raise ValueError("path")
     return text
 
 
 def box_of(fields: List[str]) -> Tuple[int, ...]:
-    """Four whole numbers, in pixels. Raises ValueError."""
+    """Parse a box: four whole numbers, in pixels. Raises ValueError."""
     box = tuple(map(whole, fields))
     if len(box) != BOX or not all(abs(v) < 1 << 31 for v in box):
         raise ValueError("box")
@@ -115,7 +115,7 @@ def box_of(fields: List[str]) -> Tuple[int, ...]:
 
 
 def landmarks_of(fields: List[str]) -> Tuple[float, ...]:
-    """Ten numbers, in pixels. Raises ValueError."""
+    """Parse landmarks: ten numbers, in pixels. Raises ValueError."""
     if "_" in "".join(fields):  # float() accepts underscores
         raise ValueError("landmarks")
     landmarks = tuple(map(float, fields))
@@ -125,7 +125,7 @@ def landmarks_of(fields: List[str]) -> Tuple[float, ...]:
 
 
 def complaint(line: str, dialect: str) -> str:
-    """The error of a line, for a message that begins with file and line number."""
+    """The error of an invalid line, for a message that begins with file and line number."""
     columns = len(line.split("\t"))
     if dialect == IM2REC:
         return (

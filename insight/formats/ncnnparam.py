@@ -1,9 +1,9 @@
-"""ncnn's ``.param``: a network as text, one layer a line.
+"""ncnn's ``.param`` files: a network as text, one layer per line.
 
-The first line is a magic number, the second has the counts of layers and blobs. A layer's line is its type, its name,
-the numbers of blobs that it reads and writes, their names, and its parameters as ``number=value``; the meaning of a
-number depends on the type (Tencent/ncnn@a4d2ea1d, docs/developer-guide/param-and-model-file-structure.md). The weights
-are in a ``.bin`` beside it, in the order of the layers, without names or sizes.
+The first line is a magic number, the second has the counts of layers and blobs. The line of a layer has its type, its
+name, the counts of blobs that it reads and writes, their names, and its parameters as ``number=value``; the meaning of
+a number depends on the type (Tencent/ncnn@a4d2ea1d, docs/developer-guide/param-and-model-file-structure.md). The
+weights are in a ``.bin`` beside the ``.param``, in the order of the layers, without names or sizes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INPUT = "Input"  # the type of input layers; their parameters 0, 1, 2 are width,
 
 
 class NcnnLayer(NamedTuple):
-    """One line: type, name, blobs that it reads and writes, parameters as text by number."""
+    """A layer: type, name, blobs that it reads and writes, parameters as text by number."""
 
     kind: str
     name: str
@@ -38,17 +38,17 @@ class NcnnLayer(NamedTuple):
 
 
 def weights_path(path: PathLike) -> Path:
-    """The file with the weights of a ``.param``."""
+    """Path of the weights (``.bin``) of a ``.param``."""
     return Path(path).with_suffix(".bin")
 
 
 def read(path: PathLike) -> List[NcnnLayer]:
-    """The layers of a ``.param`` file.
+    """Read the layers of a ``.param`` file.
 
     Raises
     ------
     InsightError
-        The file is missing, is not a ``.param``, or is truncated.
+        The file is missing, is not a ``.param``, is truncated, or has an invalid line.
     """
     lines = [(number, line.strip(BLANK)) for number, line in numbered_lines(path, _WANT)]
     if not lines or lines[0][1] != MAGIC:
@@ -65,7 +65,7 @@ def read(path: PathLike) -> List[NcnnLayer]:
 
 
 def text_of(layers: List[NcnnLayer]) -> str:
-    """The text of the file of these layers."""
+    """Format layers as the text of a ``.param`` file."""
     blobs = {blob for layer in layers for blob in layer.tops}
     lines = [MAGIC, f"{len(layers)} {len(blobs)}"]
     for layer in layers:
@@ -76,12 +76,12 @@ def text_of(layers: List[NcnnLayer]) -> str:
 
 
 def inputs(layers: List[NcnnLayer]) -> List[NcnnLayer]:
-    """The input layers."""
+    """The layers of type ``Input``."""
     return [layer for layer in layers if layer.kind == INPUT]
 
 
 def outputs(layers: List[NcnnLayer]) -> List[str]:
-    """Blobs that no layer reads."""
+    """Names of the blobs that no layer reads."""
     used = {blob for layer in layers for blob in layer.bottoms}
     return [blob for layer in layers for blob in layer.tops if blob not in used]
 

@@ -1,6 +1,7 @@
 """The ``property`` file of a set: ``num_classes,height,width`` on its first line.
 
-Further lines are ignored: rec_builder.py of InsightFace adds the number of records, rec2shufrec.py more.
+Further lines are ignored, unless they have three other integers: InsightFace's rec_builder.py adds the number of
+records, rec2shufrec.py more.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _MOST_TEXT = 4096  # characters that are read
 
 
 class Property(NamedTuple):
-    """The properties of a set: labels are below ``num_classes``, images have height x width pixels."""
+    """Properties of a set: labels are below ``num_classes``, images have height x width pixels."""
 
     num_classes: int
     height: int
     width: int
 
     def text(self) -> str:
-        """The file's content, as InsightFace's dataset_merge writes it."""
+        """Content of the file, as InsightFace's dataset_merge writes it."""
         return f"{self.num_classes},{self.height},{self.width}"
 
 
@@ -35,7 +36,8 @@ def read_property(folder: Union[str, os.PathLike[str]]) -> Property:
     Raises
     ------
     InsightError
-        The file is missing, its first line is not three positive integers, or another line has three different ones.
+        The file is missing, its first line is not three positive integers, a side exceeds 16384 pixels, or another
+        line has three different integers.
     """
     path = os.fspath(folder)
     if os.path.isdir(path):
@@ -45,7 +47,7 @@ def read_property(folder: Union[str, os.PathLike[str]]) -> Property:
         lines = [line.partition("#")[0].strip(BLANK) for line in source.read(_MOST_TEXT).split("\n")]
     lines = [line for line in lines if line]
     if len(lines) > 1 and not any(map(str.isdigit, lines[0])):
-        del lines[0]  # names of the columns
+        del lines[0]  # a heading
     values = [value for value in map(_three, lines) if value is not None]
     if not values or values[0] != _three(lines[0]):
         raise InsightError(f"{path}: {want}, three integers; found {excerpt(' '.join(lines))}")
@@ -70,5 +72,5 @@ def _three(line: str) -> Optional[Property]:
 
 
 def write_property(folder: Union[str, os.PathLike[str]], value: Property) -> None:
-    """Write ``folder/property`` atomically. It is the last file of a set, and marks it as complete."""
+    """Write ``folder/property`` atomically. Written last, it marks a set as complete."""
     write_text(os.path.join(os.fspath(folder), NAME), value.text())

@@ -1,4 +1,4 @@
-"""Columns of the records' headers from one pass over a .rec, and keys derived from them without an .idx."""
+"""Headers of all records as columns, collected in one pass over a .rec, and keys derived from them without an .idx."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NO_LABEL = float("nan")
 
 
 class Columns(NamedTuple):
-    """M records in the order of the file.
+    """Headers of M records, in the order of the file.
 
     Attributes
     ----------
@@ -23,9 +23,9 @@ class Columns(NamedTuple):
     first : np.ndarray
         (M,) float64: :attr:`~insight.formats.recordmap.Record.first`.
     second : np.ndarray
-        (M,) float32: the second number of a vector; NaN if there is none.
+        (M,) float32: the second number of a vector label; NaN if there is none.
     ids : np.ndarray
-        (M,) uint64: the records' own numbers, ``id`` of their headers.
+        (M,) uint64: ``id`` of the header, the record's own number.
     """
 
     offsets: np.ndarray
@@ -38,8 +38,8 @@ class Columns(NamedTuple):
     def ranges(self) -> np.ndarray:
         """(M,) bool: empty records that hold a range of keys, as header and identity records do.
 
-        An image label ``[identity, aligned]`` with identity >= 1 never rises. Above 2^24 float32 may have
-        rounded both ends of a range to one number.
+        The second number of a range exceeds the first, unlike in an image label ``[identity, aligned]`` with
+        identity >= 1. Above 2^24, float32 may have rounded both ends of a range to the same number.
         """
         first = self.first.astype(np.float32)
         empty = (self.flags == 2) & (self.sizes == 0) & np.isfinite(self.second)
@@ -49,9 +49,9 @@ class Columns(NamedTuple):
     def own_keys(self) -> np.ndarray:
         """(M,) int64 keys for a .rec without .idx.
 
-        The records' own numbers if these are distinct. Else, if one record is the header of all identity
-        records, images get 1..N and identity records N+1.. in the order of the file, and the header 0.
-        Else 0, 1, 2, ..
+        The records' own numbers, if they are distinct. Otherwise, if exactly one record can be the header of
+        all identity records: 0 for the header, 1..N for images and N+1.. for identity records, in the order of
+        the file. Otherwise 0, 1, 2, ..
         """
         if self._numbers_differ():
             return self.ids.astype(np.int64)
@@ -69,7 +69,7 @@ class Columns(NamedTuple):
     def has_original_keys(self) -> bool:
         """Whether :meth:`own_keys` are equivalent to the writer's keys.
 
-        If every record is an image, any distinct keys are.
+        If every record is an image, any distinct keys are equivalent.
         """
         marks = self.ranges()
         return not marks.any() or self._numbers_differ() or len(self._headers(marks)) == 1
@@ -78,14 +78,14 @@ class Columns(NamedTuple):
         return bool(self.ids.max(initial=0) < LARGEST_KEY) and len(np.unique(self.ids)) == len(self.ids)
 
     def _headers(self, marks: np.ndarray) -> np.ndarray:
-        """Rows of the records that can be the header of all others among ``marks``."""
+        """Rows of the records among ``marks`` that can be the header of all others."""
         begin = int((~marks).sum()) + 1  # key of the first identity record
         ends = np.array([begin, begin + marks.sum() - 1], np.float32)
         return np.flatnonzero(marks & (self.first.astype(np.float32) == ends[0]) & (self.second == ends[1]))
 
 
 class RecordColumns:
-    """Collects :class:`Columns`, 44 bytes a record."""
+    """Collects :class:`Columns`; 44 bytes per record."""
 
     def __init__(self) -> None:
         self._arrays = [array(code) for code in "qqqdfQ"]

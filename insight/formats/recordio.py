@@ -1,6 +1,6 @@
 """Random access to the records of a set by key: one .rec file, or several shards as one.
 
-Source of the layout: ``framing``. Checked against ``mx.recordio`` in both directions. The writer is in
+The layout is described in ``framing``; it is tested against ``mx.recordio`` in both directions. The writer is in
 ``recordwriter`` and re-exported here.
 """
 
@@ -23,41 +23,41 @@ from .recordwriter import RecordWriter
 
 __all__ = ["DamagedRecord", "Record", "RecordFile", "RecordWriter"]
 
-_NARROW = 1 << 34  # bytes of a .rec whose offsets fit into 4 bytes, as multiples of 4
-_GAP_BYTES = 1 << 17  # that are read ahead behind the begin of a record; most images are smaller
+_NARROW = 1 << 34  # bytes; in smaller files, offsets divided by 4 fit into 4 bytes
+_GAP_BYTES = 1 << 17  # read ahead from the beginning of a record; most images are smaller
 _BLOCK_ROWS = 1 << 18
 
 
 class RecordFile:
-    """The .rec files of a set and their .idx, open for reading; 4 bytes a record, 8 in a .rec of 16 GiB or more.
+    """The .rec and .idx files of a set, open for reading; 4 bytes per record, 8 in a .rec of 16 GiB or more.
 
     Parameters
     ----------
     rec_path : str
-        A .rec, or any shard of a set: all of them are opened.
+        A .rec, or any shard of a set, of which all shards are then opened.
     idx_path : str, optional
-        Of a single .rec. Default: the .idx beside the .rec. If that is missing, the .rec is scanned once, and
-        keys are derived from the records (see :meth:`~insight.formats.recordcolumns.Columns.own_keys`).
+        The .idx of a single .rec. Default: the .idx beside each .rec. If there is none, the .rec is scanned once, and
+        keys are derived from its records (see :meth:`~insight.formats.recordcolumns.Columns.own_keys`).
 
     Attributes
     ----------
     rec_path : str
-        Of the first shard.
+        The .rec, or the first shard.
     rec_paths : list of str
     keys : KeyRuns
         (N,) int64, in the order of the .idx files.
     idx_path : str or None
-        Of the first shard; None if there is no .idx.
+        The .idx of ``rec_path``; None if there is no .idx.
     name, index_name : str
-        The .rec files, and the files that keys come from, as one name each, for messages.
+        Names for messages: of all .rec files, and of the files that the keys were read from.
     bytes : int
-        Of all .rec files.
+        Total size of the .rec files.
 
     Raises
     ------
     InsightError
-        A file is missing, a .rec is not a RecordIO file, an .idx belongs to another .rec,
-        is truncated, or has a key twice, or two shards have the same key.
+        A file is missing, a .rec is not a RecordIO file, an .idx is invalid, belongs to another .rec
+        or has a key twice, or two shards have the same key.
     """
 
     def __init__(self, rec_path: str, idx_path: Optional[str] = None):
@@ -124,12 +124,12 @@ class RecordFile:
         raise InsightError(f"{self.index_name}: no key {key} among its {len(self.keys)} keys")
 
     def scan(self) -> Iterator[Tuple[int, Record]]:
-        """Offset in the set and record of all records, front to back, without the .idx. Raises DamagedRecord."""
+        """Yield offset in the set and record, in the order of the files, without the .idx. Raises DamagedRecord."""
         return self._maps.scan()
 
     @property
     def offsets(self) -> np.ndarray:
-        """(N,) int64 offset of each key's record, made anew: in the .rec, or in all shards one after the other."""
+        """(N,) int64 offset of each key's record in the .rec, or the concatenated shards; computed on each access."""
         return np.concatenate([np.zeros(0, np.int64), *self.offset_blocks()])
 
     def offset_blocks(self) -> Iterator[np.ndarray]:
@@ -139,7 +139,7 @@ class RecordFile:
                 yield words[begin : begin + _BLOCK_ROWS].astype(np.int64) * 4 + base
 
     def headers(self, keys: np.ndarray) -> Headers:
-        """Flag, labels and payload size of many records at once, without reading payloads.
+        """Read flag, labels and payload size of many records at once, without their payloads.
 
         Parameters
         ----------
@@ -161,7 +161,7 @@ class RecordFile:
         return columns
 
     def _places(self, keys: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """(N,) shard of each key, and offset in it."""
+        """Number of the shard of each key, and offset in that shard, (N,) int64 each. Raises InsightError."""
         rows = self._rows.find_all(keys)
         if (rows < 0).any():
             self._refuse(keys[rows < 0][0])
@@ -173,12 +173,12 @@ class RecordFile:
         return shard, offsets * 4
 
     def read_ahead(self, keys: np.ndarray) -> Iterator[int]:
-        """Read the records of keys (N,) int64 into the system's memory for files, in the order of the .rec files.
+        """Read the records of keys (N,) int64 into the page cache, in the order of the .rec files.
 
         Yields
         ------
         int
-            Bytes that were read, a few mebibytes each time.
+            Number of bytes read, a few MiB each time.
         """
         shard, offsets = self._places(np.asarray(keys, np.int64))
         for number in np.unique(shard).tolist():
@@ -192,7 +192,7 @@ class RecordFile:
         self._maps.release_pages()
 
     def close(self) -> None:
-        """Release the files; maps stay open as long as payloads are in use."""
+        """Release the files; memory maps stay open as long as payloads are in use."""
         self._maps.close()
 
     def __enter__(self) -> RecordFile:
@@ -209,8 +209,8 @@ class RecordFile:
 
 
 def _read_idx(path: str, rec: RecordMap) -> Tuple[KeyRuns, np.ndarray]:
-    """Keys of an .idx, and the offsets as multiples of 4."""
-    words, parts, end = _room(most_lines(path), rec), [], 0  # pages use memory once written
+    """Keys of an .idx, and offsets divided by 4."""
+    words, parts, end = _room(most_lines(path), rec), [], 0  # pages that are not written use no memory
     for keys, offsets in idx_blocks(path):
         _check_offsets(path, rec, keys, offsets)
         begin, end = end, end + len(keys)

@@ -1,7 +1,7 @@
-"""The .rec files of a set in memory, read by offset; without keys.
+"""Memory-mapped .rec files of a set, read by offset, without keys.
 
-Payloads are views of the map: nothing is copied and no file position is shared, so one
-reader serves any number of threads, and forked workers inherit it.
+Payloads are views of the map. No data is copied and no file position is shared, so a
+reader can be used by several threads, and forked workers inherit it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .framing import (
     exact_first,
 )
 
-READ_BYTES = 1 << 22  # at a time, when a span is read ahead
+READ_BYTES = 1 << 22  # bytes per read, when a span is read ahead
 
 
 class DamagedRecord(InsightError):
-    """No complete record begins at an offset. ``reason`` is the cause, without file and remedy."""
+    """There is no valid record at an offset. ``reason`` is the cause, without file and remedy."""
 
     def __init__(self, message: str, reason: str):
         super().__init__(message)
@@ -42,7 +42,7 @@ class DamagedRecord(InsightError):
 
 
 class Record(NamedTuple):
-    """One image record, as ``mx.recordio.unpack`` splits it."""
+    """An image record, split as by ``mx.recordio.unpack``."""
 
     flag: int
     label: Union[float, np.ndarray]  # (flag,) float32 where flag > 0
@@ -52,7 +52,7 @@ class Record(NamedTuple):
 
     @property
     def first(self) -> float:
-        """The label, or the first of several, exact above 2^24 if ``id2`` has it (see ``framing``)."""
+        """The label, or the first of several; exact above 2^24 too, if ``id2`` stores it (see ``framing``)."""
         return exact_first(float(self.label[0] if self.flag else self.label), self.id2)
 
 
@@ -64,7 +64,7 @@ class Headers(NamedTuple):
     flags, sizes : np.ndarray
         (N,) int64; sizes are bytes of the payload.
     first, second : np.ndarray
-        (N,) float64: :attr:`Record.first`; (N,) float32: the second number of a vector, NaN if there is none.
+        (N,) float64: :attr:`Record.first`; (N,) float32: the second number of a vector label, NaN if there is none.
     """
 
     flags: np.ndarray
@@ -74,13 +74,13 @@ class Headers(NamedTuple):
 
 
 class RecordMap:
-    """A .rec file.
+    """A memory-mapped .rec file.
 
     Parameters
     ----------
     path : str
     checked : bool
-        Whether the file must begin with a record.
+        Whether to require that the file begins with a record.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class RecordMap:
             )
 
     def read_at(self, offset: int, what: str = "a record") -> Record:
-        """The record that begins at a byte offset; ``what`` names it in messages."""
+        """The record at a byte offset; ``what`` names it in messages. Raises DamagedRecord."""
         return self._record(self._data_at(offset, what)[0], offset, what)
 
     def _record(self, data: memoryview, offset: int, what: str) -> Record:
@@ -125,7 +125,7 @@ class RecordMap:
         return Record(flag, label, id, id2, data[begin:])
 
     def scan(self) -> Iterator[Tuple[int, Record]]:
-        """Offset and record of all records, front to back. Raises DamagedRecord."""
+        """Yield offset and record, in the order of the file. Raises DamagedRecord."""
         offset = 0
         while offset < self.size:
             data, end = self._data_at(offset, "a record")
@@ -133,7 +133,7 @@ class RecordMap:
             offset = end
 
     def headers(self, offsets: np.ndarray, keys: np.ndarray) -> Headers:
-        """Headers of many records at once, without reading payloads.
+        """Read the headers of many records at once, without their payloads.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ class RecordMap:
         first[large] = np.where(id2.astype(np.float32) == first[large], id2, first[large])
         plain = (magic == MAGIC) & (lrec >> LENGTH_BITS == WHOLE) & (sizes >= 0)
         plain &= offsets + FRAME.size + length <= self.size
-        for i in np.flatnonzero(~plain):  # in parts, or damaged, which read_at() raises
+        for i in np.flatnonzero(~plain):  # in parts, or damaged: then read_at() raises
             record = self.read_at(int(offsets[i]), f"key {keys[i]}")
             flags[i], sizes[i] = record.flag, len(record.payload)
             first[i] = record.first
@@ -167,7 +167,7 @@ class RecordMap:
         return Headers(flags, first, second, sizes)
 
     def read_ahead(self, begin: int, end: int) -> Iterator[int]:
-        """Read bytes ``begin`` to ``end`` in order into the system's memory for files; yields their number in parts."""
+        """Read bytes ``begin`` to ``end`` - 1 into the page cache; yields the number of bytes of each read."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             for at in range(begin, min(end, self.size), READ_BYTES):
@@ -176,7 +176,7 @@ class RecordMap:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Release the file; the map stays open as long as payloads are in use."""
+        """Release the file; the memory map stays open as long as payloads are in use."""
         self._view = memoryview(b"")
         self.data = b""
 
@@ -220,20 +220,20 @@ class RecordMap:
 
 
 class RecordMaps:
-    """The .rec files of a set; offsets in the set count through them, one after the other.
+    """The memory-mapped .rec files of a set. An offset in the set is one in the concatenated files.
 
     Parameters
     ----------
     paths : sequence of str
     checked : bool
-        Whether each must begin with a record.
+        Whether to require that each file begins with a record.
 
     Attributes
     ----------
     paths : list of str
     files : list of RecordMap
     bases : np.ndarray
-        (S + 1,) int64: offset in the set at which each of the S files begins, and the bytes of all.
+        (S + 1,) int64: offset in the set at which each of the S files begins; the last is the total size.
 
     Raises
     ------
@@ -255,33 +255,33 @@ class RecordMaps:
 
     @property
     def bytes(self) -> int:
-        """Of all files."""
+        """Total size of the files."""
         return int(self.bases[-1])
 
     def locate(self, offset: int) -> Tuple[int, int]:
-        """The file of an offset in the set, by number, and the offset in it."""
+        """Number of the file that contains an offset in the set, and the offset in that file."""
         number = bisect_right(self._begins, offset) - 1
         return number, offset - self._begins[number]
 
     def read_at(self, offset: int) -> Record:
-        """The record that begins at an offset in the set."""
+        """The record at an offset in the set. Raises DamagedRecord."""
         number, inside = self.locate(offset)
         return self.files[number].read_at(inside)
 
     def scan(self) -> Iterator[Tuple[int, Record]]:
-        """Offset in the set and record of all records, front to back. Raises DamagedRecord."""
+        """Yield offset in the set and record, in the order of the files. Raises DamagedRecord."""
         for base, file in zip(self._begins, self.files):
             for offset, record in file.scan():
                 yield base + offset, record
 
     def release_pages(self) -> None:
-        """Let pages that were read count as the system's memory for files again, not as this process's."""
+        """Remove pages that were read from the process's resident memory; they stay in the page cache."""
         for file in self.files:
             if isinstance(file.data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 file.data.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
-        """Release the files; maps stay open as long as payloads are in use."""
+        """Release the files; memory maps stay open as long as payloads are in use."""
         for file in self.files:
             file.close()
 

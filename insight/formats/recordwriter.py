@@ -1,4 +1,4 @@
-"""Writing .rec and .idx, byte for byte as ``mx.recordio.MXIndexedRecordIO`` does; without NumPy."""
+"""Write .rec and .idx files, byte-identical to those of ``mx.recordio.MXIndexedRecordIO``, without NumPy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BUFFER_BYTES = 1 << 20
 
 
 class RecordStream:
-    """Writes records into two open files. The caller is responsible for their atomic replacement.
+    """Writes records into an open .rec and .idx. The caller is responsible for their atomic replacement.
 
     Attributes
     ----------
     count : int
         Records written so far.
     offset : int
-        Bytes written to the .rec so far.
+        Bytes written to the current .rec so far.
     """
 
     def __init__(self, rec: BinaryIO, idx: BinaryIO):
@@ -30,7 +30,7 @@ class RecordStream:
         self.begin_files(rec, idx)
 
     def begin_files(self, rec: BinaryIO, idx: BinaryIO) -> None:
-        """Write what follows into these files."""
+        """Write the following records into these files."""
         self._write_rec, self._write_idx = rec.write, idx.write
         self.offset = 0
 
@@ -40,16 +40,21 @@ class RecordStream:
         Parameters
         ----------
         key : int
-            Key in the .idx. Keys must be distinct; the reader raises otherwise.
+            Key in the .idx. Keys must be distinct; otherwise the reader raises.
         payload : bytes
             The encoded image; empty for header and identity records.
         label : number or sequence of numbers
-            A number gives flag 0, a sequence its length. Stored as float32, so integers above
-            16,777,216 are rounded.
+            The flag is 0 for a number, and the length of a sequence. Labels are stored as float32, so
+            integers above 16,777,216 are rounded.
         id : int
             The record's own number, in its header.
         id2 : int
-            Where the label is an integer, :func:`~insight.formats.framing.id2_of` it.
+            For an integer label, :func:`~insight.formats.framing.id2_of` the label.
+
+        Raises
+        ------
+        InsightError
+            The record is too large.
         """
         try:
             framed = frame(record_data(payload, label, id, id2))
@@ -61,7 +66,7 @@ class RecordStream:
         self.count += 1
 
     def write_identities(self, ranges: Sequence[Tuple[int, int]], images: int, header_first: bool) -> None:
-        """Append a record per identity with its range of keys, and the header (key 0) with the range of theirs.
+        """Append identity records (ranges of their images' keys) and the header record (range of the former's keys).
 
         Parameters
         ----------
@@ -70,7 +75,8 @@ class RecordStream:
         images : int
             N; identity records have keys N + 1 and up.
         header_first : bool
-            True: the header comes in front, as face2rec2 writes it. False: behind, as dataset_merge does.
+            Whether the header (key 0) is written before the identity records, as face2rec2 does, or after them, as
+            dataset_merge does.
         """
         begin = images + 1
         header = (begin, begin + len(ranges))
@@ -82,7 +88,7 @@ class RecordStream:
             self.write(0, b"", header, 0, id2_of(begin))
 
     def write_framed(self, records, lines: Sequence[bytes]) -> None:
-        """Append framed records and their lines of the .idx."""
+        """Append framed records (bytes-like) and their lines of the .idx."""
         self._write_rec(records)
         self._write_idx(b"".join(lines))
         self.offset += len(records)
@@ -90,14 +96,14 @@ class RecordStream:
 
 
 class ShardStream(RecordStream):
-    """Writes the records of a set into its files, one after the other. A context manager, which closes them.
+    """Writes the records of a set into its shards in turn. As a context manager, it closes the files.
 
     Parameters
     ----------
     paths : sequence of (path, path)
-        Of the .rec and the .idx of each shard; one pair for a set in one file.
+        The .rec and the .idx of each shard; one pair for a set in one file.
     images : int
-        How many there will be, at most: each shard gets an equal part, and the last the header and identity records.
+        Maximum number of images. Each shard gets an equal part, and the last one also the header and identity records.
     """
 
     def __init__(self, paths: Sequence[Tuple[PathLike, PathLike]], images: int):
@@ -114,7 +120,7 @@ class ShardStream(RecordStream):
         return rec, idx
 
     def room(self, images: int) -> int:
-        """Go on to the shard of the next image, if ``images`` were written; how many fit into it."""
+        """Open the shard of the next image, after ``images`` images; returns how many images it can still take."""
         while self.shard < len(self._ends) and images >= self._ends[self.shard]:
             self._begin_next()
         return self._ends[self.shard] - images if self.shard < len(self._ends) else sys.maxsize
@@ -129,7 +135,7 @@ class ShardStream(RecordStream):
         super().write_identities(ranges, images, header_first)
 
     def finish(self) -> None:
-        """Go on to the last shard: all images are written."""
+        """Open the last shard, after all images were written."""
         while self.shard < len(self._ends):
             self._begin_next()
 
@@ -139,11 +145,11 @@ class ShardStream(RecordStream):
     def __exit__(self, kind, error, trace) -> None:
         with self._files:
             if error is None:
-                self.finish()  # makes the files of empty shards
+                self.finish()  # creates the files of empty shards
 
 
 class RecordWriter:
-    """A new .rec and its .idx, which get their names when the writer is closed.
+    """Writer of a .rec and its .idx, which get their final names when it is closed.
 
     As a context manager it commits at the end of the block, and removes the files if the block
     raises. Otherwise, call ``close`` or ``abort``.
@@ -151,7 +157,7 @@ class RecordWriter:
     Raises
     ------
     InsightError
-        One of the two already exists and ``overwrite`` is not set.
+        One of the two already exists, and ``overwrite`` is false.
     """
 
     def __init__(self, rec_path: str, overwrite: bool = False):
@@ -169,14 +175,14 @@ class RecordWriter:
         return self._stream.count
 
     def close(self) -> None:
-        """Finish both files and rename them to their names. A second call does nothing."""
+        """Finish both files and rename them to their final names. A second call does nothing."""
         if self._files is not None:
             files, self._files = self._files, None
             files.close()
             self._commit.__exit__(None, None, None)
 
     def abort(self, error: Optional[BaseException] = None) -> None:
-        """Discard both files. After ``close`` it does nothing."""
+        """Discard both files. Does nothing after ``close``."""
         if self._files is not None:
             files, self._files = self._files, None
             files.close()

@@ -1,4 +1,4 @@
-"""The commands that repair a damaged set, quoted for the shell, for messages."""
+"""Commands that repair a damaged set, quoted for the shell, for error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def in_place(path: PathLike, overwrite: bool = False) -> str:
     path : path
         Folder, .rec or prefix of the set.
     overwrite : bool
-        A wrong file of one of these names exists.
+        Whether to replace an existing .idx and property.
     """
     return f"insight dataset-repair {typed(path)}" + " --overwrite" * overwrite
 
@@ -28,7 +28,7 @@ def into_new(path: PathLike) -> str:
 
 
 def repaired(path: PathLike) -> str:
-    """The folder for the repaired set: ``work/set-repaired`` of ``work/set`` and ``work/set/train.rec``."""
+    """The folder for the repaired set: ``work/set-repaired`` for ``work/set`` and for ``work/set/train.rec``."""
     path = os.path.normpath(os.fspath(path))
     folder, name = os.path.split(path)
     shard = shards.parse(name)
@@ -45,6 +45,6 @@ def repaired(path: PathLike) -> str:
 
 
 def typed(path: PathLike) -> str:
-    """A path as an argument in a shell."""
+    """A path, quoted as an argument for the shell."""
     path = os.fspath(path)
     return shlex.quote("./" + path if path.startswith("-") else path)

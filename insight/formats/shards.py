@@ -1,8 +1,8 @@
-"""The files of a set: one .rec, or shards ``train-00000-of-00004.rec`` to ``train-00003-of-00004.rec``.
+"""Names of the files of a set: one .rec, or shards ``train-00000-of-00004.rec`` to ``train-00003-of-00004.rec``.
 
-Shards are the one .rec cut between records: one after the other, their bytes are those of the single file, keys go
-on from shard to shard, and offsets in each .idx count from the begin of its shard. So header and identity records
-are in the last one.
+Shards are a single .rec, split between records: concatenated, they are byte-identical to it. Keys continue from shard
+to shard, and the offsets in an .idx are relative to its shard. The header record and the identity records are in the
+last shard.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..errors import InsightError
 from ..files import atomic
 from ..files.atomic import PathLike
 
-MOST = 500  # an open shard uses a file descriptor, of which a process often has 1024
+MOST = 500  # an open shard uses a file descriptor, and a process often may have 1024
 _DIGITS = 5
 _SHARD = re.compile(rf"(.+)-(\d{{{_DIGITS}}})-of-(\d{{{_DIGITS}}})\.rec")
 
 
 class ShardName(NamedTuple):
-    """``train-00002-of-00004.rec``: the name of the set, the shard's number from 0, and how many there are."""
+    """Parts of ``train-00002-of-00004.rec``: the name of the set, the shard's number from 0, the number of shards."""
 
     stem: str
     number: int
@@ -30,7 +30,7 @@ class ShardName(NamedTuple):
 
 
 def parse(rec_path: PathLike) -> Optional[ShardName]:
-    """The parts of a shard's file name; None if it is not one of at least two shards."""
+    """Parse the file name of a shard; None if it is not the name of one of two or more shards."""
     match = _SHARD.fullmatch(os.path.basename(os.fspath(rec_path)))
     if match is None:
         return None
@@ -39,7 +39,7 @@ def parse(rec_path: PathLike) -> Optional[ShardName]:
 
 
 def names(stem: str, count: int) -> List[str]:
-    """Names of the .rec files of a set: ``train.rec`` of one, ``train-00000-of-00004.rec``, .. of several."""
+    """Names of the .rec files of a set: ``train.rec`` for one file, ``train-00000-of-00004.rec``, .. for several."""
     if count == 1:
         return [stem + ".rec"]
     return [f"{stem}-{number:0{_DIGITS}d}-of-{count:0{_DIGITS}d}.rec" for number in range(count)]
@@ -51,7 +51,7 @@ def pairs(stem: str, count: int) -> List[Tuple[str, str]]:
 
 
 def check_count(count: int, images: int, source: PathLike) -> None:
-    """Raise InsightError for a number of shards that a set of so many images cannot have."""
+    """Raise InsightError if a set of ``images`` images cannot have ``count`` shards."""
     if not 1 <= count <= MOST:
         raise InsightError(f"--shards {count}: want 1 to {MOST}")
     if count > max(images, 1):
@@ -59,7 +59,7 @@ def check_count(count: int, images: int, source: PathLike) -> None:
 
 
 def paths(rec_path: PathLike) -> List[str]:
-    """The paths of all .rec files of the set that one of them belongs to, whether they exist or not."""
+    """Paths of all .rec files of the set that contains ``rec_path``, whether they exist or not."""
     rec_path = os.fspath(rec_path)
     shard = parse(rec_path)
     if shard is None:
@@ -69,7 +69,7 @@ def paths(rec_path: PathLike) -> List[str]:
 
 
 def members(rec_path: PathLike) -> List[str]:
-    """As :func:`paths`; raises InsightError if a shard is missing."""
+    """Like :func:`paths`, but raise InsightError if a shard is missing."""
     rec_paths = paths(rec_path)
     missing = [path for path in rec_paths if not os.path.isfile(path)] if len(rec_paths) > 1 else []
     if missing:
@@ -82,7 +82,7 @@ def members(rec_path: PathLike) -> List[str]:
 
 
 def pattern(rec_path: PathLike) -> str:
-    """A set's .rec files as one name, for messages: ``work/set/train-*-of-00004.rec``."""
+    """One name for all .rec files of a set, for messages: ``work/set/train-*-of-00004.rec``."""
     rec_path, shard = os.fspath(rec_path), parse(rec_path)
     if shard is None:
         return rec_path
@@ -90,13 +90,13 @@ def pattern(rec_path: PathLike) -> str:
 
 
 def stem(rec_path: PathLike) -> str:
-    """The name of a set without folder, number of the shard and suffix: ``train``."""
+    """The name of a set without folder, shard number and suffix: ``train``."""
     shard = parse(rec_path)
     return shard.stem if shard else os.path.splitext(os.path.basename(os.fspath(rec_path)))[0]
 
 
 def sets_in(folder: PathLike) -> List[str]:
-    """Of each set in a folder the name of its .rec, or of its first shard that exists; sorted."""
+    """Name of the .rec of each set in a folder (of the first existing shard, if there are several), sorted."""
     first: Dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         if name.endswith(".rec") and not name.startswith("."):
@@ -105,7 +105,7 @@ def sets_in(folder: PathLike) -> List[str]:
 
 
 def existing(folder: PathLike, stem: str) -> List[str]:
-    """Names of the files of a set in a folder, in one file or in any number of shards: each .rec and its .idx."""
+    """Names of the existing .rec and .idx files of a set in a folder, for one file and any number of shards."""
     found = [stem + ending for ending in (".rec", ".idx")]
     for path in glob.glob(os.path.join(glob.escape(os.fspath(folder)), f"{glob.escape(stem)}-*-of-*.*")):
         beside, ending = os.path.splitext(os.path.basename(path))
@@ -117,6 +117,6 @@ def existing(folder: PathLike, stem: str) -> List[str]:
 
 
 def sweep(folder: PathLike, stem: str) -> None:
-    """Remove temporary files of killed writers of a set, in any number of shards; those of running writers are kept."""
+    """Remove temporary files that killed writers of a set in shards left; those of running writers are kept."""
     for left in atomic.left_behind(folder, f".{glob.escape(stem)}-*-of-*.partial", own=False):
         left.unlink(missing_ok=True)

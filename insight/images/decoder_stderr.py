@@ -1,7 +1,7 @@
 """Capture the output of image decoders on stderr.
 
-OpenCV's decoders print their warnings and do not return them. During a call, file descriptor 2 is a temporary
-file; lines of other code are written to the real stderr afterwards.
+OpenCV's decoders print their warnings and do not return them. During a call, file descriptor 2 refers to a temporary
+file; lines that other code printed meanwhile are written to the real stderr afterwards.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..machine.stderr import STDERR, redirected
 
 T = TypeVar("T")
 
-_MOST_BYTES = 1 << 22  # of a temporary file, before another takes its place
-# How lines of libjpeg, libpng, OpenCV's own decoders and OpenCV's log begin.
+_MOST_BYTES = 1 << 22  # of the temporary file, before a new one replaces it
+# How the lines of libjpeg, libpng, OpenCV's own decoders and OpenCV's log begin.
 _DECODER_LINE = re.compile(
     rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Inconsistent progression|Application transferred"
     rb"|Warning: unknown JFIF|Unknown Adobe|Unsupported marker|Invalid component ID|libpng (?:warning|error)"
@@ -25,7 +25,7 @@ _DECODER_LINE = re.compile(
 )
 
 _lock = threading.Lock()
-_scratch: List[_ScratchFile] = []  # the temporary file, once it is needed
+_scratch: List[_ScratchFile] = []  # the temporary file; empty before the first use
 
 
 def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
@@ -36,18 +36,18 @@ def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
     Returns
     -------
     result
-        Of the function.
+        Return value of the function.
     lines : list of str
-        The decoder's.
+        Lines that the decoder printed.
     """
     with _lock:
         try:
             os.fstat(STDERR)
-        except OSError:  # a daemon without stderr, whose place the temporary file must not take
+        except OSError:  # a daemon without stderr: the temporary file must not become descriptor 2
             return function(), []
         scratch = _scratch_file()
         lines: List[str] = []
-        _write(scratch.read())  # of a thread that was about to write when the last call ended
+        _write(scratch.read())  # written by another thread just after the last call
         try:
             with redirected(scratch.fileno()):
                 result = function()
@@ -58,7 +58,7 @@ def capture(function: Callable[[], T]) -> Tuple[T, List[str]]:
 
 
 class _ScratchFile:
-    """A temporary file that others write to; each byte is read once."""
+    """A temporary file that stderr is redirected to; :meth:`read` returns the bytes written since the last call."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(buffering=0)
@@ -68,7 +68,7 @@ class _ScratchFile:
         return self._file.fileno()
 
     def read(self) -> bytes:
-        # The position, not the size: lseek waits for a write of another thread, and the size grows page by page.
+        # The position, not the size: lseek waits for another thread's write, but the size grows page by page.
         end = os.lseek(self.fileno(), 0, os.SEEK_CUR)
         written = os.pread(self.fileno(), end - self._done, self._done)
         self._done += len(written)
@@ -91,7 +91,7 @@ def _split(printed: bytes) -> Tuple[List[str], bytes]:
     for line in printed.splitlines(keepends=True):
         if _DECODER_LINE.match(line):
             lines.append(line.decode("utf-8", "replace").strip())
-        elif line.strip() or not lines:  # OpenCV's log prints blank lines after some of its own
+        elif line.strip() or not lines:  # OpenCV's log prints blank lines after some messages
             others.append(line)
     return lines, b"".join(others)
 

@@ -1,11 +1,11 @@
-"""Encoded images -> pixels, and the decoders' warnings about damaged data.
+"""Decode images to pixels, and return the decoders' warnings about damaged data.
 
 A damaged image often decodes: the decoder fills the missing part with grey or noise, and warns. OpenCV
-prints such warnings and does not return them, so each format is decoded in a way that gives them:
+prints such warnings and does not return them, so each format is decoded in a way that detects them:
 
-- JPEG: with ``simplejpeg`` (libjpeg-turbo), which gives the pixels and the warnings of OpenCV's decoder. An image
-  with a warning is decoded again with OpenCV, with captured stderr: OpenCV decides whether it is usable and
-  gives the pixels, as in other readers of records.
+- JPEG: with ``simplejpeg`` (libjpeg-turbo), which gives the same pixels and warnings as OpenCV's decoder. An image
+  with a warning is decoded again with OpenCV, with captured stderr: whether it is usable, and its pixels, are then
+  as in other readers of records.
 - PNG: with OpenCV. Checksums and compressed pixels are checked first; if they are wrong, stderr is captured.
 - WebP: with OpenCV, whose decoder prints nothing and rejects damaged files.
 - Other formats: with OpenCV, with captured stderr.
@@ -36,7 +36,7 @@ _PREFIX = re.compile(r"libpng (?:warning|error): |\[ ?\w+:\d+@[\d.]+\] global \S
 
 
 class Decoded(NamedTuple):
-    """Pixels, None for an image that does not decode; and the decoder's warning or error, "" for none."""
+    """The pixels, None if the image cannot be decoded, and the decoder's warning or error, "" if there is none."""
 
     pixels: Optional[np.ndarray]
     warning: str
@@ -66,7 +66,7 @@ def decode(data, order: str = BGR, checked: bool = False) -> Decoded:
 
 
 def quick_warning(data) -> str:
-    """A warning or error of the decoder, "" for none; takes half the time of :func:`decode` for a JPEG.
+    """The decoder's warning or error for an image, "" if there is none; twice as fast as :func:`decode` for a JPEG.
 
     A JPEG is decoded to grey at 1/8 of its size: all of its data is read, and few pixels are computed.
     """
@@ -86,13 +86,14 @@ def reduced_jpeg(data, denominator: int) -> Optional[np.ndarray]:
     ----------
     data : bytes-like
     denominator : int
-        1, 2, 4 or 8. Pixel k covers the pixels from ``denominator * k`` on; the last ones may go beyond the edge.
+        1, 2, 4 or 8. Row or column k of the result covers ``denominator`` of the image, from ``denominator * k`` on;
+        the last one may extend beyond the edge.
 
     Returns
     -------
     np.ndarray or None
         RGB uint8, height and width divided by the denominator, rounded up; EXIF orientation is not applied. None if
-        the data is not a JPEG that TurboJPEG decodes to RGB without a warning; :func:`decode` says more.
+        the data is not a JPEG that TurboJPEG decodes to RGB without a warning, which :func:`decode` returns.
     """
     try:
         height, width, _, _ = decode_jpeg_header(data)
@@ -136,7 +137,7 @@ def _is_unsupported(error: ValueError) -> bool:
 
 
 def _same(pixels: np.ndarray, data, colours: str) -> bool:
-    """Whether a decoder that fills missing rows with grey gives the same pixels."""
+    """Whether TurboJPEG, which fills missing rows with grey, gives the same pixels."""
     try:
         return np.array_equal(decode_jpeg(data, colours, buffer=np.zeros(pixels.size, np.uint8), strict=False), pixels)
     except ValueError:

@@ -1,7 +1,7 @@
 """Headers of image files: size, channels, orientation. No decoding.
 
-Packing must know whether a file can be copied into a record. Decoding would take twenty times as
-long as reading it, so the headers are parsed here, in plain Python.
+Packing must know whether a file can be copied into a record as it is. Decoding the file would take twenty times
+as long as reading it, so only its header is parsed, in plain Python.
 
 Sources: ITU-T T.81 (JPEG markers), CIPA DC-008 (Exif orientation), PNG specification 1.2.
 """
@@ -24,10 +24,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class JpegHead(NamedTuple):
-    """Facts from a JPEG's markers.
+    """Properties of a JPEG, read from its markers.
 
-    ``plain`` means that every common decoder gives H x W x 3, upright: 8 bits, three components,
-    Huffman-coded frame, no Exif rotation, and an end marker.
+    ``plain`` means that every common decoder returns H x W x 3, upright: the image has 8 bits, three components,
+    a Huffman-coded frame, no Exif rotation, and an end marker.
     """
 
     height: int
@@ -92,7 +92,7 @@ def header_length(data: bytes) -> int:
 
 
 def tiff_orientation(tiff: bytes) -> int:
-    """The orientation tag (1..8) of an Exif block's TIFF part; 1 if it has none."""
+    """The orientation tag (1..8) of the TIFF part of an Exif block; 1 if there is none or it is invalid."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return 1
@@ -109,7 +109,7 @@ def tiff_orientation(tiff: bytes) -> int:
 
 
 def exif_orientation(data: bytes) -> int:
-    """The Exif orientation (1..8) of a JPEG, PNG or WebP file; 1 if it has none."""
+    """The Exif orientation (1..8) of a JPEG, PNG or WebP file; 1 if there is none."""
     if data[:2] == b"\xff\xd8":
         head = read_jpeg_head(data)
         return head.orientation if head else 1
@@ -134,7 +134,7 @@ def _chunk_orientation(data: bytes, at: int, layout: str, wanted: bytes, checksu
 
 
 def is_plain_png(data: bytes, size: Tuple[int, int]) -> bool:
-    """Whether a PNG is 8-bit RGB, complete, upright, without transparency, and of (height, width)."""
+    """Whether a PNG is 8-bit RGB, complete, upright, without transparency, and of ``size`` (height, width)."""
     if data[:8] != _PNG or data[12:16] != b"IHDR" or len(data) < 45 or data[-8:-4] != b"IEND":
         return False
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -143,7 +143,7 @@ def is_plain_png(data: bytes, size: Tuple[int, int]) -> bool:
 
 
 def image_size(data: bytes) -> Optional[tuple[int, int]]:
-    """(height, width) of an encoded image, from its header; None if it has none."""
+    """(height, width) of an encoded image in pixels, from its header; None if they cannot be read."""
     if data[:8] == _PNG and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         return height, width
@@ -152,6 +152,6 @@ def image_size(data: bytes) -> Optional[tuple[int, int]]:
 
 
 def suffix_of(data: bytes) -> str:
-    """The file suffix for the kind of the bytes: ``.jpg``, ``.pgm``, ``.tif``, …; ``.bin`` if it is unknown."""
+    """The file suffix for the kind of an image: ``.jpg``, ``.pgm``, ``.tif``, …; ``.bin`` if it is unknown."""
     kind = kind_of(bytes(data[:HEAD_BYTES]))
     return kind.suffix if kind else ".bin"

@@ -1,7 +1,7 @@
-"""The kind of a file by its first bytes: images that OpenCV decodes, and other kinds.
+"""Recognise the kind of a file by its first bytes: images that OpenCV decodes, and other kinds.
 
-``decoded`` marks formats that ``cv2.imdecode`` of the releases allowed by setup.py decodes to 8 or 16 bits. Formats of
-floating-point pixels are not among them, since their range is unknown and networks take 0..255.
+``decoded`` marks formats that ``cv2.imdecode``, of the releases that setup.py allows, decodes to 8 or 16 bits.
+Floating-point formats are excluded, since the range of their values is unknown and networks take 0..255.
 
 Sources: OpenCV 4.x ``modules/imgcodecs`` (signatures), Netpbm's manual, ISO 14496-12 (brands), Wikipedia's
 "List of file signatures".
@@ -44,12 +44,12 @@ def _netpbm(magics: bytes, numbers: int) -> bytes:
     return first + (_GAP + rb"\d+") * (numbers - 1)
 
 
-# If two match, the first one is used.
+# The first match is used.
 _SIGNATURES: List[Tuple[Kind, bytes]] = [
     (JPEG, rb"\xff\xd8\xff"),
     (PNG, rb"\x89PNG\r\n\x1a\n"),
     (WEBP, rb"RIFF....WEBP"),
-    (BMP, rb"BM.{12}[\x0c\x24-\xff]\0\0\0"),  # and the length of a bitmap header; text may begin with BM
+    (BMP, rb"BM.{12}[\x0c\x24-\xff]\0\0\0"),  # with the length of the header, since text may begin with BM
     (RAW, rb"II\*\0....CR"),  # Canon's CR2 is a TIFF
     (TIFF, rb"II[*+]\0|MM\0[*+]"),
     (Kind("JPEG 2000", ".jp2"), rb"\0\0\0\x0cjP  \r\n\x87\n"),
@@ -90,7 +90,7 @@ DECODED_SUFFIXES = frozenset(kind.suffix for kind in KINDS if kind.decoded)
 
 
 def kind_of(head: bytes) -> Optional[Kind]:
-    """The kind of a file by its first HEAD_BYTES bytes, or all if it is shorter; None if it is unknown."""
+    """The kind of a file by its first HEAD_BYTES bytes (all, if it is shorter); None if it is unknown."""
     for kind, match in _COMPILED:
         if match(head):
             return kind
@@ -98,6 +98,6 @@ def kind_of(head: bytes) -> Optional[Kind]:
 
 
 def kind_of_file(name: str, head: bytes) -> Optional[Kind]:
-    """As :func:`kind_of`, with camera raw files that are TIFFs told by their names."""
+    """As :func:`kind_of`, but a TIFF is :data:`RAW` if its name has the suffix of a camera raw file."""
     kind = kind_of(head)
     return RAW if kind is TIFF and os.path.splitext(name)[1].lower() in _RAW_SUFFIXES else kind

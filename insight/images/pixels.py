@@ -1,4 +1,4 @@
-"""Bytes <-> pixels. Arrays are uint8, (H, W, 3), RGB unless a name says BGR."""
+"""Decode, turn, scale and encode images. Arrays are uint8 (H, W, 3), RGB unless a name says BGR."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ OnWarning = Callable[[str], None]
 def decode_bgr(data, name: str, on_warning: Optional[OnWarning] = None, checked: bool = False) -> np.ndarray:
     """Decode the bytes of an image as uint8 (H, W, 3), BGR, 0..255.
 
-    Grey and alpha images are converted to three channels; EXIF orientation is not applied (records
-    hold aligned faces; packing applies it once).
+    Grey images and images with alpha are converted to three channels. The EXIF orientation is not applied: images of
+    records are upright, since packing applies it.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ def decode_bgr(data, name: str, on_warning: Optional[OnWarning] = None, checked:
 
 
 def decode_rgb(data, name: str, on_warning: Optional[OnWarning] = None) -> np.ndarray:
-    """As :func:`decode_bgr`, in RGB."""
+    """Like :func:`decode_bgr`, in RGB."""
     return _decode(data, RGB, name, on_warning)
 
 
 def upright_bgr(data, name: str, on_warning: Optional[OnWarning] = None) -> Tuple[np.ndarray, List[str]]:
     """Decode any image file as uint8 (H, W, 3), BGR, 0..255, upright.
 
-    Grey is repeated, 16 bits are scaled to 8, transparent parts become black (the border of an
-    aligned face), CMYK is converted, and the Exif orientation is applied.
+    Grey images are repeated in three channels, 16 bits are scaled to 8, alpha is blended with black (the border of
+    an aligned face), CMYK is converted, and the Exif orientation is applied.
 
     Parameters
     ----------
@@ -64,13 +64,12 @@ def upright_bgr(data, name: str, on_warning: Optional[OnWarning] = None) -> Tupl
     -------
     pixels : np.ndarray
     changes : list of str
-        The conversions to 8-bit, 3-channel, upright: ``grey``, ``alpha``, ``16-bit``, ``cmyk``,
-        ``rotated``.
+        The conversions that were made: ``grey``, ``alpha``, ``16-bit``, ``cmyk``, ``rotated``.
 
     Raises
     ------
     InsightError
-        The bytes are not an image, or one of a kind that is not packed (floating point).
+        The bytes are not an image, or its pixels are neither 8-bit nor 16-bit integers.
     """
     stored = _decode(data, STORED, name, on_warning)
     head = read_jpeg_head(bytes(data))
@@ -109,7 +108,7 @@ def _decode(data, order: str, name: str, on_warning: Optional[OnWarning], checke
 
 
 def turned_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an Exif orientation: 2 mirrored, 3 half turn, 4 flipped, 5 to 8 with the axes swapped."""
+    """Undo an Exif orientation of (H, W, 3): 2 mirrored, 3 half turn, 4 flipped, 5 to 8 with the axes swapped."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -120,7 +119,7 @@ def turned_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def fit(pixels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Scale to cover (height, width), keeping the aspect ratio, and crop the centre."""
+    """Scale (H, W, 3) to cover ``size`` (height, width), keeping the aspect ratio, and crop the centre."""
     height, width = size
     have_height, have_width = pixels.shape[:2]
     scale = max(height / have_height, width / have_width)

@@ -1,4 +1,4 @@
-"""Checks of a PNG file: its chunks, their checksums, and the compressed pixels. No decoding.
+"""Check a PNG file without decoding it: its chunks, their checksums, and the compressed pixels.
 
 libpng prints its warnings on the terminal, and OpenCV does not return them. For a file that passes these
 checks, libpng prints nothing.
@@ -18,30 +18,30 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _PIXELS = (b"IHDR", b"IDAT", b"IEND")  # chunks that determine the pixels of a file without a palette
 _MOST_FILTERS = 4
-_MOST_BYTES = 1 << 28  # of pixels; larger images are left to the decoder, which has its own limits
+_MOST_BYTES = 1 << 28  # of uncompressed pixels; larger images are left to the decoder, which has its own limits
 
 
 class _Chunk(NamedTuple):
     name: bytes
-    begin: int  # of the whole chunk
+    begin: int  # offset of the chunk, with its length
     end: int
 
 
 def without_extras(data: bytes, inflate: bool = True) -> Optional[bytes]:
-    """The file with only the chunks that determine its pixels, or None if it may be damaged.
+    """Remove all chunks that do not affect the pixels; None if the file may be damaged.
 
     Parameters
     ----------
     data : bytes
         A PNG file.
     inflate : bool
-        Check the compressed pixels too, which takes a third of the time of decoding them.
+        Whether to check the compressed pixels too, which takes a third of the time of decoding them.
 
     Returns
     -------
     bytes or None
-        ``data`` itself if it has no other chunks. None for a damaged file, and for kinds that are not
-        checked (palettes, transparent colours, animations).
+        The file with the remaining chunks; ``data`` itself if there are no others. None for a damaged file, and for
+        kinds that are not checked (palettes, transparent colours, animations).
     """
     chunks = list(_chunks(data))
     if not chunks or chunks[0].name != b"IHDR" or chunks[-1].name != b"IEND":
@@ -59,7 +59,7 @@ def without_extras(data: bytes, inflate: bool = True) -> Optional[bytes]:
 
 
 def _matters(name: bytes) -> bool:
-    """Whether a chunk other than the three changes the pixels, or may cause a warning of the decoder."""
+    """Whether a chunk other than IHDR, IDAT and IEND may affect the pixels."""
     critical = not name[0] & 0x20
     return (critical and name not in _PIXELS) or name in (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 
@@ -109,7 +109,7 @@ def _inflates(data: bytes, chunks: list) -> bool:
 
 
 def _passes(width: int, height: int, bits: int, interlaced: int) -> Iterator[Tuple[int, int]]:
-    """Yield the number of rows, and bytes of a row with its filter, of each pass."""
+    """Yield, for each interlacing pass, the number of rows and the bytes per row, with the filter byte."""
     for top, left, down, right in _ADAM7 if interlaced else ((0, 0, 1, 1),):
         rows, columns = -(-(height - top) // down), -(-(width - left) // right)
         if rows > 0 and columns > 0:

@@ -1,4 +1,4 @@
-"""(height, width) from the headers of less common kinds of images; JPEG and PNG are in :mod:`.header`.
+"""Read (height, width) from the headers of less common image formats; JPEG and PNG are in :mod:`.header`.
 
 Sources: Netpbm's manual; BITMAPINFOHEADER and its OS/2 predecessor; the WebP container specification; ISO 15444-1;
 TIFF 6.0; OpenCV's ``grfmt_sunras.cpp``.
@@ -18,7 +18,7 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 def other_size(data: bytes) -> Optional[Size]:
-    """(height, width) of an image that is neither JPEG nor PNG; None if its header has none."""
+    """(height, width) in pixels of an image that is neither JPEG nor PNG; None if they cannot be read."""
     kind = kind_of(data[:HEAD_BYTES])
     read = _READERS.get(kind.suffix) if kind else None
     try:
@@ -42,7 +42,7 @@ def _pam(data: bytes) -> Size:
 def _bmp(data: bytes) -> Size:
     old = data[14] == 12
     width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
-    return abs(height), width  # rows from the top have a negative height
+    return abs(height), width  # the height is negative if rows are stored from the top
 
 
 def _webp(data: bytes) -> Optional[Size]:

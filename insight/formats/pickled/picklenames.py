@@ -1,9 +1,9 @@
 """The globals that a pickle of plain data may name, and their replacements.
 
-Globals of a pickle are never imported or called: a name is looked up in a table, and the table's
-functions build bytes and describe NumPy arrays of numbers, booleans, bytes and objects
-that are themselves plain data. Array layouts are those of NumPy 1.x and 2.x on Python 2.7
-and 3, protocols 0 to 5.
+The globals of a pickle are never imported or called. Their names are looked up in a table, whose
+functions build bytes and describe NumPy arrays of numbers, booleans, bytes, and objects
+that are plain data themselves. Arrays may be pickled by NumPy 1.x and 2.x on Python 2.7
+and 3, in protocols 0 to 5.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class BadPickle(InsightError):
 
 
 class Name(NamedTuple):
-    """A global that the pickle names; it is only compared, never imported."""
+    """The name of a global in a pickle; it is only compared, never imported."""
 
     module: str
     name: str
@@ -34,7 +34,7 @@ class Name(NamedTuple):
 
 
 class ArrayInTheMaking:
-    """A NumPy array under construction; BUILD fills it, as ``ndarray.__setstate__`` would."""
+    """A NumPy array under construction; the instruction BUILD fills it, as ``ndarray.__setstate__`` would."""
 
     value: Any = None
 
@@ -48,7 +48,7 @@ class ElementType:
         self.kind: Optional[np.dtype] = np.dtype(_OBJECTS if code.startswith(_OBJECTS) else code) if plain else None
 
     def set_state(self, state: Any) -> None:
-        """Apply BUILD's state, of which only the byte order matters to a plain type."""
+        """Apply the state of BUILD; only its byte order matters for plain types."""
         order = _text(state[1])
         if self.kind is not None and order in ("<", ">"):
             self.kind = self.kind.newbyteorder(order)
@@ -60,7 +60,7 @@ class OddArray(NamedTuple):
     code: str
 
 
-# booleans, integers, floats by their sizes in bytes; byte strings of one length; objects
+# Codes of dtypes: booleans, integers and floats by size in bytes; byte strings of one length; objects.
 _OBJECTS = "O"
 _PLAIN = re.compile(r"[?Bb]|b1|[ui][1248]|f[248]|bool|u?int(?:8|16|32|64)|float(?:16|32|64)|S[1-9][0-9]{0,8}|O[48]?")
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -125,7 +125,7 @@ def settled(value: Any) -> Any:
     Raises
     ------
     BadPickle
-        The item is not data: the name of a global, an array of a type that is not plain data, or one without content.
+        The item is the name of a global, an array of a type that is not plain data, or an array without content.
     """
     if isinstance(value, ArrayInTheMaking):
         value = value.value

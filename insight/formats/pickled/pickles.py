@@ -2,10 +2,10 @@
 
 Verification sets are pickles, and ``pickle.load`` calls any function that a pickle names. This reader
 implements only the instructions from which Python 2 and 3 build bytes, text, lists, tuples, booleans,
-numbers and NumPy arrays of these, and it *describes* arrays instead of calling NumPy. All others raise
-with their name. Memory is proportional to the file, for any lengths that the file claims; byte strings
-are views of its content. Messages show types, not values: a few bytes of pickle can describe a value of
-unlimited length.
+numbers and NumPy arrays of these, and it *describes* arrays instead of calling NumPy. Any other instruction
+raises an error that names it. Memory use is proportional to the size of the file, whatever lengths the file
+states; byte strings are views of its content. Messages show types, not values: a few bytes of pickle can
+describe a value of unlimited length.
 
 Source: the opcode list of CPython's ``pickletools``.
 """
@@ -27,14 +27,14 @@ class _Mark:
 
 
 def load_plain(content: bytes) -> Any:
-    """The object of a pickle that consists of plain data.
+    """Load a pickle that consists of plain data.
 
     Returns
     -------
     object
-        Lists, tuples, bools, ints, floats, str, None; bytes as bytes-like views. Arrays
-        are descriptions that :func:`.picklenames.settled` turns into arrays, item by item:
-        a pickle can refer to one list a million times, so this function does not traverse it.
+        Lists, tuples, bools, ints, floats, str, None; bytes as bytes-like views. Arrays may be
+        descriptions, which :func:`.picklenames.settled` turns into arrays, item by item: a pickle
+        can refer to one list a million times, so this function does not traverse its result.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class _Machine:
 
     def integer(self, suffix: bytes = b"") -> int:
         text = self.line()
-        if len(text) > MAX_DIGITS:  # parsing takes time quadratic in the digits
+        if len(text) > MAX_DIGITS:  # the time of parsing is quadratic in the number of digits
             raise BadPickle(f"an integer of {len(text)} digits")
         return int(text[: -len(suffix)] if suffix and text.endswith(suffix) else text)
 
@@ -167,7 +167,7 @@ def _tuple_of(count: int) -> Callable[[_Machine], None]:
 
 
 def _quoted(machine: _Machine) -> bytes:
-    """STRING: a Python 2 literal in quotes with escapes."""
+    """The argument of STRING: a quoted Python 2 literal with escapes."""
     text = machine.line()
     if len(text) < 2 or text[:1] != text[-1:] or text[:1] not in (b"'", b'"'):
         raise BadPickle("a string without its quotes")
