@@ -59,7 +59,7 @@ class FaceEmbedding:
     dimension : int
         Length E of an embedding.
     notes : list of str
-        What was assumed because the file does not state it, such as the size of the images.
+        Assumptions about properties that the file does not state, such as the image size.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Reading ahead of batches: images into the system's memory for files, in the order of the .rec."""
+"""Read-ahead: loads the records of later batches into the operating system's page cache, in file order."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from .samplers.sampler import Sampler
 
-_SECONDS = 0.2  # between looks whether the loader was closed
+_POLL_SECONDS = 0.2  # interval at which a waiting consumer checks whether the loader was closed
 
 
 class _Read:
-    """Images to read; ``done`` when that has ended, by an error or not."""
+    """One buffer to read; ``done`` is set when the read has ended, whether it succeeded or failed."""
 
     def __init__(self, positions: np.ndarray):
         self.positions = positions
@@ -23,15 +23,15 @@ class _Read:
 
 
 class ReadAhead:
-    """One thread that reads the buffers of a sampler; the one after that in use is read meanwhile.
+    """Reads a sampler's buffers in one background thread: while a buffer is in use, the next one is read.
 
     Parameters
     ----------
     faces : FaceSet
     sampler : Sampler
-        Of one that has no buffers, nothing is read.
+        If it has no buffers (:meth:`Sampler.buffer` returns None), nothing is read ahead.
     rows : range
-        Of each batch that are used: a rank's share.
+        The rows of each batch that this rank uses.
     """
 
     def __init__(self, faces, sampler: Sampler, rows: range):
@@ -42,7 +42,7 @@ class ReadAhead:
         self._stopped = False
 
     def reach(self, step: int) -> None:
-        """Wait until the images of a step's batch are in memory.
+        """Wait until the images of a step's batch are in memory, and start reading the next buffer.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class ReadAhead:
             self._reads[wanted] = _Read(self._sampler.buffered(wanted, self._rows))
             self._waiting.put(self._reads[wanted])
         for needed in [other for other in self._reads if other <= number]:
-            while not self._reads[needed].done.wait(_SECONDS):
+            while not self._reads[needed].done.wait(_POLL_SECONDS):
                 if self._stopped:
                     return
             if self._reads[needed].error is not None:
@@ -73,11 +73,11 @@ class ReadAhead:
                 for _ in self._faces.read_ahead(read.positions):
                     if self._stopped:
                         break
-            except BaseException as error:  # handed to the one who waits
+            except BaseException as error:  # raised in reach(), in the thread that waits for this buffer
                 read.error = error
             read.done.set()
 
     def close(self) -> None:
-        """Stop reading; whoever waits goes on."""
+        """Stop reading; a waiting :meth:`reach` returns."""
         self._stopped = True
         self._waiting.put(None)

@@ -1,16 +1,16 @@
-"""What happens to a training image between its record and the network: mirror, colour, cutoff.
+"""Augmentation of training images: mirror, colour, cutoff.
 
-In this order, as ``FaceImageIter`` of deepinsight/insightface@9fc3cc9c has it:
+The steps and their order are those of ``FaceImageIter``, deepinsight/insightface@9fc3cc9c:
 
-1. mirror: left and right change places, with probability 1/2;
-2. colour 2 only: recompression as a JPEG of quality 2..20, with probability 1/2;
-3. colour 1 and 2: brightness, contrast and saturation, each by a factor from 0.875..1.125;
-4. cutoff N: a square of side N, its centre anywhere in the image, becomes grey (128) with
-   probability 1/2. An earlier version of the original (4bc81321) did it to every image, with 127.5.
+1. mirror: flip horizontally, with probability 1/2;
+2. colour 2 only: recompress as a JPEG of quality 2..20, with probability 1/2;
+3. colour 1 and 2: change brightness, contrast and saturation, each by a factor in 0.875..1.125;
+4. cutoff N: set a square of side N, whose centre may be anywhere in the image, to grey (128), with
+   probability 1/2. (4bc81321, an earlier version, does this to every image and uses 127.5.)
 
-MXNet's ``ColorJitterAug`` applies its three factors in a random order, which comes to the same
-result as :func:`insight.feed.jitter.jitter`: weights of grey add up to 1, and nothing is clipped in between.
-:mod:`insight.feed.degrade`, which the original lacks, comes between 1 and 2.
+MXNet's ``ColorJitterAug`` applies the three factors in a random order. The result is the same as that of
+:func:`insight.feed.jitter.jitter`, because the luminance weights sum to 1 and nothing is clipped in between.
+:mod:`insight.feed.degrade`, which the original does not have, is applied between 1 and 2.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ JITTER = 0.125  # largest change of each of the three factors
 QUALITIES = 2, 20  # of the recompression, both included
 GREY = 128  # of a cutoff square
 
-# Which of an image's random numbers decides what. Numbers never change, or seeds would mean something else.
+# Columns of an image's random numbers. Do not renumber: a seed would then give other augmentations.
 MIRROR, BRIGHTNESS, CONTRAST, SATURATION, RECOMPRESS, QUALITY, CUT, CUT_ROW, CUT_COLUMN = range(9)
 
 
 class Change(NamedTuple):
-    """What is done to one image in one epoch."""
+    """The augmentation of one image in one epoch."""
 
     mirrored: bool = False
-    quality: int = 0  # of the JPEG it is recompressed as; 0: it is not
+    quality: int = 0  # JPEG quality of the recompression; 0: not recompressed
     jitter: Optional[Tuple[float, float, float]] = None  # factors of brightness, contrast, saturation
     box: Optional[Tuple[int, int, int, int]] = None  # top, bottom, left, right of the grey square
     degradation: Optional[Degradation] = None
@@ -47,7 +47,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which augmentations a training run has; see the module for what they do.
+    """Augmentation options of a training run; the module docstring describes the steps.
 
     Attributes
     ----------
@@ -58,7 +58,12 @@ class Augmentation:
     cutoff : int
         ``--cutoff``: side of the grey square in pixels, 0 for none.
     degrade : float
-        ``--degrade``: probability of each of :mod:`insight.feed.degrade`'s changes.
+        ``--degrade``: probability of each change of :mod:`insight.feed.degrade`, 0 for none.
+
+    Raises
+    ------
+    InsightError
+        A value is out of range; the message names the option.
     """
 
     mirror: bool = True
@@ -75,7 +80,7 @@ class Augmentation:
             raise InsightError(f"--degrade {self.degrade:g}: must be 0 (none) to 1, a probability")
 
     def draw(self, seed: int, epoch: int, indices: np.ndarray, image_size: Tuple[int, int]) -> List[Change]:
-        """What happens to each image, as a function of (seed, epoch, its index) alone.
+        """Draw the augmentation of each image. It depends only on (seed, epoch, index).
 
         Parameters
         ----------
@@ -90,17 +95,21 @@ class Augmentation:
         list of Change
             B of them.
         """
-        needed = CUT_COLUMN + 1 if self.cutoff else QUALITY + 1 if self.color else MIRROR + 1
-        u = draws.uniforms(seed, epoch, indices, needed).T
-        nothing = [0] * len(indices)
-        mirrored = (u[MIRROR] < 0.5).tolist() if self.mirror else nothing
-        quality = self._qualities(u) if self.color == 2 else nothing
-        factors = self._factors(u) if self.color else [None] * len(indices)
-        boxes = self._boxes(u, image_size) if self.cutoff else [None] * len(indices)
-        degraded = (
-            degrade.draw(self.degrade, seed, epoch, indices, image_size) if self.degrade else [None] * len(indices)
-        )
-        return list(map(Change, mirrored, quality, factors, boxes, degraded))
+        last_needed = MIRROR
+        if self.cutoff:
+            last_needed = CUT_COLUMN
+        elif self.color:
+            last_needed = QUALITY
+        u = draws.uniforms(seed, epoch, indices, last_needed + 1).T  # (numbers of an image, B)
+        zeros, nones = [0] * len(indices), [None] * len(indices)
+        mirrored = (u[MIRROR] < 0.5).tolist() if self.mirror else zeros
+        qualities = self._qualities(u) if self.color == 2 else zeros
+        factors = self._factors(u) if self.color else nones
+        boxes = self._boxes(u, image_size) if self.cutoff else nones
+        degradations = nones
+        if self.degrade:
+            degradations = degrade.draw(self.degrade, seed, epoch, indices, image_size)
+        return list(map(Change, mirrored, qualities, factors, boxes, degradations))
 
     @staticmethod
     def _qualities(u: np.ndarray) -> list:
@@ -114,25 +123,27 @@ class Augmentation:
         return list(zip(*factors.tolist()))
 
     def _boxes(self, u: np.ndarray, image_size: Tuple[int, int]) -> list:
+        """(top, bottom, left, right) of each image's square, clipped to the image; None without one."""
         edges = []
         for side, position in zip(image_size, u[[CUT_ROW, CUT_COLUMN]]):
             begin = (position * side).astype(int) - self.cutoff // 2
-            edges += np.maximum(begin, 0), np.minimum(begin + self.cutoff, side)
+            edges.append(np.maximum(begin, 0))
+            edges.append(np.minimum(begin + self.cutoff, side))
         boxes = zip(*(edge.tolist() for edge in edges))
         return [box if cut else None for cut, box in zip(u[CUT] < 0.5, boxes)]
 
 
 def write_planes(bgr: np.ndarray, change: Change, out: np.ndarray) -> None:
-    """Change one image and write it as planes.
+    """Augment one image and write it to ``out`` as planar RGB.
 
     Parameters
     ----------
     bgr : np.ndarray
-        (H, W, 3) uint8, BGR. It is not changed.
+        (H, W, 3) uint8, BGR; not modified.
     change : Change
     out : np.ndarray
-        (3, H, W) float32 or uint8, RGB. Jittered float32 values may leave 0..255, as in the original;
-        uint8 ones stay within, and are right to one level.
+        (3, H, W) float32 or uint8, RGB; overwritten. After colour jitter, float32 values may lie outside 0..255, as
+        in the original; uint8 values are rounded and clipped, and so differ from them by up to one level.
     """
     if change.mirrored:
         bgr = cv2.flip(bgr, 1)
@@ -144,7 +155,7 @@ def write_planes(bgr: np.ndarray, change: Change, out: np.ndarray) -> None:
         bgr = jitter(bgr.astype(out.dtype, copy=False), *change.jitter)
     if bgr.dtype == out.dtype:
         cv2.split(bgr, [out[2], out[1], out[0]])
-    else:  # bytes are taken apart first: converting whole planes is several times as fast as single colours
+    else:  # split first, then convert: converting contiguous planes is several times faster than interleaved pixels
         planes = np.empty(out.shape, bgr.dtype)
         cv2.split(bgr, [planes[2], planes[1], planes[0]])
         np.copyto(out, planes)

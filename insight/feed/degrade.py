@@ -1,15 +1,17 @@
-"""``--degrade``: poor images made of good ones, for networks that meet such: a part, few pixels, other light.
+"""``--degrade``: simulated low-quality images, by cropping, downsampling and photometric changes.
 
-Kim et al., "AdaFace", arXiv:2204.00964, section 4.1, as mk-minchul/AdaFace@c60eaa78 (dataset/augmenter.py) has it. In
-this order, each with the option's probability, 0.2 there:
+Source: Kim et al., "AdaFace", arXiv:2204.00964, section 4.1; dataset/augmenter.py of mk-minchul/AdaFace@c60eaa78. The
+steps, in this order, each with the option's probability (0.2 in the source):
 
-1. crop: a rectangle of 0.2 to 1 of the image's area, its sides as 3:4 to 4:3, stays where it is; the rest becomes
-   black. A side that would be longer than the image's is cut to it (the original draws again);
-2. few pixels: sides times 0.2 to 1, and back to their size, each by one of five interpolations;
-3. light: brightness, contrast and saturation, each by a factor from 0.5 to 1.5, clipped to 0..255 once at the end (the
-   original clips behind each, in a random order).
+1. crop: keep a random rectangle in place and set the rest to black. Its area is 0.2 to 1 of the image's, its aspect
+   ratio (width : height) 3:4 to 4:3. A side that exceeds the image's is shortened to it (the original draws again);
+2. downsample: scale height and width by a factor in 0.2..1, and back to the original size. The interpolation of each
+   of the two resizes is one of five, chosen at random;
+3. photometric: change brightness, contrast and saturation, each by a factor in 0.5..1.5, and clip to 0..255 once at
+   the end (the original clips after each factor, in a random order).
 
-The images are uint8, BGR. Random numbers are a stream of their own, so the other augmentations' stay the same.
+The images are uint8, BGR. The random numbers are a separate stream, so that ``--degrade`` does not change the draws of
+the other augmentations.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ from .jitter import jitter
 
 AREA = 0.2, 1.0  # share of the image
 RATIO = 3 / 4, 4 / 3  # width over height
-SIDE = 0.2, 1.0  # of the small image, over the image's
+SIDE = 0.2, 1.0  # side of the downsampled image, relative to the image's
 LIGHT = 0.5  # largest change of each of the three factors
 INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
-# Which of an image's random numbers decides what. Numbers never change, or seeds would mean something else.
+# Columns of an image's random numbers. Do not renumber: a seed would then give other degradations.
 CROP, CROP_AREA, CROP_RATIO, CROP_ROW, CROP_COLUMN = range(5)
 SHRINK, SHRUNK_SIDE, DOWN, UP = range(5, 9)
 RELIGHT, BRIGHTNESS, CONTRAST, SATURATION = range(9, 13)
@@ -37,14 +39,14 @@ NEEDED = SATURATION + 1
 
 
 class Degradation(NamedTuple):
-    """What is done to one image; None or empty: nothing.
+    """The degradation of one image. A step that is None is not applied.
 
     Attributes
     ----------
     box : (int, int, int, int) or None
-        Top, bottom, left and right of what is kept.
+        Top, bottom, left and right of the rectangle that is kept, in pixels.
     small : (int, int, int, int) or None
-        Height and width of the small image, OpenCV's interpolation to it and back.
+        Height and width of the downsampled image in pixels, and OpenCV's interpolation flags for resizing down and up.
     light : (float, float, float) or None
         Factors of brightness, contrast and saturation.
     """
@@ -57,12 +59,12 @@ class Degradation(NamedTuple):
 def draw(
     probability: float, seed: int, epoch: int, indices: np.ndarray, image_size: Tuple[int, int]
 ) -> List[Optional[Degradation]]:
-    """What happens to each image, as a function of (seed, epoch, its index) alone.
+    """Draw the degradation of each image. It depends only on (seed, epoch, index).
 
     Parameters
     ----------
     probability : float
-        Of each of the three.
+        Probability of each of the three steps, 0..1.
     seed, epoch : int
     indices : numpy.ndarray
         (B,) positions in the set.
@@ -72,7 +74,7 @@ def draw(
     Returns
     -------
     list of Degradation or None
-        B of them; None where nothing happens.
+        B of them; None where the image is not changed.
     """
     rows = draws.uniforms(seed, epoch, indices, NEEDED, draws.DEGRADATION)
     return [_degradation(row, probability, image_size) for row in rows.tolist()]
@@ -89,13 +91,16 @@ def _degradation(u: List[float], probability: float, size: Tuple[int, int]) -> O
 def _box(u: List[float], size: Tuple[int, int]) -> Tuple[int, int, int, int]:
     area = size[0] * size[1] * _between(AREA, u[CROP_AREA])
     ratio = math.exp(_between((math.log(RATIO[0]), math.log(RATIO[1])), u[CROP_RATIO]))
-    edges: List[int] = []
-    wanted = math.sqrt(area / ratio), math.sqrt(area * ratio)
-    for side, length, position in zip(size, wanted, (u[CROP_ROW], u[CROP_COLUMN])):
-        kept = min(max(round(length), 1), side)
-        begin = int(position * (side - kept + 1))
-        edges += begin, begin + kept
-    return edges[0], edges[1], edges[2], edges[3]
+    top, bottom = _segment(math.sqrt(area / ratio), size[0], u[CROP_ROW])
+    left, right = _segment(math.sqrt(area * ratio), size[1], u[CROP_COLUMN])
+    return top, bottom, left, right
+
+
+def _segment(length: float, side: int, position: float) -> Tuple[int, int]:
+    """(begin, end) of a segment of about ``length`` pixels within 0..side, placed by ``position`` in [0, 1)."""
+    kept = min(max(round(length), 1), side)
+    begin = int(position * (side - kept + 1))
+    return begin, begin + kept
 
 
 def _small(u: List[float], size: Tuple[int, int]) -> Tuple[int, int, int, int]:
@@ -110,14 +115,27 @@ def _between(span: Tuple[float, float], u: float) -> float:
 
 
 def degraded(bgr: np.ndarray, degradation: Degradation) -> np.ndarray:
-    """An image with what was drawn for it done to it; (H, W, 3) uint8, BGR. The given one is not changed."""
+    """Apply a degradation to an image.
+
+    Parameters
+    ----------
+    bgr : numpy.ndarray
+        (H, W, 3) uint8, BGR; not modified.
+    degradation : Degradation
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W, 3) uint8, BGR.
+    """
     box, small, light = degradation
     if box:
         top, bottom, left, right = box
-        rest, bgr = bgr, np.zeros_like(bgr)
-        bgr[top:bottom, left:right] = rest[top:bottom, left:right]
+        cropped = np.zeros_like(bgr)
+        cropped[top:bottom, left:right] = bgr[top:bottom, left:right]
+        bgr = cropped
     if small:
         height, width, down, up = small
-        few = cv2.resize(bgr, (width, height), interpolation=down)
-        bgr = cv2.resize(few, (bgr.shape[1], bgr.shape[0]), interpolation=up)
+        downsampled = cv2.resize(bgr, (width, height), interpolation=down)
+        bgr = cv2.resize(downsampled, (bgr.shape[1], bgr.shape[0]), interpolation=up)
     return jitter(bgr, *light) if light else bgr

@@ -1,23 +1,23 @@
-"""The random draws of samplers and augmentation, as functions of (seed, epoch, index).
+"""Random numbers of samplers and augmentation, as functions of (seed, epoch, index).
 
-No generator is carried from batch to batch, so a resumed run needs only its epoch and batch
-number, and worker counts change nothing.
+No generator state is carried from batch to batch. A resumed run therefore needs only its epoch and batch number, and
+the results do not depend on the number of workers.
 
-Sources: the draws are SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-generators", OOPSLA 2014) used as a counter-based generator, its key from NumPy's ``SeedSequence``.
+Source: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) as a
+counter-based generator; the key comes from NumPy's ``SeedSequence``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# One stream of random numbers for each purpose of a run: the last word of its seeds. Rooms that do not import this one
-# have others: 4 insight.mining.picking, 0xD0 and 0xD1 insight.objectives.drawn_classes, 0xD2
-# insight.objectives.initial_rows, 0xD3 insight.margins.targets.
+# Stream numbers: the last word of a generator's seed, a different one for each purpose. Packages that do not import
+# this module define their own: 4 in insight.mining.picking, 0xD0 and 0xD1 in insight.objectives.drawn_classes, 0xD2 in
+# insight.objectives.initial_rows, 0xD3 in insight.margins.targets.
 ORDER, AUGMENTATION, PEOPLE, BAG = range(4)
 DEGRADATION = 5
 BLOCKS, BUFFER = 8, 9
-MOST_DRAWS = 16  # that one image can have in an epoch; part of the counter, so a constant for ever
+MOST_DRAWS = 16  # per image and epoch; part of the counter, so changing it would change the draws of every seed
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -25,17 +25,17 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """A permutation of 0..count-1, int64: which image stands at each position of the epoch."""
+    """(count,) int64 permutation of 0..count-1: the order of the images in an epoch."""
     return generator(seed, epoch, ORDER).permutation(count)
 
 
 def generator(seed: int, number: int, purpose: int) -> np.random.Generator:
-    """Random numbers of an epoch, a step or a round, a function of the seed, its number and the purpose."""
+    """A generator seeded by the run's seed, the number of an epoch, step or round, and the purpose (the stream)."""
     return np.random.Generator(np.random.PCG64(_seeds(seed, number, purpose)))
 
 
 def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int, purpose: int = AUGMENTATION) -> np.ndarray:
-    """Random numbers that belong to images, whatever their place in the epoch.
+    """Uniform random numbers of images; they do not depend on an image's place in the epoch.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int, purpose: in
     indices : np.ndarray
         (B,) positions in the set, 0 or more.
     draws : int
-        How many each image needs, at most ``MOST_DRAWS``. More of them leave the first ones as they are.
+        Numbers per image, at most ``MOST_DRAWS``. The first n numbers are the same for any ``draws`` >= n.
     purpose : int
-        The stream.
+        Number of the stream.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def uniforms(seed: int, epoch: int, indices: np.ndarray, draws: int, purpose: in
     """
     key = _seeds(seed, epoch, purpose).generate_state(1, np.uint64)
     counter = np.asarray(indices).astype(np.uint64)[:, None] * np.uint64(MOST_DRAWS)
-    z = key + (counter + np.arange(1, draws + 1, dtype=np.uint64)) * _STEP  # modulo 2^64, as all of this
+    z = key + (counter + np.arange(1, draws + 1, dtype=np.uint64)) * _STEP  # uint64 arithmetic wraps modulo 2^64
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
     z ^= z >> np.uint64(31)

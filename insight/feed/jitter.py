@@ -1,4 +1,4 @@
-"""Brightness, contrast and saturation of an image, as one affine map of its colours."""
+"""Colour jitter: brightness, contrast and saturation, combined into one affine map of the colours."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ LUMINANCE_BGR = np.array([0.114, 0.587, 0.299])
 
 
 def jitter(bgr: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
-    """Change an image's colours by three factors; 1 leaves them.
+    """Change brightness, contrast and saturation of an image. A factor of 1 changes nothing.
 
-    With grey(x) the luminance of a pixel and m its mean over the image,
+    With grey(x) the luminance of a pixel x, and m the mean luminance of the image:
 
         x' = brightness * (contrast * (saturation * x + (1 - saturation) * grey(x)) + (1 - contrast) * m).
 
     Parameters
     ----------
     bgr : numpy.ndarray
-        (H, W, 3), uint8 or float32, BGR. It is not changed.
+        (H, W, 3), uint8 or float32 in 0..255, BGR; not modified.
     brightness, contrast, saturation : float
 
     Returns
     -------
     numpy.ndarray
-        The same type; uint8 is clipped, float32 may leave 0..255.
+        Of the same shape and dtype. uint8 values are rounded and clipped; float32 values may lie outside 0..255.
     """
     mean = cv2.mean(bgr)[:3] @ LUMINANCE_BGR
     gain = brightness * contrast

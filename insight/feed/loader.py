@@ -1,7 +1,7 @@
-"""REC -> BATCH: threads decode records straight into a ring of batches that MXNet reads in place.
+"""REC -> BATCH: worker threads decode records into a ring of batch buffers that MXNet reads without a copy.
 
-OpenCV decodes with Python's lock released, so threads suffice and records stay one shared memory
-map. Which images a batch holds is the sampler's to say; augmentation depends on (seed, epoch, image) alone.
+OpenCV releases the GIL while it decodes, so threads are enough, and they share one memory map of the records. The
+sampler chooses the images of each batch; the augmentation of an image depends only on (seed, epoch, image).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .selection import enough_images
 
 MIRROR_ONLY = Augmentation()
 DTYPES = ("float32", "uint8")
-EXACT = 1 << 24  # whole numbers up to here are exact in float32
+EXACT = 1 << 24  # integers up to here are exact in float32
 
 
 class Batch(NamedTuple):
@@ -40,12 +40,12 @@ class Batch(NamedTuple):
     label: object  # NDArray (B,) float32, or int32 where a label is too large for float32 to be exact
     indices: np.ndarray  # (B,) int64 positions in the face set
     keys: np.ndarray  # (B,) int64 keys of the records
-    mirrored: Optional[np.ndarray] = None  # (B,) bool: whose left and right have changed places
+    mirrored: Optional[np.ndarray] = None  # (B,) bool: flipped horizontally
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a buffer is to hold; and its damaged rows, with the decoder's warnings."""
+    """The content of a buffer. ``damage`` is filled while decoding: row to the decoder's warning."""
 
     indices: np.ndarray
     changes: List[Change]
@@ -57,67 +57,66 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _BatchPlan(_Plan):
-    """A batch to learn from."""
+    """A batch to train on."""
 
     label: object = None
-    sampler_state: dict = field(default_factory=dict)  # behind this batch
-    mined: List[Mined] = field(default_factory=list)  # to make it
+    sampler_state: dict = field(default_factory=dict)  # after this batch
+    mined: List[Mined] = field(default_factory=list)  # the mining rounds that preceded it
 
 
 @dataclass(frozen=True)
 class _LookPlan(_Plan):
-    """Images that the sampler wants embedded; ``last``: and then all that it asked for."""
+    """Images to embed for the sampler; ``last`` marks the last part of a request."""
 
     last: bool = False
 
 
 class Loader:
-    """Batches of a face set without end, in the order of a sampler.
+    """Endless batches of a face set, in the order of a sampler.
 
     Parameters
     ----------
     faces : FaceSet
     batch_size : int
-        Of all ranks, at most the number of images. B, each rank's share of it, is the same for all.
+        Images per batch of all ranks, at most those of the set. B is the share of one rank, the same for all.
     seed : int
     augmentation : Augmentation
     workers : int
-        Decoding threads; the batches do not depend on it.
+        Number of decoding threads; the batches do not depend on it.
     images_filter : int
-        Leave out identities with fewer images than this (``--images-filter``). Labels stay as they are.
+        Leave out identities with fewer images than this (``--images-filter``). Labels are not renumbered.
     dtype : str
-        Of the pixels: ``float32``, or ``uint8``, a quarter of the bytes, for a device that converts them.
-    on_damage : callable, optional
-        Called with the key of a damaged record and the decoder's warning, once for each record, in the consumer's
-        thread before it gets the batch.
+        Type of the pixels: ``float32``, or ``uint8``, which is a quarter of the size, for devices that convert it.
+    on_damage : callable (key, warning), optional
+        Called once per damaged record, with its key and the decoder's warning, in the consumer's thread.
     sampler : callable (labels, positions, batch_size, seed) -> Sampler
-        A class of :mod:`insight.feed.samplers`, or one with its options. It chooses whole batches.
+        A class of :mod:`insight.feed.samplers`, or a partial of one; it chooses the images of all ranks.
     ranks : Ranks
-        The processes that share each batch, and the images that a sampler wants embedded.
+        The processes that share each batch and the images to embed for the sampler.
 
     Attributes
     ----------
     batches_per_epoch : int
     positions : np.ndarray
-        (M,) integers: which images of the set are used.
+        (M,) integers: positions of the images that are used.
     waited : float
-        Seconds that the consumer has waited for data so far.
+        Total time that the consumer has waited for data, in seconds.
     on_damage : callable or None
         As the parameter; may be set later.
     on_mined : callable or None
-        Called with what the sampler made of each round of embeddings, in the consumer's thread.
+        Called with the :class:`Mined` of each mining round, in the consumer's thread.
     mining : float
-        Seconds of the rounds so far.
+        Total time of the mining rounds, in seconds.
     mined_batches : int
-        Batches that they gave.
+        Number of batches that the mining rounds produced.
     damage : Damage
         Images that decoded with a warning, by position in the set. They are used as decoded.
 
     Raises
     ------
     InsightError
-        There are fewer images than a batch needs. And from :meth:`batches`, where a record cannot be
-        read, is no image, or is not of the set's size; the message names the .rec and the record.
+        The set has fewer images than a batch. Raised by :meth:`batches` if a record cannot be read, is not an image,
+        or does not have the set's image size; the message names the .rec and the record.
     """
 
     def __init__(
@@ -161,22 +160,22 @@ class Loader:
         self._sound = bytearray(len(faces))  # 1: decoded without a warning before
 
     def state(self) -> dict:
-        """What the next batch depends on beside the seed and the step, for JSON: the sampler's state."""
+        """The sampler's state, which JSON can hold; with the seed and the step it determines the next batch."""
         return self._sampler_state
 
     def restore(self, state: dict) -> None:
-        """Take back what :meth:`state` gave."""
+        """Restore what :meth:`state` returned."""
         self._sampler_state = state
 
     def batches(self, step: int = 0, embedder: Optional[Callable[[], Callable]] = None) -> Iterator[Batch]:
-        """Batches from global step ``step`` (0-based) on, without end.
+        """Iterate over batches, endlessly, starting from global step ``step`` (0-based).
 
         Parameters
         ----------
         step : int
-        embedder : callable
-            Called when a sampler that depends on the network looks at images, in the consumer's thread while it waits
-            for a batch: to a function from (N, 3, H, W) pixels to (N, E) embeddings by the network as it is then.
+        embedder : callable, optional
+            () -> function from (N, 3, H, W) pixels to (N, E) embeddings, with the network's present weights. Needed by
+            samplers that mine; called in the consumer's thread, while it waits for a batch.
         """
         if self._sampler_state:
             self.sampler.restore(self._sampler_state)
@@ -187,10 +186,10 @@ class Loader:
         ring = Ring(plans, self._fill, shape, self.dtype, self.workers, lambda: (embedded.put(None), ahead.close()))
         try:
             while True:
-                job, network = self._next(ring), None
+                job, embed = self._next(ring), None
                 while isinstance(job.plan, _LookPlan):
-                    start, network = time.perf_counter(), network or embedder()
-                    embedded.put(self._look(ring, job, network))
+                    start, embed = time.perf_counter(), embed or embedder()
+                    embedded.put(self._look(ring, job, embed))
                     job = self._next(ring)
                     self.mining += time.perf_counter() - start
                 self._note_mined(job.plan.mined)
@@ -202,29 +201,30 @@ class Loader:
             ring.close()
 
     def _next(self, ring: Ring) -> Job:
-        """The ring's next buffer, with the time and the damage noted."""
-        asked = time.perf_counter()
+        """The ring's next buffer; adds up the waiting time and reports damaged records."""
+        start = time.perf_counter()
         job = ring.get()
-        self.waited += time.perf_counter() - asked
+        self.waited += time.perf_counter() - start
         self._report(job.plan)
         return job
 
-    def _look(self, ring: Ring, job: Job, network: Callable) -> np.ndarray:
-        """The embeddings of all images that the sampler asked for; the ranks embed equal shares of them."""
-        parts = [network(job.slot.pixels[: len(job.plan)])]
+    def _look(self, ring: Ring, job: Job, embed: Callable) -> np.ndarray:
+        """Embeddings of all images that the sampler requested; each rank embeds an equal share of them."""
+        parts = [embed(job.slot.pixels[: len(job.plan)])]
         while not job.plan.last:
             job = self._next(ring)
-            parts.append(network(job.slot.pixels[: len(job.plan)]))
+            parts.append(embed(job.slot.pixels[: len(job.plan)]))
         return self.ranks.gather("sampler/embeddings", np.concatenate(parts))
 
     def _note_mined(self, rounds: List[Mined]) -> None:
         for mined in rounds:
             if self.on_mined is not None:
                 self.on_mined(mined)
-        self.mined_batches += rounds[-1].queued // self.batch_size if rounds else 0
+        if rounds:
+            self.mined_batches += rounds[-1].queued // self.batch_size
 
     def _plans(self, step: int, answer: Callable[[], Optional[np.ndarray]], ahead: ReadAhead) -> Iterator[_Plan]:
-        """Plans of the batches and of what their sampler looks at; ``answer`` waits for embeddings, None: closed."""
+        """Plans of batches and of images to embed. ``answer`` waits for the embeddings, or returns None when closed."""
         for number in itertools.count(step):
             mined: List[Mined] = []
             wanted = self.sampler.look(number)
@@ -251,10 +251,10 @@ class Loader:
             yield _LookPlan(indices, [Change()] * len(indices), {}, begin + len(indices) == last)
 
     def _sampled(self, step: int) -> np.ndarray:
-        """The sampler's batch, if it is one."""
+        """The positions of a step's batch, checked: samplers may come from plugins."""
         indices = np.asarray(self.sampler.batch(step))
-        whole = indices.shape == (self.batch_size,) and indices.dtype.kind in "iu"
-        if not whole or indices.min() < 0 or indices.max() >= len(self.faces):
+        well_formed = indices.shape == (self.batch_size,) and indices.dtype.kind in "iu"
+        if not well_formed or indices.min() < 0 or indices.max() >= len(self.faces):
             span = f" from {indices.min()} to {indices.max()}" if indices.size else ""
             raise InsightError(
                 f"--sampler {self.sampler.name}: step {step}: want {self.batch_size} positions in "
@@ -267,12 +267,12 @@ class Loader:
             write_planes(self._decode(int(plan.indices[row]), row, plan.damage), plan.changes[row], pixels[row])
 
     def _report(self, plan: _Plan) -> None:
-        """Report damaged records in the order of the batch, so that the order does not depend on the threads."""
+        """Report damaged records in the order of the batch, which does not depend on the threads."""
         for row, warning in sorted(plan.damage.items()):
             self.note_damage(int(plan.indices[row]), warning)
 
     def note_damage(self, index: int, warning: str) -> None:
-        """Add the image at a position to :attr:`damage`, and report it if it is new there."""
+        """Add the image at position ``index`` to :attr:`damage`; call :attr:`on_damage` if it was not there yet."""
         if self.damage.add(index, warning) and self.on_damage is not None:
             self.on_damage(int(self.faces.images[index]), warning)
 

@@ -1,9 +1,9 @@
-"""A ring of batch buffers that threads fill ahead of the one who reads them.
+"""A ring of batch buffers, filled in advance by worker threads.
 
-A buffer is both the NumPy array that threads write and the NDArray that a network reads; before it
-is written again, MXNet's engine is asked to have finished with it. Threads take pieces of batches in
-order, a new batch's while the last pieces of the one before are still being made, so none waits for
-another at the end of a batch.
+A buffer is one block of memory, seen as the NumPy array that the workers write and as the NDArray that the network
+reads. Before a buffer is reused, the ring waits until MXNet's engine has finished reading it. Workers take tasks (some
+rows of a batch) in order. They start the next batch while the last tasks of the previous one are still running, so no
+worker is idle at the end of a batch.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 
 from .._mxnet import mx
 
-SLOTS = 4  # two belong to the reader: the batch it has and the one before, which the engine may still read
-READERS = 2
-ROWS_PER_TASK = 16  # small enough to share a batch among threads, large enough to drown the hand-over
+SLOTS = 4  # READERS of them are held by the consumer, the others are being filled
+READERS = 2  # the current batch and the previous one, which the engine may still read
+ROWS_PER_TASK = 16  # small enough to split a batch among threads, large enough to make the queue's overhead negligible
 
 
 class Slot:
-    """One buffer: ``pixels`` for those who write, ``data`` for those who read."""
+    """One buffer: ``pixels`` is its NumPy array, for the workers; ``data`` its NDArray, for the network."""
 
     def __init__(self, shape: Tuple[int, ...], dtype: str):
         self.pixels = np.zeros(shape, dtype)
-        # .view(): MXNet marks the array it is given as read-only
+        # a view, because from_numpy() makes the array that it is given read-only
         self.data = mx.nd.from_numpy(self.pixels.view(), zero_copy=True)
 
     def wait_until_free(self) -> None:
-        """Until every operator that reads the buffer has run."""
+        """Block until every pending operator that reads the buffer has run."""
         mx.base.check_call(mx.base._LIB.MXNDArrayWaitToWrite(self.data.handle))
 
 
 class Job:
-    """One batch on its way: what it is to hold, its buffer, and how much of it is missing."""
+    """A batch that is being filled: its plan, its buffer, and the number of rows that are not done yet."""
 
     def __init__(self, plan: Sized, slot: Slot):
         self.plan = plan
@@ -48,26 +48,26 @@ class Job:
         self._complete = threading.Event()
 
     def tasks(self) -> Iterator[Tuple[Job, int, int]]:
-        """Its pieces: (self, first row, last row + 1)."""
+        """The tasks of the batch: (self, first row, last row + 1)."""
         rows = len(self.plan)
         return ((self, begin, min(begin + ROWS_PER_TASK, rows)) for begin in range(0, rows, ROWS_PER_TASK))
 
     def finish(self, begin: int, end: int, error: Optional[BaseException] = None) -> None:
-        """Note that these rows are done with."""
+        """Mark rows begin..end-1 as done, or as failed with ``error``."""
         with self._lock:
             self._missing -= end - begin
             if error is not None and (self._failed is None or begin < self._failed[0]):
-                self._failed = begin, error  # the first in the batch, whichever thread was faster
+                self._failed = begin, error  # the lowest row wins, so that the error does not depend on timing
             if not self._missing:
                 self._complete.set()
 
     def wait(self) -> None:
-        """Until all rows are there.
+        """Block until all rows are done.
 
         Raises
         ------
         BaseException
-            What went wrong in the first piece of the batch that failed.
+            The error of the failed task with the lowest rows.
         """
         self._complete.wait()
         if self._failed is not None:
@@ -75,22 +75,23 @@ class Job:
 
 
 class Ring:
-    """Batches, in the order of their plans, made by threads.
+    """Batches in the order of their plans, filled by worker threads.
 
     Parameters
     ----------
     plans : iterator of sized
-        What each batch is to hold; its length is the number of rows.
+        The content of each batch; ``len(plan)`` is its number of rows. It is advanced by the worker threads, by one at
+        a time.
     fill : callable (plan, pixels, begin, end)
         Writes rows begin..end-1 of a batch into its buffer; called from several threads at once.
     shape : tuple
-        Of a buffer, (B, 3, H, W).
+        Shape of a buffer, (B, 3, H, W).
     dtype : str
-        Of a buffer.
+        Type of a buffer.
     workers : int
-        Threads.
+        Number of threads.
     release : callable
-        Called when the ring is closed: whatever the plans wait for must end.
+        Called by :meth:`close`; must unblock ``plans`` if the iterator waits for something.
     """
 
     def __init__(
@@ -119,12 +120,12 @@ class Ring:
             thread.start()
 
     def get(self) -> Job:
-        """The next batch. Its buffer is valid until the next batch but one is asked for.
+        """Wait for the next batch and return it. Its buffer stays valid until :meth:`get` is called twice more.
 
         Raises
         ------
         BaseException
-            Whatever planning or filling that batch raised.
+            The error of planning or filling that batch.
         """
         if len(self._read) == READERS:
             self._free.put(self._read.popleft())
@@ -136,12 +137,12 @@ class Ring:
         return job
 
     def close(self) -> None:
-        """Stop the threads and wait until they have."""
+        """Stop the threads and wait until they have ended."""
         self._stopped = True
         self._free.put(None)
         self._release()
         for thread in self._threads:
-            if thread is not threading.current_thread():  # a garbage collection may end up here in any of them
+            if thread is not threading.current_thread():  # the garbage collector may call close() in a worker
                 thread.join()
         atexit.unregister(self.close)
 
@@ -159,7 +160,7 @@ class Ring:
         with self._take:
             try:
                 return next(self._tasks, None)
-            except BaseException as error:  # handed to the reader, whichever it is; the generator has ended
+            except BaseException as error:  # get() raises it; the generator has ended
                 self._ready.put(error)
                 return None
 
@@ -171,7 +172,7 @@ class Ring:
             job, begin, end = task
             try:
                 self._fill(job.plan, job.slot.pixels, begin, end)
-            except BaseException as error:  # likewise
+            except BaseException as error:  # Job.wait() raises it
                 job.finish(begin, end, error)
             else:
                 job.finish(begin, end)

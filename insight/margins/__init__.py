@@ -1,4 +1,4 @@
-"""COSINE -> LOGIT: the margins, one a file."""
+"""COSINE -> LOGIT: the margins of the classification losses, one file for each."""
 
 from __future__ import annotations
 

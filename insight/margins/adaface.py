@@ -1,4 +1,4 @@
-"""AdaFace: a margin that depends on the embedding's length, which stands for the quality of the image.
+"""AdaFace: a margin that depends on the embedding's length, as a measure of image quality.
 
 Source: Kim et al., "AdaFace", arXiv:2204.00964, Eq. 14 and 15; head.py of mk-minchul/AdaFace@c60eaa78, whose scripts
 set m = 0.4 and h = 0.333.
@@ -15,21 +15,21 @@ from . import margins
 from .angle import STRAIGHT_THROUGH, AngularMargin, angle
 from .margin import SCALE, T_ALPHA, TargetLogit
 
-LENGTHS = 1e-3, 100.0  # within which lengths are counted
-END = 1e-3  # how far cosines stay from +-1, and angles from 0 and pi
-STEADY = 1e-3  # beside the deviation in the denominator
+LENGTHS = 1e-3, 100.0  # lengths are clipped to this range
+END = 1e-3  # minimum distance of cosines from +-1, and of angles from 0 and pi
+STEADY = 1e-3  # added to the standard deviation, which divides
 PAPER_MEAN, PAPER_STD = 20.0, 100.0
 BATCH, PAPER = "batch", "paper"
 
 
 @margins.register("adaface")
 class AdaFace(AngularMargin):
-    """cos(theta - m z) - (m + m z), where z in -1..1 is the embedding's length relative to those of the batches.
+    """cos(theta - m z) - (m + m z), where z in -1..1 is the standardised length of the embedding.
 
-    z = clip(h (|e| - mean) / (std + 0.001), -1, 1). At z = -1 (a poor image) this is ArcFace, at 0 CosFace, and at 1
-    cos(theta - m) - 2 m. Mean and standard deviation (of a sample: divided by n - 1) are running ones over the batches
-    of all devices, each batch counted before it is used; lengths are clipped to 0.001..100. Cosines are clipped to
-    +-0.999 and the new angle to 0.001..pi - 0.001; beyond, the slope is 0. No gradient goes through the length.
+    z = clip(h (|e| - mean) / (std + 0.001), -1, 1). At z = -1 (low image quality) this is ArcFace, at 0 CosFace, and at
+    1 cos(theta - m) - 2 m. Mean and standard deviation (divisor n - 1) are exponential moving averages over the batches
+    of all devices, updated before a batch uses them. Lengths are clipped to 0.001..100, cosines to +-0.999, and the new
+    angle to 0.001..pi - 0.001; where a cosine or angle is clipped, the slope is 0. The length gets no gradient.
 
     Figures: ``length_mean``, ``length_std``, the running statistics.
 
@@ -69,7 +69,7 @@ class AdaFace(AngularMargin):
         length_N = F.clip(targets.length_B, *LENGTHS)
         count = length_N.shape[0]
         mean_here = F.mean(length_N)
-        std_here = std  # one image has none
+        std_here = std  # not defined for one image
         if count > 1:
             std_here = F.sqrt(F.sum(F.square(F.broadcast_sub(length_N, mean_here))) / (count - 1))
         first = targets.step == 0 and self.options.ada_init == BATCH

@@ -1,4 +1,4 @@
-"""Margins on the angle: what they share beside ArcFace's fallback, and their options."""
+"""Options and base class of margins that change the angle."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ class AngularMargin(Margin):
     """Base of margins on the angle with ``--straight-through``. Subclasses define :meth:`angular_logit`.
 
     The derivative of cos(theta + m) by cos(theta) is sin(theta + m) / sin(theta): for m = 0.5 it is 0.9 at 90 degrees,
-    1.4 at 45 and 5.4 at 6. With ``straight_through`` it is taken as 1 at each angle, so that samples near their centre
-    are pulled less, as in recognition/arcface_torch/losses.py of deepinsight/insightface, which changes the cosines
-    outside of the recorded graph.
+    1.4 at 45 and 5.4 at 6. With ``straight_through`` it is replaced by 1 at every angle, which reduces the gradient of
+    samples near their centre. Source: recognition/arcface_torch/losses.py of deepinsight/insightface, which changes the
+    cosines without recording it for autograd.
     """
 
     @abc.abstractmethod
     def angular_logit(self, targets: Targets) -> TargetLogit:
-        """As :meth:`target_logit`, with the derivative as the slope."""
+        """As :meth:`target_logit`, with the exact derivative as the slope."""
 
     def target_logit(self, targets):
-        bent = self.angular_logit(targets)
+        logit = self.angular_logit(targets)
         if self.options.straight_through:
-            return bent._replace(slope_B=targets.F.ones_like(bent.slope_B))
-        return bent
+            return logit._replace(slope_B=targets.F.ones_like(logit.slope_B))
+        return logit
 
 
 def turned(F, cos_B, a: float, m) -> TargetLogit:
-    """cos(a theta + m) and its derivative by cos(theta). Beyond a theta + m = pi it rises again.
+    """cos(a theta + m) and its derivative by cos(theta). It is not monotonic: beyond a theta + m = pi it rises again.
 
     ``m`` is a number, or a (B,) array.
     """

@@ -1,8 +1,8 @@
-"""Loss type 7: ArcFace and, beside the cross entropy, a loss that spreads the class centres.
+"""Loss type 7: ArcFace with an additional loss that spreads the class centres.
 
-Source: train_softmax.py of deepinsight/insightface@9fc3cc9c, loss type 7 (``inter_loss``): the mean of the
-cosines themselves, where the inter-loss of arXiv:1801.07698, Eq. 6, has angles. It reads ``--margin-a`` only to
-assert that it is positive.
+Source: train_softmax.py of deepinsight/insightface@9fc3cc9c, loss type 7 (``inter_loss``). It uses the mean of the
+cosines, where the inter-loss of arXiv:1801.07698, Eq. 6, uses angles. The original requires a positive ``--margin-a``
+but does not use it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loss type 6: ArcFace and, beside the cross entropy, a loss that shrinks the target's angle.
+"""Loss type 6: ArcFace with an additional loss that decreases the angle between embedding and own centre.
 
 Source: train_softmax.py of deepinsight/insightface@9fc3cc9c, loss type 6 (``intra_loss``);
 the intra-loss of Deng et al., "ArcFace", arXiv:1801.07698, Eq. 5, as that file scales it.

@@ -1,4 +1,4 @@
-"""CurricularFace: ArcFace, and other classes that are close count more as training succeeds.
+"""CurricularFace: ArcFace with increasing weight of hard negative classes in the course of training.
 
 Source: Huang et al., "CurricularFace", arXiv:2004.00288, Eq. 5 to 11; head/metrics.py of
 HuangYG123/CurricularFace@68c8727f.
@@ -20,8 +20,9 @@ class CurricularFace(AngularMargin):
     """cos(theta + m) while theta + m < pi, else cos(theta) - m sin(m); cosines of other classes above cos(theta + m)
     become cos (t + cos).
 
-    t is a running mean of the target cosines of all devices, from 0 on, each batch counted before it is used. While it
-    is low, close classes weigh less than by ArcFace (their slope is t + 2 cos); later they weigh more.
+    t is an exponential moving average of the target cosines of all devices. It starts at 0, and is updated before a
+    batch uses it. While it is low, such classes get smaller gradients than in ArcFace (their slope is t + 2 cos); later
+    they get larger ones.
 
     Figures: ``t``.
 
@@ -49,19 +50,20 @@ class CurricularFace(AngularMargin):
 
     def angular_logit(self, targets):
         F, m, cos_B = targets.F, self.options.margin_m, targets.cos_B
-        bent = turned(F, cos_B, 1.0, m)
+        shifted = turned(F, cos_B, 1.0, m)
         inside_B = cos_B > -math.cos(m)
         outside_B = 1 - inside_B
         fallback_B = cos_B - m * math.sin(m)
         return TargetLogit(
-            inside_B * bent.new_B + outside_B * fallback_B,
-            inside_B * bent.slope_B + outside_B,
+            inside_B * shifted.new_B + outside_B * fallback_B,
+            inside_B * shifted.slope_B + outside_B,
         )
 
     def others(self, cos_RC, targets, new_R):
-        """cos (1 + g) and 1 + g + hard cos; hard is 1 above cos(theta + m), else 0, and g = hard (t - 1 + cos)."""
+        """cos (1 + g) and 1 + g + hard cos, g = hard (t - 1 + cos); hard is 1 if cos > cos(theta_y + m), else 0."""
         F, t = targets.F, targets.state["t"]
-        threshold_R = turned(F, targets.cos_B, 1.0, self.options.margin_m).new_B  # new_R has the fallback
+        # Not new_R, which contains the fallback.
+        threshold_R = turned(F, targets.cos_B, 1.0, self.options.margin_m).new_B
         hard_RC = F.broadcast_greater(cos_RC, threshold_R.reshape((-1, 1)))
         factor_RC = F.broadcast_add(cos_RC, (t - 1).reshape((1, 1)))
         factor_RC *= hard_RC

@@ -1,8 +1,8 @@
-"""ElasticFace: a margin that is drawn anew for each sample and step.
+"""ElasticFace: a margin that is drawn at random for each sample and step.
 
-Source: Boutros et al., "ElasticFace", arXiv:2109.09416, Eq. 5 to 7; losses.py of fdbtrs/ElasticFace@5496ec06. That code
-is to give the largest margin of a batch to the smallest target cosine in its "+" losses, but uses the order of the
-cosines as if it were their ranks, so the margins it gives are as good as random; here they are ranked, as in the paper.
+Source: Boutros et al., "ElasticFace", arXiv:2109.09416, Eq. 5 to 7; losses.py of fdbtrs/ElasticFace@5496ec06. The "+"
+losses give the largest margin of a batch to the smallest target cosine. The original code uses argsort indices where it
+needs ranks, so that its assignment is practically random; here the cosines are ranked, as in the paper.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def _deviation(default: float) -> Option:
 
 
 def _drawn(margin: Margin, targets: Targets):
-    """(B,) margins from a normal distribution, a function of the seed, the step and the sample's number."""
+    """(B,) normally distributed margins; functions of the seed, the step and the sample's index."""
     return margin.options.margin_m + margin.options.margin_std * targets.normal()
 
 
 def _by_rank(margin: Margin, targets: Targets):
-    """The same margins in another order: the smaller the cosine among those of all devices, the larger the margin."""
+    """The same margins, reordered over the samples of all devices: the smaller the cosine, the larger the margin."""
     whole = targets.whole
     rank_N = whole.F.argsort(whole.F.argsort(whole.cos_B))
     margins_N = whole.F.sort(_drawn(margin, whole), is_ascend=False)

@@ -1,8 +1,7 @@
 """Li-ArcFace: logits that are linear in the angle.
 
-Source: Li et al., "AirFace: Lightweight and Efficient Model for Face Recognition", arXiv:1907.12256, section 3.2. All
-logits are linear there, those of the other classes too, as in src/seesaw_models/Li_ArcFace.py of
-limxuanyu127/seesawfacenet_pytorch and in the losses of other frameworks.
+Source: Li et al., "AirFace: Lightweight and Efficient Model for Face Recognition", arXiv:1907.12256, section 3.2. As in
+src/seesaw_models/Li_ArcFace.py of limxuanyu127/seesawfacenet_pytorch, the logits of the other classes are linear too.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from .margin import SCALE, SIN_SQUARED_FLOOR, TargetLogit
 class LiArcFace(AngularMargin):
     """1 - 2 (theta + m) / pi, and 1 - 2 theta_j / pi for the other classes.
 
-    It falls over all angles, so there is no fallback. The slope in the cosine is 2 / (pi sin(theta)).
+    It decreases over all angles, so no fallback is needed. The derivative by the cosine is 2 / (pi sin(theta)).
 
     Raises
     ------
@@ -36,11 +35,13 @@ class LiArcFace(AngularMargin):
 
     def others(self, cos_RC, targets, new_R):
         linear_RC, slope_RC = _linear(targets.F, cos_RC)
-        return linear_RC, targets.F.ones_like(slope_RC) if self.options.straight_through else slope_RC
+        if self.options.straight_through:
+            slope_RC = targets.F.ones_like(slope_RC)
+        return linear_RC, slope_RC
 
 
 def _linear(F, cosine) -> tuple:
-    """1 - 2 theta / pi, which overwrites the cosines, and its derivative by them: blocks of logits are large."""
+    """(1 - 2 theta / pi, its derivative by the cosine). Overwrites ``cosine``, because blocks of logits are large."""
     F.clip(cosine, -1.0, 1.0, out=cosine)
     sine = F.square(cosine)
     sine *= -1

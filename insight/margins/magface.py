@@ -1,7 +1,7 @@
-"""MagFace: a margin that grows with the embedding's length, and a loss that rewards length, both learned through it.
+"""MagFace: a margin that grows with the embedding's length, and an additional loss that rewards long embeddings.
 
-Source: Meng et al., "MagFace", arXiv:2103.06627, Eq. 2 and 3, and the bound of lambda from its section 3.2;
-models/magface.py of IrvingMeng/MagFace@99bae614, with the margin only where the target cosine is positive, as there.
+Source: Meng et al., "MagFace", arXiv:2103.06627, Eq. 2 and 3, section 3.2 for the bound of lambda; models/magface.py of
+IrvingMeng/MagFace@99bae614, for applying the margin only where the target cosine is positive.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def _margin(name: str, default: float, text: str) -> Option:
 class MagFace(Margin):
     """cos(theta + m(a)) where cos(theta) > 0, else cos(theta), and the loss lambda (a / u_a^2 + 1 / a).
 
-    a is the embedding's length, clipped to l_a..u_a, over which m(a) rises from l_margin to u_margin along a line. The
-    gradient runs through m(a) and the loss, and is 0 outside of l_a..u_a. An image that is easy to recognise gains from
-    a longer embedding, a hard one from a shorter: the length becomes a score of the image's quality.
+    a is the embedding's length, clipped to l_a..u_a; m(a) rises linearly from l_margin at l_a to u_margin at u_a. The
+    gradient flows through m(a) and the loss; it is 0 for lengths outside l_a..u_a. Images that are easy to recognise
+    get longer embeddings than hard ones, so that the length becomes a measure of image quality.
 
-    The networks here end with a batch norm whose gamma is 1, so lengths are near sqrt(E): 11 at 128, 23 at 512. By
-    default the bounds are 0.45 and 2.2 times that. (The paper's, 10 and 110, belong to networks that learn the gamma.)
-    For each theta one length is best if
+    The networks here end with a batch norm whose gamma is fixed to 1, so lengths are about sqrt(E): 11 for E = 128, 23
+    for 512. The default bounds are 0.45 and 2.2 times that. (The paper's bounds, 10 and 110, are for networks that
+    learn gamma.) For every theta there is a unique optimal length if
 
-        lambda >= s k u_a^2 l_a^2 / (u_a^2 - l_a^2), where k = (u_margin - l_margin) / (u_a - l_a);
+        lambda >= s k u_a^2 l_a^2 / (u_a^2 - l_a^2), where k = (u_margin - l_margin) / (u_a - l_a).
 
-    by default lambda is 1.2 times that, 37 at 128 and 73 at 512.
+    By default lambda is 1.2 times that bound: 37 for E = 128, 73 for 512.
 
     Figures: ``length``, the mean length, and ``margin``, the mean of m(a), in radians.
 
@@ -62,7 +62,8 @@ class MagFace(Margin):
 
     def fit(self, embedding_size):
         o, root = self.options, math.sqrt(embedding_size)
-        o.l_a, o.u_a = o.l_a or LOW * root, o.u_a or HIGH * root
+        o.l_a = o.l_a or LOW * root
+        o.u_a = o.u_a or HIGH * root
         if not o.l_a < o.u_a:
             raise InsightError(f"--l-a {o.l_a:.4g}: must be below --u-a {o.u_a:.4g}")
         if o.u_margin < o.l_margin:
@@ -78,12 +79,12 @@ class MagFace(Margin):
 
     @property
     def _rise(self) -> float:
-        """d m / d a, radians a unit of length."""
+        """d m / d a, in radians per unit of length."""
         o = self.options
         return (o.u_margin - o.l_margin) / (o.u_a - o.l_a)
 
     def _bounded(self, targets):
-        """(B,) a; m(a); and 1 where the length is within the bounds."""
+        """(B,) arrays: a, m(a), and 1 where the length is within the bounds, else 0."""
         o = self.options
         length_B = targets.F.clip(targets.length_B, o.l_a, o.u_a)
         return length_B, o.l_margin + self._rise * (length_B - o.l_a), length_B == targets.length_B
@@ -93,10 +94,10 @@ class MagFace(Margin):
         _, margin_B, inside_B = self._bounded(targets)
         cos_B, sin_B = clip_cosine(F, targets.cos_B)
         angle_B = F.arccos(cos_B) + margin_B
-        bent_B = cos_B > 0
-        plain_B = 1 - bent_B
-        sine_B = bent_B * F.sin(angle_B)
-        new_B = bent_B * F.cos(angle_B) + plain_B * cos_B
+        shifted_B = cos_B > 0
+        plain_B = 1 - shifted_B
+        sine_B = shifted_B * F.sin(angle_B)
+        new_B = shifted_B * F.cos(angle_B) + plain_B * cos_B
         return TargetLogit(new_B, sine_B / sin_B + plain_B, -self._rise * inside_B * sine_B)
 
     def own_loss(self, targets):

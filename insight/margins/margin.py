@@ -1,8 +1,10 @@
-"""What a margin is: a change to the logit of the own class, and what may go with it.
+"""Base class of the margins. A margin replaces the logit of each sample's own class.
 
-A margin sees :class:`~insight.margins.targets.Targets`, (B,) samples with their own classes, never the (B, C) logits
-as a whole and never the weights. So it costs nothing beside the matrix product, and it works the same whether the
-classes are whole, sharded or sampled.
+A margin gets :class:`~insight.margins.targets.Targets`, the (B,) cosines of the samples to their own classes; it never
+gets the weights or the whole (B, C) logits. Its cost is therefore negligible compared with the matrix product, and it
+is the same whether the classes are complete, sharded or sampled.
+
+Array names end with their shape: B samples of a device, N of all devices and ranks, R some rows of B, C classes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from ..options import Option, settle, shown
 from .targets import Targets
 
-SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: below that angle float32 cosines carry no angle any more
+SIN_SQUARED_FLOOR = 1e-6  # sin >= 1e-3: float32 cosines do not resolve smaller angles
 SCALE = Option("margin_s", 64.0, "scale of the cosine logits", holds=lambda s: s > 0, rule="the scale must be above 0")
 T_ALPHA = Option(
     "t_alpha",
@@ -28,10 +30,10 @@ T_ALPHA = Option(
 
 
 class TargetLogit(NamedTuple):
-    """The logit that replaces the own class's, in units of the scale: the logit is scale times ``new_B``.
+    """The new logit of the own class, without the scale: the logit is scale times ``new_B``.
 
-    The scale is :attr:`Margin.scale`, or the embedding's length where ``unit_embedding`` is False. Its own dependence
-    on the length is accounted for by the classifier.
+    The scale is :attr:`Margin.scale`, or the embedding's length if ``unit_embedding`` is False. In the latter case the
+    classifier adds the derivative of the scale; ``length_slope_B`` does not contain it.
     """
 
     new_B: Any
@@ -40,7 +42,7 @@ class TargetLogit(NamedTuple):
 
 
 class OwnLoss(NamedTuple):
-    """A second loss on the targets, added to the cross entropy."""
+    """An additional loss on the targets, added to the cross entropy; (B,) arrays."""
 
     loss_B: Any
     slope_B: Any  # d loss / d cos
@@ -53,35 +55,35 @@ class Margin(abc.ABC):
     Parameters
     ----------
     **values
-        Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
+        Values of the options in :attr:`OPTIONS`, by name; missing ones take their defaults.
 
     Attributes
     ----------
     name : str
         The registered name.
     OPTIONS : tuple of Option
-        All that act.
+        The options that it uses.
     options : SimpleNamespace
-        Each option's value.
+        The value of each option.
     cosine : bool
         True: weight rows are L2-normalised and there is no bias. False: plain inner products.
     unit_embedding : bool
         True: the embedding is L2-normalised too, and the logits are :attr:`scale` times the cosine.
-        False: they are the embedding's own length times the cosine.
+        False: the logits are the embedding's length times the cosine.
     centre_spread : float
-        Weight of a loss that the classifier adds to each sample: the mean cosine between the own class's
-        centre and every class's, itself included.
+        Weight of a loss that the classifier adds to each sample: the mean cosine between the centre of its class and
+        the centres of all classes, including its own.
     modulates : bool
         True: :meth:`others` changes the logits of the other classes.
     lr_steps : tuple of int
-        Steps at which the rate falls by default, at a batch of 512.
+        Default steps at which the learning rate is lowered, at a batch of 512.
     example : dict
-        Options that the margin takes, for tests over all margins.
+        Valid option values, for tests over all margins.
 
     Raises
     ------
     InsightError
-        An option that does nothing here, or a value that it does not take.
+        An option is set that the margin does not have, or has a value that is not allowed.
     """
 
     name: ClassVar[str] = ""
@@ -98,21 +100,21 @@ class Margin(abc.ABC):
 
     @property
     def scale(self) -> float:
-        """s, the logit over the cosine, of a margin with ``unit_embedding``."""
+        """s, the ratio of logit and cosine; only for margins with ``unit_embedding``."""
         return self.options.margin_s
 
     @property
     def lr_delay(self) -> int:
-        """Steps by which all falls of the rate are moved back."""
+        """Number of steps by which ``lr_steps`` are postponed."""
         return 0
 
     def fit(self, embedding_size: int) -> None:  # noqa: B027 (most fit any)
-        """Settle options whose default depends on the length of the embedding, before the first step.
+        """Set options whose default depends on the embedding size, before the first step.
 
         Raises
         ------
         InsightError
-            The values do not fit together.
+            The option values contradict each other.
         """
 
     def describe(self) -> str:
@@ -121,61 +123,63 @@ class Margin(abc.ABC):
         for option in self.OPTIONS:
             key, value = _short(option.name), getattr(self.options, option.name)
             if option.default is False or option.choices == (0, 1):
-                parts += [key] * bool(value)
+                if value:
+                    parts.append(key)
             else:
                 parts.append(f"{key}={shown(value)}")
         return " ".join(parts)
 
     @abc.abstractmethod
     def target_logit(self, targets: Targets) -> TargetLogit:
-        """The new logit of the own class, and its slopes.
+        """Compute the new logit of the own class, and its derivatives.
 
         Returns
         -------
         TargetLogit
-            (B,) arrays, finite for every cosine, rounding beyond -1..1 included.
+            (B,) arrays. They must be finite for every cosine, including values that rounding puts outside -1..1.
         """
 
     def own_loss(self, targets: Targets) -> Optional[OwnLoss]:
-        """A second loss on the targets, or None."""
+        """An additional loss on the targets, or None."""
         return None
 
     def others(self, cos_RC, targets: Targets, new_R) -> Tuple[Any, Any]:
-        """With ``modulates``: the logits that replace those of other classes, for some samples of the batch.
+        """Compute the new logits of the other classes, for R samples of the batch; called if ``modulates`` is True.
 
-        Called several times a step, so that no array of all samples and classes is needed beside the logits.
+        It is called several times per step, so that no second array of all samples and classes is needed.
 
         Parameters
         ----------
         cos_RC : (R, C) array
-            Cosines to all classes, -1..1 up to rounding; it may be overwritten. Entries of the own class are 0, and
-            ignored afterwards.
+            Cosines to all classes, -1..1 up to rounding; may be overwritten. Entries of the own class are 0, and their
+            results are ignored.
         targets : Targets
-            Those samples.
+            The R samples.
         new_R : (R,) array
-            Of :meth:`target_logit`.
+            Their ``new_B`` of :meth:`target_logit`.
 
         Returns
         -------
         (new_RC, slope_RC)
-            In units of the scale, and d new / d cos. They depend on the targets, but no gradient goes that way.
+            The logits without the scale, and d new / d cos. They may depend on the targets; that dependence gets no
+            gradient.
         """
         raise NotImplementedError
 
     def initial_state(self) -> Dict[str, np.ndarray]:
-        """float32 arrays that the margin keeps between steps, with their first values; empty: none.
+        """Initial values of the float32 arrays that the margin keeps between steps; empty: it keeps none.
 
         They are saved and restored with the run's state.
         """
         return {}
 
     def update(self, targets: Targets) -> Dict[str, Any]:
-        """The state after seeing a batch; called in each step before :meth:`target_logit` by margins with a state.
+        """Compute the state after a batch. Called in each step before :meth:`target_logit`, if the margin has a state.
 
         Parameters
         ----------
         targets : Targets
-            Those of all devices, with the state of the step before.
+            The samples of all devices, with the state of the previous step.
 
         Returns
         -------
@@ -185,24 +189,24 @@ class Margin(abc.ABC):
         return {}
 
     def figures(self, targets: Targets) -> Dict[str, Any]:
-        """What the log is to say of a step, by names that :mod:`insight.runs.stepfigures` accepts.
+        """Figures of a step for the log, by names that :mod:`insight.runs.stepfigures` accepts.
 
         Called after :meth:`target_logit`, for each device.
 
         Returns
         -------
         dict of str to array
-            (B,) figures of the samples, or one of the state in (1,); the log has their means.
+            (B,) values of the samples, or (1,) of the state. The log contains their means.
         """
         return {}
 
 
 def clip_cosine(F, cos_B):
-    """(cos, sin) of angles in 0..pi, rounding beyond +-1 taken off, the sine kept far enough from 0 to divide by."""
+    """(cos, sin) from cosines: cosines are clipped to -1..1, and the sine is at least 1e-3, so that it may divide."""
     cos_B = F.clip(cos_B, -1.0, 1.0)
     return cos_B, F.sqrt(F.maximum(1.0 - cos_B * cos_B, SIN_SQUARED_FLOOR))
 
 
 def _short(name: str) -> str:
-    """``margin_m`` -> ``m``, as descriptions have it."""
+    """``margin_m`` -> ``m``: the name of an option in descriptions."""
     return name[len("margin_") :] if name.startswith("margin_") else name

@@ -1,4 +1,4 @@
-"""Loss type 1: SphereFace (A-Softmax), the target's angle multiplied, annealed from plain softmax.
+"""Loss type 1: SphereFace (A-Softmax), a factor of the target's angle, annealed from plain softmax.
 
 Source: Liu et al., "SphereFace", arXiv:1704.08063, Eq. 7 and section 4; the annealing is train_softmax.py's of
 deepinsight/insightface@4bc81321, and the logit is that of its LSoftmax operator on normalised weights.
@@ -62,7 +62,7 @@ class SphereFace(Margin):
         return self.options.beta_freeze
 
     def beta_at(self, step: int) -> float:
-        """The weight of the plain cosine in step ``step``, 0-based; a function of nothing else."""
+        """The weight of the plain cosine in step ``step`` (0-based)."""
         o = self.options
         falling = max(0, step - o.beta_freeze)
         return max(o.beta_min, o.beta * (1 + o.gamma * falling) ** -o.power)

@@ -1,4 +1,4 @@
-"""What a margin sees: the target logits of one device's samples in one step."""
+"""Input of a margin: the target cosines of one device's samples in one step."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class Targets:
     F : module
         ``mx.nd``.
     cos_B : (B,) array
-        Cosine between embedding and own centre, -1..1 up to rounding. Without cosines (softmax): the logit.
+        Cosine between the embedding and the centre of its class, -1..1 up to rounding. For softmax: the logit.
     length : callable, optional
-        () -> (B,) array, the embeddings' lengths; called at most once, and only if a margin asks for them.
+        () -> (B,) array, the embeddings' lengths; called at most once, and only if a margin needs them.
     step : int
         0-based, counted over the whole run.
     seed : int
-        Of the run.
+        The run's seed.
     first : int
-        Number of the first sample in the batch of all devices.
+        Index of the first sample in the batch of all devices.
     state : mapping of str to array
         The margin's state (:meth:`insight.margins.margin.Margin.initial_state`), on the samples' device.
     everyone : callable, optional
-        () -> (N,) array, the cosines of the samples of all devices, on this one; missing: these are all.
+        () -> (N,) array, the cosines of the samples of all devices, on this device. None: there are no other samples.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Targets:
 
     @property
     def whole(self) -> Targets:
-        """The samples of all devices, (N,), without their lengths; for what depends on the batch as a whole."""
+        """The samples of all devices, (N,), without lengths, for margins that depend on the whole batch."""
         if self._everyone is None:
             return self
         return Targets(self.F, self._everyone(), None, self.step, self._seed, 0, self.state)
 
     def rows(self, begin: int, end: int) -> Targets:
-        """Some of the samples, with the same numbers in the batch of all devices."""
+        """Samples begin..end-1; they keep their indices in the batch of all devices."""
         return Targets(
             self.F,
             self.cos_B[begin:end],
@@ -81,19 +81,21 @@ class Targets:
         )
 
     def own(self, values_N):
-        """(B,) values of these samples, from those of :attr:`whole`."""
-        return values_N[self._first : self._first + self.cos_B.shape[0]] if self._everyone else values_N
+        """Select the (B,) values of these samples from (N,) values of :attr:`whole`."""
+        if self._everyone is None:
+            return values_N
+        return values_N[self._first : self._first + self.cos_B.shape[0]]
 
     def normal(self, stream: int = 0):
         """(B,) standard normal numbers, on the samples' device.
 
-        Each is a function of the seed, the step, the sample's number in the batch of all devices, and ``stream``,
-        which tells several numbers of one sample apart.
+        Each is a function of the seed, the step, the sample's index in the batch of all devices, and ``stream``. Use
+        different streams to draw several numbers per sample.
         """
         return self._drawn(np.random.Generator.standard_normal, stream)
 
     def uniform(self, stream: int = 0):
-        """(B,) numbers in [0, 1), as :meth:`normal`."""
+        """(B,) uniform numbers in [0, 1); see :meth:`normal`."""
         return self._drawn(np.random.Generator.random, stream)
 
     def _drawn(self, draw: Callable, stream: int):

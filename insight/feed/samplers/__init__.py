@@ -1,4 +1,4 @@
-"""Which images each batch holds; a sampler a file."""
+"""Samplers: they choose the images of each batch. One file for each sampler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ samplers = Registry("sampler", __name__, "insight.samplers")
 
 
 def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
-    """What the samplers declare.
+    """The options of all samplers.
 
     Parameters
     ----------
@@ -23,23 +23,24 @@ def options(taken: Iterable[str] = ()) -> Tuple[Option, ...]:
 
 
 def chosen(name: str, values: Mapping[str, Any], devices: int = 1, elsewhere: Iterable[Option] = ()) -> Callable:
-    """A sampler with its options, for :class:`insight.feed.loader.Loader`, which supplies the rest.
+    """A sampler's class with its options bound; :class:`insight.feed.loader.Loader` supplies the other arguments.
 
     Parameters
     ----------
     name : str
-        As registered.
+        The registered name.
     values : mapping
-        A run's options by name, those of other samplers among them.
+        All options of a run by name, including those of other samplers.
     devices : int
-        That share each batch.
+        Number of devices that share each batch.
     elsewhere : iterable of Option
-        What other components of the run use: of these, the sampler gets its own, and the rest is not refused.
+        Options that other components of the run use too. Those that the sampler does not have are ignored instead of
+        refused.
 
     Raises
     ------
     InsightError
-        No sampler has that name. Calling what is returned raises for an option that does nothing with it.
+        No sampler has that name. Calling the partial raises if an option is set that the sampler does not have.
     """
     sampler = samplers.get(name)
     used = {option.name for option in elsewhere} - {option.name for option in sampler.OPTIONS}

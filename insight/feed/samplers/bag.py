@@ -1,11 +1,12 @@
-"""Triplets that are mined in a bag of images by the network itself, as InsightFace's triplet trainer does it.
+"""Triplets mined by the network in bags of images, as InsightFace's triplet trainer does it.
 
-The identities are shuffled, and of each the first K of its shuffled images follow one another. The next images of this
-walk, a bag, are embedded by the network as it stands (inference, no augmentation), triplets are picked among them,
-shuffled, and given batch by batch until none is left for a whole batch. Then comes the next bag.
+A walk through the set shuffles the identities and takes K random images of each, identity after identity. The next
+``--triplet-bag-size`` images of the walk form a bag. The present network embeds the bag (inference, no augmentation).
+Triplets are picked in it, shuffled, and used batch by batch, until fewer are left than a batch needs. Then the next bag
+is embedded.
 
-Source: src/triplet_image_iter.py, deepinsight/insightface@9fc3cc9c (``triplet_reset``, ``select_triplets``). There the
-random numbers have no seed; here they are functions of the run's seed and the number of the walk or the bag.
+Source: src/triplet_image_iter.py, deepinsight/insightface@9fc3cc9c (``triplet_reset``, ``select_triplets``), where the
+random numbers have no seed. Here they are functions of the run's seed and the number of the walk or bag.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from . import samplers
 from .balanced import IMAGES_PER_IDENTITY, NO_PAIRS
 from .sampler import Mined, Sampler
 
-EMPTY_BAGS = 10  # in a row, until the run is stopped
-BATCHES = 2  # that wait, at least, before training goes on
+EMPTY_BAGS = 10  # consecutive bags without a batch of triplets after which the run is stopped
+BATCHES = 2  # minimum length of the queue, in batches, before training continues
 
 
 @samplers.register("bag")
 class Bag(Sampler):
-    """Batches of mined triplets: in each device's part anchors, then positives, then negatives."""
+    """Batches of mined triplets; each device's part consists of anchors, then positives, then negatives."""
 
     name = "bag"
     selected_by = "--mining bag (--sampler bag)"
@@ -60,14 +61,14 @@ class Bag(Sampler):
         singles = int((counts == 1).sum())
         if singles:
             self.notes.append(f"{singles} of {len(counts)} identities have one image: they occur only as negatives")
-        self._walk: Optional[np.ndarray] = None  # positions in order; made when it is needed
-        self._walks = self._begin = self._bags = 0  # number of the walk, place in it, bags so far
-        self._queue: List[int] = []  # positions; never changed once batches are taken from it
-        self._used = 0
+        self._walk: Optional[np.ndarray] = None  # positions in order; created when it is needed
+        self._walks = self._begin = self._bags = 0  # number of the walk, place of the next bag in it, bags so far
+        self._queue: List[int] = []  # positions of the batches; not modified once batches are taken from it
+        self._used = 0  # positions taken from the queue
         self._filling = False
-        self._empty = 0
-        self._seconds = [0.0, 0.0, 0.0]
-        self._mark = 0.0
+        self._empty = 0  # consecutive bags without a batch of triplets
+        self._seconds = [0.0, 0.0, 0.0]  # see Mined.seconds
+        self._last_time = 0.0  # until when the time is counted in _seconds
 
     def _bag_size(self, length: int) -> int:
         asked = self.options.triplet_bag_size
@@ -85,7 +86,7 @@ class Bag(Sampler):
         return size
 
     def round(self, step: int) -> int:
-        """The step: an image may be in many triplets of an epoch."""
+        """The step, because an image may be in many triplets of an epoch, each with its own augmentation."""
         return step
 
     @property
@@ -98,17 +99,18 @@ class Bag(Sampler):
         if not self._filling or len(self._queue) >= BATCHES * self.batch_size:
             self._filling = False
             return None
-        self._mark = time.perf_counter()
+        self._last_time = time.perf_counter()
         if self._walk is None:
             self._walk = self._shuffled()
         if self._begin + self.bag_size > len(self._walk):
-            self._walks, self._begin = self._walks + 1, 0
+            self._walks += 1
+            self._begin = 0
             self._walk = self._shuffled()
-        self._spend(0)
+        self._count_time(0)
         return self._walk[self._begin : self._begin + self.bag_size]
 
     def _shuffled(self) -> np.ndarray:
-        """Identities in a random order, and of each the first K of its images in a random order."""
+        """A new walk: the identities in a random order, K random images of each."""
         draw = draws.generator(self.seed, self._walks, draws.BAG)
         place = draw.permutation(int(self._identity.max()) + 1)[self._identity]
         order = np.lexsort((draw.random(len(place)), place))
@@ -117,7 +119,7 @@ class Bag(Sampler):
         return self.positions[order[number < self.options.images_per_identity]]
 
     def mine(self, embeddings: np.ndarray) -> Mined:
-        self._spend(1)
+        self._count_time(1)
         bag = self._walk[self._begin : self._begin + self.bag_size]
         labels = self.labels[bag]
         pairs = picking.positive_pairs(labels)
@@ -135,7 +137,7 @@ class Bag(Sampler):
         self._begin += self.bag_size
         self._bags += 1
         self._empty = self._empty + 1 if len(triplets) < each else 0
-        self._spend(2)
+        self._count_time(2)
         if self._empty == EMPTY_BAGS:
             raise InsightError(
                 f"{EMPTY_BAGS} bags in a row gave no batch of triplets (the last one {len(triplets)}, a batch takes "
@@ -144,10 +146,11 @@ class Bag(Sampler):
             )
         return Mined(len(bag), mined_from, len(triplets), len(self._queue), tuple(self._seconds))
 
-    def _spend(self, what: int) -> None:
+    def _count_time(self, activity: int) -> None:
+        """Add the time since the last call to an activity of :attr:`Mined.seconds`."""
         now = time.perf_counter()
-        self._seconds[what] += now - self._mark
-        self._mark = now
+        self._seconds[activity] += now - self._last_time
+        self._last_time = now
 
     def batch(self, step: int) -> np.ndarray:
         positions = self._queue[self._used : self._used + self.batch_size]

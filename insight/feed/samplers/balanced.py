@@ -1,7 +1,7 @@
-"""P identities x K images, as triplets need them; the rest of a batch are images of other people.
+"""Batches of P identities x K images for triplets, filled up with images of other people.
 
-Sources: the batches of cmusatyalab/openface@05147522 (training/train.lua) and of arXiv:1703.07737; random negatives
-beside them are FaceNet's (arXiv:1503.03832, section 3.2).
+Sources: training/train.lua of cmusatyalab/openface@05147522 and arXiv:1703.07737 for P x K; FaceNet, arXiv:1503.03832,
+section 3.2, for the additional random negatives.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ NO_PAIRS = "no identity of the set has two images, which triplets need; train wi
 
 @samplers.register("balanced")
 class Balanced(Sampler):
-    """P identities in a new order each epoch, and K random images of each; an epoch is a walk over the identities.
+    """K random images of each of P identities. An epoch is one pass over the identities, in a new random order.
 
-    An identity with fewer images gives all of them. Places that are left are filled with images of people who are not
-    among the P, in a random order: ``--random-negatives`` of them, and what P x K leaves of the batch. Identities
-    with one image occur only there.
+    An identity with fewer than K images contributes all of them. The remaining places (``--random-negatives``, and what
+    P x K leaves of the batch) are filled with random images of people who are not among the P. Identities with one
+    image occur only there.
     """
 
     name = "balanced"
@@ -55,7 +55,7 @@ class Balanced(Sampler):
         ),
     )
     ELSEWHERE: ClassVar = {"triplet_bag_size": "--mining bag"}
-    _order: Optional[Tuple[int, np.ndarray]] = None  # of the epoch that is under way
+    _order: Optional[Tuple[int, np.ndarray]] = None  # (epoch, its order of the identities), of the current epoch
 
     def __init__(self, *arguments, **values):
         super().__init__(*arguments, **values)
@@ -68,7 +68,7 @@ class Balanced(Sampler):
         self._note_singles()
 
     def _people(self) -> int:
-        """P; checks that batches can be made."""
+        """P, after checking that the options allow batches at all."""
         each, negatives = self.options.images_per_identity, self.options.random_negatives
         asked, room, eligible = self.options.people_per_batch, self.batch_size - negatives, len(self._eligible)
         if not eligible:
@@ -113,11 +113,11 @@ class Balanced(Sampler):
         return self._images[np.concatenate(rows)]
 
     def _others(self, people: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
-        """(count,) rows of people who are not among these, none twice if there are enough."""
+        """(count,) random rows of people who are not among ``people``, without repetition if there are enough."""
         people = np.sort(people)
         shares = np.cumsum(self._counts[people])
         free = len(self._images) - int(shares[-1])
         drawn = draw.choice(free, count, replace=count > free) if count else np.zeros(0, np.int64)
-        # A number among the free rows becomes a row by adding the images of those people that stand before it.
+        # `drawn` counts only rows of other people; to get a row, add the rows of `people` that precede it.
         before = np.r_[0, shares]
         return drawn + before[np.searchsorted(self._begins[people] - before[:-1], drawn, side="right")]

@@ -1,9 +1,9 @@
-"""Long runs of the .rec in a random order, shuffled within a buffer: for disks where reading here and there is slow.
+"""Block-wise shuffling, for disks on which random access is slow.
 
-An epoch cuts the set into blocks of consecutive images, at places that differ from epoch to epoch, and shuffles the
-blocks. As many as fit into the buffer are read one after the other, each from front to back; their images are shuffled
-and given; meanwhile the next buffer is read. Images of one block are always in one buffer, which is what the order
-gives up: see ``benchmarks/block_shuffle.py``.
+Each epoch divides the set into blocks of consecutive images, at boundaries that differ from epoch to epoch, and
+shuffles the blocks. As many blocks as fit into the buffer are read, each sequentially, and the images of the buffer are
+shuffled. While they are used, the next buffer is read. The order is less random than that of ``shuffled``: images of
+one block are always in the same buffer. ``benchmarks/block_shuffle.py`` measures the effect.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .. import draws
 from . import samplers
 from .sampler import Sampler
 
-_KEPT = 2  # buffers whose order is remembered: a batch may take images of two
+_KEPT = 2  # number of buffers whose order is cached: a batch may use images of two
 
 
 @samplers.register("blocks")
 class Blocks(Sampler):
-    """Each image once an epoch, in an order that depends on (seed, epoch) alone; the last partial batch is dropped."""
+    """Each image once per epoch, in an order that depends only on (seed, epoch); the last partial batch is dropped."""
 
     name = "blocks"
     OPTIONS = (
@@ -55,14 +55,14 @@ class Blocks(Sampler):
         self._blocks = -(-len(self.positions) // size)
         self._each = min(self.options.buffer_images // size, self._blocks)  # blocks in a buffer
         self._buffers = -(-self._blocks // self._each)  # in an epoch
-        self._shuffled: Dict[int, np.ndarray] = {}  # positions of the latest buffers, in their order
+        self._shuffled: Dict[int, np.ndarray] = {}  # buffer to its shuffled positions, of the latest buffers
         self._epoch = -1
-        self._order = self._ends = np.zeros(0, np.int64)  # of the blocks, and of the buffers
+        self._order = self._ends = np.zeros(0, np.int64)  # order of the blocks; where each buffer ends in the epoch
         if self._buffers == 1:
             self.notes.append("--sampler blocks: the buffer holds the whole set; --sampler shuffled does the same")
 
     def _begin_epoch(self, epoch: int) -> None:
-        """Draw where blocks begin and their order, if that is another epoch."""
+        """Draw the block boundaries and the order of the blocks, if ``epoch`` is not the current one."""
         if epoch == self._epoch:
             return
         draw = draws.generator(self.seed, epoch, draws.BLOCKS)
@@ -81,18 +81,18 @@ class Blocks(Sampler):
         return epoch * self._buffers + int(np.searchsorted(self._ends, last, side="right"))
 
     def buffered(self, number: int, rows: range) -> np.ndarray:
-        given = self._given(number)
-        row = (self._first(number) + np.arange(len(given))) % self.batch_size
-        return np.sort(given[(row >= rows.start) & (row < rows.stop)])
+        positions = self._shuffled_buffer(number)
+        row = (self._first(number) + np.arange(len(positions))) % self.batch_size
+        return np.sort(positions[(row >= rows.start) & (row < rows.stop)])
 
     def _first(self, number: int) -> int:
-        """The place in its epoch of a buffer's first image."""
+        """Index within its epoch of a buffer's first image."""
         epoch, number = divmod(number, self._buffers)
         self._begin_epoch(epoch)
         return int(self._ends[number - 1]) if number else 0
 
     def _images(self, number: int) -> np.ndarray:
-        """Positions in a buffer, in the order of its blocks; the set begins again after its end."""
+        """Positions of a buffer's images, in the order of its blocks. A block may wrap around the end of the set."""
         epoch, number = divmod(number, self._buffers)
         self._begin_epoch(epoch)
         size, count = self.options.block_images, len(self.positions)
@@ -100,11 +100,12 @@ class Blocks(Sampler):
         rows = (blocks[:, None] * size + np.arange(size)).ravel()
         return self.positions[(rows[rows < count] + self._shift) % count]
 
-    def _given(self, number: int) -> np.ndarray:
-        """Positions in a buffer, shuffled."""
+    def _shuffled_buffer(self, number: int) -> np.ndarray:
+        """Positions of a buffer's images, in the order in which they are used."""
         if number not in self._shuffled:
             images = self._images(number)
-            self._shuffled = dict(list(self._shuffled.items())[1 - _KEPT :])
+            while len(self._shuffled) >= _KEPT:
+                del self._shuffled[next(iter(self._shuffled))]  # the oldest
             self._shuffled[number] = draws.generator(self.seed, number, draws.BUFFER).permutation(images)
         return self._shuffled[number]
 
@@ -115,7 +116,9 @@ class Blocks(Sampler):
         buffer = epoch * self._buffers + int(np.searchsorted(self._ends, begin, side="right"))
         parts = []
         while begin < end:
-            first, given = self._first(buffer), self._given(buffer)
-            parts.append(given[begin - first : end - first])
-            begin, buffer = begin + len(parts[-1]), buffer + 1
+            first = self._first(buffer)
+            part = self._shuffled_buffer(buffer)[begin - first : end - first]
+            parts.append(part)
+            begin += len(part)
+            buffer += 1
         return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""What a sampler is: the positions of each batch, as a function of (seed, step) and of what it keeps."""
+"""Base class of the samplers, which choose the images of each batch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ...options import Option, settle
 
 
 class Mined(NamedTuple):
-    """What a sampler made of a round of embeddings, for the log.
+    """Result of a mining round, for the log.
 
     Attributes
     ----------
     images : int
-        That were embedded.
+        Number of images that were embedded.
     begin : int
-        Of them in the sampler's walk through the set.
+        Place of the first of them in the sampler's walk through the set.
     triplets : int
-        That were picked.
+        Number of triplets that were picked.
     queued : int
-        Images of all batches that wait.
+        Number of images in the queue of batches.
     seconds : tuple of float
-        In all so far, of choosing images, embedding them and picking.
+        Total time so far of choosing images, of embedding them, and of picking triplets.
     """
 
     images: int
@@ -38,11 +38,11 @@ class Mined(NamedTuple):
 class Sampler(abc.ABC):
     """Base of the samplers. Subclasses define :meth:`batch`, and declare their options.
 
-    Everything random is a function of ``seed`` and the step (:mod:`insight.feed.draws`), so that a resumed run goes
-    on with the same batches. What depends on the batches before is kept as a state, which resume saves.
+    Random numbers are functions of ``seed`` and the step (:mod:`insight.feed.draws`), so that a resumed run continues
+    with the same batches. A sampler that depends on earlier batches keeps a state, which is saved for resuming.
 
-    A sampler whose batches depend on the network names by :meth:`look` the images that it needs embedded, and gets
-    their embeddings by :meth:`mine`; the others define neither.
+    A sampler whose batches depend on the network requests embeddings by :meth:`look` and receives them by
+    :meth:`mine`; others define neither.
 
     Parameters
     ----------
@@ -54,33 +54,33 @@ class Sampler(abc.ABC):
         B.
     seed : int
     devices : int
-        That share each batch, in contiguous equal parts.
+        Number of devices; each gets a contiguous part of the batch, all of equal size.
     **values
-        Of the options in :attr:`OPTIONS`, by name; the rest takes the defaults.
+        Values of the options in :attr:`OPTIONS`, by name; missing ones take their defaults.
 
     Attributes
     ----------
     name : str
         The registered name.
     selected_by : str
-        How messages name it; empty: ``--sampler NAME``.
+        The option that selects it, for messages; empty: ``--sampler NAME``.
     OPTIONS : tuple of Option
     ELSEWHERE : dict of str to str
-        Option of another sampler, to what selects that one; a message that refuses the option offers it.
+        Name of another sampler's option to the option that selects that sampler. The message that refuses the former
+        suggests the latter.
     MULTIPLE : int
-        The images of a device's part of a batch are a multiple of it.
+        The number of images per device must be a multiple of it.
     options : SimpleNamespace
-        Each option's value.
+        The value of each option.
     notes : list of str
-        What is unusual about the set or the options, for the log.
+        Notes on unusual properties of the set or the options, for the log.
     batches_per_epoch : int
-        Batches after which an epoch ends: for the schedule, the log, and the draws of augmentation, which an image
-        has once in an epoch.
+        Length of an epoch in batches, for the schedule, the log and augmentation, which is drawn anew in each epoch.
 
     Raises
     ------
     InsightError
-        An option that does nothing here, or a value that it does not take.
+        An option is set that the sampler does not have, or has a value that it does not accept.
     """
 
     name: ClassVar[str] = ""
@@ -109,61 +109,69 @@ class Sampler(abc.ABC):
         Parameters
         ----------
         step : int
-            0-based, counted over the whole run. Called once for each step, in order, from the step at which the run
-            starts or resumes.
+            0-based, counted over the whole run. The method is called once for each step, in order, from the step at
+            which the run starts or resumes.
 
         Returns
         -------
         np.ndarray
-            (B,) integers, some of :attr:`positions`.
+            (B,) integers, each one of :attr:`positions`.
         """
 
     def round(self, step: int) -> int:
-        """The number that an image's augmentation depends on, beside the seed and the image: of the step's epoch."""
+        """The ``epoch`` argument of :meth:`Augmentation.draw` for a step's images: by default the step's epoch."""
         return step // self.batches_per_epoch
 
     def buffer(self, step: int) -> Optional[int]:
-        """The last of the buffers that a step's batch takes images of, counted from 0 over the whole run, in order.
+        """Number of the last buffer from which a step's batch takes images; None: the sampler has no buffers.
 
-        The images of a buffer are read together, in the order of the .rec, before its first batch is made. None:
-        there are no buffers, and each image is read when it is used.
+        Buffers are numbered from 0 over the whole run. All images of a buffer are read together, in the order of the
+        .rec, before the first batch that uses them. Without buffers, each image is read when it is used.
         """
         return None
 
     def buffered(self, number: int, rows: range) -> np.ndarray:
-        """(n,) positions of the images in a buffer that are at some rows of a batch, ascending."""
+        """(n,) positions, ascending, of those images of a buffer that will be at the given rows of a batch."""
         raise NotImplementedError
 
     @property
     def looked_at(self) -> int:
-        """How many images :meth:`look` names at once, for the memory prediction; 0: it never does."""
+        """Number of images that :meth:`look` requests at a time, for the memory estimate; 0: it requests none."""
         return 0
 
     def look(self, step: int) -> Optional[np.ndarray]:
-        """Images that the network must embed, as it is after the steps before, so that a step's batch can be given.
+        """Request embeddings by the present network, which a step's batch depends on.
 
-        Called before :meth:`batch`, and again after :meth:`mine`, until it returns None.
+        Called before :meth:`batch`, and again after each :meth:`mine`, until it returns None.
 
         Returns
         -------
         np.ndarray or None
-            (N,) int64 positions; None: the batch can be given.
+            (N,) int64 positions of the images to embed; None: the batch needs no (more) embeddings.
         """
         return None
 
     def mine(self, embeddings: np.ndarray) -> Mined:
-        """Take the (N, E) float32 embeddings, not normalised, of the images that :meth:`look` named last.
+        """Receive the embeddings of the images that :meth:`look` requested last.
+
+        Parameters
+        ----------
+        embeddings : np.ndarray
+            (N, E) float32, not normalised.
 
         Raises
         ------
         InsightError
-            There is nothing to learn in them.
+            There is nothing left to learn from them.
         """
         raise NotImplementedError
 
     def state(self) -> Dict[str, Any]:
-        """What the next batch depends on beside the seed and the step, for JSON. Later batches must not change it."""
+        """State that, with the seed and the step, determines the next batch; for JSON.
+
+        The sampler must not modify the returned objects afterwards.
+        """
         return {}
 
     def restore(self, state: Dict[str, Any]) -> None:  # noqa: B027 (most samplers keep nothing)
-        """Take back what :meth:`state` gave."""
+        """Restore what :meth:`state` returned."""

@@ -1,4 +1,4 @@
-"""Each image once an epoch, in a new order; the last partial batch is dropped."""
+"""The default sampler: each image once per epoch, in a random order; the last partial batch is dropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Shuffled(Sampler):
     """The order of an epoch is a permutation that depends on (seed, epoch) alone."""
 
     name = "shuffled"
-    _order: Optional[Tuple[int, np.ndarray]] = None  # of the epoch that is under way
+    _order: Optional[Tuple[int, np.ndarray]] = None  # (epoch, its permutation), of the current epoch
 
     def batch(self, step: int) -> np.ndarray:
         epoch, number = divmod(step, self.batches_per_epoch)
