@@ -86,7 +86,7 @@ SCRIPTS: Dict[str, Script] = {
                 "--list",
                 values={
                     **dict.fromkeys(("False", "false", "0"), SAID_NOTHING),
-                    ANY_OTHER: "would make a list, and packs nothing; `insight dir2lst DIR LST` makes it",
+                    ANY_OTHER: "makes a list there and packs nothing; `insight dir2lst DIR LST` does",
                 },
                 nargs="?",
             ),
