@@ -212,7 +212,7 @@ end_stage() { # FOUND LEFT_OUT LOOK_AT
 accuracies() { # on the held-out people, by the log of this stage's training
     [[ -z $dry_run ]] || return 0
     sed -n 's/.*"target": "own", "step": \([0-9]*\), "accuracy": \([0-9.]*\).*/\2 \1/p' "$PREFIX-log.jsonl" |
-        LC_ALL=C awk '{ printf "%s%.5g at step %d", NR > 1 ? ", " : "", $1, $2 }'
+        LC_ALL=C awk '{ printf "%s%.5g at step %d", (NR > 1 ? ", " : ""), $1, $2 }'
 }
 
 last_model() { # STAGE: prefix,number of the checkpoint that a training stage has ended with
