@@ -26,7 +26,7 @@ from ..files import atomic
 from .embed import save_blocks, stream
 from .sources import ImageSource
 
-PART_SECONDS = 30.0  # of work at most are lost by a kill
+PART_SECONDS = 30.0  # a kill loses at most this much work
 BEGUN = "begun.json"
 # Options that are compared by a digest, which messages do not show.
 BY_CONTENT = ("--model", "--input")

@@ -217,7 +217,7 @@ class FaceSet:
             f"(`{remedies.in_place(self.rec_path)}` writes it)"
         )
 
-    def _rewritten(self) -> str:  # the remedy of messages
+    def _rewritten(self) -> str:  # the remedy, for messages
         return f"`{remedies.into_new(self.rec_path)}` writes the set with new header and identity records"
 
     def __len__(self) -> int:

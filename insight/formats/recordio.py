@@ -34,7 +34,7 @@ class RecordFile:
     Parameters
     ----------
     rec_path : str
-        A .rec, or any shard of a set, of which all shards are then opened.
+        A .rec, or any shard of a set; all shards of the set are opened.
     idx_path : str, optional
         The .idx of a single .rec. Default: the .idx beside each .rec. If there is none, the .rec is scanned once, and
         keys are derived from its records (see :meth:`~insight.formats.recordcolumns.Columns.own_keys`).

@@ -34,7 +34,7 @@ READ_BYTES = 1 << 22  # bytes per read, when a span is read ahead
 
 
 class DamagedRecord(InsightError):
-    """There is no valid record at an offset. ``reason`` is the cause, without file and remedy."""
+    """Raised if there is no complete record at an offset. ``reason`` is the cause, without file and remedy."""
 
     def __init__(self, message: str, reason: str):
         super().__init__(message)
@@ -275,7 +275,7 @@ class RecordMaps:
                 yield base + offset, record
 
     def release_pages(self) -> None:
-        """Remove pages that were read from the process's resident memory; they stay in the page cache."""
+        """Drop the pages read so far from the process's resident memory; they stay in the page cache."""
         for file in self.files:
             if isinstance(file.data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 file.data.madvise(mmap.MADV_DONTNEED)

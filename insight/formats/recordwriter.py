@@ -66,7 +66,7 @@ class RecordStream:
         self.count += 1
 
     def write_identities(self, ranges: Sequence[Tuple[int, int]], images: int, header_first: bool) -> None:
-        """Append identity records (ranges of their images' keys) and the header record (range of the former's keys).
+        """Append identity records, each with a range of image keys, and the header record with the range of their keys.
 
         Parameters
         ----------

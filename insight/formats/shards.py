@@ -16,7 +16,7 @@ from ..errors import InsightError
 from ..files import atomic
 from ..files.atomic import PathLike
 
-MOST = 500  # an open shard uses a file descriptor, and a process often may have 1024
+MOST = 500  # an open shard uses a file descriptor; the usual limit of a process is 1024
 _DIGITS = 5
 _SHARD = re.compile(rf"(.+)-(\d{{{_DIGITS}}})-of-(\d{{{_DIGITS}}})\.rec")
 
@@ -117,6 +117,6 @@ def existing(folder: PathLike, stem: str) -> List[str]:
 
 
 def sweep(folder: PathLike, stem: str) -> None:
-    """Remove temporary files that killed writers of a set in shards left; those of running writers are kept."""
+    """Remove temporary files left by killed writers of a set in shards; those of running writers are kept."""
     for left in atomic.left_behind(folder, f".{glob.escape(stem)}-*-of-*.partial", own=False):
         left.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ Verification sets are pickles, and ``pickle.load`` calls any function that a pic
 implements only the instructions from which Python 2 and 3 build bytes, text, lists, tuples, booleans,
 numbers and NumPy arrays of these, and it *describes* arrays instead of calling NumPy. Any other instruction
 raises an error that names it. Memory use is proportional to the size of the file, whatever lengths the file
-states; byte strings are views of its content. Messages show types, not values: a few bytes of pickle can
+claims; byte strings are views of its content. Messages show types, not values: a few bytes of pickle can
 describe a value of unlimited length.
 
 Source: the opcode list of CPython's ``pickletools``.
