@@ -1,8 +1,8 @@
-"""The check of a record set: its files, whether they match, and its images.
+"""Check of a record set: its files, their consistency, and its images.
 
-``rules`` lists the faults; ``records`` reads the files, ``layout`` checks header and labels,
-``image_faults`` payloads, ``duplicates`` duplicates. Memory: about 160 bytes an image, for any
-image size.
+``rules`` lists the faults, ``records`` reads the files, ``layout`` checks header, identity records and labels,
+``image_faults`` checks payloads, and ``duplicates`` finds duplicates. Memory use is about 160 bytes per image,
+whatever the size of the images.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class CheckReport:
     Attributes
     ----------
     summary : dict
-        Counts and distributions, as written to the JSON.
+        Counts and distributions, as in the JSON report.
     findings : list of Finding
-        Errors first. Empty for a sound set.
+        Sorted by severity, errors first. Empty for a sound set.
     mean_face : np.ndarray or None
-        uint8 (H, W, 3) BGR, range 0..255; only after a deep check.
+        (H, W, 3) uint8 BGR, range 0..255; None unless the check was deep.
     """
 
     rec_path: str
@@ -49,7 +49,7 @@ class CheckReport:
     mean_face: Optional[np.ndarray] = None
 
     def count(self, severity: str) -> int:
-        """The number of findings of a severity."""
+        """Return the number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     @property
@@ -86,15 +86,15 @@ def check(
     Parameters
     ----------
     path : str
-        Folder, .rec file or prefix of the set. It may be damaged.
+        Folder, .rec file or prefix of the set, which may be damaged.
     deep : bool
-        Decode every image too, look for near duplicates, and average the faces.
+        Also decode every image, search for near duplicates, and compute the mean face.
     exclude : sequence of str
-        Verification .bin files and record sets that must share no image with this one.
+        Verification .bin files and record sets that must share no image with this set.
     workers : int or Cluster
-        Threads, or a cluster, whose workers examine the images. The report does not depend on it.
+        Number of threads that examine the images, or a cluster. The report does not depend on it.
     json_path, html_path : str, optional
-        Files to write: the report as JSON, and as an HTML page.
+        Files to which the report is written as JSON and as an HTML page.
 
     Raises
     ------
@@ -155,7 +155,10 @@ def _examine(
 def _look_at_all(
     layout: Layout, want: Optional[Tuple[int, int]], deep: bool, workers: Workforce, findings: Findings
 ) -> Tuple[Survey, Optional[Tuple[int, int]]]:
-    """Report payload faults and sizes. Without a property, sizes are compared with the first image's."""
+    """Examine all payloads; report their faults and sizes, and return the survey and the expected size.
+
+    Without a property, the expected size is that of the first image whose size is known.
+    """
     expected = [want]
     other_sizes = Findings()
 
@@ -217,7 +220,7 @@ def _spread(values: np.ndarray) -> Dict[str, Any]:
 
 
 def _powers_of_two(values: np.ndarray) -> List[List[int]]:
-    """Rows [low, high, count] of bins 0, 1, 2..3, 4..7, ..; from the first to the last non-empty one."""
+    """Return rows [low, high, count] of the bins 0, 1, 2..3, 4..7, .. from the first to the last non-empty one."""
     if not len(values):
         return []
     bins = np.frexp(np.asarray(values, np.float64))[1]  # 0 -> 0, 1 -> 1, 2..3 -> 2, 4..7 -> 3

@@ -1,10 +1,10 @@
-"""Images that occur twice in a set, or also in a verification set.
+"""Detection of images that occur twice in a set, or also in an excluded set.
 
-Exact duplicates are found by a hash of the bytes and confirmed byte for byte. Near duplicates are
-found by the perceptual hash of ``image_faults`` and confirmed on the 32 x 32 pictures, since the
-low frequencies of aligned faces are similar. Two hashes that differ in at most 3 bits agree in
-one of their four 16-bit bands, so each band is sorted and only images with the same band value are
-compared, in blocks: all pairs within the bound are found, and memory is 16 bytes an image.
+Exact duplicates are found by a hash of the payload and confirmed byte by byte. Near duplicates are found by the
+perceptual hash of ``image_faults``. They are confirmed by comparing 32 x 32 grey images, because the low frequencies
+of all aligned faces are similar. Two 64-bit hashes that differ in at most 3 bits are equal in at least one of four
+16-bit bands. Each band is therefore sorted, and only images with the same band value are compared, in blocks. This
+finds all pairs within the bound with 16 bytes of memory per image.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .layout import Layout
 from .payload_access import Payloads, ReadImage
 from .rules import NEAR_BITS, NEAR_RMS, Findings
 
-_BANDS, _BAND_BITS = 4, 16  # NEAR_BITS + 1 bands: one of them is equal
+_BANDS, _BAND_BITS = 4, 16  # NEAR_BITS + 1 bands, so that at least one of them is equal
 _BLOCK = 1024
-_CACHED = 4096  # pictures of 4 KiB
+_CACHED = 4096  # grey images in the cache, 4 KiB each
 
 
 class ExcludedSet(NamedTuple):
-    """A set that must share no image with the checked one."""
+    """A set that must share no image with the checked set."""
 
     name: str
-    names: Callable[[int], str]  # readable name of an image
+    names: Callable[[int], str]  # readable name of the image at a position
     payloads: Payloads
 
 
 def open_excluded(path: str) -> ExcludedSet:
-    """A verification .bin, or a record set. Raises InsightError if it is neither."""
+    """Open a verification .bin or a record set. Raises InsightError if the path is neither."""
     base = os.path.basename(os.path.normpath(path))
     if is_bin(path):
         images = read_bin(path).images
@@ -50,7 +50,7 @@ def open_excluded(path: str) -> ExcludedSet:
 
 
 def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
-    """Report images with the bytes of an earlier one; returns a mask of them, (N,) bool."""
+    """Report images whose bytes equal those of an earlier image; return a mask of them, (N,) bool."""
     repeated = np.zeros(len(layout.rows), bool)
     order = np.argsort(seen.digests, kind="stable")
     equal = np.flatnonzero(seen.digests[order][1:] == seen.digests[order][:-1])
@@ -70,7 +70,7 @@ def find_exact(layout: Layout, seen: Survey, findings: Findings) -> np.ndarray:
 
 
 def find_near(layout: Layout, seen: Survey, repeated: np.ndarray, findings: Findings) -> None:
-    """Report images that show the picture of an earlier one, in another encoding or slightly changed."""
+    """Report images that show the same picture as an earlier one, in another encoding or slightly changed."""
     rows = np.flatnonzero(seen.hashed & ~repeated)
     thumbs = _Thumbs(layout.payload)
     marked = set()
@@ -88,7 +88,7 @@ def find_near(layout: Layout, seen: Survey, repeated: np.ndarray, findings: Find
 def find_overlap(
     layout: Layout, seen: Survey, excluded: ExcludedSet, deep: bool, workers: Workforce, findings: Findings
 ) -> None:
-    """Report images that are also in an excluded set."""
+    """Report images that are also in an excluded set; near duplicates only if ``deep`` is set."""
     images = excluded.payloads
     theirs = survey(images, deep, workers, f"reading {excluded.name}", lambda i, one: None)
     order = np.argsort(theirs.digests, kind="stable")
@@ -116,17 +116,17 @@ def find_overlap(
 
 
 def near_pairs(left: np.ndarray, right: Optional[np.ndarray] = None) -> Iterator[Tuple[int, int]]:
-    """Pairs of 64-bit hashes that differ in at most 3 bits, each pair once.
+    """Yield the pairs of 64-bit hashes that differ in at most 3 bits, each pair once.
 
     Parameters
     ----------
     left, right : np.ndarray
-        (N,), (M,) uint64. Without ``right``, pairs i < j inside ``left``.
+        (N,) and (M,) uint64. Without ``right``, the pairs i < j within ``left`` are yielded.
 
     Yields
     ------
-    i, j
-        Positions in left and right.
+    i, j : int
+        Positions in ``left`` and in ``right``.
     """
     within = right is None
     right = left if right is None else right
@@ -142,7 +142,7 @@ def near_pairs(left: np.ndarray, right: Optional[np.ndarray] = None) -> Iterator
 
 
 def _groups(hashes: np.ndarray, band: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows ordered by a band's value, the begin of each value's rows, and the values."""
+    """Return the rows sorted by a band's value, the bounds of each value's rows, and the distinct values."""
     values = (hashes >> np.uint64(_BAND_BITS * band)).astype(np.uint16)
     rows = np.argsort(values, kind="stable")
     distinct, begins = np.unique(values[rows], return_index=True)
@@ -156,7 +156,7 @@ def _compare(left, ours, right, theirs, band: int, within: bool) -> Iterator[Tup
             these, those = ours[a : a + _BLOCK], theirs[b : b + _BLOCK]
             differ = left[these][:, None] ^ right[those][None, :]
             near = popcount(differ) <= NEAR_BITS
-            for mask in lower:  # if an earlier band is equal, the pair was already yielded
+            for mask in lower:  # skip pairs that were already yielded because an earlier band is equal
                 near &= (differ & mask) != 0
             if within:
                 near &= these[:, None] < those[None, :]
@@ -165,7 +165,7 @@ def _compare(left, ours, right, theirs, band: int, within: bool) -> Iterator[Tup
 
 
 def popcount(words: np.ndarray) -> np.ndarray:
-    """The number of set bits of each uint64 (NumPy 1 has no such function)."""
+    """Return the number of set bits of each uint64; NumPy 1 has no such function."""
     ones, twos, fours = (np.uint64(mask) for mask in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F))
     words = words - ((words >> np.uint64(1)) & ones)
     words = (words & twos) + ((words >> np.uint64(2)) & twos)
@@ -174,7 +174,7 @@ def popcount(words: np.ndarray) -> np.ndarray:
 
 
 class _Thumbs:
-    """Grey pictures of 32 x 32, decoded on request; the most recent ones are cached."""
+    """Grey images of 32 x 32 pixels, decoded on request. The most recently used ones are cached."""
 
     def __init__(self, payload: Callable[[int], Any]):
         self._payload = payload
@@ -195,5 +195,5 @@ class _Thumbs:
 
 
 def open_all_excluded(paths: List[str]) -> List[ExcludedSet]:
-    """Open all excluded sets, so that a wrong path raises before the long work."""
+    """Open all excluded sets before the check begins, so that a wrong path raises at once."""
     return [open_excluded(path) for path in paths]

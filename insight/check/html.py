@@ -1,6 +1,6 @@
-"""The report of a check as one self-contained HTML page with pictures and charts.
+"""The report of a check as a self-contained HTML page with pictures and charts.
 
-This module computes the content; ``check.html`` in the templates of :mod:`insight.pages` is the layout.
+This module computes the content; the layout is the template ``check.html`` of :mod:`insight.pages`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .rules import Finding
 
 _LARGEST_PICTURE = 256 << 10  # bytes; larger samples are not embedded
 _BROKEN = ("undecodable-image", "empty-image", "not-an-image")  # browsers cannot show these
-_STEP, _LEFT, _ROOM = 22, 112, 180  # of a chart: height of a bar, room for its name and for itself
+_STEP, _LEFT, _ROOM = 22, 112, 180  # of a chart: distance of bars, left margin for names, width of the longest bar
 _DOTS = "…"
 
 
 class Bar(NamedTuple):
-    """A horizontal bar: its name on the left, its top and its width, and its count, None for dots."""
+    """A horizontal bar: name, top and width in pixels, and count; None for a line of dots."""
 
     name: str
     y: int
@@ -31,7 +31,7 @@ class Bar(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """A chart of bars, which count ``unit``."""
+    """A bar chart; ``unit`` is what the bars count."""
 
     title: str
     unit: str
@@ -41,14 +41,14 @@ class Bars(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A picture of a sample, as a data URI; else the reason why there is none."""
+    """A picture of a sample as a data URI, or the reason why there is none."""
 
     source: Optional[str]
     reason: str = "no picture"
 
 
 def page(report) -> str:
-    """The whole page of a :class:`CheckReport`."""
+    """Return the HTML page of a :class:`CheckReport`."""
     return render(
         "check.html",
         title=report.rec_path,
@@ -96,7 +96,7 @@ def _charts(summary: Dict[str, Any]) -> List[Bars]:
 
 
 def _bins(histogram: Iterable[Sequence[int]]) -> List[Tuple[str, int]]:
-    """Labelled bars; three or more consecutive empty bins become one line of dots."""
+    """Return (label, count) of each bin; three or more consecutive empty bins become one line of dots."""
     bars: List[Tuple[str, int]] = []
     for empty, group in groupby(histogram, key=lambda row: not row[2]):
         rows = [(f"{low:,}" if low >= high else f"{low:,}–{high:,}", count) for low, high, count in group]
@@ -138,7 +138,7 @@ def _picture(data: bytes, code: str) -> Shown:
 
 
 def _converted(data: bytes) -> Optional[str]:
-    """An image that browsers do not show, as a PNG; None if it cannot be decoded."""
+    """Convert an image that browsers do not show to a PNG data URI; None if it cannot be decoded."""
     from ..images.pixels import decode_bgr
 
     try:

@@ -1,13 +1,13 @@
-"""Checks of payloads: by their headers, or decoded, and hashed for duplicates.
+"""Checks of payloads, by their headers or by decoding them, and hashes for the search for duplicates.
 
-Definitions for ``deep``:
+Definitions for ``deep`` checks:
 
-- An image is **damaged** if it decodes with a warning: a JPEG whose scan ends early, has extra bytes or invalid
-  codes, a PNG with a wrong checksum in a chunk other than its pixels.
-- The **perceptual hash** is that of the grey picture at 32 x 32 (area averaged): of its DCT, the
-  8 x 8 lowest frequencies, with the mean replaced by the coefficient at (8, 0); a bit is set
-  if a coefficient is above their median.
-- An image is **blank** if the 32 x 32 picture's standard deviation is 1 level or less.
+- An image is **damaged** if it decodes with a warning, for example a JPEG whose scan ends early, has extra bytes or
+  has invalid codes, or a PNG with a wrong checksum in a chunk other than its pixel data.
+- The **perceptual hash** is computed from the grey image, resized to 32 x 32 pixels by area averaging. Its bits are
+  the 8 x 8 lowest frequencies of the DCT, with the mean replaced by the coefficient at (8, 0). A bit is set if its
+  coefficient is above their median.
+- An image is **blank** if the standard deviation of the 32 x 32 grey image is at most 1 level.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from ..progress import track
 from ..sets.payloads import fault
 from .payload_access import Payloads
 
-CHUNK = 64  # images of one task
-CLUSTER_CHUNK = 512  # likewise, for a cluster: the sum of their pixels goes over the network
-_SIDE = 32  # pixels of the grey picture that is hashed and compared
+CHUNK = 64  # images per task
+CLUSTER_CHUNK = 512  # images per task of a cluster; larger, as each task sends a sum of pixels over the network
+_SIDE = 32  # height and width of the grey image that is hashed and compared
 _BLANK_DEVIATION = 1.0
 
 
 class PayloadFacts(NamedTuple):
-    """The facts about one payload. ``faults`` are (code, detail)."""
+    """The properties and faults of one payload; ``faults`` are (code, detail)."""
 
     digest: int  # 64 bits of BLAKE2b of the bytes
-    kind: str  # suffix, or "" for an empty payload
-    size: Optional[Tuple[int, int]]  # (height, width), if known
+    kind: str  # file suffix of the format; "" for an empty payload
+    size: Optional[Tuple[int, int]]  # (height, width) in pixels, if known
     faults: Tuple[Tuple[str, str], ...]
     hash: Optional[int] = None  # perceptual hash, if decoded and not blank
-    pixels: Optional[np.ndarray] = None  # uint8 (H, W, 3) BGR, if decoded
+    pixels: Optional[np.ndarray] = None  # (H, W, 3) uint8 BGR, if decoded
 
 
 def exact_digest(payload) -> int:
-    """64 bits of the BLAKE2b hash of bytes. Callers compare bytes if hashes are equal."""
+    """Return 64 bits of the BLAKE2b hash of bytes. Callers must compare the bytes if hashes are equal."""
     return struct.unpack("<Q", hashlib.blake2b(payload, digest_size=8).digest())[0]
 
 
 def examine_payload(payload, deep: bool) -> PayloadFacts:
-    """Examine one payload."""
+    """Examine one payload; images are decoded only if ``deep`` is set."""
     data = bytes(payload)
     digest = exact_digest(data)
     kind = suffix_of(data) if data else ""
@@ -74,7 +74,7 @@ def examine_payload(payload, deep: bool) -> PayloadFacts:
 
 
 def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
-    """Faults that are visible without decoding."""
+    """Yield the faults that can be detected without decoding."""
     if kind == ".jpg":
         head = read_jpeg_head(data)
         if head is None:
@@ -99,14 +99,14 @@ def _sniff(data: bytes, kind: str, size: Optional[Tuple[int, int]]) -> Iterator[
 
 
 def grey_thumb(pixels: np.ndarray) -> np.ndarray:
-    """float32 (32, 32) grey levels 0..255 of uint8 (H, W, 3) BGR."""
+    """Convert (H, W, 3) uint8 BGR pixels to (32, 32) float32 grey levels, range 0..255."""
     cv2 = decoding.opencv()
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def perceptual_hash(thumb: np.ndarray) -> int:
-    """64-bit DCT hash of a grey picture (32, 32); see the top of this file."""
+    """Return the 64-bit DCT hash of a (32, 32) float32 grey image; see the top of this file."""
     cv2 = decoding.opencv()
     frequencies = cv2.dct(thumb)
     low = frequencies[:8, :8].copy()
@@ -117,16 +117,18 @@ def perceptual_hash(thumb: np.ndarray) -> int:
 
 @dataclass
 class Survey:
-    """The results of a pass over all payloads: 16 bytes an image and a few sums.
+    """The results of a pass over all payloads: 17 bytes per image, and a few sums.
 
     Attributes
     ----------
     digests, hashes : np.ndarray
         (N,) uint64.
     hashed : np.ndarray
-        (N,) bool: whether the image has a perceptual hash.
+        (N,) bool. Whether the image has a perceptual hash.
+    kinds, sizes : Counter
+        Numbers of images by format and by (height, width).
     mean_sum : np.ndarray or None
-        (H, W, 3) float64 BGR: sum of the ``mean_count`` decoded images of the wanted size.
+        (H, W, 3) float64 BGR. Sum of the ``mean_count`` decoded images of the expected size.
     """
 
     digests: np.ndarray
@@ -149,12 +151,12 @@ class Survey:
         self.sizes[seen.size] += 1
 
     def mean_face(self) -> Optional[np.ndarray]:
-        """uint8 (H, W, 3) BGR, or None if nothing was decoded."""
+        """Return the mean image, (H, W, 3) uint8 BGR; None if no image of the expected size was decoded."""
         return np.rint(self.mean_sum / self.mean_count).astype(np.uint8) if self.mean_count else None
 
 
 class ExamineTask:
-    """Examines payloads by place: their facts without pixels, the sum of the pixels of ``mean_size``, and its count."""
+    """Examines payloads; returns their facts, and sum and number of the decoded images of ``mean_size``."""
 
     def __init__(self, read: Callable[[int], Any], deep: bool, mean_size: Optional[Tuple[int, int]]):
         self._read = read
@@ -180,9 +182,9 @@ def survey(
     report: Callable[[int, PayloadFacts], None],
     mean_size: Optional[Tuple[int, int]] = None,
 ) -> Survey:
-    """Examine payloads, in threads or by a cluster; ``report(i, facts)`` is called in order, without pixels.
+    """Examine payloads in threads or on a cluster, and call ``report(i, facts)`` for each in order, without pixels.
 
-    At most 4 tasks per worker run ahead of the reports: of 64 images, or of 512 for the workers of a cluster.
+    At most 4 tasks per worker run ahead of the reports. A task has 64 images, or 512 on a cluster.
     """
     result = Survey.of(payloads.count)
 
@@ -204,7 +206,7 @@ def survey(
 def _examined(
     payloads: Payloads, deep: bool, workers: Workforce, mean_size: Optional[Tuple[int, int]]
 ) -> Iterator[tuple]:
-    """Results of :class:`ExamineTask` for all payloads, in order."""
+    """Yield the results of :class:`ExamineTask` for all payloads, in order."""
     step, read, places = CHUNK, payloads.read, range
     if isinstance(workers, Cluster):
         step, read, places = CLUSTER_CHUNK, payloads.read_at, payloads.places
@@ -213,5 +215,5 @@ def _examined(
 
 
 def as_counts(counter: Counter, name: Callable[[Any], str]) -> Dict[str, int]:
-    """A counter as a dict for the report, the most frequent first."""
+    """Convert a counter to a dict for the report, with the most frequent items first."""
     return {name(item): count for item, count in counter.most_common()}

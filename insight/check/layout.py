@@ -1,4 +1,4 @@
-"""The images among the records, and the agreement of header, identity records, labels and property."""
+"""Selection of the image records of a set, and consistency of header, identity records, labels and property."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ INDEXED, PLAIN = "indexed", "plain"
 
 
 class Layout:
-    """The images of a set in the order of their keys.
+    """The images of a set, by ascending key.
 
     Attributes
     ----------
     name : str
-        ``indexed`` (header and identity records) or ``plain`` (every record an image).
+        ``indexed`` (with header and identity records) or ``plain`` (every record is an image).
     rows : np.ndarray
-        (N,) int64: rows of the images in :class:`Records`, by ascending key.
+        (N,) int64. Rows of the images in :class:`Records`.
     keys, labels : np.ndarray
         (N,) int64. A label that is not an integer is stored as -1.
     """
@@ -59,24 +59,24 @@ class Layout:
         return self.records.payload(int(self.rows[i]))
 
     def payloads(self) -> Payloads:
-        """The payloads of the images, for :func:`insight.check.image_faults.survey`."""
+        """Return the payloads of the images for :func:`insight.check.image_faults.survey`."""
         offsets, rows, paths = self.records.offsets, self.rows, self.records.rec_paths
         read_at = ReadAtOffset(paths)
         return Payloads(len(rows), self.payload, read_at, lambda begin, end: offsets[rows[begin:end]].tolist(), paths)
 
     def first_size(self, most: Optional[int] = None) -> Optional[Tuple[int, int]]:
-        """(height, width) of the first image whose header states it, among the first ``most``; None if none does."""
+        """Return the first (height, width) found in the headers of the first ``most`` images; None if there is none."""
         sizes = (image_size(bytes(self.payload(i))) for i in range(len(self.rows))[:most])
         return next((size for size in sizes if size is not None), None)
 
     def _split_indexed(self, rows: np.ndarray, keys: np.ndarray, empty: np.ndarray) -> np.ndarray:
-        """Check header and identity records; returns a mask of the images, (R,) bool."""
+        """Check header and identity records; return a mask of the images, (R,) bool."""
         begin, end = float(self.records.first[rows[0]]), float(self.records.second[rows[0]])
         if not identities.is_header_range(begin, end):
             self._findings.add("header-range", 0, f"identities have keys {begin:g} to {end:g}")
             return ~empty
         begin, end = int(begin), int(end)
-        if end >= identities.EXACT_FLOAT32:  # float32 has rounded both: use the empty records
+        if end >= identities.EXACT_FLOAT32:  # float32 may have rounded the range: use the keys of the empty records
             step = int(identities.float32_steps(np.array(begin)))
             near = keys[empty & (keys >= begin - step)]
             begin, end = (int(near[0]), int(near[-1]) + 1) if len(near) else (begin, end)
@@ -96,7 +96,7 @@ class Layout:
         return is_image
 
     def _check_ranges(self, image_rows, mark_keys, mark_rows) -> None:
-        """Compare identity ranges with the runs of labels, rounded to float32 as in the file."""
+        """Compare identity ranges with the runs of labels, both rounded to float32 as in the file."""
         runs = identities.runs(self.records.first[image_rows]) + 1  # keys count from 1
         want = runs.astype(np.float32)
         have = np.stack([self.records.first[mark_rows], self.records.second[mark_rows]], axis=1).astype(np.float32)
@@ -117,7 +117,7 @@ class Layout:
 
     @staticmethod
     def _splits_runs(have: np.ndarray, runs: np.ndarray) -> bool:
-        """Whether the ranges only split runs: neighbours of one label in separate identity records."""
+        """Whether the ranges only split runs, that is, adjacent identity records have the same label."""
         joined = (have[1:, 0] == have[:-1, 1]).all() and (have[:, 0] < have[:, 1]).all()
         covers = have[0, 0] == runs[0, 0] and have[-1, 1] == np.float32(runs[-1, 1])
         return bool(joined and covers and np.isin(runs[:, 0].astype(np.float32), have[:, 0]).all())
@@ -134,7 +134,7 @@ class Layout:
 
 
 def _gaps(keys: np.ndarray, begin: int, end: int) -> Tuple[np.ndarray, int]:
-    """The integers of [begin, end) that are missing in sorted distinct keys: the first few, and their number."""
+    """Return the first integers of [begin, end) that are missing in sorted distinct keys, and the number of all."""
     edges = np.concatenate([[begin - 1], keys, [end]])
     missing = [np.zeros(0, np.int64)]
     for at in np.flatnonzero(np.diff(edges) > 1)[:MAX_SAMPLES]:
@@ -143,14 +143,14 @@ def _gaps(keys: np.ndarray, begin: int, end: int) -> Tuple[np.ndarray, int]:
 
 
 def check_labels(layout: Layout, findings: Findings) -> Tuple[Optional[property.Property], int]:
-    """Check labels against property and among themselves.
+    """Check labels against ``property`` and for gaps, split identities and identities with one image.
 
     Returns
     -------
     properties : Property or None
-        The content of ``property``, if it exists and is readable.
+        The content of ``property``; None if it is missing or unreadable.
     num_classes : int
-        From ``property``, else the largest label + 1.
+        From ``property`` if there is one, otherwise the largest label + 1.
     """
     properties = _read_property(os.path.dirname(layout.records.rec_path) or ".", findings)
     labels, keys = layout.labels, layout.keys

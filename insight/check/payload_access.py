@@ -1,4 +1,4 @@
-"""How the payloads of a set are read: in this process, or in a worker of a cluster, which opens the files itself."""
+"""Access to the payloads of a set, in this process or in a worker of a cluster, which opens the files itself."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ class Payloads(NamedTuple):
     Attributes
     ----------
     count : int
+        Number of payloads.
     read : callable
-        The payload at a position, 0..count-1, in this process.
+        Returns the payload at a position, 0..count-1, in this process.
     read_at : callable
-        The payload at a place, an integer; picklable.
+        Returns the payload at a place, an integer, in any process; picklable.
     places : callable
-        Places of the payloads at positions ``begin`` to ``end - 1``.
+        Returns the places of the payloads at positions ``begin`` to ``end - 1``.
     paths : sequence of str
         The files that ``read_at`` opens.
     """
@@ -34,7 +35,7 @@ class Payloads(NamedTuple):
 
 
 class ReadAtOffset:
-    """Payloads of a set's .rec files, which may be damaged, by offset in the set. Opens the files at the first call."""
+    """Reads payloads of .rec files, which may be damaged, by offset in the set. The first call opens the files."""
 
     def __init__(self, rec_paths: Sequence[str]):
         self._paths = [os.path.abspath(path) for path in rec_paths]
@@ -47,7 +48,7 @@ class ReadAtOffset:
 
 
 class ReadImage:
-    """Images of a verification .bin or a sound record set, by position. Opens the file at the first call."""
+    """Reads images of a verification .bin or a sound record set by position. The first call opens the files."""
 
     def __init__(self, path: str):
         self._path = os.path.abspath(path)

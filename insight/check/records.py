@@ -1,7 +1,8 @@
-"""Reader of damaged sets: the .rec files front to back, the .idx beside them, without trusting either.
+"""Reader of sets that may be damaged.
 
-:class:`FaceSet` raises at the first fault. This reader walks the .rec frame by frame (``walk``). About 44 bytes
-are kept of each record. Offsets in a set of several shards are those of the shards one after the other.
+:class:`FaceSet` raises at the first fault. This reader scans the .rec files frame by frame (see ``walk``), and
+compares the result with the .idx files. It keeps about 44 bytes per record. In a set of several shards, an offset is
+that in the concatenation of all shards.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .walk import DamagedSpan, Walk
 
 
 def locate(path: str, findings: Findings) -> str:
-    """The .rec of a set, as of :func:`find_rec`, also if a killed writer left the set unfinished."""
+    """Find the .rec of a set as :func:`find_rec` does, even if a killed writer left the set unfinished."""
     try:
         return find_rec(path)
     except InsightError as error:
@@ -42,34 +43,35 @@ def locate(path: str, findings: Findings) -> str:
 
 
 class Records:
-    """All intact records of a .rec, in the file's order, and their keys in the .idx.
+    """All intact records of a .rec, in file order, and their keys in the .idx.
 
     Attributes
     ----------
     rec_path : str
-        Of the first shard.
+        Path of the first shard.
     rec_paths : list of str
+        Paths of all shards.
     bases : np.ndarray
-        (S + 1,) int64: offset at which each of the S shards begins, and the bytes of all.
+        (S + 1,) int64. Offset at which each of the S shards begins, followed by the total size in bytes.
     bytes : int
-        Of all .rec files.
+        Total size of all .rec files.
     offsets, flags, sizes : np.ndarray
-        (M,) int64: byte offset of the record, flag of its header, bytes of its payload.
+        (M,) int64. Byte offset of the record, flag of its header, and size of its payload in bytes.
     first : np.ndarray
-        (M,) float64: :attr:`~insight.formats.recordmap.Record.first`.
+        (M,) float64. See :attr:`~insight.formats.recordmap.Record.first`.
     second : np.ndarray
-        (M,) float32: the second number of a vector; NaN if there is none.
+        (M,) float32. The second number of a label vector; NaN if there is none.
     ids : np.ndarray
-        (M,) uint64: the records' own numbers.
+        (M,) uint64. The ids in the record headers.
     keys : np.ndarray
-        (M,) int64: from the .idx; -1 for a record without a key. Without a usable .idx, the keys
-        that :class:`~insight.formats.recordio.RecordFile` derives.
+        (M,) int64. Keys from the .idx; -1 for a record without a key. Without a usable .idx, the keys that
+        :class:`~insight.formats.recordio.RecordFile` derives.
     index : (np.ndarray, np.ndarray) or None
         Keys and offsets of the .idx, if it can be read.
     damage : list of DamagedSpan
         The parts of the .rec that are not intact records.
     sound : bool
-        Whether both files are intact and match, so that the layout can be checked.
+        Whether .rec and .idx are intact and match, so that the layout can be checked.
     """
 
     def __init__(self, rec_path: str, findings: Findings):
@@ -80,7 +82,7 @@ class Records:
         self.damage: List[DamagedSpan] = []
         self._maps = RecordMaps(self.rec_paths, checked=False)
         self.bases, self.bytes = self._maps.bases, self._maps.bytes
-        self._ends: List[int] = []  # of the complete records of each shard
+        self._ends: List[int] = []  # offset after the last complete record of each shard
         self.index = self._read_idx()
         collected = RecordColumns()
         for offset, record in track(self._frames(), "reading records", self.index and len(self.index[0]), "records"):
@@ -91,11 +93,11 @@ class Records:
         self.keys = self._assign(self.index) if len(self.offsets) else np.zeros(0, np.int64)
 
     def ranges(self) -> np.ndarray:
-        """(M,) bool: records that may be header or identity records."""
+        """Return a mask of the records that may be header or identity records, (M,) bool."""
         return self._columns.ranges()
 
     def own_keys(self) -> np.ndarray:
-        """(M,) int64: keys derived from the .rec only."""
+        """Return keys that are derived from the .rec only, (M,) int64."""
         return self._columns.own_keys()
 
     def has_original_keys(self) -> bool:
@@ -103,26 +105,26 @@ class Records:
         return self._columns.has_original_keys()
 
     def with_keys(self, keys: np.ndarray, sound: bool) -> Records:
-        """The same records with other keys, (M,) int64."""
+        """Return the same records with other keys, (M,) int64."""
         other = copy.copy(self)
         other.keys, other.sound = keys, sound
         return other
 
     def read(self, row: int) -> Record:
-        """An intact record, by row."""
+        """Return the intact record at a row."""
         return self._maps.read_at(int(self.offsets[row]))
 
     def payload(self, row: int) -> memoryview:
-        """The payload of an intact record, by row."""
+        """Return the payload of the intact record at a row."""
         return self.read(row).payload
 
     def unaligned(self) -> np.ndarray:
-        """(M,) bool: records that do not begin at a multiple of 4 bytes of their file."""
+        """Return a mask of the records that do not begin at a multiple of 4 bytes of their file, (M,) bool."""
         shard = np.searchsorted(self.bases[1:], self.offsets, side="right")
         return (self.offsets - self.bases[shard]) & 3 != 0
 
     def place(self, offset: int) -> str:
-        """An offset as text: ``1234``, of shards ``train-00001-of-00004.rec:1234``."""
+        """Return an offset as text: ``1234``, or ``train-00001-of-00004.rec:1234`` in a set of several shards."""
         if len(self.rec_paths) == 1:
             return str(offset)
         shard, inside = self._maps.locate(offset)
@@ -136,7 +138,7 @@ class Records:
         self._findings.add(code, key, detail)
 
     def _read_idx(self) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-        """Keys and offsets of all .idx files."""
+        """Return keys and offsets of all .idx files; None if one is missing or unreadable."""
         parts = []
         for path in map(idx_path_of, self.rec_paths):
             if not os.path.exists(path):
@@ -150,11 +152,12 @@ class Records:
         self._lines = [len(keys) for keys, _ in parts]
         keys = np.concatenate([keys for keys, _ in parts])
         for (_, offsets), base, file in zip(parts, self.bases, self._maps.files):
-            offsets += np.where(offsets < file.size, base, self.bytes)  # those past the end of a shard, past them all
+            # offsets past the end of a shard must not point into the next one
+            offsets += np.where(offsets < file.size, base, self.bytes)
         return keys, np.concatenate([offsets for _, offsets in parts])
 
     def _frames(self) -> Iterator[Tuple[int, Record]]:
-        """Offset and record of all intact records; notes the damage on the way."""
+        """Yield offset and record of all intact records, and collect the damage."""
         for base, file in zip(self.bases.tolist(), self._maps.files):
             walk = Walk(file)
             for offset, record in walk:
@@ -177,7 +180,7 @@ class Records:
                     self._fault("damaged-record", f"{name}: a record at offset {place}: {reason}")
 
     def _assign(self, index: Optional[Tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """The key of each record; reports differences between .idx and .rec."""
+        """Return the key of each record, and report differences between .idx and .rec."""
         if index is None:
             return self.own_keys()
         keys, offsets = index
@@ -215,7 +218,7 @@ class Records:
             lambda i: (int(keys[hit][i]), f"the same record as key {assigned[row[hit][i]]}"),
         )
         unnamed = np.flatnonzero(assigned < 0)
-        if len(unnamed) > len(lost) + len(shared):  # those of a wrong offset are already reported
+        if len(unnamed) > len(lost) + len(shared):  # otherwise wrong offsets, already reported, may explain them all
             self._findings.add_all(
                 "unnamed-record", unnamed, lambda i: (None, f"at offset {self.place(int(self.offsets[i]))}")
             )
@@ -228,12 +231,12 @@ class Records:
             self._fault("truncated-tail", detail, int(keys[0]))
 
     def _compare_ids(self, keys: np.ndarray) -> None:
-        """Compare the records' own numbers with their keys, if the numbers are distinct."""
+        """Compare the ids in the record headers with the keys, if the ids are distinct."""
         named = np.flatnonzero(keys >= 0)
         ids = self.ids[named]
         if not len(ids) or ids.max() >= 1 << 62 or len(np.unique(ids)) < len(ids):
             return
-        # a constant difference, such as keys from 1 and numbers from 0, is not a shuffle
+        # a constant difference, such as keys from 1 and ids from 0, is not a shuffle
         shift = keys[named] - ids.astype(np.int64)
         if len(np.unique(shift)) == 1:
             return

@@ -1,4 +1,4 @@
-"""The faults that dataset-check reports: code, severity, rule and remedy of each."""
+"""The faults that dataset-check reports, each with a code, severity, rule and remedy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..formats import remedies
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
-MAX_SAMPLES = 12  # examples that are kept of each fault
+MAX_SAMPLES = 12  # maximum number of examples kept of each fault
 
-NEAR_BITS = 3  # of 64 bits of the perceptual hash that may differ
-NEAR_RMS = 4.0  # grey levels of 255 by which the 32 x 32 pictures may differ, root mean square
+NEAR_BITS = 3  # near duplicates differ in at most this many of the 64 bits of the perceptual hash
+NEAR_RMS = 4.0  # and their 32 x 32 grey images by at most this root mean square difference, of 255 levels
 
 
 class Rule(NamedTuple):
-    """``rule`` is true for a sound set; ``remedy`` is the action if it is not.
+    """A rule that holds for a sound set, and the remedy if it is violated.
 
     In a remedy, ``{repair}``, ``{renew}`` and ``{rewrite}`` are replaced by the commands of ``formats.remedies``.
     """
@@ -181,7 +181,7 @@ Picture = Union[bytes, memoryview]
 
 @dataclass
 class Sample:
-    """One example: the record's key (None for a file), the detail of the fault, encoded pictures."""
+    """An example of a fault: the record's key (None if it has none), the detail, and encoded images."""
 
     key: Optional[int]
     found: str
@@ -190,7 +190,7 @@ class Sample:
 
 @dataclass
 class Finding:
-    """A fault of one kind: its count and its first examples. ``set_path`` is the path given by the user."""
+    """All faults of one kind: their number and the first examples. ``set_path`` is the path given by the user."""
 
     code: str
     set_path: str
@@ -207,7 +207,7 @@ class Finding:
 
     @property
     def remedy(self) -> str:
-        """The action to take; commands are complete, in backquotes."""
+        """The action to take, with complete commands in backquotes."""
         return self.rule.remedy.format(
             repair=remedies.in_place(self.set_path),
             renew=remedies.in_place(self.set_path, overwrite=True),
@@ -227,14 +227,14 @@ class Finding:
 
 
 class Findings:
-    """Collects faults by code. Memory is bounded: only the first examples are kept."""
+    """Collects faults by code. Only the first examples are kept, so memory is bounded."""
 
     def __init__(self, set_path: str = "SET") -> None:
         self._set_path = os.fspath(set_path)
         self._by_code: Dict[str, Finding] = {}
 
     def add(self, code: str, key: Optional[int], found: str, *pictures: Picture) -> None:
-        """Count one occurrence; ``pictures`` are copied if it becomes an example."""
+        """Count one occurrence. ``pictures`` are copied if the occurrence is kept as an example."""
         finding = self._by_code.setdefault(code, Finding(code, self._set_path))
         finding.count += 1
         if len(finding.samples) < MAX_SAMPLES:
@@ -243,7 +243,7 @@ class Findings:
     def add_all(
         self, code: str, rows: Sequence[int], sample: Callable[[int], tuple], total: Optional[int] = None
     ) -> None:
-        """Count an occurrence per row, or ``total``; ``sample(row)`` returns the further arguments of :meth:`add`."""
+        """Count one occurrence per row, or ``total``; ``sample(row)`` returns the other arguments of :meth:`add`."""
         for row in rows[:MAX_SAMPLES]:
             self.add(code, *sample(int(row)))
         if len(rows):
@@ -260,7 +260,7 @@ class Findings:
         return any(code in self._by_code for code in codes)
 
     def first(self, *codes: str) -> List[str]:
-        """The detail of the first example of each code that occurred."""
+        """Return the detail of the first example of each of the codes that occurred."""
         return [self._by_code[code].samples[0].found for code in codes if code in self._by_code]
 
     @property
@@ -268,6 +268,6 @@ class Findings:
         return sum(finding.severity == ERROR for finding in self._by_code.values())
 
     def sorted(self) -> List[Finding]:
-        """Errors first; within a severity in the order of the rules."""
+        """Return the findings by severity, errors first, and then in the order of the rules."""
         order = list(RULES)
         return sorted(self._by_code.values(), key=lambda f: (SEVERITIES.index(f.severity), order.index(f.code)))

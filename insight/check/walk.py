@@ -1,7 +1,7 @@
-"""A damaged .rec from front to back: its intact records, and the spans between them.
+"""Sequential scan of a .rec that may be damaged, for its intact records and the damaged spans between them.
 
-After damage the walk resumes at the next magic number: RecordIO escapes the magic inside payloads, so that it cannot
-occur in one.
+After damage, the scan resumes at the next frame, which is found by its magic number. RecordIO escapes the magic
+number at multiples of 4 bytes inside a record, so at these offsets it always marks a frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..formats.recordmap import DamagedRecord, Record, RecordMap
 
 
 class DamagedSpan(NamedTuple):
-    """Bytes ``offset`` to ``end`` of a .rec, which are not a record, with the reason."""
+    """The bytes from ``offset`` to ``end`` of a .rec that are not an intact record, with the reason."""
 
     offset: int
     end: int
@@ -22,14 +22,14 @@ class DamagedSpan(NamedTuple):
 
 
 class Walk:
-    """Offsets and intact records of a .rec, to iterate once.
+    """Iterates over offset and record of all intact records of a .rec. It can be iterated once.
 
     Attributes
     ----------
     damage : list of DamagedSpan
-        The parts so far that are not intact records.
+        The damaged parts found so far.
     tail : int or None
-        Offset of an incomplete record at the end.
+        Offset of an incomplete record at the end of the file; None if there is none.
     """
 
     def __init__(self, file: RecordMap):
@@ -39,7 +39,7 @@ class Walk:
 
     @property
     def end(self) -> int:
-        """The offset after the last complete record or damaged span."""
+        """Offset of the incomplete record at the end of the file; the size of the file if there is none."""
         return self._file.size if self.tail is None else self.tail
 
     def __iter__(self) -> Iterator[Tuple[int, Record]]:
@@ -66,7 +66,7 @@ class Walk:
 
 
 def _end_of_record(data: mmap.mmap, offset: int) -> int:
-    """The offset after an intact record."""
+    """Return the offset after an intact record."""
     while True:
         _, lrec = FRAME.unpack_from(data, offset)
         length = lrec & LENGTH_MASK
@@ -76,9 +76,9 @@ def _end_of_record(data: mmap.mmap, offset: int) -> int:
 
 
 def _frame_inside(data: mmap.mmap, offset: int, end: int) -> Optional[int]:
-    """The offset of a record inside another, whose length is then damaged; None if there is none.
+    """Return the offset of a record inside another, whose length is then wrong; None if there is none.
 
-    The search runs only if no record begins at the end of the outer one, so sound files need no search.
+    The search runs only if no record begins at the end of the outer one, so sound files are not searched.
     """
     if end >= len(data) or data[end : end + len(MAGIC_BYTES)] == MAGIC_BYTES:
         return None
@@ -87,10 +87,10 @@ def _frame_inside(data: mmap.mmap, offset: int, end: int) -> Optional[int]:
 
 
 def _next_frame(data: mmap.mmap, offset: int) -> int:
-    """The next offset at which a record may begin, or the end of the file.
+    """Return the next offset at which a record may begin, or the size of the file.
 
-    Frames begin at multiples of 4 unless bytes were lost or inserted before them; at other offsets the
-    magic counts only if another record, or the end of the file, follows the frame.
+    Frames begin at multiples of 4 bytes unless bytes were lost or inserted before them. At other offsets, the magic
+    number is accepted only if the frame is followed by another one or by the end of the file.
     """
     size = len(data)
     at = data.find(MAGIC_BYTES, offset)

@@ -1,10 +1,11 @@
-"""Cleaning by sub-centres: what a training with several centres an identity has learned about its own images.
+"""Cleaning by the class centres of a training with several sub-centres per identity.
 
-Wrong images gather at a centre of their own, since an image pulls only the nearest of its identity's centres. The
-dominant centre is the nearest of most images; an image at more than an angle from it is dropped. Source: sub-centre
-ArcFace (ECCV 2020), InsightFace ``recognition/subcenter_arcface/drop.py`` @60fc1226.
+In such a training, an image attracts only the nearest sub-centre of its identity, so mislabelled images gather at
+sub-centres of their own. The dominant sub-centre is that which is nearest to most images. Images whose angle to it
+exceeds a threshold are dropped. Source: sub-centre ArcFace (ECCV 2020), InsightFace
+``recognition/subcenter_arcface/drop.py`` @60fc1226.
 
-Shapes: n images of an identity, C identities, K centres of each, E length of an embedding.
+Shapes: n is the number of images of an identity, C of identities, K of sub-centres per identity, E the embedding size.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ NO_COPIES = 2.0
 
 @dataclass(frozen=True, eq=False)
 class CentreRules(Judge):
-    """The centres of a training, and the rules of the cleaning by them.
+    """Class centres of a training, and the rules for cleaning by them.
 
     Attributes
     ----------
     centres : numpy.ndarray
-        (C, K, E) float32, of any length; those of label c in the set are ``centres[c]``.
+        (C, K, E) float32, rows of any length. ``centres[c]`` are the sub-centres of label c.
     angle : float
-        An image whose angle to the dominant centre is larger is dropped, degrees.
+        Images with a larger angle to the dominant sub-centre are dropped. In degrees, (0, 180].
     copy : float
-        As :attr:`insight.curate.thresholds.CleanRules.copy`. A network knows the images that it was trained on: theirs
-        are closer to each other than other images of one person, so the default drops none.
+        As :attr:`insight.curate.thresholds.CleanRules.copy`. On its own training images, a network gives higher
+        cosines between images of one person than on other images, so the default drops no copies.
     source : str
-        Of the centres, in messages.
+        Name of the file with the centres, for messages.
     trained_on : str
-        Fingerprint of the set of that training (:meth:`insight.formats.faceset.FaceSet.fingerprint`); empty: unknown.
+        Fingerprint of the training set (:meth:`insight.formats.faceset.FaceSet.fingerprint`); "" if unknown.
     """
 
     centres: np.ndarray
@@ -63,7 +64,7 @@ class CentreRules(Judge):
             raise InsightError(f"{self.source}: its class centres are not finite; the training had diverged")
 
     def check_set(self, faces: FaceSet) -> None:
-        """Refuse a set that the centres were not trained on, as far as its size or the training's log shows that."""
+        """Raise InsightError if the number of classes or the fingerprint shows that this is not the training set."""
         known = len(self.centres)
         if faces.num_classes != known or faces.labels.max() >= known or faces.labels.min() < 0:
             raise InsightError(
@@ -77,9 +78,11 @@ class CentreRules(Judge):
             )
 
     def judge(self, label: int, rows: np.ndarray) -> Verdict:
-        """As the base says. Copies have no vote. Of centres with as many votes that with the closer images dominates.
+        """Judge the images of one identity; see :meth:`Judge.judge`.
 
-        The number of the person is that of the nearest centre, by votes: 0 is the dominant one.
+        Each image except copies votes for its nearest sub-centre. The sub-centre with most votes is dominant; in case
+        of a tie, that with the largest sum of cosines. ``person`` is the rank of an image's nearest sub-centre by
+        votes, so 0 is the dominant one. ``cosine`` is that to the dominant sub-centre.
         """
         copy_of = copies(rows, self.copy) if self.copy <= 1 else np.full(len(rows), -1, np.int64)
         cosines = rows @ scale_to_unit(self.centres[label].copy()).T

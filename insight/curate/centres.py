@@ -1,9 +1,9 @@
-"""Identity centres, and the nearest of many others to each, in bounded memory.
+"""Identity centres, and search for the nearest centres in bounded memory.
 
 A centre is the normalised mean of the normalised embeddings of an identity's images, as in InsightFace
 (``src/data/dataset_merge.py`` @9fc3cc9c). All similarities are cosines.
 
-Shapes: N images, K identities, Q queries, T targets, E length of an embedding.
+Shapes: N is the number of images, K of identities, R of runs, Q of queries, T of targets, E the embedding size.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from ..faces.unit import directions, scale_to_unit
 from ..formats.faceset import FaceSet
 from ..progress import track
 
-# The path of a .rec or a verification .bin -> raw embeddings (B, E) of its images, in order, batch by batch.
+# Maps the path of a .rec or a verification .bin to batches (B, E) of raw embeddings of its images, in order.
 Embed = Callable[[str], Iterable[np.ndarray]]
 
 QUERY_ROWS = 1024
-TARGET_ROWS = 16384  # a block of similarities is 64 MB
+TARGET_ROWS = 16384  # a float32 block of QUERY_ROWS x TARGET_ROWS similarities has 64 MiB
 
 
 class People(NamedTuple):
-    """The identity of each image of a set; all images of one label are one identity, in any order.
+    """The identity of each image of a set. All images of a label are one identity, even if not contiguous.
 
     Attributes
     ----------
     labels : numpy.ndarray
-        (K,) int64: the set's label of each identity, in order of first occurrence.
+        (K,) int64. The set's label of each identity, in order of first occurrence.
     begins : numpy.ndarray
-        (R + 1,) int64: position at which each run of images of one identity begins, and the number of images.
+        (R + 1,) int64. Position at which each run of images of one identity begins, followed by the number of images.
     owners : numpy.ndarray
-        (R,) int64: the identity of each run, 0..K-1.
+        (R,) int64. The identity of each run, 0..K-1.
     order : numpy.ndarray
-        (R,) int64: runs, identity after identity, each in the set's order.
+        (R,) int64. The runs sorted by identity, those of one identity in the order of the set.
     edges : numpy.ndarray
-        (K + 1,) int64: ``order[edges[k]:edges[k + 1]]`` are the runs of identity k.
+        (K + 1,) int64. ``order[edges[k]:edges[k + 1]]`` are the runs of identity k.
     """
 
     labels: np.ndarray
@@ -62,26 +62,26 @@ class People(NamedTuple):
         return len(self.labels)
 
     def counts(self) -> np.ndarray:
-        """(K,) int64: images of each identity."""
+        """Return the number of images of each identity, (K,) int64."""
         return np.bincount(self.owners, np.diff(self.begins), len(self.labels)).astype(np.int64)
 
     def images(self, identity: int) -> np.ndarray:
-        """Positions of the images of one identity, (n,) int64."""
+        """Return the positions of the images of one identity, (n,) int64."""
         runs = self.order[self.edges[identity] : self.edges[identity + 1]].tolist()
         return np.concatenate([np.arange(self.begins[run], self.begins[run + 1]) for run in runs])
 
     def rows(self, begin: int, end: int) -> np.ndarray:
-        """The identities of images ``begin`` to ``end - 1``, (n,) int64."""
+        """Return the identities of the images ``begin`` to ``end - 1``, (end - begin,) int64."""
         return self.owners[np.searchsorted(self.begins, np.arange(begin, end), side="right") - 1]
 
 
 def unit_embeddings(embed: Embed, path: str) -> Iterator[np.ndarray]:
-    """Embeddings (B, E) of a source's images, float32 of length 1, in order, batch by batch.
+    """Yield the normalised embeddings of a source's images in order, in batches (B, E) of float32.
 
     Raises
     ------
     InsightError
-        An embedding is not finite, or zero, so that it has no direction.
+        An embedding is not finite, or is zero and cannot be normalised.
     """
     done = 0
     for rows in embed(path):
@@ -90,7 +90,7 @@ def unit_embeddings(embed: Embed, path: str) -> Iterator[np.ndarray]:
 
 
 def centres(embed: Embed, path: str, people: People) -> np.ndarray:
-    """(K, E) float32: the centre of each identity of a set. Keeps only sums in memory, not the embeddings."""
+    """Return the centre of each identity of a set, (K, E) float32. Only sums are kept in memory, not embeddings."""
     sums = np.zeros((0, 0), np.float32)
     done = 0
     for rows in unit_embeddings(embed, path):
@@ -104,23 +104,23 @@ def centres(embed: Embed, path: str, people: People) -> np.ndarray:
 def nearest(
     queries: np.ndarray, targets: np.ndarray, eligible: Optional[np.ndarray] = None, what: str = ""
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """The most similar target of each query, in blocks.
+    """Find the most similar target of each query, in blocks.
 
     Parameters
     ----------
     queries, targets : numpy.ndarray
         (Q, E) and (T, E) float32, rows of length 1.
     eligible : numpy.ndarray, optional
-        (T,) bool: targets to compare with; default: all.
+        (T,) bool. Targets to compare with; default: all.
     what : str
-        Name of the work in the progress bar; empty: no bar.
+        Description in the progress bar; no bar is shown if it is empty.
 
     Returns
     -------
     index : numpy.ndarray
-        (Q,) int64, the first one in case of ties; -1 without an eligible target.
+        (Q,) int64. The first target in case of ties; -1 if no target is eligible.
     cosine : numpy.ndarray
-        (Q,) float32; -inf without an eligible target.
+        (Q,) float32. -inf if no target is eligible.
     """
     index = np.full(len(queries), -1, np.int64)
     cosine = np.full(len(queries), -np.inf, np.float32)
@@ -142,12 +142,12 @@ def nearest(
 
 
 def _corner(buffer: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """A contiguous (rows, columns) array in the buffer's memory, as BLAS needs it for its output."""
+    """Return a contiguous (rows, columns) array in the buffer's memory, since BLAS needs a contiguous output."""
     return buffer.reshape(-1)[: rows * columns].reshape(rows, columns)
 
 
 class Matches(NamedTuple):
-    """The most similar earlier identity of each identity of a set: (Q,) int64 or -1, and its cosine."""
+    """The most similar earlier identity of each identity of a set, (Q,) int64 or -1, and its cosine, (Q,) float32."""
 
     index: np.ndarray
     cosine: np.ndarray
@@ -156,23 +156,23 @@ class Matches(NamedTuple):
 def match_earlier(
     all_centres: np.ndarray, begin: int, end: int, eligible: np.ndarray, threshold: float, within: bool, pool: bool
 ) -> Matches:
-    """Match identities ``begin..end`` of one set with earlier ones, in order.
+    """Match the identities ``begin`` to ``end - 1``, which are one set, with earlier identities, in order.
 
     Parameters
     ----------
     all_centres : numpy.ndarray
-        (K, E) float32 centres of all sets, one after the other.
+        (K, E) float32. Normalised centres of all sets, in the order of the sets.
     begin, end : int
         Rows of the set to match.
     eligible : numpy.ndarray
-        (K,) bool: identities that can be matched. Rows ``begin:end`` are written: an identity
-        of the set is eligible unless its match reaches the threshold.
+        (K,) bool. Identities that can be matched. Rows ``begin:end`` are updated in place: an identity of this set
+        is eligible unless it is matched and ``pool`` is false.
     threshold : float
-        Lowest cosine at which two identities are one person.
+        Minimum cosine at which two identities match, that is, are one person.
     within : bool
-        Whether identities of the same set are matched too, each with the earlier eligible ones.
+        Whether identities are also matched with earlier eligible ones of the same set.
     pool : bool
-        Whether a matched identity stays eligible (it is pooled, not dropped).
+        Whether matched identities stay eligible, because they are pooled and not dropped.
     """
     index = np.full(end - begin, -1, np.int64)
     cosine = np.full(end - begin, -np.inf, np.float32)
@@ -192,7 +192,7 @@ def match_earlier(
 
 
 def _match_in_block(similar, eligible, first, index, cosine) -> None:
-    """Replace a row's match by an earlier row of its own block if that is nearer."""
+    """Replace the match of a row by an earlier row of its own block if that is more similar."""
     row = len(similar)
     similar = np.where(eligible, similar, -np.inf)
     best = int(similar.argmax())

@@ -1,8 +1,7 @@
-"""A record set -> the set without its noise: strangers, second people, copies.
+"""Removal of label noise from a record set: images of other people, and copies.
 
-Each identity is judged separately, from the embeddings of its images, in one pass over the set. If the
-images of each identity are contiguous, only one identity is kept in memory at a time. Identities are
-not dropped for their size.
+Each identity is judged separately, by the embeddings of its images, in one pass over the set. If the images of each
+identity are contiguous, only one identity is in memory at a time. Identities are not dropped because of their size.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ class CleanReport:
     images: int
     people: int
     dropped: Counter = field(default_factory=Counter)
-    several: List[int] = field(default_factory=list)  # labels of identities that are two people or more
-    vanished: int = 0  # identities without a remaining image
+    several: List[int] = field(default_factory=list)  # labels of identities with images of two people or more
+    vanished: int = 0  # number of identities without a remaining image
     kept: int = 0
     identities: int = 0
     image_size: Tuple[int, int] = (0, 0)
     report: Optional[str] = None
     notes: List[str] = field(default_factory=list)
-    words: Dict[str, str] = field(default_factory=dict)  # reason to how its images are named
+    words: Dict[str, str] = field(default_factory=dict)  # description of the images dropped for each reason
     shard_count: int = 1
 
     def lines(self) -> List[str]:
-        """The report as lines of text."""
+        """Return the report as lines of text."""
         dropped = ", ".join(f"{self.dropped[reason]} {words}" for reason, words in self.words.items())
         lines = [
             *self.notes,
@@ -81,7 +80,7 @@ def clean(
     overwrite: bool = False,
     shard_count: int = 1,
 ) -> CleanReport:
-    """Write a set without its noise; labels are renumbered, payload bytes are unchanged.
+    """Write a set without label noise. Labels are renumbered, payload bytes are unchanged.
 
     Parameters
     ----------
@@ -90,23 +89,22 @@ def clean(
     output : str, optional
         Folder of the new set; not needed for a dry run.
     embed : callable
-        Path of a .rec -> embeddings of its images; see ``centres.Embed``.
+        Maps the path of a .rec to the embeddings of its images; see ``centres.Embed``.
     rules : Judge
-        By thresholds, :class:`CleanRules`; or :class:`insight.curate.by_centres.CentreRules`.
+        Thresholds, :class:`CleanRules`, or class centres, :class:`insight.curate.by_centres.CentreRules`.
     dry_run : bool
-        Judge and count; write no set, and a report only if its path is given.
+        Judge and count images without writing a set. A report is written only if its path is given.
     report : str, optional
-        CSV with a row per image; default: ``clean.csv`` in the output folder.
+        CSV file with a row per image; default: ``clean.csv`` in the output folder.
     overwrite : bool
         Replace existing outputs.
     shard_count : int
-        Files of the new set; see :mod:`insight.formats.shards`.
+        Number of .rec files of the new set; see :mod:`insight.formats.shards`.
 
     Raises
     ------
     InsightError
-        The set is missing or damaged, an option is invalid, an output already exists, or no image
-        would be left.
+        The set is missing or damaged, an option is invalid, an output already exists, or no image would be left.
     """
     rules.check()
     if output is None and not dry_run:
@@ -139,7 +137,7 @@ def clean(
 def _one_pass(
     faces, set_people: People, batches, rules, result: CleanReport, stream: Optional[SetStream], table
 ) -> None:
-    """Judge, write and report each identity as soon as its embeddings are complete."""
+    """Judge each identity, write its images and report on them as soon as its embeddings are complete."""
     rows = csv.writer(table, lineterminator="\n") if table else None
     if rows:
         rows.writerow(COLUMNS)
@@ -155,7 +153,7 @@ def _one_pass(
 
 
 def identities(set_people: People, batches: Iterable[np.ndarray]) -> Iterator[Tuple[int, np.ndarray]]:
-    """Yield each identity with its embeddings (n, E), as soon as they are complete, in the set's order."""
+    """Yield each identity and its embeddings, (n, E) in the order of the set, as soon as these are complete."""
     waiting: Dict[int, List[np.ndarray]] = {}
     missing = set_people.counts()
     done = 0

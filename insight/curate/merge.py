@@ -1,10 +1,9 @@
-"""Several record sets -> one, with each person once and without the people of test sets.
+"""Merging of record sets into one without duplicate people and without the people of test sets.
 
-The rules are InsightFace's (``src/data/dataset_merge.py`` @9fc3cc9c): identities are compared by
-their centres; the first set is kept completely; an identity of a later set is dropped, with all its
-images, if its cosine to an identity kept from earlier sets is at least ``param1``; then identities
-whose cosine to an excluded image, or to an identity of an excluded set, is at least ``param2`` are
-removed. InsightFace's script embeds an excluded set, but does not use it.
+The rules are InsightFace's (``src/data/dataset_merge.py`` @9fc3cc9c). Identities are compared by their centres. The
+first set is kept completely. An identity of a later set is dropped, with all its images, if its cosine to an identity
+kept from earlier sets is at least ``param1``. Then identities whose cosine to an excluded image, or to an identity of
+an excluded set, is at least ``param2`` are removed. InsightFace's script embeds an excluded set, but does not use it.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ VERDICTS = {"kept": "keep", "dropped": "drop", "pooled": "pool", "excluded": "ex
 
 
 def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
-    """Embed excluded sets: each image of a verification .bin, each identity's centre of a record set.
+    """Embed excluded sets: the images of a verification .bin, or the identity centres of a record set.
 
     Raises
     ------
@@ -64,16 +63,16 @@ def read_excluded(paths: Sequence[str], embed: Embed) -> Excluded:
 class MergeReport:
     """The result of merging sets."""
 
-    output: str  # the .rec
+    output: str  # path of the .rec
     written: bool
-    rows: List[Tuple[str, int, dict]]  # set, images, number of each decision
-    total: str  # counts of the new set's records
+    rows: List[Tuple[str, int, dict]]  # set, number of images, number of identities by decision
+    total: str  # text with the record counts of the new set
     property: property.Property
     report: Optional[str]
     notes: List[str] = field(default_factory=list)
 
     def lines(self) -> List[str]:
-        """The report as lines of text."""
+        """Return the report as lines of text."""
         lines = [*self.notes]
         for name, images, number in self.rows:
             counts = ", ".join(f"{n} {what}" for what, n in number.items() if n)
@@ -102,31 +101,31 @@ def merge(
     Parameters
     ----------
     include : sequence of str
-        Sets (folder, .rec or prefix) in the order of precedence.
+        Sets (folder, .rec or prefix) in order of precedence.
     output : str, optional
         Folder of the new set; not needed for a dry run.
     exclude : sequence of str
         Verification .bin files and record sets whose people must not be in the result.
     embed : callable, optional
-        Path of a .rec or .bin -> embeddings of its images; see ``centres.Embed``. Not needed if
-        nothing is compared (``rules.param1`` is 0).
+        Maps the path of a .rec or .bin to the embeddings of its images; see ``centres.Embed``. Not needed if nothing
+        is compared (``rules.param1`` is 0 and ``exclude`` is empty).
     rules : Rules
     dry_run : bool
-        Decide and count; write no set, and a report or picture only if its path is given.
+        Decide and count without writing a set. A report or picture is written only if its path is given.
     report : str, optional
-        CSV of all decisions; default: ``merge.csv`` in the output folder.
+        CSV file with all decisions; default: ``merge.csv`` in the output folder.
     histogram : str, optional
-        Picture of the nearest cosines, .png or .svg.
+        Picture file for a histogram of the highest cosines, .png or .svg.
     overwrite : bool
         Replace existing outputs.
     shard_count : int
-        Files of the new set; see :mod:`insight.formats.shards`.
+        Number of .rec files of the new set; see :mod:`insight.formats.shards`.
 
     Raises
     ------
     InsightError
-        A set is missing, damaged, given twice or of another image size; an option is invalid;
-        an output already exists; or no identity is left.
+        A set is missing, damaged, given twice or of another image size; an option is invalid; an output already
+        exists; or no identity is left.
     """
     rules.check()
     if embed is None and (rules.param1 or exclude or rules.within):
@@ -190,7 +189,7 @@ def _by(size: Tuple[int, int]) -> str:
 
 
 def _all_centres(sets: Sequence[FaceSet], people: Sequence[People], embed: Embed) -> np.ndarray:
-    """(K, E) float32 centres, one set after the other."""
+    """Return the centres of all sets, (K, E) float32, in the order of the sets."""
     rows, done = np.empty((0, 0), np.float32), 0
     for faces, set_people in zip(sets, people):
         block = centres(embed, faces.rec_path, set_people)
@@ -211,7 +210,7 @@ def _spreads(decisions: Decisions, rules: Rules, excluding: bool) -> List[histog
 
 
 def _copy(sets: Sequence[FaceSet], rows: Rows, stream: Optional[SetStream]) -> None:
-    """Write the images of each new identity; without a stream, only collect unusable payloads."""
+    """Write the images of each new identity. Without a stream, only collect the unusable payloads."""
     emptied: List[int] = []
     what = "merging" if stream else "looking at images"
     for members in track(rows.members(), what, rows.identity_count(), "identities"):
@@ -269,7 +268,7 @@ def _summary(
 
 
 def _skipped_notes(output: str, rows: Rows, dry_run: bool) -> List[str]:
-    """A line for each set with payloads that are not images."""
+    """Return a line for each set that has payloads that are not images."""
     notes = []
     for name in rows.names:
         keys = [key for of, key, _, _ in rows.skipped if of == name]

@@ -1,4 +1,4 @@
-"""The identities of merged sets, numbered consecutively, and the decision on each."""
+"""The identities of the sets to merge, numbered consecutively, and the decision on each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SKIPPED_COLUMNS = ("set", "key", "label", "reason")
 
 
 class Excluded(NamedTuple):
-    """Excluded directions (X, E); ``name(row)`` gives the source and its image or label."""
+    """Excluded directions, (X, E) float32; ``name(row)`` returns the source of one, and its image or label there."""
 
     rows: np.ndarray
     sources: List[str]
@@ -36,14 +36,14 @@ class Excluded(NamedTuple):
 
 
 class Rows:
-    """Identities of all sets, numbered consecutively as in :class:`Decisions`.
+    """The identities of all sets, numbered consecutively as in :class:`Decisions`.
 
     Attributes
     ----------
     unusable : numpy.ndarray
-        (K,) int64: payloads of each identity that are not images by their bytes, as far as they were read.
-    skipped : list of tuple
-        Their set, key, label and reason.
+        (K,) int64. Number of payloads of each identity that are not images, among those read so far.
+    skipped : list of (str, int, int, str)
+        (set, key, label, reason) of these payloads.
     """
 
     def __init__(self, names: List[str], people: List[People], decisions: Decisions, excluded: Optional[Excluded]):
@@ -56,12 +56,12 @@ class Rows:
         self.skipped: List[Tuple[str, int, int, str]] = []
 
     def locate(self, row: int) -> Tuple[int, int]:
-        """(position of the set, identity in it)."""
+        """Return the position of an identity's set, and the identity's number in it."""
         which = int(np.searchsorted(self.begins, row, side="right")) - 1
         return which, row - int(self.begins[which])
 
     def write(self, out: IO) -> None:
-        """Write a row per identity, in the order of the sets; cells without a comparison are empty."""
+        """Write a CSV with a row per identity, in the order of the sets. Cells are empty without a comparison."""
         table = csv.writer(out, lineterminator="\n")
         table.writerow(COLUMNS)
         d, verdicts, counts = self.decisions, self.decisions.names(), self._counts()
@@ -88,7 +88,7 @@ class Rows:
         return [*self.excluded.name(target), f"{self.decisions.excluder_cosine[row]:.4f}"]
 
     def members(self) -> Iterator[np.ndarray]:
-        """For each new label, the identities that it consists of, earlier ones first."""
+        """Yield the identities that form each new label, in ascending order."""
         kept = np.flatnonzero(self.decisions.new_label >= 0)
         labels = self.decisions.new_label[kept]
         by_label = kept[np.argsort(labels, kind="stable")]
@@ -98,7 +98,7 @@ class Rows:
             begin += count
 
     def identity_count(self) -> int:
-        """The number of new labels."""
+        """Return the number of new labels."""
         return int(self.decisions.new_label.max(initial=-1)) + 1
 
     def _counts(self) -> np.ndarray:
@@ -109,7 +109,7 @@ class Rows:
         return int(counts[self.decisions.new_label >= 0].sum())
 
     def payloads(self, sets: Sequence[FaceSet], row: int) -> List[memoryview]:
-        """Encoded images of an identity; payloads that are not images are counted, listed and skipped."""
+        """Return the encoded images of an identity; payloads that are not images are skipped, counted and listed."""
         which, identity = self.locate(row)
         faces, images = sets[which], []
         for i in self.people[which].images(identity).tolist():
@@ -123,7 +123,7 @@ class Rows:
         return images
 
     def drop(self, rows: List[int]) -> None:
-        """Drop identities without a remaining image from the decisions, and close the gaps among new labels."""
+        """Drop identities without a remaining image, and close the gaps in the new labels."""
         label = self.decisions.new_label
         removed = np.unique(label[rows])
         self.decisions.eligible[rows], label[rows] = False, -1
@@ -131,7 +131,7 @@ class Rows:
         label[kept] -= np.searchsorted(removed, label[kept])
 
     def write_skipped(self, out: IO) -> None:
-        """Write a row per image that was skipped."""
+        """Write a CSV with a row per skipped payload."""
         table = csv.writer(out, lineterminator="\n")
         table.writerow(SKIPPED_COLUMNS)
         table.writerows(self.skipped)

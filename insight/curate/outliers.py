@@ -1,7 +1,7 @@
-"""Images of one identity that do not belong to it: copies, second people, strangers.
+"""Detection of copies and of images of other people among the images of one identity.
 
-All functions take only the normalised embeddings of one identity's images, (n, E) float32, so
-thresholds are cosines and valid for one model.
+All functions take the normalised embeddings of one identity's images, (n, E) float32. Thresholds are cosines, and
+suitable values depend on the model.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 
 from ..faces.unit import scale_to_unit
 
-STEPS = 30  # both iterations below converge in fewer than ten in practice, and their objective never decreases
+STEPS = 30  # limit of both iterations; in practice they converge in fewer than ten, and their objective never decreases
 
 
 def robust_centre(rows: np.ndarray) -> np.ndarray:
-    """(E,) float32: the centre of the half of the images that agree best.
+    """Return the centre of the half of the images that agree best, (E,) float32.
 
-    Starting from the mean, repeat: take the h = n // 2 + 1 images most similar to the centre; the new
-    centre is their normalised mean; until the h images do not change. Each step increases the sum of
-    their cosines. These are the concentration steps of FAST-LTS (Rousseeuw and Van Driessen, 2006) on
-    the sphere: the other images do not influence the centre.
+    The first centre is the normalised mean of all images. Each step selects the h = n // 2 + 1 images most similar to
+    the centre, and takes their normalised mean as the new centre, until the selection does not change. No step
+    decreases the sum of their cosines. These are the concentration steps of FAST-LTS (Rousseeuw and Van Driessen,
+    2006) on the sphere. The other images do not influence the result.
     """
     count = len(rows) // 2 + 1
     centre, chosen = _mean(rows), None
@@ -35,9 +35,9 @@ def robust_centre(rows: np.ndarray) -> np.ndarray:
 
 
 def copies(rows: np.ndarray, threshold: float) -> np.ndarray:
-    """(n,) int64: for each image the first earlier one with cosine >= threshold; -1 if there is none.
+    """Return for each image the first earlier image with cosine >= threshold, or -1 if there is none, (n,) int64.
 
-    Images are compared only with earlier ones that are not copies themselves.
+    Images are compared only with earlier images that are not copies themselves.
     """
     first = np.full(len(rows), -1, np.int64)
     original = np.ones(len(rows), bool)
@@ -49,11 +49,11 @@ def copies(rows: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def people(rows: np.ndarray, apart: float, smallest: int) -> List[np.ndarray]:
-    """Positions of each person's images, most images first; one array for one person.
+    """Return the positions of each person's images, the person with most images first.
 
-    Two means on the sphere divide the images; if both parts have ``smallest`` images and the
-    cosine between their centres is below ``apart``, they are two people, and each part is divided
-    again. A smaller part is set aside, and the rest divided once more.
+    Spherical k-means with k = 2 divides the images. If both parts have at least ``smallest`` images and the cosine
+    between their centres is below ``apart``, they are two people, and each part is divided again. If one part is
+    smaller, it is set aside and the other part is divided again.
     """
     persons, waiting = [], [np.arange(len(rows))]
     while waiting:
@@ -67,7 +67,7 @@ def people(rows: np.ndarray, apart: float, smallest: int) -> List[np.ndarray]:
 
 
 def _two_people(rows: np.ndarray, apart: float, smallest: int) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-    """Positions of the images of two people, each image assigned to the nearer one; None for one person."""
+    """Return the positions of two people's images, each assigned to the nearer centre; None if there is one person."""
     left = np.arange(len(rows))
     while len(left) >= 2 * smallest:
         second = _two_means(rows[left])
@@ -83,7 +83,7 @@ def _two_people(rows: np.ndarray, apart: float, smallest: int) -> Optional[Tuple
 
 
 def _two_means(rows: np.ndarray) -> np.ndarray:
-    """(n,) bool: images of the second of two centres, by Lloyd's steps.
+    """Divide images by Lloyd's algorithm with two centres; return a mask of those of the second, (n,) bool.
 
     The first centre is initialised with the image least similar to the mean, the second with the image least
     similar to the first.

@@ -1,8 +1,8 @@
-"""Find identities of several sets that are one person, and decide which to keep.
+"""Decisions on identities of several sets that are the same person.
 
-The first set is kept completely; an identity of a later set whose cosine to an identity kept from earlier
-sets is at least ``param1`` is dropped, or pooled with it; then identities whose cosine to an excluded
-direction is at least ``param2`` are removed. Source: InsightFace ``src/data/dataset_merge.py`` @9fc3cc9c.
+The first set is kept completely. An identity of a later set whose cosine to an identity kept from earlier sets is at
+least ``param1`` is dropped, or pooled with it. Then identities whose cosine to an excluded direction is at least
+``param2`` are removed. Source: InsightFace ``src/data/dataset_merge.py`` @9fc3cc9c.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ DROP, POOL = "drop", "pool"
 
 
 class Rules(NamedTuple):
-    """Thresholds and options of the merge.
+    """Thresholds and options of a merge.
 
     Attributes
     ----------
     param1 : float
-        Lowest cosine at which two identities are one person; 0 compares none.
+        Minimum cosine at which two identities are one person, 0..1; 0 disables the comparison.
     param2 : float
-        Lowest cosine at which an identity is an excluded one.
+        Minimum cosine at which an identity is an excluded person, -1..1.
     on_overlap : str
-        ``drop`` the later identity, or ``pool`` its images with those of the earlier one.
+        ``drop`` drops the later identity; ``pool`` adds its images to those of the earlier one.
     within : bool
-        Whether identities of one set are compared with each other too.
+        Whether identities of one set are also compared with each other.
     """
 
     param1: float = 0.3
@@ -50,22 +50,22 @@ class Rules(NamedTuple):
 
 @dataclass
 class Decisions:
-    """The decisions on the K identities of all sets, one set after the other.
+    """The decisions on the K identities of all sets, in the order of the sets.
 
     Attributes
     ----------
     root : numpy.ndarray
-        (K,) int64: the identity that this one is pooled with; its own number if it is not pooled.
+        (K,) int64. The identity with which this one is pooled; its own number if it is not pooled.
     eligible : numpy.ndarray
-        (K,) bool: not dropped because of an earlier identity.
+        (K,) bool. Whether the identity was not dropped because of an earlier one.
     excluded : numpy.ndarray
-        (K,) bool: eligible, but removed because of an excluded direction.
+        (K,) bool. Whether the identity is eligible, but removed because of an excluded direction.
     new_label : numpy.ndarray
-        (K,) int64: label in the merged set; -1 for identities that are not in it.
+        (K,) int64. Label in the merged set; -1 for identities that are not in it.
     nearest, cosine : numpy.ndarray
-        (K,): the most similar earlier identity, -1 if none was compared, and its cosine.
+        (K,) int64 and float32. The most similar earlier identity, -1 if none was compared, and its cosine.
     excluder, excluder_cosine : numpy.ndarray
-        (K,): the most similar excluded direction, -1 if none was compared, and its cosine.
+        (K,) int64 and float32. The most similar excluded direction, -1 if none was compared, and its cosine.
     """
 
     root: np.ndarray
@@ -78,7 +78,7 @@ class Decisions:
     excluder_cosine: np.ndarray
 
     def names(self) -> List[str]:
-        """``keep``, ``drop``, ``pool`` or ``exclude`` for each identity."""
+        """Return ``keep``, ``drop``, ``pool`` or ``exclude`` for each identity."""
         own = self.root == np.arange(len(self.root))
         chosen = np.select([~self.eligible, self.excluded, ~own], [DROP, "exclude", POOL], "keep")
         return chosen.tolist()
@@ -92,17 +92,17 @@ def decide(
     Parameters
     ----------
     counts : sequence of int
-        Identities of each set.
+        Number of identities of each set.
     all_centres : numpy.ndarray, optional
-        (K, E) float32: their centres; None if nothing is compared.
+        (K, E) float32. Normalised centres of the identities; None if nothing is compared.
     rules : Rules
     excluded : numpy.ndarray, optional
-        (X, E) float32: excluded directions.
+        (X, E) float32. Normalised excluded directions.
 
     Notes
     -----
-    Later identities are compared with the centre of a pooled identity itself, not of its pool. One excluded
-    identity removes its whole pool.
+    Later identities are compared with the centre of each pooled identity, not with a common centre of its pool. If
+    one identity of a pool is excluded, the whole pool is removed.
     """
     total = sum(counts)
     root, eligible = np.arange(total), np.ones(total, bool)
@@ -116,7 +116,7 @@ def decide(
                 all_centres, here.start, here.stop, eligible, rules.param1, rules.within, pool
             )
             for one in begin + np.flatnonzero(cosine[here] >= rules.param1) if pool else ():
-                root[one] = root[earlier[one]]  # final, as that identity is earlier
+                root[one] = root[earlier[one]]  # the root of an earlier identity is already final
         begin += count
     excluder, excluder_cosine = np.full(total, -1, np.int64), np.full(total, -np.inf, np.float32)
     if all_centres is not None and excluded is not None:

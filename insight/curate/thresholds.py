@@ -1,4 +1,4 @@
-"""Cleaning of an identity by its own images alone: cosines to their robust centre and between each other."""
+"""Cleaning of an identity by thresholds on cosines between its images, and to their robust centre."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SECOND, FAR = "second person", "far"
 
 @dataclass(frozen=True)
 class CleanRules(Judge):
-    """Thresholds of the cleaning; all but ``smallest`` are cosines.
+    """Thresholds of the cleaning. All numbers but ``smallest`` are cosines.
 
     Attributes
     ----------
     threshold : float
-        An image with a lower cosine to the robust centre of its person is a stranger. -1 drops none.
+        Images with a lower cosine to the robust centre of their person are dropped; -1 drops none.
     copy : float
-        An image with at least this cosine to an earlier one of its identity is a copy. Above 1 drops none.
+        Images with at least this cosine to an earlier image of their identity are copies; a value above 1 drops none.
     apart : float
-        Two groups of an identity's images whose centres have a lower cosine are two people. -1 finds none.
+        Two groups of an identity's images are two people if the cosine of their centres is lower; -1 finds none.
     smallest : int
-        Minimum number of images of each of the two.
+        Minimum number of images of each of two people.
     on_two : str
-        ``drop-smaller`` keeps the person with most images, ``split`` makes each an identity,
-        ``keep`` keeps them as one.
+        Treatment of an identity that is several people: ``drop-smaller`` keeps the person with most images, ``split``
+        makes each person an identity, ``keep`` keeps them as one identity.
     """
 
     threshold: float = 0.3
@@ -55,10 +55,10 @@ class CleanRules(Judge):
             raise InsightError(f"--smallest {self.smallest}: must be at least 1")
 
     def judge(self, label: int, rows: np.ndarray) -> Verdict:
-        """As the base says.
+        """Judge the images of one identity; see :meth:`Judge.judge`.
 
-        Copies are removed first, so that a repeated picture counts once; then people are separated;
-        then the strangers of each person are removed.
+        Copies are removed first, so that a repeated picture counts once. Then people are separated, and images far
+        from the centre of their person are removed.
         """
         copy_of = copies(rows, self.copy)
         single = np.flatnonzero(copy_of < 0)

@@ -1,4 +1,4 @@
-"""What is decided on the images of an identity, and who decides."""
+"""The decisions on the images of an identity, and the base class of the rules that make them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Verdict(NamedTuple):
     Attributes
     ----------
     person : numpy.ndarray
-        (n,) int64: number of the person; 0 has most images.
+        (n,) int64. Number of the person in each image; person 0 has most images.
     reason : list of str
-        Why an image is dropped; empty if it is kept.
+        Reason for which each image is dropped; "" if it is kept.
     cosine : numpy.ndarray
-        (n,) float32: to the centre of its person, or of person 0 if it is dropped as a second person;
-        for a copy, to the image that it repeats.
+        (n,) float32. Cosine to the centre of the image's person, or of person 0 if the image is dropped as one of a
+        second person; for a copy, cosine to the image that it repeats.
     copy_of : numpy.ndarray
-        (n,) int64: position of the image that a copy repeats; -1 for all others.
+        (n,) int64. Position of the image that a copy repeats; -1 for images that are not copies.
     groups : list of numpy.ndarray
         Positions of the images of each resulting identity.
     people : int
-        How many people the images are of.
+        Number of people in the images.
     """
 
     person: np.ndarray
@@ -41,12 +41,12 @@ class Verdict(NamedTuple):
 
 
 class Judge(abc.ABC):
-    """The rules of a cleaning.
+    """Base class of the rules of a cleaning.
 
     Attributes
     ----------
     WORDS : dict of str to str
-        Each reason for which an image is dropped, and how the report names such images.
+        Description in the report of the images that are dropped for each reason.
     """
 
     WORDS: ClassVar[Dict[str, str]]
@@ -56,7 +56,7 @@ class Judge(abc.ABC):
         """Raise InsightError if a value is out of range."""
 
     def check_set(self, faces: FaceSet) -> None:  # noqa: B027 (most take every set)
-        """Raise InsightError for a set that it cannot judge."""
+        """Raise InsightError for a set to which the rules do not apply. By default, they apply to every set."""
 
     @abc.abstractmethod
     def judge(self, label: int, rows: np.ndarray) -> Verdict:
@@ -65,14 +65,14 @@ class Judge(abc.ABC):
         Parameters
         ----------
         label : int
-            Of the identity in the set.
+            Label of the identity in the set.
         rows : numpy.ndarray
-            (n, E) float32: their embeddings, of length 1.
+            (n, E) float32. Normalised embeddings of the images.
         """
 
 
 def with_copies(rows: np.ndarray, copy_of: np.ndarray, cosine: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """(positions of the copies, ``cosine`` with theirs to the images that they repeat)."""
+    """Return the positions of the copies, and ``cosine`` with those of copies to the images that they repeat."""
     repeats = np.flatnonzero(copy_of >= 0)
     cosine = cosine.copy()
     cosine[repeats] = np.einsum("ij,ij->i", rows[repeats], rows[copy_of[repeats]])

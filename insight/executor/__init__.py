@@ -1,24 +1,25 @@
-"""Work ahead of its reader: results in the order of their items, in bounded memory, by threads, processes, a cluster.
+"""Parallel execution of a task over items, with ordered results and bounded memory.
 
     for result in in_order(task, items, workers=4):
         ...
 
-The contract, whatever the workers are:
+All kinds of workers (threads, processes, a Dask cluster) follow these rules:
 
-- results come in the order of the items, and do not depend on the number of workers;
-- at most ``ahead`` items are under way or waiting for their turn;
-- items are taken in the caller's thread, and only when there is room;
-- an item that is None needs no work: its result is None, in its turn;
-- the first error is that of the earliest item, and comes in its turn, behind the results of the items before;
-- when the reader stops, by an error, Ctrl-C or ``close()``, no worker is left.
+- results are yielded in the order of the items, and do not depend on the number of workers;
+- at most ``ahead`` items are pending, that is, submitted but not yet yielded;
+- items are taken from the iterable in the caller's thread, and only if this limit allows it;
+- the result of an item that is None is None, without work;
+- the error of the earliest failed item is raised in its place, after the results of all items before it;
+- no worker is left if the caller stops because of an error, Ctrl-C or ``close()``.
 
-Processes are forked when :class:`Workers` starts, so tasks may use what the caller had by then, anonymous shared
-memory above all. Where a fork would be unsafe (other threads run, or this is not Linux), threads do the same.
+Processes are forked when :class:`Workers` starts, so tasks can use all objects that the caller had then, in
+particular anonymous shared memory. Threads are used instead if a fork would be unsafe (other threads are running, or
+the system is not Linux).
 
-Where a :class:`Cluster` stands for the number of workers, tasks are done by the workers of a Dask cluster, which see
-the same files; see :mod:`insight.executor.dask`. Tasks and ``prepare`` are pickled then, too.
+If the number of workers is a :class:`Cluster`, tasks run on the workers of a Dask cluster, which share the caller's
+files; see :mod:`insight.executor.dask`. The task and ``prepare`` are pickled in this case.
 
-A kind of worker is a file here with a :class:`~insight.executor.pool.Pool`, and its entry in ``KINDS``.
+To add a kind of worker, add a file with a :class:`~insight.executor.pool.Pool`, and its entry in ``KINDS``.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from typing import Any, Callable, Deque, Iterable, Iterator, Optional, Sequence
 from .pool import Cluster, Pool, Ticket, Workforce
 
 THREADS, PROCESSES, CLUSTER = "threads", "processes", "cluster"
-KINDS = {  # file and class, loaded when used
+KINDS = {  # module and class, imported on first use
     THREADS: ("threads", "Threads"),
     PROCESSES: ("processes", "Processes"),
     CLUSTER: ("dask", "DaskWorkers"),
 }
-AHEAD = 4  # items per worker, where the caller does not say
+AHEAD = 4  # default limit of pending items per worker
 
 
 def in_order(
@@ -54,21 +55,21 @@ def in_order(
     Parameters
     ----------
     task : callable
-        Called with one item, by several workers at once.
+        Called with one item, by several workers concurrently.
     items : iterable
     workers : int or Cluster
-        Threads or processes, 1 or more; or a cluster, whatever the kind.
+        Number of threads or processes, at least 1; or a cluster, for which ``kind`` is ignored.
     kind : str
-        ``threads``, or ``processes``, where items and results are pickled, the task is not.
+        ``threads`` or ``processes``. For processes, items and results are pickled, but the task is not.
     ahead : int, optional
-        Items under way or waiting, at most; 4 per worker where it is not given.
+        Maximum number of pending items; default: 4 per worker.
     paths : sequence of str
         As in :class:`Workers`.
 
     Raises
     ------
     Exception
-        What the task, or the iteration over the items, raised first, in the order of the items.
+        The error of the earliest item for which the task or the iteration failed.
     """
     with Workers(task, workers, kind, paths=paths) as pool:
         yield from pool.in_order(items, ahead)
@@ -83,7 +84,7 @@ def _always() -> bool:
 
 
 def may_fork() -> bool:
-    """Whether a fork of this process is safe: nothing else runs in it that might hold a lock."""
+    """Whether this process can be forked safely: on Linux, without other threads, which may hold locks."""
     if sys.platform != "linux":
         return False
     try:
@@ -93,24 +94,24 @@ def may_fork() -> bool:
 
 
 class Workers:
-    """Threads, processes or a cluster's workers that work on one kind of task.
+    """Threads, processes or workers of a cluster that run one task for many items.
 
-    They start by :meth:`start`, or with the first task. As a context manager it starts them, and ends them at the end
-    of the block: at once where the block raises.
+    :meth:`start` or the first item starts the workers. As a context manager, it starts them on entry and stops them
+    on exit, without waiting for running tasks if the block raises.
 
     Parameters
     ----------
     task : callable
-        Called with one item, by several workers at once.
+        Called with one item, by several workers concurrently.
     count : int or Cluster
-        Number of workers; or a cluster, whatever the kind.
+        Number of workers; or a cluster, for which ``kind`` is ignored.
     kind : str
         ``threads`` or ``processes``.
     prepare : callable, optional
-        Called once: by the first process, before the others are forked off it, so that what it loads is loaded
-        once; or by the first thread; or by each process of a cluster. Its error becomes that of every task.
+        Called before the first task: by the first process, which then forks the others, so that modules are imported
+        once; by the first thread; or by each process of a cluster. If it raises, every task raises its error.
     paths : sequence of str
-        Files and folders that tasks read or write. The workers of a cluster must see the same.
+        Files and folders that tasks read or write. All workers of a cluster must see the same files there.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Workers:
         self._pool: Optional[Pool] = None
 
     def start(self) -> Pool:
-        """Start the workers now, while the caller has other things to do; where they have been started, do nothing."""
+        """Start the workers unless they have been started, so that they load while the caller does other work."""
         if self._pool is None:
             kind = THREADS if self._kind == PROCESSES and not may_fork() else self._kind
             file, name = KINDS[kind]
@@ -139,11 +140,11 @@ class Workers:
 
     @property
     def count(self) -> int:
-        """Number of workers; of a cluster, once it is connected, which this does."""
+        """Number of workers. For a cluster, this connects to it."""
         return self.start().count if isinstance(self._count, Cluster) else self._count
 
     def in_order(self, items: Iterable, ahead: Optional[int] = None, room: Callable[[], bool] = _always) -> Iterator:
-        """Yield the results of items; see the module.
+        """Yield the results of items in order; see the rules of this module.
 
         Parameters
         ----------
@@ -151,8 +152,8 @@ class Workers:
         ahead : int, optional
             As in :func:`in_order`.
         room : callable
-            Whether another item may be taken now, beside ``ahead``, where items differ in what they hold. It must
-            be True when no item is under way.
+            Returns whether another item may be taken now. This is a further limit, for items that need different
+            amounts of memory. It must return True if no item is pending.
         """
         most = max(1, self.count * AHEAD if ahead is None else ahead)
         waiting: Deque[Ticket] = deque()
@@ -164,7 +165,7 @@ class Workers:
                     item = next(source)
                 except StopIteration:
                     break
-                except Exception as error:  # what was taken before comes first
+                except Exception as error:  # raised after the results of the items before
                     failed = error
                 else:
                     waiting.append(self._submit(item))
@@ -180,16 +181,16 @@ class Workers:
             raise failed
 
     def close(self, at_once: bool = False) -> None:
-        """End the workers, and wait until they have ended.
+        """Stop the workers, and wait until they have ended.
 
-        Tasks that nobody has begun are dropped. ``at_once`` does not wait for those that were begun, where the
-        workers are processes.
+        Tasks that have not begun are dropped. With ``at_once``, worker processes are killed, and tasks that run on a
+        cluster are not waited for; threads always finish their current task.
         """
         if self._pool is not None:
             self._pool.close(at_once)
 
     def _submit(self, item: Any) -> Ticket:
-        """Give a task away, and take in what is done meanwhile. Does not wait."""
+        """Submit an item, and collect results that are ready, without waiting."""
         if item is None:
             return Ticket.done_with(None)
         pool = self.start()

@@ -1,13 +1,13 @@
-"""Workers of a Dask cluster: the same tasks, done by dask.distributed on machines that share their files.
+"""Workers of a Dask cluster, which run tasks by dask.distributed on machines that share their files.
 
-The task is pickled with what it needs to open, such as a model by its path. Each process of the cluster unpickles and
-prepares it once, with its first item, and keeps it for the others. Before that it checks that it has the same version
-of insight, and that it sees the paths of the run. Results are fetched as bytes, several at a time.
+The task is pickled, with all that it needs, such as the path of a model. Each process of the cluster unpickles and
+prepares it once, for its first item, and keeps it for further items. Before this, it checks that it has the same
+version of insight, and that it sees the paths of the run. Results are fetched as bytes, several at a time.
 
-A task whose worker dies is done again by another worker, so tasks must give the same when they are done twice. The
-scheduler gives up on one that has killed several workers (``distributed.scheduler.allowed-failures``).
+If a worker dies, another one repeats its task, so a task must give the same result if it is repeated. The scheduler
+gives up a task that has killed several workers (``distributed.scheduler.allowed-failures``).
 
-Nothing of Dask is imported before a cluster is used.
+Dask is not imported before a cluster is used.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from . import dask_worker
 from .dask_client import PATH_SECONDS, connect, lost, one_line
 from .pool import Cluster, Pool, Ticket, Workforce
 
-POLL_SECONDS = 10.0  # between two looks for workers, while a result is waited for
-FORGET_SECONDS = 10.0  # for workers to let go of a run that has ended: one may answer no more
-FETCH_SECONDS = 60.0  # for results that are there, until workers are looked for
-MIN_COUNT = 16  # tasks at once that a cluster gets work for, at least: it may grow with its work
-FETCHED = 16  # results at a time
+POLL_SECONDS = 10.0  # interval of the check that there are workers, while waiting for a result
+FORGET_SECONDS = 10.0  # timeout for workers to drop the task of a run that has ended; one may not answer
+FETCH_SECONDS = 60.0  # timeout for fetching finished results, after which the workers are checked
+MIN_COUNT = 16  # lower bound of the number of workers that is assumed, since a cluster may grow with its load
+FETCHED = 16  # maximum number of results that are fetched together
 
 
 class DaskWorkers(Pool):
-    """See :class:`insight.executor.Workers`.
+    """Workers of a Dask cluster; see :class:`insight.executor.Workers`.
 
     Raises
     ------
@@ -68,12 +68,12 @@ class DaskWorkers(Pool):
         key = f"insight-{self._token}-{next(self._numbers)}"
         try:
             self._futures[ticket] = self._client.submit(dask_worker.answer, self._token, self._job, data, key=key)
-        except Exception as error:  # it has given up connecting again
+        except Exception as error:  # the client has given up reconnecting
             raise lost(self._cluster, error) from None
         return ticket
 
     def take_in(self) -> None:
-        """Results stay with the workers until the first of them is waited for."""
+        """Do nothing: results stay on the workers until :meth:`wait` fetches them."""
 
     def wait(self, ticket: Ticket) -> None:
         warned = False
@@ -84,7 +84,7 @@ class DaskWorkers(Pool):
                 if future.status == "finished":
                     self._fetch()
             except Exception as error:
-                # Not by its class: TimeoutError is another in Python 3.9 and 3.10 than in 3.11.
+                # Compare names: Python 3.9 and 3.10 have several classes for timeouts.
                 if "Timeout" not in type(error).__name__:
                     ticket.settle(None, self._reason(error))
                 else:
@@ -95,8 +95,8 @@ class DaskWorkers(Pool):
         self._futures.pop(ticket, None)
 
     def _fetch(self) -> None:
-        """Settle the next tickets whose results are there. Times out where they get lost with their workers."""
-        following = itertools.islice(self._futures.items(), FETCHED)  # tickets are waited for in this order
+        """Settle the next tickets whose results are ready. Raises a timeout if these are lost with their workers."""
+        following = itertools.islice(self._futures.items(), FETCHED)  # in the order in which the caller waits
         ready = {ticket: future for ticket, future in following if future.status == "finished"}
         gather = partial(self._client.gather, list(ready.values()), asynchronous=True)
         for ticket, answer in zip(ready, self._client.sync(gather, callback_timeout=FETCH_SECONDS)):
@@ -104,7 +104,7 @@ class DaskWorkers(Pool):
             del self._futures[ticket]
 
     def close(self, at_once: bool) -> None:
-        """Drop what is queued; what has begun ends by itself."""
+        """Cancel queued tasks and disconnect. Tasks that have begun are not interrupted."""
         if self._client is None:
             return
         client, self._client = self._client, None
@@ -116,13 +116,13 @@ class DaskWorkers(Pool):
             if not at_once:
                 forget = partial(client.run, dask_worker.forget, self._token, on_error="ignore")
                 client.sync(forget, callback_timeout=FORGET_SECONDS)
-        except Exception:  # the cluster has gone
+        except Exception:  # the cluster was shut down
             pass
         finally:
             client.close()
 
     def _warn_of_no_worker(self, warned: bool) -> bool:
-        """Warn, once, that no worker is left that could make the result; whether that is so."""
+        """Return whether the cluster has no worker, and warn if so, unless ``warned`` is set."""
         try:
             empty = not self._client.nthreads()
         except Exception as error:
@@ -132,7 +132,7 @@ class DaskWorkers(Pool):
         return empty
 
     def _reason(self, error: BaseException) -> BaseException:
-        """What a failure of the cluster itself means. Errors of tasks are answers, and do not come here."""
+        """Return the error to raise for a failure of the cluster itself; errors of tasks are part of their results."""
         name = type(error).__name__
         if name == "KilledWorker":
             return InsightError(

@@ -1,4 +1,4 @@
-"""The connection to a Dask cluster, and what its workers must have: insight, its version, and the files of the run."""
+"""Connection to a Dask cluster, and checks of its workers: their version of insight and the files that they see."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from . import dask_worker
 from .pool import Cluster
 
 CONNECT_SECONDS = 30
-FIRST_WORKER_SECONDS = 30  # until the first worker must have joined
-LATE_SECONDS = 20.0  # until a worker that does not answer is named
-PATH_SECONDS = 5.0  # until a worker must see a path: network file systems show new files with a delay
+FIRST_WORKER_SECONDS = 30  # timeout for the first worker to join
+LATE_SECONDS = 20.0  # after this time, a warning names a worker that does not answer
+PATH_SECONDS = 5.0  # timeout for a worker to see a path, since network file systems show new files with a delay
 REMEDY = "run: pip install -e '.[cluster]'"
-PROTOCOL = ("dask", "distributed")  # packages whose versions must fit one another
-LIBRARIES = ("numpy", "opencv-python", "opencv-python-headless", "scikit-image")  # on which the bytes depend, too
+PROTOCOL = ("dask", "distributed")  # packages whose versions must be compatible
+LIBRARIES = ("numpy", "opencv-python", "opencv-python-headless", "scikit-image")  # packages that may change results
 
 
 def connect(cluster: Cluster, states: Sequence[dask_worker.PathState] = ()) -> Any:
-    """Connect to a cluster that has a worker, and whose workers have this version of insight and see paths.
+    """Connect to a cluster, and check that it has workers with this version of insight that see the given paths.
 
     Parameters
     ----------
     cluster : Cluster
     states : sequence of PathState
-        What must be at paths.
+        Paths, and the states that workers must see there.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def connect(cluster: Cluster, states: Sequence[dask_worker.PathState] = ()) -> A
 
 
 def check_cluster(cluster: Cluster) -> None:
-    """Check that :func:`connect` works, before long work; warns where packages differ.
+    """Check that :func:`connect` works, before long work; warn if versions of packages differ.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_cluster(cluster: Cluster) -> None:
         client.close()
     versions["client"]["packages"].update(dask_worker.installed(LIBRARIES))
     for worker, found in libraries.items():
-        if isinstance(found, dict) and worker in versions["workers"]:  # others have ended since, or have just joined
+        if isinstance(found, dict) and worker in versions["workers"]:  # others have ended or joined meanwhile
             versions["workers"][worker]["packages"].update(found)
     difference = _difference(versions)
     if difference:
@@ -81,14 +81,14 @@ def check_cluster(cluster: Cluster) -> None:
 
 
 def lost(cluster: Cluster, error: BaseException) -> InsightError:
-    """What it means that the scheduler does not answer any more."""
+    """Return the error to raise if the scheduler does not answer any more."""
     return InsightError(
         f"{cluster}: the connection to the scheduler was lost ({one_line(error)}); start it, and run again"
     )
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error in one line."""
+    """Return the message of an error as one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -100,8 +100,8 @@ def _client(cluster: Cluster) -> Any:
         raise InsightError(f"{cluster}: needs Dask, which is not installed ({error}); {REMEDY}") from None
     if cluster.scheduler_file:
         _check_file(cluster)
-    # What it logs becomes an error or a warning of this package; its warning of versions is a table. Dask's settings
-    # give some loggers below the first one levels of their own.
+    # This package reports these failures and differences of versions itself. The level must be set for each logger
+    # below "distributed" too, because Dask's configuration gives some of them their own levels.
     below = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]
     for name in ("distributed", *below, "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -111,15 +111,15 @@ def _client(cluster: Cluster) -> Any:
     try:
         client.__init__(timeout=CONNECT_SECONDS, set_as_default=False, name="insight", **where)
         return client
-    except Exception as error:  # of a wrong address, several kinds
-        client.status = "closed"  # or, once it is collected, it waits a minute for a start that has failed
+    except Exception as error:  # a wrong address raises errors of several classes
+        client.status = "closed"  # otherwise its finalizer waits a minute for the start that has failed
         raise InsightError(
             f"{cluster}: no Dask scheduler answers there ({one_line(error)}); start it, or correct the option"
         ) from None
 
 
 def _check_file(cluster: Cluster) -> None:
-    """Check that a scheduler has written the file: Dask says so by an AssertionError, or waits."""
+    """Check that the file was written by a scheduler; for another file, Dask raises AssertionError or waits."""
     wanted = "want the one that `dask scheduler --scheduler-file` has written"
     if not os.path.isfile(cluster.scheduler_file):
         raise InsightError(f"{cluster}: no such file; {wanted}")
@@ -134,18 +134,18 @@ def _check_file(cluster: Cluster) -> None:
 
 @contextmanager
 def _naming_the_late(client: Any, cluster: Cluster) -> Iterator[None]:
-    """Warn where the block, which waits for all workers, takes long.
+    """Warn if the block, which waits for all workers, takes long, and name the worker that was silent for longest.
 
-    A machine that has stopped without closing its connections is removed by the scheduler in the end, and a worker may
-    need long for its first imports, so neither is an error.
+    This is not an error: a worker may need long for its first imports, and the scheduler eventually removes a machine
+    that has stopped without closing its connections.
     """
 
     def late() -> None:
         try:
             seen = {address: worker["last_seen"] for address, worker in client.scheduler_info()["workers"].items()}
-        except Exception:  # the scheduler has gone
+        except Exception:  # the scheduler was shut down
             return
-        if not seen:  # none has joined yet
+        if not seen:  # no worker has joined yet
             return
         name = f"worker {min(seen, key=seen.__getitem__)}"
         warn(
@@ -163,14 +163,14 @@ def _naming_the_late(client: Any, cluster: Cluster) -> Iterator[None]:
 
 
 def _check_workers(client: Any, cluster: Cluster) -> None:
-    """Check that there is a worker, and the version of insight that each has."""
+    """Check that the cluster has a worker, and that each worker has this version of insight."""
     try:
         client.wait_for_workers(1, timeout=FIRST_WORKER_SECONDS)
         versions = client.run(dask_worker.version, on_error="return")
     except Exception as error:
         raise InsightError(f"{cluster}: has no worker ({one_line(error)}); start some: dask worker ADDRESS") from None
     for worker, version in sorted(versions.items()):
-        if isinstance(version, OSError):  # it has ended since
+        if isinstance(version, OSError):  # the worker has ended meanwhile
             continue
         if isinstance(version, BaseException):
             raise InsightError(
@@ -186,17 +186,17 @@ def _check_paths(client: Any, states: Sequence[dask_worker.PathState]) -> None:
     plain = [tuple(state) for state in states]
     problems = client.run(dask_worker.check_paths, plain, PATH_SECONDS, on_error="return")
     for worker, problem in sorted(problems.items()):
-        if problem and not isinstance(problem, OSError):  # such a worker has ended since
+        if problem and not isinstance(problem, OSError):  # OSError: the worker has ended meanwhile
             raise InsightError(f"worker {worker}: {problem}")
 
 
 def _difference(versions: Dict[str, Any]) -> str:
-    """The packages of the scheduler, or else of the first worker, that differ from this process; empty if none do.
+    """Describe how the first of scheduler and workers that has other package versions differs; "" if none does.
 
     Parameters
     ----------
     versions : dict
-        From ``distributed.Client.get_versions``, with the libraries of this process and of the workers.
+        From ``distributed.Client.get_versions``, with the ``LIBRARIES`` of this process and of the workers added.
     """
     here = versions["client"]["packages"]
     others = {"the scheduler": (versions["scheduler"], PROTOCOL)}

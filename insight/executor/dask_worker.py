@@ -1,6 +1,6 @@
-"""What a worker of a Dask cluster does for :mod:`insight.executor.dask`.
+"""Functions that the workers of a Dask cluster run for :mod:`insight.executor.dask`.
 
-A task comes with every item, as bytes, and is unpickled and prepared with the first of them.
+Every item is sent with the pickled task. A worker unpickles and prepares the task for the first item only.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .. import __version__
 from ..errors import InsightError
 from .pool import SHARED, bind_wanted, pickled_answer
 
-NAMES = 3  # of a folder, that the workers must see in it: where nothing is mounted, it is empty
-KEPT = 4  # runs whose task a worker keeps
-_RETRY_SECONDS = 0.2  # between two looks at a path
+NAMES = 3  # number of files in a folder that workers must see too: the folder is empty if nothing is mounted there
+KEPT = 4  # maximum number of runs whose tasks a worker keeps
+_RETRY_SECONDS = 0.2  # interval between checks of a path
 
 
 class PathState(NamedTuple):
-    """What is at a path: the size of a file, -1 for a folder; some names in the folder, by which it is recognised."""
+    """The state of a path: size of the file in bytes, -1 for a folder, and some of the names in the folder."""
 
     path: str
     size: int
@@ -35,30 +35,31 @@ class PathState(NamedTuple):
 
 
 def state_of(path: str) -> PathState:
-    """What is at a path on this machine; the path becomes absolute."""
+    """Return the state of a path on this machine, with the absolute path."""
     path = os.path.abspath(path)
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
         return PathState(path, status.st_size, [])
     with os.scandir(path) as entries:
-        names = (entry.name for entry in entries if entry.name[0] != ".")  # others may be temporary
+        names = (entry.name for entry in entries if entry.name[0] != ".")  # hidden files may be temporary
         return PathState(path, -1, list(itertools.islice(names, NAMES)))
 
 
-_TASKS: Dict[str, Callable[[Any], Any]] = OrderedDict()  # by the token of their run
+_TASKS: Dict[str, Callable[[Any], Any]] = OrderedDict()  # prepared tasks by the token of their run
 _OPENING = threading.Lock()
 
 
 def answer(token: str, job: bytes, item: bytes) -> bytes:
-    """Do the task of a run for one item.
+    """Run the task of a run for one item; return the pickled result.
 
     Parameters
     ----------
     token : str
-        Of the run.
+        Identifier of the run.
     job : bytes
-        Pickle of the version of insight, the states of paths, the seconds to wait for them, and the pickle of the task
-        and of its ``prepare``. The task is pickled by itself, because another version may not unpickle it.
+        Pickle of the version of insight, the states of paths, the timeout for them in seconds, and the pickle of the
+        task and its ``prepare``. The task is pickled separately, because another version of insight may not be able
+        to unpickle it.
     item : bytes
         Pickle of the item.
     """
@@ -88,7 +89,7 @@ def _task_of(token: str, job: bytes) -> Callable[[Any], Any]:
 
 
 def _open(job: bytes) -> Callable[[Any], Any]:
-    """Unpickle a task and prepare it."""
+    """Check the version and the paths of a run, then unpickle its task and prepare it."""
     version_of_run, states, patience, work = pickle.loads(job)
     here = _address()
     if version_of_run != __version__:
@@ -105,24 +106,24 @@ def _open(job: bytes) -> Callable[[Any], Any]:
 
 
 def forget(token: str) -> None:
-    """Let go of a task, and what it has opened."""
+    """Drop the task of a run, and with it the files that it has opened."""
     _TASKS.pop(token, None)
 
 
 async def check_paths(states: Sequence[tuple], patience: float) -> str:
-    """:func:`path_problem` in a thread: the worker's event loop goes on."""
+    """Run :func:`path_problem` in a thread, so that it does not block the worker's event loop."""
     return await asyncio.to_thread(path_problem, states, patience)
 
 
 def path_problem(states: Sequence[tuple], patience: float) -> str:
-    """What is wrong with the first path whose state differs here for ``patience`` seconds; empty if none does.
+    """Describe the first path whose state on this machine differs from the given one; "" if there is none.
 
     Parameters
     ----------
     states : sequence of tuple
-        As :class:`PathState`.
+        Fields of :class:`PathState`.
     patience : float
-        Network file systems show new files with a delay.
+        Seconds to wait for the states, since network file systems show new files with a delay.
     """
     deadline = time.monotonic() + patience
     for state in itertools.starmap(PathState, states):
@@ -140,7 +141,7 @@ def path_problem(states: Sequence[tuple], patience: float) -> str:
 
 
 def _is_same(state: PathState) -> bool:
-    """Whether the path has the same state here. Raises OSError where it, or a name in it, is not there."""
+    """Whether the path has the same state here. Raises OSError if the path, or a name in it, is missing."""
     status = os.stat(state.path)
     for name in state.names:
         os.lstat(os.path.join(state.path, name))
@@ -154,7 +155,7 @@ def _address() -> str:
 
 
 def _wanted() -> Callable[[], bool]:
-    """Whether the task that the calling thread begins has not been cancelled."""
+    """Return a function that tells whether the current task of the calling thread has not been cancelled."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -168,15 +169,14 @@ def _wanted() -> Callable[[], bool]:
 
 
 def version() -> str:
-    """The version of insight that this process has."""
+    """Return the version of insight in this process."""
     return __version__
 
 
 def installed(packages: Sequence[str]) -> Dict[str, Optional[str]]:
-    """The versions of packages by the names under which they are installed; None where they are not.
+    """Return the versions of packages by their distribution names; None for those that are not installed.
 
-    Dask's own ``get_versions`` imports what it is asked for in its older releases, and there is no module
-    ``opencv-python``.
+    ``get_versions`` of older Dask releases imports packages by name, and there is no module ``opencv-python``.
     """
     versions: Dict[str, Optional[str]] = {}
     for package in packages:
@@ -188,5 +188,5 @@ def installed(packages: Sequence[str]) -> Dict[str, Optional[str]]:
 
 
 def other_version(worker: str, has: str, of_run: str) -> str:
-    """The message about a worker whose version of insight differs from the run's."""
+    """Return the message about a worker whose version of insight differs from the run's."""
     return f"worker {worker}: has insight {has}, and this run is of {of_run}; install the same version for all workers"

@@ -1,4 +1,4 @@
-"""What a kind of worker is: a pool that takes tasks and settles their tickets."""
+"""Base class of the kinds of workers: a pool that takes items and settles their tickets with the results."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 
 class Cluster(NamedTuple):
-    """A Dask cluster, given where a number of workers is: by one of the two.
+    """A Dask cluster, which can be given in place of a number of workers. One of the two attributes is set.
 
     Attributes
     ----------
     address : str
-        Of its scheduler: ``tcp://host:8786``.
+        Address of the scheduler, such as ``tcp://host:8786``.
     scheduler_file : str
-        The file that the scheduler wrote.
+        Path of the file that the scheduler wrote.
     """
 
     address: str = ""
@@ -31,7 +31,7 @@ Workforce = Union[int, Cluster]  # a number of workers of this machine, or a clu
 
 
 class Ticket:
-    """The result of a task, once there is one."""
+    """The future result of a task."""
 
     __slots__ = ("_error", "_value", "done")
 
@@ -42,47 +42,47 @@ class Ticket:
 
     @classmethod
     def done_with(cls, value: Any) -> Ticket:
-        """The ticket of a task that needs no worker."""
+        """Return a ticket that has its result already."""
         ticket = cls()
         ticket.settle(value)
         return ticket
 
     def settle(self, value: Any, error: Optional[BaseException] = None) -> None:
-        """Note what became of the task."""
+        """Set the result of the task, or its error."""
         self._value, self._error, self.done = value, error, True
 
     def settle_pickled(self, answer: Any) -> None:
-        """Note what became of the task in another process: bytes of :func:`pickled_answer`."""
+        """Set the result or error from another process, given the bytes of :func:`pickled_answer`."""
         value, error, trace = pickle.loads(answer)
         if trace:
             error.__cause__ = WorkerTraceback(trace)
         self.settle(value, error)
 
     def get(self) -> Any:
-        """The result of a task that is done; raises what the task raised."""
+        """Return the result of a task that is done, or raise its error."""
         if self._error is not None:
             raise self._error
         return self._value
 
 
 class Pool(abc.ABC):
-    """Workers of one kind; see :class:`insight.executor.Workers` for what they promise.
+    """Base class of the workers of one kind; see :mod:`insight.executor` for the rules.
 
     Parameters
     ----------
     task : callable
-        Called with one item by the workers.
+        Called by the workers with one item.
     count : int or Cluster
-        Number of workers, 1 or more; a cluster for those of a cluster.
+        Number of workers, at least 1; or the cluster.
     prepare : callable
-        Called once before any task; its error becomes that of every task.
+        Called before the first task. If it raises, every task raises its error.
     paths : sequence of str
         Files and folders that tasks read or write.
 
     Attributes
     ----------
     count : int
-        Number of tasks that can be worked on at once.
+        Number of tasks that can run at the same time.
     """
 
     count: int
@@ -94,40 +94,40 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def submit(self, item: Any) -> Ticket:
-        """Take a task. Does not wait for room: the caller bounds what is under way."""
+        """Submit an item without waiting. The caller limits the number of pending items."""
 
     @abc.abstractmethod
     def take_in(self) -> None:
-        """Settle the tickets of the results that have come, and give out tasks. Does not wait."""
+        """Settle the tickets of results that are ready, and send items to workers, without waiting."""
 
     @abc.abstractmethod
     def wait(self, ticket: Ticket) -> None:
-        """Until a ticket is settled."""
+        """Wait until a ticket is settled."""
 
     @abc.abstractmethod
     def close(self, at_once: bool) -> None:
-        """End the workers and wait until they have ended; ``at_once`` does not wait for tasks that have begun."""
+        """Stop the workers; see :meth:`insight.executor.Workers.close`."""
 
 
 class WorkerTraceback(Exception):
-    """Where in a worker process an error came from, as text."""
+    """The traceback of an error in a worker process, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 def pickled_answer(task: Callable[[Any], Any], item: Any) -> bytes:
-    """What became of a task, for :meth:`Ticket.settle_pickled` in another process: its result, or its error."""
+    """Run a task; return its pickled result or error, for :meth:`Ticket.settle_pickled` in another process."""
     try:
         return pickle.dumps((task(item), None, ""), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
-        import traceback  # not worth loading before it is needed
+        import traceback  # imported here, as it is rarely needed
 
         return pickle.dumps((None, _portable(error), traceback.format_exc()), pickle.HIGHEST_PROTOCOL)
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error, or one that says the same, where it does not go through a pipe."""
+    """Return the error if it can be pickled, otherwise a RuntimeError with its class name and message."""
     try:
         return pickle.loads(pickle.dumps(error))
     except Exception:
@@ -135,19 +135,19 @@ def _portable(error: BaseException) -> BaseException:
 
 
 class RunEnded(Exception):
-    """The run that wanted a task's result has ended."""
+    """The run that submitted a task has ended."""
 
 
 _CURRENT = threading.local()
 
 
 def stop_if_unwanted() -> None:
-    """For a long task, between two steps: raises :class:`RunEnded` where nobody waits for its result any more."""
+    """Raise :class:`RunEnded` if the result of the current task is not needed any more. For use within long tasks."""
     wanted = getattr(_CURRENT, "wanted", None)
     if wanted is not None and not wanted():
         raise RunEnded
 
 
 def bind_wanted(wanted: Callable[[], bool]) -> None:
-    """For a pool: let ``wanted`` say whether the results of the calling thread's tasks are wanted."""
+    """Set the function that tells whether the results of the calling thread's tasks are needed. For use by pools."""
     _CURRENT.wanted = wanted

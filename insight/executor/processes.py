@@ -1,9 +1,8 @@
-"""Worker processes, forked, each with a pipe for its tasks and one for its results.
+"""Forked worker processes, each with one pipe for tasks and one for results.
 
-``concurrent.futures.ProcessPoolExecutor`` does the same for the general case; loading it, and starting its
-threads and processes, takes as long as packing some thousand images. The first process forks the others when
-it has loaded what all need. A process that finds the other end of a pipe closed ends, so none is left when
-the parent is killed.
+``concurrent.futures.ProcessPoolExecutor`` is more general, but importing it and starting its threads and processes
+takes as long as packing some thousand images. Here the first process forks the others after it has imported what all
+need. A process exits when the other end of one of its pipes is closed, so none is left if the parent is killed.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, NoReturn, Optiona
 from ..errors import InsightError
 from .pool import Pool, Ticket, bind_wanted, pickled_answer
 
-_DEPTH = 2  # tasks that a process is given at a time: one to do, one to go on with
-_HEAD = struct.Struct("<Q")  # bytes of a result's pickle
-_DEFECT = 70
+_DEPTH = 2  # maximum number of tasks at a process: one that runs, and one to continue with
+_HEAD = struct.Struct("<Q")  # size of a result's pickle in bytes
+_DEFECT = 70  # exit status of a process that did not end normally
 
 Pipes = List[Tuple[int, int]]
 
 
 class Processes(Pool):
-    """See :class:`insight.executor.Workers`."""
+    """Forked worker processes; see :class:`insight.executor.Workers`."""
 
     def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None], paths: Sequence[str] = ()):
         self.count = count
@@ -41,7 +40,7 @@ class Processes(Pool):
             os.close(writes_result)
         self._links = [_Link(tasks[k][1], results[k][0]) for k in range(count)]
         self._readers = {link.results: link for link in self._links}
-        self._writers: Dict[int, _Link] = {}  # those whose pipe was full
+        self._writers: Dict[int, _Link] = {}  # links with unsent bytes, because their pipe was full
         self._poll = select.poll()
         for descriptor in self._readers:
             self._poll.register(descriptor, select.POLLIN)
@@ -53,7 +52,7 @@ class Processes(Pool):
         return ticket
 
     def take_in(self) -> None:
-        """Give out tasks, and take in results that are there."""
+        """Send tasks to processes, and read results that are ready."""
         self._hand_out()
         self._exchange(0)
 
@@ -68,7 +67,7 @@ class Processes(Pool):
         if at_once:
             os.killpg(self._first, signal.SIGKILL)
         for link in self._links:
-            os.close(link.tasks)  # of all first: the first process ends behind the others
+            os.close(link.tasks)  # close all before draining any, as the first process waits for the others to end
         for link in self._links:
             link.drain()
             os.close(link.results)
@@ -96,7 +95,7 @@ class Processes(Pool):
 
 
 class _Link:
-    """The parent's ends of a process's two pipes."""
+    """The parent's ends of the two pipes of a process."""
 
     def __init__(self, tasks: int, results: int):
         self.tasks = tasks
@@ -105,20 +104,20 @@ class _Link:
         self._unsent = b""
         self._rooms = self._results()
         self._room = next(self._rooms)
-        os.set_blocking(tasks, False)  # a full pipe, whose reader waits for us to read, must not stop us
+        os.set_blocking(tasks, False)  # a blocking write would deadlock with a process that is writing a result
 
     def load(self) -> int:
-        """Tasks that it has."""
+        """Return the number of tasks at the process."""
         return len(self._tickets)
 
     def send(self, ticket: Ticket, data: bytes) -> bool:
-        """Give it a task; whether all of it fitted into the pipe."""
+        """Send a task; return whether all of its bytes were written."""
         self._tickets.append(ticket)
         self._unsent += data
         return self.flush()
 
     def flush(self) -> bool:
-        """Write what is left; whether nothing is left now."""
+        """Write unsent bytes; return whether all were written."""
         try:
             while self._unsent:
                 self._unsent = self._unsent[os.write(self.tasks, self._unsent) :]
@@ -129,7 +128,7 @@ class _Link:
         return not self._unsent
 
     def receive(self) -> None:
-        """Read what is there; settle the ticket of a result that is whole."""
+        """Read available bytes, and settle the ticket of a result that is complete."""
         count = os.readv(self.results, [self._room])
         if not count:
             raise _died()
@@ -138,12 +137,12 @@ class _Link:
             self._room = next(self._rooms)
 
     def drain(self) -> None:
-        """Read on until the process has closed its end: it has ended, and writes nothing any more."""
+        """Read and discard until the process has closed its end of the pipe."""
         while os.read(self.results, 1 << 16):
             pass
 
     def _results(self) -> Iterator[memoryview]:
-        """Settle results for ever; yields what has to be filled before it can go on."""
+        """Settle results in an endless loop; yield each buffer that must be filled before the next step."""
         while True:
             head = bytearray(_HEAD.size)
             yield memoryview(head)
@@ -159,7 +158,7 @@ def _died() -> InsightError:
 
 
 def _lead_group(process: int) -> None:
-    """Give a process a group of its own, by which it and what it forks are killed together."""
+    """Make a process the leader of a new process group, so that it can be killed together with its children."""
     try:
         os.setpgid(process, 0)
     except ProcessLookupError:  # it has ended already
@@ -167,11 +166,11 @@ def _lead_group(process: int) -> None:
 
 
 def _live(task: Callable, prepare: Callable, tasks: Pipes, results: Pipes) -> NoReturn:
-    """The life of the first process, and of those that it forks."""
+    """Run the first process, and the processes that it forks, until they exit."""
     status = _DEFECT
     try:
-        _lead_group(0)  # the parent does the same: either may be first
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of the terminal; the parent decides
+        _lead_group(0)  # the parent does the same, since either may come first
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and stops its workers
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for (_, writes_task), (reads_result, _) in zip(tasks, results):
             os.close(writes_task)
@@ -179,7 +178,7 @@ def _live(task: Callable, prepare: Callable, tasks: Pipes, results: Pipes) -> No
         problem: Optional[BaseException] = None
         try:
             prepare()
-        except BaseException as error:  # every task has it
+        except BaseException as error:  # every task raises it
             problem = error
         number, others = 0, []
         for k in range(1, len(tasks)):
@@ -197,11 +196,11 @@ def _live(task: Callable, prepare: Callable, tasks: Pipes, results: Pipes) -> No
             os.waitpid(child, 0)
         status = 0
     finally:
-        os._exit(status)  # nothing of the parent's is run or flushed here
+        os._exit(status)  # do not run the parent's exit handlers or flush its buffers
 
 
 def _serve(task: Callable, problem: Optional[BaseException], tasks: int, results: int) -> None:
-    """Do tasks until the parent closes a pipe."""
+    """Run tasks until the parent closes a pipe."""
     parent = os.getppid()
     bind_wanted(lambda: os.getppid() == parent)
 

@@ -1,4 +1,4 @@
-"""Worker threads, started as tasks come."""
+"""Worker threads, which are started when tasks need them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .pool import Pool, Ticket
 
 
 class Threads(Pool):
-    """See :class:`insight.executor.Workers`."""
+    """Worker threads; see :class:`insight.executor.Workers`."""
 
     def __init__(self, task: Callable[[Any], Any], count: int, prepare: Callable[[], None], paths: Sequence[str] = ()):
         self.count = count
@@ -34,7 +34,7 @@ class Threads(Pool):
         return ticket
 
     def take_in(self) -> None:
-        """Results are there when they are made."""
+        """Do nothing: threads settle the tickets themselves."""
 
     def wait(self, ticket: Ticket) -> None:
         with self._change:
@@ -42,7 +42,7 @@ class Threads(Pool):
                 self._change.wait()
 
     def close(self, at_once: bool) -> None:
-        """``at_once`` or not: a thread cannot be stopped in the middle of its task."""
+        """Stop the threads. ``at_once`` has no effect, as a thread cannot be interrupted within its task."""
         with self._change:
             self._closed = True
             self._queue.clear()
@@ -64,7 +64,7 @@ class Threads(Pool):
             try:
                 self._prepare()
                 value = self._task(item)
-            except BaseException as raised:  # the reader gets it, whatever it is
+            except BaseException as raised:  # raised in the caller's thread
                 error = raised
             with self._change:
                 ticket.settle(value, error)
@@ -72,7 +72,7 @@ class Threads(Pool):
 
 
 class _Once:
-    """A function that is called by the first thread that comes; the others wait for its end."""
+    """Calls a function in the first thread that needs it, while the others wait. A call that raises is repeated."""
 
     def __init__(self, function: Callable[[], None]):
         self._function = function

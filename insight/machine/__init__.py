@@ -1,1 +1,1 @@
-"""This computer: cores, available memory, and processor time of this process and of others."""
+"""Resources of this computer: cores, available memory, and CPU time of this process and of others."""

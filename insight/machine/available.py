@@ -1,4 +1,4 @@
-"""Memory available to this process, by the machine, the container's limit, and ulimit."""
+"""Memory available to this process under the limits of the machine, the container and ulimit."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
 CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
-NO_LIMIT = 1 << 60  # bytes: cgroups v1 writes a number above this if there is no limit
+NO_LIMIT = 1 << 60  # bytes; cgroups v1 reports a larger number if there is no limit
 
 
 class Available(NamedTuple):
-    """Total bytes that this process may use, and the cause of the limit, for messages."""
+    """Total number of bytes that this process may use, and the cause of the limit, for messages."""
 
     bytes: int
     limit: str
 
 
 def available() -> Available:
-    """The lowest limit of the machine, each control group of this process, and ``ulimit -v``.
+    """Return the lowest of the limits of the machine, of each control group of this process, and of ``ulimit -v``.
 
-    Memory that the process already has is included. File pages that the kernel can reclaim count as free. Swap does
-    not count.
+    Memory that the process already uses is included. The page cache, which the kernel can reclaim, counts as free.
+    Swap does not count.
     """
     return min([_machine(), *_groups(), *_address_space()])
 
 
 def resident() -> int:
-    """Resident memory of this process in bytes; 0 if unknown."""
+    """Return the resident memory of this process in bytes; 0 if unknown."""
     return _of_process("VmRSS")
 
 
@@ -57,7 +57,7 @@ def _left(what: str, limit: int, used: int) -> Available:
 
 
 def _folders() -> Iterator[Tuple[Path, Tuple[str, str]]]:
-    """Yield the control groups of this process, from its own up, and the file names of limit and use."""
+    """Yield the control groups of this process, from its own up, and the names of the files with limit and usage."""
     try:
         lines = (PROC / "self/cgroup").read_text().splitlines()
     except OSError:
@@ -82,13 +82,13 @@ def _address_space() -> Iterator[Available]:
         return
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
-        reserved = max(0, _of_process("VmSize") - resident())  # by libraries and threads, but not used
+        reserved = max(0, _of_process("VmSize") - resident())  # address space of libraries and threads without memory
         what = f"ulimit -v is {limit // 1024}, and {_gb(reserved)} of that are address space without memory"
         yield Available(max(0, limit - reserved), what)
 
 
 def _kilobytes(path: Path) -> Dict[str, int]:
-    """Values of lines like ``VmRSS:  1234 kB``, in bytes, by name."""
+    """Return the values of lines such as ``VmRSS:  1234 kB`` by name, in bytes."""
     try:
         lines = path.read_text().splitlines()
     except OSError:  # not Linux
@@ -98,7 +98,7 @@ def _kilobytes(path: Path) -> Dict[str, int]:
 
 
 def _statistics(path: Path) -> Dict[str, int]:
-    """Values of lines like ``inactive_file 1234``, by name; for cgroups v1, the totals with subgroups."""
+    """Return the values of lines such as ``inactive_file 1234`` by name; for cgroups v1, totals with subgroups."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:

@@ -1,4 +1,7 @@
-"""A Python child process for code that may crash or hang or needs its own settings; facts are printed as JSON lines."""
+"""Running code that may crash or hang, or needs its own environment, in a Python child process.
+
+The child prints its results as lines of JSON.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ ROOT = Path(__file__).parents[2]  # the child imports insight from here
 
 
 class Ended(NamedTuple):
-    """Result of a child process.
+    """The result of a child process.
 
     Attributes
     ----------
     facts : list of dict
-        The JSON objects that it printed.
+        JSON objects that the child printed.
     status : int or None
-        Its exit status, -N if signal N killed it; None if it ran out of time.
+        Exit status, or -N if signal N killed the child; None after a timeout.
     death : str
-        The cause of its failure; empty if it ended with status 0.
+        Cause of the failure; "" for status 0.
     last_line : str
-        The last line of stderr; empty if there is none.
+        Last non-empty line of stderr; "" if there is none.
     """
 
     facts: List[Dict[str, Any]]
@@ -45,8 +48,9 @@ def run_child(
     Parameters
     ----------
     code : str
+        Python source.
     timeout : float, optional
-        Seconds; None: no limit.
+        In seconds; None for no limit.
     environment : mapping, optional
         Environment variables, added to those of this process.
     arguments : sequence of str
@@ -69,7 +73,7 @@ def run_child(
     except subprocess.TimeoutExpired:
         child.kill()
         out, err = child.communicate()
-    except BaseException:  # Ctrl-C must not leave a hanging child
+    except BaseException:  # do not leave the child running after Ctrl-C
         child.kill()
         raise
     facts = [json.loads(line) for line in out.splitlines() if line.startswith("{")]

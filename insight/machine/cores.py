@@ -6,14 +6,15 @@ import os
 from typing import Optional
 
 _NO_LIMIT = 1 << 16  # cores; larger than any machine
-# How many processes of this machine were started together: by horovodrun, Open MPI, MPICH.
+# Variables with the number of processes started on this machine, set by horovodrun, Open MPI and MPICH.
 _LOCAL_SIZES = ("HOROVOD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 
 
 def physical_cores() -> int:
-    """Cores that this process may use, hyper-threads counted once, limited by the container's CPU limit.
+    """Return the number of physical cores that this process may use, at most the container's CPU limit.
 
-    Two threads on one core share its vector units, which makes MXNet's kernels slower.
+    Hyper-threads of one core are counted once: they share its vector units, so two threads on one core make MXNet's
+    kernels slower.
     """
     try:
         allowed = os.sched_getaffinity(0)
@@ -30,13 +31,13 @@ def physical_cores() -> int:
 
 
 def own_cores() -> int:
-    """This process's share of :func:`physical_cores`, where it is one of several ranks of a run on this machine."""
+    """Return :func:`physical_cores` divided by the number of ranks of this run on this machine, at least 1."""
     sizes = [int(size) for size in map(os.environ.get, _LOCAL_SIZES) if size and size.isdecimal()]
     return max(1, physical_cores() // max([1, *sizes]))
 
 
 def _cpu_quota() -> int:
-    """The container's CPU limit (cgroup v2, then v1) in whole cores."""
+    """Return the container's CPU limit in whole cores, from cgroup v2 or else v1."""
     try:
         with open("/sys/fs/cgroup/cpu.max") as limit:
             quota, period = limit.read().split()
@@ -52,6 +53,6 @@ def _cpu_quota() -> int:
 
 
 def cpu_threads(threads: Optional[int] = None) -> int:
-    """Threads of a CPU runtime: ``threads`` if given, else OMP_NUM_THREADS, else one for each of its own cores."""
+    """Return ``threads`` if given, otherwise OMP_NUM_THREADS, otherwise :func:`own_cores`."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
     return threads or (int(chosen) if chosen.isdecimal() else 0) or own_cores()

@@ -1,7 +1,7 @@
-"""Redirection of file descriptor 2 during native code that prints there and cannot be configured not to.
+"""Redirection of file descriptor 2, for native code whose output there cannot be disabled otherwise.
 
-A process has one stderr, so only one thread at a time may redirect it; the others wait. The code in the block must
-not wait for a thread that redirects it too.
+A process has one stderr, so only one thread at a time can redirect it, and others wait for it. The code in the block
+must not wait for another thread that redirects stderr, which would be a deadlock.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def redirected(target: int) -> Iterator[bool]:
     Parameters
     ----------
     target : int
-        Descriptor of the file.
+        File descriptor.
 
     Yields
     ------
     bool
-        Whether stderr is redirected: a daemon may have none.
+        Whether stderr is redirected. It is not if the process has no stderr, as some daemons.
     """
     with _lock:
         try:
@@ -46,13 +46,13 @@ def redirected(target: int) -> Iterator[bool]:
 
 @contextmanager
 def discarded() -> Iterator[None]:
-    """Discard output on stderr."""
+    """Discard all output to stderr within the block."""
     with open(os.devnull, "wb") as nowhere, redirected(nowhere.fileno()):
         yield
 
 
 def _after_fork() -> None:
-    """A child process needs its own lock: a thread of the parent may have the parent's."""
+    """Give a forked child a new lock, since a thread of the parent may have held the old one."""
     global _lock
     _lock = threading.RLock()
 

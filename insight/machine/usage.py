@@ -1,9 +1,9 @@
-"""Processor time of this process, and of other processes on its cores.
+"""CPU time of this process, and of other processes on its cores.
 
-Linux counts the busy time of each core in ``/proc/stat``, in ticks of 10 ms. The busy time of the cores that this
-process may use, minus its own time, belongs to other processes; time that the hypervisor gave to other virtual
-machines (steal) is included. Unlike the time that threads spend in the scheduler's queue, this does not grow if
-the process has more threads than cores.
+Linux counts the busy time of each core in ``/proc/stat``, usually in ticks of 10 ms. The busy time of the cores that
+this process may use, minus its own CPU time, is the time of other processes. It includes time that the hypervisor
+gave to other virtual machines (steal). Unlike the time that threads spend in the scheduler's queue, it does not grow
+if the process has more threads than cores.
 
 Source: proc(5), sections ``/proc/stat`` and ``/proc/pid/stat``; "Control Group v2", section "CPU Interface Files",
 of the kernel's documentation.
@@ -19,24 +19,24 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 PROC = Path("/proc")
-# For cgroups v2 and v1: file, name of the counter, its unit in seconds.
+# For cgroups v2 and v1: file, name of the counter, and its unit in seconds.
 THROTTLED = (
     (Path("/sys/fs/cgroup/cpu.stat"), "throttled_usec", 1e-6),
     (Path("/sys/fs/cgroup/cpu/cpu.stat"), "throttled_time", 1e-9),
 )
-LISTED_ABOVE = 0.1  # cores; processes that use less are not listed
+LISTED_ABOVE = 0.1  # cores; processes that use fewer are not listed
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Seconds, either since some start or between two readings.
+    """Times in seconds, since an arbitrary start or between two readings.
 
     Attributes
     ----------
     wall : float
         Wall time.
     own : float
-        Processor time of this process, all threads.
+        CPU time of this process, summed over its threads.
     busy : float, optional
         Busy time of the cores that this process may use, summed over the cores; None if the system does not
         report it.
@@ -65,7 +65,7 @@ class Usage:
         return max(0.0, (self.busy - self.own) / self.wall)
 
     def share(self, threads: int) -> float:
-        """Own time as a share of the wall time of ``threads`` threads, at most 1."""
+        """Return own CPU time divided by the wall time of ``threads`` threads, at most 1."""
         return min(1.0, self.own / (self.wall * threads)) if self.wall > 0 else 1.0
 
 
@@ -73,12 +73,12 @@ NONE = Usage(0.0, 0.0, 0.0, 0.0)
 
 
 def read() -> Usage:
-    """The current counts."""
+    """Read the current times."""
     return Usage(time.perf_counter(), time.process_time(), _busy(allowed_cpus()), _throttled())
 
 
 def allowed_cpus() -> Set[int]:
-    """Numbers of the logical CPUs that this process may run on."""
+    """Return the numbers of the logical CPUs on which this process may run."""
     try:
         return os.sched_getaffinity(0)
     except AttributeError:  # not Linux
@@ -86,7 +86,7 @@ def allowed_cpus() -> Set[int]:
 
 
 def _busy(cpus: Set[int]) -> Optional[float]:
-    """Busy seconds of these CPUs since the machine started."""
+    """Return the busy seconds of the given CPUs since the machine was started; None if unknown."""
     ticks = 0
     try:
         with open(PROC / "stat", encoding="ascii") as lines:
@@ -96,11 +96,11 @@ def _busy(cpus: Set[int]) -> Optional[float]:
                     ticks += user + nice + system + irq + softirq + steal
     except OSError:
         return None
-    return ticks / os.sysconf("SC_CLK_TCK") if ticks else None  # sandboxes show zeros
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else None  # some sandboxes report zeros
 
 
 def _throttled() -> float:
-    """Seconds for which the container's CPU limit has stopped this cgroup's processes, 0 without a limit."""
+    """Return the seconds for which the CPU limit has stopped processes of this cgroup; 0 without a limit."""
     for path, name, unit in THROTTLED:
         try:
             counts = dict(line.split(None, 1) for line in path.read_text().splitlines())
@@ -111,12 +111,12 @@ def _throttled() -> float:
 
 
 def threads_beside(others: float, cpus: int) -> int:
-    """The number of threads that get a CPU each if other processes use ``others`` of ``cpus`` CPUs."""
+    """Return the number of threads that can have a CPU each if other processes use ``others`` of ``cpus`` CPUs."""
     return max(1, cpus - max(1, round(others)))
 
 
 class Process(NamedTuple):
-    """Another process that uses processor time."""
+    """Another process, and the average number of cores that it uses."""
 
     name: str
     pid: int
@@ -124,15 +124,15 @@ class Process(NamedTuple):
 
 
 class Load(NamedTuple):
-    """The load of other processes on the cores that this one may use.
+    """The load of other processes on the cores that this process may use.
 
     Attributes
     ----------
     cores : float
-        Cores that they use, on average over the measured time.
+        Average number of cores that they use.
     processes : list of Process
-        The largest first. Not listed are those that use less than a tenth of a core, belong to another virtual machine
-        or are hidden from this user.
+        Sorted by load, the highest first. Processes that use less than a tenth of a core, belong to another virtual
+        machine or are hidden from this user are not listed.
     """
 
     cores: float
@@ -140,7 +140,7 @@ class Load(NamedTuple):
 
 
 def watch(seconds: float) -> Optional[Load]:
-    """Measure the load of other processes for some seconds. None if the system does not report it."""
+    """Measure the load of other processes for some seconds; None if the system does not report it."""
     before, processes = read(), _processes()
     time.sleep(seconds)
     usage, later = read() - before, _processes()
@@ -157,7 +157,7 @@ def watch(seconds: float) -> Optional[Load]:
 
 
 def _processes() -> Dict[int, Tuple[str, int, int]]:
-    """For each pid: name, ticks used, and the CPU that it last ran on."""
+    """Return name, ticks of CPU time and last CPU of each process, by pid."""
     processes = {}
     for path in PROC.glob("[0-9]*"):
         try:
@@ -165,6 +165,6 @@ def _processes() -> Dict[int, Tuple[str, int, int]]:
             head, _, tail = (path / "stat").read_text(errors="replace").rpartition(")")
             fields = tail.split()
             processes[int(path.name)] = (head.partition("(")[2], int(fields[11]) + int(fields[12]), int(fields[36]))
-        except (OSError, ValueError, IndexError):  # it has ended meanwhile
+        except (OSError, ValueError, IndexError):  # the process has ended meanwhile
             continue
     return processes

@@ -1,4 +1,4 @@
-"""Rewrite the .idx and the property of a set beside its .rec, which is not changed."""
+"""Rewriting the .idx and ``property`` of a set beside its .rec, which is not changed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..formats.recordwriter import BUFFER_BYTES
 from .plan import FITS, MISSING, PARTIAL, Diagnosis, float_labels, usable_labels, without_path
 from .sizes import by, measure
 
-_LINES = 1 << 16  # lines of an .idx that are formatted at a time
-_FIRST = 64  # if none of the first images has a size in its header, all are measured
+_LINES = 1 << 16  # number of lines of an .idx that are formatted at a time
+_FIRST = 64  # all images are measured if the headers of this many do not state a size
 
 
 class _Renewed(NamedTuple):
-    """A file to write: its name, its content (None: the .idx of a shard), the reason, and the shard."""
+    """A file to write: name, content (None for the .idx of a shard), reason and shard."""
 
     name: str
     content: Optional[str]
@@ -29,17 +29,17 @@ class _Renewed(NamedTuple):
 
 
 def renew(path: str, diagnosis: Diagnosis, dry_run: bool, overwrite: bool) -> Tuple[List[str], List[str]]:
-    """Write .idx and property if they are missing, and with ``overwrite`` also if they are wrong.
+    """Write .idx and ``property`` if they are missing, and with ``overwrite`` also if they are wrong.
 
     Returns
     -------
     done, remains : list of str
-        Files that were written or kept, and the faults of the .rec itself, as lines.
+        Lines about the files that were written or kept, and about the faults of the .rec itself.
 
     Raises
     ------
     InsightError
-        A wrong file may not be replaced, or the .rec does not determine the keys or a size.
+        A file is wrong and ``overwrite`` is not set, or the .rec does not determine the keys or the image size.
     """
     rec_path = diagnosis.layout.records.rec_path
     folder = os.path.dirname(rec_path) or "."
@@ -80,10 +80,10 @@ def _refuse_without_keys(path: str, diagnosis: Diagnosis) -> None:
 
 
 def _judge_property(folder: str, diagnosis: Diagnosis, overwrite: bool) -> Tuple[property.Property, str, str]:
-    """The correct property; the fault of the existing one, or empty; and images of other sizes, as text.
+    """Return the correct property, the fault of the existing one ("" if none), and a text about images of other sizes.
 
-    A property with more classes than labels is wrong only with ``overwrite``: classes may be reserved for
-    other images. All images are measured only if their size is uncertain.
+    A property with more classes than labels is wrong only with ``overwrite``, since classes may be reserved for other
+    images. All images are measured only if their size is uncertain.
     """
     layout = diagnosis.layout
     labels = float_labels(layout)
@@ -149,9 +149,9 @@ def _remains(path: str, diagnosis: Diagnosis, others: str) -> List[str]:
 
 
 def write_idx(path, diagnosis: Diagnosis, shard: int = 0) -> None:
-    """Write keys and offsets of the records of a shard that have a key, in the order of the file.
+    """Write the .idx of a shard: keys and offsets of its records that have a key, in the order of the .rec.
 
-    After damage, records may begin at offsets that are not multiples of 4; an .idx cannot list these.
+    Records that begin at offsets that are not multiples of 4, as is possible after damage, are not listed.
     """
     records = diagnosis.layout.records
     base, end = records.bases[shard : shard + 2]

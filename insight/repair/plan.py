@@ -1,7 +1,7 @@
-"""Diagnosis of a set and selection of usable images: the first half of dataset-repair.
+"""Diagnosis of a set and selection of its usable images, the first half of dataset-repair.
 
-:class:`Records` walks the .rec, :class:`Layout` checks its header and identity records. From both,
-this module derives the correct keys, whether the .rec can be kept, and the images of a new one.
+:class:`Records` scans the .rec, and :class:`Layout` checks its header and identity records. From both, this module
+derives the correct keys, whether the .rec can be kept, and the images of a new one.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class Diagnosis(NamedTuple):
     Attributes
     ----------
     index : str
-        ``fits``; ``partial``: correct, but without keys for some records; ``wrong``; or ``missing``.
+        ``fits``; ``partial``, correct but without keys for some records; ``wrong``; or ``missing``.
     why : str
-        The fault of the .idx.
+        The fault of the .idx; "" if it fits.
     keys : np.ndarray
-        (M,) int64: the key of each record: from the .idx if that can be kept, else from the .rec;
-        -1 for records that a partial .idx does not list.
+        (M,) int64. The key of each record, from the .idx if that can be kept, otherwise derived from the .rec; -1 for
+        records that a partial .idx does not list.
     original_keys : bool
-        Whether these are equivalent to the set's original keys.
+        Whether ``keys`` are equivalent to the set's original keys.
     layout : Layout
         The images by these keys.
     faults : list of str
-        Faults that only a new .rec can repair: damage, wrong header and identity records.
+        Faults that only a new .rec can repair: damage, and wrong header and identity records.
     """
 
     index: str
@@ -52,20 +52,20 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(records: Records, findings: Findings, complete: bool = False) -> Diagnosis:
-    """Diagnose a set by its records and its .idx.
+    """Diagnose a set from its records and its .idx.
 
     Parameters
     ----------
     records : Records
     findings : Findings
-        Faults reported while reading them.
+        Faults that were reported while the records were read.
     complete : bool
         Whether an .idx that does not list all records counts as wrong.
 
     Raises
     ------
     InsightError
-        The .rec holds no record.
+        The .rec holds no intact record.
     """
     if not len(records.offsets):
         what = findings.first("not-recordio", "truncated-tail", "damaged-record")[0]
@@ -79,7 +79,7 @@ def diagnose(records: Records, findings: Findings, complete: bool = False) -> Di
     layout, marks = _lay_out(records, keys)
     if index in (FITS, PARTIAL) and marks and not records.damage:
         other, own_marks = _lay_out(records, records.own_keys())
-        if not own_marks:  # the records' own numbers are correct, so these keys are of another set
+        if not own_marks:  # keys derived from the .rec fit, so the .idx belongs to another set
             index, why = WRONG, f"its keys do not fit the records: {marks[0]}"
             kept, keys, layout, marks = False, other.records.keys, other, own_marks
     faults = [f"offset {records.place(d.offset)}: {d.reason}" for d in records.damage]
@@ -102,19 +102,19 @@ def _judge_index(records: Records, findings: Findings) -> Tuple[str, str]:
 
 
 def _names_all(records: Records, findings: Findings) -> bool:
-    """Whether an .idx lists all intact records; it may list others too."""
+    """Whether an .idx lists all intact records; it may have further keys."""
     return records.index is not None and not findings.any_of(*_WRONG) and bool((records.keys >= 0).all())
 
 
 def _lay_out(records: Records, keys: np.ndarray) -> Tuple[Layout, List[str]]:
-    """The layout by these keys, and faults of header and identity records."""
+    """Return the layout by the given keys, and the faults of its header and identity records."""
     findings = Findings()
     layout = Layout(records.with_keys(keys, sound=True), findings)
     return layout, [f"{code}: {detail}" for code in _MARKS for detail in findings.first(code)]
 
 
 def without_path(message: str, path: str) -> str:
-    """A message about a file, without the file's name before it and the remedy after it."""
+    """Return a message about a file without the file's name before it and the remedy after it."""
     message = message.partition("; ")[0]
     if not message.startswith(path):
         return message
@@ -123,35 +123,35 @@ def without_path(message: str, path: str) -> str:
 
 
 def float_labels(layout: Layout) -> np.ndarray:
-    """(N,) float64 labels of the images, unchanged from the records."""
+    """Return the labels of the images as the records have them, (N,) float64."""
     return layout.records.first[layout.rows]
 
 
 def whole_labels(labels: np.ndarray) -> np.ndarray:
-    """(N,) bool: labels that are whole numbers from 0, of any size."""
+    """Return a mask of the labels that are non-negative integers of any size, (N,) bool."""
     return np.isfinite(labels) & (labels == np.floor(labels)) & (labels >= 0)
 
 
 def usable_labels(labels: np.ndarray) -> np.ndarray:
-    """(N,) bool: labels that readers of sets accept."""
+    """Return a mask of the labels that readers of sets accept, (N,) bool."""
     return whole_labels(labels) & (labels <= LARGEST_LABEL)
 
 
 class Selection(NamedTuple):
-    """The images of a new set, in its order, and the reasons for the others.
+    """The images of a new set, in its order, and the reasons for which the others are skipped.
 
     Attributes
     ----------
     at : np.ndarray
-        (N,) int64: positions in the layout.
+        (N,) int64. Positions of the images in the layout.
     labels : np.ndarray
-        (N,) int64: new labels.
+        (N,) int64. New labels of the images.
     old : np.ndarray or None
-        (C,) float64: old label of each new one; None if labels are kept.
+        (C,) float64. Old label of each new label; None if labels are kept.
     size : (int, int)
-        Height and width of all of them.
-    left_out : dict
-        Position in the layout -> reason.
+        (height, width) of all images in pixels.
+    left_out : dict of int to str
+        Reason for each skipped image, by its position in the layout.
     """
 
     at: np.ndarray
@@ -175,16 +175,16 @@ def select(
     layout : Layout
     seen : Pictures
     size : (int, int), optional
-        Height and width of the images to keep; default: the most frequent size.
+        (height, width) of the images to keep; default: the most frequent size.
     keep_labels : bool
         Do not renumber labels, even if they have gaps.
     group : bool
-        Put the images of each label together, by ascending label.
+        Sort the images by label, so that the images of each label are contiguous.
 
     Raises
     ------
     InsightError
-        No image is left, most are of other sizes, or a label is too large to be kept.
+        No image is usable, no size is that of at least half of the images, or a label is too large to be kept.
     """
     rec_path = layout.records.rec_path
     left_out = dict(seen.faults)
@@ -222,10 +222,10 @@ def _one_size(rec_path: str, seen: Pictures, size: Optional[Size]) -> Optional[S
 
 
 def layout_name(diagnosis: Diagnosis) -> str:
-    """The layout of a new set: that of the old one, even if its header and identity records were lost.
+    """Return the layout of the new set, that of the old one even if its header and identity records were lost.
 
-    face2rec's image labels are [identity, aligned] and its keys begin with 1, im2rec's with 0. A damaged
-    set whose keys begin with 1 therefore had such records.
+    face2rec writes image labels [identity, aligned] and keys from 1; im2rec writes keys from 0. A damaged set whose
+    keys begin with 1 therefore had header and identity records.
     """
     records, rows = diagnosis.layout.records, diagnosis.layout.rows
     if diagnosis.layout.name == INDEXED or records.ranges().any():

@@ -1,9 +1,9 @@
-"""A damaged set -> one that can be trained on, with unchanged payload bytes.
+"""Repair of damaged sets, with unchanged payload bytes.
 
-**In place** (``index``), .idx and property are written beside the .rec, which is not changed: this
-suffices for a missing or foreign .idx. **Into a folder** (``sound_copy``), a sound set is written: if
-only .idx or property were wrong, the .rec is linked there, not copied; else its usable images are
-copied with new header and identity records, and the others are listed.
+**In place** (``index``), .idx and ``property`` are written beside the .rec, which is not changed. This is sufficient
+for a missing or foreign .idx. **Into a folder** (``sound_copy``), a sound set is written. If only .idx or ``property``
+are wrong, its .rec is a hard link to the old one; otherwise the usable images are copied with new header and identity
+records, and the other images are listed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .sound_copy import LABELS_NAME, REPORT_NAME, write_set
 
 @dataclass
 class RepairReport:
-    """The set, the actions and the remaining faults, as lines. Only a new .rec repairs those of ``remains``."""
+    """The set, the actions and the remaining faults, as lines. Faults in ``remains`` need a new .rec."""
 
     summary: str
     done: List[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class RepairReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no fault remains, as far as the set was checked."""
+        """Whether no known fault remains."""
         return not self.remains
 
     def lines(self) -> List[str]:
@@ -59,9 +59,9 @@ def repair(
     Parameters
     ----------
     path : str
-        Folder, .rec file or prefix of the set. It may be damaged.
+        Folder, .rec file or prefix of the set, which may be damaged.
     output : str, optional
-        Folder of a new set. Without it, .idx and property are written beside the .rec.
+        Folder of a new set; default: write .idx and ``property`` beside the .rec.
     size : (int, int), optional
         (height, width) of the images to keep; default: the most frequent size.
     keep_labels, group : bool
@@ -69,17 +69,17 @@ def repair(
     deep : bool
         Decode every image, and skip those that are truncated or do not decode.
     workers : int
-        Threads. The result does not depend on it.
+        Number of threads. The result does not depend on it.
     dry_run : bool
-        Report what would be done; write nothing.
+        Report the actions without writing anything.
     overwrite : bool
-        Replace existing files: in place a wrong .idx or property, else those of the output.
+        Replace existing files: a wrong .idx or ``property`` in place, or the files of ``output``.
 
     Raises
     ------
     InsightError
-        There is no set, no image can be used, a file already exists and may not be replaced, or an
-        option does not apply.
+        There is no set, no image is usable, a file already exists and ``overwrite`` is not set, or an option does not
+        apply.
     """
     if output is None and (size or keep_labels or group or deep):
         option = "--image-size" if size else "--keep-labels" if keep_labels else "--group" if group else "--deep"

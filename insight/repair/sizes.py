@@ -1,4 +1,4 @@
-"""The sizes of the images of a damaged set, and the images that cannot be trained on."""
+"""Sizes and faults of the images of a damaged set."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ class Pictures:
     Attributes
     ----------
     sizes : np.ndarray
-        (N,) int64: height and width as one number, see :func:`_packed`; 0 if unknown.
-    faults : dict
-        Position -> the reason why an image cannot be trained on.
+        (N,) int64. Height and width as one number, see :func:`_packed`; 0 if unknown.
+    faults : dict of int to str
+        Reason for which an image cannot be used for training, by position.
     """
 
     sizes: np.ndarray
     faults: Dict[int, str] = field(default_factory=dict)
 
     def commonest(self) -> Optional[Size]:
-        """(height, width) of most sound images; the larger one in case of ties."""
+        """Return the most frequent (height, width) of sound images, the largest of several; None if none is known."""
         sizes, counts = self._counted()
         return _unpacked(sizes[len(counts) - 1 - np.argmax(counts[::-1])]) if len(sizes) else None
 
     def size_of(self, i: int) -> Size:
-        """(height, width) of an image; (0, 0) if unknown."""
+        """Return (height, width) of an image; (0, 0) if unknown."""
         return _unpacked(self.sizes[i])
 
     def known(self) -> int:
-        """The number of images with a known size."""
+        """Return the number of images with a known size."""
         return int(np.count_nonzero(self.sizes))
 
     def others(self, size: Size) -> np.ndarray:
-        """Positions of the sound images of another size."""
+        """Return the positions of the sound images of other sizes."""
         return np.flatnonzero((self.sizes > 0) & (self.sizes != _packed(size)))
 
     def listed(self) -> str:
-        """``900 of 112x112, 3 of 96x112``, the most frequent first."""
+        """Return a text such as ``900 of 112x112, 3 of 96x112``, with the most frequent size first."""
         sizes, counts = self._counted()
         order = np.argsort(-counts, kind="stable")[:6]
         return ", ".join(f"{counts[i]} of {by(_unpacked(sizes[i]))}" for i in order)
@@ -69,12 +69,12 @@ def _unpacked(number: int) -> Size:
 
 
 def by(size: Size) -> str:
-    """``112x96``: height, width."""
+    """Return a size as text, height x width: ``112x96``."""
     return f"{size[0]}x{size[1]}"
 
 
 def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
-    """Examine every image as dataset-check does; its errors of a payload are faults."""
+    """Examine every image as dataset-check does. Its findings of severity ``error`` are faults."""
     seen = Pictures(np.zeros(len(layout.rows), np.int64))
 
     def report(i: int, one: PayloadFacts) -> None:
@@ -90,7 +90,7 @@ def look_at(layout: Layout, deep: bool, workers: int) -> Pictures:
 
 
 def measure(layout: Layout) -> Pictures:
-    """The size of every image by its header, without other checks."""
+    """Read the size of every image from its header, or decode the image if the header does not state it."""
     seen = Pictures(np.zeros(len(layout.rows), np.int64))
     for i in track(range(len(layout.rows)), "measuring", unit="images"):
         payload = layout.payload(i)
@@ -101,7 +101,7 @@ def measure(layout: Layout) -> Pictures:
 
 
 def _decoded_size(payload) -> Optional[Size]:
-    """(height, width) of a decoded image; None if it does not decode."""
+    """Decode an image and return its (height, width); None if it does not decode."""
     try:
         return decode_bgr(payload, "").shape[:2]
     except InsightError:

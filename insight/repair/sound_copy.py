@@ -1,4 +1,4 @@
-"""Write the usable part of a damaged set as a sound set into another folder."""
+"""Writing the usable part of a damaged set as a sound set into another folder."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from .plan import FITS, PARTIAL, Diagnosis, Selection, float_labels, layout_name
 
 REPORT_NAME, LABELS_NAME = "repair.csv", "labels.csv"
 COLUMNS = ("offset", "key", "label", "reason")
-_COPIED = 1 << 24  # bytes at a time
+_COPIED = 1 << 24  # bytes that are copied at a time
 
 Row = Tuple[int, object, str, str]
 
 
 def write_set(output: str, diagnosis: Diagnosis, chosen: Selection, dry_run: bool, overwrite: bool) -> List[str]:
-    """Write ``train.rec``, ``train.idx`` and ``property``, and the changes as CSV files.
+    """Write ``train.rec``, ``train.idx`` and ``property``, and CSV files that list the changes.
 
-    If nothing in the .rec has to change, it is linked, or copied if the file system has no links. A set of several
-    shards becomes one of as many.
+    If nothing in the .rec has to change, the new one is a hard link to it, or a copy if the file system does not
+    support links. The number of shards is kept.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def write_set(output: str, diagnosis: Diagnosis, chosen: Selection, dry_run: boo
     Raises
     ------
     InsightError
-        A file of the output exists and may not be replaced.
+        A file of the output already exists and ``overwrite`` is not set.
     """
     same = not chosen.left_out and _nothing_changes(diagnosis, chosen)
     rows = [] if same else _left_out(diagnosis, chosen)
@@ -83,7 +83,7 @@ def _nothing_changes(diagnosis: Diagnosis, chosen: Selection) -> bool:
 
 
 def _left_out(diagnosis: Diagnosis, chosen: Selection) -> List[Row]:
-    """Rows of ``repair.csv``: records that the new set does not have, in the order of the file."""
+    """Return the rows of ``repair.csv``: the records that the new set does not have, in the order of the .rec."""
     layout, records = diagnosis.layout, diagnosis.layout.records
     labels = float_labels(layout)
     rows: List[Row] = [
@@ -122,7 +122,7 @@ def _summary(output: str, diagnosis: Diagnosis, chosen: Selection, rows: List[Ro
 
 
 def _take_over(output: str, paths: List[Tuple[Path, Path]], diagnosis: Diagnosis) -> List[str]:
-    """Link each .rec; write the .idx, or copy the existing one if it fits."""
+    """Link or copy each .rec; copy the existing .idx if it fits, otherwise write a new one."""
     lines = []
     sources = diagnosis.layout.records.rec_paths
     for shard, (source, name, (rec, idx)) in enumerate(zip(sources, shards.names(SET_NAME, len(sources)), paths)):
@@ -130,7 +130,7 @@ def _take_over(output: str, paths: List[Tuple[Path, Path]], diagnosis: Diagnosis
         try:
             os.link(real, rec)
             how = f"a hard link to {real}, not a copy"
-        except OSError:  # another disk, or a file system without links
+        except OSError:  # another file system, or one without hard links
             _copy(real, rec)
             how = f"a copy of {real}"
         if diagnosis.index in (FITS, PARTIAL):
@@ -163,12 +163,12 @@ def _write_records(paths: List[Tuple[Path, Path]], diagnosis: Diagnosis, chosen:
 
 
 def _plain_keys(keys: np.ndarray) -> np.ndarray:
-    """Keys of a set without identity records: the existing ones if they ascend, else 0, 1, 2, .."""
+    """Return the keys of a set without identity records: the existing ones if they ascend, otherwise 0, 1, 2, .."""
     return keys if (np.diff(keys) > 0).all() else np.arange(len(keys))
 
 
 def _relabelled(record: Record, label: int):
-    """The label in its original form, a number or a vector, with another identity."""
+    """Return a new label in the form of the old one: a number, or a vector with the same further elements."""
     return [label, *record.label.tolist()[1:]] if record.flag else label
 
 

@@ -1,7 +1,8 @@
-"""The share of its cores that a run gets, and what to do if it is low.
+"""The share of its cores that a run gets, and advice if it is low.
 
-A step is thousands of small parallel regions, each as slow as its slowest thread: if another process uses one core, all
-threads wait for the one on that core, so training loses more than the other process takes.
+A training step consists of thousands of small parallel regions, each of which is as slow as its slowest thread. If
+another process uses one core, all threads wait for the thread on that core, so training loses more CPU time than the
+other process uses.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from typing import Dict, Iterator, NamedTuple, Optional
 from ..machine import usage
 from ..machine.cores import cpu_threads
 
-LOW = 0.8  # a lower share is logged
-TELLING_SECONDS = 1.0  # the counts of shorter windows are too coarse to name a cause
-OTHERS = 0.1  # of the cores, taken by others, or of the time, stopped by the limit: a cause from there on
-WAITING = 0.2  # of the time
+LOW = 0.8  # lower shares are logged
+TELLING_SECONDS = 1.0  # counts over shorter windows are too coarse to find a cause
+OTHERS = 0.1  # minimum share of the cores used by others, or of the time throttled, that is named as the cause
+WAITING = 0.2  # minimum share of the time that training waited for data, that is named as the cause
 
 
 class CoreShare(NamedTuple):
-    """The share of its cores that a process got in a window of time.
+    """The share of its cores that a process got in a time window.
 
     Attributes
     ----------
     share : float, optional
-        Processor time as a share of wall time times threads; None if not measured.
+        CPU time divided by wall time times threads, 0..1; None if not measured.
     advice : str
-        What to do about a low share; empty if there is nothing to do.
+        Cause of a low share, and the remedy; "" if there is none.
     """
 
     share: Optional[float]
@@ -34,7 +35,7 @@ class CoreShare(NamedTuple):
 
     @property
     def low(self) -> Dict[str, float]:
-        """``{"cpu": share}`` if the share is low, else nothing: what a line for people shows."""
+        """``{"cpu": share}`` for the log line if the share is low, otherwise an empty dict."""
         return {"cpu": self.share} if self.share is not None and self.share < LOW else {}
 
 
@@ -42,14 +43,14 @@ NOT_MEASURED = CoreShare(None, "")
 
 
 class Cores:
-    """Counts a process's share of its cores since it was made or restarted.
+    """Measures a process's share of its cores, since construction or the last restart.
 
     Parameters
     ----------
     threads : int
-        Compute threads; those beyond the CPUs that the process may use do not count. 0: nothing is measured.
+        Number of compute threads, of which at most one per usable CPU is counted; 0 disables the measurement.
     workers : int
-        Threads that decode images, for the advice.
+        Number of threads that decode images, for the advice.
     """
 
     def __init__(self, threads: int = 0, workers: int = 0):
@@ -59,13 +60,13 @@ class Cores:
         self.restart()
 
     def restart(self) -> None:
-        """Count from here."""
+        """Begin a new time window."""
         self._left_out = usage.NONE
         self._start = usage.read()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave out the time within."""
+        """Exclude the time of the block from the measurement."""
         start = usage.read()
         try:
             yield
@@ -73,12 +74,12 @@ class Cores:
             self._left_out += usage.read() - start
 
     def measure(self, wait: float) -> CoreShare:
-        """The share since the start.
+        """Return the share since the start of the window.
 
         Parameters
         ----------
         wait : float
-            The share of it that training waited for data.
+            Share of the window in which training waited for data, 0..1.
         """
         if not self._threads:
             return NOT_MEASURED
@@ -108,5 +109,5 @@ class Cores:
 
 
 def of_run(devices: list, workers: int) -> Cores:
-    """The count for a run on these devices; nothing is measured with GPUs, which compute in place of the processor."""
+    """Return the measurement for a run on the given devices. On GPUs, nothing is measured."""
     return Cores(cpu_threads(None) if devices[0].device_type == "cpu" else 0, workers)

@@ -1,4 +1,4 @@
-"""What a run logs: InsightFace's lines for people and their scripts, JSONL for programs, scalars for TensorBoard."""
+"""The logs of a training run: InsightFace's lines for people, JSONL for programs, and scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ from .jsonl import DamagedRow, DamageRow, HistogramRow, MinedRow, Row, StepRow, 
 from .stepfigures import CLASSIFICATION, Histogram, check_names, means
 from .tensorboard import EventFile
 
-ADVICE_AFTER = 10.0  # seconds: a run that does not get its cores may need minutes for its first log line
-DAMAGED_NAMED = 10  # records of a run
-TAIL = 1 << 16  # bytes that are searched for the end of the last whole line
+ADVICE_AFTER = 10.0  # seconds; without its cores, a run may need minutes for its first log line
+DAMAGED_NAMED = 10  # maximum number of damaged records that are named in a run
+TAIL = 1 << 16  # bytes at the end of the JSONL that are searched for the last complete line
 
 
 class Journal:
-    """Log lines on the terminal, ``PREFIX-log.jsonl`` beside the checkpoints, ``PREFIX-tensorboard/``.
+    """Writes log lines to stdout, rows to ``PREFIX-log.jsonl``, and events to ``PREFIX-tensorboard/``.
 
-    The JSONL is appended to; :mod:`insight.runs.jsonl` has its rows, :mod:`insight.runs.insightface_lines` the lines.
+    Rows are appended to the JSONL. They are defined in :mod:`insight.runs.jsonl`, and the lines in
+    :mod:`insight.runs.insightface_lines`.
 
     Parameters
     ----------
     prefix : str
-        Of the checkpoints.
+        Prefix of the checkpoints.
     batch_size : int
-        Images in a step, over all devices.
+        Number of images per step, over all devices.
     batches_per_epoch : int
     frequent : int
-        Steps between two log lines.
+        Number of steps between two log lines.
     total_steps : int
-        Length of the run.
+        Number of steps of the whole run.
     step : int
-        Steps that were done before.
+        Number of steps that were done before.
     keep_bytes : int, optional
-        Of a resumed run: how much of the JSONL is kept, the rest is written again. A shorter file stays as it is.
+        For a resumed run, the number of bytes of the JSONL to keep; the rest, if any, is removed and written again.
     cores : Cores, optional
-        Counts the share of its cores that training gets.
+        Measures the share of its cores that training gets.
     names : mapping of str to str
-        Of figures in the lines for people, where they differ: ``{"loss": "lossvalue"}``.
+        Names of figures in log lines that differ from the objective's, such as ``{"loss": "lossvalue"}``.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Journal:
         self._advised = self._measured = False
         self._histograms: Dict[str, Histogram] = {}  # since the last verification
         self._pending: List[Tuple[Dict[str, float], int]] = []  # (figures, skipped) of each step of the window
-        self._waited = 0.0  # the caller's count when the clock was started
+        self._waited = 0.0  # value of ``waited`` when the clock was restarted
         self._last_waited = 0.0
         self.restart_clock()
 
     def close(self) -> None:
-        """Close the files and remove the bar; may be called twice."""
+        """Close the files and remove the progress bar. May be called twice."""
         self._bar.close()
         if not self._file.closed:
             self._file.close()
@@ -89,32 +90,32 @@ class Journal:
         self._file.flush()
 
     def say(self, line: str) -> None:
-        """Print a line for people on stdout, at once."""
+        """Print a line to stdout, without buffering."""
         self._bar.say(line)
 
     def step(
         self, step: int, figures: Dict[str, Union[float, Histogram]], lr: float, waited: float, skipped: int = 0
     ) -> None:
-        """Record a finished step; every ``frequent`` steps, log the means.
+        """Record a finished step, and log means every ``frequent`` steps.
 
         Parameters
         ----------
         step : int
-            Steps done, this one included.
+            Number of steps done, including this one.
         figures : dict of str to float or Histogram
-            Name to the batch's mean, in the order in which they are logged. A figure that is missing in some steps
-            is logged as the mean over the others. Histograms are kept for :meth:`log_histograms`.
+            Mean over the batch of each figure, in logging order. If a figure is missing in some steps, its mean over
+            the other steps is logged. Histograms are accumulated for :meth:`log_histograms`.
         lr : float
             Learning rate of the step.
         waited : float
             Seconds that training has waited for data since the run began.
         skipped : int
-            1 if the update was skipped (float16: a gradient overflowed).
+            1 if the update was skipped because a float16 gradient overflowed, otherwise 0.
 
         Raises
         ------
         InsightError
-            A figure has a name that a log cannot hold.
+            A log cannot hold the name of a figure.
         """
         check_names(figures)
         for name, figure in figures.items():
@@ -139,7 +140,7 @@ class Journal:
             self._advise(self._cores.measure(wait))
 
     def _log_window(self, step: int, lr: float, speed: float, wait: float) -> None:
-        """Log the steps since the line before, and begin a new window."""
+        """Log means over the steps since the previous line, and begin a new window."""
         epoch, batch = divmod(step - 1, self._batches)
         figures = means([figures for figures, _ in self._pending])
         skipped = sum(skipped for _, skipped in self._pending)
@@ -154,37 +155,37 @@ class Journal:
         self.restart_clock()
 
     def _advise(self, cores: CoreShare) -> None:
-        """Print once what to do about a low share of the cores."""
+        """Print the advice about a low share of the cores, once per run."""
         self._measured = True
         if cores.advice and not self._advised:
             self._advised = True
             self.say(f"note: {cores.advice}")
 
     def verified(self, step: int, target: str, accuracy: float, std: float, xnorm: float) -> None:
-        """Log a target's verification in JSONL and for TensorBoard."""
+        """Log the verification on a target to the JSONL and TensorBoard."""
         self.write(VerificationRow(target, step, accuracy, std, xnorm))
         self._events.add(step, {f"{target}/accuracy": accuracy, f"{target}/xnorm": xnorm})
 
     def log_histograms(self, step: int) -> None:
-        """Log the histograms of the steps since the last verification in JSONL, and begin new ones."""
+        """Log the histograms of the steps since the last verification to the JSONL, and begin new ones."""
         for name, (low, high, counts) in self._histograms.items():
             self.write(HistogramRow(name, step, low, high, counts))
         self._histograms = {}
 
     def mined(self, step: int, images: int, begin: int, triplets: int, queued: int, seconds: Tuple[float, ...]) -> None:
-        """Log what was picked from a bag of images; see :class:`insight.feed.samplers.sampler.Mined`."""
+        """Log the triplets found in a bag of images; see :class:`insight.feed.samplers.sampler.Mined`."""
         for line in mining_lines(images, begin, triplets, queued, seconds):
             self.say(line)
         self.write(MinedRow(step, images, begin, triplets, queued, [round(second, 3) for second in seconds]))
 
     def damaged(self, step: int, key: int, warning: str, count: int) -> None:
-        """Log a record that decodes with a warning, the ``count``-th of the run; only the first ones are named."""
+        """Log a record that decodes with a warning. ``count`` is its number in the run; only the first are logged."""
         if count <= DAMAGED_NAMED:
             self.say(f"record {key} is damaged and used as decoded: {warning}")
             self.write(DamagedRow(step, key, warning))
 
     def damage_in_all(self, count: int, data_dir: str) -> None:
-        """At the end of the run, log the number of damaged records if not all were named."""
+        """At the end of the run, log the number of damaged records if not all were logged."""
         if count > DAMAGED_NAMED:
             self.say(
                 f"{count} damaged records were used as decoded; insight dataset-check {data_dir} --deep names them"
@@ -192,7 +193,7 @@ class Journal:
             self.write(DamageRow(count))
 
     def restart_clock(self) -> None:
-        """Measure speed and wait from here."""
+        """Begin a new window for the measurement of speed, waiting and cores."""
         self._mark = time.perf_counter()
         self._waited = self._last_waited
         self._timed = 0
@@ -200,7 +201,7 @@ class Journal:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave the time within, of a verification or a save, out of speed and cpu."""
+        """Exclude the time of the block, such as a verification or a save, from speed and cpu."""
         start = time.perf_counter()
         try:
             with self._cores.pause():
@@ -209,7 +210,7 @@ class Journal:
             self._mark += time.perf_counter() - start
 
     def state(self) -> dict:
-        """What :meth:`restore` and ``keep_bytes`` need, for JSON; the JSONL is on the disk by then."""
+        """Sync the JSONL to disk; return a JSON-serializable state for :meth:`restore` and ``keep_bytes``."""
         self._file.flush()
         os.fsync(self._file.fileno())
         histograms = {name: list(histogram) for name, histogram in self._histograms.items()}
@@ -217,13 +218,13 @@ class Journal:
         return {"pending": list(self._pending), "histograms": histograms, "bytes": size}
 
     def restore(self, state: dict) -> None:
-        """Continue within the window of :meth:`state`."""
+        """Restore the window and the histograms from :meth:`state`."""
         self._pending = [_restored(*step) for step in state["pending"]]
         self._histograms = {name: Histogram(*values) for name, values in state.get("histograms", {}).items()}
 
 
 def _restored(*step) -> Tuple[Dict[str, float], int]:
-    """(figures, skipped) of a step in a state; states of earlier versions have the figures without names."""
+    """Return (figures, skipped) of a step in a state; states of earlier versions have figures without names."""
     *figures, skipped = step
     if len(figures) == len(CLASSIFICATION):
         return dict(zip(CLASSIFICATION, figures)), skipped
@@ -231,7 +232,7 @@ def _restored(*step) -> Tuple[Dict[str, float], int]:
 
 
 def _open(path: Path, keep_bytes: Optional[int]) -> IO[str]:
-    """The JSONL for appending, cut to ``keep_bytes``, without the half line that a full disk may have left."""
+    """Open the JSONL for appending, truncated to ``keep_bytes``, and without an incomplete last line."""
     if path.exists():
         with open(path, "rb+") as file:
             size = file.seek(0, os.SEEK_END)

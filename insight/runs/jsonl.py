@@ -1,12 +1,12 @@
-"""Rows of ``PREFIX-log.jsonl``, the log for programs: one JSON object a line, formatted and parsed here.
+"""Formatting and parsing of the rows of ``PREFIX-log.jsonl``, the log for programs, with one JSON object per line.
 
-A row is one of the classes below; ``kind`` and ``time`` (Unix time, seconds) come first in its line::
+A row is one of the classes below. In its line, ``kind`` and ``time`` (Unix time in seconds) come first::
 
     {"kind": "step", "time": 1700000102.5, "step": 20, "epoch": 0, "loss": 5.3, "acc": 0.1, "lr": 0.1, "speed": 99.7, …}
     {"kind": "verification", "time": 1700000110.0, "target": "lfw", "step": 20, "accuracy": 0.9, "std": 0.01, …}
     {"kind": "saved", "time": 1700000111.0, "step": 20, "number": 1, "path": "models/y1-0001.params"}
 
-A number that is not finite is null in the file, and None in a row that was read.
+A number that is not finite is written as null, and read as None.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _ROW = re.compile(r'^\s*\{\s*"|\{\s*"kind"\s*:')
 
 
 class StartRow(NamedTuple):
-    """A run begins: its options, the fingerprint of its set, its length in steps, versions of what it runs on.
+    """The start of a run: options, fingerprint of the training set, number of steps, and versions of packages.
 
-    In a row that was read, values are as the file has them, None if missing.
+    Values that are read are not validated; missing ones are None.
     """
 
     options: Optional[dict]
@@ -37,15 +37,16 @@ class StartRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> StartRow:
-        """The row of a JSON object."""
+        """Create a row from a JSON object."""
         return cls(*map(values.get, cls._fields))
 
 
 class StepRow(NamedTuple):
-    """Means over the steps since the row before: figures, images/s, share of the time that training waited for data.
+    """Means over the steps since the previous row.
 
-    ``lr`` is the step's own, ``cpu`` the share of the cores (None if not measured), ``skipped`` the number of skipped
-    updates.
+    ``figures`` are those of the objective, ``lr`` the learning rate of this step, ``speed`` is in images/s, ``wait``
+    the share of the time that training waited for data, ``cpu`` the share of the cores that it got (None if not
+    measured), and ``skipped`` the number of skipped updates.
     """
 
     step: int
@@ -58,7 +59,7 @@ class StepRow(NamedTuple):
     skipped: int = 0
 
     def to_json(self) -> dict:
-        """The JSON object: figures under their names, ``cpu`` and ``skipped`` only if there is something to log."""
+        """Return the JSON object. ``cpu`` is omitted if it was not measured, ``skipped`` if it is 0."""
         values = {"step": self.step, "epoch": self.epoch, **self.figures}
         values.update(lr=self.lr, speed=self.speed, wait=self.wait)
         if self.cpu is not None:
@@ -69,14 +70,14 @@ class StepRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> StepRow:
-        """The row of a JSON object; a column that is missing is None."""
+        """Create a row from a JSON object. Missing columns become None."""
         figures = {name: _number(value) for name, value in values.items() if is_name(name)}
         columns = (_number(values.get(name)) for name in ("lr", "speed", "wait", "cpu"))
         return cls(_step(values), int(values.get("epoch", 0)), figures, *columns, int(values.get("skipped", 0)))
 
 
 class VerificationRow(NamedTuple):
-    """Accuracy on one set, its standard deviation over the folds, and the mean length of an embedding."""
+    """Accuracy on one verification set, its standard deviation over the folds, and the mean norm of embeddings."""
 
     target: str
     step: int
@@ -86,12 +87,12 @@ class VerificationRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> VerificationRow:
-        """The row of a JSON object."""
+        """Create a row from a JSON object."""
         return cls(str(values["target"]), _step(values), *(_number(values[name]) for name in cls._fields[2:]))
 
 
 class SavedRow(NamedTuple):
-    """A checkpoint was saved: its number and file."""
+    """Number and path of a checkpoint that was saved."""
 
     step: int
     number: int
@@ -99,12 +100,12 @@ class SavedRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> SavedRow:
-        """The row of a JSON object; older logs have no path."""
+        """Create a row from a JSON object. Older logs have no path."""
         return cls(_step(values), int(values["number"]), str(values.get("path", "")))
 
 
 class AveragesSavedRow(NamedTuple):
-    """As :class:`SavedRow`, of the averages of ``--ema``, whose prefix ends in ``-ema``."""
+    """As :class:`SavedRow`, for the averaged weights of ``--ema``, whose prefix ends in ``-ema``."""
 
     step: int
     number: int
@@ -112,12 +113,12 @@ class AveragesSavedRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> AveragesSavedRow:
-        """The row of a JSON object."""
+        """Create a row from a JSON object."""
         return cls(_step(values), int(values["number"]), str(values["path"]))
 
 
 class HistogramRow(NamedTuple):
-    """Counts of a figure in equal bins from ``low`` to ``high``, over the steps since the verification before."""
+    """Counts of a figure in equal bins from ``low`` to ``high``, over the steps since the previous verification."""
 
     name: str
     step: int
@@ -127,14 +128,17 @@ class HistogramRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> HistogramRow:
-        """The row of a JSON object."""
+        """Create a row from a JSON object."""
         counts = [int(count) for count in values["counts"]]
         return cls(str(values["name"]), _step(values), float(values["low"]), float(values["high"]), counts)
 
 
 class MinedRow(NamedTuple):
-    """A bag of images was embedded: its size, its place in the walk, triplets found, images of all batches that wait;
-    seconds of choosing, embedding and picking so far.
+    """A bag of images in which triplets were searched.
+
+    ``images`` is its size, ``begin`` its position in the sampler's order of the set, ``triplets`` the number of
+    triplets found, ``queued`` the number of images in all batches that are queued. ``seconds`` are the times spent so
+    far on choosing images, embedding them and searching triplets.
     """
 
     step: int
@@ -146,7 +150,7 @@ class MinedRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> MinedRow:
-        """The row of a JSON object."""
+        """Create a row from a JSON object."""
         counts = (int(values[name]) for name in cls._fields[1:5])
         return cls(_step(values), *counts, [float(second) for second in values["seconds"]])
 
@@ -160,18 +164,18 @@ class DamagedRow(NamedTuple):
 
     @classmethod
     def read(cls, values: dict) -> DamagedRow:
-        """The row of a JSON object."""
+        """Create a row from a JSON object."""
         return cls(_step(values), int(values["key"]), str(values["warning"]))
 
 
 class DamageRow(NamedTuple):
-    """Number of the damaged records of a run, if it is more than there are rows of them."""
+    """The number of damaged records of a run, logged only if not all of them have a :class:`DamagedRow`."""
 
     count: int
 
     @classmethod
     def read(cls, values: dict) -> DamageRow:
-        """The row of a JSON object."""
+        """Create a row from a JSON object."""
         return cls(int(values["count"]))
 
 
@@ -191,16 +195,16 @@ KINDS = {
 }
 
 
-AVERAGES = "-ema"  # what the prefix of a run's averages (--ema) ends in, behind the run's own
+AVERAGES = "-ema"  # appended to a run's prefix for its averaged weights (--ema)
 
 
 def log_path(prefix: str) -> Path:
-    """The log of a checkpoint prefix."""
+    """Return the path of the log of a checkpoint prefix."""
     return Path(f"{prefix}-log.jsonl")
 
 
 def format_row(row: Row, time: float) -> str:
-    """The line of a row, without its end."""
+    """Return the line of a row, without a newline. ``time`` is Unix time in seconds."""
     kind = next(kind for kind, cls in KINDS.items() if isinstance(row, cls))
     values = row.to_json() if isinstance(row, StepRow) else row._asdict()
     finite = {name: None if _is_infinite(value) else value for name, value in values.items()}
@@ -208,7 +212,7 @@ def format_row(row: Row, time: float) -> str:
 
 
 def parse_row(line: str) -> Optional[Tuple[Any, Row]]:
-    """(time as the file has it, row) of a line that may have a time stamp in front; None for a kind not known here.
+    """Return (time, row) of a line, which may begin with a time stamp; None for an unknown kind. Time is not validated.
 
     Raises
     ------
@@ -225,7 +229,7 @@ def parse_row(line: str) -> Optional[Tuple[Any, Row]]:
 
 
 def is_row(line: str) -> bool:
-    """Whether a line is meant as a row, behind a time stamp or not."""
+    """Whether a line looks like a row, with or without a time stamp before it."""
     return _ROW.search(line) is not None
 
 

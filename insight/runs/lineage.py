@@ -1,14 +1,14 @@
-"""Where a model comes from: the training stages behind a checkpoint, each with its data, options and versions.
+"""The lineage of a model: the training stages that led to a checkpoint, each with its data, options and versions.
 
-A stage is one run of train-softmax. ``PREFIX-log.jsonl`` has its options and the checkpoints that it saved, and its
-option ``pretrained`` names the stage before. A shipped model has no log, so its stages are in a file of their own,
-``PREFIX-lineage.json``, or in the metadata of an ONNX file, under :data:`PROPERTY`::
+A stage is one run of train-softmax. ``PREFIX-log.jsonl`` has its options and the checkpoints that it saved, and the
+option ``pretrained`` names the previous stage. A shipped model has no log. Its stages are in a separate file,
+``PREFIX-lineage.json``, or in the metadata of an ONNX file, under the key :data:`PROPERTY`::
 
     {"version": 1, "epoch": 0, "stages": [{"name": "softmax/model", "log": "model-log.jsonl", "started": 1700000000.5,
       "set_fingerprint": "4a66...", "options": {...}, "steps": 1305, "versions": {"mxnet": "1.9.1", ...}}, ...]}
 
-The latest stage is the last. Paths are private: in files, the log and the options that are paths (:data:`PATHS`) keep
-their last part only.
+Stages are in chronological order. Paths may be private, so these files have only the last component of the log's path
+and of options that are paths (:data:`PATHS`).
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from ..files.commit import Staging
 from ..files.text import open_text
 from .jsonl import AVERAGES, AveragesSavedRow, Row, SavedRow, StartRow, log_path, parse_row
 
-PROPERTY = "lineage"  # of an ONNX file's metadata
+PROPERTY = "lineage"  # key in the metadata of an ONNX file
 VERSION = 1
 LAST_TIME = 253402300800  # Unix time of the year 10000
-PATHS = ("data_dir", "prefix", "pretrained", "teacher", "teacher_file")  # options that name files of the machine
+PATHS = ("data_dir", "prefix", "pretrained", "teacher", "teacher_file")  # options that are paths
 
 
 class Stage(NamedTuple):
-    """One training run, as far as the checkpoint that was taken from it.
+    """One training run, up to the checkpoint that was used.
 
     Attributes
     ----------
     name : str
-        The prefix's last two parts: ``arcface/model``.
+        The last two components of the prefix, such as ``arcface/model``.
     log : str
-        Path of its log; the file name alone if the stage was read from a shipped model.
+        Path of the log; only its file name if the stage was read from a shipped model.
     started : float
-        Unix time, seconds.
+        Unix time in seconds.
     set_fingerprint : str
         Hash of the training set (:meth:`insight.formats.faceset.FaceSet.fingerprint`).
     options : dict
-        Every option of train-softmax.
+        All options of train-softmax.
     steps : int
-        Steps that the checkpoint was trained for; of the whole run if not logged.
+        Number of steps until the checkpoint; that of the whole run if the log has no checkpoint.
     versions : dict of str to str
-        Of insight, mxnet, numpy and python; empty in older logs.
+        Versions of insight, mxnet, numpy and python; empty in older logs.
     """
 
     name: str
@@ -61,31 +61,31 @@ class Stage(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """A run in a log, up to the step at which it saved a checkpoint, and the time of that."""
+    """A run in a log up to a saved checkpoint, and the Unix time at which that was saved."""
 
     stage: Stage
     saved: float
 
 
 def path(prefix: str) -> Path:
-    """The lineage file of a shipped checkpoint."""
+    """Return the path of the lineage file of a shipped checkpoint."""
     return Path(f"{prefix}-lineage.json")
 
 
 def stages(prefix: str, epoch: Optional[int] = None) -> List[Stage]:
-    """The training stages behind a checkpoint, the latest last; none if nothing is known.
+    """Return the training stages that led to a checkpoint, in chronological order; [] if none is known.
 
-    Reads ``PREFIX-lineage.json`` if it is of that epoch, or none is given, else ``PREFIX-log.jsonl``: of several
-    runs under one prefix, the last that saved the epoch. The stages before are those of the option ``pretrained``,
-    looked for at the same place relative to this one, then at the path of the option. A stage without a log, or one
-    seen already, is the end. Damaged lines of a log are ignored.
+    ``PREFIX-lineage.json`` is used if it has the given epoch, or if none is given; otherwise ``PREFIX-log.jsonl``. If
+    a log has several runs, the last one that saved the epoch is used. Earlier stages are found by the option
+    ``pretrained``: first at the same location relative to this stage, then at the path of the option. The search ends
+    at a stage without a log, or at one that was already found. Damaged lines of a log are ignored.
 
     Parameters
     ----------
     prefix : str
-        Of the checkpoint.
+        Prefix of the checkpoint.
     epoch : int, optional
-        Its number; of the prefix's last run if not given.
+        Number of the checkpoint; default: the last run of the prefix.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def stages(prefix: str, epoch: Optional[int] = None) -> List[Stage]:
 
 
 def to_json(of: Sequence[Stage], epoch: Optional[int] = None) -> str:
-    """The content of a lineage file: the stages, without the paths of the machine that trained."""
+    """Return the content of a lineage file, with the last components of paths only."""
     rows = [{**stage._asdict(), "log": os.path.basename(stage.log), "options": _public(stage.options)} for stage in of]
     return json.dumps({"version": VERSION, "epoch": epoch, "stages": rows})
 
@@ -123,12 +123,12 @@ def add(staging: Staging, prefix: str, of: Sequence[Stage], epoch: Optional[int]
     Parameters
     ----------
     staging : insight.files.commit.Staging
-        Of the commit that writes the model into the prefix's folder.
+        Staging of the commit that writes the model into the folder of the prefix.
     prefix : str
     of : sequence of Stage
     epoch : int, optional
-        Number of the checkpoint; None for another kind of file, such as ncnn's. A checkpoint may have the same prefix
-        as that: its lineage is kept if it is the same, or if that of the file is not known.
+        Number of the checkpoint; None for other files, such as ncnn's. If a checkpoint has the same prefix as such a
+        file, its lineage is kept if both have the same stages, or if the stages of the file are not known.
     """
     old = outdates(prefix, of, epoch)
     if of and (old or not path(prefix).exists()):
@@ -138,7 +138,7 @@ def add(staging: Staging, prefix: str, of: Sequence[Stage], epoch: Optional[int]
 
 
 def outdates(prefix: str, of: Sequence[Stage], epoch: Optional[int] = None) -> bool:
-    """Whether there is a lineage that :func:`add` replaces or removes."""
+    """Whether there is a lineage file that :func:`add` would replace or remove."""
     if epoch is not None:
         return path(prefix).exists()
     try:
@@ -152,25 +152,25 @@ def outdates(prefix: str, of: Sequence[Stage], epoch: Optional[int] = None) -> b
 
 
 def from_metadata(metadata: Mapping[str, str]) -> List[Stage]:
-    """The stages in an ONNX file's metadata; none if it has none.
+    """Return the stages in the metadata of an ONNX file; [] if there are none.
 
     Raises
     ------
     InsightError
-        The property is not a lineage.
+        The property is not a valid lineage.
     """
     text = metadata.get(PROPERTY)
     return [] if text is None else _parsed(text, f"metadata {PROPERTY!r}")[1]
 
 
 def _shipped(prefix: str, epoch: Optional[int]) -> Optional[List[Stage]]:
-    """The stages of an epoch in ``PREFIX-lineage.json``; None if it has none."""
+    """Return the stages of an epoch from ``PREFIX-lineage.json``; None if it does not have this epoch."""
     document = _document(prefix)
     return document[1] if document is not None and epoch in (None, document[0]) else None
 
 
 def _document(prefix: str) -> Optional[Tuple[Optional[int], List[Stage]]]:
-    """(epoch or None, stages) in ``PREFIX-lineage.json``; None if there is no such file."""
+    """Return (epoch or None, stages) from ``PREFIX-lineage.json``; None if there is no such file."""
     if not path(prefix).exists():
         return None
     with open_text(path(prefix), "want a lineage", errors="replace") as source:
@@ -178,7 +178,7 @@ def _document(prefix: str) -> Optional[Tuple[Optional[int], List[Stage]]]:
 
 
 def _parsed(text: str, source: str) -> Tuple[Optional[int], List[Stage]]:
-    """(epoch or None, stages) of a text by :func:`to_json`."""
+    """Parse the result of :func:`to_json`; return (epoch or None, stages)."""
     try:
         document = json.loads(text)
         if document["version"] != VERSION:
@@ -198,21 +198,21 @@ def _parsed(text: str, source: str) -> Tuple[Optional[int], List[Stage]]:
 
 
 def _stage(prefix: str, epoch: Optional[int], before: float) -> Optional[Stage]:
-    """The run that saved a checkpoint: the last one before a time, or the last one if none is before."""
+    """Return the last run that saved a checkpoint before a time, else the last that saved it; None if there is none."""
     runs = _runs(prefix, epoch)
     runs = [run for run in runs if run.saved < before] or runs
     return runs[-1].stage if runs else None
 
 
 def _runs(prefix: str, epoch: Optional[int]) -> List[_Run]:
-    """Runs of a prefix's log that saved an epoch (None: anything, or nothing yet), in order."""
+    """Return the runs in a prefix's log that saved an epoch, in order; for None, runs with or without a checkpoint."""
     log, kind = _log_of(prefix)
     runs: List[_Run] = []
     current: Optional[Stage] = None
     if log.is_file():
         with open_text(log, "want a log of train-softmax", errors="replace") as lines:
             for line in lines:
-                if '"start"' not in line and '"saved' not in line:  # most lines: not worth parsing
+                if '"start"' not in line and '"saved' not in line:  # do not parse the other lines, which are most
                     continue
                 time, row = _timed_row(line)
                 if isinstance(row, kind):
@@ -222,20 +222,20 @@ def _runs(prefix: str, epoch: Optional[int]) -> List[_Run]:
                     current = _started(time, row, prefix, log)
                     if current is not None and epoch is None:
                         runs.append(_Run(current, current.started))
-                elif row is None and '"start"' in line:  # damaged: nothing after it is of the run before
+                elif row is None and '"start"' in line:  # a damaged start: later rows are of an unknown run
                     current = None
     return runs
 
 
 def _log_of(prefix: str) -> Tuple[Path, type]:
-    """The log that names a prefix's checkpoints, and the kind of its rows that do."""
+    """Return the log with the checkpoints of a prefix, and the class of the rows that name them."""
     own, run = log_path(prefix), prefix[: -len(AVERAGES)]
     averages = prefix.endswith(AVERAGES) and not own.is_file()
     return (log_path(run), AveragesSavedRow) if averages else (own, SavedRow)
 
 
 def _timed_row(line: str) -> Tuple[float, Optional[Row]]:
-    """A row of a log and its time; no row if the line is damaged or of another kind."""
+    """Return time and row of a log line; the row is None if the line is damaged or of an unknown kind."""
     try:
         time, row = parse_row(line) or (0, None)
         return _time(time), row
@@ -244,7 +244,7 @@ def _timed_row(line: str) -> Tuple[float, Optional[Row]]:
 
 
 def _started(time: float, row: StartRow, prefix: str, log: Path) -> Optional[Stage]:
-    """The stage that a row begins, None if the row is damaged."""
+    """Return the stage that a row begins; None if the row is damaged."""
     if not isinstance(row.options, dict):
         return None
     try:
@@ -258,7 +258,7 @@ def _started(time: float, row: StartRow, prefix: str, log: Path) -> Optional[Sta
 
 
 def _time(value: Any) -> float:
-    """Unix time, seconds; ValueError if no calendar has it."""
+    """Convert a value to Unix time in seconds. Raises ValueError before 1970 and from the year 10000 on."""
     seconds = float(value)
     if not 0 <= seconds < LAST_TIME:
         raise ValueError(f"time {value!r}")
@@ -266,7 +266,7 @@ def _time(value: Any) -> float:
 
 
 def _moved(prefix: str, options: dict, pretrained: str) -> str:
-    """Prefix of the stage before, also if it was moved together with this one."""
+    """Return the prefix of the previous stage, even if it was moved together with this one."""
     was = str(options.get("prefix") or "")
     if was and os.path.isabs(was) == os.path.isabs(pretrained):
         way = os.path.relpath(pretrained, os.path.dirname(was) or os.curdir)
@@ -277,7 +277,7 @@ def _moved(prefix: str, options: dict, pretrained: str) -> str:
 
 
 def _public(options: dict) -> dict:
-    """Options with only the last part of paths."""
+    """Return the options with only the last component of paths."""
     return {
         key: os.path.basename(os.path.normpath(value)) if key in PATHS and isinstance(value, str) and value else value
         for key, value in options.items()

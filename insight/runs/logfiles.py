@@ -1,7 +1,7 @@
-"""Reading logs of training: ``PREFIX-log.jsonl`` of train-softmax (:mod:`.jsonl`), InsightFace text (:mod:`.textlog`).
+"""Reading training logs: ``PREFIX-log.jsonl`` (:mod:`.jsonl`) and InsightFace's text logs (:mod:`.textlog`).
 
-Lines of either kind may have anything in front, such as the time stamps of Docker, and terminal colours; for encodings
-and line ends see :mod:`insight.files.text`.
+Lines of both kinds may begin with other text, such as Docker's time stamps, and contain terminal colours. For
+encodings and line ends see :mod:`insight.files.text`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _WANT = "want the PREFIX-log.jsonl of train-softmax, or the text that InsightFac
 
 
 def read_log(path, label: str = "") -> TrainLog:
-    """Read the last run of a log; its content decides which kind it is.
+    """Read the last run of a log. The kind of log is detected from its content.
 
     Raises
     ------
     InsightError
-        The file is missing, empty or not a log of training, or a line of the JSONL is damaged.
+        The file is missing, empty or not a training log, or a line of the JSONL is damaged.
     """
     log = TrainLog(label or os.path.basename(path))
     with open_text(path, _WANT, errors="replace") as file:
@@ -49,12 +49,12 @@ def read_log(path, label: str = "") -> TrainLog:
 
 
 def read_logs(paths: Iterable[str]) -> List[TrainLog]:
-    """Read several logs, labelled by file name and by as many of its folders as make the labels differ.
+    """Read several logs. Labels are the file names, with as many parent folders as are needed to make them distinct.
 
     Raises
     ------
     InsightError
-        As :func:`read_log`; or a file is named twice.
+        As :func:`read_log`, or a path is given twice.
     """
     paths = [os.fspath(path) for path in paths]
     parts = [os.path.abspath(path).split(os.sep) for path in paths]
@@ -68,7 +68,7 @@ def read_logs(paths: Iterable[str]) -> List[TrainLog]:
 
 
 def _plain(line: str) -> str:
-    """A line without terminal colours."""
+    """Return a line without terminal colours."""
     return _COLOURS.sub("", line) if "\x1b" in line else line
 
 
@@ -79,7 +79,7 @@ def _read_jsonl(lines: Iterable[Tuple[int, str]], log: TrainLog, path: str) -> N
         try:
             timed_row = parse_row(line)
         except ValueError as error:
-            if not line.endswith("\n"):  # the line that a running training is about to finish
+            if not line.endswith("\n"):  # a training that is still running has not completed this line
                 return
             raise InsightError(f"{path}:{number}: not a line of train-softmax's log ({error}); {_WANT}") from None
         if timed_row is not None:
@@ -87,7 +87,7 @@ def _read_jsonl(lines: Iterable[Tuple[int, str]], log: TrainLog, path: str) -> N
 
 
 def _add(row: Row, log: TrainLog) -> None:
-    """Add a row to a log; damaged records have no curve."""
+    """Add a row to a log. Rows of other kinds, such as damaged records, are ignored."""
     if isinstance(row, StartRow):
         log.clear()
         log.options = row.options or {}

@@ -1,4 +1,4 @@
-"""The journal of the ranks that do not log."""
+"""The journal of ranks that do not log."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any, Iterator
 
 
 class QuietJournal:
-    """Takes what a :class:`insight.runs.journal.Journal` takes, and writes nothing."""
+    """Has the interface of :class:`insight.runs.journal.Journal`, but writes nothing."""
 
     def __init__(self, *_: Any) -> None:
         pass
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """As the journal's."""
+        """Do nothing before and after the block."""
         yield
 
     def state(self) -> dict:
-        """Nothing: the rank that logs saves the state."""
+        """Return an empty state, since the rank that logs saves the state."""
         return {}
 
     def _ignore(self, *_: Any, **__: Any) -> None:

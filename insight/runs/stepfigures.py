@@ -1,7 +1,7 @@
-"""Figures of a training step by their names: which names a log can hold, and their means over several steps.
+"""Figures of a training step: their valid names, and their means over several steps.
 
-An objective names its figures as it likes, within :func:`check_names`. Three names have a place of their own in
-InsightFace's lines, TensorBoard and pictures: :data:`CLASSIFICATION`.
+An objective can give its figures all names that :func:`check_names` accepts. The names in :data:`CLASSIFICATION` have
+special positions in InsightFace's lines, TensorBoard and plots.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
 from ..errors import InsightError
 
 CLASSIFICATION = ("loss", "acc", "acc_free")  # loss, accuracy with the margin, accuracy without
-COLUMNS = ("lr", "speed", "wait", "cpu")  # of a logged step, beside its figures
+COLUMNS = ("lr", "speed", "wait", "cpu")  # values of a logged step that are not figures of the objective
 _TAKEN = {
     *("kind", "time", "step", "epoch", *COLUMNS, "skipped"),  # keys of a row of the JSONL
     *("run", "saved"),  # columns of plot-log's CSV
-    *("acc-nomargin", "acc_nomargin", "lossvalue", "Train-acc"),  # acc_free, loss and acc under other names
+    *("acc-nomargin", "acc_nomargin", "lossvalue", "Train-acc"),  # other names of acc_free, loss and acc
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 class Histogram(NamedTuple):
-    """A figure of which the log has the distribution: counts of equal bins from ``low`` to ``high``.
+    """A figure that is logged as a distribution: counts in equal bins from ``low`` to ``high``.
 
-    The counts of all steps are added up, and logged at the next verification.
+    Counts are summed over the steps, and logged at the next verification.
     """
 
     low: float
@@ -32,12 +32,12 @@ class Histogram(NamedTuple):
     counts: List[int]
 
     def plus(self, other: Histogram) -> Histogram:
-        """The counts of both, which have the same bins."""
+        """Return the sum of two histograms, which must have the same bins."""
         return self._replace(counts=[mine + theirs for mine, theirs in zip(self.counts, other.counts)])
 
 
 def is_name(name: str) -> bool:
-    """Whether a figure can have this name: letters, digits, ``_`` and ``-``, not used for anything else in a log."""
+    """Whether a figure can have this name: letters, digits, ``_`` and ``-``, a letter first, and not reserved."""
     return name not in _TAKEN and _NAME.fullmatch(name) is not None
 
 
@@ -47,7 +47,7 @@ def check_names(names: Iterable[str]) -> None:
     Raises
     ------
     InsightError
-        For the first name that :func:`is_name` refuses.
+        :func:`is_name` is false for a name.
     """
     for name in names:
         if not is_name(name):
@@ -59,9 +59,9 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def means(steps: Sequence[Mapping[str, float]]) -> Dict[str, float]:
-    """The mean of each figure over the steps that have it, in order of first appearance.
+    """Return the mean of each figure over the steps that have it, in order of first appearance.
 
-    Sums run from left to right: the rounding of the built-in ``sum`` depends on Python's version.
+    Values are added from left to right, because the rounding of the built-in ``sum`` depends on the Python version.
     """
     totals: Dict[str, float] = {}
     counts: Dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""Scalars for TensorBoard: one event file a run, in ``PREFIX-tensorboard/``.
+"""Scalars for TensorBoard, with one event file per run in ``PREFIX-tensorboard/``.
 
-Events are written and flushed one by one, by the writer underneath tensorboardX's ``SummaryWriter``: the latter passes
-them to a thread through a queue, and a killed run would lose what is in the queue.
+Events are written by tensorboardX's low-level ``EventsWriter`` and flushed one by one. ``SummaryWriter`` passes events
+to a thread through a queue, whose content is lost if the run is killed.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from ..files import atomic
 
-TAGS = {"acc_free": "acc_nomargin"}  # other figures are their own tags
+TAGS = {"acc_free": "acc_nomargin"}  # tags that differ from the names of the figures
 
 
 class EventFile:
-    """Scalars over steps.
+    """An event file with scalars by step.
 
     Parameters
     ----------
     prefix : str
-        Of the checkpoints.
+        Prefix of the checkpoints.
     first_step : int
-        TensorBoard hides what earlier event files of the folder hold from this step on: a resumed run writes
-        it again, and a new run under the same prefix replaces it. The files are kept.
+        TensorBoard hides values of earlier event files in the folder from this step on, because a resumed run writes
+        them again, and a new run under the same prefix replaces them. The earlier files are not deleted.
     """
 
     def __init__(self, prefix: str, first_step: int):
         folder = atomic.make_folder(Path(f"{prefix}-tensorboard"))
-        # TensorBoard reads files by name; a name begins with the second, and two runs may start in the same one.
+        # TensorBoard reads files in order of names, which begin with the time in seconds. The suffix makes names of
+        # runs that start in the same second distinct.
         self._writer = EventsWriter(str(folder / "events"), f".{first_step:09d}.{os.getpid()}")
         begin = SessionLog(status=SessionLog.START)
         self._writer.write_event(Event(wall_time=time.time(), step=first_step, session_log=begin))
         self._writer.flush()
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Write the values of a step, under :data:`TAGS` or their names; skip those that are not finite."""
+        """Write the values of a step, tagged by :data:`TAGS` or their names. Values that are not finite are skipped."""
         finite = {TAGS.get(name, name): x for name, x in scalars.items() if math.isfinite(x)}
         values = [Summary.Value(tag=tag, simple_value=x) for tag, x in finite.items()]
         self._writer.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))

@@ -1,8 +1,9 @@
-"""InsightFace's text logs as curves, from stdout and stderr together or apart; the lines are :mod:`.insightface_lines`.
+"""Reading InsightFace's text logs as curves. Logs may contain stdout, stderr or both; see :mod:`.insightface_lines`.
 
-Batches are counted within an epoch there, so a step needs the length of an epoch. ``lr-batch-epoch`` lines come every
-1000 steps, and before the verification of their step; either gives the length exactly. In a log without such lines
-it is the largest batch number of an epoch that ended, too short by less than the interval of the lines.
+These logs count batches within an epoch, so the length of an epoch is needed to compute a step. ``lr-batch-epoch``
+lines are written every 1000 steps, before the verification of the same step. Two of these lines, or one and a
+verification, give the exact length. Without such lines, the length is estimated by the largest batch number of a
+completed epoch, which is too small by less than the interval of the lines.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from .trainlog import TrainLog
 
 
 def read_text_log(lines: Iterable[Tuple[int, str]], log: TrainLog) -> None:
-    """Add what numbered lines hold to a log; other lines are ignored."""
+    """Add the content of numbered lines to a log; unknown lines are ignored."""
     rates: List[RateLine] = []
     batches: List[BatchLine] = []
     sharded: List[Tuple[int, float]] = []
-    lengths: List[int] = []  # of an epoch, from a rate and a verification of the same step
+    lengths: List[int] = []  # candidates for the epoch length, from a rate line and a verification of the same step
     verified: Optional[int] = None
     for _, line in lines:
         norms, accuracies = list(XNormLine.parse(line)), list(AccuracyLine.parse(line))
@@ -65,9 +66,14 @@ def _place(log: TrainLog, rates: List[RateLine], batches: List[BatchLine], step:
 
 
 def epoch_length(rates: List[Tuple[int, int]], batches: List[Tuple[int, int]], lengths: Iterable[int] = ()) -> int:
-    """Batches in an epoch, from the (epoch, batch) of ``lr-batch-epoch`` lines and of batch lines, in order.
+    """Return the number of batches per epoch; 0 if no line determines it.
 
-    ``lengths`` are those found otherwise. 0 if the log stays within one epoch, where the length does not matter.
+    Parameters
+    ----------
+    rates, batches : list of (int, int)
+        (epoch, batch) of ``lr-batch-epoch`` lines and of batch lines, in order.
+    lengths : iterable of int
+        Further candidates for the length.
     """
     counts = Counter(lengths)
     for (epoch, batch), (later, batch_later) in zip(rates, rates[1:]):

@@ -1,7 +1,7 @@
-"""A training run as curves over its steps; :mod:`.logfiles` reads them from logs.
+"""A training run as curves over its steps, which :mod:`.logfiles` reads from logs.
 
-If a step is not beyond the one before, the run was started again or resumed under the same name: what the log has
-before it, from that step on, is replaced.
+If a step is not larger than the previous one, the run was restarted or resumed under the same name. Earlier values
+from that step on are then replaced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .stepfigures import CLASSIFICATION, COLUMNS, Histogram, is_name
 
 
 class Curve:
-    """Values over rising steps."""
+    """Values over ascending steps."""
 
     def __init__(self) -> None:
         self.steps: List[int] = []
@@ -28,7 +28,7 @@ class Curve:
         return len(self.steps)
 
     def add(self, step: int, value: Optional[float]) -> None:
-        """Append a point; one that is not beyond the last replaces all from its step on. None becomes NaN."""
+        """Append a point, after removing all points from its step on. None becomes NaN."""
         while self.steps and self.steps[-1] >= step:
             self.steps.pop()
             self.values.pop()
@@ -36,14 +36,14 @@ class Curve:
         self.values.append(math.nan if value is None else float(value))
 
     def arrays(self) -> Tuple[np.ndarray, np.ndarray]:
-        """(N,) int64 steps and (N,) float64 values."""
+        """Return steps, (N,) int64, and values, (N,) float64."""
         return np.array(self.steps, np.int64), np.array(self.values, np.float64)
 
     def __contains__(self, step: int) -> bool:
         return self._position(step) is not None
 
     def at(self, step: int) -> float:
-        """The value at a step, NaN if there is none."""
+        """Return the value at a step; NaN if there is none."""
         position = self._position(step)
         return math.nan if position is None else self.values[position]
 
@@ -53,7 +53,7 @@ class Curve:
 
 
 class TargetCurves(NamedTuple):
-    """One verification set: accuracy, its standard deviation over folds, mean length of an embedding."""
+    """Curves of one verification set: accuracy, its standard deviation over the folds, and mean norm of embeddings."""
 
     accuracy: Curve
     std: Curve
@@ -61,7 +61,7 @@ class TargetCurves(NamedTuple):
 
 
 class BestStep(NamedTuple):
-    """The best verification of a run: its step, the checkpoint's number (None if not logged), accuracies."""
+    """The best verification of a run: step, number of the checkpoint (None if not logged), and accuracies by target."""
 
     step: int
     number: Optional[int]
@@ -69,26 +69,26 @@ class BestStep(NamedTuple):
 
 
 class TrainLog:
-    """One run.
+    """The log of one run.
 
     Attributes
     ----------
     label : str
-        Its name in pictures and tables.
-    curves : dict
-        Name to :class:`Curve`: figures of the objective, such as ``acc`` (with the margin) and ``acc_free`` (without);
-        ``lr``; ``speed`` in images/s; ``wait``, the share of the time that training waited for data; ``cpu``,
-        processor time as a share of what its threads could have had.
-    targets : dict
-        Name to :class:`TargetCurves`, in the order in which they are verified.
+        Name of the run in plots and tables.
+    curves : dict of str to Curve
+        Figures of the objective, such as ``acc`` (with the margin) and ``acc_free`` (without); ``lr``; ``speed`` in
+        images/s; ``wait``, the share of the time that training waited for data; ``cpu``, CPU time divided by wall
+        time times threads.
+    targets : dict of str to TargetCurves
+        Curves of the verification sets, in the order of verification.
     saved : Curve
-        Numbers of the checkpoints over the steps at which they were saved.
+        Numbers of the checkpoints, at the steps at which they were saved.
     saved_averages : Curve
-        The same of the averages of weights, whose targets' names end in ``-ema``.
-    histograms : dict
-        Name to (step, Histogram) over rising steps: of the steps since the entry before.
+        The same for checkpoints of averaged weights, whose targets have names that end in ``-ema``.
+    histograms : dict of str to list of (int, Histogram)
+        Histograms by ascending step, each over the steps since the previous entry.
     options : dict
-        Of the run, by name; empty if the log has none.
+        Options of the run by name; empty if the log has none.
     """
 
     def __init__(self, label: str):
@@ -96,7 +96,7 @@ class TrainLog:
         self.clear()
 
     def clear(self) -> None:
-        """Remove everything: another run begins."""
+        """Remove all content, as another run begins."""
         self.curves: Dict[str, Curve] = {}
         self.targets: Dict[str, TargetCurves] = {}
         self.saved, self.saved_averages = Curve(), Curve()
@@ -104,28 +104,28 @@ class TrainLog:
         self.options: dict = {}
 
     def add(self, name: str, step: int, value: Optional[float]) -> None:
-        """Append to a curve; ignore names of neither a figure nor a column."""
+        """Append a value to a curve. Names that are neither a figure nor a column are ignored."""
         if name in COLUMNS or is_name(name):
             self.curves.setdefault(name, Curve()).add(step, value)
 
     def add_histogram(self, name: str, step: int, histogram: Histogram) -> None:
-        """Append a histogram; one that is not beyond the last replaces all from its step on."""
+        """Append a histogram, after removing all entries of that name from its step on."""
         earlier = [entry for entry in self.histograms.get(name, []) if entry[0] < step]
         self.histograms[name] = [*earlier, (step, histogram)]
 
     def target(self, name: str) -> TargetCurves:
-        """The curves of a target, empty ones if it is new."""
+        """Return the curves of a target; those of a new target are empty."""
         return self.targets.setdefault(name, TargetCurves(Curve(), Curve(), Curve()))
 
     def last_step(self) -> int:
-        """The last step in the log."""
+        """Return the last step in the log."""
         curves = [*self.curves.values(), *(target.accuracy for target in self.targets.values())]
         return max(curve.steps[-1] for curve in curves if len(curve))
 
     def best_of(self, target: str) -> BestStep:
-        """The highest accuracy of one target; of equal ones a saved one, then the later.
+        """Return the step with the highest accuracy on one target. In case of ties, saved and then later steps win.
 
-        Step 0, the network before training, counts only if it was saved, or if there is no other.
+        Step 0, before training, is considered only if it was saved, or if there is no other step.
         """
         accuracy = self.targets[target].accuracy
         saved = self.saved_averages if target.endswith(AVERAGES) else self.saved
@@ -134,9 +134,10 @@ class TrainLog:
         return self._best(step, [target], saved)
 
     def best(self) -> Optional[BestStep]:
-        """The best verification by train-softmax's rule: the last target decides, then the sum, then the later step.
+        """Return the best step by the rule of train-softmax; None if no step has all targets.
 
-        None if no step has all targets. The averages have a best of their own, which is not looked for.
+        The accuracy on the last target decides, then the sum over all targets, then the later step. Targets of
+        averaged weights are ignored.
         """
         names = [name for name in self.targets if not name.endswith(AVERAGES)]
         common = set.intersection(*(set(self.targets[name].accuracy.steps) for name in names)) if names else set()
@@ -157,11 +158,11 @@ class TrainLog:
 
 
 def _rank(value: float) -> float:
-    """NaN below all numbers."""
+    """Return a sort key that ranks NaN below all numbers."""
     return -math.inf if math.isnan(value) else value
 
 
 def figure_names(runs: Sequence[TrainLog]) -> List[str]:
-    """Figures that the runs have curves of: those of a classification first, then the others in order of appearance."""
+    """Return the figures of which the runs have curves: ``CLASSIFICATION`` first, then others by first appearance."""
     names = dict.fromkeys(name for run in runs for name in run.curves if name not in COLUMNS)
     return [name for name in CLASSIFICATION if name in names] + [name for name in names if name not in CLASSIFICATION]

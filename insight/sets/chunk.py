@@ -1,4 +1,4 @@
-"""Consecutive images of a list in shared memory, and a worker's task for them; see :mod:`insight.sets.intake`."""
+"""Chunks of a list's images in shared memory, and the workers that check them; see :mod:`insight.sets.intake`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..formats.framing import MAGIC
 from ..formats.lst import Entry
 from .prepare import ImageTarget, Outcome, Prepared, Skip, convert, damage_of
 
-Span = Tuple[int, int]  # begin and size, in the shared memory, of an image that is copied unchanged
+Span = Tuple[int, int]  # offset in the shared memory and size in bytes of an image that is copied unchanged
 
 
 class Chunk:
@@ -18,13 +18,13 @@ class Chunk:
     Attributes
     ----------
     entries : list of Entry
-    spans : list
-        Begin in ``memory`` and size of each image that is copied unchanged; None for the others.
+    spans : list of (int, int) or None
+        Offset in ``memory`` and size in bytes of each image that is copied unchanged; None for the others.
     memory : memoryview
-        Valid until the next chunk is requested. Before each span are ``gap`` writable bytes, after it zeros up to a
-        multiple of 4 bytes.
+        Valid until the next chunk is requested. Each span is preceded by ``gap`` writable bytes, and padded with
+        zeros to a multiple of 4 bytes.
     copied : bool
-        All images are copied and contiguous; none is damaged or contains RecordIO's magic number.
+        Whether all images are copied and contiguous, and none is damaged or contains RecordIO's magic number.
     """
 
     def __init__(self, slot: int, memory: memoryview):
@@ -35,11 +35,11 @@ class Chunk:
         self.others: Dict[int, Outcome] = {}  # outcomes of images without a span, by position
         self.damage: Dict[int, str] = {}
         self.copied = True
-        self.aside = 0  # bytes of files that the slot had no room for
+        self.aside = 0  # bytes of files that did not fit into the slot
 
     @classmethod
     def of(cls, entries: List[Entry], outcomes: List[Outcome]) -> Chunk:
-        """Images that were prepared elsewhere."""
+        """A chunk of images that were prepared by another process."""
         chunk = cls(0, memoryview(b""))
         chunk.entries, chunk.spans, chunk.others = entries, [None] * len(entries), dict(enumerate(outcomes))
         chunk.copied = False
@@ -49,7 +49,7 @@ class Chunk:
         return len(self.entries)
 
     def outcome(self, i: int) -> Outcome:
-        """The outcome of the i-th image; its bytes are a copy."""
+        """Return the outcome of the i-th image, with a copy of its bytes."""
         span = self.spans[i]
         if span is None:
             outcome = self.others[i]
@@ -68,23 +68,23 @@ class Chunk:
 
 
 class Work(NamedTuple):
-    """A worker's task for a chunk; images are identified by position. Plain tuples, which pickle fast."""
+    """A worker's task for a chunk. Images are identified by position; plain tuples pickle fast."""
 
-    checks: List[Tuple[int, int, int]]  # image, and its span: to be checked
-    checks_aside: List[Tuple[int, bytes]]  # image, and its bytes: to be checked
-    files: List[Tuple[int, Union[Span, bytes], Entry]]  # image, its span or bytes: to be converted
+    checks: List[Tuple[int, int, int]]  # images to check: position, offset, size
+    checks_aside: List[Tuple[int, bytes]]  # images to check: position, bytes
+    files: List[Tuple[int, Union[Span, bytes], Entry]]  # images to convert: position, span or bytes, entry
 
 
 class Done(NamedTuple):
-    """A worker's results for a chunk; images are identified by position."""
+    """A worker's results for a chunk. Images are identified by position."""
 
     others: Dict[int, Outcome]  # outcomes of images that are not copied unchanged
     damage: Dict[int, str]  # warnings of the decoder about copied images
-    magic: bool  # whether RecordIO's magic number is in a copied image
+    magic: bool  # whether a copied image contains RecordIO's magic number
 
 
 class Worker:
-    """Checks and converts images in the memory that the reading process fills."""
+    """Checks and converts images in the shared memory that the reading process fills."""
 
     def __init__(self, memory: mmap.mmap, target: ImageTarget):
         self._map = memory
@@ -92,7 +92,7 @@ class Worker:
 
     @staticmethod
     def load() -> None:
-        """Import the modules of every worker; see :class:`insight.executor.Workers`."""
+        """Import the modules that every worker needs; see :class:`insight.executor.Workers`."""
         from ..images import decoding  # noqa: F401
 
     def work(self, work: Work) -> Done:
@@ -116,7 +116,7 @@ class Worker:
         return done
 
     def _has_magic(self, checks: List[Tuple[int, int, int]]) -> bool:
-        """Whether RecordIO's magic number is in one of these images at a multiple of 4."""
+        """Whether one of these images contains RecordIO's magic number at a multiple of 4 bytes."""
         if not checks:
             return False
         import numpy as np
@@ -137,6 +137,6 @@ class Worker:
 
 
 def region(spans: List[Span]) -> Span:
-    """The span from the begin of the first to the end of the last, with its zeros."""
+    """Return the span from the first image to the last, including the zeros that pad the last."""
     begin, size = spans[-1]
     return spans[0][0], begin + size + (-size & 3)

@@ -1,7 +1,7 @@
-"""The images of lists, read, checked and converted by the workers of a cluster.
+"""Reading, checking and converting the images of a list on the workers of a Dask cluster.
 
-A task is a run of a list: the worker reads the files, and gives back the bytes of every image, for the writer of the
-set. What becomes of an image depends on its file and the target only, so the set is the same as with
+A task is a run of consecutive entries: the worker reads the files and returns the bytes of all images, which the
+caller writes. An image's outcome depends only on its file and on the target, so the set is identical to that of
 :class:`insight.sets.intake.Intake`.
 """
 
@@ -23,18 +23,18 @@ from .chunk import Chunk
 from .intake import prepare_all
 from .prepare import DECODE, ImageTarget, Outcome, Skip
 
-RUN = 128  # images of a task
+RUN = 128  # images per task
 
 
 class PreparedRun(NamedTuple):
-    """Outcomes of a run, and the host of the worker."""
+    """The outcomes of a run, and the host name of its worker."""
 
     outcomes: List[Outcome]
     host: str
 
 
 class PrepareTask:
-    """What a worker does with a run of a list; see :func:`insight.sets.intake.prepare_all` for the parameters."""
+    """Prepares a run of entries on a worker; see :func:`insight.sets.intake.prepare_all` for the parameters."""
 
     def __init__(self, target: ImageTarget, places: Places, check: str):
         self._target = target
@@ -47,7 +47,7 @@ class PrepareTask:
 
 
 class ClusterIntake:
-    """As :class:`insight.sets.intake.Intake`."""
+    """Reads lists of images on a cluster, with the interface of :class:`insight.sets.intake.Intake`."""
 
     def __init__(self, target: ImageTarget, cluster: Cluster, check: str = DECODE):
         self._target = target
@@ -58,10 +58,10 @@ class ClusterIntake:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        """Nothing is open between two lists."""
+        """Do nothing: each list has a worker pool of its own, which is closed at its end."""
 
     def chunks(self, entries: Iterable[Entry], places: Optional[Places] = None) -> Iterator[Chunk]:
-        """As :meth:`insight.sets.intake.Intake.chunks`."""
+        """Yield the images of a list in order; see :meth:`insight.sets.intake.Intake.chunks`."""
         places = places or Places()
         waiting: Deque[List[Entry]] = deque()
         with Workers(PrepareTask(self._target, places, self._check), self._cluster) as pool:
@@ -73,7 +73,7 @@ class ClusterIntake:
 
 
 def _check_seen(entry: Entry, outcome: Outcome, places: Places, host: str) -> None:
-    """Raise InsightError for a file that only the worker could not read: it would be skipped."""
+    """Raise InsightError if this host can read a file that the worker could not; it would otherwise be skipped."""
     if isinstance(outcome, Skip) and str(outcome).startswith((MISSING, REFUSED)):
         path = next((path for path in places.paths(entry.path) if os.access(path, os.R_OK)), None)
         if path is not None:
@@ -81,7 +81,7 @@ def _check_seen(entry: Entry, outcome: Outcome, places: Places, host: str) -> No
 
 
 def _runs(source: Iterator[Entry], runs: Deque[List[Entry]]) -> Iterator[List[Entry]]:
-    """Cut a list into runs; each is put into ``runs``, too."""
+    """Split a list into runs; each run is also appended to ``runs``."""
     while True:
         run = list(islice(source, RUN))
         if not run:

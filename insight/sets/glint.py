@@ -1,8 +1,8 @@
-"""Landmark lists of the Glint challenge -> .lst.
+"""Conversion of the Glint challenge's landmark lists to .lst.
 
-A ``<dataset>_lmk`` or ``<dataset>_lmk.txt`` file has a line per image, fields separated by
-blanks or tabs: ``relpath label x1 y1 .. x5 y5``, or without the label (test sets, label -1).
-The path ends in the suffix of an image and may then contain blanks; a path without a suffix may not.
+A file ``<dataset>_lmk`` or ``<dataset>_lmk.txt`` has one line per image, with fields separated by blanks or tabs:
+``relpath label x1 y1 .. x5 y5``. Test sets have no label, and get the label -1. A path may contain blanks only if
+it ends in a file suffix.
 Source: InsightFace ``src/data/glint2lst.py`` @9fc3cc9c.
 """
 
@@ -25,15 +25,15 @@ _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
 
 
 def glint_entries(folder: str, datasets: Sequence[str]) -> Iterator[Entry]:
-    """Unaligned entries of the named data sets, in order, with dense labels.
+    """Yield the unaligned entries of the given data sets, in order.
 
-    Labels are numbered in order of appearance, by one map for all data sets, so a label that occurs
-    in two of them is one identity, as in InsightFace's script. Paths are joined to the folder.
+    Labels are renumbered 0, 1, 2, .. in order of first appearance. All data sets share one numbering, so a label
+    that occurs in two of them is one identity, as in InsightFace's script. Paths are joined to the folder.
 
     Raises
     ------
     InsightError
-        A landmark file is missing, or a line has another layout.
+        A landmark file is missing, or a line does not have the layout above.
     """
     labels: Dict[int, int] = {}
     for dataset in datasets:
@@ -58,7 +58,7 @@ def _landmark_file(folder: str, dataset: str) -> str:
 
 
 def _parse(line: str) -> Tuple[str, Optional[int], Tuple[float, ...]]:
-    """Name, label if there is one, and ten numbers. Raises ValueError for other lines."""
+    """Return the path, the label (None without one) and the ten coordinates of a line; other lines raise ValueError."""
     words = list(_WORDS.finditer(line))
     points = landmarks_of([word.group() for word in words[-POINTS:]])
     head = words[:-POINTS]
@@ -73,7 +73,7 @@ def _parse(line: str) -> Tuple[str, Optional[int], Tuple[float, ...]]:
 def write_glint_list(
     folder: str, datasets: Sequence[str], output: Optional[str] = None, overwrite: bool = False
 ) -> int:
-    """Write :func:`glint_entries` to a .lst, or to standard output; returns the number of images."""
+    """Write :func:`glint_entries` to a .lst, or to standard output; return the number of images."""
     entries = glint_entries(folder, datasets)
     if output is not None:
         if not overwrite:

@@ -1,9 +1,9 @@
-"""The images of lists, read, checked and converted ahead of the writer.
+"""Reading, checking and converting the images of a list ahead of the writer.
 
-One thread reads the files, in the order of the list, into shared memory. Workers (processes where a fork is safe)
-decode the images there to find damaged ones, and convert those that cannot be copied; only workers import NumPy
-and OpenCV. The writer takes copied images from the same memory. Chunks are yielded in the order of the
-list: results do not depend on the number of workers, and memory is bounded.
+One thread reads the files into shared memory, in the order of the list. Workers (processes where a fork is safe)
+decode the images there to detect damage, and convert those that cannot be copied; only workers import NumPy and
+OpenCV. The writer takes copied images directly from the shared memory. Chunks are yielded in the order of the list.
+The result does not depend on the number of workers, and memory is bounded.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from .prepare import DECODE, ImageTarget, Outcome, Prepared, Skip, verbatim
 if TYPE_CHECKING:
     from .cluster_intake import ClusterIntake
 
-CHUNK = 64  # images that are passed to a worker together, at most
+CHUNK = 64  # maximum number of images per chunk, which is one task of a worker
 SLOTS, SLOT_BYTES = 64, 1 << 19  # of the shared memory; a slot holds a chunk
-_ROOM = 1 << 14, 1 << 17  # a slot with less left than the largest file so far is full; within these bounds
-_MOST_ASIDE = 1 << 26  # bytes of files outside the slots
-_ZEROS = (b"", b"\0\0\0", b"\0\0", b"\0")  # by size & 3: up to a multiple of 4
+_ROOM = 1 << 14, 1 << 17  # a slot is full if it cannot hold the largest file so far, clipped to these bounds (bytes)
+_MOST_ASIDE = 1 << 26  # limit of the bytes of files that do not fit into their slots
+_ZEROS = (b"", b"\0\0\0", b"\0\0", b"\0")  # padding to a multiple of 4 bytes, by size & 3
 _JPEG_END = b"\xff\xd9"
 
 
 class Intake:
-    """Reads lists of images ahead. A context manager: its workers are stopped at the end of the block.
+    """Reads lists of images ahead of the writer. A context manager, which stops the workers at its exit.
 
     Parameters
     ----------
     target : ImageTarget
     workers : int
-        Processes that check and convert; threads if this process has other threads.
+        Number of processes that check and convert images; threads if this process has other threads.
     check : str
-        ``decode``: images that are copied are decoded too, to detect damage; ``headers``: they are not.
+        ``decode`` also decodes images that are copied, to detect damage; ``headers`` does not.
     gap : int
-        Bytes to reserve before each image that is copied.
+        Number of bytes to reserve before each image that is copied.
     """
 
     def __init__(self, target: ImageTarget, workers: int = 1, check: str = DECODE, gap: int = 0):
@@ -56,13 +56,13 @@ class Intake:
         self._memory = memoryview(self._map)
         self._free = list(range(SLOTS))
         self._aside = 0
-        self._largest = _ROOM[0]  # file so far
-        self._heads: Set[bytes] = set()  # of JPEGs that were copied, all of the same length
+        self._largest = _ROOM[0]  # size of the largest file so far, within _ROOM
+        self._heads: Set[bytes] = set()  # headers of JPEGs that were copied, all of one length
         self._head_length = 0
         worker = Worker(self._map, target)
         self._workers = Workers(worker.work, workers, PROCESSES, worker.load)
         if self._check:
-            self._workers.start()  # they load what they need while the first files are read
+            self._workers.start()  # workers import their modules while the first files are read
 
     def __enter__(self) -> Intake:
         return self
@@ -71,13 +71,13 @@ class Intake:
         self._workers.close(at_once=error is not None)
 
     def chunks(self, entries: Iterable[Entry], places: Optional[Places] = None) -> Iterator[Chunk]:
-        """Yield the images of a list in its order, chunk by chunk.
+        """Yield the images of a list in order, in chunks.
 
         Parameters
         ----------
         entries : iterable of Entry
         places : Places, optional
-            Where files are searched; default: the working directory.
+            Folders in which files are searched; default: the working directory.
         """
         waiting: Deque[Chunk] = deque()
         work = self._work(iter(entries), places or Places(), waiting)
@@ -93,7 +93,7 @@ class Intake:
         return bool(self._free) and self._aside < _MOST_ASIDE
 
     def _work(self, source: Iterator[Entry], places: Places, chunks: Deque[Chunk]) -> Iterator[Optional[Work]]:
-        """Read the list chunk by chunk into ``chunks``, and yield the work for each; None where there is none."""
+        """Read the list in chunks, append them to ``chunks``, and yield the work of each; None if there is none."""
         while True:
             chunk = Chunk(self._free.pop(), self._memory)
             work = self._read(source, chunk, places)
@@ -105,11 +105,11 @@ class Intake:
             yield self._left_to_do(chunk, work)
 
     def _read(self, source: Iterator[Entry], chunk: Chunk, places: Places) -> Work:
-        """Read files into a chunk's slot; return the work for a worker."""
+        """Read files into a chunk's slot until it is full; return the work for a worker."""
         work = Work([], [], [])
         memory, mapped, gap = self._memory, self._map, self._gap
         at = chunk.slot * SLOT_BYTES
-        end = at + SLOT_BYTES - 3  # of the last file's zeros
+        end = at + SLOT_BYTES - 3  # leaves room for the padding of the last file
         for image, entry in enumerate(islice(source, CHUNK)):
             mapped[at : at + gap] = bytes(gap)  # erase the magic number of an earlier header
             at += gap
@@ -136,7 +136,7 @@ class Intake:
         return work
 
     def _sort(self, image: int, entry: Entry, span: Span, rest: bytes, chunk: Chunk, work: Work) -> Optional[Span]:
-        """The span of a file that is copied, otherwise None; adds the work for a worker."""
+        """Add a file to ``work``; return its span if it is copied from the slot, otherwise None."""
         mapped, (begin, size) = self._map, span
         end, length = begin + size, self._head_length
         if size > length and mapped[begin : begin + length] in self._heads and mapped[end - 2 : end] == _JPEG_END:
@@ -161,7 +161,7 @@ class Intake:
         return span
 
     def _learn(self, data: bytes) -> None:
-        """Remember the header of a JPEG that is copied: files of one encoder have the same bytes up to the scan."""
+        """Remember the header of a copied JPEG: files of one encoder often have identical bytes before the scan."""
         length = header_length(data)
         if length == self._head_length and len(self._heads) < CHUNK:
             self._heads.add(data[:length])
@@ -170,7 +170,7 @@ class Intake:
             self._heads = {data[:length]}
 
     def _left_to_do(self, chunk: Chunk, work: Work) -> Optional[Work]:
-        """The work of a chunk for a worker; None if there is none."""
+        """Return the work that a worker must do for a chunk; None if there is none."""
         if not self._check:
             work.checks.clear()
             work.checks_aside.clear()
@@ -181,7 +181,7 @@ class Intake:
 def open_intake(
     target: ImageTarget, workers: Workforce = 1, check: str = DECODE, gap: int = 0
 ) -> Union[Intake, ClusterIntake]:
-    """The intake of this machine's workers, or of a cluster's; see :class:`Intake`."""
+    """Open an :class:`Intake` with workers of this machine, or a :class:`ClusterIntake` for a cluster."""
     if isinstance(workers, Cluster):
         from .cluster_intake import ClusterIntake
 
@@ -196,12 +196,12 @@ def prepare_all(
     workers: Workforce = 1,
     check: str = DECODE,
 ) -> Iterator[Tuple[Entry, Outcome]]:
-    """Prepare the images of a list, in its order; see :class:`Intake` for the parameters.
+    """Prepare the images of a list, in order; see :class:`Intake` for the parameters.
 
     Yields
     ------
     entry, outcome
-        ``outcome`` is a Prepared, or a Skip with the reason.
+        ``outcome`` is a Prepared, or a Skip with the reason for which the image is unusable.
     """
     with open_intake(target, workers, check) as intake:
         for chunk in intake.chunks(entries, places):
@@ -210,14 +210,14 @@ def prepare_all(
 
 
 def _load(name: str, places: Places, room: memoryview) -> Tuple[int, bytes]:
-    """Read a listed file from the first place that has it; number of bytes in ``room``, and the bytes that exceed it.
+    """Read a file from the first place that has it; return the number of bytes in ``room``, and those that exceed it.
 
     Raises
     ------
     files.Unreadable
-        The file is in no place, or it cannot be read.
+        No place has the file, or it cannot be read.
     InsightError
-        The machine or the network fails.
+        The file system or the network fails.
     """
     try:
         return files.read_into(places.first(name), room)

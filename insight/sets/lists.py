@@ -1,4 +1,4 @@
-"""Lists before packing: finding them, checking every line, renumbering labels."""
+"""Finding lists, checking their lines and renumbering their labels before packing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..formats.lst import Entry, Lines, iter_lst
 
 
 class ListSurvey(NamedTuple):
-    """The result of a first pass over a list. It reads every line, so packing never fails on one.
+    """The result of a first pass over a list, which checks every line so that packing cannot fail on one.
 
-    ``numbers`` maps the list's labels to new ones, in order of first appearance; None if labels are kept.
+    ``numbers`` maps the labels of the list to new labels, in order of first appearance; None if labels are kept.
     """
 
     lines: int
@@ -35,7 +35,7 @@ def survey_list(lst_path: str, renumber: bool = False) -> ListSurvey:
     Raises
     ------
     InsightError
-        A line is bad, has the label -1 of an unlabelled image, or a label that records cannot hold.
+        A line is invalid, has the label -1 of an unlabelled image, or has a label that records cannot hold.
     """
     lines, top, images = Lines(lst_path), 0, 0
     most = sys.maxsize if renumber else LARGEST_LABEL
@@ -59,7 +59,7 @@ def _why_no_label(label: int) -> str:
 
 
 def entries_of_list(lst_path: str, surveyed: ListSurvey) -> Iterator[Entry]:
-    """The entries of a list after :func:`survey_list`, with their new labels if it renumbers."""
+    """Iterate over the entries of a surveyed list, with new labels if :func:`survey_list` renumbered them."""
     numbers = surveyed.numbers
     if numbers is None:
         return iter_lst(lst_path)
@@ -67,12 +67,12 @@ def entries_of_list(lst_path: str, surveyed: ListSurvey) -> Iterator[Entry]:
 
 
 def find_lists(source: str) -> List[str]:
-    """The lists of a .lst path, a folder, or a path prefix (face2rec2's positional argument).
+    """Return the lists that a .lst path, a folder or a path prefix (face2rec2's positional argument) refers to.
 
     Raises
     ------
     InsightError
-        There is none.
+        No list was found.
     """
     if os.path.isfile(source):
         return [source]

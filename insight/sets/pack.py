@@ -1,8 +1,8 @@
-"""Lists -> record sets: .rec, .idx and property, in the layout of InsightFace's face2rec2.
+"""Packing of lists into record sets (.rec, .idx and property) in the layout of InsightFace's face2rec2.
 
-Images have keys 1..N with the label vector ``[identity, aligned]``; key 0, after them, has the
-range of the identity records; then comes an empty record per run of equal labels, with its
-range of keys. Source: InsightFace ``src/data/face2rec2.py`` @9fc3cc9c.
+Images have the keys 1..N and the label vector ``[identity, aligned]``. They are followed by the header record, key 0,
+which holds the range of keys of the identity records, and by one empty identity record per run of equal labels,
+which holds the run's range of keys. Source: InsightFace ``src/data/face2rec2.py`` @9fc3cc9c.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .prepare import DECODE, DEFAULT_SIZE, SKIP, ImageTarget, Skip, stops, under
 from .setwriter import GAPS, INDEXED, SetWriter
 
 RENUMBERED = ".renumbered.csv"
-SET_NAME = "train"  # trainers look for train.rec
+SET_NAME = "train"  # InsightFace's training scripts look for train.rec
 
 
 def pack(
@@ -47,50 +47,49 @@ def pack(
     damaged: str = SKIP,
     shard_count: int = 1,
 ) -> List[PackReport]:
-    """Pack lists into record sets, which get their names together when all are complete.
+    """Pack lists into record sets, which are renamed to their final names together when all are complete.
 
     Parameters
     ----------
     source : str
-        A .lst, a folder of lists, or the beginning of their paths.
+        A .lst, a folder of lists, or a common prefix of their paths.
     output : str, optional
-        A folder for one set, ``train.rec``. Without it, each set is written beside its list under
-        the list's name.
+        Folder of one set, ``train.rec``. By default, each set is written beside its list, under the list's name.
     size : (int, int), optional
-        (height, width) of the images; default: the size in ``property`` of the output folder, else
-        112 x 112.
+        (height, width) of the images in pixels; default: the size in ``property`` of the output folder, or 112 x 112
+        if there is none.
     suffix : str
-        ``.jpg`` or ``.png``, for images that are converted.
+        Encoding of images that are converted: ``.jpg`` or ``.png``.
     quality : int, optional
-        JPEG 1..100 (95), or PNG compression 0..9 (3).
+        JPEG quality, 1..100 (default 95), or PNG compression level, 0..9 (default 3).
     workers : int or Cluster
-        Processes that check and convert images; the set does not depend on it.
+        Number of processes that check and convert images, or a cluster. The set does not depend on it.
     on_error : str
         ``skip`` lists unusable files in ``<set>.skipped.csv``; ``fail`` stops at the first.
     layout : str
-        ``indexed``, as face2rec2 writes it; or ``plain``, as im2rec does: scalar labels, keys
-        0..N-1, only images, the layout that ``mx.io.ImageRecordIter`` can read.
+        ``indexed``, the layout of face2rec2; or ``plain``, the layout of im2rec, which ``mx.io.ImageRecordIter`` can
+        read: scalar labels, keys 0..N-1, image records only.
     image_root : str, optional
-        Folder that the lists' paths are relative to. Missing files are searched in the working directory, then beside
-        the list.
+        Folder that the lists' paths are relative to. Files that are missing there are searched in the working
+        directory, then beside the list.
     renumber : bool
-        Renumber the labels of one list, 0, 1, 2, .. in order of first appearance. ``<set>.renumbered.csv``, a label
-        map, maps them to the labels of the list.
+        Renumber the labels of a single list 0, 1, 2, .. in order of first appearance. The label map
+        ``<set>.renumbered.csv`` gives the original label of each new one.
     overwrite : bool
         Replace a set of the same name.
     check : str
-        ``decode`` checks the data of every image with the decoder; ``headers`` checks only the headers of images that
-        are copied, and is faster if fewer than three cores are free.
+        ``decode`` decodes every image to check it; ``headers`` checks only the headers of images that are copied,
+        and is faster if fewer than three cores are free.
     damaged : str
-        What to do with images that decode with a warning: ``skip`` lists them in ``<set>.skipped.csv``, ``keep``
-        packs them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
+        Treatment of images that decode with a warning: ``skip`` lists them in ``<set>.skipped.csv``, ``keep`` packs
+        them and lists them in ``<set>.damaged.csv``, ``fail`` stops at the first.
     shard_count : int
-        Files of each set, with equal parts of the list; see :mod:`insight.formats.shards`.
+        Number of .rec files per set, each with an equal part of the list; see :mod:`insight.formats.shards`.
 
     Raises
     ------
     InsightError
-        The input is invalid, a set already exists, or no image could be used.
+        The input is invalid, a set already exists, or no image is usable.
     """
     lists = find_lists(source)
     if output is not None and len(lists) > 1:
@@ -143,7 +142,7 @@ def _existing_property(folder: str) -> Optional[property.Property]:
 
 
 def _settle_property(folder, computed, existing, files, overwrite) -> property.Property:
-    """The property to write. An existing one is the user's choice, unless its set is being replaced."""
+    """Return the property to write. An existing one is kept if it fits, unless its set is being replaced."""
     if existing is None or existing == computed:
         return computed
     records = {n for n in os.listdir(folder) if n.endswith(".rec") and n[0] != "."}
@@ -207,7 +206,7 @@ def _write_mixed(chunk: Chunk, writer: SetWriter, report: PackReport, path, on_e
 
 
 def _list(staging: Staging, name: str, rows: List[Tuple[str, int, str]]) -> Optional[str]:
-    """Write a CSV of files beside the set, or mark an old one for removal; returns its final path."""
+    """Write a CSV of files beside the set, or mark an old one for removal; return its final path."""
     if not rows:
         staging.obsolete.append(name)
         return None

@@ -12,8 +12,8 @@ from ..formats.lst import IM2REC
 from .prepare import RESIZED
 from .setwriter import INDEXED
 
-_SPARSE, _MANY = 2, 1000  # a note is printed for more than this many classes per label with images, and in all
-_FC7_BYTES = 512 * 3 * 4  # bytes of a class in training: weights, gradient and momentum in float32
+_SPARSE, _MANY = 2, 1000  # a note is printed if there are more classes than _SPARSE x labels with images, and _MANY
+_FC7_BYTES = 512 * 3 * 4  # bytes per class in training: weights, gradient and momentum in float32
 
 
 class PackReport:
@@ -24,17 +24,17 @@ class PackReport:
     Attributes
     ----------
     images, identities, labels : int
-        Images written; runs of equal labels; distinct labels.
+        Numbers of images written, of runs of equal labels, and of distinct labels.
     verbatim : int
-        Images that were copied.
+        Number of images that were copied unchanged.
     changes : Counter
-        Changes made to the others, with their counts.
+        Changes made to the other images, with their counts.
     skipped, damaged : list of (str, int, str)
-        Path, label and reason of files that were skipped; of damaged ones that were packed.
+        (path, label, reason) of files that were skipped, and of damaged files that were packed.
     skipped_path, damaged_path : str or None
-        Their CSV files.
+        The CSV files that list them.
     map_path : str or None
-        The CSV that maps new labels to those of the list.
+        The CSV file that maps new labels to the labels of the list.
     """
 
     def __init__(self, rec_path: str, property: property.Property, layout: str, dialect: str):
@@ -51,7 +51,7 @@ class PackReport:
         self.map_path: Optional[str] = None
 
     def lines(self) -> List[str]:
-        """The report as lines of text."""
+        """Return the report as lines of text."""
         records = f"{self.images} images"
         if self.layout == INDEXED:
             total = self.images + self.identities + 1
@@ -107,7 +107,7 @@ class PackReport:
 
 
 def _kinds(rows: List[Tuple[str, int, str]]) -> Counter:
-    """Counts of the reasons; numbers in messages of the JPEG decoder are replaced by N."""
+    """Count the reasons; numbers in messages of the JPEG decoder are replaced by N."""
     reasons = (reason for _, _, reason in rows)
     return Counter(re.sub(r"0x\w+|\d+", "N", r) if r.startswith("Corrupt JPEG") else r for r in reasons)
 

@@ -1,11 +1,11 @@
-"""Lists of pairs, in the usual layouts.
+"""Reader of lists of verification pairs. Two layouts are supported.
 
-- ``image_a,image_b,same`` rows, separated by commas, semicolons, tabs or blanks, with or without a heading; columns
-  after these three are ignored;
-- LFW's ``pairs.txt``: a heading of counts, then ``name 1 4`` and ``name 1 other 2``, which mean
-  ``name/name_0001.jpg`` and so on.
+- Rows ``image_a,image_b,same``, separated by commas, semicolons, tabs or blanks, with or without a heading. A heading
+  may name these columns in another order; further columns are ignored.
+- LFW's ``pairs.txt``: a heading of counts, then rows ``name 1 4`` (one person) and ``name 1 other 2`` (two people),
+  in which ``name 1`` denotes the file ``name/name_0001.jpg``.
 
-A heading may name the three columns in another order. Lines that begin with ``#`` are skipped.
+Lines that begin with ``#`` are skipped.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _WORDS = {"true": True, "false": False}
 _SAME = {1: True, 0: False, -1: False}
 _WANT = "want image_a,image_b,same rows (same: 1 or 0), or LFW's pairs.txt"
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")
-_LONGEST_NUMBER = 1_000_000  # numbers of images in LFW's layout are below this
+_LONGEST_NUMBER = 1_000_000  # image numbers in LFW's layout are smaller
 
 
 def read_pairs(path: str, root: str) -> List[Row]:
-    """Pairs of paths relative to ``root``, and whether both show one person.
+    """Read pairs of image paths, relative to ``root``, and whether both images show the same person.
 
     Raises
     ------
     InsightError
-        The file is missing, empty, or a line fits neither layout.
+        The file is missing or empty, or a line matches neither layout.
     """
     want = f"{_WANT}, a .lst, or a folder of identity folders"
     rows: List[Row] = []
@@ -62,12 +62,12 @@ def _row(line: str, order: Tuple[int, ...], root: str) -> Optional[Row]:
 
 
 def _is_heading(line: str) -> bool:
-    """Whether a line has counts, as LFW's first line, or names of columns."""
+    """Whether a line consists of counts, like LFW's first line, or of column names."""
     return is_heading(line) or any(len(fields) <= 2 and all(map(is_whole, fields)) for fields in ways(line))
 
 
 def _order(line: str) -> Tuple[int, ...]:
-    """Positions of the three columns in a heading; the usual ones if it does not name them."""
+    """Return the positions of the three columns in a heading; (0, 1, 2) if it does not name all of them."""
     for fields in ways(line.lower()):
         if all(name in fields for name in COLUMNS):
             return tuple(map(fields.index, COLUMNS))
@@ -105,7 +105,7 @@ def _lfw_path(name: str, number: str, root: str) -> str:
 
 
 def _other_suffix(stem: str) -> str:
-    """The suffix, possibly empty, of the first file whose path without suffix is ``stem``; default ``.jpg``."""
+    """Return the suffix, possibly empty, of the first file with the given stem; ``.jpg`` if there is none."""
     folder, start = os.path.split(stem)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     matches = (name for name in names if name == start or os.path.splitext(name)[0] == start)

@@ -1,8 +1,8 @@
-"""Random pairs of images of one person and of two, in balanced folds.
+"""Random genuine and impostor pairs in balanced folds.
 
-As in LFW's protocol (Huang et al., "Labeled Faces in the Wild", 2007), a fold is a block of
-pairs, half of them of one person, and no person is in two folds, so that a threshold
-chosen on nine folds is tested on new people in the tenth.
+As in LFW's protocol (Huang et al., "Labeled Faces in the Wild", 2007), half of the pairs of a fold are genuine (two
+images of one person) and half are impostor pairs (images of two people). No person is in two folds, so a threshold
+that is chosen on nine folds is tested on unseen people in the tenth.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 from ..errors import InsightError
 
-_RESERVE = 2  # pairs drawn per pair that is used, if there are enough
-_LARGEST_PART = 0.2  # largest share of a fold's genuine pairs of one person, if five people have pairs
-_SPREAD = 16  # impostor pairs are drawn from at least this many times as many possible ones, if they exist
+_RESERVE = 2  # number of pairs drawn per pair of the quota, if there are enough
+_LARGEST_PART = 0.2  # maximum share of one person in a fold's genuine pairs, if at least five people have pairs
+_SPREAD = 16  # minimum number of possible impostor pairs per drawn pair, if there are enough
 
 
 class PairPlan(NamedTuple):
-    """Drawn pairs by fold; rows are int64 (person, image, person, image).
+    """Drawn pairs by fold, as int64 rows (person, image, person, image).
 
-    ``genuine[f]`` and ``impostor[f]`` have ``quota`` rows each, followed by a reserve for
-    pairs with unusable images.
+    ``genuine[f]`` and ``impostor[f]`` have ``quota`` rows each, followed by reserve rows, which replace pairs with
+    unusable images.
     """
 
     genuine: List[np.ndarray]
@@ -31,28 +31,28 @@ class PairPlan(NamedTuple):
 
 
 def plan_pairs(counts: Sequence[int], pairs: int = 6000, folds: int = 10, seed: int = 0) -> PairPlan:
-    """Draw verification pairs. The time is bounded by the requested pairs, not by the possible ones.
+    """Draw verification pairs. The cost depends on the number of requested pairs, not of possible pairs.
 
     Parameters
     ----------
     counts : sequence of int
-        Images per person.
+        Number of images of each person.
     pairs : int
-        Maximum number; fewer if the images do not give more without one person
-        dominating. Always a multiple of twice the folds.
+        Maximum number of pairs. The plan has fewer if one person would otherwise dominate. The number is always a
+        multiple of twice the number of folds.
     folds : int
-        Maximum number; fewer if there are too few people or pairs.
+        Maximum number of folds. The plan has fewer if there are too few people or pairs.
     seed : int
 
     Returns
     -------
     PairPlan
-        No pair occurs twice, and no person in two folds.
+        No pair occurs twice, and no person is in two folds.
 
     Raises
     ------
     InsightError
-        There are fewer than two people or none with two images, or an option is out of range.
+        There are fewer than two people, or none of them has two images, or an option is out of range.
     """
     if pairs < 2 or folds < 1:
         raise InsightError(f"--pairs {pairs} --folds {folds}: want 2 pairs and 1 fold at least")
@@ -77,7 +77,7 @@ def plan_pairs(counts: Sequence[int], pairs: int = 6000, folds: int = 10, seed: 
 
 
 def _deal(counts: np.ndarray, folds: int, rng: np.random.Generator) -> List[np.ndarray]:
-    """Assign people to folds by descending number of images, back and forth, so that folds are balanced."""
+    """Deal people to the folds by descending number of images, in alternating direction, to balance the folds."""
     order = rng.permutation(np.flatnonzero(counts > 0))
     order = order[np.argsort(-counts[order], kind="stable")]
     turn = np.arange(len(order)) % (2 * folds)
@@ -90,7 +90,7 @@ def _space(counts: np.ndarray) -> np.ndarray:
 
 
 def _genuine_quota(counts: np.ndarray, quota: int) -> int:
-    """The largest number of pairs, up to the quota, without more than the largest part from one person."""
+    """Return the largest number of pairs, up to ``quota``, in which no person exceeds the maximum share."""
     space = _space(counts)
     part = max(_LARGEST_PART, 1 / np.count_nonzero(space))
     low, high = 1, quota
@@ -106,7 +106,7 @@ def _impostor_space(counts: np.ndarray) -> int:
 
 
 def _draw_genuine(counts: np.ndarray, quota: int, rng: np.random.Generator) -> np.ndarray:
-    """One pair of each person in turn, until the quota and its reserve are full."""
+    """Draw one pair of each person in turn, until the quota and its reserve are full."""
     space = _space(counts)
     wanted = min(_RESERVE * quota, int(space.sum()))
     rows, turns = [], []
@@ -123,18 +123,18 @@ def _draw_genuine(counts: np.ndarray, quota: int, rng: np.random.Generator) -> n
 
 
 def _unrank(rank: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Pairs a < b from their rank b (b - 1) / 2 + a."""
+    """Return the pairs a < b whose ranks are b (b - 1) / 2 + a."""
     b = ((1 + np.sqrt(1 + 8 * rank.astype(np.float64))) // 2).astype(np.int64)
-    b -= b * (b - 1) // 2 > rank  # the root may be off by one
+    b -= b * (b - 1) // 2 > rank  # rounding may make the root wrong by one
     b += (b + 1) * b // 2 <= rank
     return rank - b * (b - 1) // 2, b
 
 
 def _draw_impostor(counts: np.ndarray, quota: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw without repetition from all pairs of images of different people.
+    """Draw pairs of images of different people, without repetition.
 
-    The number of images per person is limited to the smallest that allows ``_SPREAD`` times the quota
-    of pairs, so that people with many images do not dominate.
+    At most ``cap`` images of each person are used, so that people with many images do not dominate. The cap is the
+    smallest power of two that leaves ``_SPREAD`` possible pairs per drawn pair, if there are enough.
     """
     quota = min(_RESERVE * quota, _impostor_space(counts))
     cap = 1
@@ -142,7 +142,7 @@ def _draw_impostor(counts: np.ndarray, quota: int, rng: np.random.Generator) -> 
         cap *= 2
     used = np.minimum(counts, cap)
     ends = np.cumsum(used)
-    later = ends[-1] - ends  # images of the following people
+    later = ends[-1] - ends  # number of images of all following people
     pair_ends = np.cumsum(used * later)
     drawn = rng.choice(int(pair_ends[-1]), quota, replace=False)
     a = np.searchsorted(pair_ends, drawn, side="right")

@@ -1,4 +1,4 @@
-"""Verification sets: from people's images or from a list of pairs -> .bin."""
+"""Verification sets (.bin) from identity folders, a list or a file of pairs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BinReport:
     skipped_path: Optional[str] = None
     damaged: List[Tuple[str, int, str]] = field(default_factory=list)  # damaged, but used
     damaged_path: Optional[str] = None
-    left_out: List[str] = field(default_factory=list)  # files of the folder that were skipped unopened: lines
+    left_out: List[str] = field(default_factory=list)  # lines about files of the folder that were skipped unopened
 
     def lines(self) -> List[str]:
         lines = [f"{self.path}: {self.pairs} pairs, {self.same} of one person and {self.pairs - self.same} of two"]
@@ -90,25 +90,26 @@ def make_bin(
     Parameters
     ----------
     source : str
-        A folder of identity folders or a .lst, from which pairs are drawn; or a file of pairs
-        (see :func:`insight.sets.pairfile.read_pairs`), which are all used.
+        A folder of identity folders or a .lst, from which pairs are drawn; or a file of pairs, all of which are used
+        (see :func:`insight.sets.pairfile.read_pairs`).
     output : str
-        The .bin.
+        The .bin file to write.
     pairs, folds, seed : int, optional
-        For drawing; see :func:`insight.sets.pairplan.plan_pairs`. Defaults: 6000, 10 and 0.
+        Options for drawing pairs; see :func:`insight.sets.pairplan.plan_pairs`. Defaults: 6000, 10 and 0.
     image_root : str, optional
         Folder that the paths in a .lst or a file of pairs are relative to. Default for a file of pairs: its folder.
     size, suffix, quality, workers, on_error, check, damaged
-        As in :func:`insight.sets.pack.pack`. Unusable images are listed in ``<output>.skipped.csv``, damaged ones
-        that were kept in ``<output>.damaged.csv``.
+        As in :func:`insight.sets.pack.pack`. Unusable images are listed in ``<stem>.skipped.csv``, damaged images
+        that were kept in ``<stem>.damaged.csv``, where ``<stem>`` is ``output`` without its suffix.
     pairs_output : str, optional
-        Also write the pairs as CSV: image_a, image_b, same.
+        CSV file (image_a, image_b, same) to which the pairs are also written.
     overwrite : bool
+        Replace existing outputs.
 
     Raises
     ------
     InsightError
-        The input is invalid, has too few people or images, or pairs of one kind only, which verification
+        The input is invalid, has too few people or images, or gives pairs of only one kind, which verification
         refuses; or an output already exists.
     """
     stem = os.path.splitext(output)[0]
@@ -139,7 +140,7 @@ def make_bin(
 
 
 def _refuse_one_kind(source: str, pairs: Sequence[Pair], bad: Optional[Dict[Entry, Skip]] = None) -> None:
-    """Raise if verification would refuse the set; ``bad`` are unusable images, whose pairs were skipped."""
+    """Raise if all pairs are of one kind. ``bad`` holds the unusable images, whose pairs were skipped."""
     same = sum(pair.same for pair in pairs)
     if same in (0, len(pairs)):
         kind, other = ("one person", "two people") if same else ("two people", "one person")
@@ -170,7 +171,7 @@ def _people_of(source: str, report: BinReport) -> List[List[Entry]]:
 
 
 class _Images:
-    """Prepared images by entry, each read once, and unusable ones with their reasons."""
+    """Prepared images by entry, and the reasons of unusable ones. Each image is read once."""
 
     def __init__(
         self, target: ImageTarget, places: Places, workers: Workforce, on_error: str, check: str, damaged: str
@@ -198,7 +199,7 @@ class _Images:
 
 
 def _draw(people: List[List[Entry]], images: _Images, report: BinReport, folds: int, seed: int) -> List[Pair]:
-    """Draw pairs; a pair with an unusable image is replaced by one of the reserve."""
+    """Draw pairs; pairs with an unusable image are replaced by pairs of the reserve."""
     plan = plan_pairs([len(entries) for entries in people], report.asked, folds, seed)
     pools = [
         [Pair(people[a][i], people[b][j], same) for a, i, b, j in rows.tolist()]
@@ -217,7 +218,7 @@ def _draw(people: List[List[Entry]], images: _Images, report: BinReport, folds: 
         raise InsightError(f"too few usable images for a pair in every fold; the first bad one, {entry.path}: {reason}")
     report.folds = len(plan.genuine)
     folds_of = zip(picks[: report.folds], picks[report.folds :])
-    # pairs of one person and of two alternate, so any block of rows is balanced
+    # genuine and impostor pairs alternate, so any contiguous block of rows is balanced
     return [p for genuine, impostor in folds_of for both in zip(genuine[:quota], impostor[:quota]) for p in both]
 
 

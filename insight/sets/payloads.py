@@ -1,4 +1,4 @@
-"""Payloads that are not images, detected by their first bytes: copying a set must not decode it."""
+"""Detection of payloads that are not images by their first bytes, since copying a set must not decode it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 8  # keys in a message
 
 
 def fault(payload) -> Optional[Tuple[str, str]]:
-    """The rule that a payload breaks if it cannot be decoded, and the detail; None if it begins as an image."""
+    """Return the rule that a payload violates and the detail; None if it begins like an image that OpenCV decodes."""
     if payload[:3] == _JPEG:  # nearly all payloads
         return None
     if not len(payload):
@@ -29,12 +29,12 @@ def fault(payload) -> Optional[Tuple[str, str]]:
 
 
 def why_unusable(payload) -> str:
-    """:func:`fault` as text: ``empty-image: no bytes``; empty if it begins as an image."""
+    """Return :func:`fault` as text, such as ``empty-image: no bytes``; "" if there is none."""
     return ": ".join(fault(payload) or ())
 
 
 def unusable(faces: FaceSet) -> Iterator[Tuple[int, str]]:
-    """Position and reason of each image of a set that cannot be decoded."""
+    """Yield position and reason of each payload of a set that has a :func:`fault`."""
     for i in range(len(faces)):
         reason = why_unusable(faces.payload(i))
         if reason:
@@ -42,12 +42,12 @@ def unusable(faces: FaceSet) -> Iterator[Tuple[int, str]]:
 
 
 def refuse_unusable(faces: FaceSet) -> None:
-    """Raise for payloads that a network cannot embed, before hours of work.
+    """Raise if a set has payloads that a network cannot embed, before hours of work.
 
     Raises
     ------
     InsightError
-        The set has such payloads; the message has their keys and the command that removes them.
+        The set has such payloads; the message names their keys and the command that removes them.
     """
     positions = [i for i, _ in unusable(faces)]
     if positions:
@@ -57,7 +57,7 @@ def refuse_unusable(faces: FaceSet) -> None:
 
 
 def no_images(keys: list) -> str:
-    """``3 payloads are not images (keys 4, 9, 11)``."""
+    """Return a text such as ``3 payloads are not images (keys 4, 9, 11)``."""
     shown = ", ".join(map(str, keys[:_SHOWN])) + (", .." if len(keys) > _SHOWN else "")
     counted = "1 payload is not an image (key " if len(keys) == 1 else f"{len(keys)} payloads are not images (keys "
     return counted + shown + ")"

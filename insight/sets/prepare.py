@@ -1,8 +1,8 @@
-"""From an image file to the bytes of a record or a verification set.
+"""Conversion of image files to the payloads of record sets and verification sets.
 
-A valid upright 3-channel JPEG of the right size is copied byte for byte; its markers decide that, and the
-decoder detects damaged data. All other images are decoded, converted and encoded again, and the changes
-are reported.
+A complete, upright 3-channel JPEG of the target size is copied byte for byte. Its markers are sufficient to recognize
+it; the decoder detects damaged data. All other images are decoded, converted and encoded again, and the changes are
+reported. If the target is ``.png``, plain PNG files of the target size are copied too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..images.header import is_plain_png, read_jpeg_head, suffix_of
 from ..images.kind import HEAD_BYTES, kind_of
 
 DEFAULT_SIZE = (112, 112)
-SKIP, KEEP, FAIL = "skip", "keep", "fail"  # what to do with images that decode with a warning
-DECODE, HEADERS = "decode", "headers"  # how images that are copied are checked
+SKIP, KEEP, FAIL = "skip", "keep", "fail"  # policies for images that decode with a warning
+DECODE, HEADERS = "decode", "headers"  # checks of images that are copied
 _DEFAULT_QUALITY = {".jpg": 95, ".png": 3}
 RESIZED = "resized from"
 
@@ -26,18 +26,18 @@ class Skip(InsightError):
 
 
 class ImageTarget:
-    """Size of the prepared images, and encoding of the converted ones.
+    """The size of all prepared images, and the encoding of those that are converted.
 
     (A plain class: importing ``dataclasses`` takes longer than packing a small set.)
 
     Attributes
     ----------
     size : (int, int)
-        (height, width).
+        (height, width) in pixels, 8..4096 each.
     suffix : str
         ``.jpg`` or ``.png``.
     quality : int
-        JPEG 1..100, 95 if not given; PNG compression 0..9, 3 if not given.
+        JPEG quality, 1..100 (default 95), or PNG compression level, 0..9 (default 3).
 
     Raises
     ------
@@ -59,11 +59,11 @@ class ImageTarget:
 
 
 class Damaged(Skip):
-    """The image decodes with a warning, which is the message."""
+    """The image decodes with a warning; the message is the decoder's."""
 
 
 class Prepared(NamedTuple):
-    """Encoded bytes; the changes, empty if they are the file's own; and the decoder's warning, "" for none."""
+    """An encoded image, the changes made to it (empty if it was copied), and the decoder's warning ("" if none)."""
 
     payload: bytes
     changes: Tuple[str, ...] = ()
@@ -74,21 +74,21 @@ Outcome = Union[Prepared, Skip]
 
 
 def under_policy(outcome: Outcome, damaged: str) -> Outcome:
-    """The outcome; a :class:`Damaged` if the image is damaged and such images are not kept."""
+    """Return the outcome, or a :class:`Damaged` if the image is damaged and the policy is not ``keep``."""
     if isinstance(outcome, Prepared) and outcome.damage and damaged != KEEP:
         return Damaged(outcome.damage)
     return outcome
 
 
 def stops(skip: Skip, on_error: str, damaged: str) -> str:
-    """If an unusable image ends the run, the option to give instead, for the message; otherwise ""."""
+    """Return the option that would skip an unusable image, if the policies raise for it; otherwise ""."""
     if isinstance(skip, Damaged):
         return "--damaged skip, or keep to pack it unchanged" if damaged == FAIL else ""
     return "--on-error skip" if on_error == FAIL else ""
 
 
 def verbatim(data: bytes, target: ImageTarget) -> bool:
-    """Whether a file's bytes can be copied into a record. Raises :class:`Skip` for a truncated JPEG."""
+    """Whether a file can be copied unchanged into a record. Raises :class:`Skip` for a truncated JPEG."""
     head = read_jpeg_head(data)
     if head is None:
         return target.suffix == ".png" and is_plain_png(data, target.size)
@@ -98,7 +98,7 @@ def verbatim(data: bytes, target: ImageTarget) -> bool:
 
 
 def convert(data: bytes, entry: Entry, target: ImageTarget) -> Prepared:
-    """Decode, rotate upright, warp or scale, and encode. Raises :class:`Skip` if it is not an image."""
+    """Decode an image, rotate it upright, align or resize it, and encode it. Raises :class:`Skip` if that fails."""
     from ..images import pixels as image
 
     warnings: list = []
@@ -128,7 +128,7 @@ def convert(data: bytes, entry: Entry, target: ImageTarget) -> Prepared:
 
 
 def damage_of(data: bytes) -> str:
-    """The decoder's warning about an image that is copied, or "". Raises :class:`Skip` if it does not decode."""
+    """Return the decoder's warning about a copied image, or "". Raises :class:`Skip` if it does not decode."""
     from ..images import decoding
 
     if not decoding.quick_warning(data):
@@ -144,5 +144,5 @@ def damage_of(data: bytes) -> str:
 
 
 def _without_name(error: InsightError) -> Skip:
-    """The rule of an error, without the name before it and the remedy after it."""
+    """Return a Skip with the reason only: without the name before it and the remedy after it."""
     return Skip(str(error).lstrip(": ").partition(";")[0])

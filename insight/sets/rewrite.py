@@ -1,8 +1,8 @@
-"""Chosen images of record sets -> a new set, with unchanged payload bytes.
+"""Writing selected images of record sets to a new set, with unchanged payload bytes.
 
-The layout is that of InsightFace's dataset_merge: images have keys 1..N with scalar labels, then
-comes a record per identity with its range of keys, then key 0 with the range of these records.
-Source: ``src/data/dataset_merge.py`` @9fc3cc9c.
+The layout is that of InsightFace's dataset_merge: images have the keys 1..N and scalar labels. They are followed by
+one identity record per identity, which holds its range of keys, and by the header record, key 0, which holds the
+range of the identity records. Source: ``src/data/dataset_merge.py`` @9fc3cc9c.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .pack import SET_NAME
 
 
 class SetStream:
-    """Writes a set, identity after identity; labels are 0, 1, 2, .. in that order.
+    """Writes a set identity by identity, with labels 0, 1, 2, .. in that order.
 
     Attributes
     ----------
     images, identities : int
-        Written so far.
+        Numbers written so far.
     """
 
     def __init__(self, records: ShardStream):
@@ -40,7 +40,7 @@ class SetStream:
         return len(self._ranges)
 
     def write(self, payloads: Iterable[bytes]) -> int:
-        """Append an identity with its encoded images, at least one; returns its label."""
+        """Append an identity with its encoded images, of which there must be at least one; return its label."""
         label, begin = len(self._ranges), self.images + 1
         for payload in payloads:
             self._records.room(self.images)
@@ -55,7 +55,7 @@ class SetStream:
 
 
 def rec_of(folder: str, shard_count: int = 1) -> str:
-    """The .rec of a new set in a folder, for messages; of shards a pattern."""
+    """Return the path of the .rec of a new set in a folder, for messages; a pattern if there are several shards."""
     return shards.pattern(os.path.join(folder, shards.names(SET_NAME, shard_count)[0]))
 
 
@@ -65,7 +65,8 @@ def new_files(
 ) -> Iterator[Tuple[List[Tuple[Path, Path]], Staging]]:
     """Write the .rec and .idx files of a set ``train``, further files and ``property`` into a folder, all or none.
 
-    Yields the hidden paths of the .rec and .idx of each shard. A set ``train`` in other files is replaced, too.
+    Yields the temporary paths of the .rec and .idx of each shard, and the staging. With ``overwrite``, an existing
+    set ``train`` with another number of shards is removed.
 
     Raises
     ------
@@ -98,20 +99,20 @@ def new_set(
     ----------
     folder : str
     size : (int, int)
-        (height, width) of the images, for ``property``.
+        (height, width) of the images in pixels, for ``property``.
     images : int
-        How many there will be, at most.
+        Maximum number of images.
     shard_count : int
-        .rec files, for equal parts of them.
+        Number of .rec files, each with an equal part of the images.
     beside : iterable of str
-        Names of further files that the block writes, to ``staging.path(name)``.
+        Names of further files, which the ``with`` block writes to ``staging.path(name)``.
     overwrite : bool
         Whether existing files may be replaced.
 
     Raises
     ------
     InsightError
-        A file already exists, or the block wrote no identity.
+        A file already exists and ``overwrite`` is not set, or the ``with`` block wrote no identity.
     """
     with new_files(folder, shard_count, beside, overwrite) as (paths, staging), ShardStream(paths, images) as records:
         stream = SetStream(records)
@@ -125,16 +126,16 @@ def new_set(
 def refuse_outputs(
     sources: Iterable[str], folder: Optional[str], reports: Iterable[Optional[str]], overwrite: bool
 ) -> None:
-    """Raise for outputs that cannot be written, before hours of work.
+    """Raise if an output cannot be written, before hours of work.
 
     Parameters
     ----------
     sources : iterable of str
         .rec files that are read, which no output may replace.
     folder : str, optional
-        The folder of the set to write, if there is one.
-    reports : iterable of str, optional
-        Other files to write.
+        Folder of the set to write, if any.
+    reports : iterable of str or None
+        Other files to write; None is ignored.
     overwrite : bool
 
     Raises
@@ -160,5 +161,5 @@ def refuse_outputs(
 
 
 def count_records(images: int, identities: int) -> str:
-    """``20000 images + 9980 identity records + 1 header = 29981 records``."""
+    """Return a text such as ``20000 images + 9980 identity records + 1 header = 29981 records``."""
     return f"{images} images + {identities} identity records + 1 header = {images + identities + 1} records"

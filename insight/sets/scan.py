@@ -1,4 +1,4 @@
-"""Identity folders -> .lst: one folder per person, one level deep; nothing is moved or deleted."""
+"""Lists (.lst) of identity folders: one folder per person, one level deep. No file is moved or deleted."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..formats.labelmap import label_map_path, write_label_map
 from ..formats.lst import Entry, print_lst, write_lst
 
 STDOUT = "standard output"
-MIN_IDENTITIES = 2  # on each side of a split: one class cannot be trained, one person gives no impostor pair
+MIN_IDENTITIES = 2  # on each side of a split: training needs two classes, an impostor pair needs two people
 
 
 @dataclass
 class Scan:
-    """Identities of a folder, sorted by name, and skipped files, by reason."""
+    """The identities of a folder, sorted by name, and the skipped files by reason."""
 
     folder: str
     identities: List[IdentityFolder] = field(default_factory=list)
     skipped: Skipped = field(default_factory=Skipped)
     notes: List[str] = field(default_factory=list)
-    dropped_identities: int = 0  # below min_images
+    dropped_identities: int = 0  # with fewer than min_images images
     dropped_images: int = 0
-    single: int = 0  # identities of one image, which are not dropped
+    single: int = 0  # number of identities with one image that are listed
 
     @property
     def images(self) -> int:
@@ -35,13 +35,13 @@ class Scan:
 
 
 def scan_identities(folder: str, min_images: int = 1) -> Scan:
-    """List the images of a folder of identity folders, by :func:`insight.faces.folders.read_identities`.
+    """Find the images of a folder of identity folders with :func:`insight.faces.folders.read_identities`.
 
     Parameters
     ----------
     folder : str
     min_images : int
-        Identities with fewer images are skipped (their files are not changed).
+        Identities with fewer images are skipped.
 
     Raises
     ------
@@ -69,10 +69,10 @@ def scan_identities(folder: str, min_images: int = 1) -> Scan:
 def split_identities(
     identities: Sequence[IdentityFolder], ratio: float, seed: int = 0
 ) -> Tuple[List[IdentityFolder], List[IdentityFolder]]:
-    """Split people, not images, into training and held-out.
+    """Split identities, not images, into a training part and a held-out part.
 
-    Each person's rank is a function of the seed and the name only, so adding people moves few
-    of the others to the other side.
+    Each identity's rank depends only on the seed and its name, so adding identities moves few of the others to the
+    other part.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def split_identities(
     Raises
     ------
     InsightError
-        The ratio is not between 0 and 1, or a side would have fewer than two people.
+        The ratio is not between 0 and 1, or a part would have fewer than two identities.
     """
     if not 0 < ratio < 1:
         raise InsightError(f"--val-ratio {ratio:g}: want more than 0 and less than 1")
@@ -105,7 +105,7 @@ def _draw(seed: int, name: str) -> bytes:
 
 
 def entries_of(identities: Sequence[IdentityFolder]) -> Iterator[Entry]:
-    """Aligned list entries, labels 0, 1, 2, .. in the order of the identities."""
+    """Yield aligned list entries with labels 0, 1, 2, .. in the order of the identities."""
     for label, identity in enumerate(identities):
         for path in identity.paths:
             yield Entry(path, label)
@@ -113,7 +113,7 @@ def entries_of(identities: Sequence[IdentityFolder]) -> Iterator[Entry]:
 
 @dataclass
 class ListReport:
-    """The output of ``dir2lst``: (path, images, identities) per list; the path is ``STDOUT`` for that."""
+    """The result of ``dir2lst``: (path, images, identities) of each list; the path may be ``STDOUT``."""
 
     scan: Scan
     written: List[Tuple[str, int, int]] = field(default_factory=list)
@@ -146,29 +146,31 @@ def folder_to_lists(
     label_map: bool = False,
     overwrite: bool = False,
 ) -> ListReport:
-    """Write the list of a folder of identity folders, or two that share no person.
+    """Write the list of a folder of identity folders, or two lists that share no identity.
 
     Parameters
     ----------
     folder : str
-        Identity folders.
+        Folder of identity folders.
     output : str, optional
-        The .lst to write; by default standard output.
+        The .lst to write; default: standard output.
     min_images : int
+        Identities with fewer images are skipped.
     val_ratio : float
-        Share of the identities to hold out; 0 for none.
+        Share of the identities to hold out, in [0, 1); 0 writes one list.
     val_output : str, optional
-        Their list; default: ``val.lst`` beside ``train.lst``, else ``<name>_val.lst`` beside ``<name>.lst``.
+        List of the held-out identities; default: ``val.lst`` beside ``train.lst``, otherwise ``<name>_val.lst``
+        beside ``<name>.lst``.
     seed : int
     label_map : bool
-        Also write ``<list>.labels.csv`` beside each list: label, folder name.
+        Also write ``<list>.labels.csv`` (label, folder name) beside each list.
     overwrite : bool
         Replace existing lists and maps.
 
     Raises
     ------
     InsightError
-        See :func:`scan_identities` and :func:`split_identities`.
+        As :func:`scan_identities` and :func:`split_identities`, or an output already exists.
     """
     if val_output is not None and not val_ratio:
         raise InsightError("--val-output: nothing is held out; give --val-ratio too")
@@ -198,7 +200,7 @@ def folder_to_lists(
 
 
 def _check_without_list(val_ratio: float, val_output: Optional[str], label_map: bool) -> None:
-    """Refuse what is named after the list, if that goes to standard output."""
+    """Raise for outputs whose default names derive from the list's, if it is written to standard output."""
     if val_ratio and val_output is None:
         raise InsightError(f"--val-ratio {val_ratio:g}: needs a name for the held-out list; give LST, or --val-output")
     if label_map:
@@ -206,7 +208,7 @@ def _check_without_list(val_ratio: float, val_output: Optional[str], label_map: 
 
 
 def default_val_output(output: str) -> str:
-    """The default path of the held-out list."""
+    """Return the default path of the held-out list."""
     stem, ending = os.path.splitext(output)
     head, name = os.path.split(stem)
     return os.path.join(head, ("val" if name == "train" else name + "_val") + ending)

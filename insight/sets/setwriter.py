@@ -1,4 +1,4 @@
-"""Streaming writer of the records of one set: images in runs of equal labels, then header and identity records."""
+"""Streaming writer of one record set: image records, then the header and identity records."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from .chunk import Chunk
 from .prepare import Prepared
 
 INDEXED, PLAIN = "indexed", "plain"
-GAPS = {INDEXED: INDEXED_FRAME.size, PLAIN: COPIED_FRAME.size}  # bytes of frame and header before an image
+GAPS = {INDEXED: INDEXED_FRAME.size, PLAIN: COPIED_FRAME.size}  # bytes of the frame and header before each image
 
 
 class SetWriter:
-    """Writes images with keys 1..N (``plain``: 0..N-1) and counts them.
+    """Writes images with the keys 1..N (``plain``: 0..N-1).
 
     Attributes
     ----------
     images : int
-        Written so far.
+        Number of images written so far.
     ranges : list of (int, int)
-        Keys from 1 of each complete run of equal labels: first, last + 1.
+        (first key, last key + 1) of each complete run of equal labels; keys count from 1.
     labels : set of int
+        Distinct labels written so far.
     """
 
     def __init__(self, stream: ShardStream, layout: str):
@@ -48,7 +49,7 @@ class SetWriter:
             self._stream.write(key, image.payload, (entry.label, entry.aligned), key, id2_of(entry.label))
 
     def write_copied(self, chunk: Chunk) -> None:
-        """Write a chunk whose images are all copied, directly from its memory."""
+        """Write a chunk whose images are all copied, directly from the shared memory."""
         begin = 0
         while begin < len(chunk):
             end = min(begin + self._stream.room(self.images), len(chunk))
@@ -56,7 +57,7 @@ class SetWriter:
             begin = end
 
     def _write_part(self, chunk: Chunk, start: int, stop: int) -> None:
-        """Write images of a chunk into one shard."""
+        """Write the images ``start`` to ``stop - 1`` of a chunk into the current shard."""
         memory, gap, plain = chunk.memory, self._gap, self._plain
         spans = chunk.spans[start:stop]
         first = spans[0][0] - gap
@@ -77,13 +78,13 @@ class SetWriter:
         self._stream.write_framed(memory[first : begin + size + (-size & 3)], lines)
 
     def write_identities(self) -> None:
-        """Close the last run, and write header and identity records if the layout is indexed."""
+        """End the last run, and write the header and identity records if the layout is ``indexed``."""
         self._begin_run(None)
         if not self._plain:
             self._stream.write_identities(self.ranges, self.images, header_first=True)
 
     def _begin_run(self, label: Optional[int]) -> None:
-        """Start a run with the label of the next image; None: there is no next image."""
+        """End the current run and begin one with the label of the next image; None if there is no next image."""
         if self._last is not None:
             self.ranges.append((self._begin, self.images + 1))
         self._begin, self._last = self.images + 1, label

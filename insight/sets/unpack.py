@@ -1,4 +1,4 @@
-"""Record sets and verification sets -> image files, with unchanged bytes."""
+"""Extraction of record sets and verification sets to image files, with unchanged bytes."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def unpack(source: str, output: str, label_map: Optional[str] = None) -> UnpackR
     source : str
         A record set (folder, .rec or prefix) or a verification .bin.
     output : str
-        A folder that does not exist or is empty; it gets its name when all files are in it. A record
-        set gives a folder per identity, ``<label>/<key>.jpg``, zero-padded so that the order of
-        names is the order of labels and keys: dir2lst and face2rec pack them in that order. A
-        .bin gives ``images/`` and ``pairs.csv``, from which make-bin builds the same .bin.
+        A folder that does not exist or is empty; it gets this name when it is complete. For a record set it has one
+        folder per identity, with files ``<label>/<key>.jpg``. Numbers are zero-padded, so that dir2lst and face2rec
+        pack the files in the order of labels and keys. For a .bin it has ``images/`` and ``pairs.csv``, from which
+        make-bin builds the same .bin.
     label_map : str, optional
-        CSV (label, name) that names the identity folders.
+        CSV file (label, name) with the names of the identity folders.
 
     Raises
     ------
