@@ -1,4 +1,4 @@
-"""Imports point down only; what each room may know stands in the table below."""
+"""Imports between rooms have no cycles; the table below lists what each room may import."""
 
 import ast
 import re
@@ -165,7 +165,7 @@ def test_every_room_is_in_the_table():
 
 
 @pytest.mark.parametrize("path", source_files(), ids=ids)
-def test_imports_point_down(path):
+def test_a_file_imports_only_permitted_rooms(path):
     room = room_of(path)
     allowed = MAY_IMPORT.get(room, set())
     if allowed is not None:
@@ -180,7 +180,7 @@ def test_the_table_permits_nothing_that_is_not_used():
     assert {room: may for room, may in unused.items() if may} == {}
 
 
-def test_the_table_has_no_circle():
+def test_the_table_has_no_cycle():
     above = {room: set(may or ()) for room, may in MAY_IMPORT.items()}
     while above:
         lowest = {room for room, may in above.items() if not may}
