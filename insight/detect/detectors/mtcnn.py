@@ -85,7 +85,7 @@ class Mtcnn(Detector):
 
 
 def _pyramid(transposed: np.ndarray, smallest: float) -> Iterator[np.ndarray]:
-    """Yield the levels. The smallest faces have the size of a cell in the first; each next is FACTOR as large."""
+    """Yield the levels: the first scales faces of ``smallest`` pixels to a cell, each next is smaller by ``FACTOR``."""
     scale = CELL / smallest
     while min(transposed.shape[:2]) * scale >= CELL:
         size = tuple(int(np.ceil(side * scale)) for side in transposed.shape[1::-1])
