@@ -1,10 +1,11 @@
-"""Raw photos to aligned faces: the whole command.
+"""Align the faces of raw photos: the whole ``align-faces`` command.
 
     report = align("photos", "faces", AlignSettings(model="y1.onnx"), workers=4)
 
-A unit is an identity folder, or a run of photos of a flat folder. :func:`insight.detect.unit_work.align_unit` does one,
-in a process of the executor or of a cluster; its argument and its result are small. Nothing here imports NumPy or
-OpenCV before processes are forked, because both start threads.
+A unit is an identity folder, or a run of consecutive photos of a flat folder.
+:func:`insight.detect.unit_work.align_unit` processes one unit, in a process of the executor or on a cluster; its
+argument and its result are small. Nothing here imports NumPy or OpenCV before processes are forked, because both start
+threads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .settings import AlignSettings, digest_of, forget_tools, tools_of
 from .tally import Tally
 from .unit_task import CROPS, Question, UnitResult, UnitTask
 
-AHEAD = 64  # units per worker: results are small, and a large unit must not make the others wait
+AHEAD = 64  # units in progress per worker: results are small, and a large unit must not delay the others
 _PACE = Pace("faces", lambda result: result.counts.get(CROPS, 0), lambda result: not result.reused)
 
 
@@ -35,20 +36,20 @@ def align(raw: str, out: str, settings: AlignSettings, workers: Workforce = 1, o
     Parameters
     ----------
     raw : str
-        A folder per identity, with photos at any depth; with ``settings.flat`` any folder of photos. Only read.
+        A folder per identity, with photos at any depth; with ``settings.flat`` any folder of photos. It is only read.
     out : str
-        Folder to make, or one that an earlier run has made: units that are done are not done again.
+        The output folder: a new one, or that of an earlier run, whose finished units are not processed again.
     settings : AlignSettings
     workers : int or Cluster
-        Processes; threads where a fork is not safe. Or a cluster. The result does not depend on it.
+        Number of processes (threads if forking is not safe), or a cluster. The result does not depend on it.
     overwrite : bool
-        Whether crops that were made with other settings are replaced, and crops that no photo accounts for any more
-        are removed.
+        Replace crops that were made with other settings, and remove crops of earlier runs that no photo yields any
+        more.
 
     Returns
     -------
     list of str
-        The report.
+        Lines of the report.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def align(raw: str, out: str, settings: AlignSettings, workers: Workforce = 1, o
 
 
 def _absolute(raw: str, out: str, settings: AlignSettings) -> Tuple[str, str, AlignSettings, List[str]]:
-    """Raw folder, output and settings for workers in other folders, and the paths that they must see."""
+    """Raw folder, output and settings with absolute paths, and the paths that workers of a cluster must see."""
     source, target, given = os.path.abspath(raw), os.path.abspath(out), settings.absolute(raw)
     return source, target, given, [source, os.path.join(target, STATE), *given.files()]
 
@@ -94,7 +95,7 @@ def _work(item: Any) -> Any:
 
 
 def _load(raw: str, settings: AlignSettings) -> None:
-    """What all workers need, and what may be shared by processes that are forked later."""
+    """Load what all workers need, once, so that processes that are forked later share it."""
     from ..faces.alignment import similarity, template
     from . import unit_work  # noqa: F401
 
@@ -105,7 +106,7 @@ def _load(raw: str, settings: AlignSettings) -> None:
 
 
 def _swept(units: Iterable[PhotoUnit], output: OutputFolder) -> Iterator[PhotoUnit]:
-    """The units of a flat folder; a folder of crops, on which several work, is swept before its first."""
+    """Yield the units of a flat folder; sweep each folder of crops before any worker writes to it."""
     folder = None
     for unit in units:
         if unit.folder != folder:

@@ -1,4 +1,4 @@
-"""The faces of one photo, and what is decided about each."""
+"""The faces of one photo, and the decision about each of them."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Candidate:
     ----------
     face : Face
     measures : Measures, optional
-        None for points that coincide.
+        None if the five points coincide.
     crop : bytes, optional
-        The encoded crop, where it may be needed.
+        The encoded crop; None if it will not be needed.
     reason : str
-        Why it is rejected; "" while it is not.
+        Why the face is rejected; "" if it is not.
     cosine : float
-        To the person of the folder; NaN where it was not computed.
+        Cosine to the centre of the folder's person; NaN if it was not computed.
     """
 
     def __init__(self, face: Face):
@@ -56,19 +56,20 @@ class Candidate:
 
 
 class Candidates:
-    """The faces of a photo, the largest first.
+    """Candidate faces of a photo.
 
     Attributes
     ----------
     faces : list of Candidate
+        All faces, the largest first.
     main : Candidate, optional
-        The face that is meant, by the photo alone.
+        The main face, judged by this photo alone.
     problem : str
-        Why there are none; "" if there are some.
+        Why the photo has no face; "" if it has some.
     kind : str
-        The problem without details, to count it.
+        The problem without details, for counting.
     warning : str
-        The decoder's warning about damaged data.
+        The decoder's warning about damaged data; "" for none.
     """
 
     def __init__(self) -> None:
@@ -81,13 +82,13 @@ class Candidates:
         return [candidate for candidate in self.faces if not candidate.reason]
 
     def take(self, chosen: Optional[Candidate], reason: str = OTHER) -> None:
-        """Reject all others."""
+        """Reject all faces but ``chosen``."""
         for candidate in self.open():
             if candidate is not chosen:
                 candidate.reason = reason
 
     def settle(self, settings: AlignSettings) -> None:
-        """Decide what is left to decide: which face, if several are left, and the filters of the chosen one."""
+        """Choose among the remaining faces by ``settings.multi``, then apply the limits of their measures."""
         remaining = self.open()
         if len(remaining) > 1 and settings.multi == SKIP:
             self.take(None, SEVERAL)
@@ -107,17 +108,19 @@ def candidates_of(path: str, name: str, tools: AlignTools) -> Candidates:
     Parameters
     ----------
     path : str
+        The photo.
     name : str
-        The path below the raw folder.
+        Its path below the raw folder.
     tools : AlignTools
 
     Raises
     ------
     InsightError
-        The machine or the network fails; whatever is wrong with the photo is its ``problem``.
+        The detector or the landmarks cannot be opened, or the machine fails. An error of the photo itself is not
+        raised; it becomes ``problem``.
     """
     listed = tools.settings.landmarks is not None
-    source = tools.landmarks if listed else tools.finder  # what it raises is not the photo's fault
+    source = tools.landmarks if listed else tools.finder  # outside try: its errors are not the photo's
     candidates = Candidates()
     try:
         data = read_file(path)
@@ -140,7 +143,7 @@ def candidates_of(path: str, name: str, tools: AlignTools) -> Candidates:
 
 
 def _measure(photo: Photo, faces: List[Face], candidates: Candidates, settings: AlignSettings) -> None:
-    """Add the faces, with the crops that may be needed, and reject those that cannot be meant."""
+    """Add the faces; reject those that are too small, too uncertain or degenerate; crop those that may be chosen."""
     candidates.faces = [Candidate(face) for face in by_size([rounded(face) for face in faces])]
     for candidate in candidates.faces:
         if not candidate.face.points.var(axis=0).sum() > 0:
@@ -157,6 +160,6 @@ def _measure(photo: Photo, faces: List[Face], candidates: Candidates, settings: 
         crop, candidate.measures = crop_face(photo, candidate.face, settings.image_size)
         pixels = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
         candidate.crop = encode_bgr(pixels, settings.encoding, QUALITY[settings.encoding])
-    for candidate in candidates.faces:  # the photo is not decoded larger to measure a face that is not taken
+    for candidate in candidates.faces:  # not taken, so decoded pixels of any size are enough
         if candidate not in needed and candidate.reason != COINCIDE:
             _, candidate.measures = crop_face(photo, candidate.face, settings.image_size, only_measured=True)

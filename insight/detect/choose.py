@@ -1,11 +1,12 @@
-"""Which of a photo's faces is meant.
+"""Choice of the face to keep in a photo with several.
 
-From the photo alone: the largest; among nearly as large ones, the most central.
+From the photo alone: the largest face, or the most central of those that are nearly as large.
 
-From the photos of a person's folder: the person on whom they agree, by the embeddings of all their faces. For each
-face, the photos that hold a face close to it are counted; a photo whose main face is such a one counts whole, another
-half. The face with the highest count is the seed; the centre of the photos that are closest to it moves to the person,
-and in each photo the face closest to the centre is meant. A bystander of many photos is so told from the person.
+From all photos of a person's folder: the face of the person on whom the photos agree, by the embeddings of all faces.
+For each face, the photos that contain a face close to it are counted. A photo counts as 1 if that is its main face,
+else as 0.5, so that a bystander of many photos is not taken for the person. The face with the highest count is the
+first centre. It is then updated ``ROUNDS`` times to the mean direction of the closest face of each photo, over the
+closer half of the photos. In each photo, the face with the highest cosine to the final centre is chosen.
 """
 
 from __future__ import annotations
@@ -17,32 +18,32 @@ import numpy as np
 from ..faces.unit import scale_to_unit
 from .face import Face
 
-SKIP, LARGEST, ALL = "skip", "largest", "all"  # of several faces
-NEARLY = 0.6  # of the largest face's area: the centre decides
-CLOSE = 0.35  # cosine of two faces that count as one person
+SKIP, LARGEST, ALL = "skip", "largest", "all"  # rules for photos with several faces
+NEARLY = 0.6  # share of the largest area from which a face competes by its distance to the centre
+CLOSE = 0.35  # cosine above which two faces count as one person
 LOWEST = 0.3  # cosine to the centre below which a face is another person's
-FEWEST = 3  # photos; two cannot outvote one another
-ROUNDS = 5
-SECOND = 0.5  # what a photo counts whose largest face is another
-RIVAL = 0.9  # part of the highest count from which on another person is as likely
-BLOCK = 1024  # rows of a matrix of cosines at a time
+FEWEST = 3  # photos; between two there is no majority
+ROUNDS = 5  # updates of the centre
+SECOND = 0.5  # weight of a photo in which the close face is not the main face
+RIVAL = 0.9  # share of the highest count from which another person is as likely
+BLOCK = 1024  # rows of the matrix of cosines that are computed at once
 
 
 def area(face: Face) -> float:
-    """Of the box, in square pixels."""
+    """Area of the box in square pixels."""
     return float(np.prod(np.maximum(face.box[2:] - face.box[:2], 0)))
 
 
 def by_size(faces: Sequence[Face]) -> List[Face]:
-    """The largest first; those of one size from left to right."""
+    """Sort faces from the largest; faces of equal area by their coordinates, from left to right."""
     return sorted(faces, key=lambda face: (-area(face), *face.box.tolist(), *face.points.ravel().tolist()))
 
 
 def main_face(faces: Sequence[Face], size: Tuple[int, int]) -> int:
-    """Position of the face that is meant: the one nearest to the photo's centre among those of nearly the largest area.
+    """Index of the main face: among those of nearly the largest area, the one nearest to the photo's centre.
 
-    InsightFace and facenet take the maximum of area - 2 d², d the distance to the centre in pixels, which prefers
-    a small face in the middle to a large one beside it.
+    InsightFace and facenet take the maximum of area - 2 d², where d is the distance to the centre in pixels. That
+    prefers a small face in the middle to a large one beside it.
 
     Parameters
     ----------
@@ -62,12 +63,14 @@ def _middle(face: Face) -> np.ndarray:
 
 
 class Agreement(NamedTuple):
-    """Attributes
+    """Result of :func:`agreement`.
+
+    Attributes
     ----------
     cosines : np.ndarray
-        (N,) float64: of each face to the centre of the person.
+        (N,) float64: cosine of each face to the centre of the person.
     ambiguous : bool
-        Whether another person is as likely.
+        Whether another person is about as likely.
     """
 
     cosines: np.ndarray
@@ -75,16 +78,16 @@ class Agreement(NamedTuple):
 
 
 def agreement(rows: np.ndarray, photos: np.ndarray, main: np.ndarray) -> Agreement:
-    """Find the person of a folder.
+    """Find the person on whom the photos of a folder agree.
 
     Parameters
     ----------
     rows : np.ndarray
         (N, E) float32 embeddings of length 1.
     photos : np.ndarray
-        (N,) int64: the photo of each face, ascending.
+        (N,) int64: index of the photo of each face, ascending.
     main : np.ndarray
-        (N,) bool: whether it is its photo's main face.
+        (N,) bool: whether the face is the main face of its photo.
     """
     starts = np.flatnonzero(np.r_[True, photos[1:] != photos[:-1]])
     counts = _counts(rows, starts, np.where(main, 1.0, SECOND))
@@ -100,7 +103,7 @@ def agreement(rows: np.ndarray, photos: np.ndarray, main: np.ndarray) -> Agreeme
 
 
 def _counts(rows: np.ndarray, starts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(N,) float64: the weights of the photos that hold a face close to each face."""
+    """(N,) float64: for each face, the summed weights of the photos that contain a face close to it."""
     counts = np.empty(len(rows))
     for begin in range(0, len(rows), BLOCK):
         close = rows[begin : begin + BLOCK] @ rows.T > CLOSE
@@ -109,6 +112,6 @@ def _counts(rows: np.ndarray, starts: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def _best_of_each(cosines: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(P,) positions of the face with the highest cosine in each photo."""
+    """(P,) index of the face with the highest cosine in each photo."""
     ends = np.r_[starts[1:], len(cosines)]
     return np.array([begin + int(cosines[begin:end].argmax()) for begin, end in zip(starts, ends)])

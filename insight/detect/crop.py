@@ -1,4 +1,4 @@
-"""The aligned crop of a face, and what is measured of it."""
+"""Aligned crops of faces, and their measures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .photo import Photo
 
 
 class Measures(NamedTuple):
-    """What a face can be rejected for.
+    """Measures by which a face can be rejected.
 
     Attributes
     ----------
     eyes : float
         Distance of the eyes, in pixels of the photo.
     sharpness : float
-        Variance of the Laplacian of the grey crop: some 500 for a sharp face, below 10 for a very blurred one. It
+        Variance of the Laplacian of the grey crop: about 500 for a sharp face, below 10 for a very blurred one. It
         depends on the size of the crop.
     outside : float
         Share of the crop's pixels that are outside the photo, 0 to 1.
@@ -50,7 +50,7 @@ def crop_face(
     size : (int, int)
         (height, width) of the crop; one of :data:`insight.faces.alignment.SIZES`.
     only_measured : bool
-        The crop is not kept: pixels that were decoded for another face will do, however small.
+        The crop is not kept. The pixels that were decoded last, if any, are used, whatever their size.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A face of a photo, and the coordinates of turned and scaled photos."""
+"""Detected faces, and their coordinates in rotated and scaled images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ class Face(NamedTuple):
     box : np.ndarray
         (4,) float64 x1, y1, x2, y2.
     points : np.ndarray
-        (5, 2) float64 x, y: left eye, right eye, nose, left and right mouth corner, as seen by the viewer of the
-        upright face.
+        (5, 2) float64 x, y: left eye, right eye, nose, left and right mouth corner, as a viewer sees the upright face.
     score : float
         The detector's confidence, 0 to 1.
     look_score : float
-        Confidence of the second look, 0 to 1; 0 if the face is not upright; NaN without one.
+        Confidence of the second look, 0 to 1; 0 if the face is not upright; NaN without a second look.
     moved : float
-        The largest distance by which the second look moved a point, the last time, in pixels of the aligned
-        112 x 112 face; NaN without one.
+        The largest distance by which the last pass of the second look moved a point, in pixels of the aligned
+        112 x 112 face; NaN without a second look.
     """
 
     box: np.ndarray
@@ -33,18 +32,18 @@ class Face(NamedTuple):
     moved: float = float("nan")
 
     def scaled(self, scale: float) -> Face:
-        """The face in an image of ``scale`` times the size; the corner of the top left pixel stays where it is."""
+        """The face in an image of ``scale`` times the size, scaled about the outer corner of the top left pixel."""
         return self._replace(box=to_scale(self.box, scale), points=to_scale(self.points, scale))
 
     def turned_back(self, turn: int, size: Tuple[int, int]) -> Face:
-        """The face in an image of which it was found in a copy, turned clockwise.
+        """Convert a face from a rotated copy of an image to the image itself.
 
         Parameters
         ----------
         turn : int
-            0, 90, 180 or 270 degrees.
+            Clockwise rotation of the copy: 0, 90, 180 or 270 degrees.
         size : (int, int)
-            (width, height) of the image that was not turned.
+            (width, height) of the image before the rotation.
         """
         corners = _turn_back(self.box.reshape(2, 2), turn, size)
         box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
@@ -52,7 +51,7 @@ class Face(NamedTuple):
 
 
 def to_scale(coordinates: np.ndarray, scale: float) -> np.ndarray:
-    """Coordinates of pixels' centres in an image of ``scale`` times the size."""
+    """Convert coordinates to those in an image of ``scale`` times the size; (0, 0) is the centre of the first pixel."""
     return (coordinates + 0.5) * scale - 0.5
 
 

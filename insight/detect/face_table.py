@@ -1,4 +1,4 @@
-"""The table of a run: a row per face that was found, and per photo without one."""
+"""The table of a run: a row per detected face, and one per photo without a face."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEPT, REJECTED, SKIPPED = "kept", "rejected", "skipped"  # a face with a crop, o
 
 
 class FaceRow(NamedTuple):
-    """A face, or a photo without one.
+    """A row of the table: a face, or a photo without one.
 
     Attributes
     ----------
@@ -37,17 +37,18 @@ class FaceRow(NamedTuple):
     decision : str
         ``kept``, ``rejected`` or ``skipped``.
     reason : str
-        Why it was not kept, in words that do not contain values; ``ambiguous`` for a face that was kept.
+        For a rejected face, a text without values; for a photo without a face, its problem; ``ambiguous`` for a kept
+        face whose person is not certain; else "".
     number, faces : int
-        Number of the face, 0 for the largest, and the faces of the photo; 0, 0 for a photo without one.
+        Number of the face, 0 for the largest, and number of faces in the photo; 0, 0 for a photo without a face.
     crop : str
-        Path of the crop below the output; "" without one.
+        Path of the crop below the output folder; "" without a crop.
     face : Face, optional
     measures : Measures, optional
     cosine : float
-        To the centre of the folder's person; NaN where that was not computed.
+        Cosine to the centre of the folder's person; NaN if it was not computed.
     warning : str
-        The decoder's warning about damaged data.
+        The decoder's warning about damaged data; "" for none.
     """
 
     file: str
@@ -63,7 +64,7 @@ class FaceRow(NamedTuple):
 
 
 def rounded(face: Face) -> Face:
-    """The face with the digits that the table has, so that landmarks read from a table give the same crops."""
+    """Round a face to the digits of the table, so that landmarks read from a table give the same crops."""
     return Face(
         _decimals(face.box, 2),
         _decimals(face.points, 2),
@@ -71,23 +72,23 @@ def rounded(face: Face) -> Face:
     )
 
 
-_DIGITS = (4, 4, 2)  # of SCORES
+_DIGITS = (4, 4, 2)  # decimals of SCORES
 
 
 def to_csv(rows: Iterable[FaceRow]) -> str:
-    """Lines of the table, without the heading."""
+    """Format rows as lines of the table, without the heading."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(map(_fields, rows))
     return text.getvalue()
 
 
 def face_of(row: Dict[str, str]) -> Optional[Face]:
-    """The face of a row as :class:`csv.DictReader` gives it; None for a photo without one.
+    """Read the face of a row from :class:`csv.DictReader`; None for a photo without a face.
 
     Raises
     ------
     ValueError
-        A field is no number, or is missing.
+        A field is missing, is not a number, or is a coordinate that is not finite.
     """
     if not any(row.get(name) for name in NUMBERS):
         return None
@@ -110,7 +111,7 @@ def _fields(row: FaceRow) -> List[str]:
 
 
 def _number(value: float, digits: int) -> str:
-    """Digits behind the point; "" for NaN."""
+    """Format a number with ``digits`` decimals; "" for NaN."""
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 

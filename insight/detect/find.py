@@ -1,10 +1,15 @@
-"""A photo's faces: at which size, which way up, and which of them to trust.
+"""Search of a photo for faces at several sizes and rotations.
 
-A photo is searched at 480 pixels, for faces of at least a twelfth of that. If the second look is sure of none of them,
-or distrusts the largest, so that a smaller one would pass for it, again with a border of repeated edges, in which faces
-are found that fill the photo or are cut off; then at 1280 pixels for faces from 20 pixels on; if it is sure of none
-there either, turned by 90, 180 and 270 degrees. Detectors "find" faces in photos that are upside down,
-with points in the wrong places; the second look tells them apart.
+The search is a sequence of attempts. It ends with the first attempt in which the second look is sure of a face and
+trusts the largest face; without the latter a smaller face could be taken for the main one. If no attempt succeeds, the
+best one without rotation is used. The attempts are:
+
+1. at a longest side of 480 pixels, for faces of at least a twelfth of that;
+2. the same with a border of replicated edge pixels, which helps with faces that fill the photo or are cut off;
+3. at 1280 pixels, for faces from 20 pixels on;
+4. at 480 pixels, rotated by 90, 180 and 270 degrees, unless the best attempt so far is sure of a face.
+
+Detectors also report faces in photos that are upside down, with wrong points; the second look rejects them.
 """
 
 from __future__ import annotations
@@ -22,11 +27,11 @@ from .face import Face
 from .photo import Photo
 from .second_look import FAR, SecondLook
 
-LONGEST, LONGEST_AGAIN = 480, 1280  # pixels
-SMALLEST, SHARE = 20, 12  # smallest face: pixels, and the part of the longest side
-SURE, TRUSTED = 0.95, 0.7  # of the second look's score; the cascade itself accepts 0.7
+LONGEST, LONGEST_AGAIN = 480, 1280  # longest side in pixels
+SMALLEST, SHARE = 20, 12  # smallest face: in pixels, and as the divisor of the longest side
+SURE, TRUSTED = 0.95, 0.7  # limits of the second look's score; MTCNN itself accepts 0.7
 MOST_MOVED = FAR
-BORDER = 0.25  # of the longest side, on each side: room around a face that fills the photo or is cut off by its edge
+BORDER = 0.25  # width of the border on each side, as a share of the longest side
 TURNS = (90, 180, 270)  # degrees, clockwise
 
 
@@ -36,13 +41,13 @@ class Found(NamedTuple):
     Attributes
     ----------
     faces : list of Face
-        In the photo's coordinates, in the order of the detector. Faces that the second look distrusts (score below
-        0.7, or a point moved by more than 10 pixels) are left out.
+        In the photo's coordinates, in the order of the detector, without those that the second look does not trust:
+        score below 0.7, or a point moved by more than 10 pixels of the aligned face.
     longest : int
-        Longest side at which they were found, in pixels.
+        Longest side of the searched image, in pixels.
     turn : int
-        0, 90, 180 or 270: degrees by which the photo must be turned clockwise for its faces to be upright. Points of
-        a turned face are named as in the upright face.
+        Clockwise rotation of the photo that makes its faces upright: 0, 90, 180 or 270 degrees. Points are named as in
+        the upright face.
     """
 
     faces: List[Face]
@@ -51,7 +56,7 @@ class Found(NamedTuple):
 
 
 def finder(spec: str) -> Finder:
-    """The finder of a specification.
+    """Create the finder of a detector.
 
     Parameters
     ----------
@@ -76,12 +81,12 @@ def finder(spec: str) -> Finder:
 
 
 class Finder:
-    """Finds the faces of photos. Made by :func:`finder`; a process makes its own.
+    """Finds the faces of photos. Created by :func:`finder`; each process creates its own.
 
     Attributes
     ----------
     identity : dict
-        What its results depend on, as JSON has it: detector, SHA-256 of weights, settings.
+        All that its results depend on, as JSON values: detector, SHA-256 of weights, settings.
     """
 
     def __init__(self, spec: str, name: str, detector: Detector):
@@ -102,14 +107,14 @@ class Finder:
         return finder, (self._spec,)
 
     def find(self, photo: Photo) -> Found:
-        """The faces of a photo.
+        """Find the faces of a photo.
 
         Raises
         ------
         InsightError
             The photo does not decode.
         """
-        best: Optional[_Attempt] = None  # of the upright ones
+        best: Optional[_Attempt] = None  # best attempt without rotation
         for longest, smallest, turn, border in _attempts(max(photo.size)):
             if turn and best is not None and best.sure:
                 break
@@ -136,7 +141,10 @@ class Finder:
 
 
 class _Attempt(NamedTuple):
-    """Whether the largest face is among those that the second look trusts, whether it is sure of one, and these."""
+    """Result of one attempt.
+
+    ``whole``: the second look trusts the largest face; ``sure``: it is sure of a face; ``found``: the trusted faces.
+    """
 
     whole: bool
     sure: bool
@@ -148,11 +156,14 @@ def _area(face: Face) -> float:
 
 
 def _attempts(longest: int) -> Iterator[Tuple[int, float, int, float]]:
-    """(longest side, smallest face, turn, border), in order; sizes in pixels."""
+    """Yield the attempts in order: (longest side, smallest face, turn, border).
+
+    Sizes are in pixels; ``turn`` is in degrees clockwise; ``border`` is a share of the longest side.
+    """
     first = min(LONGEST, longest)
     smallest = max(SMALLEST, first / SHARE)
     yield first, smallest, 0, 0
-    yield first, smallest, 0, BORDER  # takes a sixth of the time of the next
+    yield first, smallest, 0, BORDER  # takes a sixth of the time of the next attempt
     again = min(LONGEST_AGAIN, longest)
     if (again, SMALLEST) != (first, smallest):
         yield again, SMALLEST, 0, 0

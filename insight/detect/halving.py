@@ -1,7 +1,7 @@
-"""Scaling down without aliasing: halving by area before a bilinear warp.
+"""Scaling down without aliasing: halving by area averaging before a bilinear warp.
 
-OpenCV's warps take four pixels of the source for a pixel of the result, whatever the scale; the rest of a large face
-is ignored, and its noise stays. After halving until less than half remains, four pixels are enough.
+OpenCV's warps interpolate four source pixels per output pixel, whatever the scale, so most pixels of a large face are
+ignored and noise is not averaged out. Once the image is at most twice as large as the result, four pixels are enough.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 
 
 def halved(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (H // 2, W // 2, C): the mean of 2 x 2 pixels each; the last row or column of an odd number is left out."""
+    """Average blocks of 2 x 2 pixels: uint8 (H // 2, W // 2, C). The last row or column of an odd side is left out."""
     height, width = (length // 2 * 2 for length in pixels.shape[:2])
     return cv2.resize(pixels[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
 
 def warp_without_aliasing(pixels: np.ndarray, matrix: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Warp a part out of an image, which is halved first while it is more than twice as large as the result.
+    """Warp a part of an image, which is first halved until it is at most twice as large as the result.
 
     Parameters
     ----------
     pixels : np.ndarray
         uint8 (H, W, C), of any size.
     matrix : np.ndarray
-        (2, 3) similarity from pixels' coordinates to those of the result.
+        (2, 3) similarity transform from coordinates in ``pixels`` to those in the result.
     size : (int, int)
         (height, width) of the result.
 
@@ -53,7 +53,7 @@ def warp_without_aliasing(pixels: np.ndarray, matrix: np.ndarray, size: Tuple[in
 
 
 def _source_box(matrix, size, shape, margin: int) -> Tuple[int, int, int, int]:
-    """The part of the image that the result shows, with a margin of two halved pixels."""
+    """(left, top, right, bottom) of the part of the image that the result shows, with a margin of two halved pixels."""
     height, width = size
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) - 0.5
     back = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)

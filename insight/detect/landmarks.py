@@ -1,4 +1,4 @@
-"""Faces of photos from a file instead of a detector: a table of `align-faces`, or a .lst with landmarks."""
+"""Faces of photos from a file instead of a detector: a table of ``align-faces``, or a .lst with landmarks."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from .face import Face
 from .face_table import COLUMNS, face_of
 
 WANT = "want a table that align-faces wrote, or a .lst with landmarks, as glint2lst writes it"
-_MARGIN = 0.5  # of the distance of the farthest points, around them: a box for lists without one
-_WIDTH = 17  # numbers of a face: box, points, scores
+# A face without a box gets that of its points, widened on each side by this share of their larger extent in x or y.
+_MARGIN = 0.5
+_WIDTH = 17  # numbers per face: box, points, scores
 
 
 class Landmarks:
-    """Faces by the path of their photo. Read once; as compact as millions of faces need.
+    """Faces by the path of their photo, read once and stored compactly, because there may be millions.
 
     Parameters
     ----------
     path : str
-        A table, whose paths are below the raw folder; or a .lst, whose paths are below it or begin with it.
+        A table, whose paths are relative to the raw folder; or a .lst, whose paths are relative to it or begin with it.
     raw : str
         The raw folder.
     spelled : str
-        Another spelling of it, with which the paths of a .lst may begin.
+        Another spelling of the raw folder with which paths of a .lst may begin.
 
     Raises
     ------
     InsightError
-        The file is missing, of another kind, or has a bad line.
+        The file is missing, of another kind, has a bad line, or has no face.
     """
 
     def __init__(self, path: str, raw: str, spelled: str = ""):
@@ -50,7 +51,7 @@ class Landmarks:
             raise InsightError(f"{path}: has no face; {WANT}")
 
     def faces(self, photo: str) -> List[Face]:
-        """The faces of a photo by its path below the raw folder; empty if the file has none."""
+        """Faces of a photo, given its path below the raw folder; empty if the file has none."""
         faces = []
         for row in self._rows.get(photo, ()):
             values = np.array(self._values[row * _WIDTH : (row + 1) * _WIDTH])

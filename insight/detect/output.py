@@ -1,11 +1,11 @@
-"""The output of a run: crops in folders, the table, and what a later run needs to go on.
+"""The output of a run: crops in folders, the table, and the state from which a later run continues.
 
 OUT/NAME/CROP.jpg                             crops
 OUT/faces.csv                                 the table, joined from the parts at the end of a run
-OUT/.align-faces/settings.json                what the crops depend on, besides the photos
-OUT/.align-faces/parts/7f/7f83b1….csv         a unit's rows, behind a line of JSON; written when its crops are there
+OUT/.align-faces/settings.json                the settings on which the crops depend
+OUT/.align-faces/parts/7f/7f83b1….csv         a line of JSON, then the rows of a unit; written after its crops
 
-Parts are named by a hash and spread over 256 folders, so no folder becomes large, and no name is too long.
+Parts are named by a hash and spread over 256 folders, so that no folder becomes large and no name too long.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from ..files import atomic
 TABLE = "faces.csv"
 STATE = ".align-faces"
 SETTINGS = "settings.json"
-PATIENCE = 10.0  # seconds to wait for the workers of a killed run, which end after their current photo
+PATIENCE = 10.0  # seconds to wait for the workers of a killed run, which exit after their current photo
 BY_CONTENT = ("--detector", "--landmarks", "--model")  # compared by digests, which messages do not show
-_SHORT = 2  # digits of a part's folder
+_SHORT = 2  # hexadecimal digits of the name of a part's folder
 
 
 class Part(NamedTuple):
-    """A unit that was finished.
+    """Record of a finished unit.
 
     Attributes
     ----------
     settings, inputs : str
-        Digests of what it was made with and of.
-    crops : dict
-        Paths of its crops below the output, each with the path of its photo below the raw folder.
-    left_behind : dict
-        Likewise, crops of earlier runs that no photo accounts for any more, and that are still there.
-    counts : dict
-        See :mod:`insight.detect.tally`.
+        Digests of the settings and of the photos.
+    crops : dict of str to str
+        Paths of its crops below the output folder, each with the path of the photo below the raw folder.
+    left_behind : dict of str to str
+        The same for crops of earlier runs that still exist although no photo yields them any more.
+    counts : dict of str to int
+        See :class:`insight.detect.unit_task.UnitResult`.
     rows : str
         Its lines of the table.
     """
@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 
 def part_path(out: str, key: str) -> str:
-    """The file of a unit's part."""
+    """Path of the file of a unit's part."""
     name = hashlib.sha256(os.fsencode(key)).hexdigest()
     return os.path.join(out, STATE, "parts", name[:_SHORT], f"{name}.csv")
 
@@ -66,7 +66,7 @@ def has_part(out: str, key: str) -> bool:
 
 
 def read_part(out: str, key: str) -> Optional[Part]:
-    """The part of a unit; None if it has none, or one that another program has damaged."""
+    """Read the part of a unit; None if it has none, or if the file is damaged."""
     try:
         with open(part_path(out, key), encoding="utf-8", errors="surrogateescape", newline="") as source:
             return Part(**json.loads(source.readline()), rows=source.read())
@@ -84,14 +84,15 @@ def write_part(out: str, key: str, part: Part) -> None:
 
 
 class OutputFolder:
-    """An output folder, locked for other runs until :meth:`close`.
+    """An output folder, locked against other runs until :meth:`close`.
 
-    Workers inherit the lock, so a run that follows a killed one waits until none is at work any more.
+    Workers inherit the lock, so a run that follows a killed one waits for its workers to exit, at most ``PATIENCE``
+    seconds.
 
     Raises
     ------
     InsightError
-        The folder holds something else, or another run is writing into it.
+        The folder contains other files, or another run is writing into it.
     """
 
     def __init__(self, path: str):
@@ -109,12 +110,12 @@ class OutputFolder:
             raise
 
     def agree(self, settings: Dict[str, Any], overwrite: bool) -> None:
-        """Note the settings of the crops.
+        """Record the settings of the crops.
 
         Raises
         ------
         InsightError
-            The crops that are there have others, and ``overwrite`` is false.
+            The existing crops were made with other settings and ``overwrite`` is False, or the record is damaged.
         """
         path = self._state / SETTINGS
         try:
@@ -144,7 +145,7 @@ class OutputFolder:
         sweep_crops(os.path.join(self.path, folder))
 
     def close(self) -> None:
-        """Release the lock; remove what the run has made if it has written nothing."""
+        """Release the lock; if nothing was written, remove the folders that the run created."""
         try:
             self._state.rmdir()
             if self._made:
@@ -167,16 +168,17 @@ class OutputFolder:
 
 
 def sweep_crops(folder: str) -> None:
-    """Remove temporary files from a folder of crops; nobody may be writing into it."""
+    """Remove temporary files from a folder of crops, into which no process may be writing."""
     for partial in Path(folder).glob(".*.partial"):
         if partial.name.split(".")[-2].isdigit():
             partial.unlink(missing_ok=True)
 
 
 def write_crops(out: str, crops: Dict[str, bytes]) -> None:
-    """Write crops by their path below the output, each atomically, and all to the disk.
+    """Write crops, by their path below the output folder, atomically and with fsync.
 
-    :func:`insight.files.atomic.write_beside` lists the folder for each file, which is slow in large ones.
+    :func:`insight.files.atomic.write_beside` is not used: it lists the folder for each file, which is slow if it is
+    large.
     """
     for path, data in crops.items():
         target = Path(out, path)

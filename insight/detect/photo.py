@@ -1,8 +1,8 @@
-"""An encoded photo: decoded upright, and only as large as it is needed.
+"""Photos that are decoded upright and only at the size that is needed.
 
-A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, chosen by its header, where that is large enough: of a photo of 12
-megapixels, finding and aligning the faces then take a quarter of the time and a tenth of the memory. Other formats
-are decoded whole and halved.
+A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is large enough, as its header tells. For a photo of 12
+megapixels, this reduces detection and alignment to a quarter of the time and a tenth of the memory. Other formats are
+decoded at full size and halved.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from ..images.pixels import turned_upright, upright_bgr
 from .face import to_scale
 from .halving import halved
 
-MOST_PIXELS = 1 << 28  # of a photo: 268 megapixels, 805 MB where it must be decoded whole
+MOST_PIXELS = 1 << 28  # 268 megapixels, 805 MB if the photo must be decoded at full size
 _DENOMINATORS = (8, 4, 2, 1)
 
 
 class Photo:
-    """One encoded image of any format that OpenCV decodes; the first frame of an animation.
+    """An encoded image of any format that OpenCV decodes; of an animation, the first frame.
 
-    The header is read at once; pixels are decoded when they are asked for, RGB uint8 (H, W, 3), upright by the EXIF
-    orientation. Grey is repeated, 16 bits are scaled to 8, transparent parts become black, and CMYK is converted.
+    The constructor reads the header; pixels are decoded on demand, as RGB uint8 (H, W, 3), upright by the EXIF
+    orientation. Grey images are repeated in all channels, 16 bits are scaled to 8, transparent parts become black, and
+    CMYK is converted.
 
     Parameters
     ----------
@@ -39,15 +40,15 @@ class Photo:
     Attributes
     ----------
     size : (int, int)
-        (width, height), upright.
+        (width, height) of the upright image.
     warning : str
-        The decoder's warning about damaged data, once pixels were decoded; "" for none.
+        The decoder's warning about damaged data, known after pixels were decoded; "" for none.
 
     Raises
     ------
     InsightError
         The data is empty, not an image, of a kind that is not decoded (HEIC, GIF, …), or has more than 2**28 pixels.
-        The message has no path. Pixels of a damaged file raise it when they are asked for.
+        The message contains no path. A damaged file raises it when its pixels are decoded.
     """
 
     def __init__(self, data: bytes):
@@ -65,7 +66,7 @@ class Photo:
         self._is_jpeg = kind is JPEG
         self._orientation = exif_orientation(data)
         stored = image_size(data)
-        if stored is None:  # decoders know more variants of headers
+        if stored is None:  # the decoder may know a variant of the header
             self._orientation, self._last = 1, (self._whole(), 1)
             stored = self._last[0].shape[:2]
         if stored[0] * stored[1] > MOST_PIXELS:
@@ -80,7 +81,7 @@ class Photo:
         pixels : np.ndarray
             RGB uint8 (H, W, 3); never enlarged.
         scale : float
-            Size of ``pixels`` / size of the photo. A point (x, y) of the photo is at
+            Size of ``pixels`` divided by the size of the photo. A point (x, y) of the photo is at
             ``((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5)``.
 
         Raises
@@ -105,14 +106,14 @@ class Photo:
         points : np.ndarray
             (5, 2) x, y in the photo.
         longest_needed : float
-            Pixels that the longest side must have so that the crop does not enlarge the face.
+            Length that the longest side must have so that the crop does not enlarge the face, in pixels.
 
         Returns
         -------
         pixels : np.ndarray
             RGB uint8 (H, W, 3); the whole photo, at 1/1, 1/2, 1/4 or 1/8 of its size.
         points : np.ndarray
-            (5, 2) float64, in ``pixels``.
+            (5, 2) float64, in coordinates of ``pixels``.
 
         Raises
         ------
@@ -123,33 +124,34 @@ class Photo:
         return pixels, to_scale(np.asarray(points, np.float64), 1 / denominator)
 
     def _at_scale(self, wanted: float, pixels: np.ndarray, scale: float) -> np.ndarray:
-        """The photo at exactly that scale in x and y, from pixels of at most twice the size."""
+        """Scale the photo to exactly ``wanted`` in x and y, from pixels of at most twice that size."""
         size = tuple(max(1, round(side * wanted)) for side in self.size)
-        if max(pixels.shape[:2]) > LONGEST:  # a pixel wide: nothing to find
+        if max(pixels.shape[:2]) > LONGEST:  # too long for a warp: the photo is one pixel wide
             return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         ratio = wanted / scale
         matrix = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]])
         return cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def at_hand(self, points: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-        """As :meth:`for_crop`, with the pixels that were decoded last; None if none were."""
+        """As :meth:`for_crop`, but with the pixels that were decoded last; None if none were."""
         if self._last is None:
             return None
         pixels, denominator = self._last
         return pixels, to_scale(np.asarray(points, np.float64), 1 / denominator)
 
     def _at_least(self, longest: float) -> Tuple[np.ndarray, int]:
-        """(pixels, denominator): the smallest decoding with a longest side of at least ``longest``, or the whole."""
+        """(pixels, denominator): the smallest decoding with a longest side of at least ``longest``, or full size."""
         denominator = next(d for d in _DENOMINATORS if d == 1 or (self._divisible(d) and max(self.size) >= d * longest))
         if self._last is None or self._last[1] != denominator:
-            self._last = None  # two decoded photos are not needed at a time
+            self._last = None  # free the memory before decoding again
             self._last = self._decoded(denominator)
         return self._last
 
     def _divisible(self, denominator: int) -> bool:
-        """Whether reduced pixels cover the same parts of the photo, counted from its upright top left corner.
+        """Whether the blocks of a reduced JPEG start at the top left corner of the upright photo.
 
-        They are counted from the stored corner, and the last ones may go beyond the edge.
+        They start at the top left corner of the stored image, and the last ones may extend beyond its edge. If the
+        orientation moves that edge to the left or top, its side must be divisible by the denominator.
         """
         if not self._is_jpeg:
             return False

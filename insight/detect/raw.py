@@ -1,7 +1,7 @@
-"""Raw photos: an identity folder with photos at any depth, or a flat folder without identities; nothing is opened.
+"""Listing of raw photos, in identity folders or in a flat folder without identities.
 
-Photos are listed by the rule of all commands (:mod:`insight.faces.folders`), but below the identity folders too. Images
-of kinds that OpenCV does not decode, such as HEIC, are listed as photos, so that the table says why they have no face.
+Photos are listed as by all commands (:mod:`insight.faces.folders`), but at any depth below the identity folders. Images
+of kinds that OpenCV does not decode, such as HEIC, are listed too, so that the table says why they have no face.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..faces.folders import (
 )
 
 AROUND = "links to a folder that contains them"
-FLAT = "flat"  # folder of the faces of photos that are in no folder
-RUN = 64  # photos of a unit of a flat folder, on average
-LONGEST_STEM = 200  # bytes; with number, suffix and what a temporary name adds, a name has at most 255
+FLAT = "flat"  # folder of the crops of photos that are directly in the raw folder
+RUN = 64  # mean number of photos per unit of a flat folder
+LONGEST_STEM = 200  # bytes; leaves room for number, suffix and the additions of a temporary name within 255 bytes
 _CUT, _DIGEST = 180, 12
-_UNLISTABLE = str.maketrans("\t\r\n", "___")  # what a .lst cannot hold
+_UNLISTABLE = str.maketrans("\t\r\n", "___")  # characters that a .lst cannot contain
 
 
 class RawPhoto(NamedTuple):
@@ -39,16 +39,16 @@ class RawPhoto(NamedTuple):
 
 
 class PhotoUnit(NamedTuple):
-    """Photos that are worked on together: those of an identity folder, or a run of those of a flat folder.
+    """Photos that are processed together: those of an identity folder, or a run of those of a flat folder.
 
     Attributes
     ----------
     folder : str
         Name of the folder of its crops.
     key : str
-        Its name among all units.
+        Unique name of the unit.
     photos : list of RawPhoto, optional
-        None: all below the folder of that name.
+        None for all photos below ``folder``.
     """
 
     folder: str
@@ -68,10 +68,11 @@ def identity_units(raw: str, skipped: Skipped) -> List[PhotoUnit]:
 
 
 def flat_units(raw: str, skipped: Skipped) -> Iterator[PhotoUnit]:
-    """Units of a folder without identities.
+    """Yield the units of a folder without identities.
 
-    Photos directly in it belong to the folder ``flat``, those in folders to one of the same name. A unit ends behind a
-    photo that its name decides, so that one photo more changes one unit.
+    Crops of photos directly in it go to the folder ``flat``, those of photos in a subfolder to a folder of the same
+    name. A hash of a photo's path determines whether a unit ends after it, so an additional photo changes only one
+    unit.
 
     Raises
     ------
@@ -103,16 +104,17 @@ def flat_units(raw: str, skipped: Skipped) -> Iterator[PhotoUnit]:
 
 
 def photos_of(raw: str, unit: PhotoUnit, skipped: Skipped) -> List[RawPhoto]:
-    """The photos of a unit."""
+    """List the photos of a unit."""
     if unit.photos is not None:
         return unit.photos
     return with_stems(unit.folder, photos_below(raw, unit.folder, skipped))
 
 
 def photos_below(raw: str, folder: str, skipped: Skipped) -> List[str]:
-    """Paths below ``raw`` of all photos in a folder of it, at any depth, sorted.
+    """Sorted paths, relative to ``raw``, of all photos at any depth in one of its folders.
 
-    Links are followed once, and not to a folder around them, which has photos of other people.
+    A folder that is reached by several links is listed once. Links to a folder that contains ``folder`` are not
+    followed, because it has photos of other people.
     """
     paths: List[str] = []
     seen: Set[Tuple[int, int]] = set()
@@ -145,9 +147,10 @@ def photos_below(raw: str, folder: str, skipped: Skipped) -> List[str]:
 
 
 def with_stems(folder: str, paths: Sequence[str]) -> List[RawPhoto]:
-    """Photos with names for their crops that differ: the path in the folder, without its suffix, ``/`` as ``_``.
+    """Give each photo a unique name for its crop: its path in the folder without the suffix, with ``/`` as ``_``.
 
-    Where two would have the same, as ``a.jpg`` and ``a.png``, the later keeps its suffix; long names are cut.
+    If two photos would get the same name, such as ``a.jpg`` and ``a.png``, the later one keeps its suffix. Long names
+    are truncated.
     """
     photos, taken = [], set()
     for path in paths:
@@ -163,25 +166,25 @@ def with_stems(folder: str, paths: Sequence[str]) -> List[RawPhoto]:
 
 
 def inputs_digest(raw: str, photos: Sequence[RawPhoto]) -> str:
-    """SHA-256, as hex, of names, sizes and times of change of the photos."""
+    """SHA-256, in hexadecimal, of the paths, crop names, sizes and modification times of photos."""
     state = hashlib.sha256()
     for photo in photos:
         try:
             status = os.stat(os.path.join(raw, photo.path))
             facts: Dict[str, int] = {"size": status.st_size, "time": status.st_mtime_ns}
-        except OSError:  # it vanished, which its row will say
+        except OSError:  # the photo was removed; its row in the table says so
             facts = {}
         state.update(repr((photo.path, photo.stem, facts)).encode())
     return state.hexdigest()
 
 
 def _is_photo(reason: Optional[str]) -> bool:
-    """Whether a file is a photo by the reason for which other commands skip it."""
+    """Whether a file is a photo, given the reason why other commands skip it (None if they do not)."""
     return reason is None or reason.endswith(UNDECODED)
 
 
 def _places_around(path: str) -> Iterator[Tuple[int, int]]:
-    """Places of all folders that contain a folder."""
+    """Yield the places (see :func:`insight.faces.folders.place_of`) of all folders that contain a folder."""
     here = os.path.realpath(path)
     while here != os.path.dirname(here):
         here = os.path.dirname(here)

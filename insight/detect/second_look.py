@@ -1,9 +1,9 @@
-"""The second look: MTCNN's last network on an upright crop, cut out by a face's first five points.
+"""The second look: MTCNN's last network, applied to an upright crop that is aligned by the detector's five points.
 
-The network was trained on faces near the middle of its crop, of a narrow range of sizes. Given such a crop, it finds
-points with half the error of a first pass. How far it moves them, and its score, tell whether they are those of a face
-at all. It also takes many faces that are upside down or lie on their side for upright ones, with points in the wrong
-places; so the crop is tried turned by 90, 180 and 270 degrees too, and must not look much more like a face then.
+The network was trained on faces near the middle of its crop and in a narrow range of sizes. On such crops its points
+have half the error of the detector's. Its score and the distance by which it moves the points tell whether there is a
+face at all. The network also accepts many faces that are upside down or on their side, with wrong points. The crop is
+therefore rotated by 90, 180 and 270 degrees too, and a face is rejected if a rotated crop is far more likely a face.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .face import Face
 from .halving import warp_without_aliasing
 
 ALIGNED = template((112, 112)).astype(np.float64)
-# The crop as a square of the aligned face: its left and top edge and its side. The eyes are at 0.345 and 0.709 of its
-# width and at 0.365 of its height.
+# The crop is a square in the aligned face, given by its left edge, top edge and side. The eyes are at 0.345 and 0.709
+# of its width and at 0.365 of its height.
 LEFT, TOP, SIDE = 5.4, 16.8, 96.8
-FAR = 10.0  # pixels of the aligned face; points that move by more are looked at once more, from where they are then
-# How many times as uncertain as the best turn of the crop an upright face may be: of 113 right faces at most 3.3, of
-# faces that were found upside down at least 60.
+FAR = 10.0  # pixels of the aligned face; if a point moves by more, the second look is repeated from the new points
+# Highest ratio of the probability of "no face" of the upright crop to the lowest of all rotations. It was at most 3.3
+# for 113 correct faces, and at least 60 for faces that were detected upside down.
 MOST_UNCERTAIN = 10.0
 _TURNS = 4
 
 
 class SecondLook:
-    """Looks again at faces. Raises InsightError if the network is missing."""
+    """Refines and scores detected faces. Raises InsightError if the network is missing."""
 
     def __init__(self) -> None:
         self._network = StageNetwork("onet")
@@ -38,13 +38,14 @@ class SecondLook:
         self._target = (ALIGNED + EDGE - [LEFT, TOP]) * self._scale - EDGE
 
     def identity(self) -> Dict[str, Any]:
-        """What the result depends on, as JSON has it."""
+        """All that the result depends on, as JSON values."""
         return {"sha256": weights_digest("onet"), "crop": [LEFT, TOP, SIDE], "limits": [FAR, MOST_UNCERTAIN]}
 
     def look(self, pixels: np.ndarray, faces: Sequence[Face]) -> List[Face]:
-        """The faces with new points, ``look_score`` and ``moved``, in the same order; none of points that coincide.
+        """Return the faces with new points, ``look_score`` and ``moved``, in the same order.
 
-        ``look_score`` is the network's chance of a face, or 0 if the crop looks far more like one when it is turned.
+        ``look_score`` is the network's probability of a face, or 0 if a rotated crop is far more likely a face. Faces
+        whose five points coincide are left out, because they cannot be aligned.
 
         Parameters
         ----------

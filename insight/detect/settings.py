@@ -1,4 +1,4 @@
-"""Settings of `align-faces`, and what a worker opens for them."""
+"""Settings of ``align-faces``, and the detector, landmarks and network that a worker opens for them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import InsightError
 
-VERSION = 1  # of what the command makes of the same settings and photos; part of the output's settings
-QUALITY = {".jpg": 95, ".png": 3}
+VERSION = 1  # to be raised when the same settings and photos give other crops; recorded in the output
+QUALITY = {".jpg": 95, ".png": 3}  # JPEG quality, PNG compression level
 
 
 class AlignSettings(NamedTuple):
-    """What decides the crops, besides the photos.
+    """Settings of a run, which determine the crops of given photos.
 
     Attributes
     ----------
     detector : str
-        As :func:`insight.detect.find.finder` takes it; not used with ``landmarks``.
+        Specification for :func:`insight.detect.find.finder`; not used with ``landmarks``.
     landmarks : str, optional
-        File of the faces.
+        File with the faces, for :class:`insight.detect.landmarks.Landmarks`.
     model : str, optional
-        Network for :func:`insight.detect.choose.agreement`.
+        Embedding network for :func:`insight.detect.choose.agreement`.
     image_size : (int, int)
         (height, width) of the crops.
     flat : bool
-        A folder without identities.
+        Whether the raw folder has no identity folders.
     multi : str
-        ``skip``, ``largest`` or ``all``.
+        Rule for photos with several faces: ``skip``, ``largest`` or ``all``.
     encoding : str
-        ``.jpg`` or ``.png``.
+        Format of the crops, ``.jpg`` or ``.png``.
     min_eyes : float
-        Pixels of the photo.
+        Lowest distance of the eyes, in pixels of the photo.
     min_sharpness, max_outside, min_score : float, optional
-        None: no limit.
+        Limits of :class:`insight.detect.crop.Measures` and of the detector's score; None for no limit.
     raw_spelled : str
-        How the user spelled the raw folder, where that is not the path that workers get; lists of landmarks may too.
+        The raw folder as the user gave it, if workers get another path; lists of landmarks may use this spelling.
     """
 
     detector: str = "mtcnn"
@@ -57,7 +57,7 @@ class AlignSettings(NamedTuple):
     raw_spelled: str = ""
 
     def check(self) -> None:
-        """Raise InsightError for options that exclude one another; opens no file."""
+        """Raise InsightError if a value is out of range or two options exclude each other. Opens no file."""
         if self.model and (self.flat or self.multi != "largest"):
             other = "--flat" if self.flat else f"--multi {self.multi}"
             raise InsightError(
@@ -73,14 +73,14 @@ class AlignSettings(NamedTuple):
                 raise InsightError(f"{name} {value:g}: want 0 {f'to {most}' if most else 'or more'}")
 
     def files(self) -> List[str]:
-        """The files that the settings name."""
+        """Paths of the files that the settings name."""
         from ..engines import model_files
 
         detector = [] if self.landmarks else [self.detector.partition(":")[2]]
         return [*filter(None, [*detector, self.landmarks]), *map(str, model_files(self.model) if self.model else [])]
 
     def absolute(self, raw: str) -> AlignSettings:
-        """The same with absolute paths, for a process in another folder; ``raw`` is the raw folder as it was given."""
+        """A copy with absolute paths, for a process in another folder; ``raw`` is the folder as the user gave it."""
         name, _, file = self.detector.partition(":")
         detector = f"{name}:{os.path.abspath(file)}" if file else self.detector
         landmarks, model = (path and os.path.abspath(path) for path in (self.landmarks, self.model))
@@ -88,7 +88,7 @@ class AlignSettings(NamedTuple):
 
 
 class AlignTools:
-    """Detector, landmarks and network of settings, opened when they are used. Of one thread."""
+    """Detector, landmarks and network of settings, each opened at its first use. For use by one thread."""
 
     def __init__(self, settings: AlignSettings, raw: str):
         self.settings = settings
@@ -108,17 +108,17 @@ class AlignTools:
 
     @property
     def landmarks(self):
-        """The :class:`insight.detect.landmarks.Landmarks` of the file; one for all threads."""
+        """The :class:`insight.detect.landmarks.Landmarks` of the file, shared by all threads."""
         return _landmarks(str(self.settings.landmarks), self._raw, self.settings.raw_spelled)
 
     @property
     def network(self):
-        """The engine of the model; one thread, so that embeddings do not depend on the machine's cores.
+        """The engine of the model. It uses one thread, so that embeddings do not depend on the number of cores.
 
         Raises
         ------
         InsightError
-            It cannot be opened, or takes images of another size than the crops.
+            The model cannot be opened, or takes images of another size than the crops.
         """
         if self._network is None:
             from ..engines import AUTO, load
@@ -126,17 +126,17 @@ class AlignTools:
             size = self.settings.image_size
             try:
                 self._network = load(str(self.settings.model), threads=1, engine=AUTO, image_size=size)
-            except InsightError as error:  # its remedy is for commands whose images have a size of their own
+            except InsightError as error:  # the remedy in its message does not apply to this command
                 raise InsightError(str(error).replace("leave the option out", "give that as --image-size")) from None
         return self._network
 
     def identity(self) -> Dict[str, Any]:
-        """The settings as JSON has them, with digests for files; opens all of them.
+        """The settings as JSON values, with files replaced by digests. Opens all files.
 
         Raises
         ------
         InsightError
-            A file or a package is missing, or a value is not possible.
+            A file or a package is missing, or a value is invalid.
         """
         from ..faces.alignment import template
         from ..faces.parts import digest
@@ -145,7 +145,7 @@ class AlignTools:
         template(settings.image_size)
         described: Dict[str, Any] = {"version": VERSION}
         if settings.landmarks:
-            self.landmarks  # noqa: B018  # raises where the file is bad
+            self.landmarks  # noqa: B018  # raises if the file is damaged
             described["--landmarks"] = digest([Path(settings.landmarks)])
         else:
             described["--detector"] = self.finder.identity
@@ -157,12 +157,12 @@ class AlignTools:
         return {**described, **{f"--{name.replace('_', '-')}": _plain(value) for name, value in named.items()}}
 
     def agree(self, made_with: str) -> None:
-        """Check that the run's settings have the digest ``made_with`` here, too.
+        """Check that the settings have the digest ``made_with`` on this machine too.
 
         Raises
         ------
         InsightError
-            A file is another one here, or the model is evaluated by another runtime.
+            A file differs here, or the model is evaluated by another runtime.
         """
         self._digest = self._digest or digest_of(self.identity())
         if self._digest != made_with:
@@ -172,24 +172,24 @@ class AlignTools:
             )
 
     def notes(self) -> List[str]:
-        """What was assumed of the model because its file does not state it."""
+        """What was assumed about the model because its file does not state it."""
         return [f"{self.settings.model}: {note}" for note in self.network.notes] if self.settings.model else []
 
 
 _FILES = ("detector", "landmarks", "model", "raw_spelled")
 _LOCK = threading.Lock()
 _LANDMARKS: Dict[Tuple[str, str, str], Any] = {}
-_OPENED_ANEW = [0]  # number of times
+_OPENED_ANEW = [0]  # number of calls of forget_tools
 _TOOLS = threading.local()
 
 
 def digest_of(described: Dict[str, Any]) -> str:
-    """SHA-256, as hex, of described settings."""
+    """SHA-256, in hexadecimal, of settings from :meth:`AlignTools.identity`."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def tools_of(settings: AlignSettings, raw: str) -> AlignTools:
-    """The calling thread's tools for the settings; kept for its next call."""
+    """The calling thread's tools for the settings, cached for its next call."""
     key = settings, raw, _OPENED_ANEW[0]
     if getattr(_TOOLS, "key", None) != key:
         _TOOLS.value, _TOOLS.key = AlignTools(settings, raw), key
@@ -197,7 +197,7 @@ def tools_of(settings: AlignSettings, raw: str) -> AlignTools:
 
 
 def forget_tools() -> None:
-    """Let a run open its files anew: a worker of a cluster has served others, whose files may have been replaced."""
+    """Drop cached tools: a worker of a cluster may have opened files in an earlier run that were replaced since."""
     with _LOCK:
         _LANDMARKS.clear()
         _OPENED_ANEW[0] += 1

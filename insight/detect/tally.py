@@ -1,4 +1,4 @@
-"""Counts of a run, and the lines that explain them."""
+"""Counts of a run, and its report."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from .unit_task import AMBIGUOUS, CROPS, DAMAGED, FACELESS, FACES, PHOTOS, REJEC
 
 
 class Tally:
-    """The sum of the results of all units.
+    """Sum of the results of all units.
 
     Parameters
     ----------
     skipped : Skipped
-        Files that are no photos and that no unit counts.
+        Files that are not photos and belong to no unit; those of the units are added.
 
     Attributes
     ----------
     counts : Counter
-    folders : dict
-        Crops of each folder with photos.
+        Sum of the counts of all units.
+    folders : dict of str to int
+        Number of crops of each folder with photos.
     """
 
     def __init__(self, skipped: Skipped):
@@ -34,7 +35,7 @@ class Tally:
         self._left_behind: List[str] = []
 
     def add(self, result: UnitResult) -> None:
-        """Count a unit."""
+        """Add the result of a unit."""
         self.counts.update(result.counts)
         if result.counts.get(PHOTOS):
             self.folders[result.folder] = self.folders.get(result.folder, 0) + result.counts.get(CROPS, 0)
@@ -48,14 +49,14 @@ class Tally:
         self._left_behind += result.left_behind
 
     def lines(self, out: str, table: str, others: Sequence[str] = ()) -> List[str]:
-        """The report, in which every photo and every face is counted.
+        """Lines of the report, which counts every photo and every face.
 
         Parameters
         ----------
         out, table : str
             The output folder, and the name of its table.
         others : sequence of str
-            Folders of the output without photos.
+            Folders of the output for which there are no photos.
         """
         counts, empty = self.counts, [name for name, crops in self.folders.items() if not crops]
         lines = [
@@ -87,5 +88,5 @@ class Tally:
 
 
 def _reasons(counts: Counter, prefix: str) -> List[str]:
-    """``12 no face found`` for each reason."""
+    """A text such as ``12 no face found`` for each reason."""
     return [f"{n} {what[len(prefix) :]}" for what, n in sorted(counts.items()) if what.startswith(prefix)]

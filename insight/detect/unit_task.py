@@ -1,4 +1,4 @@
-"""What goes to the workers and comes back: small, picklable, and without NumPy."""
+"""Tasks and results of the workers, which are small, picklable, and do not need NumPy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 from .raw import PhotoUnit
 from .settings import AlignSettings
 
-# Keys of a result's counts. Behind the last two stands a reason.
+# Keys of a result's counts. The last two are prefixes, to which a reason is appended.
 PHOTOS, FACES, CROPS, DAMAGED, AMBIGUOUS = "photos", "faces", "crops", "damaged", "ambiguous"
 REJECTED_FACE, FACELESS = "rejected: ", "skipped: "
 
 
 class Question(NamedTuple):
-    """Asks a worker to open all that the settings name."""
+    """A request to open all files of the settings; the result is :class:`Described`."""
 
     raw: str
     settings: AlignSettings
@@ -27,7 +27,7 @@ class Described(NamedTuple):
 
 
 class UnitTask(NamedTuple):
-    """The work on one unit; a worker anywhere that sees the files can do it.
+    """A task: align one unit. Any worker with access to the files can run it.
 
     Attributes
     ----------
@@ -38,12 +38,12 @@ class UnitTask(NamedTuple):
     made_with : str
         Digest of the output's settings.
     overwrite : bool
-        Whether crops of earlier runs that no photo accounts for any more are removed.
+        Whether to remove crops of earlier runs that no photo yields any more.
     on_cluster : bool
-        Whether the worker is one of a cluster, which may have other packages.
+        Whether the worker is on a cluster, where other packages may be installed.
     unmade : bool
-        Whether the unit had no part when the run came to it: a part that is there now was written by a worker of this
-        run that ended before it had given its result away.
+        Whether the unit had no part when the task was created. A part that exists when the task runs was then written
+        by a worker of the same run that ended before it returned its result.
     """
 
     raw: str
@@ -57,20 +57,21 @@ class UnitTask(NamedTuple):
 
 
 class UnitResult(NamedTuple):
-    """What a worker reports of a unit.
+    """Result of a :class:`UnitTask`.
 
     Attributes
     ----------
     folder, key : str
-        Of the unit.
-    counts : dict
-        Photos, faces, crops, damaged photos, ambiguous folders; rejected faces and photos without a face by reason.
+        Those of the unit.
+    counts : dict of str to int
+        Numbers of photos, faces, crops, damaged photos and ambiguous folders; of rejected faces and of photos without
+        a face by reason.
     left_out : dict
-        Files that are no photos: {reason: (count, the first names)}.
+        Files that are not photos: {reason: (count, the first names)}.
     left_behind : list of str
-        Crops of an earlier run that no photo accounts for any more: paths below the output.
+        Paths, below the output folder, of crops of earlier runs that no photo yields any more.
     reused : bool
-        Whether an earlier run had made it.
+        Whether the part of an earlier run was used.
     """
 
     folder: str

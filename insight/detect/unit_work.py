@@ -1,6 +1,7 @@
-"""The work on a unit: its crops are written first, then its part of the table, both atomically.
+"""Alignment of one unit, run by the workers.
 
-A part that was made with the same settings of the same photos is not made again.
+The crops are written first, then the unit's part of the table, each file atomically. A unit whose part was made with
+the same settings from the same photos is not processed again.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ from .unit_task import (
     UnitTask,
 )
 
-AT_ONCE = 256  # crops that are decoded for the network at a time
+AT_ONCE = 256  # batch size of the network, in crops
 LIKELY_OTHER = "ambiguous"
 
 
 def answer(item: Union[Question, UnitTask]) -> Union[Described, UnitResult]:
-    """A worker's task."""
+    """Run a task of a worker."""
     if isinstance(item, UnitTask):
         return align_unit(item)
     tools = tools_of(item.settings, item.raw)
@@ -52,12 +53,12 @@ def answer(item: Union[Question, UnitTask]) -> Union[Described, UnitResult]:
 
 
 def align_unit(task: UnitTask) -> UnitResult:
-    """Align the photos of a unit, unless that was done.
+    """Align the photos of a unit, unless an earlier run has done so.
 
     Raises
     ------
     InsightError
-        A detector or model cannot be opened, or the machine fails. Photos that cannot be used are rows of the table.
+        A detector or model cannot be opened, or the machine fails. Photos that cannot be used become rows of the table.
     """
     unit, skipped = task.unit, Skipped()
     photos = photos_of(task.raw, unit, skipped)
@@ -81,7 +82,7 @@ def align_unit(task: UnitTask) -> UnitResult:
 
 
 def _is_done(task: UnitTask, part: Part, inputs: str) -> bool:
-    """Whether a part is what the task would make, and its crops are there."""
+    """Whether a part equals what the task would make, and all of its crops exist."""
     same = (part.settings, part.inputs) == (task.made_with, inputs)
     return same and not (task.overwrite and part.left_behind) and all(_is_there(task, crop) for crop in part.crops)
 
@@ -91,7 +92,7 @@ def _is_there(task: UnitTask, crop: str) -> bool:
 
 
 def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dict[str, bytes], Dict[str, int]]:
-    """Rows of the table, crops by their path below the output, counts."""
+    """Rows of the table, encoded crops by their path below the output folder, and counts."""
     tools = tools_of(task.settings, task.raw)
     if task.on_cluster:
         tools.agree(task.made_with)
@@ -116,7 +117,7 @@ def _aligned(task: UnitTask, photos: List[RawPhoto]) -> Tuple[List[FaceRow], Dic
 
 
 def _agree(photo_faces: List[Candidates], tools: AlignTools) -> bool:
-    """Take the face that the photos of the folder agree on, where a photo has several; whether that is ambiguous."""
+    """In photos with several faces, choose that of the folder's person; returns whether the person is ambiguous."""
     groups = [candidates.open() for candidates in photo_faces]
     if sum(map(bool, groups)) < FEWEST or max(map(len, groups)) < 2:
         return False
@@ -137,7 +138,7 @@ def _agree(photo_faces: List[Candidates], tools: AlignTools) -> bool:
 
 
 def _embedded(faces: List[Candidate], tools: AlignTools) -> np.ndarray:
-    """(N, E) float32 embeddings of length 1, of the crops as they are stored."""
+    """(N, E) float32 embeddings of length 1, computed from the encoded crops as they will be stored."""
     network, rows = tools.network, []
     for begin in range(0, len(faces), AT_ONCE):
         crops = [decode_rgb(face.crop, "a crop") for face in faces[begin : begin + AT_ONCE]]
@@ -148,7 +149,7 @@ def _embedded(faces: List[Candidate], tools: AlignTools) -> np.ndarray:
 def _rows(
     task: UnitTask, photo: RawPhoto, candidates: Candidates, remark: str, crops: Dict[str, bytes]
 ) -> List[FaceRow]:
-    """The rows of a photo; adds its crops."""
+    """Rows of a photo; its crops are added to ``crops``."""
     if not candidates.faces:
         return [FaceRow(photo.path, SKIPPED, candidates.problem, warning=candidates.warning)]
     rows = []
@@ -176,12 +177,12 @@ def _rows(
 
 
 def _write(task: UnitTask, photos: List[RawPhoto], crops: Dict[str, bytes], earlier: Optional[Part]) -> Dict[str, str]:
-    """Write crops; returns those of the earlier part that stay although no photo accounts for them."""
+    """Write crops; returns those of the earlier part that remain although no photo yields them any more."""
     folder = Path(task.out, task.unit.folder)
     if crops and not folder.is_dir():
         folder.mkdir(exist_ok=True)
         atomic.sync_directory(task.out)
-    if task.unit.photos is None:  # else others work on the same folder
+    if task.unit.photos is None:  # otherwise other workers write into the same folder
         sweep_crops(folder)
     write_crops(task.out, crops)
     left = _left_behind(task, photos, crops, earlier) if earlier is not None else {}
@@ -197,7 +198,7 @@ def _write(task: UnitTask, photos: List[RawPhoto], crops: Dict[str, bytes], earl
 
 
 def _left_behind(task: UnitTask, photos: List[RawPhoto], crops: Dict[str, bytes], earlier: Part) -> Dict[str, str]:
-    """Crops of an earlier run that this one does not make, with their photos; not those that another unit makes now."""
+    """Crops of an earlier run, with their photos, that neither this unit nor another one makes any more."""
     own = {photo.path for photo in photos}
     return {
         crop: photo

@@ -1,6 +1,7 @@
-"""Runs in the child: try one device, and report each stage when it is reached.
+"""Trial of one device, run in a child process.
 
-One JSON line per stage on stdout, flushed, so that the parent knows the last stage of a child that crashed or hung.
+Each stage prints one JSON line to stdout and flushes it, so that the parent knows the last stage of a child that
+crashed or hung.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _operator(device: str) -> str:
 
 
 def _train(device: str) -> str:
-    """Three steps of a network with the layers of the real ones, on one batch: the loss must fall."""
+    """Train a network with the layers of the real ones on one batch; the loss must fall within three steps."""
     from .._mxnet import mx
 
     context = _context(device)
@@ -98,7 +99,7 @@ def _train(device: str) -> str:
 
 
 def _bfloat16(device: str) -> str:
-    """Whether ``--dtype bfloat16`` works on this processor and is faster: a convolution in it, and in float32."""
+    """Time a convolution in bfloat16 and float32, to tell whether ``--dtype bfloat16`` works here and is faster."""
     import numpy as np
 
     from .._mxnet import mx

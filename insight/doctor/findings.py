@@ -1,4 +1,4 @@
-"""The lines of the report, and the report."""
+"""The report and its lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report: the check, its result, and the remedy."""
+    """One line of the report: the check, its status (``ok``, ``warn`` or ``fail``), what was found, and the remedy."""
 
     section: str
     name: str

@@ -53,7 +53,10 @@ def check_resources() -> Iterator[Check]:
 
 
 def _check_threads(cores: int, beside: int) -> Check:
-    """``beside``: number of threads that get a CPU each beside other processes; 0 if those use little."""
+    """Check ``OMP_NUM_THREADS``.
+
+    ``beside`` is the number of threads that can have a CPU each while other processes run; 0 if those use little.
+    """
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is None:
         return Check("machine", "threads", OK, f"OMP_NUM_THREADS is unset; insight sets {cores}")
@@ -75,7 +78,7 @@ def _check_load(load: usage.Load, cpus: int, busy: bool) -> Check:
 
 
 def processor() -> str:
-    """One line: model, cores, instruction sets that make networks fast."""
+    """Describe the processor in one line: model, physical cores, instruction sets that make networks fast."""
     model, flags = _cpuinfo()
     has = " ".join(flag for flag in CPU_FLAGS if flag in flags)
     return f"{model or platform.machine()}, {physical_cores()} physical cores usable, {has}".rstrip(", ")
@@ -92,7 +95,7 @@ def _cpuinfo() -> tuple[str, set[str]]:
 
 
 def _available_memory() -> Optional[int]:
-    """Bytes available by the kernel and the container's limit; None if both are unknown."""
+    """Available memory in bytes, as the kernel or the container limits it; None if both are unknown."""
     room = []
     try:
         room.append(

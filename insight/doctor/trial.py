@@ -11,7 +11,7 @@ from .packages import SYSTEM_LIBRARIES
 
 
 def probe(device: str, timeout: float) -> dict[str, Any]:
-    """Facts by stage from a child that tries a device; ``death`` if it did not complete."""
+    """Try a device in a child process; returns facts by stage, with ``death`` if the child did not complete."""
     child = run_child(f"from insight.doctor.attempt import run; run({device!r})", timeout)
     stages = {fact.pop("stage"): fact for fact in child.facts if "stage" in fact}
     return stages if "end" in stages else {**stages, "death": child.death or "stopped without a message"}

@@ -151,9 +151,10 @@ def _convert(program: str, spec: str, network: ModelProto, folder: Path, dtype: 
 
 
 def _named(layers: List[NcnnLayer], size: tuple) -> List[NcnnLayer]:
-    """pnnx's layers with the blob names of mxnet2ncnn, ``data`` and ``fc1``, and the image size in the Input layer.
+    """Rename the blobs of pnnx's layers as mxnet2ncnn does, ``data`` and ``fc1``, and state the image size.
 
-    A network without normalisation gets ``data - 0`` in front, which marks it as one that takes raw pixels.
+    The size (H, W) is written to the Input layer. A network without normalisation gets a ``data - 0`` in front, which
+    marks it as one that takes raw pixels.
     """
     names = {ncnnparam.inputs(layers)[0].tops[0]: cut.INPUT, ncnnparam.outputs(layers)[0]: cut.EMBEDDING}
     body = [layer for layer in layers if layer.kind != ncnnparam.INPUT]
@@ -169,10 +170,10 @@ def _named(layers: List[NcnnLayer], size: tuple) -> List[NcnnLayer]:
 
 
 def _fixed(layer: NcnnLayer) -> NcnnLayer:
-    """A Reshape of a vector to (channels, 1, 1), written in plain numbers.
+    """Write pnnx's Reshape of a vector to (channels, 1, 1) with plain numbers.
 
-    Inside squeeze and excitation pnnx writes it as an expression of the batch size, which only recent releases of ncnn
-    understand.
+    In squeeze-and-excitation blocks pnnx writes the shape as an expression of the batch size, which only recent
+    releases of ncnn understand.
     """
     expression = BY_BATCH.fullmatch(layer.params.get(6, "")) if layer.kind == "Reshape" else None
     return layer._replace(params={0: "1", 1: "1", 2: expression.group(1)}) if expression else layer

@@ -36,7 +36,7 @@ def compare(reference: np.ndarray, candidate: np.ndarray) -> Parity:
 
 
 def take(faces: Faces, count: int, size: Tuple[int, int]) -> np.ndarray:
-    """(N, 3, H, W) uint8, RGB: the images of a gate, ``count`` of them or fewer if there are not so many.
+    """Take up to ``count`` images of (H, W) ``size`` for a gate, (N, 3, H, W) uint8, RGB.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def take(faces: Faces, count: int, size: Tuple[int, int]) -> np.ndarray:
 def gate(
     what: str, reference: Callable, candidate: Callable, faces: np.ndarray, bound: float, of: str = "lowest"
 ) -> Parity:
-    """Embed the same faces twice.
+    """Check that two networks give nearly the same embeddings of the same faces.
 
     Parameters
     ----------

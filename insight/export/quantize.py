@@ -232,7 +232,7 @@ def _batches(faces: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _faces(source: ImageSource, count: int, others: int, size: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
-    """``count`` faces spread over a source and ``others`` other ones between them, each (N, 3, H, W) uint8, RGB.
+    """Choose ``count`` faces and ``others`` different ones, both spread over a source; each (N, 3, H, W) uint8, RGB.
 
     Raises
     ------

@@ -23,7 +23,7 @@ SUFFIXES = (".onnx", ".xml")
 
 
 def files(output: str, overwrite: bool) -> List[Path]:
-    """The files of an output; the first is the one that is named.
+    """The files of an output; the first is ``output`` itself.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Convolution and FullyConnected as linear maps of channels, for rewrites of their neighbours.
 
-Weights are (out, in / groups, kh, kw) or (out, in); a fully connected layer after a feature map gets it flattened
-channel by channel. Arithmetic is float64; arrays keep their type.
+Weights are (out, in / groups, kh, kw) or (out, in); a fully connected layer after a feature map reads it
+flattened channel by channel. Arithmetic is in float64; arrays keep their dtype.
 """
 
 from __future__ import annotations

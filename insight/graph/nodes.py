@@ -1,8 +1,8 @@
-"""A symbol as Python nodes: read it, rewrite it, build it again.
+"""A symbol as Python nodes, which can be read, rewritten and built again.
 
 MXNet reads and upgrades the file (any version back to 0.8); this module works on the output of ``Symbol.tojson``, and
-gives MXNet well-formed JSON back. A graph holds references to its output nodes and no table of nodes, so unused nodes
-disappear automatically.
+passes well-formed JSON back to MXNet. A graph holds references to its output nodes and no table of nodes, so unused
+nodes disappear automatically.
 """
 
 from __future__ import annotations
@@ -155,15 +155,15 @@ class Graph:
         return order
 
     def operators(self) -> List[Node]:
-        """The nodes that compute."""
+        """All nodes that are operators."""
         return [node for node in self.nodes() if not node.is_variable]
 
     def variables(self) -> List[Node]:
-        """Inputs and parameters."""
+        """All nodes that are inputs or parameters."""
         return [node for node in self.nodes() if node.is_variable]
 
     def find(self, name: str) -> Optional[Node]:
-        """The operator of that name."""
+        """The operator of that name; None if there is none."""
         return next((node for node in self.nodes() if node.name == name and not node.is_variable), None)
 
     def consumers(self) -> Dict[Node, List[Use]]:
@@ -186,7 +186,7 @@ class Graph:
             old.node.name, new.node.name = new.node.name, old.node.name
 
     def fresh_name(self, wanted: str) -> str:
-        """A name that no node has: the wanted one, numbered if taken."""
+        """``wanted`` if no node has that name, else ``wanted`` with a number appended."""
         taken = {node.name for node in self.nodes()}
         return next(name for name in _numbered(wanted) if name not in taken)
 
@@ -247,7 +247,7 @@ class GraphModel:
         return self.params.get(ref.node.name) if ref.node.is_variable else None
 
     def add_parameter(self, name: str, array: np.ndarray) -> Ref:
-        """Add a variable with its array, under that name, numbered if taken."""
+        """Add a variable and its array under ``name``; a number is appended if the name is taken."""
         name = next(n for n in _numbered(self.graph.fresh_name(name)) if n not in self.params)
         self.params[name] = array
         return Ref(Node("null", name))

@@ -94,7 +94,7 @@ def _tells_normalisation(nodes: List[NodeProto]) -> bool:
 
 
 def _state_no_normalisation(model: GraphModel) -> None:
-    """Insert x * 1 - 0 at the input, without which a network that takes raw pixels would be fed normalised ones."""
+    """Insert (x - 0) * 1 at the input, so that pip insightface feeds raw pixels, which the network takes."""
     data = next(node for node in model.graph.variables() if node.name == cut.INPUT)
     first = Node("_minus_scalar", model.graph.fresh_name("input_minus"), {"scalar": "0"}, [Ref(data)])
     second = Node("_mul_scalar", model.graph.fresh_name("input_times"), {"scalar": "1"}, [Ref(first)])

@@ -2,7 +2,7 @@
 
 A translation takes the node and the :class:`Writer`, and appends ONNX nodes. Comments describe where the two
 standards differ. Operators that are the identity at inference (Dropout, BlockGrad, _copy) have no translation:
-:func:`insight.graph.fold.drop_identities` removes them before.
+:func:`insight.graph.fold.drop_identities` removes them beforehand.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def fully_connected(writer: Writer, node: Node) -> None:
 
 @translates("BatchNorm")
 def batch_norm(writer: Writer, node: Node) -> None:
-    """With ``fix_gamma``, gamma is one whatever is stored, which MXNet's own exporter ignores."""
+    """With ``fix_gamma``, gamma is one whatever array is stored, a rule that MXNet's own exporter ignores."""
     if node.number("axis", 1) != 1:
         raise unsupported(node, f"axis={node.text('axis')}")
     data, gamma, *rest = node.inputs[:5]
@@ -135,7 +135,7 @@ def flatten(writer: Writer, node: Node) -> None:
 
 @translates("Reshape", "reshape")
 def reshape(writer: Writer, node: Node) -> None:
-    """0 keeps a length and -1 stands for what is left, in both standards; MXNet's other codes have no counterpart."""
+    """In both standards 0 keeps a dimension and -1 is inferred; MXNet's other codes have no counterpart."""
     shape = node.shape("shape")
     if not shape or min(shape) < -1 or node.flag("reverse", False):
         raise unsupported(node, f"shape={node.text('shape')}")
@@ -198,8 +198,10 @@ ONNX_ELEMENTWISE = {name: operator for operator, names in ELEMENTWISE.items() fo
 
 @translates(*ONNX_ELEMENTWISE)
 def elementwise(writer: Writer, node: Node) -> None:
-    """A projected shortcut is added by Sum, because cv2.dnn (4.8 to 4.11) fuses an Add of two branches, one of them a
-    batch norm, into its convolution, and gives wrong numbers for every batch size after the first.
+    """Translate an elementwise operator; a projected shortcut is added by Sum.
+
+    cv2.dnn (4.8 to 4.11) fuses an Add of two branches, one of which is a batch norm, into its convolution, and returns
+    wrong numbers for every batch size after the first.
     """
     operator = ONNX_ELEMENTWISE[node.op]
     if operator == "Add" and any(ref.node.op == "BatchNorm" for ref in node.inputs):
@@ -226,7 +228,7 @@ SCALAR = {
 
 @translates(*SCALAR)
 def scalar(writer: Writer, node: Node) -> None:
-    """An operation with a number; the ``_r`` ones have the number on the left.
+    """Translate an operation with a scalar, which is the left operand of the ``_r`` operators.
 
     The name starts with the operator: pip insightface recognises a network that normalises its input by the names Sub
     and Mul among its first nodes.

@@ -102,9 +102,9 @@ def image_size(model: GraphModel, asked: Optional[Size] = None) -> Size:
 def settle(model: GraphModel, asked: Optional[Size] = None) -> ImageSize:
     """Determine the image size of a network.
 
-    The size that it states; else ``asked``; else the only one that fits its arrays. If several fit, or the arrays do
-    not depend on the size (global pooling), it is assumed: 112x112 if that fits, else the one size of ``USUAL`` that
-    fits.
+    It is the size that the network states; else ``asked``; else the only size that fits its arrays. Otherwise a size is
+    assumed. If several fit, it is 112x112 if that fits, else the one size of ``USUAL`` that fits. If the arrays do not
+    depend on the size (global pooling), it is the first size of ``USUAL`` that the network takes.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def settle(model: GraphModel, asked: Optional[Size] = None) -> ImageSize:
     Raises
     ------
     InsightError
-        The stated or the given size does not fit, the two differ, no size fits, or several fit and none or more than
-        one of them is in ``USUAL``.
+        The stated or the given size does not fit, the two differ, no size fits, or several fit but not 112x112, and
+        none or more than one of them is in ``USUAL``.
     """
     stated = stated_size(model.graph)
     if stated is not None:
@@ -192,7 +192,7 @@ def _input(graph: Graph) -> Optional[Node]:
 
 
 def _reason(error: Exception) -> str:
-    """The line of MXNet's message that names the node."""
+    """The line of MXNet's message that names the node, at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if "Error in operator" in line or "Incompatible" in line]
     line = (reasons or lines or [type(error).__name__])[0]

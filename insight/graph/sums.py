@@ -1,4 +1,7 @@
-"""Where the stages of a residual network end: the last sum of two branches at each height and width of features."""
+"""Outputs of the stages of a residual network.
+
+A stage ends with the last sum of two branches at its height and width of features.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ class Sum(NamedTuple):
     Attributes
     ----------
     ref : Ref
+        The edge that carries the features.
     channels : int
+        Number of channels of the features.
     """
 
     ref: Ref
@@ -27,12 +32,12 @@ class Sum(NamedTuple):
 
 
 def last_sums(model: GraphModel, size: Size) -> Dict[Size, Sum]:
-    """The last sum of two branches at each (height, width) of features, largest first.
+    """The last sum of two branches at each (height, width) of features, sorted from the largest.
 
     Parameters
     ----------
     model : GraphModel
-        From images to embeddings.
+        A network from images to embeddings.
     size : (int, int)
         Height and width of the images.
 
@@ -42,33 +47,40 @@ def last_sums(model: GraphModel, size: Size) -> Dict[Size, Sum]:
         The network does not take images of that size.
     """
     sums = {}
-    for ref, shape in infer(model, size).items():  # each node after its inputs
+    for ref, shape in infer(model, size).items():  # in topological order, so the last sum wins
         if ref.node.op in ADDITIONS and len(shape) == 4:
             sums[shape[2:]] = Sum(ref, shape[1])
     return {features: sums[features] for features in sorted(sums, reverse=True)}
 
 
 def same_in(symbol: mx.sym.Symbol, graph: Graph, ref: Ref) -> mx.sym.Symbol:
-    """The output of another form of a graph that is what an edge of the graph is.
+    """Find the output in another form of a network that corresponds to an edge of its graph.
 
-    The forms differ within layers, which may be made of sums too, and name these by counting; layers with weights have
-    the same names. So the nearest of these behind the edge is looked up in the other form, and from there the same
-    operators are followed back: where a sum is only read by an activation, that one.
+    Two forms of a network compute the same, but one may replace a layer by several operators, sums included, so sums
+    cannot be matched by their numbered names. Layers with weights have the same names in both forms. The nearest such
+    layer after the edge is looked up in the other form. From its input, the operators between the edge and the layer
+    (for example an activation) are followed back to the corresponding output.
 
     Parameters
     ----------
     symbol : mxnet.sym.Symbol
         The other form.
     graph : Graph
+        The graph that contains ``ref``.
     ref : Ref
+        The edge to look up.
+
+    Returns
+    -------
+    mxnet.sym.Symbol
 
     Raises
     ------
     InsightError
-        No layer with weights is behind that edge in both.
+        No layer with weights that both forms have reads the edge through the same operators.
     """
     other, uses = Graph.from_symbol(symbol), graph.consumers()
-    ways: Deque[Tuple[Node, Tuple[Use, ...]]] = deque([(ref.node, ())])  # a node, and how it reads the edge
+    ways: Deque[Tuple[Node, Tuple[Use, ...]]] = deque([(ref.node, ())])  # a node, and the uses from the edge to it
     seen = {ref.node}
     while ways:
         node, way = ways.popleft()
@@ -89,7 +101,7 @@ def _has_weights(node: Node) -> bool:
 
 
 def _back(node: Node, way: Sequence[Use]) -> Optional[Node]:
-    """What a node reads over the same operators; None where they are others."""
+    """Follow the uses of ``way`` back from a node to its source; None if an operator differs."""
     for use in reversed(way):
         if node.op != use.node.op:
             return None
@@ -98,19 +110,19 @@ def _back(node: Node, way: Sequence[Use]) -> Optional[Node]:
 
 
 class Stages:
-    """The stages of a network that has several forms.
+    """Stages of a network that has several forms.
 
     Parameters
     ----------
     symbol : mxnet.sym.Symbol
-        Its plain form, in which all sums are those of branches.
+        The plain form, whose only sums are those of two branches.
     image_size : (int, int)
         Height and width of the images.
 
     Attributes
     ----------
     channels : dict of (int, int) to int
-        Of the features that each stage ends with, by height and width, largest first.
+        Number of channels of each stage's output, by its (height, width), sorted from the largest.
     """
 
     def __init__(self, symbol: mx.sym.Symbol, image_size: Size):
@@ -119,5 +131,5 @@ class Stages:
         self.channels = {size: stage.channels for size, stage in self._sums.items()}
 
     def outputs(self, symbol: mx.sym.Symbol, sizes: Sequence[Size]) -> List[mx.sym.Symbol]:
-        """The features of stages, in another form of the network."""
+        """Outputs of the stages with features of ``sizes``, each (height, width), in another form of the network."""
         return [same_in(symbol, self._graph, self._sums[size].ref) for size in sizes]

@@ -1,4 +1,4 @@
-"""Shared by the painting functions: colours in linear light, noise, and a frontal canvas for single strokes.
+"""Helpers of the painting functions: colours in linear light, noise, and a frontal canvas for single strokes.
 
 Albedo is linear light, computed as the square of sRGB, which is close to its curve and cheap in both directions.
 """

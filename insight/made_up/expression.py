@@ -1,4 +1,4 @@
-"""Moving parts of a face, painted again for each picture: eyes and mouth, in their windows of the chart."""
+"""Painting of the eyes and the mouth, the parts of a face that change with each picture, in windows of the chart."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import numpy as np
 from .people import Person
 
 REACH = (0.9, 0.8)  # the chart covers +-REACH in u and v: 128 degrees to the sides, 106 up and down
-CENTRE_Y = 0.08  # of the ellipsoid, below the eye line
+CENTRE_Y = 0.08  # the ellipsoid's centre, below the eye line
 RADII = (1.10, 1.80, 1.38)
 
 
@@ -60,7 +60,7 @@ def sample(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 class Head:
     """A person's surface, sampled on a chart of S x S texels."""
 
-    radii: np.ndarray  # (3,) of the ellipsoid
+    radii: np.ndarray  # (3,) radii of the ellipsoid
     relief: np.ndarray  # (S/2, S/2), the displacement D
     points: np.ndarray  # (3, S, S)
     normals: np.ndarray  # (S, S, 3), unit, outwards
@@ -94,7 +94,7 @@ def hair_cover(person: Person, n: np.ndarray, radii: np.ndarray, ragged: np.ndar
 
 
 def _skull(person: Person, n: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Displacement of the large forms."""
+    """Displacement of the large shapes of the skull, relative to the radius."""
     s = person.shape
     x, y = n[0] * radii[0], n[1] * radii[1] + CENTRE_Y
     ax, front = np.abs(x), ramp(-0.1, 0.4, n[2])
@@ -140,7 +140,7 @@ def _features(person: Person, x: np.ndarray, y: np.ndarray, front: np.ndarray, n
 
 
 def _near_line(x, y, start, end, width):
-    """1 on the segment, with Gaussian falloff beside it."""
+    """Distance weight of a segment: 1 on it, with Gaussian falloff around it."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     t = np.clip(((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy), 0.0, 1.0)
     return np.exp(-((x - start[0] - t * dx) ** 2 + (y - start[1] - t * dy) ** 2) / width**2)

@@ -3,9 +3,9 @@
 Each draw has its own random stream, keyed by (seed, what, identity, image), so a picture does not depend on which other
 pictures are made.
 
-Lengths are in units of the mean face's interocular distance (35.24 pixels in a 112 x 112
-crop, about 62 mm on a person); x points to the image's right, y down, z towards the camera,
-with the origin between the eyes. Colours are sRGB in 0..1.
+Lengths are in units of the mean face's interocular distance (35.24 pixels in a 112 x 112 crop, about 62 mm on a
+person); x points to the image's right, y down, z towards the camera, with the origin between the eyes. Colours are sRGB
+in 0..1.
 """
 
 from __future__ import annotations

@@ -30,8 +30,16 @@ CHART, BYSTANDER_CHART = 512, 320  # texels
 class DrawnFace:
     """Ground truth of one face of a photograph.
 
-    box : (4,) x1, y1, x2, y2, from the hairline to the chin and from cheek to cheek.
-    points : (5, 2) eyes, nose tip, mouth corners, image-left first.
+    Attributes
+    ----------
+    identity : int
+        Number of the person; from ``STRANGERS`` on for bystanders.
+    subject : bool
+        Whether the photograph is of this person.
+    box : np.ndarray
+        (4,) x1, y1, x2, y2, from the hairline to the chin and from cheek to cheek.
+    points : np.ndarray
+        (5, 2) x, y: eyes, nose tip, mouth corners, image-left first.
     """
 
     identity: int
@@ -75,7 +83,7 @@ def render_photo(seed: int, identity: int, image: int, nuisance: Nuisance) -> Tu
 
 
 def _place_people(rng, seed: int, identity: int, shot: Shot, nuisance: Nuisance, height: int, width: int):
-    """(identity, shot, camera) of each person, the subject first. All have the subject's light."""
+    """(identity, shot, camera) of each person, the subject first. All are lit as the subject is."""
     size = rng.uniform(0.075, 0.125) * min(width, height)  # interocular distance, pixels
     x, y = width * rng.uniform(0.42, 0.58), height * rng.uniform(0.34, 0.48)
     people = [(identity, shot, Camera(complex(size), complex(x, y)))]

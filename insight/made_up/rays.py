@@ -1,4 +1,4 @@
-"""Ray casting from the camera to the head: the point of its chart that each pixel shows."""
+"""Ray casting from the camera to the head, to find the texel of the chart that each pixel shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A licence-free set of faces of people who do not exist, drawn from a seed.
+"""Writer of a licence-free set of faces of people who do not exist, drawn from a seed.
 
 Two pictures of one person differ in pose, light, expression, sharpness, colour and background, while shape, features,
 skin, hair and marks are the same. Each picture depends only on (seed, identity, image), not on the numbers of pictures

@@ -1,4 +1,4 @@
-"""PIXELS -> FACES: the detectors, one a file, and what they share (boxes, ONNX Runtime, the networks of MTCNN)."""
+"""Face detectors, one per file, and their common parts: boxes, ONNX Runtime, the networks of MTCNN."""
 
 from __future__ import annotations
 

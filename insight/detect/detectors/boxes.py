@@ -1,6 +1,6 @@
-"""Boxes of faces: non-maximum suppression, squares. A box is x1, y1, x2, y2.
+"""Operations on boxes (x1, y1, x2, y2): non-maximum suppression, squares.
 
-The edges of pixels are whole numbers here: pixel k reaches from k to k + 1, so x2 - x1 is the number of pixels.
+Here pixel edges are whole numbers: pixel k extends from k to k + 1, so x2 - x1 is the number of pixels.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-EDGE = 0.5  # of a pixel, from its centre
+EDGE = 0.5  # distance from the centre of a pixel to its edge
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.ndarray:
-    """Positions of the boxes that are kept: the best score first, without those that overlap a better one.
+    """Non-maximum suppression: indices of the boxes to keep, sorted from the best score.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.n
     scores : np.ndarray
         (N,)
     most_overlap : float
-        Intersection over union of two that are kept.
+        Highest intersection over union of two boxes that are kept.
     """
     if not len(boxes):
         return np.zeros(0, np.int64)
@@ -31,9 +31,9 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.n
 
 
 def suppress_inner(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.ndarray:
-    """As :func:`suppress`, with the intersection over the smaller area: a box inside another is not kept.
+    """As :func:`suppress`, but with the intersection over the smaller area, so a box inside another is dropped.
 
-    For few boxes: it takes memory of N x N.
+    Memory is N x N, so it is for few boxes.
     """
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
@@ -47,7 +47,7 @@ def suppress_inner(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -
 
 
 def squares(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) squares of the boxes' longer sides, with the same centres."""
+    """Enlarge boxes (N, 4) to squares of their longer side, with the same centres."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     halves = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
     return np.concatenate([centres - halves, centres + halves], axis=1)

@@ -13,17 +13,17 @@ from ..face import Face
 
 
 class Detector(abc.ABC):
-    """Finds faces and their five landmarks in pixels. A process creates its own; it runs on one thread.
+    """Finds faces and their five landmarks in an image. Each process creates its own; it runs on one thread.
 
     Parameters
     ----------
     file : str, optional
-        The file of ``NAME:FILE``; it exists. None for a detector that takes none.
+        The existing file of ``NAME:FILE``; None for a detector that takes none.
 
     Attributes
     ----------
     FILE : str
-        What the file is, for messages; "" for a detector that takes none.
+        Description of the file for messages; "" for a detector that takes none.
 
     Raises
     ------
@@ -50,9 +50,9 @@ class Detector(abc.ABC):
         Returns
         -------
         list of Face
-            In coordinates of ``pixels``, without a second look. The result depends on nothing but the arguments.
+            In coordinates of ``pixels``, without a second look. The result depends only on the arguments.
         """
 
     def identity(self) -> Dict[str, Any]:
-        """What the result depends on, as JSON has it: SHA-256 of the weights, and settings."""
+        """All that the result depends on, as JSON values: SHA-256 of the weights, settings."""
         return {"sha256": digest([Path(self.file)])} if self.file else {}

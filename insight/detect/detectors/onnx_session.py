@@ -1,4 +1,4 @@
-"""Detectors in ONNX Runtime, on one thread, so that results do not depend on the number of cores."""
+"""Networks of detectors in ONNX Runtime, on one thread, so that results do not depend on the number of cores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_onnx(path: str) -> Tuple[Any, Callable[[np.ndarray], Sequence[np.ndarra
     -------
     session : onnxruntime.InferenceSession
     run : callable
-        From the input to all outputs, in the file's order.
+        Maps the input array to the list of all outputs, in the order of the file.
 
     Raises
     ------
@@ -34,13 +34,13 @@ def open_onnx(path: str) -> Tuple[Any, Callable[[np.ndarray], Sequence[np.ndarra
     except ImportError as error:
         raise InsightError(f"ONNX Runtime is not installed, or does not load ({error}); {REMEDY}") from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised as well
+    options.log_severity_level = 4  # errors are raised anyway
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # it grows with every new shape, and returns nothing
-    options.enable_mem_pattern = False  # needs shapes that do not change
+    options.enable_cpu_mem_arena = False  # it grows with every new shape and never shrinks
+    options.enable_mem_pattern = False  # requires constant shapes
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it has no class of its own
+    except Exception as error:  # ONNX Runtime has no common base class of its errors
         reason = str(error).strip().partition("\n")[0]
         raise InsightError(f"{path}: ONNX Runtime does not load it ({reason}); want a network in ONNX") from None
     name = session.get_inputs()[0].name

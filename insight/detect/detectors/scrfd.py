@@ -1,10 +1,10 @@
 """SCRFD, in ONNX Runtime: InsightFace's det_500m.onnx, det_2.5g.onnx, det_10g.onnx, scrfd_*_kps.onnx.
 
-An image is never enlarged: at the package insightface's 640 x 640, SCRFD finds none of the faces that fill small
-photos. It is padded to multiples of 32, or to the size of a network of a fixed size.
+Images are not enlarged to 640 x 640 as in the package insightface, because SCRFD then finds none of the faces that fill
+small photos. They are padded to multiples of 32, or to the fixed input size of the network if it has one.
 
-Outputs are scores (N, 1), distances to the edges of boxes (N, 4) and to points (N, 10), of strides 8, 16 and 32, with
-or without a first dimension of 1; they are told apart by their shapes.
+The outputs are scores (N, 1), distances to box edges (N, 4) and distances to points (N, 10), for strides 8, 16 and 32,
+with or without a leading dimension of 1. They are identified by their shapes.
 
 Source: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021; decoding as in
 deepinsight/insightface @4bc81321 ``python-package/insightface/model_zoo/scrfd.py``.
@@ -31,7 +31,7 @@ COLUMNS = (1, 4, 10)  # scores, boxes, points
 
 @detectors.register("scrfd")
 class Scrfd(Detector):
-    """A network with landmarks: nine outputs."""
+    """SCRFD networks with landmarks, which have nine outputs."""
 
     FILE = "an SCRFD network with five points (InsightFace's det_10g.onnx, scrfd_2.5g_kps.onnx)"
 
@@ -61,12 +61,12 @@ class Scrfd(Detector):
         return [Face(boxes[k], points[k], float(scores[k])).scaled(1 / scale) for k in kept]
 
     def _decoded(self, pixels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Scores (N,), boxes (N, 4) and points (N, 5, 2) of all strides, from SCORE on."""
+        """Scores (N,), boxes (N, 4) and points (N, 5, 2) of all strides, for scores of at least ``SCORE``."""
         parts = []
         (height, width), outputs = self._outputs(pixels)
         for stride, scores, edges, points in zip(STRIDES, *(outputs[columns] for columns in COLUMNS)):
             rows, columns = height // stride, width // stride
-            anchors = len(scores) // (rows * columns)  # of a position
+            anchors = len(scores) // (rows * columns)  # per position
             sure = np.flatnonzero(scores[:, 0] >= SCORE)
             position = sure // anchors
             centres = np.stack([position % columns, position // columns], axis=1) * float(stride)
@@ -77,7 +77,7 @@ class Scrfd(Detector):
         return scores, boxes, points
 
     def _outputs(self, pixels: np.ndarray) -> Tuple[Tuple[int, int], Dict[int, List[np.ndarray]]]:
-        """The padded size, and outputs by their number of columns, each of strides 8, 16, 32."""
+        """(height, width) after padding, and outputs by number of columns, each a list for strides 8, 16 and 32."""
         height, width = (fixed or -(-side // 32) * 32 for fixed, side in zip(self._fixed, pixels.shape))
         padded = np.zeros((height, width, 3), np.float32)
         padded[: pixels.shape[0], : pixels.shape[1]] = pixels

@@ -1,7 +1,7 @@
 """YuNet, in OpenCV's FaceDetectorYN.
 
-Its points are half as exact as MTCNN's, and poor on faces of more than 300 pixels (opencv/opencv_zoo#116); the second
-look mends both.
+Its points have twice the error of MTCNN's, and are poor on faces of more than 300 pixels (opencv/opencv_zoo#116). The
+second look corrects both.
 
 Source: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023; files of libfacedetection.train and
 opencv_zoo.
@@ -20,12 +20,12 @@ from . import detectors
 from .detector import Detector
 
 SCORE, OVERLAP, MOST = 0.6, 0.3, 5000
-_TRIAL = 64  # side of the image that a file is tried with
+_TRIAL = 64  # side of the image on which a file is tested
 
 
 @detectors.register("yunet")
 class YuNet(Detector):
-    """A file that OpenCV's FaceDetectorYN takes."""
+    """YuNet networks, run by OpenCV's FaceDetectorYN."""
 
     FILE = "a YuNet network in ONNX"
 
