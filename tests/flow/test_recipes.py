@@ -18,7 +18,7 @@ from insight.train.train_options import TrainOptions
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
-OWN_FACES = set(RECIPES.glob("own_faces/*"))  # tests/flow/test_own_faces.py
+OWN_FACES = set(RECIPES.glob("own_faces/*"))  # tests/flow/test_own_faces.py, test_own_faces_resuming.py
 TRIPLETS = sorted(set(RECIPES.glob("*/[0-9]*_triplet.sh")) - OWN_FACES)
 STAGES = sorted(set(RECIPES.glob("*/[0-9]*.sh")) - set(TRIPLETS) - OWN_FACES)
 SCRIPTS = sorted(RECIPES.rglob("*.sh"))
